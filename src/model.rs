@@ -1,0 +1,55 @@
+//! Plain data that the stages hand to each other: no tokio, no I/O, no clock.
+//!
+//! `Target` (what to probe) → `Event` (what one SoC's session saw) → `SocStatus` (what is true now) → `Snapshot`
+//! (all of it at one moment). Every closed set of words that reaches an operator (states, causes, results) is an enum
+//! here, with one `label()` that is both the metric's label and the log's word.
+
+mod event;
+mod status;
+mod target;
+mod words;
+
+pub use event::{ChannelEvent, Event, QueryReport, Report};
+pub use status::{
+    DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot, SocStatus,
+    StateDbStatus, Transition, TransitionKind,
+};
+pub use target::{BackoffSettings, ChannelSettings, Port, PortError, ProbeSettings, Target};
+pub use words::{
+    Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, Side, SocService,
+};
+
+/// One value for each end of the cable, as this ToR sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SelfPeer<T> {
+    /// The side of the ToR we run on (or for).
+    pub own: T,
+    /// The other ToR's side.
+    pub peer: T,
+}
+
+/// One value for each end of the cable, as the SoC numbers them: portid 0 is the upper ToR's side, 1 the lower's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UpperLower<T> {
+    /// portid 0.
+    pub upper: T,
+    /// portid 1.
+    pub lower: T,
+}
+
+impl<T: Copy + Default> UpperLower<T> {
+    /// The same pair seen from `side`. From an unknown side nothing can be told: both ends are the default (unknown).
+    pub fn seen_from(self, side: Side) -> SelfPeer<T> {
+        match side {
+            Side::Upper => SelfPeer {
+                own: self.upper,
+                peer: self.lower,
+            },
+            Side::Lower => SelfPeer {
+                own: self.lower,
+                peer: self.upper,
+            },
+            Side::Unknown => SelfPeer::default(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a session tells the fleet about its SoC.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, SocService,
+    UpperLower,
+};
+
+/// Something that happened to one SoC.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The channel did something.
+    Channel(ChannelEvent),
+    /// A round of queries ended.
+    Round(Box<Report>),
+    /// The SoC announced maintenance, or its end.
+    Service(SocService),
+}
+
+/// What happened to the channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChannelEvent {
+    /// A dial began.
+    Dialing,
+    /// A dial failed or the connection was lost; a change of state, where there is one, follows.
+    Failed {
+        /// One of the closed set.
+        cause: Cause,
+        /// For people: what exactly was seen.
+        detail: Arc<str>,
+    },
+    /// The state changed.
+    State {
+        /// The new state.
+        to: ChannelState,
+        /// Why, where a failure is why.
+        cause: Option<Cause>,
+        /// How many times the channel has been READY, this time included: tells reports of an older connection apart.
+        epoch: u64,
+    },
+    /// A PING was answered after this long.
+    Rtt(Duration),
+    /// The keepalive time in force changed (`too_many_pings`).
+    KeepaliveTime(Duration),
+}
+
+/// One round of queries. A round cannot fail: what went wrong is in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The `epoch` of the READY channel it ran on; `None` where the channel was not READY.
+    pub epoch: Option<u64>,
+    /// How each query ended, by `Query::index()`.
+    pub queries: [QueryReport; Query::COUNT],
+    /// Admin forwarding, by end.
+    pub direction: UpperLower<MuxDirection>,
+    /// Operational state, by end.
+    pub oper: UpperLower<PortState>,
+    /// Link state, by end.
+    pub link: UpperLower<PortState>,
+    /// The SoC's software version, cleaned and cut by `probe`.
+    pub version: Option<Arc<str>>,
+    /// What the health service says.
+    pub health: Health,
+}
+
+impl Report {
+    /// How `query` ended.
+    pub fn query(&self, query: Query) -> &QueryReport {
+        &self.queries[query.index()]
+    }
+}
+
+/// How one query ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryReport {
+    /// The metric's label.
+    pub result: QueryResult,
+    /// From sending to the end, where it was sent at all.
+    pub took: Option<Duration>,
+    /// For people: what exactly was wrong, cleaned and cut.
+    pub error: Option<Arc<str>>,
+}

@@ -1,0 +1,193 @@
+//! What is true of each SoC now: written by `status` (the reducer) alone, read by everything under `publish`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::{
+    Cause, ChannelState, Health, MuxDirection, Port, PortState, Query, QueryResult, SelfPeer, Side,
+    SocService, Target,
+};
+
+/// How many transitions a SoC's history keeps.
+pub const HISTORY_LEN: usize = 64;
+
+/// Upper bounds of the probe duration histogram, seconds. A rack-local RPC takes about 1 ms, the deadline is 0.5 s.
+pub const DURATION_BUCKETS: [f64; 10] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+
+/// Everything known of one SoC.
+#[derive(Debug, Clone)]
+pub struct SocStatus {
+    /// Whom it is about.
+    pub target: Target,
+    /// Connectivity.
+    pub channel: ChannelState,
+    /// How many times the channel has been READY.
+    pub epoch: u64,
+    /// Changes of `channel`, by `ChannelState::index()` of the new state.
+    pub transitions: [u64; ChannelState::COUNT],
+    /// When `channel` last changed.
+    pub last_transition: Option<SystemTime>,
+    /// Dials begun.
+    pub dials: u64,
+    /// Failed dials and losses, by `Cause::index()`.
+    pub failures: [u64; Cause::COUNT],
+    /// The last PING's round trip; only while READY.
+    pub keepalive_rtt: Option<Duration>,
+    /// The keepalive time in force.
+    pub keepalive_time: Duration,
+    /// What the SoC last said, unknown unless READY.
+    pub observed: Observed,
+    /// The last direction that was not unknown, per end.
+    pub known_direction: SelfPeer<Option<MuxDirection>>,
+    /// Changes active ↔ standby, per end.
+    pub direction_transitions: SelfPeer<u64>,
+    /// Queries attempted, by `Query::index()` and `QueryResult::index()`.
+    pub probes: [[u64; QueryResult::COUNT]; Query::COUNT],
+    /// Durations of the queries that were sent.
+    pub durations: Durations,
+    /// Rounds ended.
+    pub rounds: u64,
+    /// The end of the last round whose admin query was OK.
+    pub last_success: Option<SystemTime>,
+    /// The last thing that went wrong.
+    pub last_error: Option<LastError>,
+    /// Maintenance announced by the SoC.
+    pub service: SocService,
+    /// The last `HISTORY_LEN` transitions, oldest first.
+    pub history: History,
+}
+
+/// What a SoC said in its last round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// Admin forwarding.
+    pub direction: SelfPeer<MuxDirection>,
+    /// Operational state.
+    pub oper: SelfPeer<PortState>,
+    /// Link state.
+    pub link: SelfPeer<PortState>,
+    /// Software version.
+    pub version: Option<Arc<str>>,
+    /// Health service.
+    pub health: Health,
+}
+
+impl Observed {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        direction: SelfPeer {
+            own: MuxDirection::Unknown,
+            peer: MuxDirection::Unknown,
+        },
+        oper: SelfPeer {
+            own: PortState::Unknown,
+            peer: PortState::Unknown,
+        },
+        link: SelfPeer {
+            own: PortState::Unknown,
+            peer: PortState::Unknown,
+        },
+        version: None,
+        health: Health::Unknown,
+    };
+}
+
+/// A histogram over `DURATION_BUCKETS`; the last count is of those above all bounds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Durations {
+    /// Observations per bucket, not cumulative.
+    pub counts: [u64; DURATION_BUCKETS.len() + 1],
+    /// Sum of all observations, seconds.
+    pub sum: f64,
+}
+
+/// What last went wrong with a SoC.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastError {
+    /// When.
+    pub at: SystemTime,
+    /// For people.
+    pub text: Arc<str>,
+}
+
+/// The last transitions, oldest first.
+pub type History = VecDeque<Transition>;
+
+/// Something about a SoC changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Transition {
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub kind: TransitionKind,
+}
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TransitionKind {
+    /// The channel's state.
+    Channel {
+        /// Before.
+        from: ChannelState,
+        /// After.
+        to: ChannelState,
+        /// Why, where a failure is why.
+        cause: Option<Cause>,
+    },
+    /// A direction, active ↔ standby.
+    Direction {
+        /// Our end (true) or the peer's.
+        own: bool,
+        /// Before.
+        from: MuxDirection,
+        /// After.
+        to: MuxDirection,
+    },
+    /// Announced maintenance.
+    Service {
+        /// Before.
+        from: SocService,
+        /// After.
+        to: SocService,
+    },
+    /// Health, between answers; an unknown in between is ignored.
+    Health {
+        /// Before.
+        from: Health,
+        /// After.
+        to: Health,
+    },
+}
+
+/// The whole table at one moment. Cheap: the statuses are shared, not copied.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// In the order of their ports' names.
+    pub socs: Arc<[Arc<SocStatus>]>,
+    /// Which ToR we are.
+    pub side: Side,
+}
+
+impl Snapshot {
+    /// The status of `port`.
+    pub fn get(&self, port: &Port) -> Option<&Arc<SocStatus>> {
+        self.socs.iter().find(|soc| &soc.target.port == port)
+    }
+}
+
+/// How the STATE_DB publisher is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StateDbStatus {
+    /// Whether the database answers and takes writes.
+    pub up: bool,
+    /// The last row written.
+    pub last_write: Option<SystemTime>,
+    /// Rows written or deleted.
+    pub writes_ok: u64,
+    /// Rows that the database refused, or did not confirm.
+    pub writes_error: u64,
+    /// Times that somebody else had written to a row of ours.
+    pub foreign_writes: u64,
+}

@@ -1,0 +1,126 @@
+//! What to probe and how: made by the inventory from the configuration, consumed by the fleet.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Side;
+
+/// A SONiC port name ("Ethernet0"): the key of every row, series and log line about one SoC. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port(Arc<str>);
+
+/// A port name that cannot be a key.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("expected a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0")]
+pub struct PortError;
+
+impl Port {
+    /// Checks that `name` can stand in a Redis key and a label: 1-64 characters of `[A-Za-z0-9_./-]`.
+    pub fn new(name: &str) -> Result<Self, PortError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+        if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
+            return Err(PortError);
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// One SoC to probe. Two equal targets need no redial; any difference does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// The ToR's port that the cable is plugged into.
+    pub port: Port,
+    /// The SoC's gRPC endpoint.
+    pub address: SocketAddr,
+    /// Which ToR we are.
+    pub side: Side,
+    /// How to hold the channel; shared by all targets of one configuration.
+    pub channel: Arc<ChannelSettings>,
+}
+
+/// How to dial and keep a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelSettings {
+    /// A PING goes out this long after the last one was answered.
+    pub keepalive_time: Duration,
+    /// How long its answer may take.
+    pub keepalive_timeout: Duration,
+    /// The waits between dials.
+    pub backoff: BackoffSettings,
+    /// The local address to dial from; `None`: the kernel chooses.
+    pub source_address: Option<IpAddr>,
+    /// Extra request metadata: (name, value with `${soc_ip}` and `${port}` not yet filled in).
+    pub metadata: Vec<(String, String)>,
+}
+
+impl ChannelSettings {
+    /// How long a dial may take until the peer is proven: 12 s by default.
+    pub fn dial_timeout(&self) -> Duration {
+        self.keepalive_time + self.keepalive_timeout
+    }
+}
+
+/// Waits between dials, after gRPC's connection-backoff.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BackoffSettings {
+    /// The first wait.
+    pub initial: Duration,
+    /// Each further wait is this many times the one before; at least 1.
+    pub multiplier: f64,
+    /// Each wait is drawn from ±this share of itself; 0 to 1.
+    pub jitter: f64,
+    /// No wait is longer, jitter included.
+    pub max: Duration,
+}
+
+/// How often and how patiently to probe. A change of these needs no redial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeSettings {
+    /// From round to round of one SoC.
+    pub interval: Duration,
+    /// Each query's deadline.
+    pub timeout: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_name_can_stand_in_a_key_and_a_label() {
+        for good in ["Ethernet0", "Ethernet1_1", "et-0/0/1", "a"] {
+            assert_eq!(Port::new(good).map(|p| p.to_string()), Ok(good.to_owned()));
+        }
+        for bad in [
+            "",
+            "a b",
+            "a|b",
+            "a:b",
+            "a\"b",
+            "a\nb",
+            "é",
+            &"x".repeat(65),
+        ] {
+            assert_eq!(Port::new(bad), Err(PortError), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The closed sets of words: states, causes, results. Their order is the order in which metrics list them.
+
+/// Defines a field-less enum with `ALL` (in metric order), `label()` (metrics, logs), `index()` (into a counter array).
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order in which metrics list them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// How many values there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The word for it in metrics and logs.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+
+            /// Its place in `ALL`.
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.label())
+            }
+        }
+    };
+}
+
+words! {
+    /// A channel's connectivity, in gRPC's own words.
+    ChannelState {
+        /// Before the first dial only.
+        Idle = "idle",
+        /// The first dial, or the redial after a graceful GOAWAY.
+        Connecting = "connecting",
+        /// The peer has proven that it speaks HTTP/2.
+        Ready = "ready",
+        /// From any failure until the peer is proven again, through all redials.
+        TransientFailure = "transient_failure",
+        /// Stopped by us, for good.
+        Shutdown = "shutdown",
+    }
+}
+
+impl ChannelState {
+    /// The word that SONiC's `grpc_connection_status` carries.
+    pub const fn upper(self) -> &'static str {
+        match self {
+            Self::Idle => "IDLE",
+            Self::Connecting => "CONNECTING",
+            Self::Ready => "READY",
+            Self::TransientFailure => "TRANSIENT_FAILURE",
+            Self::Shutdown => "SHUTDOWN",
+        }
+    }
+}
+
+words! {
+    /// Why a dial failed or a connection was lost.
+    Cause {
+        /// The peer's host answered that nobody listens on the port.
+        Refused = "refused",
+        /// No route, network or host.
+        Unreachable = "unreachable",
+        /// TCP was not up when the dial's time was over.
+        ConnectTimeout = "connect_timeout",
+        /// The configured source address cannot be bound.
+        SourceAddress = "source_address",
+        /// Our own TLS configuration cannot be used (a missing file, a key that does not fit).
+        TlsConfig = "tls_config",
+        /// The peer's certificate is not valid at this time.
+        TlsExpired = "tls_expired",
+        /// The peer's certificate is signed by nobody we trust.
+        TlsUnknownCa = "tls_unknown_ca",
+        /// The peer's certificate is for another name.
+        TlsWrongName = "tls_wrong_name",
+        /// The peer refused our client certificate.
+        TlsClientRefused = "tls_client_refused",
+        /// Any other failure of TLS.
+        Tls = "tls",
+        /// The peer closed the connection.
+        Closed = "closed",
+        /// The peer reset the connection.
+        Reset = "reset",
+        /// TCP was up, but the peer did not prove itself or did not answer our PING in time.
+        KeepaliveTimeout = "keepalive_timeout",
+        /// The peer said GOAWAY.
+        Goaway = "goaway",
+        /// The peer broke HTTP/2, or does not speak it.
+        Protocol = "protocol",
+        /// We closed it: reload, removal, stop.
+        Local = "local",
+    }
+}
+
+words! {
+    /// Which of its two ends may forward to the server.
+    MuxDirection {
+        /// This end forwards.
+        Active = "active",
+        /// This end does not forward.
+        Standby = "standby",
+        /// Nobody has told us, or nobody can.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// A link's, or a port's operational, state.
+    PortState {
+        /// Up.
+        Up = "up",
+        /// Down.
+        Down = "down",
+        /// Nobody has told us, or nobody can.
+        Unknown = "unknown",
+    }
+}
+
+impl Default for MuxDirection {
+    fn default() -> Self {
+        Self::Unknown
+    }
+}
+
+impl Default for PortState {
+    fn default() -> Self {
+        Self::Unknown
+    }
+}
+
+impl From<bool> for MuxDirection {
+    fn from(active: bool) -> Self {
+        if active { Self::Active } else { Self::Standby }
+    }
+}
+
+impl From<bool> for PortState {
+    fn from(up: bool) -> Self {
+        if up { Self::Up } else { Self::Down }
+    }
+}
+
+words! {
+    /// What `grpc.health.v1.Health/Check` says of service `""`.
+    Health {
+        /// SERVING.
+        Serving = "serving",
+        /// NOT_SERVING.
+        NotServing = "not_serving",
+        /// NOT_FOUND, or SERVICE_UNKNOWN.
+        ServiceUnknown = "service_unknown",
+        /// The SoC has no health service: not a failure.
+        Unimplemented = "unimplemented",
+        /// UNKNOWN, no answer, or not asked yet.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// Whether the SoC has announced maintenance of its own (GracefulRestart).
+    SocService {
+        /// A BEGIN is in force.
+        InProgress = "inprogress",
+        /// The notification stream is open and nothing is announced.
+        Noop = "noop",
+        /// No such service, or its stream has never been open for a second.
+        Unknown = "unknown",
+    }
+}
+
+impl SocService {
+    /// The word that SONiC's `soc_service` carries.
+    pub const fn row_value(self) -> &'static str {
+        match self {
+            Self::InProgress => "inprogress",
+            Self::Noop => "noop",
+            Self::Unknown => "NA",
+        }
+    }
+}
+
+words! {
+    /// Which ToR of the rack we are.
+    Side {
+        /// `read_side` 0: portid 0 is ours.
+        Upper = "upper",
+        /// `read_side` 1: portid 1 is ours.
+        Lower = "lower",
+        /// Nobody has told us: every direction is unknown.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// The five queries of a round.
+    Query {
+        /// `QueryAdminForwardingPortState`
+        Admin = "admin",
+        /// `QueryOperationPortState`
+        Operation = "operation",
+        /// `QueryLinkState`
+        Link = "link",
+        /// `QueryServerVersion`
+        Version = "version",
+        /// `grpc.health.v1.Health/Check`
+        Health = "health",
+    }
+}
+
+words! {
+    /// How a query ended: the gRPC status codes in the order of their numbers, and two results of our own.
+    QueryResult {
+        /// 0: answered.
+        Ok = "OK",
+        /// 1
+        Cancelled = "CANCELLED",
+        /// 2
+        Unknown = "UNKNOWN",
+        /// 3
+        InvalidArgument = "INVALID_ARGUMENT",
+        /// 4: by the peer's word, or our own deadline passed.
+        DeadlineExceeded = "DEADLINE_EXCEEDED",
+        /// 5
+        NotFound = "NOT_FOUND",
+        /// 6
+        AlreadyExists = "ALREADY_EXISTS",
+        /// 7
+        PermissionDenied = "PERMISSION_DENIED",
+        /// 8: by the peer's word, or its reply was over 64 KiB.
+        ResourceExhausted = "RESOURCE_EXHAUSTED",
+        /// 9
+        FailedPrecondition = "FAILED_PRECONDITION",
+        /// 10
+        Aborted = "ABORTED",
+        /// 11
+        OutOfRange = "OUT_OF_RANGE",
+        /// 12
+        Unimplemented = "UNIMPLEMENTED",
+        /// 13
+        Internal = "INTERNAL",
+        /// 14: also each query of a round on a channel that is not READY.
+        Unavailable = "UNAVAILABLE",
+        /// 15
+        DataLoss = "DATA_LOSS",
+        /// 16
+        Unauthenticated = "UNAUTHENTICATED",
+        /// The message was empty, as SONiC's NIC simulator answers on a healthy SoC.
+        EmptyReply = "EMPTY_REPLY",
+        /// The message says something impossible: a missing or double portid, lists of different lengths.
+        InvalidReply = "INVALID_REPLY",
+    }
+}
+
+impl QueryResult {
+    /// Whether the SoC answered as a healthy one may: OK, or with an empty message.
+    pub const fn is_answer(self) -> bool {
+        matches!(self, Self::Ok | Self::EmptyReply)
+    }
+}
