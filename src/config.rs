@@ -1,5 +1,293 @@
-//! YAML + flags → validated settings (written by the founder in parallel; the settings types below are fixed).
+//! The configuration file, validated: bad input becomes one error that names the file, the key and what was expected,
+//! and nothing of it is applied.
+//!
+//! `raw` is the file's shape, `scalar` its values, `databases` where Redis is; here is what it all means.
 
+mod databases;
+mod raw;
+mod scalar;
 mod settings;
 
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
 pub use settings::{Publish, RedisServer, Schema, StateDbSettings};
+
+use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Side, Target};
+use databases::Location;
+use scalar::SourceAddress;
+
+/// Everything the file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How often and how patiently to probe.
+    pub probe: ProbeSettings,
+    /// Which ToR this is.
+    pub side: Side,
+    /// Whom to probe, one per port.
+    pub targets: Vec<Target>,
+    /// Where to publish rows; `None` with `publish: off`.
+    pub state_db: Option<StateDbSettings>,
+}
+
+/// Why a file cannot be used: one line for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    file: PathBuf,
+    line: Option<u64>,
+    key: Option<String>,
+    message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {key}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// An error in one key, before the file's name is known.
+type KeyError = (String, String);
+
+fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
+    Err((key.to_owned(), message.into()))
+}
+
+impl Config {
+    /// Reads and validates a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+            file: path.to_owned(),
+            line: None,
+            key: None,
+            message: format!("cannot read the configuration file: {error}"),
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// A duration over 0 as the file may hold it (500ms, 4s, 1m30s), for flags.
+    pub fn duration(text: &str) -> Option<Duration> {
+        <Duration as scalar::Scalar>::parse(text)
+    }
+
+    /// Validates the text of a file; `path` is only for errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let file = path.to_owned();
+        let raw = read(text).map_err(|(line, key, message)| ConfigError {
+            file: file.clone(),
+            line,
+            key,
+            message,
+        })?;
+        validate(raw).map_err(|(key, message)| ConfigError {
+            file,
+            line: None,
+            key: Some(key),
+            message,
+        })
+    }
+}
+
+fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> {
+    let mut key = None;
+    serde_saphyr::with_deserializer_from_str(text, |deserializer| {
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let path = error.path().to_string();
+            key = Some(path).filter(|path| path != "." && path != "?");
+            error.into_inner()
+        })
+    })
+    .map_err(|error| {
+        let location = error.location();
+        let message = error.without_snippet().to_string();
+        // The line is said once, in front; the library's advice to programmers not at all.
+        let end = [" at line ", ", set DuplicateKeyPolicy"]
+            .iter()
+            .filter_map(|tail| message.find(tail))
+            .min();
+        let message = &message[..end.unwrap_or(message.len())];
+        (
+            location.map(|l| l.line()),
+            key,
+            message.replace("duplicate mapping key", "expected each key once, twice there is"),
+        )
+    })
+}
+
+fn validate(raw: raw::File) -> Result<Config, KeyError> {
+    let probe = ProbeSettings {
+        interval: raw.probe.interval.0,
+        timeout: raw.probe.timeout.0,
+    };
+    if probe.timeout >= probe.interval {
+        let (timeout, interval) = (probe.timeout, probe.interval);
+        return at(
+            "probe.timeout",
+            format!("expected less than probe.interval ({interval:?}), got {timeout:?}"),
+        );
+    }
+    let side = match raw.side {
+        raw::Side::Auto => Side::Unknown,
+        raw::Side::Upper => Side::Upper,
+        raw::Side::Lower => Side::Lower,
+    };
+    let port = raw.channel.port.0.0;
+    let channel = Arc::new(channel(raw.channel)?);
+    let Some(targets) = raw.targets else {
+        return at(
+            "targets",
+            "expected a list such as [{port: Ethernet0, address: 192.168.0.1}]: \
+             reading them from CONFIG_DB is not supported by this version",
+        );
+    };
+    let targets = self::targets(&targets, port, side, &channel)?;
+    let state_db = databases(&raw.databases)?;
+    Ok(Config {
+        probe,
+        side,
+        targets,
+        state_db,
+    })
+}
+
+fn channel(raw: raw::Channel) -> Result<ChannelSettings, KeyError> {
+    if raw.tls.is_some() {
+        return at(
+            "channel.tls",
+            "TLS is not supported by this version: remove the key",
+        );
+    }
+    let source_address = match raw.source_address.0 {
+        // Without CONFIG_DB nobody knows Loopback3's address.
+        SourceAddress::Auto | SourceAddress::None => None,
+        SourceAddress::Ip(ip) => Some(ip),
+        SourceAddress::Loopback3 => {
+            return at(
+                "channel.source_address",
+                "loopback3 is not supported by this version: expected auto, none or an IP address",
+            );
+        }
+    };
+    let backoff = BackoffSettings {
+        initial: raw.backoff.initial.0,
+        multiplier: raw.backoff.multiplier.0.0,
+        jitter: raw.backoff.jitter.0.0,
+        max: raw.backoff.max.0,
+    };
+    for (name, value) in &raw.metadata {
+        metadata(name, value)?;
+    }
+    Ok(ChannelSettings {
+        keepalive_time: raw.keepalive_time.0,
+        keepalive_timeout: raw.keepalive_timeout.0,
+        backoff,
+        source_address,
+        metadata: raw.metadata.into_iter().collect(),
+    })
+}
+
+fn metadata(name: &str, value: &str) -> Result<(), KeyError> {
+    let key = format!("channel.metadata.{name}");
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
+    let reserved = [
+        "te",
+        "content-type",
+        "user-agent",
+        "content-length",
+        "connection",
+        "host",
+    ];
+    if name.is_empty() || !name.chars().all(allowed) {
+        return at(
+            &key,
+            "expected a name of lower-case letters, digits, '_', '-' and '.'",
+        );
+    }
+    if reserved.contains(&name) || name.starts_with("grpc-") || name.ends_with("-bin") {
+        return at(
+            &key,
+            "expected a name that gRPC does not use itself and that does not end in -bin",
+        );
+    }
+    let filled = value.replace("${soc_ip}", "").replace("${port}", "");
+    if filled.contains("${") {
+        return at(&key, "expected no other placeholder than ${soc_ip} and ${port}");
+    }
+    if !filled.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        return at(&key, "expected a value of printable ASCII characters");
+    }
+    Ok(())
+}
+
+fn targets(
+    raw: &[raw::Target],
+    default_port: u16,
+    side: Side,
+    channel: &Arc<ChannelSettings>,
+) -> Result<Vec<Target>, KeyError> {
+    let mut first: HashMap<&Port, usize> = HashMap::new();
+    let mut targets = Vec::with_capacity(raw.len());
+    for (n, target) in raw.iter().enumerate() {
+        let port = &target.port.0;
+        if let Some(before) = first.insert(port, n) {
+            return at(
+                &format!("targets[{n}].port"),
+                format!("expected each port once, {port} is targets[{before}] already"),
+            );
+        }
+        let address = target.address.0.with_default_port(default_port);
+        if let Some(source) = channel.source_address
+            && source.is_ipv4() != address.is_ipv4()
+        {
+            return at(
+                &format!("targets[{n}].address"),
+                format!("expected an address of the same family as channel.source_address ({source})"),
+            );
+        }
+        targets.push(Target {
+            port: port.clone(),
+            address,
+            side,
+            channel: channel.clone(),
+        });
+    }
+    Ok(targets)
+}
+
+fn databases(raw: &raw::Databases) -> Result<Option<StateDbSettings>, KeyError> {
+    if raw.publish_notifications {
+        return at(
+            "databases.publish_notifications",
+            "is not supported by this version: expected false",
+        );
+    }
+    // A bad URL is an error even while nothing is published: it would only be found out later.
+    let from_url = raw.url.as_deref().map(Location::from_url).transpose();
+    let from_url = from_url.or_else(|message| at("databases.url", message))?;
+    let publish = match raw.publish {
+        raw::Publish::Off => return Ok(None),
+        raw::Publish::Own => Publish::Own,
+        raw::Publish::Shadow => Publish::Shadow,
+    };
+    let schema = match raw.schema {
+        raw::Schema::Sonic => Schema::Sonic,
+        raw::Schema::Hld => Schema::Hld,
+    };
+    let location = match from_url {
+        Some(location) => location,
+        None => Location::from_file(&raw.config).or_else(|message| at("databases.config", message))?,
+    };
+    Ok(Some(location.settings(publish, schema)))
+}
+
+#[cfg(test)]
+mod tests;

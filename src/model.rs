@@ -11,13 +11,11 @@ mod words;
 
 pub use event::{ChannelEvent, Event, QueryReport, Report};
 pub use status::{
-    DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot, SocStatus,
-    StateDbStatus, Transition, TransitionKind,
+    ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
+    SocStatus, StateDbStatus, Transition, TransitionKind,
 };
 pub use target::{BackoffSettings, ChannelSettings, Port, PortError, ProbeSettings, Target};
-pub use words::{
-    Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, Side, SocService,
-};
+pub use words::{Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, Side, SocService};
 
 /// One value for each end of the cable, as this ToR sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, SocService,
-    UpperLower,
+    Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, SocService, UpperLower,
 };
 
 /// Something that happened to one SoC.

@@ -13,8 +13,7 @@ use super::{
 pub const HISTORY_LEN: usize = 64;
 
 /// Upper bounds of the probe duration histogram, seconds. A rack-local RPC takes about 1 ms, the deadline is 0.5 s.
-pub const DURATION_BUCKETS: [f64; 10] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+pub const DURATION_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 
 /// Everything known of one SoC.
 #[derive(Debug, Clone)]
@@ -33,6 +32,8 @@ pub struct SocStatus {
     pub dials: u64,
     /// Failed dials and losses, by `Cause::index()`.
     pub failures: [u64; Cause::COUNT],
+    /// The cause of the last of them.
+    pub last_failure: Option<Cause>,
     /// The last PING's round trip; only while READY.
     pub keepalive_rtt: Option<Duration>,
     /// The keepalive time in force.
@@ -190,4 +191,13 @@ pub struct StateDbStatus {
     pub writes_error: u64,
     /// Times that somebody else had written to a row of ours.
     pub foreign_writes: u64,
+}
+
+/// How loading the configuration went.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConfigStatus {
+    /// Whether the last attempt succeeded.
+    pub successful: bool,
+    /// The last attempt that did.
+    pub last_success: SystemTime,
 }

@@ -5,6 +5,7 @@ macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[allow(clippy::derivable_impls)]
         pub enum $name { $($(#[$vmeta])* $variant,)+ }
 
         impl $name {
@@ -123,17 +124,18 @@ words! {
     }
 }
 
-impl Default for MuxDirection {
-    fn default() -> Self {
-        Self::Unknown
-    }
+/// What nobody has told us is unknown.
+macro_rules! unknown_by_default {
+    ($($name:ident)+) => {$(
+        impl Default for $name {
+            fn default() -> Self {
+                Self::Unknown
+            }
+        }
+    )+};
 }
 
-impl Default for PortState {
-    fn default() -> Self {
-        Self::Unknown
-    }
-}
+unknown_by_default!(MuxDirection PortState Health SocService Side);
 
 impl From<bool> for MuxDirection {
     fn from(active: bool) -> Self {

@@ -1,0 +1,263 @@
+//! The wiring: builds the parts, joins them, reloads, and stops them with a deadline.
+//!
+//! Listeners and the shutdown are arguments, so that tests bring their own. See the crate's documentation for the
+//! drawing of all tasks and channels.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, ConfigError};
+use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
+use crate::inventory::Inventory;
+use crate::mailbox::mailbox;
+use crate::model::{ConfigStatus, ProbeSettings, StateDbStatus};
+use crate::publish::http::{self, ReloadRequest, Web};
+use crate::publish::metrics::Scrape;
+use crate::publish::process::Process;
+use crate::publish::state_db::StateDb;
+use crate::session::Context;
+
+/// Rounds under way at a time, over all SoCs: enough to keep both cores busy, few enough that the replies of a
+/// burst are read well inside the 0.5 s deadline (docs/performance.md).
+const MAX_ROUNDS: usize = 1024;
+/// `/-/ready` waits no longer than this for the first look at every target.
+const READY_AFTER: Duration = Duration::from_secs(15);
+/// A stop takes no longer than this, whatever hangs; the contract allows 5 s.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+
+/// Loads the configuration: at start, and again at each reload.
+pub type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+
+/// What an exporter is started with.
+pub struct Options {
+    /// The configuration, as `load` gave it first.
+    pub config: Config,
+    /// Where later ones come from.
+    pub load: Load,
+    /// Sockets to serve on.
+    pub listeners: Vec<TcpListener>,
+    /// The path of the metrics.
+    pub telemetry_path: String,
+    /// Whether POST /-/reload is served.
+    pub enable_lifecycle: bool,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an exporter ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The web server gave up.
+    #[error("the web server failed: {0}")]
+    Web(#[source] std::io::Error),
+    /// A task that runs as long as the exporter has ended: a defect.
+    #[error("{0} has ended unexpectedly; the log says why")]
+    TaskEnded(&'static str),
+}
+
+/// A running exporter.
+pub struct Exporter {
+    config: Config,
+    load: Load,
+    probe: watch::Sender<ProbeSettings>,
+    inventory: watch::Sender<Arc<Inventory>>,
+    config_status: watch::Sender<ConfigStatus>,
+    fleet: FleetHandle,
+    reload_tx: mpsc::Sender<ReloadRequest>,
+    reloads: mpsc::Receiver<ReloadRequest>,
+    stop: CancellationToken,
+    tasks: JoinSet<Result<&'static str, AppError>>,
+}
+
+impl std::fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Exporter")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Exporter {
+    /// Builds and starts every part.
+    pub fn start(options: Options) -> Self {
+        let config = options.config;
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (reload_tx, reloads) = mpsc::channel(8);
+        let (config_status, config_status_rx) = watch::channel(ConfigStatus {
+            successful: true,
+            last_success: SystemTime::now(),
+        });
+        let (probe, probe_rx) = watch::channel(config.probe);
+        let (inventory, inventory_rx) = watch::channel(Arc::new(Inventory::of(&config)));
+
+        let state_db = Arc::new(watch::channel(config.state_db.as_ref().map(|_| StateDbStatus::default())).0);
+        let state_db_rx = state_db.subscribe();
+        let rows = config.state_db.clone().map(|settings| {
+            let (rows_tx, rows_rx) = mailbox();
+            let publisher = StateDb::new(settings, rows_rx, state_db);
+            tasks.spawn(async move {
+                publisher.run().await;
+                Ok("the STATE_DB publisher")
+            });
+            rows_tx
+        });
+
+        let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let context = Context {
+            events: events_tx,
+            probe: probe_rx,
+            limiter: Arc::new(Semaphore::new(MAX_ROUNDS)),
+            origin: Instant::now(),
+        };
+        let (fleet, handle) = Fleet::new(inventory_rx, context, events, rows);
+        let fleet_stop = stop.clone();
+        tasks.spawn(async move {
+            fleet.run(fleet_stop.cancelled()).await;
+            Ok("the fleet")
+        });
+
+        let web = Web {
+            telemetry_path: options.telemetry_path,
+            scrape: scrape_source(handle.clone(), state_db_rx, config_status_rx),
+            ready: readiness(&handle),
+            reload: options.enable_lifecycle.then(|| reload_tx.clone()),
+        };
+        for listener in options.listeners {
+            let (web, stop) = (web.clone(), stop.clone());
+            tasks.spawn(async move {
+                http::serve(listener, web, stop.cancelled_owned())
+                    .await
+                    .map_err(AppError::Web)?;
+                Ok("the web server")
+            });
+        }
+        Self {
+            config,
+            load: options.load,
+            probe,
+            inventory,
+            config_status,
+            fleet: handle,
+            reload_tx,
+            reloads,
+            stop,
+            tasks,
+        }
+    }
+
+    /// What the fleet shows.
+    pub fn fleet(&self) -> FleetHandle {
+        self.fleet.clone()
+    }
+
+    /// Where reloads can be asked for.
+    pub fn reloader(&self) -> mpsc::Sender<ReloadRequest> {
+        self.reload_tx.clone()
+    }
+
+    /// Runs until `shutdown`, then stops every part within `STOP_WITHIN`.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+        tokio::pin!(shutdown);
+        let outcome = loop {
+            tokio::select! {
+                () = &mut shutdown => break Ok(()),
+                Some(request) = self.reloads.recv() => self.reload(request),
+                Some(ended) = self.tasks.join_next() => break Err(match ended {
+                    Ok(Ok(task)) => AppError::TaskEnded(task),
+                    Ok(Err(error)) => error,
+                    Err(_) => AppError::TaskEnded("a task"),
+                }),
+            }
+        };
+        info!("stopping");
+        self.stop.cancel();
+        let tasks = &mut self.tasks;
+        let drained = timeout(STOP_WITHIN, async { while tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            warn!(within = ?STOP_WITHIN, "not everything stopped in time");
+        }
+        outcome
+    }
+
+    fn reload(&mut self, request: ReloadRequest) {
+        let outcome = self.try_reload();
+        match &outcome {
+            Ok(()) => info!("configuration reloaded"),
+            Err(reason) => error!(reason, "the configuration was not reloaded, the old one stays"),
+        }
+        self.config_status.send_modify(|status| {
+            status.successful = outcome.is_ok();
+            if outcome.is_ok() {
+                status.last_success = SystemTime::now();
+            }
+        });
+        // Whoever asked may have gone away.
+        let _ = request.send(outcome);
+    }
+
+    fn try_reload(&mut self) -> Result<(), String> {
+        let config = (self.load)().map_err(|error| error.to_string())?;
+        if config.state_db != self.config.state_db {
+            return Err("databases: a change of these keys needs a restart".to_owned());
+        }
+        self.probe
+            .send_if_modified(|probe| std::mem::replace(probe, config.probe) != config.probe);
+        self.inventory.send_replace(Arc::new(Inventory::of(&config)));
+        self.config = config;
+        Ok(())
+    }
+}
+
+fn scrape_source(
+    fleet: FleetHandle,
+    state_db: watch::Receiver<Option<StateDbStatus>>,
+    config: watch::Receiver<ConfigStatus>,
+) -> http::Source {
+    Arc::new(move || {
+        let (fleet, state_db, config) = (fleet.clone(), state_db.clone(), config.clone());
+        Box::pin(async move {
+            let snapshot = fleet.snapshot().await.ok()?;
+            let (state_db, config) = (*state_db.borrow(), *config.borrow());
+            Some(Scrape {
+                snapshot,
+                state_db,
+                config,
+                process: Process::read(),
+            })
+        })
+    })
+}
+
+/// True, for good, when the fleet has settled or it is too late to wait for that.
+fn readiness(fleet: &FleetHandle) -> watch::Receiver<bool> {
+    let (tx, rx) = watch::channel(false);
+    let mut settled = fleet.settled();
+    tokio::spawn(async move {
+        let _ = timeout(READY_AFTER, settled.wait_for(|settled| *settled)).await;
+        tx.send_replace(true);
+        // The value lives as long as its sender.
+        tx.closed().await;
+    });
+    rx
+}
+
+/// Asks for a reload and waits for its outcome; `None` when the exporter is stopping.
+pub async fn reload(reloader: &mpsc::Sender<ReloadRequest>) -> Option<Result<(), String>> {
+    let (tx, rx) = oneshot::channel();
+    reloader.send(tx).await.ok()?;
+    rx.await.ok()
+}

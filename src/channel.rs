@@ -1,0 +1,265 @@
+//! The channel to one SoC: dials, keeps the connection, knows its state and why it has it.
+//!
+//! Owned here with h2, under tonic's generated clients, because tonic's own `Channel` shows no state, reports success
+//! to a peer that never speaks HTTP/2, and redials only when an RPC asks.
+//!
+//! | file | job |
+//! |---|---|
+//! | connectivity | the five states, pure; when the next dial is due |
+//! | backoff, keepalive | their timing, pure |
+//! | dial | TCP, source address (and TLS, one day); I/O errors → causes |
+//! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by |
+//! | connection | one h2 connection from preface to end |
+//!
+//! READY hands out a [`Transport`](crate::transport::Transport), which sends RPCs over the connection.
+
+mod backoff;
+mod connection;
+mod connectivity;
+mod dial;
+mod keepalive;
+mod sniffer;
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::client::SendRequest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+
+pub use dial::Failure;
+
+use crate::model::{Cause, ChannelEvent, Target};
+use crate::transport::{Outgoing, OutgoingError, Transport};
+use connection::{Connection, Happened};
+use connectivity::{Connectivity, Input};
+
+/// No keepalive time grows past this, however often a peer says too_many_pings (contract, "Channel state").
+const MAX_KEEPALIVE_TIME: Duration = Duration::from_secs(300);
+/// What a gRPC server writes into the debug data of a GOAWAY that is about our PINGs.
+const TOO_MANY_PINGS: &str = "too_many_pings";
+
+/// What `Channel::next` yields: an event to pass on, and, with READY, the way to send RPCs.
+#[derive(Debug)]
+pub struct Signal {
+    /// What happened.
+    pub event: ChannelEvent,
+    /// On READY: valid until the next signal that is a change of state.
+    pub transport: Option<Transport>,
+}
+
+/// The channel to one SoC. It makes progress only while `next` is polled; dropping it closes the connection.
+#[derive(Debug)]
+pub struct Channel {
+    target: Target,
+    outgoing: Arc<Outgoing>,
+    connectivity: Connectivity,
+    keepalive_time: Duration,
+    phase: Phase,
+    signals: VecDeque<Signal>,
+    /// The connection before this one, while its last RPCs finish after a GOAWAY.
+    _draining: Option<AbortOnDropHandle<()>>,
+}
+
+enum Phase {
+    /// Until the next dial is due.
+    Waiting,
+    /// TCP is not up yet.
+    Dialing { deadline: Instant, dial: BoxedDial },
+    /// TCP is up; until the deadline the peer must prove itself, and gets its transport then.
+    Proving { deadline: Instant, live: Live },
+    /// READY.
+    Ready(Box<Connection<TcpStream>>),
+}
+
+type BoxedDial = Pin<Box<dyn Future<Output = Result<Live, Failure>> + Send>>;
+
+struct Live {
+    connection: Box<Connection<TcpStream>>,
+    requests: SendRequest<Bytes>,
+}
+
+impl std::fmt::Debug for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "Waiting",
+            Self::Dialing { .. } => "Dialing",
+            Self::Proving { .. } => "Proving",
+            Self::Ready(_) => "Ready",
+        })
+    }
+}
+
+impl Channel {
+    /// IDLE; the first dial is due at once.
+    pub fn new(target: Target) -> Result<Self, OutgoingError> {
+        let now = Instant::now().into_std();
+        Ok(Self {
+            outgoing: Arc::new(Outgoing::new(&target)?),
+            connectivity: Connectivity::new(target.channel.backoff, now),
+            keepalive_time: target.channel.keepalive_time,
+            target,
+            phase: Phase::Waiting,
+            signals: VecDeque::new(),
+            _draining: None,
+        })
+    }
+
+    /// The next thing that happens. Cancel-safe: all that it waits for lives in the struct.
+    pub async fn next(&mut self) -> Signal {
+        loop {
+            if let Some(signal) = self.signals.pop_front() {
+                return signal;
+            }
+            self.advance().await;
+        }
+    }
+
+    /// Waits for one thing in the present phase and acts on it. Nothing is awaited after something was taken.
+    async fn advance(&mut self) {
+        match &mut self.phase {
+            Phase::Waiting => {
+                sleep_until(Instant::from_std(self.connectivity.next_dial())).await;
+                self.begin_dial();
+            }
+            Phase::Dialing { deadline, dial } => {
+                let deadline = *deadline;
+                match timeout_at(deadline, dial.as_mut()).await {
+                    Ok(Ok(live)) => self.phase = Phase::Proving { deadline, live },
+                    Ok(Err(failure)) => self.dial_failed(failure),
+                    Err(_) => {
+                        let text = format!(
+                            "no TCP connection within {:?}",
+                            self.target.channel.dial_timeout()
+                        );
+                        self.dial_failed(Failure::new(Cause::ConnectTimeout, text));
+                    }
+                }
+            }
+            Phase::Proving { deadline, live } => match timeout_at(*deadline, live.connection.next()).await {
+                Ok(happened) => self.on_proving(happened),
+                Err(_) => {
+                    let text = "TCP is up, but the peer did not prove that it speaks HTTP/2";
+                    self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
+                }
+            },
+            Phase::Ready(connection) => {
+                let happened = connection.next().await;
+                self.on_ready(happened);
+            }
+        }
+    }
+
+    fn begin_dial(&mut self) {
+        let now = Instant::now();
+        self.emit(ChannelEvent::Dialing);
+        self.apply(Input::Dial, None);
+        let (address, settings, time) = (
+            self.target.address,
+            self.target.channel.clone(),
+            self.keepalive_time,
+        );
+        self.phase = Phase::Dialing {
+            deadline: now + settings.dial_timeout(),
+            dial: Box::pin(async move {
+                let stream = dial::tcp(address, settings.source_address).await?;
+                let (connection, requests) =
+                    Connection::open(stream, time, settings.keepalive_timeout).await?;
+                Ok(Live {
+                    connection: Box::new(connection),
+                    requests,
+                })
+            }),
+        };
+    }
+
+    fn on_proving(&mut self, happened: Happened) {
+        match happened {
+            Happened::Proven => {
+                let Phase::Proving { live, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else {
+                    return;
+                };
+                self.phase = Phase::Ready(live.connection);
+                self.apply(Input::Proven, None);
+                if let Some(signal) = self.signals.back_mut() {
+                    signal.transport = Some(Transport::new(live.requests, self.outgoing.clone()));
+                }
+            }
+            // An answer to our PING alone proves nothing.
+            Happened::Pong(_) => {}
+            Happened::GoAway { reason, debug } => {
+                self.heed(reason, &debug);
+                self.dial_failed(goaway(reason, &debug));
+            }
+            Happened::Lost(failure) => self.dial_failed(failure),
+        }
+    }
+
+    fn on_ready(&mut self, happened: Happened) {
+        match happened {
+            Happened::Proven => {}
+            Happened::Pong(rtt) => self.emit(ChannelEvent::Rtt(rtt)),
+            Happened::GoAway { reason, debug } => {
+                self.heed(reason, &debug);
+                if let Phase::Ready(connection) = std::mem::replace(&mut self.phase, Phase::Waiting) {
+                    self._draining = Some(AbortOnDropHandle::new(tokio::spawn(connection.drain())));
+                }
+                let input = if reason == Reason::NO_ERROR {
+                    Input::Drained
+                } else {
+                    Input::Lost
+                };
+                self.failed(goaway(reason, &debug), input);
+            }
+            Happened::Lost(failure) => {
+                self.phase = Phase::Waiting;
+                self.failed(failure, Input::Lost);
+            }
+        }
+    }
+
+    fn dial_failed(&mut self, failure: Failure) {
+        self.phase = Phase::Waiting;
+        self.failed(failure, Input::DialFailed);
+    }
+
+    fn failed(&mut self, Failure { cause, detail }: Failure, input: Input) {
+        self.emit(ChannelEvent::Failed { cause, detail });
+        self.apply(input, Some(cause));
+    }
+
+    fn apply(&mut self, input: Input, cause: Option<Cause>) {
+        let now = Instant::now().into_std();
+        if let Some(to) = self.connectivity.apply(input, now, fastrand::f64()) {
+            let epoch = self.connectivity.epoch();
+            self.emit(ChannelEvent::State { to, cause, epoch });
+        }
+    }
+
+    /// A peer that finds our PINGs too many gets half as many, for as long as its configuration stands.
+    fn heed(&mut self, reason: Reason, debug: &str) {
+        if reason == Reason::ENHANCE_YOUR_CALM && debug == TOO_MANY_PINGS {
+            let time =
+                (self.keepalive_time * 2).min(MAX_KEEPALIVE_TIME.max(self.target.channel.keepalive_time));
+            if time != self.keepalive_time {
+                self.keepalive_time = time;
+                self.emit(ChannelEvent::KeepaliveTime(time));
+            }
+        }
+    }
+
+    fn emit(&mut self, event: ChannelEvent) {
+        let transport = None;
+        self.signals.push_back(Signal { event, transport });
+    }
+}
+
+fn goaway(reason: Reason, debug: &str) -> Failure {
+    let code = u32::from(reason);
+    Failure::new(Cause::Goaway, format!("GOAWAY {code} ({reason}) {debug:?}"))
+}

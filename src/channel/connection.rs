@@ -1,0 +1,163 @@
+//! One HTTP/2 connection from its TCP socket to its end: drives h2, proves the peer, sends PINGs, says what happened.
+//!
+//! `next` is cancel-safe: everything it waits for lives in the struct.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Ping, PingPong, Reason};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+use super::dial::Failure;
+use super::keepalive::{Due, Keepalive};
+use super::sniffer::{Seen, Sniffer};
+use crate::model::Cause;
+
+/// A SoC's headers are a few hundred bytes; h2 would accept 16 MiB.
+const MAX_HEADER_LIST: u32 = 16 * 1024;
+/// How long the RPCs in flight may go on after a GOAWAY: longer than any probe's usual deadline.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// Streams that we reset (a deadline) and whose late frames are still expected: several rounds of a slow SoC.
+const REMEMBERED_RESETS: usize = 64;
+
+/// What happened on a connection.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// The peer's SETTINGS are in: it speaks HTTP/2.
+    Proven,
+    /// Our PING was answered after this long.
+    Pong(Duration),
+    /// The peer will take no new RPC. Those in flight may finish: see `drain`.
+    GoAway {
+        /// HTTP/2's error code.
+        reason: Reason,
+        /// For people; `too_many_pings` is one that machines send.
+        debug: String,
+    },
+    /// It is over.
+    Lost(Failure),
+}
+
+/// A live connection.
+#[derive(Debug)]
+pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
+    h2: h2::client::Connection<Sniffer<IO>, Bytes>,
+    ping: PingPong,
+    seen: Arc<Seen>,
+    proven: bool,
+    keepalive: Keepalive,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+    /// Sends our preface over `io` and starts the keepalive. That this succeeds says nothing about the peer.
+    pub(super) async fn open(
+        io: IO,
+        keepalive_time: Duration,
+        keepalive_timeout: Duration,
+    ) -> Result<(Self, SendRequest<Bytes>), Failure> {
+        let (io, seen) = Sniffer::new(io);
+        let (requests, mut h2) = h2::client::Builder::new()
+            .enable_push(false)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            .handshake(io)
+            .await
+            .map_err(|error| failure_of(&error))?;
+        let ping = h2
+            .ping_pong()
+            .ok_or_else(|| Failure::new(Cause::Local, "h2 gave no handle for PINGs"))?;
+        let now = Instant::now();
+        let connection = Self {
+            h2,
+            ping,
+            seen,
+            proven: false,
+            keepalive: Keepalive::new(keepalive_time, keepalive_timeout, now.into_std()),
+            timer: Box::pin(tokio::time::sleep_until(now + keepalive_time)),
+        };
+        Ok((connection, requests))
+    }
+
+    /// The next thing that happens. Not to be called again after `Lost`.
+    pub(super) async fn next(&mut self) -> Happened {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        // h2 first: after a pause of our own (a suspended machine) the answer may be in although the timer has fired.
+        let over = match Pin::new(&mut self.h2).poll(cx) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(())) => Some(Failure::new(Cause::Closed, "the peer closed the connection")),
+            Poll::Ready(Err(error)) => Some(failure_of(&error)),
+        };
+        if let Some(goaway) = self.seen.take_goaway() {
+            return Poll::Ready(Happened::GoAway {
+                reason: Reason::from(goaway.code),
+                debug: String::from_utf8_lossy(&goaway.debug).escape_debug().collect(),
+            });
+        }
+        if let Some(failure) = over {
+            return Poll::Ready(Happened::Lost(failure));
+        }
+        if !self.proven && self.seen.settings() {
+            self.proven = true;
+            return Poll::Ready(Happened::Proven);
+        }
+        self.poll_keepalive(cx)
+    }
+
+    fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        loop {
+            if let Poll::Ready(Ok(_)) = self.ping.poll_pong(cx)
+                && let Some(rtt) = self.keepalive.answered(Instant::now().into_std())
+            {
+                return Poll::Ready(Happened::Pong(rtt));
+            }
+            match self.keepalive.due(Instant::now().into_std()) {
+                Due::Nothing(until) => {
+                    let until = Instant::from_std(until);
+                    if self.timer.deadline() != until {
+                        self.timer.as_mut().reset(until);
+                    }
+                    if self.timer.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                Due::Ping => {
+                    // It cannot fail here: no other PING is out, and a closed connection was noticed above.
+                    let _ = self.ping.send_ping(Ping::opaque());
+                    self.keepalive.sent(Instant::now().into_std());
+                }
+                Due::GiveUp => {
+                    let detail = "no answer to our PING";
+                    return Poll::Ready(Happened::Lost(Failure::new(Cause::KeepaliveTimeout, detail)));
+                }
+            }
+        }
+    }
+
+    /// Lets the RPCs in flight finish after a GOAWAY, for a while.
+    pub(super) async fn drain(self) {
+        // Their callers see their outcome; how the connection itself ends has been told.
+        let _ = tokio::time::timeout(DRAIN_TIME, self.h2).await;
+    }
+}
+
+fn failure_of(error: &h2::Error) -> Failure {
+    if let Some(io) = error.get_io() {
+        return Failure::from_io(io);
+    }
+    let cause = if error.is_remote() {
+        Cause::Goaway
+    } else {
+        Cause::Protocol
+    };
+    Failure::new(cause, error.to_string())
+}

@@ -1,0 +1,238 @@
+//! A channel's connectivity as a pure state machine: no I/O, no clock, no randomness of its own.
+//!
+//! ```text
+//!  IDLE ──dial──▶ CONNECTING ──proven──▶ READY ──lost──▶ TRANSIENT_FAILURE ──redial, proven──▶ READY
+//!                   ▲    │                 │                 ▲    │
+//!                   │    └─dial failed─────┼─────────────────┘◀───┘ redial failed
+//!                   └──graceful GOAWAY─────┘                         any ──stop──▶ SHUTDOWN
+//! ```
+//!
+//! TRANSIENT_FAILURE holds through all redials until the peer is proven (as in gRPC's pick_first, proposal A62), so a
+//! dead SoC does not flicker between two states. To stop a channel is to drop it: `fleet` does that and records the
+//! SHUTDOWN, so no input here leads there. The machine also says when the next dial is due:
+//! after a failed dial, one backoff after that dial *began*; after a loss, at once.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::Backoff;
+use crate::model::{BackoffSettings, ChannelState};
+
+/// What can happen to a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    /// A dial begins.
+    Dial,
+    /// The peer has proven that it speaks HTTP/2.
+    Proven,
+    /// The dial came to nothing.
+    DialFailed,
+    /// A READY connection is gone.
+    Lost,
+    /// The peer closes the connection in good order: GOAWAY with NO_ERROR.
+    Drained,
+}
+
+/// One channel's connectivity.
+#[derive(Debug)]
+pub(super) struct Connectivity {
+    state: ChannelState,
+    epoch: u64,
+    backoff: Backoff,
+    dial_began: Option<Instant>,
+    next_dial: Instant,
+    /// The last redial that did not wait; see `after_loss`.
+    prompt_redial: Option<Instant>,
+    /// How far apart two redials that do not wait must be.
+    calm: Duration,
+}
+
+impl Connectivity {
+    /// IDLE, with the first dial due at once.
+    pub(super) fn new(settings: BackoffSettings, now: Instant) -> Self {
+        Self {
+            state: ChannelState::Idle,
+            epoch: 0,
+            backoff: Backoff::new(settings),
+            dial_began: None,
+            next_dial: now,
+            prompt_redial: None,
+            calm: settings.initial,
+        }
+    }
+
+    #[cfg(test)]
+    fn state(&self) -> ChannelState {
+        self.state
+    }
+
+    /// How many times the channel has been READY.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// When the next dial is due, while there is no connection.
+    pub(super) fn next_dial(&self) -> Instant {
+        self.next_dial
+    }
+
+    /// Takes one input; the new state, where it changed. `unit` is a random number in 0..1, for the backoff's jitter.
+    pub(super) fn apply(&mut self, input: Input, now: Instant, unit: f64) -> Option<ChannelState> {
+        use ChannelState::{Connecting, Idle, Ready, TransientFailure};
+        match input {
+            Input::Dial => self.dial_began = Some(now),
+            Input::Proven => {
+                self.epoch += 1;
+                self.backoff.reset();
+            }
+            Input::DialFailed => {
+                let began = self.dial_began.unwrap_or(now);
+                self.next_dial = (began + self.backoff.next(unit)).max(now);
+            }
+            Input::Lost | Input::Drained => self.next_dial = self.after_loss(now),
+        }
+        let to = match (self.state, input) {
+            (Idle, Input::Dial) => Connecting,
+            (state, Input::Dial) => state,
+            (_, Input::Proven) => Ready,
+            (_, Input::Drained) => Connecting,
+            (_, Input::DialFailed | Input::Lost) => TransientFailure,
+        };
+        let changed = to != self.state;
+        self.state = to;
+        changed.then_some(to)
+    }
+
+    /// A lost channel is redialled at once. Only a peer that proves itself and leaves again and again must not make us
+    /// spin: two prompt redials are at least the first backoff apart.
+    fn after_loss(&mut self, now: Instant) -> Instant {
+        let due = match self.prompt_redial {
+            Some(last) => now.max(last + self.calm),
+            None => now,
+        };
+        self.prompt_redial = Some(due);
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use ChannelState::*;
+    use Input::*;
+
+    const SETTINGS: BackoffSettings = BackoffSettings {
+        initial: Duration::from_secs(1),
+        multiplier: 1.6,
+        jitter: 0.2,
+        max: Duration::from_secs(10),
+    };
+
+    fn machine() -> (Connectivity, Instant) {
+        let now = Instant::now();
+        (Connectivity::new(SETTINGS, now), now)
+    }
+
+    fn states(inputs: &[Input]) -> Vec<Option<ChannelState>> {
+        let (mut machine, now) = machine();
+        inputs
+            .iter()
+            .map(|input| machine.apply(*input, now, 0.5))
+            .collect()
+    }
+
+    #[test]
+    fn each_input_leads_where_the_diagram_says() {
+        let table: &[(&[Input], Option<ChannelState>)] = &[
+            (&[Dial], Some(Connecting)),
+            (&[Dial, Proven], Some(Ready)),
+            (&[Dial, DialFailed], Some(TransientFailure)),
+            (&[Dial, DialFailed, Dial], None),
+            (&[Dial, DialFailed, Dial, DialFailed], None),
+            (&[Dial, DialFailed, Dial, Proven], Some(Ready)),
+            (&[Dial, Proven, Lost], Some(TransientFailure)),
+            (&[Dial, Proven, Lost, Dial], None),
+            (&[Dial, Proven, Lost, Dial, Proven], Some(Ready)),
+            (&[Dial, Proven, Drained], Some(Connecting)),
+            (&[Dial, Proven, Drained, Dial], None),
+            (&[Dial, Proven, Drained, Dial, Proven], Some(Ready)),
+            (&[Dial, Proven, Drained, Dial, DialFailed], Some(TransientFailure)),
+        ];
+        for (inputs, expected) in table {
+            assert_eq!(states(inputs).last(), Some(expected), "{inputs:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_dial_is_repeated_one_backoff_after_it_began() {
+        let (mut machine, start) = machine();
+        machine.apply(Dial, start, 0.5);
+        let failed = start + Duration::from_millis(300);
+        machine.apply(DialFailed, failed, 0.5);
+        assert_eq!(machine.next_dial(), start + Duration::from_secs(1));
+
+        // A dial that took longer than the backoff is repeated at once.
+        machine.apply(Dial, machine.next_dial(), 0.5);
+        let failed = start + Duration::from_secs(13);
+        machine.apply(DialFailed, failed, 0.5);
+        assert_eq!(machine.next_dial(), failed);
+    }
+
+    #[test]
+    fn a_lost_channel_is_redialled_at_once_and_its_backoff_begins_anew() {
+        let (mut machine, start) = machine();
+        let mut now = start;
+        for _ in 0..10 {
+            machine.apply(Dial, now, 0.5);
+            machine.apply(DialFailed, now, 0.5);
+            now = machine.next_dial();
+        }
+        machine.apply(Dial, now, 0.5);
+        machine.apply(Proven, now, 0.5);
+        let lost = now + Duration::from_secs(100);
+        machine.apply(Lost, lost, 0.5);
+        assert_eq!(machine.next_dial(), lost);
+        machine.apply(Dial, lost, 0.5);
+        machine.apply(DialFailed, lost, 0.5);
+        assert_eq!(machine.next_dial(), lost + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_peer_that_leaves_right_after_each_proof_is_not_dialled_in_a_spin() {
+        let (mut machine, mut now) = machine();
+        let start = now;
+        let mut dials = 0;
+        while now < start + Duration::from_secs(60) {
+            machine.apply(Dial, now, 0.5);
+            machine.apply(Proven, now, 0.5);
+            machine.apply(Lost, now, 0.5);
+            dials += 1;
+            now = machine.next_dial();
+        }
+        assert!((55..=62).contains(&dials), "{dials} dials in a minute");
+    }
+
+    fn input() -> impl Strategy<Value = Input> {
+        prop::sample::select(vec![Dial, Proven, DialFailed, Lost, Drained])
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_invariants_hold(inputs in prop::collection::vec((input(), 0u64..20_000), 1..100)) {
+            let (mut machine, mut now) = machine();
+            for (input, ms) in inputs {
+                now += Duration::from_millis(ms);
+                let before = machine.state();
+                let changed = machine.apply(input, now, 0.5);
+                prop_assert_eq!(changed.is_some(), before != machine.state());
+                prop_assert!(changed != Some(Idle), "IDLE is only before the first dial");
+                prop_assert!(changed != Some(Shutdown), "stopping is dropping");
+                if changed == Some(Ready) {
+                    prop_assert_eq!(input, Proven);
+                }
+                prop_assert!(machine.next_dial() <= now + SETTINGS.max.max(SETTINGS.initial));
+            }
+        }
+    }
+}

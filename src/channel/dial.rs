@@ -1,0 +1,117 @@
+//! From an address to a connected socket. This is where the source address is bound, and where TLS will be.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::model::Cause;
+
+/// Why a dial failed or a connection was lost: the closed set for the metric, and the details for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}: {detail}")]
+pub struct Failure {
+    /// One of the closed set.
+    pub cause: Cause,
+    /// What exactly was seen.
+    pub detail: Arc<str>,
+}
+
+impl Failure {
+    pub(super) fn new(cause: Cause, detail: impl Into<Arc<str>>) -> Self {
+        Self {
+            cause,
+            detail: detail.into(),
+        }
+    }
+
+    /// What an I/O error on an established connection means.
+    pub(super) fn from_io(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let cause = match error.kind() {
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Cause::Reset,
+            Kind::UnexpectedEof | Kind::NotConnected => Cause::Closed,
+            Kind::TimedOut => Cause::KeepaliveTimeout,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Cause::Unreachable,
+            Kind::InvalidData | Kind::InvalidInput => Cause::Protocol,
+            _ => Cause::Closed,
+        };
+        Self::new(cause, error.to_string())
+    }
+}
+
+/// Connects TCP, from `source` where one is given. It has no time limit of its own: the caller's deadline drops it.
+pub(super) async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, Failure> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .map_err(|error| connect_failure(&error))?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0)).map_err(|error| {
+            let detail = format!("cannot bind the source address {source}: {error}");
+            Failure::new(Cause::SourceAddress, detail)
+        })?;
+    }
+    let stream = socket
+        .connect(address)
+        .await
+        .map_err(|error| connect_failure(&error))?;
+    // Queries and PINGs are tiny: waiting to fill a segment would only add latency.
+    stream
+        .set_nodelay(true)
+        .map_err(|error| Failure::from_io(&error))?;
+    Ok(stream)
+}
+
+fn connect_failure(error: &io::Error) -> Failure {
+    use io::ErrorKind as Kind;
+    let cause = match error.kind() {
+        Kind::ConnectionRefused => Cause::Refused,
+        Kind::ConnectionReset => Cause::Reset,
+        Kind::TimedOut => Cause::ConnectTimeout,
+        Kind::AddrNotAvailable => Cause::SourceAddress,
+        // No route, a firewall's EPERM, an address family that is off: all of them mean that it cannot be reached.
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::PermissionDenied => {
+            Cause::Unreachable
+        }
+        // Out of file descriptors or memory: the fault is on this machine.
+        _ if matches!(error.raw_os_error(), Some(23 | 24 | 12 | 105)) => Cause::Local,
+        _ => Cause::Unreachable,
+    };
+    Failure::new(cause, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_nobody_listens_on_is_refused() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        drop(listener);
+        let failure = tcp(address, None).await.expect_err("refused");
+        assert_eq!(failure.cause, Cause::Refused);
+    }
+
+    #[tokio::test]
+    async fn a_source_address_of_another_host_is_named() {
+        let address = "127.0.0.1:9".parse().expect("address");
+        let source = "192.0.2.1".parse().expect("documentation address");
+        let failure = tcp(address, Some(source)).await.expect_err("cannot bind");
+        assert_eq!(failure.cause, Cause::SourceAddress);
+        assert!(failure.detail.contains("192.0.2.1"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_comes_from_the_source_address() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        let source: IpAddr = "127.9.8.7".parse().expect("address");
+        let (dialed, accepted) = tokio::join!(tcp(address, Some(source)), listener.accept());
+        dialed.expect("dialed");
+        assert_eq!(accepted.expect("accepted").1.ip(), source);
+    }
+}

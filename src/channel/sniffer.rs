@@ -1,0 +1,273 @@
+//! Reads along on the bytes that come from the peer (above TLS) and notes what h2 does not tell in time:
+//! that the peer's SETTINGS frame is in (the proof that it speaks HTTP/2), and a GOAWAY with its code and debug data.
+//!
+//! It only reads frame headers (9 bytes) and a GOAWAY's payload; whether the bytes are valid is h2's verdict, not ours.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+const HEADER_LEN: usize = 9;
+const TYPE_SETTINGS: u8 = 0x4;
+const TYPE_GOAWAY: u8 = 0x7;
+const FLAG_ACK: u8 = 0x1;
+/// Last stream id (4 bytes) and code (4 bytes) come before a GOAWAY's debug data.
+const GOAWAY_FIXED: usize = 8;
+/// How much of a GOAWAY's debug data is kept.
+const MAX_DEBUG: usize = 128;
+
+const SEEN_SETTINGS: u8 = 1;
+const SEEN_GOAWAY: u8 = 2;
+
+/// A peer's GOAWAY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GoAway {
+    pub(super) code: u32,
+    pub(super) debug: Vec<u8>,
+}
+
+/// What has been seen so far; shared with the connection's driver.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    flags: AtomicU8,
+    goaway: Mutex<Option<GoAway>>,
+}
+
+impl Seen {
+    /// The peer's own SETTINGS frame (not an acknowledgement of ours) is in.
+    pub(super) fn settings(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & SEEN_SETTINGS != 0
+    }
+
+    /// The first GOAWAY, once.
+    pub(super) fn take_goaway(&self) -> Option<GoAway> {
+        if self.flags.load(Ordering::Acquire) & SEEN_GOAWAY == 0 {
+            return None;
+        }
+        self.goaway.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn set_goaway(&self, goaway: GoAway) {
+        if self.flags.fetch_or(SEEN_GOAWAY, Ordering::AcqRel) & SEEN_GOAWAY == 0 {
+            *self.goaway.lock().unwrap_or_else(PoisonError::into_inner) = Some(goaway);
+        }
+    }
+}
+
+/// The I/O under h2.
+#[derive(Debug)]
+pub(super) struct Sniffer<IO> {
+    io: IO,
+    frames: Frames,
+}
+
+impl<IO> Sniffer<IO> {
+    pub(super) fn new(io: IO) -> (Self, Arc<Seen>) {
+        let seen = Arc::new(Seen::default());
+        let frames = Frames::new(seen.clone());
+        (Self { io, frames }, seen)
+    }
+}
+
+/// Cuts a byte stream into frames, of which it keeps only what it looks for.
+#[derive(Debug)]
+struct Frames {
+    seen: Arc<Seen>,
+    header: [u8; HEADER_LEN],
+    /// Bytes of the header that are in.
+    have: usize,
+    /// Bytes of the payload still to come.
+    payload_left: usize,
+    goaway: Vec<u8>,
+}
+
+impl Frames {
+    fn new(seen: Arc<Seen>) -> Self {
+        Self {
+            seen,
+            header: [0; HEADER_LEN],
+            have: 0,
+            payload_left: 0,
+            goaway: Vec::new(),
+        }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.have < HEADER_LEN {
+                let n = bytes.len().min(HEADER_LEN - self.have);
+                self.header[self.have..self.have + n].copy_from_slice(&bytes[..n]);
+                self.have += n;
+                bytes = &bytes[n..];
+                if self.have == HEADER_LEN {
+                    let [a, b, c, ..] = self.header;
+                    self.payload_left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                }
+            } else {
+                let n = bytes.len().min(self.payload_left);
+                if self.header[3] == TYPE_GOAWAY {
+                    let room = (GOAWAY_FIXED + MAX_DEBUG) - self.goaway.len();
+                    self.goaway.extend_from_slice(&bytes[..n.min(room)]);
+                }
+                self.payload_left -= n;
+                bytes = &bytes[n..];
+            }
+            if self.have == HEADER_LEN && self.payload_left == 0 {
+                self.frame_complete();
+                self.have = 0;
+            }
+        }
+    }
+
+    fn frame_complete(&mut self) {
+        match (self.header[3], self.header[4]) {
+            (TYPE_SETTINGS, flags) if flags & FLAG_ACK == 0 => {
+                self.seen.flags.fetch_or(SEEN_SETTINGS, Ordering::AcqRel);
+            }
+            (TYPE_GOAWAY, _) => {
+                let payload = std::mem::take(&mut self.goaway);
+                if let Some((fixed, debug)) = payload.split_at_checked(GOAWAY_FIXED) {
+                    self.seen.set_goaway(GoAway {
+                        code: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+                        debug: debug.to_vec(),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let result = Pin::new(&mut this.io).poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = result {
+            this.frames.feed(&buf.filled()[before..]);
+        }
+        result
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).expect("short");
+        let mut bytes = length.to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags, 0, 0, 0, 0]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn seen_in(chunks: &[&[u8]]) -> Arc<Seen> {
+        let seen = Arc::new(Seen::default());
+        let mut frames = Frames::new(seen.clone());
+        for chunk in chunks {
+            frames.feed(chunk);
+        }
+        seen
+    }
+
+    #[test]
+    fn the_peers_settings_are_proof_and_nothing_else_is() {
+        let check = |bytes: Vec<u8>, proven: bool| {
+            assert_eq!(seen_in(&[&bytes]).settings(), proven, "{bytes:?}");
+        };
+        check(frame(TYPE_SETTINGS, 0, &[]), true);
+        check(frame(TYPE_SETTINGS, 0, &[0, 3, 0, 0, 0, 100]), true);
+        check(
+            [frame(0x6, 0, &[7; 8]), frame(TYPE_SETTINGS, 0, &[])].concat(),
+            true,
+        );
+        check(frame(TYPE_SETTINGS, FLAG_ACK, &[]), false);
+        check(frame(0x6, FLAG_ACK, &[7; 8]), false);
+        check(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), false);
+        check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), false);
+        check(frame(TYPE_SETTINGS, 0, &[0; 6])[..14].to_vec(), false);
+    }
+
+    #[test]
+    fn a_goaway_is_told_once_with_its_code_and_debug_data() {
+        let mut payload = vec![0, 0, 0, 1, 0, 0, 0, 11];
+        payload.extend(b"too_many_pings");
+        let seen = seen_in(&[&frame(TYPE_GOAWAY, 0, &payload)]);
+        let goaway = seen.take_goaway().expect("a goaway");
+        assert_eq!(
+            (goaway.code, goaway.debug.as_slice()),
+            (11, b"too_many_pings".as_slice())
+        );
+        assert_eq!(seen.take_goaway(), None);
+    }
+
+    #[test]
+    fn a_huge_debug_text_is_cut() {
+        let seen = seen_in(&[&frame(TYPE_GOAWAY, 0, &[b'x'; 60_000])]);
+        assert_eq!(seen.take_goaway().map(|g| g.debug.len()), Some(MAX_DEBUG));
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_bytes_are_cut_the_same_is_seen(cuts in prop::collection::vec(1usize..20, 0..40)) {
+            let mut payload = vec![0, 0, 0, 1, 0, 0, 0, 2];
+            payload.extend(b"debug");
+            let bytes = [
+                frame(0x6, 0, &[1; 8]),
+                frame(TYPE_SETTINGS, 0, &[0, 3, 0, 0, 0, 100]),
+                frame(0x0, 0, &[9; 50]),
+                frame(TYPE_GOAWAY, 0, &payload),
+            ]
+            .concat();
+            let mut rest = bytes.as_slice();
+            let mut chunks = Vec::new();
+            for cut in cuts {
+                let (chunk, tail) = rest.split_at(cut.min(rest.len()));
+                chunks.push(chunk);
+                rest = tail;
+            }
+            chunks.push(rest);
+            let seen = seen_in(&chunks);
+            prop_assert!(seen.settings());
+            prop_assert_eq!(seen.take_goaway(), Some(GoAway { code: 2, debug: b"debug".to_vec() }));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+            seen_in(&[&bytes]);
+        }
+    }
+}

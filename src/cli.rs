@@ -1,0 +1,324 @@
+//! The command line: flags in the exporters' style, and the commands `demo`, `simulate` and `probe`.
+//!
+//! Exit codes: 0 done; 1 the exporter failed while running; 2 it could not start (bad flag, bad file, port in use).
+//! `probe` has its own, see there. Logs go to stderr, stdout carries a command's output only.
+
+mod demo;
+mod probe;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{debug, info, warn};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::app::{self, Exporter, Options};
+use crate::config::{Config, ConfigError};
+use crate::publish::http::telemetry_path_ok;
+use crate::sim;
+
+/// It started, but did not end well.
+const FAILED: u8 = 1;
+/// It could not start.
+const CANNOT_START: u8 = 2;
+
+/// Probes the SoCs of a SONiC dual-ToR active-active rack over gRPC; publishes MUX_CABLE_INFO in STATE_DB and
+/// Prometheus metrics. It never changes traffic: it looks.
+#[derive(Debug, Parser)]
+#[command(name = "dualtor-exporter", version = VERSION, args_conflicts_with_subcommands = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    exporter: ExporterArgs,
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (revision ",
+    env!("DUALTOR_REVISION"),
+    ")"
+);
+
+#[derive(Debug, Args)]
+struct ExporterArgs {
+    /// Configuration file (YAML); reloaded on SIGHUP
+    #[arg(
+        long = "config.file",
+        value_name = "FILE",
+        default_value = "/etc/dualtor-exporter/config.yml"
+    )]
+    config_file: PathBuf,
+    /// Check the configuration file and exit: 0 if it is good, 2 if not
+    #[arg(long = "config.check")]
+    config_check: bool,
+    /// Address to serve on, repeatable; without a host on all addresses
+    #[arg(
+        long = "web.listen-address",
+        value_name = "HOST:PORT",
+        default_value = ":9075"
+    )]
+    listen: Vec<String>,
+    /// Path of the metrics
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
+    telemetry_path: String,
+    /// Serve POST /-/reload
+    #[arg(long = "web.enable-lifecycle")]
+    enable_lifecycle: bool,
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// Least severe messages to log [default: info; with demo: warn]
+    #[arg(long = "log.level", value_name = "LEVEL", global = true)]
+    level: Option<Level>,
+    /// Format of the log, on stderr
+    #[arg(
+        long = "log.format",
+        value_name = "FORMAT",
+        default_value = "logfmt",
+        global = true
+    )]
+    format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Logfmt,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a simulated rack of 24 SoCs with an exporter, and say where to look
+    Demo(demo::DemoArgs),
+    /// Serve simulated SoCs on loopback addresses, from a scenario
+    Simulate {
+        /// Scenario file (YAML)
+        #[arg(value_name = "SCENARIO")]
+        scenario: PathBuf,
+    },
+    /// Probe one SoC once and print what it says: exit code 0 it answers, 1 READY but a query failed or health is
+    /// not serving, 2 never READY
+    Probe(probe::ProbeArgs),
+}
+
+fn telemetry_path(path: &str) -> Result<String, String> {
+    if telemetry_path_ok(path) {
+        Ok(path.to_owned())
+    } else {
+        Err("expected a path such as /metrics, outside /-/, of letters, digits and _-./".to_owned())
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub fn run(self) -> ExitCode {
+        let quiet = matches!(self.command, Some(Command::Demo(_) | Command::Probe(_)));
+        let default_level = if quiet { Level::Warn } else { Level::Info };
+        init_log(self.log.level.unwrap_or(default_level), self.log.format);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the runtime")),
+        };
+        let outcome = runtime.block_on(async {
+            match self.command {
+                None if self.exporter.config_check => check_config(&self.exporter.config_file),
+                None => run_exporter(self.exporter).await,
+                Some(Command::Demo(args)) => demo::run(args).await,
+                Some(Command::Simulate { scenario }) => simulate(&scenario).await,
+                Some(Command::Probe(args)) => probe::run(args).await,
+            }
+        });
+        // Whatever still hangs has had its time.
+        runtime.shutdown_background();
+        outcome.unwrap_or_else(|error| fail(&error))
+    }
+}
+
+/// One message that names the place and what was expected; exit code 2.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "dualtor-exporter: {error:#}");
+    ExitCode::from(CANNOT_START)
+}
+
+/// A line of a command's output. A closed pipe (`| head`) is no failure.
+fn print(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn init_log(level: Level, format: LogFormat) {
+    let level = match level {
+        Level::Debug => tracing::Level::DEBUG,
+        Level::Info => tracing::Level::INFO,
+        Level::Warn => tracing::Level::WARN,
+        Level::Error => tracing::Level::ERROR,
+    };
+    // Only our own words: a lying SoC makes libraries talk (h2 warns of each PONG that nobody asked for).
+    let filter = Targets::new().with_target("dualtor_exporter", level);
+    let registry = tracing_subscriber::registry().with(filter);
+    // It fails only where somebody else has a log already (a test).
+    let _ = match format {
+        LogFormat::Logfmt => {
+            let layer = tracing_logfmt::builder().with_span_name(false).layer();
+            registry.with(layer.with_writer(io::stderr)).try_init()
+        }
+        LogFormat::Json => {
+            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
+            registry.with(layer.with_writer(io::stderr)).try_init()
+        }
+    };
+}
+
+fn check_config(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = Config::load(path)?;
+    print(&format!(
+        "{}: good, {} targets",
+        path.display(),
+        config.targets.len()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.config_file)?;
+    let mut listeners = Vec::new();
+    for address in &args.listen {
+        listeners.push(
+            listen(address)
+                .await
+                .with_context(|| format!("--web.listen-address {address}"))?,
+        );
+    }
+    raise_open_files(config.targets.len());
+    let mut stop = stop_signals()?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    info!(version = VERSION, config = %args.config_file.display(), "starting");
+    for listener in &listeners {
+        info!(address = %listener.local_addr()?, path = args.telemetry_path, "serving");
+    }
+    let path = args.config_file;
+    let load = move || -> Result<Config, ConfigError> { Config::load(&path) };
+    let exporter = Exporter::start(Options {
+        config,
+        load: Box::new(load),
+        listeners,
+        telemetry_path: args.telemetry_path,
+        enable_lifecycle: args.enable_lifecycle,
+    });
+    let reloader = exporter.reloader();
+    // The outcome is logged where the reload happens.
+    tokio::spawn(
+        async move { while hangup.recv().await.is_some() && app::reload(&reloader).await.is_some() {} },
+    );
+    match exporter.run(async move { stop.recv().await }).await {
+        Ok(()) => {
+            info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            tracing::error!(%error, "failed");
+            Ok(ExitCode::from(FAILED))
+        }
+    }
+}
+
+async fn simulate(path: &Path) -> anyhow::Result<ExitCode> {
+    let scenario = sim::Scenario::from_file(path)?;
+    raise_open_files(0);
+    let mut stop = stop_signals()?;
+    sim::run(scenario, async move { stop.recv().await }, print).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Binds one `--web.listen-address`; `:9075` is every address of this host, of both families.
+async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        bail!("expected HOST:PORT, such as :9075 or 127.0.0.1:9075");
+    };
+    let Ok(port) = port.parse::<u16>() else {
+        bail!("expected a port from 0 to 65535 after the last colon");
+    };
+    let candidates: Vec<SocketAddr> = if host.is_empty() {
+        // The second is for hosts without IPv6.
+        vec![([0u16; 8], port).into(), ([0u8; 4], port).into()]
+    } else {
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let found = tokio::net::lookup_host((name, port)).await;
+        found
+            .with_context(|| format!("cannot resolve {name:?}"))?
+            .collect()
+    };
+    let mut last = None;
+    for candidate in candidates {
+        match TcpListener::bind(candidate).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                bail!("{candidate} is in use: stop what listens there, or choose another port");
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last {
+        Some(error) => anyhow::Error::new(error).context("cannot listen"),
+        None => anyhow::anyhow!("{host:?} has no address"),
+    })
+}
+
+/// SIGTERM or SIGINT, whichever comes first.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn stop_signals() -> anyhow::Result<StopSignals> {
+    Ok(StopSignals {
+        terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
+        interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
+    })
+}
+
+/// One SoC costs one open file: raises the soft limit to the hard one, and says if that is too little.
+fn raise_open_files(targets: usize) {
+    /// Listeners, scrapes, Redis, the runtime.
+    const OTHERS: u64 = 64;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < targets as u64 + OTHERS => {
+            warn!(
+                limit,
+                targets,
+                "too few open files are allowed for so many targets: raise the hard limit (ulimit -Hn)"
+            );
+        }
+        Ok(limit) => debug!(limit, "open files"),
+        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+    }
+}

@@ -1,0 +1,241 @@
+//! `probe <address>`: one dial, one round, printed for a person or as JSON.
+//!
+//! Exit codes: 0 the SoC answers (no health service and empty replies are answers too); 1 the channel is READY, but a
+//! query failed or health is not serving; 2 the channel was never READY.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::print;
+use crate::channel::{Channel, Failure};
+use crate::config::Config;
+use crate::model::{
+    ChannelEvent, ChannelSettings, Health, Port, Query, QueryReport, QueryResult, Report, Side, Target,
+};
+use crate::probe::{self, Ready};
+
+#[derive(Debug, Args)]
+pub(super) struct ProbeArgs {
+    /// The SoC: an IP address, with a port if it is not 50075
+    #[arg(value_name = "ADDRESS", value_parser = address)]
+    address: SocketAddr,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+    /// Which ToR this is: then the ends are called self and peer
+    #[arg(long, value_name = "SIDE")]
+    side: Option<SideArg>,
+    /// Each query's deadline
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = timeout)]
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SideArg {
+    Upper,
+    Lower,
+}
+
+const DEFAULT_PORT: u16 = 50075;
+const FAILED: u8 = 1;
+const NEVER_READY: u8 = 2;
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let ip: Result<IpAddr, _> = text.parse();
+    ip.map(|ip| SocketAddr::new(ip, DEFAULT_PORT)).map_err(|_| {
+        "expected an IP address such as 192.168.0.1, 192.168.0.1:50075 or [fc02::1]:50075".to_owned()
+    })
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    Config::duration(text).ok_or_else(|| "expected a duration such as 500ms or 2s".to_owned())
+}
+
+pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
+    let side = match args.side {
+        Some(SideArg::Upper) => Side::Upper,
+        Some(SideArg::Lower) => Side::Lower,
+        None => Side::Unknown,
+    };
+    let target = Target {
+        port: Port::new("probe")?,
+        address: args.address,
+        side,
+        channel: Arc::new(ChannelSettings::default()),
+    };
+    let found = look(target, args.timeout).await?;
+    let text = match args.output {
+        Output::Text => text(args.address, side, &found),
+        Output::Json => serde_json::to_string_pretty(&as_json(args.address, side, &found))?,
+    };
+    print(text.trim_end());
+    Ok(match &found {
+        Found::NeverReady(_) => ExitCode::from(NEVER_READY),
+        Found::Ready { report, .. } if answers(report) => ExitCode::SUCCESS,
+        Found::Ready { .. } => ExitCode::from(FAILED),
+    })
+}
+
+enum Found {
+    NeverReady(Failure),
+    Ready { after: Duration, report: Report },
+}
+
+/// Dials once, and runs one round if that leads to READY.
+async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
+    let mut channel = Channel::new(target)?;
+    let began = Instant::now();
+    loop {
+        let signal = channel.next().await;
+        match (signal.event, signal.transport) {
+            (ChannelEvent::Failed { cause, detail }, _) => {
+                return Ok(Found::NeverReady(Failure { cause, detail }));
+            }
+            (ChannelEvent::State { epoch, .. }, Some(transport)) => {
+                let after = began.elapsed();
+                let limiter = Semaphore::new(1);
+                let ready = Some(Ready { epoch, transport });
+                let round = probe::round(ready, timeout, &limiter);
+                tokio::pin!(round);
+                loop {
+                    // The channel makes progress, and so do the queries on it, only while it is polled.
+                    tokio::select! {
+                        report = &mut round => return Ok(Found::Ready { after, report }),
+                        _ = channel.next() => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn answers(report: &Report) -> bool {
+    let query_ok = |query: &Query| {
+        let result = report.query(*query).result;
+        result.is_answer() || (*query == Query::Health && result == QueryResult::Unimplemented)
+    };
+    Query::ALL.iter().all(query_ok) && matches!(report.health, Health::Serving | Health::Unimplemented)
+}
+
+/// The two ends with their names, as far as the side is known.
+fn ends(side: Side) -> [&'static str; 2] {
+    match side {
+        Side::Unknown => ["upper", "lower"],
+        Side::Upper | Side::Lower => ["self", "peer"],
+    }
+}
+
+/// (direction, link, operation) of each end.
+fn states(report: &Report, side: Side) -> [[&'static str; 3]; 2] {
+    // With no side known, portid 0's end comes first.
+    let side = if side == Side::Unknown { Side::Upper } else { side };
+    let (direction, link, oper) = (
+        report.direction.seen_from(side),
+        report.link.seen_from(side),
+        report.oper.seen_from(side),
+    );
+    [
+        [direction.own.label(), link.own.label(), oper.own.label()],
+        [direction.peer.label(), link.peer.label(), oper.peer.label()],
+    ]
+}
+
+fn milliseconds(duration: Option<Duration>) -> String {
+    duration.map_or("-".to_owned(), |d| format!("{:.1} ms", d.as_secs_f64() * 1000.0))
+}
+
+fn text(address: SocketAddr, side: Side, found: &Found) -> String {
+    let mut out = format!("address    {address}\n");
+    // Writing into a String cannot fail.
+    let _ = match found {
+        Found::NeverReady(failure) => {
+            write!(out, "channel    never READY: {failure}")
+        }
+        Found::Ready { after, report } => write!(
+            out,
+            "channel    READY after {}\n{}version    {}\nhealth     {}\n\n{}",
+            milliseconds(Some(*after)),
+            ends_table(side, report),
+            report.version.as_deref().unwrap_or("N/A"),
+            report.health,
+            queries_table(report)
+        ),
+    };
+    out
+}
+
+fn ends_table(side: Side, report: &Report) -> String {
+    let mut out = String::new();
+    for (end, [direction, link, oper]) in ends(side).iter().zip(states(report, side)) {
+        let _ = writeln!(
+            out,
+            "{end:<10} direction {direction:<8} link {link:<8} operation {oper}"
+        );
+    }
+    out
+}
+
+fn queries_table(report: &Report) -> String {
+    let mut out = String::new();
+    for query in Query::ALL {
+        let QueryReport { result, took, error } = report.query(*query);
+        let took = milliseconds(*took);
+        let error = error.as_deref().unwrap_or("");
+        let line = format!("{:<10} {:<20} {took:>9}  {error}", query.label(), result.label());
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+fn as_json(address: SocketAddr, side: Side, found: &Found) -> Value {
+    match found {
+        Found::NeverReady(Failure { cause, detail }) => json!({
+            "address": address.to_string(),
+            "side": side.label(),
+            "channel": {"ready": false, "ready_seconds": null, "cause": cause.label(), "detail": &**detail},
+        }),
+        Found::Ready { after, report } => {
+            let end = |n: usize| {
+                let [direction, link, oper] = states(report, side)[n];
+                json!({"mux_direction": direction, "link_state": link, "oper_state": oper})
+            };
+            let queries = Query::ALL.iter().map(|query| {
+                let QueryReport { result, took, error } = report.query(*query);
+                let value = json!({
+                    "result": result.label(),
+                    "seconds": took.map(|took| took.as_secs_f64()),
+                    "error": error.as_deref(),
+                });
+                (query.label().to_owned(), value)
+            });
+            let [first, second] = ends(side);
+            json!({
+                "address": address.to_string(),
+                "side": side.label(),
+                "channel": {"ready": true, "ready_seconds": after.as_secs_f64(), "cause": null, "detail": null},
+                first: end(0),
+                second: end(1),
+                "version": report.version.as_deref(),
+                "health": report.health.label(),
+                "queries": queries.collect::<serde_json::Map<_, _>>(),
+            })
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The shape of the configuration file: what may stand where. What it means is `config`'s.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::scalar::{Address, Multiplier, Share, SourceAddress, TcpPort, Value};
+use crate::model::{BackoffSettings, ChannelSettings, Port};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) probe: Probe,
+    pub(super) channel: Channel,
+    pub(super) side: Side,
+    pub(super) targets: Option<Vec<Target>>,
+    pub(super) databases: Databases,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Probe {
+    pub(super) interval: Value<Duration>,
+    pub(super) timeout: Value<Duration>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            interval: Value(Duration::from_secs(60)),
+            timeout: Value(Duration::from_millis(500)),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Channel {
+    pub(super) port: Value<TcpPort>,
+    pub(super) keepalive_time: Value<Duration>,
+    pub(super) keepalive_timeout: Value<Duration>,
+    pub(super) backoff: Backoff,
+    pub(super) source_address: Value<SourceAddress>,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) tls: Option<serde::de::IgnoredAny>,
+}
+
+impl Default for Channel {
+    fn default() -> Self {
+        let default = ChannelSettings::default();
+        Self {
+            port: Value(TcpPort(50075)),
+            keepalive_time: Value(default.keepalive_time),
+            keepalive_timeout: Value(default.keepalive_timeout),
+            backoff: Backoff::default(),
+            source_address: Value(SourceAddress::Auto),
+            metadata: BTreeMap::new(),
+            tls: None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Backoff {
+    pub(super) initial: Value<Duration>,
+    pub(super) multiplier: Value<Multiplier>,
+    pub(super) jitter: Value<Share>,
+    pub(super) max: Value<Duration>,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let default = BackoffSettings::default();
+        Self {
+            initial: Value(default.initial),
+            multiplier: Value(Multiplier(default.multiplier)),
+            jitter: Value(Share(default.jitter)),
+            max: Value(default.max),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Side {
+    #[default]
+    Auto,
+    Upper,
+    Lower,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Target {
+    pub(super) port: Value<Port>,
+    pub(super) address: Value<Address>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Databases {
+    pub(super) url: Option<String>,
+    pub(super) config: PathBuf,
+    pub(super) publish: Publish,
+    pub(super) schema: Schema,
+    pub(super) publish_notifications: bool,
+}
+
+impl Default for Databases {
+    fn default() -> Self {
+        Self {
+            url: None,
+            config: "/var/run/redis/sonic-db/database_config.json".into(),
+            publish: Publish::Own,
+            schema: Schema::Sonic,
+            publish_notifications: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Publish {
+    Own,
+    Shadow,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Schema {
+    Sonic,
+    Hld,
+}

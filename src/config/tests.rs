@@ -1,0 +1,130 @@
+//! What a configuration means, and what each mistake in one is told.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("dualtor.yml"))
+}
+
+const ONE: &str = "targets: [{port: Ethernet0, address: 127.9.0.1}]\n";
+
+#[test]
+fn what_is_not_said_has_the_contracts_default() {
+    let config = parse(ONE).expect("valid");
+    assert_eq!(config.probe.interval, Duration::from_secs(60));
+    assert_eq!(config.probe.timeout, Duration::from_millis(500));
+    assert_eq!(config.side, Side::Unknown);
+    let target = &config.targets[0];
+    assert_eq!(target.address.to_string(), "127.9.0.1:50075");
+    assert_eq!(target.channel.keepalive_time, Duration::from_secs(4));
+    assert_eq!(target.channel.keepalive_timeout, Duration::from_secs(8));
+    let backoff = target.channel.backoff;
+    assert_eq!(
+        (backoff.initial, backoff.max),
+        (Duration::from_secs(1), Duration::from_secs(10))
+    );
+    assert_eq!((backoff.multiplier, backoff.jitter), (1.6, 0.2));
+    let state_db = config.state_db.expect("own");
+    assert_eq!((state_db.publish, state_db.schema), (Publish::Own, Schema::Sonic));
+    assert_eq!(
+        state_db.server.to_string(),
+        "redis+unix:///var/run/redis/redis.sock"
+    );
+}
+
+#[test]
+fn the_contracts_own_example_is_understood() {
+    let config = parse(
+        r#"
+probe:   {interval: 60s, timeout: 500ms}
+channel:
+  port: 50075
+  keepalive_time: 4s
+  keepalive_timeout: 8s
+  backoff: {initial: 1s, multiplier: 1.6, jitter: 0.2, max: 10s}
+  source_address: auto
+  metadata: {grpc_server: "${soc_ip}"}
+side: auto
+targets:
+  - {port: Ethernet0, address: 127.9.0.1}
+  - {port: Ethernet4, address: "127.9.0.2:50076"}
+databases:
+  url: "redis+unix:///var/run/redis/redis.sock"
+  config: /var/run/redis/sonic-db/database_config.json
+  publish: own
+  schema: sonic
+  publish_notifications: false
+"#,
+    )
+    .expect("valid");
+    assert_eq!(config.targets[1].address.to_string(), "127.9.0.2:50076");
+    assert_eq!(
+        config.targets[0].channel.metadata,
+        [("grpc_server".to_owned(), "${soc_ip}".to_owned())]
+    );
+}
+
+#[test]
+fn publishing_can_be_off_or_in_the_shadow() {
+    let publish = |mode: &str| {
+        let text = format!("{ONE}databases: {{publish: {mode}}}");
+        parse(&text).expect("valid").state_db.map(|db| db.publish)
+    };
+    assert_eq!(publish("off"), None);
+    assert_eq!(publish("own"), Some(Publish::Own));
+    assert_eq!(publish("shadow"), Some(Publish::Shadow));
+}
+
+#[test]
+fn each_mistake_is_told_with_its_place_and_what_was_expected() {
+    let mistakes = [
+        "",
+        "tragets: []",
+        "foo",
+        "targets: [",
+        "targets: {}",
+        "targets: [{port: Ethernet0}]",
+        "targets: [{port: Ethernet0, address: soc0}]",
+        "targets: [{port: Ethernet0, address: 127.9.0.1/32}]",
+        "targets: [{port: Ethernet0, address: '127.9.0.1:0'}]",
+        "targets: [{port: 'Ethernet 0', address: 127.9.0.1}]",
+        "targets: [{port: Ethernet0, address: 127.9.0.1}, {port: Ethernet0, address: 127.9.0.2}]",
+        "targets: []\ntargets: []",
+        "targets: []\nprobe: {interval: 0s}",
+        "targets: []\nprobe: {interval: sixty}",
+        "targets: []\nprobe: {interval: [60s]}",
+        "targets: []\nprobe: {interval: 60}",
+        "targets: []\nprobe: {interval: 1s, timeout: 1s}",
+        "targets: []\nprobe: {intervall: 1s}",
+        "targets: []\nchannel: {port: 0}",
+        "targets: []\nchannel: {port: 65536}",
+        "targets: []\nchannel: {port: https}",
+        "targets: []\nchannel: {backoff: {jitter: 1.1}}",
+        "targets: []\nchannel: {backoff: {jitter: .nan}}",
+        "targets: []\nchannel: {backoff: {multiplier: 0.9}}",
+        "targets: []\nchannel: {backoff: {max: 2y}}",
+        "targets: []\nchannel: {source_address: loopback3}",
+        "targets: []\nchannel: {source_address: eth0}",
+        "targets: [{port: Ethernet0, address: 'fc02::1'}]\nchannel: {source_address: 10.0.0.1}",
+        "targets: []\nchannel: {tls: {ca: ca.crt}}",
+        "targets: []\nchannel: {metadata: {grpc-timeout: 1S}}",
+        "targets: []\nchannel: {metadata: {Server: x}}",
+        "targets: []\nchannel: {metadata: {server: '${host}'}}",
+        "targets: []\nside: left",
+        "targets: []\ndatabases: {url: 'http://127.0.0.1'}",
+        "targets: []\ndatabases: {publish: yes}",
+        "targets: []\ndatabases: {schema: v2}",
+        "targets: []\ndatabases: {publish_notifications: true}",
+    ];
+    let mut told = String::new();
+    for text in mistakes {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.starts_with("dualtor.yml"), "{error}");
+        writeln!(told, "{text}\n    {error}\n").expect("a string");
+    }
+    insta::assert_snapshot!(told);
+}

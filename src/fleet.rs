@@ -1,0 +1,333 @@
+//! The fleet: starts and stops sessions as the inventory says, owns the table of `SocStatus`, and shows it.
+//!
+//! It is the only task that writes the table. In: `watch<Inventory>`, events of all sessions, requests for a snapshot.
+//! Out: snapshots (shared pointers, no copies), the mailbox of rows to write, a feed of transitions, and the
+//! latch "every target has been looked at once". It waits for nobody: an event costs O(1), whatever the readers do.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use crate::inventory::Inventory;
+use crate::mailbox::{self, Change};
+use crate::model::{
+    ChannelEvent, ChannelState, Event, Port, Side, Snapshot, SocStatus, Target, Transition, TransitionKind,
+};
+use crate::session::{Context, Session, SessionId};
+use crate::status::Effect;
+
+/// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
+pub const EVENT_QUEUE: usize = 4096;
+/// Transitions that a slow reader of the feed may lag behind before it loses the oldest.
+const FEED_LEN: usize = 1024;
+
+/// A transition of one port, for those who watch.
+pub type FeedItem = (Port, Transition);
+
+/// What a reader of the fleet holds. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FleetHandle {
+    snapshots: mpsc::Sender<oneshot::Sender<Snapshot>>,
+    settled: watch::Receiver<bool>,
+    feed: broadcast::Sender<FeedItem>,
+}
+
+/// The fleet has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the exporter is stopping")]
+pub struct Stopped;
+
+impl FleetHandle {
+    /// The whole table as it is now.
+    pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
+        let (tx, rx) = oneshot::channel();
+        self.snapshots.send(tx).await.map_err(|_| Stopped)?;
+        rx.await.map_err(|_| Stopped)
+    }
+
+    /// Turns true, for good, when each target has finished a round or failed a dial.
+    pub fn settled(&self) -> watch::Receiver<bool> {
+        self.settled.clone()
+    }
+
+    /// Transitions from now on.
+    pub fn feed(&self) -> broadcast::Receiver<FeedItem> {
+        self.feed.subscribe()
+    }
+}
+
+struct Entry {
+    status: Arc<SocStatus>,
+    // Aborting the task closes the connection.
+    _task: AbortOnDropHandle<()>,
+}
+
+/// See the module's documentation.
+pub struct Fleet {
+    inventory: watch::Receiver<Arc<Inventory>>,
+    context: Context,
+    events: mpsc::Receiver<(SessionId, Event)>,
+    snapshots: mpsc::Receiver<oneshot::Sender<Snapshot>>,
+    settled: watch::Sender<bool>,
+    feed: broadcast::Sender<FeedItem>,
+    rows: Option<mailbox::Sender>,
+    entries: HashMap<SessionId, Entry>,
+    by_port: HashMap<Port, SessionId>,
+    /// In the order of ports' names, for snapshots.
+    order: Vec<SessionId>,
+    /// Sessions that have neither finished a round nor failed a dial.
+    unsettled: HashSet<SessionId>,
+    next_id: u64,
+    side: Side,
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet")
+            .field("ports", &self.by_port.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    /// A fleet that has not begun. `events` is the other end of `context.events`; `rows`, where there is one, gets each
+    /// status whose row must be written, and closes when the fleet ends.
+    pub fn new(
+        inventory: watch::Receiver<Arc<Inventory>>,
+        context: Context,
+        events: mpsc::Receiver<(SessionId, Event)>,
+        rows: Option<mailbox::Sender>,
+    ) -> (Self, FleetHandle) {
+        let (snapshots_tx, snapshots) = mpsc::channel(64);
+        let (settled, settled_rx) = watch::channel(false);
+        let (feed, _) = broadcast::channel(FEED_LEN);
+        let handle = FleetHandle {
+            snapshots: snapshots_tx,
+            settled: settled_rx,
+            feed: feed.clone(),
+        };
+        let fleet = Self {
+            inventory,
+            context,
+            events,
+            snapshots,
+            settled,
+            feed,
+            rows,
+            entries: HashMap::new(),
+            by_port: HashMap::new(),
+            order: Vec::new(),
+            unsettled: HashSet::new(),
+            next_id: 0,
+            side: Side::Unknown,
+        };
+        (fleet, handle)
+    }
+
+    /// Runs until `stop`, then stops every session, shows the last rows (SHUTDOWN) and returns.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        self.adopt_inventory();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Ok(()) = self.inventory.changed() => self.adopt_inventory(),
+                Some(reply) = self.snapshots.recv() => {
+                    // The asker may have gone away meanwhile.
+                    let _ = reply.send(self.snapshot());
+                }
+                Some((id, event)) = self.events.recv() => self.on_event(id, &event),
+            }
+        }
+        self.stop_all();
+    }
+
+    fn on_event(&mut self, id: SessionId, event: &Event) {
+        // An event of a session that was stopped meanwhile is nobody's any more.
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let status = Arc::make_mut(&mut entry.status);
+        log_failure(status, event);
+        let effect = status.apply(event, SystemTime::now());
+        let shown = entry.status.clone();
+        match event {
+            Event::Round(report) if report.epoch.is_some() => self.settle(id),
+            Event::Channel(ChannelEvent::Failed { .. }) => self.settle(id),
+            _ => {}
+        }
+        self.show(&shown, &effect);
+    }
+
+    fn settle(&mut self, id: SessionId) {
+        if self.unsettled.remove(&id) && self.unsettled.is_empty() {
+            self.settled.send_replace(true);
+        }
+    }
+
+    fn show(&self, status: &Arc<SocStatus>, effect: &Effect) {
+        for transition in &effect.transitions {
+            log_transition(status, transition);
+            // Nobody need be watching.
+            let _ = self.feed.send((status.target.port.clone(), *transition));
+        }
+        if effect.write_row {
+            self.send_row(status.target.port.clone(), Change::Put(status.clone()));
+        }
+    }
+
+    fn send_row(&self, port: Port, change: Change) {
+        if let Some(rows) = &self.rows {
+            rows.send(port, change);
+        }
+    }
+
+    /// Makes what runs equal to the inventory, without touching what is equal already.
+    fn adopt_inventory(&mut self) {
+        let inventory = self.inventory.borrow_and_update().clone();
+        self.side = inventory.side;
+        if inventory.side == Side::Unknown && !inventory.targets.is_empty() {
+            warn!(
+                "which ToR this is, is not known: every direction will be unknown; set `side: upper` or `side: lower`"
+            );
+        }
+        let wanted: HashSet<&Port> = inventory.targets.iter().map(|target| &target.port).collect();
+        let gone: Vec<Port> = self
+            .by_port
+            .keys()
+            .filter(|port| !wanted.contains(port))
+            .cloned()
+            .collect();
+        let (removed, mut added, mut changed) = (gone.len(), 0, 0);
+        for port in gone {
+            self.take_out(&port);
+            self.send_row(port, Change::Remove);
+        }
+        for target in &inventory.targets {
+            match self.by_port.get(&target.port) {
+                Some(id) if self.entries.get(id).is_some_and(|e| e.status.target == *target) => continue,
+                Some(_) => changed += 1,
+                None => added += 1,
+            }
+            self.put_in(target);
+        }
+        let mut by_name: Vec<_> = self.by_port.iter().collect();
+        by_name.sort();
+        self.order = by_name.into_iter().map(|(_, id)| *id).collect();
+        if self.unsettled.is_empty() {
+            self.settled.send_replace(true);
+        }
+        if added + changed + removed > 0 {
+            info!(
+                added,
+                changed,
+                removed,
+                ports = self.by_port.len(),
+                "inventory adopted"
+            );
+        }
+    }
+
+    fn take_out(&mut self, port: &Port) -> Option<Arc<SocStatus>> {
+        let id = self.by_port.remove(port)?;
+        self.unsettled.remove(&id);
+        let mut entry = self.entries.remove(&id)?;
+        let effect = Arc::make_mut(&mut entry.status).stop(SystemTime::now());
+        self.show(&entry.status, &effect);
+        Some(entry.status)
+    }
+
+    fn put_in(&mut self, target: &Target) {
+        let status = match self.take_out(&target.port) {
+            Some(mut old) => {
+                Arc::make_mut(&mut old).retarget(target.clone());
+                old
+            }
+            None => Arc::new(SocStatus::new(target.clone())),
+        };
+        let id = SessionId(self.next_id);
+        self.next_id += 1;
+        let session = match Session::new(id, target.clone(), self.context.clone()) {
+            Ok(session) => session,
+            Err(error) => {
+                // The configuration is checked before: this is a defect, but not one to take the others down for.
+                warn!(port = %target.port, %error, "cannot be probed");
+                return;
+            }
+        };
+        let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
+        self.send_row(target.port.clone(), Change::Put(status.clone()));
+        self.entries.insert(id, Entry { status, _task: task });
+        self.by_port.insert(target.port.clone(), id);
+        self.unsettled.insert(id);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let socs = self.order.iter().filter_map(|id| self.entries.get(id));
+        Snapshot {
+            socs: socs.map(|entry| entry.status.clone()).collect(),
+            side: self.side,
+        }
+    }
+
+    fn stop_all(&mut self) {
+        let ports: Vec<Port> = self.by_port.keys().cloned().collect();
+        for port in &ports {
+            self.take_out(port);
+        }
+    }
+}
+
+/// One line for the first failure of a kind; what repeats itself at each redial is for debugging.
+fn log_failure(status: &SocStatus, event: &Event) {
+    let Event::Channel(event) = event else { return };
+    let (port, address) = (&status.target.port, status.target.address);
+    match event {
+        ChannelEvent::Failed { cause, detail } => {
+            let detail = &**detail;
+            if status.channel == ChannelState::TransientFailure && status.last_failure != Some(*cause) {
+                info!(%port, %address, %cause, detail, "channel still failing, for another reason");
+            } else {
+                tracing::debug!(%port, %address, %cause, detail, "channel failed");
+            }
+        }
+        ChannelEvent::KeepaliveTime(time) => {
+            warn!(%port, %address, keepalive_time = ?time, "the SoC says too_many_pings: its keepalive time is doubled");
+        }
+        ChannelEvent::Dialing | ChannelEvent::State { .. } | ChannelEvent::Rtt(_) => {}
+    }
+}
+
+fn log_transition(status: &SocStatus, transition: &Transition) {
+    let (port, address) = (&status.target.port, status.target.address);
+    match transition.kind {
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: Some(cause),
+        } => {
+            let detail = status
+                .last_error
+                .as_ref()
+                .filter(|_| to != ChannelState::Shutdown);
+            let detail = detail.map_or("", |error| &error.text);
+            info!(%port, %address, %from, %to, %cause, detail, "channel");
+        }
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: None,
+        } => info!(%port, %address, %from, %to, "channel"),
+        TransitionKind::Direction { own, from, to } => {
+            let side = if own { "self" } else { "peer" };
+            info!(%port, side, %from, %to, "mux direction");
+        }
+        TransitionKind::Service { from, to } => info!(%port, %from, %to, "soc service"),
+        TransitionKind::Health { from, to } => info!(%port, %from, %to, "health"),
+    }
+}

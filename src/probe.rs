@@ -1,0 +1,215 @@
+//! One round of queries to one SoC. A probe cannot fail: whatever happens becomes a `Report`.
+//!
+//! The five queries (four of `dualtor`, one of `health`) run side by side under one deadline, whose clock starts only
+//! when the limiter has let the round in: our own queue never eats a SoC's time. `notices` is the other conversation
+//! with a SoC, the stream on which it announces maintenance.
+
+mod dualtor;
+mod health;
+pub mod notices;
+mod text;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use tonic::{Code, Status};
+
+use crate::model::{Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, UpperLower};
+use crate::transport::Transport;
+
+/// A peer's CANCEL this shortly before our deadline is the peer acting on the deadline that we sent it.
+const CANCEL_IS_DEADLINE: Duration = Duration::from_millis(50);
+
+/// A READY channel to probe.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Which connection this is.
+    pub epoch: u64,
+    /// The way to send RPCs on it.
+    pub transport: Transport,
+}
+
+/// How one query ended, and what it said where it ended well.
+#[derive(Debug)]
+struct Answer<T> {
+    result: QueryResult,
+    value: T,
+    error: Option<Arc<str>>,
+}
+
+impl<T: Default> Answer<T> {
+    fn ok(value: T) -> Self {
+        let (result, error) = (QueryResult::Ok, None);
+        Self { result, value, error }
+    }
+
+    fn empty() -> Self {
+        Self {
+            result: QueryResult::EmptyReply,
+            value: T::default(),
+            error: None,
+        }
+    }
+
+    fn invalid(error: impl Into<Arc<str>>) -> Self {
+        Self {
+            result: QueryResult::InvalidReply,
+            value: T::default(),
+            error: Some(error.into()),
+        }
+    }
+
+    fn failed(status: &Status) -> Self {
+        Self {
+            result: result_of(status.code()),
+            value: T::default(),
+            error: Some(text::clean(status.message(), text::MAX_ERROR).into()),
+        }
+    }
+}
+
+/// One query's place in a round: empty until it has ended.
+#[derive(Debug)]
+struct Slot<T>(Option<(Answer<T>, Duration)>);
+
+impl<T: Default> Slot<T> {
+    async fn fill(&mut self, began: Instant, query: impl Future<Output = Answer<T>>) {
+        let answer = query.await;
+        self.0 = Some((answer, began.elapsed()));
+    }
+
+    /// The query's outcome; what has not ended by the deadline is DEADLINE_EXCEEDED.
+    fn close(self, timeout: Duration, elapsed: Duration) -> (QueryReport, T) {
+        let (mut answer, took) = self.0.unwrap_or_else(|| {
+            let status = Status::deadline_exceeded(format!("no answer within {timeout:?}"));
+            (Answer::failed(&status), elapsed)
+        });
+        if answer.result == QueryResult::Cancelled && took + CANCEL_IS_DEADLINE >= timeout {
+            answer.result = QueryResult::DeadlineExceeded;
+        }
+        let report = QueryReport {
+            result: answer.result,
+            took: Some(took),
+            error: answer.error,
+        };
+        (report, answer.value)
+    }
+}
+
+/// Runs one round. On a channel that is not READY every query fails at once as UNAVAILABLE.
+pub async fn round(ready: Option<Ready>, timeout: Duration, limiter: &Semaphore) -> Report {
+    let Some(Ready { epoch, transport }) = ready else {
+        return not_ready();
+    };
+    // The limiter is never closed; if it were, probing without it would still be right.
+    let _permit = limiter.acquire().await;
+    let mut slots = (Slot(None), Slot(None), Slot(None), Slot(None), Slot(None));
+    let began = Instant::now();
+    let all = async {
+        tokio::join!(
+            slots.0.fill(began, dualtor::admin(&transport, timeout)),
+            slots.1.fill(began, dualtor::operation(&transport, timeout)),
+            slots.2.fill(began, dualtor::link(&transport, timeout)),
+            slots.3.fill(began, dualtor::version(&transport, timeout)),
+            slots.4.fill(began, health::check(&transport, timeout)),
+        );
+    };
+    // Dropping the queries that have not ended resets their streams.
+    let _ = timeout_at(began + timeout, all).await;
+    let elapsed = began.elapsed();
+
+    let (admin, direction) = slots.0.close(timeout, elapsed);
+    let (operation, oper) = slots.1.close(timeout, elapsed);
+    let (link, link_state) = slots.2.close(timeout, elapsed);
+    let (version, server_version) = slots.3.close(timeout, elapsed);
+    let (health, health_status) = slots.4.close(timeout, elapsed);
+    Report {
+        epoch: Some(epoch),
+        queries: [admin, operation, link, version, health],
+        direction,
+        oper,
+        link: link_state,
+        version: server_version,
+        health: health_status,
+    }
+}
+
+fn not_ready() -> Report {
+    let unavailable = || QueryReport {
+        result: QueryResult::Unavailable,
+        took: None,
+        // Why the channel is not READY has been told by the channel.
+        error: None,
+    };
+    Report {
+        epoch: None,
+        queries: [0; Query::COUNT].map(|_| unavailable()),
+        direction: UpperLower::<MuxDirection>::default(),
+        oper: UpperLower::<PortState>::default(),
+        link: UpperLower::<PortState>::default(),
+        version: None,
+        health: Health::Unknown,
+    }
+}
+
+fn result_of(code: Code) -> QueryResult {
+    // Both are in the order of gRPC's numbers.
+    QueryResult::ALL[code as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_grpc_code_is_reported_by_its_own_name() {
+        let names = [
+            "OK",
+            "CANCELLED",
+            "UNKNOWN",
+            "INVALID_ARGUMENT",
+            "DEADLINE_EXCEEDED",
+            "NOT_FOUND",
+            "ALREADY_EXISTS",
+            "PERMISSION_DENIED",
+            "RESOURCE_EXHAUSTED",
+            "FAILED_PRECONDITION",
+            "ABORTED",
+            "OUT_OF_RANGE",
+            "UNIMPLEMENTED",
+            "INTERNAL",
+            "UNAVAILABLE",
+            "DATA_LOSS",
+            "UNAUTHENTICATED",
+        ];
+        for (number, name) in (0i32..).zip(names) {
+            assert_eq!(result_of(Code::from_i32(number)).label(), name);
+        }
+    }
+
+    #[test]
+    fn a_cancel_just_before_the_deadline_is_the_deadline_and_an_early_one_is_not() {
+        let check = |took: u64, expected: QueryResult| {
+            let answer = Answer::<()>::failed(&Status::cancelled("reset by the peer"));
+            let slot = Slot(Some((answer, Duration::from_millis(took))));
+            let timeout = Duration::from_millis(500);
+            assert_eq!(slot.close(timeout, timeout).0.result, expected, "{took} ms");
+        };
+        check(10, QueryResult::Cancelled);
+        check(449, QueryResult::Cancelled);
+        check(450, QueryResult::DeadlineExceeded);
+        check(499, QueryResult::DeadlineExceeded);
+    }
+
+    #[tokio::test]
+    async fn a_round_on_a_channel_that_is_not_ready_fails_at_once_and_sends_nothing() {
+        let limiter = Semaphore::new(0); // it would wait for ever if it asked
+        let report = round(None, Duration::from_millis(500), &limiter).await;
+        assert_eq!(report.epoch, None);
+        for query in &report.queries {
+            assert_eq!((query.result, query.took), (QueryResult::Unavailable, None));
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The metrics catalogue: each metric's name, type, labels, help and where its samples come from. It stands here and
+//! nowhere else; README's table is held equal to it by a test.
+//!
+//! It renders from a snapshot, so a port that has left takes its series along, and no scrape holds a lock.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
+
+use crate::model::{
+    Cause, ChannelState, ConfigStatus, DURATION_BUCKETS, Health, MuxDirection, PortState, Query, QueryResult,
+    SelfPeer, Side, Snapshot, SocService, SocStatus, StateDbStatus,
+};
+
+use super::process::Process;
+
+/// Everything that one scrape shows.
+#[derive(Debug, Clone)]
+pub struct Scrape {
+    /// The fleet.
+    pub snapshot: Snapshot,
+    /// The STATE_DB publisher; `None` where no database is used.
+    pub state_db: Option<StateDbStatus>,
+    /// The configuration's reloads.
+    pub config: ConfigStatus,
+    /// This process, where the system tells.
+    pub process: Option<Process>,
+}
+
+/// A metric's type, as Prometheus names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only goes up; its name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// `_bucket`, `_sum` and `_count`.
+    Histogram,
+}
+
+impl Kind {
+    /// "counter", "gauge" or "histogram".
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// As it is queried, `_total` included.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its labels, comma-separated.
+    pub labels: &'static str,
+    /// One sentence, with the unit.
+    pub help: &'static str,
+    pub(super) source: Source,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// The same samples for each SoC.
+    Soc(fn(&SocStatus, &mut Samples<'_>) -> fmt::Result),
+    /// Samples of the whole exporter.
+    Global(fn(&Scrape, &mut Samples<'_>) -> fmt::Result),
+}
+
+/// Writes samples of one family.
+pub(super) struct Samples<'a> {
+    pub(super) encoder: MetricEncoder<'a>,
+}
+
+type Label<'a> = (&'static str, &'a str);
+
+impl Samples<'_> {
+    fn counter(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        let mut metric = self.encoder.encode_family(labels)?;
+        metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+    }
+
+    fn gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
+        self.encoder.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    fn whole(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        self.encoder.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    /// A gauge of seconds, absent while there is no value.
+    fn seconds(&mut self, labels: &impl EncodeLabelSet, value: Option<Duration>) -> fmt::Result {
+        value.map_or(Ok(()), |value| self.gauge(labels, value.as_secs_f64()))
+    }
+
+    /// A gauge of Unix seconds, absent while there is no value.
+    fn timestamp(&mut self, labels: &impl EncodeLabelSet, value: Option<SystemTime>) -> fmt::Result {
+        self.seconds(labels, value.and_then(|at| at.duration_since(UNIX_EPOCH).ok()))
+    }
+
+    /// One 0/1 gauge per state, exactly one of them 1.
+    fn states(&mut self, labels: &[Label<'_>], all: &[&'static str], current: &'static str) -> fmt::Result {
+        for state in all {
+            match labels {
+                [] => self.whole(&[("state", *state)], u64::from(*state == current))?,
+                [port] => self.whole(&[*port, ("state", *state)], u64::from(*state == current))?,
+                [port, side, ..] => {
+                    self.whole(&[*port, *side, ("state", *state)], u64::from(*state == current))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The labels of a closed set, in its order.
+macro_rules! labels_of {
+    ($name:ident) => {{
+        const LABELS: [&str; $name::COUNT] = {
+            let mut labels = [""; $name::COUNT];
+            let mut n = 0;
+            while n < labels.len() {
+                labels[n] = $name::ALL[n].label();
+                n += 1;
+            }
+            labels
+        };
+        &LABELS
+    }};
+}
+
+fn port(soc: &SocStatus) -> Label<'_> {
+    ("port", soc.target.port.as_str())
+}
+
+fn sides(
+    soc: &SocStatus,
+    samples: &mut Samples<'_>,
+    all: &[&'static str],
+    values: SelfPeer<&'static str>,
+) -> fmt::Result {
+    samples.states(&[port(soc), ("side", "self")], all, values.own)?;
+    samples.states(&[port(soc), ("side", "peer")], all, values.peer)
+}
+
+fn port_states(soc: &SocStatus, samples: &mut Samples<'_>, values: SelfPeer<PortState>) -> fmt::Result {
+    let (own, peer) = (values.own.label(), values.peer.label());
+    sides(soc, samples, labels_of!(PortState), SelfPeer { own, peer })
+}
+
+/// Failures that are shown from the start; the others appear with their first.
+const USUAL_CAUSES: [Cause; 4] = [
+    Cause::Refused,
+    Cause::Closed,
+    Cause::Reset,
+    Cause::KeepaliveTimeout,
+];
+/// Results that are shown from the start; the others appear with their first.
+const USUAL_RESULTS: [QueryResult; 3] = [
+    QueryResult::Ok,
+    QueryResult::DeadlineExceeded,
+    QueryResult::Unavailable,
+];
+
+fn failures(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for cause in Cause::ALL {
+        let count = soc.failures[cause.index()];
+        if count > 0 || USUAL_CAUSES.contains(cause) {
+            samples.counter(&[port(soc), ("cause", cause.label())], count)?;
+        }
+    }
+    Ok(())
+}
+
+fn probes(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for query in Query::ALL {
+        for result in QueryResult::ALL {
+            let count = soc.probes[query.index()][result.index()];
+            if count > 0 || USUAL_RESULTS.contains(result) {
+                let labels = [port(soc), ("query", query.label()), ("result", result.label())];
+                samples.counter(&labels, count)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn durations(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let bounds = DURATION_BUCKETS.iter().copied().chain([f64::INFINITY]);
+    let mut buckets = [(0.0, 0); DURATION_BUCKETS.len() + 1];
+    for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(soc.durations.counts)) {
+        *bucket = (bound, count);
+    }
+    let count = soc.durations.counts.iter().sum();
+    let labels = [port(soc)];
+    let mut metric = samples.encoder.encode_family(&labels)?;
+    metric.encode_histogram::<NoLabelSet>(soc.durations.sum, count, &buckets, None)
+}
+
+fn transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for to in ChannelState::ALL {
+        samples.counter(&[port(soc), ("to", to.label())], soc.transitions[to.index()])?;
+    }
+    Ok(())
+}
+
+fn mux_direction(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let direction = soc.observed.direction;
+    let (own, peer) = (direction.own.label(), direction.peer.label());
+    sides(soc, samples, labels_of!(MuxDirection), SelfPeer { own, peer })
+}
+
+fn direction_transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let count = soc.direction_transitions;
+    samples.counter(&[port(soc), ("side", "self")], count.own)?;
+    samples.counter(&[port(soc), ("side", "peer")], count.peer)
+}
+
+fn health(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for status in Health::ALL {
+        let labels = [port(soc), ("status", status.label())];
+        samples.whole(&labels, u64::from(*status == soc.observed.health))?;
+    }
+    Ok(())
+}
+
+fn soc_info(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let address = soc.target.address.to_string();
+    let version = soc.observed.version.as_deref().unwrap_or("");
+    samples.whole(
+        &[port(soc), ("address", address.as_str()), ("version", version)],
+        1,
+    )
+}
+
+fn side(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    for side in Side::ALL {
+        let labels = [("side", side.label())];
+        samples.whole(&labels, u64::from(*side == scrape.snapshot.side))?;
+    }
+    Ok(())
+}
+
+fn build_info(_: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    let labels = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", env!("DUALTOR_REVISION")),
+    ];
+    samples.whole(&labels, 1)
+}
+
+/// No labels.
+const NONE: &[Label<'static>] = &[];
+
+macro_rules! catalogue {
+    ($($name:literal $kind:ident [$labels:literal] $help:literal, $scope:ident $source:expr;)+) => {
+        /// Every metric, in the order in which it is shown.
+        pub const CATALOGUE: &[Family] = &[$(Family {
+            name: $name,
+            kind: Kind::$kind,
+            labels: $labels,
+            help: $help,
+            source: Source::$scope($source),
+        },)+];
+    };
+}
+
+catalogue! {
+    "dualtor_channel_state" Gauge ["port, state"]
+        "State of the gRPC channel to the SoC: 1 for the current state",
+        Soc |soc, out| out.states(&[port(soc)], labels_of!(ChannelState), soc.channel.label());
+    "dualtor_channel_transitions_total" Counter ["port, to"]
+        "Changes of the channel's state, by the new state",
+        Soc transitions;
+    "dualtor_channel_dials_total" Counter ["port"]
+        "Dials begun",
+        Soc |soc, out| out.counter(&[port(soc)], soc.dials);
+    "dualtor_channel_failures_total" Counter ["port, cause"]
+        "Failed dials and lost connections, by cause",
+        Soc failures;
+    "dualtor_channel_last_transition_timestamp_seconds" Gauge ["port"]
+        "When the channel's state last changed, Unix time",
+        Soc |soc, out| out.timestamp(&[port(soc)], soc.last_transition);
+    "dualtor_keepalive_rtt_seconds" Gauge ["port"]
+        "Round trip of the last answered keepalive PING, only while READY",
+        Soc |soc, out| out.seconds(&[port(soc)], soc.keepalive_rtt);
+    "dualtor_keepalive_interval_seconds" Gauge ["port"]
+        "Keepalive time in force: doubled each time the SoC says too_many_pings",
+        Soc |soc, out| out.seconds(&[port(soc)], Some(soc.keepalive_time));
+    "dualtor_mux_direction" Gauge ["port, side, state"]
+        "Whether this side may forward to the server, as the SoC says: 1 for the current state",
+        Soc mux_direction;
+    "dualtor_link_state" Gauge ["port, side, state"]
+        "State of the link to this side, as the SoC says: 1 for the current state",
+        Soc |soc, out| port_states(soc, out, soc.observed.link);
+    "dualtor_oper_state" Gauge ["port, side, state"]
+        "Operational state of the port to this side, as the SoC says: 1 for the current state",
+        Soc |soc, out| port_states(soc, out, soc.observed.oper);
+    "dualtor_mux_direction_transitions_total" Counter ["port, side"]
+        "Changes between active and standby; an unknown in between is ignored",
+        Soc direction_transitions;
+    "dualtor_probes_total" Counter ["port, query, result"]
+        "Queries attempted, by gRPC status code, EMPTY_REPLY or INVALID_REPLY",
+        Soc probes;
+    "dualtor_probe_duration_seconds" Histogram ["port"]
+        "Time from sending a query to its end",
+        Soc durations;
+    "dualtor_probe_last_success_timestamp_seconds" Gauge ["port"]
+        "End of the last round whose admin query was OK, Unix time",
+        Soc |soc, out| out.timestamp(&[port(soc)], soc.last_success);
+    "dualtor_health_status" Gauge ["port, status"]
+        "What grpc.health.v1 says of the SoC: 1 for the current status",
+        Soc health;
+    "dualtor_soc_service" Gauge ["port, state"]
+        "Maintenance that the SoC has announced: 1 for the current state",
+        Soc |soc, out| out.states(&[port(soc)], labels_of!(SocService), soc.service.label());
+    "dualtor_soc_info" Gauge ["port, address, version"]
+        "Address that is probed, and the SoC's software version (empty until known); always 1",
+        Soc soc_info;
+    "dualtor_side" Gauge ["side"]
+        "Which ToR of the rack this is: 1 for the current side",
+        Global side;
+    "dualtor_inventory_ports" Gauge [""]
+        "Ports that are probed",
+        Global |scrape, out| out.whole(&NONE, scrape.snapshot.socs.len() as u64);
+    "dualtor_state_db_up" Gauge [""]
+        "Whether STATE_DB answers and takes writes; absent when no database is used",
+        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.whole(&NONE, u64::from(db.up)));
+    "dualtor_state_db_last_write_timestamp_seconds" Gauge [""]
+        "When STATE_DB last confirmed a row, Unix time",
+        Global |scrape, out| out.timestamp(&NONE, scrape.state_db.and_then(|db| db.last_write));
+    "dualtor_state_db_writes_total" Counter ["result"]
+        "Rows written or deleted (ok) and refused or not confirmed (error)",
+        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| {
+            out.counter(&[("result", "ok")], db.writes_ok)?;
+            out.counter(&[("result", "error")], db.writes_error)
+        });
+    "dualtor_state_db_foreign_writes_total" Counter [""]
+        "Times that a row was found written by somebody else",
+        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.counter(&NONE, db.foreign_writes));
+    "dualtor_config_last_reload_successful" Gauge [""]
+        "Whether the last attempt to load the configuration succeeded",
+        Global |scrape, out| out.whole(&NONE, u64::from(scrape.config.successful));
+    "dualtor_config_last_reload_success_timestamp_seconds" Gauge [""]
+        "When the configuration was last loaded, Unix time",
+        Global |scrape, out| out.timestamp(&NONE, Some(scrape.config.last_success));
+    "dualtor_build_info" Gauge ["version, revision"]
+        "Version and source revision of this exporter; always 1",
+        Global build_info;
+    "process_cpu_seconds_total" Counter [""]
+        "User and system CPU time, seconds",
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| {
+            out.encoder.encode_counter::<NoLabelSet, f64, f64>(&process.cpu_seconds, None)
+        });
+    "process_open_fds" Gauge [""]
+        "Open file descriptors",
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.open_fds));
+    "process_max_fds" Gauge [""]
+        "Limit on open file descriptors",
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.max_fds));
+    "process_virtual_memory_bytes" Gauge [""]
+        "Virtual memory, bytes",
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.virtual_memory));
+    "process_resident_memory_bytes" Gauge [""]
+        "Resident memory, bytes",
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.resident_memory));
+    "process_threads" Gauge [""]
+        "Threads",
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.threads));
+    "process_start_time_seconds" Gauge [""]
+        "Start of the process, Unix time",
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.gauge(&NONE, process.start_time));
+}

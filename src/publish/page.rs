@@ -1,0 +1,23 @@
+//! The landing page: what this is and where its parts are. No state, no scripts.
+
+/// Makes the page for a metrics path.
+pub(super) fn landing(telemetry_path: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>dualtor-exporter</title>
+<style>body{{font-family:sans-serif;margin:2em auto;max-width:40em}}</style></head>
+<body>
+<h1>dualtor-exporter</h1>
+<p>Probes the SoCs of a SONiC dual-ToR active-active rack. Version {version}.</p>
+<ul>
+<li><a href="{telemetry_path}">Metrics</a></li>
+<li><a href="/-/ready">Ready</a>: 200 once every SoC has been looked at</li>
+<li><a href="/-/healthy">Healthy</a>: 200 while the process serves</li>
+</ul>
+</body>
+</html>
+"#
+    )
+}

@@ -1,0 +1,154 @@
+//! The driver of one SoC: one task that owns its channel, its rounds and its notice stream, and turns what they
+//! yield into events. It decides nothing but *when* to probe (`schedule`, pure).
+//!
+//! Every wait in `run`'s select is cancel-safe: the channel and the notice stream keep their progress in themselves,
+//! the round is a boxed future that is polled by reference. Aborting the task closes the connection.
+
+mod schedule;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::channel::{Channel, Signal};
+use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Report, Target};
+use crate::probe::{self, Ready, notices::NoticeStream};
+use crate::transport::OutgoingError;
+use schedule::Schedule;
+
+/// Tells one session's events from those of an earlier session of the same port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What sessions share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Where events go.
+    pub events: mpsc::Sender<(SessionId, Event)>,
+    /// How often and how patiently to probe; may change while we run.
+    pub probe: watch::Receiver<ProbeSettings>,
+    /// How many rounds may be under way at a time, over all SoCs.
+    pub limiter: Arc<Semaphore>,
+    /// The moment from which all schedules count, so that their phases stay spread.
+    pub origin: Instant,
+}
+
+type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
+
+/// One SoC's session.
+pub struct Session {
+    id: SessionId,
+    context: Context,
+    channel: Channel,
+    notices: NoticeStream,
+    schedule: Schedule,
+    /// When the next round is due.
+    due: Instant,
+    ready: Option<Ready>,
+    round: Option<Round>,
+    /// A round became due while another was under way.
+    again: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A session for `target` that has not begun.
+    pub fn new(id: SessionId, target: Target, context: Context) -> Result<Self, OutgoingError> {
+        let interval = context.probe.borrow().interval;
+        let schedule = Schedule::new(target.port.as_str(), context.origin.into_std(), interval);
+        let now = Instant::now();
+        Ok(Self {
+            id,
+            notices: NoticeStream::new(target.side),
+            channel: Channel::new(target)?,
+            due: Instant::from_std(schedule.after(now.into_std())),
+            schedule,
+            context,
+            ready: None,
+            round: None,
+            again: false,
+        })
+    }
+
+    /// Runs until it is aborted, or nobody listens to its events any more.
+    pub async fn run(mut self) {
+        loop {
+            let event = tokio::select! {
+                biased;
+                signal = self.channel.next() => Some(self.on_signal(signal)),
+                report = under_way(&mut self.round) => Some(self.on_report(report)),
+                change = self.notices.next() => Some(Event::Service(change)),
+                () = sleep_until(self.due) => {
+                    self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));
+                    self.start_round();
+                    None
+                }
+                Ok(()) = self.context.probe.changed() => {
+                    let interval = self.context.probe.borrow_and_update().interval;
+                    self.schedule.set_interval(interval);
+                    self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));
+                    None
+                }
+            };
+            if let Some(event) = event
+                && self.context.events.send((self.id, event)).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn on_signal(&mut self, Signal { event, transport }: Signal) -> Event {
+        if let ChannelEvent::State { to, epoch, .. } = event {
+            self.ready = transport.map(|transport| Ready { epoch, transport });
+            match &self.ready {
+                Some(ready) => {
+                    debug_assert_eq!(to, ChannelState::Ready);
+                    self.notices.attach(ready.transport.clone());
+                    self.due = Instant::from_std(self.schedule.after_ready(Instant::now().into_std()));
+                    self.start_round();
+                }
+                None => self.notices.detach(),
+            }
+        }
+        Event::Channel(event)
+    }
+
+    fn on_report(&mut self, report: Report) -> Event {
+        self.round = None;
+        if std::mem::take(&mut self.again) {
+            self.start_round();
+        }
+        Event::Round(Box::new(report))
+    }
+
+    fn start_round(&mut self) {
+        if self.round.is_some() {
+            self.again = true;
+            return;
+        }
+        let timeout: Duration = self.context.probe.borrow().timeout;
+        let (ready, limiter) = (self.ready.clone(), self.context.limiter.clone());
+        self.round = Some(Box::pin(
+            async move { probe::round(ready, timeout, &limiter).await },
+        ));
+    }
+}
+
+async fn under_way(round: &mut Option<Round>) -> Report {
+    match round {
+        Some(round) => round.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,89 @@
+//! When rounds are due: on a grid of one interval, shifted per port so that ten thousand SoCs are not asked at once.
+//! Pure: time is an argument.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+/// One port's grid.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    origin: Instant,
+    interval: Duration,
+    /// The port's own place in an interval, in 0..1.
+    phase: f64,
+}
+
+impl Schedule {
+    pub(super) fn new(port: &str, origin: Instant, interval: Duration) -> Self {
+        // Not RandomState: the same port keeps its place from run to run.
+        let mut hasher = DefaultHasher::new();
+        port.hash(&mut hasher);
+        let phase = (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64;
+        Self {
+            origin,
+            interval,
+            phase,
+        }
+    }
+
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+    }
+
+    /// The first grid point after `now`: at most one interval away.
+    pub(super) fn after(&self, now: Instant) -> Instant {
+        let first = self.origin + self.interval.mul_f64(self.phase);
+        let Some(since) = now.checked_duration_since(first) else {
+            return first;
+        };
+        let into = since.as_nanos() % self.interval.as_nanos();
+        let into = Duration::from_nanos(u64::try_from(into).unwrap_or(0));
+        now + (self.interval - into)
+    }
+
+    /// The round after one that began at `now` because the channel became READY. A grid point so near that it would
+    /// only repeat that round is left out: hence "one interval plus a tenth" in the contract.
+    pub(super) fn after_ready(&self, now: Instant) -> Instant {
+        self.after(now + self.interval / 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_phases_of_many_ports_are_spread_over_the_interval() {
+        let origin = Instant::now();
+        let mut tenths = [0; 10];
+        for n in 0..1000 {
+            let schedule = Schedule::new(&format!("Ethernet{}", n * 4), origin, MINUTE);
+            let offset = schedule.after(origin).duration_since(origin).as_secs_f64();
+            tenths[(offset / 6.0) as usize % 10] += 1;
+        }
+        assert!(tenths.iter().all(|n| (60..=140).contains(n)), "{tenths:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn two_rounds_are_never_more_than_an_interval_and_a_tenth_apart(
+            port in "Ethernet[0-9]{1,4}", interval_ms in 1u64..100_000, now_ms in 0u64..10_000_000,
+        ) {
+            let origin = Instant::now();
+            let interval = Duration::from_millis(interval_ms);
+            let schedule = Schedule::new(&port, origin, interval);
+            let now = origin + Duration::from_millis(now_ms);
+            let next = schedule.after(now);
+            prop_assert!(next > now && next <= now + interval);
+            // Each grid point leads to the next one: no drift, no double.
+            let gap = schedule.after(next).duration_since(next);
+            prop_assert!(gap.abs_diff(interval) < Duration::from_micros(1), "{gap:?}");
+            let next = schedule.after_ready(now);
+            prop_assert!(next > now + interval / 10 && next <= now + interval + interval / 10);
+        }
+    }
+}

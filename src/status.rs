@@ -1,0 +1,230 @@
+//! The reducer: `SocStatus` after an `Event`. Pure: it never reads a clock, does no I/O, cannot fail, and costs O(1).
+//!
+//! It is the only code that writes a `SocStatus`. It also says what the event means for the outside (`Effect`), so that
+//! publishers need not compare before and after.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::model::{
+    Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
+    MuxDirection, Observed, Query, QueryResult, Report, SelfPeer, SocService, SocStatus, Target, Transition,
+    TransitionKind,
+};
+
+/// What an event means for the outside.
+#[derive(Debug, Default, PartialEq)]
+pub struct Effect {
+    /// The STATE_DB row must be written.
+    pub write_row: bool,
+    /// What changed, for the log and for people who watch.
+    pub transitions: Vec<Transition>,
+}
+
+impl SocStatus {
+    /// A target that nothing is known of yet.
+    pub fn new(target: Target) -> Self {
+        Self {
+            keepalive_time: target.channel.keepalive_time,
+            target,
+            channel: ChannelState::Idle,
+            epoch: 0,
+            transitions: [0; ChannelState::COUNT],
+            last_transition: None,
+            dials: 0,
+            failures: [0; Cause::COUNT],
+            last_failure: None,
+            keepalive_rtt: None,
+            observed: Observed::UNKNOWN,
+            known_direction: SelfPeer::default(),
+            direction_transitions: SelfPeer::default(),
+            probes: [[0; QueryResult::COUNT]; Query::COUNT],
+            durations: Durations::default(),
+            rounds: 0,
+            last_success: None,
+            last_error: None,
+            service: SocService::Unknown,
+            history: std::collections::VecDeque::new(),
+        }
+    }
+
+    /// The same port with another target: what was counted goes on, what was known is forgotten.
+    pub fn retarget(&mut self, target: Target) {
+        let fresh = Self::new(target);
+        let old = std::mem::replace(self, fresh);
+        self.transitions = old.transitions;
+        self.last_transition = old.last_transition;
+        self.dials = old.dials;
+        self.failures = old.failures;
+        self.last_failure = old.last_failure;
+        self.direction_transitions = old.direction_transitions;
+        self.probes = old.probes;
+        self.durations = old.durations;
+        self.rounds = old.rounds;
+        self.last_success = old.last_success;
+        self.last_error = old.last_error;
+        self.history = old.history;
+    }
+
+    /// Takes one event, which happened at `now`.
+    pub fn apply(&mut self, event: &Event, now: SystemTime) -> Effect {
+        match event {
+            Event::Channel(event) => self.apply_channel(event, now),
+            Event::Round(report) => self.apply_round(report, now),
+            Event::Service(to) => {
+                let from = std::mem::replace(&mut self.service, *to);
+                if from == *to {
+                    return Effect::default();
+                }
+                Effect {
+                    write_row: true,
+                    transitions: vec![self.record(now, TransitionKind::Service { from, to: *to })],
+                }
+            }
+        }
+    }
+
+    /// Our own stop of the channel: a loss if there was something to lose.
+    pub fn stop(&mut self, now: SystemTime) -> Effect {
+        let (to, cause) = (ChannelState::Shutdown, Cause::Local);
+        if self.channel == ChannelState::Ready {
+            self.failures[cause.index()] += 1;
+        }
+        self.change_state(to, Some(cause), self.epoch, now)
+    }
+
+    fn apply_channel(&mut self, event: &ChannelEvent, now: SystemTime) -> Effect {
+        match event {
+            ChannelEvent::Dialing => self.dials += 1,
+            ChannelEvent::Failed { cause, detail } => {
+                self.failures[cause.index()] += 1;
+                self.last_failure = Some(*cause);
+                self.error(format!("channel: {cause}: {detail}"), now);
+            }
+            ChannelEvent::Rtt(rtt) => {
+                if self.channel == ChannelState::Ready {
+                    self.keepalive_rtt = Some(*rtt);
+                }
+            }
+            ChannelEvent::KeepaliveTime(time) => self.keepalive_time = *time,
+            ChannelEvent::State { to, cause, epoch } => return self.change_state(*to, *cause, *epoch, now),
+        }
+        Effect::default()
+    }
+
+    fn change_state(
+        &mut self,
+        to: ChannelState,
+        cause: Option<Cause>,
+        epoch: u64,
+        now: SystemTime,
+    ) -> Effect {
+        let from = std::mem::replace(&mut self.channel, to);
+        self.epoch = epoch;
+        if from == to {
+            return Effect::default();
+        }
+        self.transitions[to.index()] += 1;
+        self.last_transition = Some(now);
+        self.keepalive_rtt = None;
+        self.observed = Observed::UNKNOWN;
+        Effect {
+            write_row: true,
+            transitions: vec![self.record(now, TransitionKind::Channel { from, to, cause })],
+        }
+    }
+
+    fn apply_round(&mut self, report: &Report, now: SystemTime) -> Effect {
+        self.rounds += 1;
+        let mut first_error = None;
+        for (query, outcome) in Query::ALL.iter().zip(&report.queries) {
+            self.probes[query.index()][outcome.result.index()] += 1;
+            if let Some(took) = outcome.took {
+                observe(&mut self.durations, took.as_secs_f64());
+            }
+            let no_health_service = *query == Query::Health && outcome.result == QueryResult::Unimplemented;
+            if !outcome.result.is_answer() && !no_health_service && first_error.is_none() {
+                first_error = outcome
+                    .error
+                    .as_ref()
+                    .map(|text| format!("{query}: {}: {text}", outcome.result));
+            }
+        }
+        if let Some(text) = first_error {
+            self.error(text, now);
+        }
+        if report.query(Query::Admin).result == QueryResult::Ok {
+            self.last_success = Some(now);
+        }
+        let mut transitions = Vec::new();
+        // What an older connection said, or one that is gone, is counted but not believed.
+        if self.channel == ChannelState::Ready && report.epoch == Some(self.epoch) {
+            self.believe(report, now, &mut transitions);
+        }
+        Effect {
+            write_row: true,
+            transitions,
+        }
+    }
+
+    fn believe(&mut self, report: &Report, now: SystemTime, transitions: &mut Vec<Transition>) {
+        let side = self.target.side;
+        let direction = report.direction.seen_from(side);
+        let health_before = self.last_known_health();
+        self.observed = Observed {
+            direction,
+            oper: report.oper.seen_from(side),
+            link: report.link.seen_from(side),
+            version: report.version.clone(),
+            health: report.health,
+        };
+        for (own, to) in [(true, direction.own), (false, direction.peer)] {
+            let (known, count) = match own {
+                true => (&mut self.known_direction.own, &mut self.direction_transitions.own),
+                false => (
+                    &mut self.known_direction.peer,
+                    &mut self.direction_transitions.peer,
+                ),
+            };
+            if to == MuxDirection::Unknown {
+                continue;
+            }
+            if let Some(from) = known.replace(to).filter(|from| *from != to) {
+                *count += 1;
+                transitions.push(self.record(now, TransitionKind::Direction { own, from, to }));
+            }
+        }
+        if let Some(from) = health_before
+            && report.health != Health::Unknown
+            && report.health != from
+        {
+            let to = report.health;
+            transitions.push(self.record(now, TransitionKind::Health { from, to }));
+        }
+    }
+
+    /// The health before this round, where the last round knew one.
+    fn last_known_health(&self) -> Option<Health> {
+        Some(self.observed.health).filter(|health| *health != Health::Unknown)
+    }
+
+    fn error(&mut self, text: String, at: SystemTime) {
+        let text: Arc<str> = text.into();
+        self.last_error = Some(LastError { at, text });
+    }
+
+    fn record(&mut self, at: SystemTime, kind: TransitionKind) -> Transition {
+        let transition = Transition { at, kind };
+        if self.history.len() == HISTORY_LEN {
+            self.history.pop_front();
+        }
+        self.history.push_back(transition);
+        transition
+    }
+}
+
+fn observe(durations: &mut Durations, seconds: f64) {
+    let bucket = DURATION_BUCKETS.partition_point(|bound| *bound < seconds);
+    durations.counts[bucket] += 1;
+    durations.sum += seconds;
+}

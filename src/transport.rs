@@ -1,0 +1,305 @@
+//! The tower service that tonic's generated clients call: one RPC over the session's own h2 connection.
+//! `channel` makes it, `probe` uses it; it belongs to neither.
+//!
+//! It bypasses tonic's transport, so it does what that would have done: the `user-agent`, the configured metadata, flow
+//! control, h2's errors as gRPC status codes, and a limit on what a SoC may answer.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http_body::{Body, Frame};
+use tonic::{Code, Status};
+use tower_service::Service;
+
+use crate::model::Target;
+
+/// No message of a SoC may be longer; a true one is under 100 bytes.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// A compressed flag and a length stand before each gRPC message.
+const PREFIX_LEN: usize = 5;
+const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
+
+/// What every RPC to one SoC has in common; made once per target.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    origin: Uri,
+    metadata: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Metadata or an address that HTTP cannot carry. The configuration is checked earlier: this is the last line.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot be sent over HTTP/2: {0}")]
+pub struct OutgoingError(#[from] http::Error);
+
+impl Outgoing {
+    pub(crate) fn new(target: &Target) -> Result<Self, OutgoingError> {
+        let origin = Uri::builder()
+            .scheme("http")
+            .authority(target.address.to_string())
+            .path_and_query("/")
+            .build()?;
+        let mut metadata = vec![(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT))];
+        for (name, value) in &target.channel.metadata {
+            let value = value
+                .replace("${soc_ip}", &target.address.ip().to_string())
+                .replace("${port}", target.port.as_str());
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(http::Error::from)?;
+            metadata.push((name, HeaderValue::from_str(&value).map_err(http::Error::from)?));
+        }
+        Ok(Self { origin, metadata })
+    }
+}
+
+/// A way to send RPCs over one connection, as long as that lives. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    requests: SendRequest<Bytes>,
+    outgoing: Arc<Outgoing>,
+}
+
+impl Transport {
+    pub(crate) fn new(requests: SendRequest<Bytes>, outgoing: Arc<Outgoing>) -> Self {
+        Self { requests, outgoing }
+    }
+
+    /// What tonic's `Client::with_origin` wants.
+    pub fn origin(&self) -> Uri {
+        self.outgoing.origin.clone()
+    }
+
+    /// How many RPCs the peer allows at a time.
+    pub fn max_streams(&self) -> usize {
+        self.requests.current_max_send_streams()
+    }
+}
+
+impl Service<Request<tonic::body::Body>> for Transport {
+    type Response = Response<ReplyBody>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        self.requests.poll_ready(cx).map_err(|error| status_of(&error))
+    }
+
+    fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
+        let requests = self.requests.clone();
+        let outgoing = self.outgoing.clone();
+        Box::pin(send(requests, outgoing, request))
+    }
+}
+
+async fn send(
+    requests: SendRequest<Bytes>,
+    outgoing: Arc<Outgoing>,
+    request: Request<tonic::body::Body>,
+) -> Result<Response<ReplyBody>, Status> {
+    let (mut head, body) = request.into_parts();
+    for (name, value) in &outgoing.metadata {
+        head.headers.insert(name, value.clone());
+    }
+    // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
+    let message = collect(body).await?;
+    let mut requests = requests.ready().await.map_err(|error| status_of(&error))?;
+    let (response, mut stream) = requests
+        .send_request(Request::from_parts(head, ()), false)
+        .map_err(|error| status_of(&error))?;
+    stream
+        .send_data(message, true)
+        .map_err(|error| status_of(&error))?;
+    let response = response.await.map_err(|error| status_of(&error))?;
+    let trailers_only = response.headers().contains_key("grpc-status");
+    Ok(response.map(|stream| ReplyBody::new(stream, trailers_only)))
+}
+
+async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
+    let mut first = Bytes::new();
+    let mut more: Option<BytesMut> = None;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(data) = frame?.into_data() else { continue };
+        match &mut more {
+            None if first.is_empty() => first = data,
+            None => more = Some(BytesMut::from_iter(first.iter().chain(data.iter()))),
+            Some(all) => all.extend_from_slice(&data),
+        }
+    }
+    Ok(more.map_or(first, BytesMut::freeze))
+}
+
+/// A response's body: gives flow control back, and refuses a message that is, or says it will be, too long.
+#[derive(Debug)]
+pub struct ReplyBody {
+    stream: RecvStream,
+    state: State,
+    prefix: Prefix,
+    trailers_only: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Data,
+    Trailers,
+    Done,
+}
+
+impl ReplyBody {
+    fn new(stream: RecvStream, trailers_only: bool) -> Self {
+        Self {
+            stream,
+            state: State::Data,
+            prefix: Prefix::default(),
+            trailers_only,
+        }
+    }
+
+    fn fail(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.state = State::Done;
+        Poll::Ready(Some(Err(status)))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if this.state == State::Data {
+            match ready!(this.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // An error here means that the stream is gone: the next poll tells.
+                    let _ = this.stream.flow_control().release_capacity(data.len());
+                    if let Err(length) = this.prefix.check(&data) {
+                        let text = format!("a reply of {length} bytes, the limit is {MAX_MESSAGE}");
+                        return this.fail(Status::resource_exhausted(text));
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => {
+                    let status = status_of(&error);
+                    return this.fail(status);
+                }
+                None => this.state = State::Trailers,
+            }
+        }
+        if this.state == State::Done {
+            return Poll::Ready(None);
+        }
+        match ready!(this.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => {
+                this.state = State::Done;
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Ok(None) if this.trailers_only => {
+                this.state = State::Done;
+                Poll::Ready(None)
+            }
+            // tonic would take the message for good; gRPC does not: without a status nobody said that it is.
+            Ok(None) => this.fail(Status::internal("the stream ended without a grpc-status")),
+            Err(error) => {
+                let status = status_of(&error);
+                this.fail(status)
+            }
+        }
+    }
+}
+
+/// Follows the length prefixes of the messages in a stream of DATA, however it is cut.
+#[derive(Debug, Default)]
+struct Prefix {
+    bytes: [u8; PREFIX_LEN],
+    have: usize,
+    left: usize,
+}
+
+impl Prefix {
+    /// The length of the first message that is too long.
+    fn check(&mut self, mut data: &[u8]) -> Result<(), usize> {
+        while !data.is_empty() {
+            if self.left > 0 {
+                let n = data.len().min(self.left);
+                self.left -= n;
+                data = &data[n..];
+                continue;
+            }
+            let n = data.len().min(PREFIX_LEN - self.have);
+            self.bytes[self.have..self.have + n].copy_from_slice(&data[..n]);
+            self.have += n;
+            data = &data[n..];
+            if self.have == PREFIX_LEN {
+                let [_, a, b, c, d] = self.bytes;
+                self.have = 0;
+                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
+                if self.left > MAX_MESSAGE {
+                    return Err(self.left);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// gRPC over HTTP/2's table of error codes; whatever ended the whole connection is UNAVAILABLE.
+fn status_of(error: &h2::Error) -> Status {
+    let code = match error.reason() {
+        _ if error.is_io() || error.is_go_away() => Code::Unavailable,
+        Some(Reason::REFUSED_STREAM) => Code::Unavailable,
+        Some(Reason::CANCEL) => Code::Cancelled,
+        Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
+        Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
+        Some(_) => Code::Internal,
+        None => Code::Unavailable,
+    };
+    Status::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(length: usize) -> Vec<u8> {
+        let mut bytes = vec![0];
+        bytes.extend(u32::try_from(length).expect("fits").to_be_bytes());
+        bytes.resize(PREFIX_LEN + length, 7);
+        bytes
+    }
+
+    #[test]
+    fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
+        assert_eq!(Prefix::default().check(&message(MAX_MESSAGE)), Ok(()));
+        assert_eq!(
+            Prefix::default().check(&message(MAX_MESSAGE + 1)),
+            Err(MAX_MESSAGE + 1)
+        );
+    }
+
+    #[test]
+    fn a_length_that_is_only_announced_is_enough() {
+        assert_eq!(
+            Prefix::default().check(&[0, 0xff, 0xff, 0xff, 0xff]),
+            Err(0xffff_ffff)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn many_messages_pass_however_they_are_cut(
+            lengths in prop::collection::vec(0usize..300, 1..20), cut in 1usize..50,
+        ) {
+            let bytes: Vec<u8> = lengths.iter().flat_map(|n| message(*n)).collect();
+            let mut prefix = Prefix::default();
+            for chunk in bytes.chunks(cut) {
+                prop_assert_eq!(prefix.check(chunk), Ok(()));
+            }
+            prop_assert_eq!((prefix.have, prefix.left), (0, 0));
+        }
+    }
+}
