@@ -20,7 +20,7 @@ use super::{listen, print, raise_open_files, stop_signals};
 use crate::app::{Exporter, Options};
 use crate::config::Config;
 use crate::fleet::FeedItem;
-use crate::model::{Cause, Transition, TransitionKind};
+use crate::model::{Cause, ChannelState, SocService, Transition, TransitionKind};
 use crate::sim::{Scenario, Simulator};
 
 /// The rack and what happens in it.
@@ -81,7 +81,8 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let teller = tokio::spawn(async move {
         loop {
             match feed.recv().await {
-                Ok((port, transition)) => print(&line(&(port, transition))),
+                Ok(item) if is_news(&item.1.kind) => print(&line(&item)),
+                Ok(_) => {}
                 Err(RecvError::Lagged(lines)) => print(&format!("({lines} lines left out)")),
                 Err(RecvError::Closed) => return,
             }
@@ -185,6 +186,16 @@ fn line((port, transition): &FeedItem) -> String {
     format!("{} {port:<12} {what}", clock(*at))
 }
 
+/// Not the first steps that every SoC takes, nor the last.
+fn is_news(kind: &TransitionKind) -> bool {
+    use TransitionKind::{Channel, Direction, Health, Service};
+    match kind {
+        Channel { from, to, .. } => *from != ChannelState::Idle && *to != ChannelState::Shutdown,
+        Service { from, .. } => *from != SocService::Unknown,
+        Direction { .. } | Health { .. } => true,
+    }
+}
+
 fn clock(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).format("%H:%M:%S").to_string()
 }
@@ -192,7 +203,7 @@ fn clock(at: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChannelState, Port};
+    use crate::model::Port;
 
     #[test]
     fn the_demos_scenario_is_valid_and_has_24_socs() {

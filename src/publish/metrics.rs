@@ -77,6 +77,10 @@ pub(super) struct Samples<'a> {
     pub(super) encoder: MetricEncoder<'a>,
 }
 
+fn unix_time(at: SystemTime) -> Option<Duration> {
+    at.duration_since(UNIX_EPOCH).ok()
+}
+
 type Label<'a> = (&'static str, &'a str);
 
 impl Samples<'_> {
@@ -87,6 +91,11 @@ impl Samples<'_> {
 
     fn gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
         self.encoder.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    /// A gauge of the whole exporter: no labels, no braces.
+    fn plain(&mut self, value: f64) -> fmt::Result {
+        self.encoder.encode_gauge(&value)
     }
 
     fn whole(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
@@ -100,7 +109,13 @@ impl Samples<'_> {
 
     /// A gauge of Unix seconds, absent while there is no value.
     fn timestamp(&mut self, labels: &impl EncodeLabelSet, value: Option<SystemTime>) -> fmt::Result {
-        self.seconds(labels, value.and_then(|at| at.duration_since(UNIX_EPOCH).ok()))
+        self.seconds(labels, value.and_then(unix_time))
+    }
+
+    /// The same, of the whole exporter.
+    fn plain_timestamp(&mut self, value: Option<SystemTime>) -> fmt::Result {
+        let value = value.and_then(unix_time);
+        value.map_or(Ok(()), |value| self.plain(value.as_secs_f64()))
     }
 
     /// One 0/1 gauge per state, exactly one of them 1.
@@ -254,9 +269,6 @@ fn build_info(_: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
     samples.whole(&labels, 1)
 }
 
-/// No labels.
-const NONE: &[Label<'static>] = &[];
-
 macro_rules! catalogue {
     ($($name:literal $kind:ident [$labels:literal] $help:literal, $scope:ident $source:expr;)+) => {
         /// Every metric, in the order in which it is shown.
@@ -327,13 +339,13 @@ catalogue! {
         Global side;
     "dualtor_inventory_ports" Gauge [""]
         "Ports that are probed",
-        Global |scrape, out| out.whole(&NONE, scrape.snapshot.socs.len() as u64);
+        Global |scrape, out| out.plain(scrape.snapshot.socs.len() as f64);
     "dualtor_state_db_up" Gauge [""]
         "Whether STATE_DB answers and takes writes; absent when no database is used",
-        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.whole(&NONE, u64::from(db.up)));
+        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain(f64::from(db.up)));
     "dualtor_state_db_last_write_timestamp_seconds" Gauge [""]
         "When STATE_DB last confirmed a row, Unix time",
-        Global |scrape, out| out.timestamp(&NONE, scrape.state_db.and_then(|db| db.last_write));
+        Global |scrape, out| out.plain_timestamp(scrape.state_db.and_then(|db| db.last_write));
     "dualtor_state_db_writes_total" Counter ["result"]
         "Rows written or deleted (ok) and refused or not confirmed (error)",
         Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| {
@@ -342,13 +354,13 @@ catalogue! {
         });
     "dualtor_state_db_foreign_writes_total" Counter [""]
         "Times that a row was found written by somebody else",
-        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.counter(&NONE, db.foreign_writes));
+        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.encoder.encode_counter::<NoLabelSet, u64, f64>(&db.foreign_writes, None));
     "dualtor_config_last_reload_successful" Gauge [""]
         "Whether the last attempt to load the configuration succeeded",
-        Global |scrape, out| out.whole(&NONE, u64::from(scrape.config.successful));
+        Global |scrape, out| out.plain(f64::from(scrape.config.successful));
     "dualtor_config_last_reload_success_timestamp_seconds" Gauge [""]
         "When the configuration was last loaded, Unix time",
-        Global |scrape, out| out.timestamp(&NONE, Some(scrape.config.last_success));
+        Global |scrape, out| out.plain_timestamp(Some(scrape.config.last_success));
     "dualtor_build_info" Gauge ["version, revision"]
         "Version and source revision of this exporter; always 1",
         Global build_info;
@@ -359,20 +371,20 @@ catalogue! {
         });
     "process_open_fds" Gauge [""]
         "Open file descriptors",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.open_fds));
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.open_fds as f64));
     "process_max_fds" Gauge [""]
         "Limit on open file descriptors",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.max_fds));
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.max_fds as f64));
     "process_virtual_memory_bytes" Gauge [""]
         "Virtual memory, bytes",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.virtual_memory));
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.virtual_memory as f64));
     "process_resident_memory_bytes" Gauge [""]
         "Resident memory, bytes",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.resident_memory));
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.resident_memory as f64));
     "process_threads" Gauge [""]
         "Threads",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.whole(&NONE, process.threads));
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.threads as f64));
     "process_start_time_seconds" Gauge [""]
         "Start of the process, Unix time",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.gauge(&NONE, process.start_time));
+        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.start_time));
 }

@@ -36,6 +36,7 @@ pub(crate) fn status(port: &str) -> SocStatus {
         last_transition: None,
         dials: 0,
         failures: [0; Cause::COUNT],
+        last_failure: None,
         keepalive_rtt: None,
         keepalive_time: Duration::from_secs(4),
         observed: Observed::UNKNOWN,
