@@ -1,1 +1,208 @@
-//! Simulated SoCs.
+//! Simulated SoCs: real gRPC over real sockets on loopback, healthy or with faults, from a scenario with a timeline.
+//!
+//! For tests (`Simulator::start`, then a [`Soc`] handle per port) and for the `simulate` command ([`run`]). It owns the
+//! server side of HTTP/2 through the `h2` crate, because what has to be simulated (a connection that freezes, a GOAWAY
+//! with debug data, a reply without its end) is what a gRPC server library prevents. It shares no logic with the exporter,
+//! only `proto`: a shared misunderstanding would pass its own tests.
+//!
+//! ```text
+//! Simulator ── one timeline task, one listener task per SoC ── one task per connection ── its calls
+//!      Soc (handle) ──▶ Inner: state, reply fault, counters ◀── read by the calls
+//!                  └──▶ watch<Control>: connection fault, close, reset, GOAWAY, notices ──▶ listener, connections, streams
+//! ```
+//!
+//! Dropping the [`Simulator`] aborts the tasks, each of which owns the ones to its right.
+//!
+//! | file | job |
+//! |---|---|
+//! | scenario, state, fault, notice, duration | plain data, read from YAML |
+//! | soc | a SoC, its handle, its counters |
+//! | listener | accept, refuse |
+//! | connection | what one connection does, freezing and ending it |
+//! | wire | the socket under h2: counts PINGs, slips GOAWAY in |
+//! | h2server | HTTP/2 |
+//! | rpc | one call |
+//! | reply | what a SoC says |
+//! | timeline | plays the steps |
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{io, pin::pin};
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinSet;
+
+mod connection;
+mod duration;
+mod fault;
+mod h2server;
+mod listener;
+mod notice;
+mod reply;
+mod rpc;
+mod scenario;
+mod soc;
+mod state;
+mod timeline;
+mod wire;
+
+pub use fault::{Code, ConnectionFault, GoAway, H2Code, ReplyFault};
+pub use notice::{Notice, NoticeKind, Plane};
+pub use rpc::Rpc;
+pub use scenario::{Rack, Scenario, SocSpec, Spread, Step, Targets};
+pub use soc::{Soc, SocCounters};
+pub use state::{Direction, Health, Link, Sides, SidesPatch, SocState, StatePatch};
+
+/// Lines about the timeline that wait for a slow reader.
+const EVENTS_KEPT: usize = 256;
+
+/// Why there is no simulator.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// Something about a scenario file.
+    #[error("{}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What about it.
+        #[source]
+        source: Box<SimError>,
+    },
+    /// The file cannot be read.
+    #[error("cannot read the scenario")]
+    Read(#[source] io::Error),
+    /// The scenario is not the YAML that it should be; the text names key and line.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value that cannot be.
+    #[error("{key}: {expected}")]
+    Invalid {
+        /// Where.
+        key: String,
+        /// What was expected there.
+        expected: String,
+    },
+    /// A SoC's address cannot be had.
+    #[error("{soc}: cannot listen on {address}")]
+    Listen {
+        /// Its name.
+        soc: String,
+        /// The address.
+        address: SocketAddr,
+        /// Why: mostly in use.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running simulator. Dropping it stops everything: listeners and connections close.
+#[derive(Debug)]
+pub struct Simulator {
+    socs: Vec<Soc>,
+    by_name: HashMap<String, Soc>,
+    events: broadcast::Sender<String>,
+    /// Owns the tasks of the SoCs and the timeline.
+    _tasks: JoinSet<()>,
+}
+
+impl Simulator {
+    /// Listens on all addresses of the scenario and starts its timeline. When this returns, connections are accepted.
+    pub async fn start(scenario: Scenario) -> Result<Self, SimError> {
+        let mut tasks = JoinSet::new();
+        let mut socs = Vec::new();
+        for (i, resolved) in scenario.resolve()?.into_iter().enumerate() {
+            let failed = |source| SimError::Listen {
+                soc: resolved.name.clone(),
+                address: resolved.address,
+                source,
+            };
+            let listener = listener::listen(resolved.address).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            let soc = Soc(Arc::new(soc::Inner::new(
+                resolved.name,
+                address,
+                resolved.state,
+            )));
+            soc.connection_fault(resolved.fault);
+            soc.reply_fault_only(resolved.reply, &resolved.only);
+            tasks.spawn(listener::run(listener, soc.0.clone(), soc.0.watch()));
+            socs.push(soc);
+            if i % 256 == 255 {
+                // Thousands of SoCs must not keep the runtime from its other work.
+                tokio::task::yield_now().await;
+            }
+        }
+        let by_name: HashMap<String, Soc> = socs
+            .iter()
+            .map(|soc| (soc.name().to_owned(), soc.clone()))
+            .collect();
+        let events = broadcast::Sender::new(EVENTS_KEPT);
+        if !scenario.timeline.is_empty() {
+            tasks.spawn(timeline::play(
+                scenario.timeline,
+                scenario.repeat,
+                by_name.clone(),
+                events.clone(),
+            ));
+        }
+        Ok(Self {
+            socs,
+            by_name,
+            events,
+            _tasks: tasks,
+        })
+    }
+
+    /// The SoC of a port.
+    pub fn soc(&self, port: &str) -> Option<Soc> {
+        self.by_name.get(port).cloned()
+    }
+
+    /// All SoCs, in the order of the scenario.
+    pub fn socs(&self) -> &[Soc] {
+        &self.socs
+    }
+
+    /// One line for each step of the timeline from now on: `Ethernet4: hang`.
+    pub fn events(&self) -> broadcast::Receiver<String> {
+        self.events.subscribe()
+    }
+}
+
+/// Runs a scenario until `shutdown`. `report` gets one line about what is there, then one for each step of the timeline.
+pub async fn run(
+    scenario: Scenario,
+    shutdown: impl Future<Output = ()>,
+    mut report: impl FnMut(&str),
+) -> Result<(), SimError> {
+    let simulator = Simulator::start(scenario).await?;
+    let mut events = simulator.events();
+    match simulator.socs() {
+        [only] => report(&format!("1 SoC: {} on {}", only.name(), only.address())),
+        [first, .., last] => report(&format!(
+            "{} SoCs: {} on {} to {} on {}",
+            simulator.socs().len(),
+            first.name(),
+            first.address(),
+            last.name(),
+            last.address()
+        )),
+        [] => {}
+    }
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            event = events.recv() => match event {
+                Ok(line) => report(&line),
+                Err(RecvError::Lagged(lines)) => report(&format!("{lines} lines left out")),
+                // Not while the simulator lives.
+                Err(RecvError::Closed) => return Ok(()),
+            },
+        }
+    }
+}

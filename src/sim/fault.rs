@@ -1,0 +1,263 @@
+//! What can be wrong with a SoC: one fault of its connections and one of its replies at a time.
+//!
+//! Plain data, read from scenario files and set at run time; `connection` and `reply` act on it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::duration;
+
+/// What is wrong with a SoC's TCP and HTTP/2 connections.
+///
+/// A change takes effect on the connections that exist, too: [`Hang`](Self::Hang) freezes them, the reset faults reset
+/// them, all others but [`Goaway`](Self::Goaway) close them. [`None`](Self::None) thaws what hung and closes what never
+/// was HTTP/2.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ConnectionFault {
+    /// Nothing is wrong.
+    #[default]
+    None,
+    /// As after SIGSTOP: nothing is read or written any more, PINGs stay unanswered, TCP stays open. The kernel goes on
+    /// accepting connections (they do not count as connections), nobody serves them. Lifted, all of it goes on.
+    Hang,
+    /// Accepts TCP and never sends a byte.
+    Mute,
+    /// Sends HTTP/2 PING frames, one per second, and never SETTINGS.
+    PingsOnly,
+    /// Answers the first bytes with an HTTP/1.1 400 and closes.
+    Http1,
+    /// The same, but leaves the connection open.
+    Http1KeepOpen,
+    /// Sends back the bytes it gets.
+    Echo,
+    /// Sends random bytes and then nothing.
+    Garbage,
+    /// Nobody listens. Lifted, the same port listens again.
+    Refuse,
+    /// Resets (RST) each connection right after accept.
+    Reset,
+    /// Resets each new connection once the client has acknowledged our SETTINGS: it has been READY for a moment.
+    ResetAfterSettings,
+    /// Closes (FIN) each connection right after accept.
+    Close,
+    /// Sends one GOAWAY on the connections that exist. Not a lasting fault: new connections are served normally.
+    Goaway(GoAway),
+}
+
+/// A GOAWAY frame and what comes after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GoAway {
+    /// The error code; `no_error` is a graceful shutdown.
+    pub code: H2Code,
+    /// The debug data, `too_many_pings` for example.
+    pub debug: String,
+    /// How long streams in flight may go on before the connection is closed all the same. By default 5 s for `no_error`
+    /// and nothing for an error, as gRPC's own servers have it.
+    #[serde(deserialize_with = "duration::optional")]
+    pub grace: Option<Duration>,
+}
+
+impl GoAway {
+    /// The grace that applies.
+    pub(super) fn grace(&self) -> Duration {
+        self.grace.unwrap_or(match self.code {
+            H2Code::NoError => Duration::from_secs(5),
+            _ => Duration::ZERO,
+        })
+    }
+}
+
+/// HTTP/2's error codes (RFC 9113, section 7); the discriminant is the number on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u32)]
+#[allow(missing_docs)] // the RFC's names say it
+pub enum H2Code {
+    #[default]
+    NoError = 0,
+    ProtocolError,
+    InternalError,
+    FlowControlError,
+    SettingsTimeout,
+    StreamClosed,
+    FrameSizeError,
+    RefusedStream,
+    Cancel,
+    CompressionError,
+    ConnectError,
+    EnhanceYourCalm,
+    InadequateSecurity,
+    #[serde(rename = "http_1_1_required")]
+    Http11Required,
+}
+
+/// What is wrong with a SoC's replies. The faults of portids touch only the replies that have portids.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ReplyFault {
+    /// Nothing is wrong.
+    #[default]
+    None,
+    /// The right reply, later. Past the client's `grpc-timeout` it is DEADLINE_EXCEEDED instead.
+    Slow {
+        /// How much later.
+        #[serde(deserialize_with = "duration::deserialize")]
+        delay: Duration,
+    },
+    /// No reply ever, whatever the client's `grpc-timeout`. PINGs are answered.
+    Stall,
+    /// An empty message with status OK.
+    Empty,
+    /// portid `[1, 0]`, the states in the same order: valid.
+    Swapped,
+    /// portid `[0, 7]`.
+    WrongPortids,
+    /// portid `[0, 0]`.
+    DuplicatePortids,
+    /// One portid, one state.
+    Short,
+    /// Two portids, one state.
+    LengthsDiffer,
+    /// Three portids, three states.
+    Extra,
+    /// A gRPC error.
+    Code {
+        /// Which.
+        code: Code,
+        /// `grpc-message`.
+        #[serde(default)]
+        message: String,
+    },
+    /// The right reply, blown up by an unknown field.
+    Oversized {
+        /// By how many bytes; 100 KiB unless given.
+        #[serde(default = "oversized_bytes")]
+        bytes: usize,
+    },
+    /// A message that announces 4 GiB and then does not come.
+    HugeAnnounced,
+    /// Headers and the right message, but neither trailers nor the end of the stream.
+    HalfClosed,
+    /// The stream ends after the right message, without a `grpc-status`.
+    NoTrailers,
+    /// Something that is not gRPC answers.
+    HttpStatus {
+        /// 503, for example.
+        status: u16,
+    },
+    /// A message that is not protobuf, with status OK.
+    GarbageMessage,
+    /// RST_STREAM(CANCEL), as some servers do when the deadline comes.
+    Cancel {
+        /// When, counted from the request.
+        #[serde(deserialize_with = "duration::deserialize")]
+        after: Duration,
+    },
+    /// RST_STREAM at once.
+    ResetStream {
+        /// With this code.
+        code: H2Code,
+    },
+}
+
+fn oversized_bytes() -> usize {
+    100 * 1024
+}
+
+/// gRPC's status codes but OK; the discriminant is the number on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[repr(u8)]
+#[allow(missing_docs)] // gRPC's names say it
+pub enum Code {
+    Cancelled = 1,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    OutOfRange,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    DataLoss,
+    Unauthenticated,
+}
+
+impl Code {
+    /// All sixteen, in the order of their numbers.
+    pub const ALL: [Self; 16] = [
+        Self::Cancelled,
+        Self::Unknown,
+        Self::InvalidArgument,
+        Self::DeadlineExceeded,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::PermissionDenied,
+        Self::ResourceExhausted,
+        Self::FailedPrecondition,
+        Self::Aborted,
+        Self::OutOfRange,
+        Self::Unimplemented,
+        Self::Internal,
+        Self::Unavailable,
+        Self::DataLoss,
+        Self::Unauthenticated,
+    ];
+}
+
+impl fmt::Display for ConnectionFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "connections are well again",
+            Self::Hang => "hang",
+            Self::Mute => "mute",
+            Self::PingsOnly => "pings only",
+            Self::Http1 => "http1",
+            Self::Http1KeepOpen => "http1, kept open",
+            Self::Echo => "echo",
+            Self::Garbage => "garbage",
+            Self::Refuse => "refuse",
+            Self::Reset => "reset",
+            Self::ResetAfterSettings => "reset after settings",
+            Self::Close => "close",
+            Self::Goaway(goaway) => {
+                return write!(f, "goaway {:?} {:?}", goaway.code, goaway.debug);
+            }
+        })
+    }
+}
+
+impl fmt::Display for ReplyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("replies are well again"),
+            Self::Slow { delay } => write!(f, "replies {} late", duration::format(*delay)),
+            Self::Stall => f.write_str("no replies"),
+            Self::Empty => f.write_str("empty replies"),
+            Self::Swapped => f.write_str("portids swapped"),
+            Self::WrongPortids => f.write_str("wrong portids"),
+            Self::DuplicatePortids => f.write_str("duplicate portids"),
+            Self::Short => f.write_str("short lists"),
+            Self::LengthsDiffer => f.write_str("lists of different lengths"),
+            Self::Extra => f.write_str("one portid too many"),
+            Self::Code { code, message } => write!(f, "replies {code:?} {message:?}"),
+            Self::Oversized { bytes } => write!(f, "replies of {bytes} bytes"),
+            Self::HugeAnnounced => f.write_str("replies announce 4 GiB"),
+            Self::HalfClosed => f.write_str("replies never end"),
+            Self::NoTrailers => f.write_str("replies without a status"),
+            Self::HttpStatus { status } => write!(f, "replies HTTP status {status}"),
+            Self::GarbageMessage => f.write_str("replies are not protobuf"),
+            Self::Cancel { after } => write!(f, "cancels after {}", duration::format(*after)),
+            Self::ResetStream { code } => write!(f, "resets streams with {code:?}"),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! HTTP/2 on one connection: accepts calls, drives them, and says GOAWAY when told to.
+//!
+//! The calls run in this task, in a `FuturesUnordered`: a call that is answered at once costs no spawn and no wake-up,
+//! and freezing the task freezes all of the connection.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
+use http::Request;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::Ending;
+use super::fault::{GoAway, H2Code};
+use super::rpc;
+use super::soc::{Control, Inner};
+use super::wire::{GOAWAY, Socket, Wire, frame};
+
+/// Highest stream there can be: "everything that you have sent will be answered".
+const LAST_STREAM: u32 = 0x7fff_ffff;
+
+/// Serves until the connection ends. `goaways` is how many GOAWAYs there had been when the connection was accepted.
+pub(super) async fn serve(
+    socket: Arc<Socket>,
+    soc: Arc<Inner>,
+    mut control: watch::Receiver<Control>,
+    goaways: u64,
+) -> Ending {
+    let Ok(mut connection) = handshake(&socket, &soc).await else {
+        return Ending::Close;
+    };
+    let mut calls = FuturesUnordered::new();
+    // Set with the GOAWAY: whether h2 counts the streams down itself, and when patience ends.
+    let mut leaving: Option<(bool, Instant)> = None;
+    loop {
+        let grace_ends = leaving.map(|(_, end)| end);
+        let drained_by_us = matches!(leaving, Some((false, _)));
+        tokio::select! {
+            biased;
+            Ok(()) = control.changed(), if leaving.is_none() => {
+                let now = control.borrow_and_update();
+                if now.goaways != goaways {
+                    let graceful = say_goaway(&mut connection, &socket, &now.goaway);
+                    leaving = Some((graceful, Instant::now() + now.goaway.grace()));
+                }
+            }
+            Some(()) = calls.next(), if !calls.is_empty() => {}
+            call = next_call(&mut connection, &socket, drained_by_us) => match call {
+                Some((request, respond)) => {
+                    calls.push(rpc::serve(soc.clone(), control.clone(), request, respond));
+                }
+                None => return Ending::Close,
+            },
+            () = sleep_until(grace_ends.unwrap_or_else(Instant::now)), if grace_ends.is_some() => {
+                return Ending::Close;
+            }
+        }
+    }
+}
+
+async fn handshake(
+    socket: &Arc<Socket>,
+    soc: &Inner,
+) -> Result<Connection<Wire, Bytes>, h2::Error> {
+    let mut builder = Builder::new();
+    builder
+        // After a hang there may be a great many calls that were cancelled meanwhile; h2 would take them for an attack
+        // and say GOAWAY, which is a fault that nobody asked for.
+        .max_pending_accept_reset_streams(100_000)
+        .max_concurrent_reset_streams(1_000);
+    if let Some(max) = soc.with_state(|state| state.max_concurrent_streams) {
+        builder.max_concurrent_streams(max);
+    }
+    builder.handshake(Wire::new(socket.clone())).await
+}
+
+/// Tells the client to leave; true if h2 itself ends the connection after the streams in flight.
+fn say_goaway(connection: &mut Connection<Wire, Bytes>, socket: &Socket, goaway: &GoAway) -> bool {
+    let graceful = goaway.code == H2Code::NoError;
+    if !graceful || !goaway.debug.is_empty() {
+        let last = if graceful {
+            LAST_STREAM
+        } else {
+            socket.last_stream()
+        };
+        let mut payload = Vec::with_capacity(8 + goaway.debug.len());
+        payload.extend_from_slice(&last.to_be_bytes());
+        payload.extend_from_slice(&(goaway.code as u32).to_be_bytes());
+        payload.extend_from_slice(goaway.debug.as_bytes());
+        socket.inject(frame(GOAWAY, 0, &payload));
+    }
+    if graceful {
+        connection.graceful_shutdown();
+    }
+    graceful
+}
+
+/// The next call; none at the end of the connection, or when h2 has told the client what it thinks of it. Cancel-safe,
+/// as both `accept` and `drained` are: what has arrived stays in the connection.
+async fn next_call(
+    connection: &mut Connection<Wire, Bytes>,
+    socket: &Socket,
+    drained_by_us: bool,
+) -> Option<(Request<RecvStream>, SendResponse<Bytes>)> {
+    if drained_by_us {
+        drained(connection, socket).await;
+        return None;
+    }
+    connection.accept().await?.ok()
+}
+
+/// Waits until our own GOAWAY is out and the streams in flight have ended. Cancel-safe: holds nothing.
+async fn drained(connection: &mut Connection<Wire, Bytes>, socket: &Socket) {
+    poll_fn(|cx| {
+        let closed = connection.poll_closed(cx).is_ready();
+        if closed || (socket.injected() && !connection.has_streams()) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}

@@ -1,0 +1,191 @@
+//! What a SoC says: from its state, a request and a fault to a framed gRPC message. No I/O.
+
+use bytes::{BufMut as _, Bytes};
+use prost::{DecodeError, Message};
+
+use super::fault::{Code, ReplyFault};
+use super::rpc::Rpc;
+use super::soc::Inner;
+use super::state::{Direction, Health, Link, Sides, SocState};
+use crate::proto::{
+    AdminReply, AdminRequest, LinkStateReply, LinkStateRequest, OperationReply, OperationRequest,
+    ServerVersionReply, ServerVersionRequest,
+};
+
+/// Length of the prefix of a gRPC message: a flag for compression and four bytes of length.
+pub(super) const PREFIX: usize = 5;
+
+/// A gRPC error instead of a message.
+pub(super) type Status = (Code, String);
+
+/// grpc.health.v1's messages, as far as Check needs them.
+#[derive(Clone, PartialEq, prost::Message)]
+struct HealthCheckRequest {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+/// The reply to a unary RPC.
+///
+/// Strict about requests, because a client that sends other ones than the interface says would get no useful answer
+/// from a real SoC either.
+pub(super) fn message(
+    soc: &Inner,
+    rpc: Rpc,
+    request: &[u8],
+    fault: &ReplyFault,
+) -> Result<Bytes, Status> {
+    let good = match rpc {
+        Rpc::Admin => {
+            let request = decode::<AdminRequest>(request)?;
+            both_portids(&request.portid)?;
+            same_length(&request)?;
+            admin(soc, fault)
+        }
+        Rpc::SetAdmin => {
+            let request = decode::<AdminRequest>(request)?;
+            same_length(&request)?;
+            soc.change_state(|state| set_directions(state, &request));
+            admin(soc, fault)
+        }
+        Rpc::Operation => {
+            both_portids(&decode::<OperationRequest>(request)?.portid)?;
+            let (portid, state) = lists(soc.with_state(|state| state.oper.map(Link::is_up)), fault);
+            framed(&OperationReply { portid, state })
+        }
+        Rpc::Link => {
+            both_portids(&decode::<LinkStateRequest>(request)?.portid)?;
+            let (portid, state) =
+                lists(soc.with_state(|state| state.links.map(Link::is_up)), fault);
+            framed(&LinkStateReply { portid, state })
+        }
+        Rpc::Version => {
+            if decode::<ServerVersionRequest>(request)?.version.is_empty() {
+                return Err(invalid("expected a version"));
+            }
+            framed(&ServerVersionReply {
+                version: soc.with_state(|state| state.version.clone()),
+            })
+        }
+        Rpc::Health => health(soc, &decode::<HealthCheckRequest>(request)?)?,
+        // A stream: its messages are notices.
+        Rpc::Notices => return Err((Code::Internal, "not a unary RPC".to_owned())),
+    };
+    Ok(match fault {
+        ReplyFault::Empty => frame(&[]),
+        // Field 31, of a wire type that does not exist.
+        ReplyFault::GarbageMessage => frame(&[0xff; 8]),
+        ReplyFault::Oversized { bytes } => oversized(&good[PREFIX..], *bytes),
+        _ => good,
+    })
+}
+
+/// A gRPC message on the wire.
+pub(super) fn frame(message: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(PREFIX + message.len());
+    put_prefix(&mut bytes, message.len());
+    bytes.extend_from_slice(message);
+    bytes.into()
+}
+
+fn framed(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut bytes = Vec::with_capacity(PREFIX + length);
+    put_prefix(&mut bytes, length);
+    message.encode_raw(&mut bytes);
+    bytes.into()
+}
+
+fn put_prefix(bytes: &mut Vec<u8>, length: usize) {
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+}
+
+fn decode<M: Message + Default>(request: &[u8]) -> Result<M, Status> {
+    M::decode(request).map_err(|error: DecodeError| (Code::Internal, error.to_string()))
+}
+
+fn invalid(expected: &str) -> Status {
+    (Code::InvalidArgument, expected.to_owned())
+}
+
+fn both_portids(portids: &[i32]) -> Result<(), Status> {
+    match portids {
+        [0, 1] | [1, 0] => Ok(()),
+        _ => Err(invalid("expected portid [0, 1]")),
+    }
+}
+
+fn same_length(request: &AdminRequest) -> Result<(), Status> {
+    if request.portid.len() == request.state.len() {
+        Ok(())
+    } else {
+        Err(invalid("expected a state for each portid"))
+    }
+}
+
+fn set_directions(state: &mut SocState, request: &AdminRequest) {
+    for (portid, active) in request.portid.iter().zip(&request.state) {
+        let direction = if *active {
+            Direction::Active
+        } else {
+            Direction::Standby
+        };
+        match portid {
+            0 => state.directions.upper = direction,
+            1 => state.directions.lower = direction,
+            _ => {}
+        }
+    }
+}
+
+fn admin(soc: &Inner, fault: &ReplyFault) -> Bytes {
+    let active = |direction| direction == Direction::Active;
+    let (portid, state) = lists(soc.with_state(|state| state.directions.map(active)), fault);
+    framed(&AdminReply { portid, state })
+}
+
+/// portids and states, right or as wrong as the fault says.
+fn lists(states: Sides<bool>, fault: &ReplyFault) -> (Vec<i32>, Vec<bool>) {
+    let Sides { upper, lower } = states;
+    match fault {
+        ReplyFault::Swapped => (vec![1, 0], vec![lower, upper]),
+        ReplyFault::WrongPortids => (vec![0, 7], vec![upper, lower]),
+        ReplyFault::DuplicatePortids => (vec![0, 0], vec![upper, lower]),
+        ReplyFault::Short => (vec![0], vec![upper]),
+        ReplyFault::LengthsDiffer => (vec![0, 1], vec![upper]),
+        ReplyFault::Extra => (vec![0, 1, 2], vec![upper, lower, false]),
+        _ => (vec![0, 1], vec![upper, lower]),
+    }
+}
+
+fn health(soc: &Inner, request: &HealthCheckRequest) -> Result<Bytes, Status> {
+    let status = match soc.with_state(|state| state.health) {
+        Health::None => return Err((Code::Unimplemented, String::new())),
+        Health::NotFound => return Err((Code::NotFound, "unknown service".to_owned())),
+        _ if !request.service.is_empty() => {
+            return Err((Code::NotFound, "unknown service".to_owned()));
+        }
+        Health::Unknown => 0,
+        Health::Serving => 1,
+        Health::NotServing => 2,
+        Health::ServiceUnknown => 3,
+    };
+    Ok(framed(&HealthCheckResponse { status }))
+}
+
+/// The message with an unknown field of this many bytes behind it: still a valid message.
+fn oversized(message: &[u8], bytes: usize) -> Bytes {
+    let mut big = Vec::with_capacity(message.len() + bytes + 16);
+    big.extend_from_slice(message);
+    prost::encoding::encode_key(15, prost::encoding::WireType::LengthDelimited, &mut big);
+    prost::encoding::encode_varint(bytes as u64, &mut big);
+    big.resize(big.len() + bytes, 0);
+    frame(&big)
+}

@@ -1,0 +1,210 @@
+//! What a SoC would answer truthfully: directions, links, version, services.
+//!
+//! [`SocState`] is whole, [`StatePatch`] is what a scenario says about it: only the keys that are there count.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+/// One value for each ToR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sides<T> {
+    /// portid 0.
+    pub upper: T,
+    /// portid 1.
+    pub lower: T,
+}
+
+/// Whether a ToR may forward to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// It may.
+    Active,
+    /// It may not.
+    Standby,
+}
+
+/// State of a link or of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+}
+
+/// What `grpc.health.v1.Health/Check` answers for service `""`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// SERVING.
+    Serving,
+    /// NOT_SERVING.
+    NotServing,
+    /// SERVICE_UNKNOWN.
+    ServiceUnknown,
+    /// UNKNOWN.
+    Unknown,
+    /// Status NOT_FOUND.
+    NotFound,
+    /// There is no health service: status UNIMPLEMENTED.
+    None,
+}
+
+/// All that a healthy SoC answers from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocState {
+    /// QueryAdminForwardingPortState. Differs between the sides by default, so that a swap of the sides shows.
+    pub directions: Sides<Direction>,
+    /// QueryLinkState.
+    pub links: Sides<Link>,
+    /// QueryOperationPortState.
+    pub oper: Sides<Link>,
+    /// QueryServerVersion.
+    pub version: String,
+    /// Health/Check.
+    pub health: Health,
+    /// Whether there is a GracefulRestart service.
+    pub graceful_restart: bool,
+    /// Whether its stream sends the response headers at once and not only with the first notice.
+    pub headers_early: bool,
+    /// Metadata without which each call is FAILED_PRECONDITION.
+    pub require_metadata: BTreeMap<String, String>,
+    /// SETTINGS_MAX_CONCURRENT_STREAMS of new connections; none: no limit announced.
+    pub max_concurrent_streams: Option<u32>,
+}
+
+impl Default for SocState {
+    fn default() -> Self {
+        let up = Sides {
+            upper: Link::Up,
+            lower: Link::Up,
+        };
+        Self {
+            directions: Sides {
+                upper: Direction::Active,
+                lower: Direction::Standby,
+            },
+            links: up,
+            oper: up,
+            version: "1.0.0".to_owned(),
+            health: Health::Serving,
+            graceful_restart: true,
+            headers_early: false,
+            require_metadata: BTreeMap::new(),
+            max_concurrent_streams: None,
+        }
+    }
+}
+
+/// A change of one or both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SidesPatch<T> {
+    /// portid 0.
+    pub upper: Option<T>,
+    /// portid 1.
+    pub lower: Option<T>,
+}
+
+/// A change of a [`SocState`]; the fields are its fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)] // see SocState
+pub struct StatePatch {
+    pub directions: Option<SidesPatch<Direction>>,
+    pub links: Option<SidesPatch<Link>>,
+    pub oper: Option<SidesPatch<Link>>,
+    pub version: Option<String>,
+    pub health: Option<Health>,
+    pub graceful_restart: Option<bool>,
+    pub headers_early: Option<bool>,
+    pub require_metadata: Option<BTreeMap<String, String>>,
+    pub max_concurrent_streams: Option<u32>,
+}
+
+impl<T: Copy> Sides<T> {
+    fn apply(&mut self, patch: Option<SidesPatch<T>>) {
+        if let Some(patch) = patch {
+            self.upper = patch.upper.unwrap_or(self.upper);
+            self.lower = patch.lower.unwrap_or(self.lower);
+        }
+    }
+}
+
+impl SocState {
+    /// Changes what the patch names.
+    pub fn apply(&mut self, patch: &StatePatch) {
+        fn put<T: Clone>(to: &mut T, from: &Option<T>) {
+            if let Some(value) = from {
+                to.clone_from(value);
+            }
+        }
+        self.directions.apply(patch.directions);
+        self.links.apply(patch.links);
+        self.oper.apply(patch.oper);
+        put(&mut self.version, &patch.version);
+        put(&mut self.health, &patch.health);
+        put(&mut self.graceful_restart, &patch.graceful_restart);
+        put(&mut self.headers_early, &patch.headers_early);
+        put(&mut self.require_metadata, &patch.require_metadata);
+        if patch.max_concurrent_streams.is_some() {
+            self.max_concurrent_streams = patch.max_concurrent_streams;
+        }
+    }
+}
+
+impl<T: Copy> Sides<T> {
+    pub(super) fn map<U>(self, change: impl Fn(T) -> U) -> Sides<U> {
+        Sides {
+            upper: change(self.upper),
+            lower: change(self.lower),
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn is_up(self) -> bool {
+        self == Self::Up
+    }
+}
+
+impl fmt::Display for StatePatch {
+    /// `directions upper Standby, version "1.2.3"`: what is there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn sides<T: fmt::Debug>(name: &str, patch: Option<SidesPatch<T>>) -> Option<String> {
+            let SidesPatch { upper, lower } = patch?;
+            let upper = upper.map(|value| format!(" upper {value:?}"));
+            let lower = lower.map(|value| format!(" lower {value:?}"));
+            Some(format!(
+                "{name}{}{}",
+                upper.unwrap_or_default(),
+                lower.unwrap_or_default()
+            ))
+        }
+        fn plain<T: fmt::Debug>(name: &str, value: Option<&T>) -> Option<String> {
+            value.map(|value| format!("{name} {value:?}"))
+        }
+        let parts: Vec<String> = [
+            sides("directions", self.directions),
+            sides("links", self.links),
+            sides("oper", self.oper),
+            plain("version", self.version.as_ref()),
+            plain("health", self.health.as_ref()),
+            plain("graceful_restart", self.graceful_restart.as_ref()),
+            plain("headers_early", self.headers_early.as_ref()),
+            plain("require_metadata", self.require_metadata.as_ref()),
+            plain(
+                "max_concurrent_streams",
+                self.max_concurrent_streams.as_ref(),
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        f.write_str(&parts.join(", "))
+    }
+}
