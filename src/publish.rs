@@ -1,1 +1,5 @@
 //! Publishing.
+pub mod rows;
+
+#[cfg(test)]
+mod testing;
