@@ -1,5 +1,6 @@
 //! Publishing.
 pub mod rows;
+pub mod state_db;
 
 #[cfg(test)]
 mod testing;

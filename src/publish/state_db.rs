@@ -1,0 +1,284 @@
+//! The STATE_DB publisher: the only task that talks to Redis, and the only one that ever waits for it.
+//!
+//! Receives the latest status of each port whose row must be written (a mailbox, so the fleet never waits and nothing
+//! piles up), writes whole rows, and says through a `watch` how that goes. One connection at a time:
+//!
+//! ```text
+//!            ┌────────────────── 500 ms after the last attempt began ◀─────────────────┐
+//!            ▼                                                                         │ any failure: up = 0,
+//!   connect, AUTH, SELECT, PING ──▶ rewrite all rows ──▶ up = 1 ──▶ changes, PING 2 s ─┘ every row is due again
+//! ```
+//!
+//! The mailbox's closing is the stop: what is left is written, for 2 s at most.
+//!
+//! Cancel-safety: `Work::meanwhile` polls the mailbox beside each wait for Redis. `Receiver::ready` takes nothing, and a
+//! wait for Redis is dropped only when the publisher gives up altogether.
+
+mod batch;
+mod ledger;
+mod link;
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use redis::RedisError;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tracing::{debug, info, warn};
+
+use crate::config::{Publish, StateDbSettings};
+use crate::mailbox::Receiver;
+use crate::model::{Port, StateDbStatus};
+use batch::{Batch, Outcome};
+use ledger::Ledger;
+use link::{Failure, Link};
+
+/// From attempt to attempt while the database is down: a local socket, and rows must be right 2 s after its return.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A hung database must be noticed: asked this often, with `link::PATIENCE` for the answer.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for the last rows.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// From one warning about keys of a wrong type to the next.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// The shared place where the publisher's state can be read; `None` while no database is used.
+pub type StatusSender = Arc<watch::Sender<Option<StateDbStatus>>>;
+
+/// The publisher. Run one at a time over the same rows: start the next when `run` of the last has returned.
+#[derive(Debug)]
+pub struct StateDb {
+    settings: Arc<StateDbSettings>,
+    inbox: Receiver,
+    ledger: Ledger,
+    status: StatusSender,
+    /// What the log was told last.
+    told_up: Option<bool>,
+    warned_foreign: bool,
+    warned_type: Option<Instant>,
+    /// Set once the mailbox has closed: when to give up.
+    stop_at: Option<Instant>,
+}
+
+/// Why the work on a connection ended early.
+#[derive(Debug)]
+enum Interrupt {
+    Failure(Failure),
+    GraceIsOver,
+}
+
+impl From<Failure> for Interrupt {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl StateDb {
+    /// A publisher that reads `changes` and reports to `status`, whose counters it carries on.
+    pub fn new(settings: StateDbSettings, changes: Receiver, status: StatusSender) -> Self {
+        let settings = Arc::new(settings);
+        Self {
+            ledger: Ledger::new(settings.clone()),
+            settings,
+            inbox: changes,
+            status,
+            told_up: None,
+            warned_foreign: false,
+            warned_type: None,
+            stop_at: None,
+        }
+    }
+
+    /// Publishes until the mailbox is closed and everything in it is written, or its grace is over.
+    pub async fn run(mut self) {
+        if self.settings.publish == Publish::Off {
+            while self.inbox.ready().await {
+                self.inbox.take();
+            }
+            return;
+        }
+        // Not up until proven, also where an earlier publisher was.
+        self.report(|status| status.up = false);
+        loop {
+            let began = Instant::now();
+            match self.serve().await {
+                Ok(()) => return,
+                Err(Interrupt::Failure(failure)) => self.down(&failure),
+                Err(Interrupt::GraceIsOver) => return self.give_up(),
+            }
+            if self.meanwhile(sleep_until(began + RETRY)).await.is_err() {
+                return self.give_up();
+            }
+            if self.stop_at.is_some() && self.ledger.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Works on one connection. `Ok`: the mailbox is closed and everything is written.
+    async fn serve(&mut self) -> Result<(), Interrupt> {
+        let settings = self.settings.clone();
+        let mut link = self.meanwhile(Link::open(&settings)).await??;
+        let ended = self.serve_over(&mut link).await;
+        link.close().await;
+        ended
+    }
+
+    async fn serve_over(&mut self, link: &mut Link) -> Result<(), Interrupt> {
+        self.ledger.rewrite_all();
+        // One row alone first: a database that refuses costs one refused row per attempt, not a batch of them.
+        self.write(link, 1).await?;
+        self.flush(link).await?;
+        self.up();
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.flush(link).await?;
+            if self.stop_at.is_some() {
+                return Ok(());
+            }
+            tokio::select! {
+                _ = self.inbox.ready() => self.take_in(),
+                _ = ping.tick() => self.meanwhile(link.ping()).await??,
+                failure = link.closed() => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Writes until nothing waits.
+    async fn flush(&mut self, link: &mut Link) -> Result<(), Interrupt> {
+        while self.write(link, usize::MAX).await? {}
+        Ok(())
+    }
+
+    /// Sends one batch of at most `max` rows and reads its answers; false: there is nothing to send.
+    async fn write(&mut self, link: &mut Link, max: usize) -> Result<bool, Interrupt> {
+        let Some(mut batch) = self.ledger.next_batch(max, SystemTime::now()) else {
+            return Ok(false);
+        };
+        let replies = match self.meanwhile(link.ask(&mut batch.commands)).await {
+            Ok(Ok(replies)) => replies,
+            Ok(Err(failure)) => {
+                self.unconfirmed(batch);
+                return Err(failure.into());
+            }
+            Err(interrupt) => {
+                self.unconfirmed(batch);
+                return Err(interrupt);
+            }
+        };
+        let outcome = self.ledger.settle(batch, replies);
+        match self.account(outcome) {
+            Some(error) => Err(Failure::Refused(error).into()),
+            None => Ok(true),
+        }
+    }
+
+    fn unconfirmed(&mut self, batch: Batch) {
+        let rows = batch.writes() as u64;
+        self.report(|status| status.writes_error += rows);
+        self.ledger.put_back(batch);
+    }
+
+    fn account(&mut self, outcome: Outcome) -> Option<RedisError> {
+        self.report(|status| {
+            status.writes_ok += outcome.ok;
+            status.writes_error += outcome.refused;
+            status.foreign_writes += outcome.foreign.len() as u64;
+            if outcome.ok > 0 {
+                status.last_write = Some(SystemTime::now());
+            }
+        });
+        if let Some(port) = outcome.foreign.first() {
+            self.warn_foreign(port);
+        }
+        if let Some(port) = &outcome.wrong_type {
+            self.warn_type(port);
+        }
+        outcome.failure
+    }
+
+    /// Waits for `work`, taking in what the fleet sends meanwhile, unless the grace of a stop runs out first.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
+        tokio::pin!(work);
+        loop {
+            let stop_at = self.stop_at;
+            let grace_is_over = async move {
+                match stop_at {
+                    Some(stop_at) => sleep_until(stop_at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                _ = self.inbox.ready(), if stop_at.is_none() => self.take_in(),
+                () = grace_is_over => return Err(Interrupt::GraceIsOver),
+            }
+        }
+    }
+
+    fn take_in(&mut self) {
+        // Asked before taking: what was sent before the close is then surely among what is taken.
+        let closed = self.inbox.is_closed();
+        self.ledger.absorb(self.inbox.take());
+        if closed && self.stop_at.is_none() {
+            self.stop_at = Some(Instant::now() + GRACE);
+        }
+    }
+
+    fn report(&self, change: impl FnOnce(&mut StateDbStatus)) {
+        self.status
+            .send_modify(|status| change(status.get_or_insert_default()));
+    }
+
+    fn up(&mut self) {
+        self.report(|status| status.up = true);
+        if self.told_up != Some(true) {
+            let server = &self.settings.server;
+            info!(%server, db = self.settings.db, "state_db is up: all rows are written");
+            self.told_up = Some(true);
+        }
+    }
+
+    fn down(&mut self, failure: &Failure) {
+        self.report(|status| status.up = false);
+        // Nothing that was confirmed can be relied on any more: a restarted Redis may be empty.
+        self.ledger.rewrite_all();
+        let server = &self.settings.server;
+        if self.told_up != Some(false) {
+            let hint = failure.hint();
+            info!(%server, db = self.settings.db, reason = %failure, hint, "state_db is down: rows wait, tried again each 500 ms");
+            self.told_up = Some(false);
+        } else {
+            debug!(%server, reason = %failure, "state_db is still down");
+        }
+    }
+
+    fn give_up(&self) {
+        let server = &self.settings.server;
+        let rows = self.ledger.waiting();
+        warn!(%server, rows, "stopped without state_db: these rows keep what they last said");
+    }
+
+    fn warn_foreign(&mut self, port: &Port) {
+        if !self.warned_foreign {
+            self.warned_foreign = true;
+            let hint = "on SONiC set XCVRD_LOG|Y_CABLE disable_telemetry to True in CONFIG_DB, or publish: shadow";
+            warn!(%port, hint, "somebody else writes our rows; said once, counted from now on");
+        }
+    }
+
+    fn warn_type(&mut self, port: &Port) {
+        let due = self.warned_type.is_none_or(|at| at.elapsed() >= WARN_EVERY);
+        if due {
+            self.warned_type = Some(Instant::now());
+            let hint = "delete the key: the row is written at its next change";
+            warn!(%port, hint, "the row's key is not a hash");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What goes to Redis at one go, and what its answers come to.
+
+use redis::{Cmd, Pipeline, RedisError};
+
+use crate::model::Port;
+
+/// Commands to send, and whose they are.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) commands: Pipeline,
+    pub(super) ports: Vec<Port>,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// HMGET of the counters.
+    Bases,
+    /// HGET of `time_post`, then HSET of the row.
+    Put { time_post: String },
+    /// DEL.
+    Delete,
+}
+
+impl Batch {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self {
+            commands: redis::pipe(),
+            ports: Vec::new(),
+            kind,
+        }
+    }
+
+    pub(super) fn add<const N: usize>(&mut self, port: Port, commands: [Cmd; N]) {
+        for command in commands {
+            self.commands.add_command(command);
+        }
+        self.ports.push(port);
+    }
+
+    /// How many rows it writes or deletes.
+    pub(super) fn writes(&self) -> usize {
+        match self.kind {
+            Kind::Bases => 0,
+            Kind::Put { .. } | Kind::Delete => self.ports.len(),
+        }
+    }
+}
+
+/// What the answers to a batch came to.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Rows written or deleted.
+    pub(super) ok: u64,
+    /// Rows refused.
+    pub(super) refused: u64,
+    /// Rows that somebody else had written.
+    pub(super) foreign: Vec<Port>,
+    /// A key of ours that is not a hash: only that row cannot be written.
+    pub(super) wrong_type: Option<Port>,
+    /// The database refuses, whichever the row.
+    pub(super) failure: Option<RedisError>,
+}

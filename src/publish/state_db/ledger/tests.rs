@@ -1,0 +1,278 @@
+//! What is sent, in which order and how much of it at once, and what the answers mean; no Redis.
+
+use std::time::UNIX_EPOCH;
+
+use super::*;
+use crate::config::{Publish, RedisServer, Schema};
+use crate::model::{Query, QueryResult};
+use crate::publish::testing;
+
+fn ledger() -> Ledger {
+    Ledger::new(Arc::new(StateDbSettings {
+        server: RedisServer::Unix("/nowhere".into()),
+        db: 6,
+        separator: "|".to_owned(),
+        publish: Publish::Own,
+        schema: Schema::Sonic,
+    }))
+}
+
+fn port(name: &str) -> Port {
+    Port::new(name).expect("a port name")
+}
+
+/// `name`'s status after so many rounds.
+fn put(ledger: &mut Ledger, name: &str, rounds: u64) {
+    let mut status = testing::status(name);
+    status.probes[Query::Admin.index()][QueryResult::Ok.index()] = rounds;
+    let change = Change::Put(Arc::new(status));
+    ledger.absorb(HashMap::from([(port(name), change)]));
+}
+
+fn remove(ledger: &mut Ledger, name: &str) {
+    ledger.absorb(HashMap::from([(port(name), Change::Remove)]));
+}
+
+fn next(ledger: &mut Ledger) -> Option<Batch> {
+    ledger.next_batch(usize::MAX, UNIX_EPOCH)
+}
+
+/// The commands of a batch, their arguments joined by blanks.
+fn text(batch: &Batch) -> Vec<String> {
+    let words = |command: &Cmd| {
+        let words = command.args_iter().map(|arg| match arg {
+            redis::Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => "?".to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    batch.commands.cmd_iter().map(words).collect()
+}
+
+fn counter(batch: &Batch) -> String {
+    let text = text(batch).join(" ");
+    let mut words = text.split(' ');
+    words.find(|word| *word == "mux_direction_probe_count");
+    words.next().unwrap_or_default().to_owned()
+}
+
+fn ok(batch: &Batch) -> Vec<Reply> {
+    batch.commands.cmd_iter().map(|_| Ok(Value::Nil)).collect()
+}
+
+/// Lets Redis accept everything that waits.
+fn drain(ledger: &mut Ledger) -> usize {
+    let mut writes = 0;
+    while let Some(batch) = next(ledger) {
+        writes += batch.writes();
+        let replies = ok(&batch);
+        ledger.settle(batch, replies);
+    }
+    writes
+}
+
+fn server_error(line: &str) -> Reply {
+    let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+    value.and_then(Value::extract_error)
+}
+
+#[test]
+fn the_counters_are_read_once_and_before_the_first_write() {
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 1);
+    let bases = next(&mut ledger).expect("a batch");
+    assert!(
+        text(&bases)[0].starts_with("HMGET MUX_CABLE_INFO|Ethernet0 mux_direction_probe_count")
+    );
+    assert_eq!(bases.writes(), 0);
+    let found = Value::Array(vec![Value::BulkString(b"41".to_vec())]);
+    ledger.settle(bases, vec![Ok(found)]);
+
+    let write = next(&mut ledger).expect("a batch");
+    assert_eq!(text(&write)[0], "HGET MUX_CABLE_INFO|Ethernet0 time_post");
+    assert!(text(&write)[1].starts_with("HSET MUX_CABLE_INFO|Ethernet0 "));
+    assert_eq!(counter(&write), "42");
+    let replies = ok(&write);
+    assert_eq!(ledger.settle(write, replies).ok, 1);
+    assert!(next(&mut ledger).is_none());
+
+    ledger.rewrite_all();
+    put(&mut ledger, "Ethernet0", 2);
+    assert_eq!(counter(&next(&mut ledger).expect("a batch")), "43");
+}
+
+#[test]
+fn no_batch_of_writes_is_larger_than_what_redis_reads_at_one_go() {
+    let mut ledger = ledger();
+    for i in 0..1000 {
+        put(&mut ledger, &format!("Ethernet{i}"), 1);
+    }
+    let mut written = 0;
+    while let Some(batch) = next(&mut ledger) {
+        if batch.writes() > 0 {
+            assert!(batch.commands.get_packed_pipeline().len() <= 16 * 1024);
+        }
+        written += batch.writes();
+        let replies = ok(&batch);
+        ledger.settle(batch, replies);
+    }
+    assert_eq!(written, 1000);
+    for i in 0..1000 {
+        remove(&mut ledger, &format!("Ethernet{i}"));
+    }
+    let batch = next(&mut ledger).expect("a batch");
+    assert!(batch.commands.get_packed_pipeline().len() <= 16 * 1024);
+    ledger.put_back(batch);
+    assert_eq!(drain(&mut ledger), 1000);
+    assert!(ledger.is_empty());
+}
+
+#[test]
+fn a_row_waits_once_however_often_it_changes() {
+    let mut ledger = ledger();
+    for round in 0..1000 {
+        put(&mut ledger, "Ethernet0", round);
+        ledger.rewrite_all();
+    }
+    assert_eq!(ledger.waiting(), 1);
+    assert_eq!(drain(&mut ledger), 1);
+}
+
+#[test]
+fn an_unanswered_batch_waits_again_with_what_is_true_by_then() {
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 1);
+    drain(&mut ledger);
+    put(&mut ledger, "Ethernet0", 2);
+    let lost = next(&mut ledger).expect("a batch");
+    put(&mut ledger, "Ethernet0", 3);
+    ledger.put_back(lost);
+    assert_eq!(ledger.waiting(), 1);
+    assert_eq!(counter(&next(&mut ledger).expect("a batch")), "3");
+}
+
+#[test]
+fn a_gone_port_is_deleted_and_forgotten_once_redis_took_it() {
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 1);
+    drain(&mut ledger);
+    remove(&mut ledger, "Ethernet0");
+    let refused = next(&mut ledger).expect("a batch");
+    assert_eq!(text(&refused), ["DEL MUX_CABLE_INFO|Ethernet0"]);
+    let outcome = ledger.settle(refused, vec![server_error("READONLY no")]);
+    assert!(outcome.failure.is_some());
+    assert!(!ledger.is_empty());
+    assert_eq!(drain(&mut ledger), 1);
+    assert!(ledger.is_empty());
+}
+
+#[test]
+fn a_port_that_comes_back_before_its_deletion_counts_on() {
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 7);
+    drain(&mut ledger);
+    remove(&mut ledger, "Ethernet0");
+    put(&mut ledger, "Ethernet0", 1);
+    let write = next(&mut ledger).expect("a batch");
+    assert!(text(&write)[1].starts_with("HSET"));
+    assert_eq!(counter(&write), "8");
+}
+
+#[test]
+fn a_port_that_comes_back_during_its_deletion_is_written_after_it() {
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 7);
+    drain(&mut ledger);
+    remove(&mut ledger, "Ethernet0");
+    let delete = next(&mut ledger).expect("a batch");
+    put(&mut ledger, "Ethernet0", 1);
+    ledger.settle(delete, vec![Ok(Value::Int(1))]);
+    let write = next(&mut ledger).expect("a batch");
+    assert!(text(&write)[1].starts_with("HSET"));
+}
+
+#[test]
+fn a_second_removal_during_the_deletion_is_harmless() {
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 7);
+    drain(&mut ledger);
+    remove(&mut ledger, "Ethernet0");
+    let delete = next(&mut ledger).expect("a batch");
+    remove(&mut ledger, "Ethernet0");
+    ledger.settle(delete, vec![Ok(Value::Int(1))]);
+    put(&mut ledger, "Ethernet4", 1);
+    assert_eq!(drain(&mut ledger), 2);
+    assert_eq!((ledger.rows.len(), ledger.waiting()), (1, 0));
+}
+
+#[test]
+fn a_status_that_begins_anew_counts_on() {
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 7);
+    drain(&mut ledger);
+    for (rounds, expected) in [(0, "7"), (2, "9"), (1, "10"), (5, "14")] {
+        put(&mut ledger, "Ethernet0", rounds);
+        let write = next(&mut ledger).expect("a batch");
+        assert_eq!(counter(&write), expected);
+        let replies = ok(&write);
+        ledger.settle(write, replies);
+    }
+}
+
+#[test]
+fn a_time_post_that_is_not_ours_is_counted_once() {
+    let found = |text: &str| Ok(Value::BulkString(text.into()));
+    let ours = rows::time_post(UNIX_EPOCH);
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 1);
+    let bases = next(&mut ledger).expect("a batch");
+    let replies = ok(&bases);
+    ledger.settle(bases, replies);
+    let mut check = |found: Reply, written: Reply, foreign: usize, why: &str| {
+        put(&mut ledger, "Ethernet0", 1);
+        let batch = next(&mut ledger).expect("a batch");
+        let outcome = ledger.settle(batch, vec![found, written]);
+        assert_eq!(outcome.foreign.len(), foreign, "{why}");
+    };
+    let oom = || server_error("OOM no");
+    check(found("found at start"), Ok(Value::Int(0)), 0, "baseline");
+    check(found(&ours), Ok(Value::Int(0)), 0, "ours");
+    check(found("theirs"), Ok(Value::Int(0)), 1, "theirs");
+    check(found(&ours), Ok(Value::Int(0)), 0, "ours again");
+    check(found("theirs"), oom(), 1, "theirs, our write refused");
+    check(found("theirs"), Ok(Value::Int(0)), 0, "counted already");
+    check(Ok(Value::Nil), Ok(Value::Int(0)), 0, "somebody deleted it");
+    ledger.rewrite_all();
+    let mut check = |found: Reply, foreign: usize, why: &str| {
+        put(&mut ledger, "Ethernet0", 1);
+        let batch = next(&mut ledger).expect("a batch");
+        let outcome = ledger.settle(batch, vec![found, Ok(Value::Int(0))]);
+        assert_eq!(outcome.foreign.len(), foreign, "{why}");
+    };
+    check(
+        found("an older one of ours"),
+        0,
+        "a new connection's baseline",
+    );
+    check(found("theirs"), 1, "theirs");
+}
+
+#[test]
+fn a_key_of_another_type_stops_its_own_row_only() {
+    let wrong =
+        || server_error("WRONGTYPE Operation against a key holding the wrong kind of value");
+    let mut ledger = ledger();
+    put(&mut ledger, "Ethernet0", 1);
+    drain(&mut ledger);
+    put(&mut ledger, "Ethernet0", 2);
+    let batch = next(&mut ledger).expect("a batch");
+    let outcome = ledger.settle(batch, vec![wrong(), wrong()]);
+    assert_eq!(
+        (outcome.refused, outcome.wrong_type),
+        (1, Some(port("Ethernet0")))
+    );
+    assert!(outcome.failure.is_none());
+    assert!(next(&mut ledger).is_none(), "only its next change");
+    put(&mut ledger, "Ethernet0", 3);
+    assert_eq!(drain(&mut ledger), 1);
+}

@@ -1,0 +1,196 @@
+//! One connection to Redis, and everything that can go wrong with it.
+//!
+//! It is opened by hand rather than by redis's `Client`, so that its driver task is ours to watch: a closed socket is
+//! then seen at once and not at the next PING, and an abandoned connection is really gone before the next one is made.
+
+use std::io;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::{RedisServer, StateDbSettings};
+
+/// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the database is down.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
+    #[error("no answer within {} s", PATIENCE.as_secs())]
+    Timeout,
+    #[error("connection closed")]
+    Closed,
+    // Without the server's own words: where AUTH is not known, they repeat its arguments.
+    #[error("{0}: user or password refused")]
+    Auth(String),
+    #[error("{0}")]
+    Refused(RedisError),
+    #[error("not what Redis answers to a PING")]
+    NotRedis,
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        if error.is_timeout() {
+            Self::Timeout
+        } else if error.is_connection_dropped() {
+            Self::Closed
+        } else {
+            Self::Refused(error)
+        }
+    }
+}
+
+impl Failure {
+    /// What an operator can do about it.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::Connect(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "let this process use the socket: on SONiC it belongs to the group redis"
+            }
+            Self::Connect(_) | Self::Closed => {
+                "check that redis-server runs and listens at this address (databases.url)"
+            }
+            Self::Timeout => "redis-server hangs or is overloaded: check its process and its log",
+            Self::NotRedis => "check that this address (databases.url) is that of a redis-server",
+            Self::Auth(_) => "check user and password in databases.url",
+            Self::Refused(error) => match error.code() {
+                Some("LOADING") => "redis-server is reading its data: wait",
+                Some("BUSY") => "redis-server runs a script that does not end: see its log",
+                Some("READONLY" | "MASTERDOWN") => {
+                    "this is a replica: point databases.url at the master"
+                }
+                Some("OOM") => "redis-server is at its maxmemory: raise it, or free memory",
+                Some("MISCONF") => "redis-server cannot save to disk: see its log",
+                Some("NOAUTH") => "give user and password in databases.url",
+                Some("NOPERM") => {
+                    "allow this user SELECT, PING, HGET, HMGET, HSET and DEL on our table"
+                }
+                _ => "see redis-server's log",
+            },
+        }
+    }
+}
+
+/// What became of one command of a pipeline.
+pub(super) type Reply = Result<Value, RedisError>;
+
+/// An open connection whose server has answered a PING.
+#[derive(Debug)]
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    // A set of one task, the connection's driver: it ends with the connection, and is aborted when dropped.
+    driver: JoinSet<()>,
+}
+
+impl Link {
+    /// Connects, and waits for the server's first answers. Nothing but AUTH, SELECT and PING is sent: while the
+    /// server hangs such connections may pile up in its queue, and whatever they hold is done once it wakes up.
+    pub(super) async fn open(settings: &StateDbSettings) -> Result<Self, Failure> {
+        let connecting = async {
+            match &settings.server {
+                RedisServer::Unix(path) => {
+                    let stream = UnixStream::connect(path).await.map_err(Failure::Connect)?;
+                    Self::over(stream).await
+                }
+                RedisServer::Tcp { host, port, .. } => {
+                    let stream = TcpStream::connect((host.as_str(), *port))
+                        .await
+                        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+                        .map_err(Failure::Connect)?;
+                    Self::over(stream).await
+                }
+            }
+        };
+        let mut link = timeout(PATIENCE, connecting)
+            .await
+            .map_err(|_| Failure::Timeout)??;
+        link.greet(settings).await?;
+        Ok(link)
+    }
+
+    async fn over<S>(stream: S) -> Result<Self, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // No database and no password here: `greet` sends both, and gets the server's own error codes back.
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        let (connection, drive) =
+            MultiplexedConnection::new_with_config(&info, stream, config).await?;
+        let mut driver = JoinSet::new();
+        driver.spawn(drive);
+        Ok(Self { connection, driver })
+    }
+
+    async fn greet(&mut self, settings: &StateDbSettings) -> Result<(), Failure> {
+        let mut hello = redis::pipe();
+        let mut auth = false;
+        if let RedisServer::Tcp {
+            username,
+            password: Some(password),
+            ..
+        } = &settings.server
+        {
+            auth = true;
+            hello
+                .cmd("AUTH")
+                .arg(username.as_deref())
+                .arg(password.as_str());
+        }
+        hello.cmd("SELECT").arg(settings.db).cmd("PING");
+        let mut replies = self.ask(&mut hello).await?.into_iter();
+        if auth && let Some(Err(error)) = replies.next() {
+            return Err(match error.code() {
+                Some(code) => Failure::Auth(code.to_owned()),
+                None => error.into(),
+            });
+        }
+        for reply in replies {
+            check_greeting(reply?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the server is there and serves.
+    pub(super) async fn ping(&mut self) -> Result<(), Failure> {
+        let answer: Value = redis::cmd("PING").query_async(&mut self.connection).await?;
+        check_greeting(answer)
+    }
+
+    /// Sends the commands in one go and returns one reply for each, in their order.
+    pub(super) async fn ask(&mut self, commands: &mut Pipeline) -> Result<Vec<Reply>, Failure> {
+        commands.ignore_errors();
+        Ok(commands.query_async(&mut self.connection).await?)
+    }
+
+    /// Waits for the end of the connection.
+    pub(super) async fn closed(&mut self) -> Failure {
+        self.driver.join_next().await;
+        Failure::Closed
+    }
+
+    /// Ends the connection and waits until its socket is closed: nothing of ours can enter it any more.
+    pub(super) async fn close(mut self) {
+        self.driver.shutdown().await;
+    }
+}
+
+fn check_greeting(answer: Value) -> Result<(), Failure> {
+    match answer {
+        Value::Okay | Value::SimpleString(_) => Ok(()),
+        _ => Err(Failure::NotRedis),
+    }
+}
+
+/// The size of a command on the wire.
+pub(super) fn wire_size(command: &Cmd) -> usize {
+    command.get_packed_command().len()
+}
