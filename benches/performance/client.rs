@@ -97,18 +97,12 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
     let spec: Spec = serde_json::from_str(spec)?;
     rlimit::increase_nofile_limit(u64::MAX)?;
     // As the exporter's own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let measured = runtime.block_on(async {
         match (spec.kind, spec.mode.clone()) {
             (kind, Mode::Together { rounds }) => together(kind, rounds, &spec).await,
-            (Kind::Bare, Mode::Spread { interval, seconds }) => {
-                spread_bare(interval, seconds, &spec).await
-            }
-            (Kind::Ours, Mode::Spread { interval, seconds }) => {
-                spread_ours(interval, seconds, &spec).await
-            }
+            (Kind::Bare, Mode::Spread { interval, seconds }) => spread_bare(interval, seconds, &spec).await,
+            (Kind::Ours, Mode::Spread { interval, seconds }) => spread_ours(interval, seconds, &spec).await,
             (kind, Mode::Idle { seconds }) => idle(kind, seconds, &spec).await,
         }
     })?;
@@ -218,7 +212,7 @@ async fn our_soc(
             }
             Ok(()) = go.changed() => {
                 let (ready, limiter) = (ready.clone(), limiter.clone());
-                round = Some(Box::pin(async move { probe::round(ready, TIMEOUT, &limiter).await }));
+                round = Some(probe::round(ready, TIMEOUT, limiter));
             }
         }
     }
@@ -391,9 +385,8 @@ fn queries(soc: &Arc<dualtor_exporter::model::SocStatus>, result: QueryResult) -
 }
 
 fn all_ready(snapshot: &Snapshot) -> bool {
-    let is_ready = |soc: &Arc<dualtor_exporter::model::SocStatus>| {
-        soc.channel == ChannelState::Ready && soc.rounds > 0
-    };
+    let is_ready =
+        |soc: &Arc<dualtor_exporter::model::SocStatus>| soc.channel == ChannelState::Ready && soc.rounds > 0;
     snapshot.socs.iter().all(is_ready)
 }
 

@@ -88,7 +88,10 @@ impl Database {
     fn wait(&mut self, ports: &[String], fresh: bool, since: Instant) -> anyhow::Result<Vec<f64>> {
         let mut times = vec![None; ports.len()];
         while times.iter().any(Option::is_none) {
-            ensure!(since.elapsed() < Duration::from_secs(60), "the rows do not change");
+            ensure!(
+                since.elapsed() < Duration::from_secs(60),
+                "the rows do not change"
+            );
             for (time, is_fresh) in times.iter_mut().zip(self.fresh(ports)?) {
                 if is_fresh == fresh {
                     time.get_or_insert(since.elapsed().as_secs_f64());
@@ -178,8 +181,16 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
         rack.restart()?;
         returned.extend(database.wait(&ports, true, Instant::now())?);
     }
-    row("SIGKILL of the SoCs → row not READY, directions unknown", &mut lost, "0.5 s");
-    row("restarted SoC → READY and a fresh row", &mut returned, "12 s, median 6 s");
+    row(
+        "SIGKILL of the SoCs → row not READY, directions unknown",
+        &mut lost,
+        "0.5 s",
+    );
+    row(
+        "restarted SoC → READY and a fresh row",
+        &mut returned,
+        "12 s, median 6 s",
+    );
     let (mut stopped, mut continued) = (Vec::new(), Vec::new());
     for n in 0..runs.min(3) {
         // Keepalives have their own phase: not all of them have just been answered.
@@ -191,7 +202,11 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
         continued.extend(database.wait(&ports, true, Instant::now())?);
     }
     row("SIGSTOP of the SoCs → row not READY", &mut stopped, "12.5 s");
-    row("SIGCONT → READY and a fresh row", &mut continued, "12 s, median 6 s");
+    row(
+        "SIGCONT → READY and a fresh row",
+        &mut continued,
+        "12 s, median 6 s",
+    );
     drop(exporter);
 
     let setting = Setting::new(&racks, "1s", &format!("{{url: \"{}\"}}", database.url))?;
