@@ -6,7 +6,6 @@
 
 mod schedule;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::channel::{Channel, Signal};
 use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Report, Target};
-use crate::probe::{self, Ready, notices::NoticeStream};
+use crate::probe::{self, Ready, Round, notices::NoticeStream};
 use crate::transport::OutgoingError;
 use schedule::Schedule;
 
@@ -35,8 +34,6 @@ pub struct Context {
     /// The moment from which all schedules count, so that their phases stay spread.
     pub origin: Instant,
 }
-
-type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
 
 /// One SoC's session.
 pub struct Session {
@@ -139,10 +136,8 @@ impl Session {
             return;
         }
         let timeout: Duration = self.context.probe.borrow().timeout;
-        let (ready, limiter) = (self.ready.clone(), self.context.limiter.clone());
-        self.round = Some(Box::pin(
-            async move { probe::round(ready, timeout, &limiter).await },
-        ));
+        let limiter = self.context.limiter.clone();
+        self.round = Some(probe::round(self.ready.clone(), timeout, limiter));
     }
 }
 

@@ -27,6 +27,8 @@ const OPEN_AFTER: Duration = Duration::from_secs(1);
 /// Waits between attempts to open the stream again on a channel that stays READY.
 const REOPEN_MIN: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(60);
+/// From one notice to the next: true ones are minutes apart, and a SoC that talks without end shall not fill the log.
+const NOTICE_GAP: Duration = Duration::from_millis(100);
 /// A round has five queries: a peer that allows fewer streams than that and this one gets no stream of ours to hold.
 const STREAMS_NEEDED: usize = 6;
 
@@ -85,10 +87,13 @@ type Notices = Pin<Box<dyn Stream<Item = Result<GracefulAdminResponse, Status>> 
 enum Phase {
     /// The channel is not READY, or the SoC cannot serve the stream.
     Off,
-    /// Open, or on its way there; `opened` is None once the second has passed.
+    /// Open, or on its way there.
     On {
         stream: Notices,
+        /// When it counts as open; None once it does.
         opened: Option<Instant>,
+        /// When the next notice may be read; flow control holds the SoC back until then.
+        read_at: Option<Instant>,
     },
     /// It ended; when to open it again.
     Waiting(Instant),
@@ -191,6 +196,7 @@ impl NoticeStream {
         self.phase = Phase::On {
             stream: Box::pin(notices(transport, tor)),
             opened: Some(Instant::now() + OPEN_AFTER),
+            read_at: None,
         };
     }
 
@@ -237,9 +243,21 @@ async fn step(phase: &mut Phase) -> Step {
             sleep_until(*when).await;
             Step::Reopen
         }
-        Phase::On { stream, opened } => tokio::select! {
-            item = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)) => match item {
-                Some(Ok(notice)) => Step::Notice(notice),
+        Phase::On {
+            stream,
+            opened,
+            read_at,
+        } => tokio::select! {
+            item = async {
+                if let Some(at) = *read_at {
+                    sleep_until(at).await;
+                }
+                std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await
+            } => match item {
+                Some(Ok(notice)) => {
+                    *read_at = Some(Instant::now() + NOTICE_GAP);
+                    Step::Notice(notice)
+                }
                 Some(Err(status)) => Step::Ended(Some(status)),
                 None => Step::Ended(None),
             },

@@ -67,9 +67,9 @@ impl Redis {
             .stderr(Stdio::null());
         self.child = Some(command.spawn().expect("redis-server"));
         eventually("redis-server answers", LONG, || {
-            let asked = self.connect(0).and_then(|mut connection| {
-                redis::cmd("PING").query::<redis::Value>(&mut connection)
-            });
+            let asked = self
+                .connect(0)
+                .and_then(|mut connection| redis::cmd("PING").query::<redis::Value>(&mut connection));
             match asked {
                 Ok(_) => true,
                 Err(error) => error.code().is_some() && !error.is_io_error(),
@@ -173,11 +173,7 @@ impl Drop for Redis {
 }
 
 /// Waits until `condition` holds, for at most `limit`; returns how long that took.
-pub(crate) async fn eventually(
-    what: &str,
-    limit: Duration,
-    mut condition: impl FnMut() -> bool,
-) -> Duration {
+pub(crate) async fn eventually(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !condition() {
         let waited = began.elapsed();

@@ -1,0 +1,433 @@
+//! One measurement, in a process of its own, so that CPU time and memory are those of nothing else: N clients, the
+//! exporter's or bare ones, in rounds that are released together or spread over an interval, or idle.
+
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use dualtor_exporter::app::{Exporter, MAX_ROUNDS, Options};
+use dualtor_exporter::channel::Channel;
+use dualtor_exporter::config::Config;
+use dualtor_exporter::model::{
+    ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
+};
+use dualtor_exporter::probe::{self, Ready};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::bare::Bare;
+use crate::rack::Rack;
+
+/// gRPC's deadline for each query.
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    /// The floor.
+    Bare,
+    /// The exporter's channels and rounds.
+    Ours,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Mode {
+    /// All SoCs at once, so many times.
+    Together { rounds: usize },
+    /// For so many seconds, each SoC once per interval; ours is the whole exporter.
+    Spread { interval: f64, seconds: f64 },
+    /// No rounds: connections that live.
+    Idle { seconds: f64 },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    pub(crate) kind: Kind,
+    pub(crate) mode: Mode,
+    pub(crate) racks: Vec<Rack>,
+    /// Rounds under way at a time; ours only.
+    pub(crate) max_rounds: Option<usize>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    /// Rounds of single SoCs.
+    pub(crate) rounds: u64,
+    /// CPU time of this process while they ran, µs.
+    pub(crate) cpu: f64,
+    /// Of each round of all SoCs, ms; with `Together`.
+    pub(crate) walls: Vec<f64>,
+    /// How long each SoC's round took once it was let in, the longest, ms; with `Together`.
+    pub(crate) longest: f64,
+    /// Queries to healthy SoCs that did not end well.
+    pub(crate) failed: u64,
+    /// Of these, those that ran into the deadline.
+    pub(crate) late: u64,
+    /// Memory that all the connections take, kB; with `Idle`.
+    pub(crate) memory: u64,
+    /// Share of one core; with `Idle`.
+    pub(crate) load: f64,
+}
+
+impl Measured {
+    pub(crate) fn cpu_per_round(&self) -> f64 {
+        self.cpu / self.rounds as f64
+    }
+}
+
+/// CPU time of this process, µs.
+pub(crate) fn cpu() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}
+
+/// Resident memory of a process, kB.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kilobytes.context("no VmRSS")?.parse()?)
+}
+
+/// The child's whole life: connect, say so, wait for a go, measure, tell.
+pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
+    let spec: Spec = serde_json::from_str(spec)?;
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    // As the exporter's own.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let measured = runtime.block_on(async {
+        match (spec.kind, spec.mode.clone()) {
+            (kind, Mode::Together { rounds }) => together(kind, rounds, &spec).await,
+            (Kind::Bare, Mode::Spread { interval, seconds }) => spread_bare(interval, seconds, &spec).await,
+            (Kind::Ours, Mode::Spread { interval, seconds }) => spread_ours(interval, seconds, &spec).await,
+            (kind, Mode::Idle { seconds }) => idle(kind, seconds, &spec).await,
+        }
+    })?;
+    println!("{}", serde_json::to_string(&measured)?);
+    // Ten thousand connections need not be closed one by one.
+    std::process::exit(0);
+}
+
+/// Says "ready" and waits for the parent.
+fn ready() -> anyhow::Result<()> {
+    println!("ready");
+    std::io::stdout().flush()?;
+    std::io::stdin().lock().read_line(&mut String::new())?;
+    Ok(())
+}
+
+/// How one SoC's round went.
+#[derive(Debug, Default)]
+struct Outcome {
+    healthy: bool,
+    failed: u64,
+    late: u64,
+    took: Duration,
+}
+
+struct Group {
+    go: watch::Sender<u64>,
+    /// One `None` from each SoC that is connected, then one outcome per round.
+    outcomes: mpsc::UnboundedReceiver<Option<Outcome>>,
+    socs: usize,
+}
+
+/// Connects everything; each SoC's task then waits for the go.
+fn group(kind: Kind, spec: &Spec) -> anyhow::Result<Group> {
+    let (go, _) = watch::channel(0);
+    let (tx, outcomes) = mpsc::unbounded_channel();
+    let limiter = Arc::new(Semaphore::new(spec.max_rounds.unwrap_or(MAX_ROUNDS)));
+    let mut socs = 0;
+    for rack in &spec.racks {
+        for target in rack.targets()? {
+            socs += 1;
+            let (go, tx, healthy) = (go.subscribe(), tx.clone(), rack.healthy);
+            match kind {
+                Kind::Bare => {
+                    tokio::spawn(bare_soc(target, healthy, go, tx));
+                }
+                Kind::Ours => {
+                    tokio::spawn(our_soc(Channel::new(target)?, healthy, limiter.clone(), go, tx));
+                }
+            }
+        }
+    }
+    Ok(Group { go, outcomes, socs })
+}
+
+type Outcomes = mpsc::UnboundedSender<Option<Outcome>>;
+
+async fn bare_soc(target: Target, healthy: bool, mut go: watch::Receiver<u64>, tx: Outcomes) {
+    let mut bare = loop {
+        match Bare::connect(target.address).await {
+            Ok(bare) => break bare,
+            Err(_) => sleep(Duration::from_millis(100)).await,
+        }
+    };
+    let _ = tx.send(None);
+    while go.changed().await.is_ok() {
+        let began = Instant::now();
+        let failed = bare.round().await.is_err();
+        let _ = tx.send(Some(Outcome {
+            healthy,
+            failed: u64::from(failed),
+            late: 0,
+            took: began.elapsed(),
+        }));
+    }
+}
+
+/// As `session` has it, but for the schedule.
+async fn our_soc(
+    mut channel: Channel,
+    healthy: bool,
+    limiter: Arc<Semaphore>,
+    mut go: watch::Receiver<u64>,
+    tx: Outcomes,
+) {
+    let mut ready = None;
+    let mut round: Option<std::pin::Pin<Box<dyn Future<Output = Report> + Send>>> = None;
+    loop {
+        tokio::select! {
+            biased;
+            signal = channel.next() => {
+                if let ChannelEvent::State { epoch, .. } = signal.event {
+                    if signal.transport.is_some() {
+                        let _ = tx.send(None);
+                    }
+                    ready = signal.transport.map(|transport| Ready { epoch, transport });
+                }
+            }
+            report = async {
+                match &mut round {
+                    Some(round) => round.await,
+                    None => std::future::pending().await,
+                }
+            } => {
+                round = None;
+                let _ = tx.send(Some(outcome(healthy, &report)));
+            }
+            Ok(()) = go.changed() => {
+                let (ready, limiter) = (ready.clone(), limiter.clone());
+                round = Some(probe::round(ready, TIMEOUT, limiter));
+            }
+        }
+    }
+}
+
+fn outcome(healthy: bool, report: &Report) -> Outcome {
+    let failed = report
+        .queries
+        .iter()
+        .filter(|query| query.result != QueryResult::Ok);
+    let late = report
+        .queries
+        .iter()
+        .filter(|query| query.result == QueryResult::DeadlineExceeded);
+    Outcome {
+        healthy,
+        failed: failed.count() as u64,
+        late: late.count() as u64,
+        took: report
+            .queries
+            .iter()
+            .filter_map(|query| query.took)
+            .max()
+            .unwrap_or_default(),
+    }
+}
+
+async fn together(kind: Kind, rounds: usize, spec: &Spec) -> anyhow::Result<Measured> {
+    let mut group = group(kind, spec)?;
+    for _ in 0..group.socs {
+        group.outcomes.recv().await.context("a SoC's task has ended")?;
+    }
+    // What every first round pays for: buffers, tables.
+    let warm = group.socs <= 1000 && spec.racks.iter().all(|rack| rack.healthy);
+    if warm {
+        one_round(&mut group, &mut Measured::default()).await?;
+    }
+    ready()?;
+    let mut measured = Measured::default();
+    let before = cpu();
+    for _ in 0..rounds {
+        one_round(&mut group, &mut measured).await?;
+    }
+    measured.cpu = cpu() - before;
+    measured.rounds = (rounds * group.socs) as u64;
+    Ok(measured)
+}
+
+async fn one_round(group: &mut Group, measured: &mut Measured) -> anyhow::Result<()> {
+    let began = Instant::now();
+    group.go.send_modify(|round| *round += 1);
+    let mut left = group.socs;
+    while left > 0 {
+        // A SoC that is READY again meanwhile says `None`.
+        let Some(outcome) = group.outcomes.recv().await.context("a SoC's task has ended")? else {
+            continue;
+        };
+        left -= 1;
+        if outcome.healthy {
+            measured.failed += outcome.failed;
+            measured.late += outcome.late;
+        }
+        measured.longest = measured.longest.max(outcome.took.as_secs_f64() * 1e3);
+    }
+    measured.walls.push(began.elapsed().as_secs_f64() * 1e3);
+    Ok(())
+}
+
+async fn spread_bare(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result<Measured> {
+    let interval = Duration::from_secs_f64(interval);
+    let counter = Arc::new(AtomicU64::new(0));
+    let failed = Arc::new(AtomicU64::new(0));
+    let targets = targets(spec)?;
+    let socs = targets.len();
+    let mut connected = tokio::task::JoinSet::new();
+    for target in targets {
+        connected.spawn(async move { Bare::connect(target.address).await });
+    }
+    let mut bares = Vec::new();
+    while let Some(bare) = connected.join_next().await {
+        bares.push(bare??);
+    }
+    let origin = Instant::now();
+    for (n, mut bare) in bares.into_iter().enumerate() {
+        let (counter, failed) = (counter.clone(), failed.clone());
+        let mut due = origin + interval.mul_f64(n as f64 / socs as f64);
+        tokio::spawn(async move {
+            loop {
+                sleep_until(due).await;
+                due += interval;
+                if bare.round().await.is_err() {
+                    failed.fetch_add(1, Ordering::Relaxed);
+                }
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    sleep(interval).await;
+    ready()?;
+    let (before, rounds) = (cpu(), counter.load(Ordering::Relaxed));
+    sleep(Duration::from_secs_f64(seconds)).await;
+    Ok(Measured {
+        cpu: cpu() - before,
+        rounds: counter.load(Ordering::Relaxed) - rounds,
+        failed: failed.load(Ordering::Relaxed),
+        ..Measured::default()
+    })
+}
+
+fn targets(spec: &Spec) -> anyhow::Result<Vec<Target>> {
+    let mut all = Vec::new();
+    for rack in &spec.racks {
+        all.extend(rack.targets()?);
+    }
+    Ok(all)
+}
+
+/// The real thing: exporter, fleet, sessions.
+async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result<Measured> {
+    let interval = Duration::from_secs_f64(interval);
+    let config = Config {
+        probe: ProbeSettings {
+            interval,
+            timeout: TIMEOUT,
+        },
+        side: Side::Upper,
+        targets: targets(spec)?,
+        state_db: None,
+    };
+    let reloaded = config.clone();
+    let exporter = Exporter::start(Options {
+        config,
+        load: Box::new(move || Ok(reloaded.clone())),
+        listeners: Vec::new(),
+        telemetry_path: "/metrics".to_owned(),
+        enable_lifecycle: false,
+    });
+    let fleet = exporter.fleet();
+    tokio::spawn(exporter.run(std::future::pending()));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !all_ready(&fleet.snapshot().await?) {
+        ensure!(Instant::now() < deadline, "not all SoCs are READY");
+        sleep(Duration::from_millis(50)).await;
+    }
+    sleep(interval).await;
+    ready()?;
+    let (before, start) = (cpu(), fleet.snapshot().await?);
+    sleep(Duration::from_secs_f64(seconds)).await;
+    let (after, end) = (cpu(), fleet.snapshot().await?);
+    let rounds = |snapshot: &Snapshot| snapshot.socs.iter().map(|soc| soc.rounds).sum::<u64>();
+    let count = |snapshot: &Snapshot, counts: fn(QueryResult) -> bool| {
+        let results = QueryResult::ALL.iter().filter(|result| counts(**result));
+        let of = |result: &QueryResult| {
+            let per_soc = |soc: &Arc<_>| queries(soc, *result);
+            snapshot.socs.iter().map(per_soc).sum::<u64>()
+        };
+        results.map(of).sum::<u64>()
+    };
+    Ok(Measured {
+        cpu: after - before,
+        rounds: rounds(&end) - rounds(&start),
+        failed: count(&end, |result| result != QueryResult::Ok),
+        late: count(&end, |result| result == QueryResult::DeadlineExceeded),
+        ..Measured::default()
+    })
+}
+
+fn queries(soc: &Arc<dualtor_exporter::model::SocStatus>, result: QueryResult) -> u64 {
+    soc.probes.iter().map(|query| query[result.index()]).sum()
+}
+
+fn all_ready(snapshot: &Snapshot) -> bool {
+    let is_ready =
+        |soc: &Arc<dualtor_exporter::model::SocStatus>| soc.channel == ChannelState::Ready && soc.rounds > 0;
+    snapshot.socs.iter().all(is_ready)
+}
+
+async fn idle(kind: Kind, seconds: f64, spec: &Spec) -> anyhow::Result<Measured> {
+    let pid = std::process::id();
+    let before = resident(pid)?;
+    let mut group = group(kind, spec)?;
+    for _ in 0..group.socs {
+        group.outcomes.recv().await.context("a SoC's task has ended")?;
+    }
+    let memory = resident(pid)? - before;
+    ready()?;
+    let before = cpu();
+    sleep(Duration::from_secs_f64(seconds)).await;
+    Ok(Measured {
+        memory,
+        load: (cpu() - before) / (seconds * 1e6),
+        ..Measured::default()
+    })
+}
+
+/// Runs a measurement in a process of its own; `connected` is called when it has its connections.
+pub(crate) fn measure(
+    spec: &Spec,
+    connected: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Measured> {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--client", &serde_json::to_string(spec)?])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        bail!("no pipes");
+    };
+    let mut lines = std::io::BufReader::new(stdout).lines();
+    let line = lines.next().context("the client has failed")??;
+    ensure!(line == "ready", "the client says {line}");
+    connected()?;
+    stdin.write_all(b"go\n")?;
+    let line = lines.next().context("the client has failed")??;
+    child.wait()?;
+    Ok(serde_json::from_str(&line)?)
+}

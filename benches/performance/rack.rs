@@ -1,0 +1,132 @@
+//! Simulated SoCs in processes of their own: the exporter's `simulate` command, started, stopped, continued, killed.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, ensure};
+use dualtor_exporter::model::{ChannelSettings, Port, Side, Target};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+/// Not the SoCs' own port: a demo or a test may run beside us.
+const PORT: u16 = 50975;
+/// A process may have 20,000 files open; a SoC needs a listener and a connection, of two clients for a moment.
+const SOCS_PER_PROCESS: usize = 2_500;
+
+/// Where the SoCs of one process are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Rack {
+    pub(crate) first: Ipv4Addr,
+    pub(crate) count: usize,
+    /// Whether they are going to answer.
+    pub(crate) healthy: bool,
+}
+
+impl Rack {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let first = u32::from(self.first);
+        (first..)
+            .take(self.count)
+            .map(|ip| SocketAddrV4::new(ip.into(), PORT).into())
+    }
+
+    /// Their names must differ from rack to rack.
+    pub(crate) fn targets(&self) -> anyhow::Result<Vec<Target>> {
+        let channel = std::sync::Arc::new(ChannelSettings::default());
+        self.addresses()
+            .map(|address| {
+                Ok(Target {
+                    port: Port::new(&format!("Ethernet-{}", address.ip()))?,
+                    address,
+                    side: Side::Upper,
+                    channel: channel.clone(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// One simulator process.
+#[derive(Debug)]
+pub(crate) struct Simulator {
+    child: Child,
+    pub(crate) rack: Rack,
+    // Its scenario lies here.
+    directory: TempDir,
+}
+
+impl Simulator {
+    /// Returns when its SoCs can be dialled. `stalled`: they never answer a query, only PINGs.
+    pub(crate) fn start(first: Ipv4Addr, count: usize, stalled: bool) -> anyhow::Result<Self> {
+        let directory = TempDir::with_prefix("dualtor-bench-")?;
+        let mut yaml = format!("rack: {{count: {count}, first_address: {first}, port: {PORT}}}\nsocs:\n");
+        for n in 0..count {
+            let reply = if stalled { "stall" } else { "none" };
+            yaml += &format!("  - {{port: Ethernet{}, reply: {reply}}}\n", n * 4);
+        }
+        std::fs::write(directory.path().join("scenario.yaml"), yaml)?;
+        let rack = Rack {
+            first,
+            count,
+            healthy: true,
+        };
+        let child = spawn(&directory)?;
+        Ok(Self {
+            child,
+            rack,
+            directory,
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// SIGKILL, and away.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// The same SoCs again, in a new process.
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        self.child = spawn(&self.directory)?;
+        Ok(())
+    }
+}
+
+fn spawn(directory: &TempDir) -> anyhow::Result<Child> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_dualtor-exporter"))
+        .arg("simulate")
+        .arg(directory.path().join("scenario.yaml"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the simulator")?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    ensure!(!line.is_empty(), "the simulator ended at once");
+    Ok(child)
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `count` SoCs in as many processes as they need, at least `processes`.
+pub(crate) fn start(count: usize, processes: usize) -> anyhow::Result<Vec<Simulator>> {
+    let processes = count.div_ceil(SOCS_PER_PROCESS).max(processes);
+    let each = count / processes;
+    (0u8..)
+        .take(processes)
+        .map(|n| Simulator::start(Ipv4Addr::new(127, 80 + n, 0, 1), each, false))
+        .collect()
+}
