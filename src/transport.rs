@@ -12,8 +12,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame};
+use percent_encoding::percent_decode;
 use tonic::{Code, Status};
 use tower_service::Service;
 
@@ -113,7 +114,8 @@ async fn send(
     stream
         .send_data(message, true)
         .map_err(|error| status_of(&error))?;
-    let response = response.await.map_err(|error| status_of(&error))?;
+    let mut response = response.await.map_err(|error| status_of(&error))?;
+    drop_unreadable_message(response.headers_mut());
     let trailers_only = response.headers().contains_key("grpc-status");
     Ok(response.map(|stream| ReplyBody::new(stream, trailers_only)))
 }
@@ -192,8 +194,9 @@ impl Body for ReplyBody {
             return Poll::Ready(None);
         }
         match ready!(this.stream.poll_trailers(cx)) {
-            Ok(Some(trailers)) => {
+            Ok(Some(mut trailers)) => {
                 this.state = State::Done;
+                drop_unreadable_message(&mut trailers);
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
             Ok(None) if this.trailers_only => {
@@ -245,6 +248,15 @@ impl Prefix {
     }
 }
 
+/// tonic gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive that.
+fn drop_unreadable_message(headers: &mut HeaderMap) {
+    const MESSAGE: &str = "grpc-message";
+    let readable = |value: &HeaderValue| percent_decode(value.as_bytes()).decode_utf8().is_ok();
+    if headers.get(MESSAGE).is_some_and(|value| !readable(value)) {
+        headers.remove(MESSAGE);
+    }
+}
+
 /// gRPC over HTTP/2's table of error codes; whatever ended the whole connection is UNAVAILABLE.
 fn status_of(error: &h2::Error) -> Status {
     let code = match error.reason() {
@@ -287,6 +299,28 @@ mod tests {
             Prefix::default().check(&[0, 0xff, 0xff, 0xff, 0xff]),
             Err(0xffff_ffff)
         );
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_does_not_cost_the_code() {
+        let check = |message: &'static [u8], kept: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", HeaderValue::from_static("13"));
+            headers.insert(
+                "grpc-message",
+                HeaderValue::from_bytes(message).expect("a header"),
+            );
+            drop_unreadable_message(&mut headers);
+            assert_eq!(headers.contains_key("grpc-message"), kept, "{message:?}");
+            assert_eq!(
+                Status::from_header_map(&headers).map(|s| s.code()),
+                Some(Code::Internal)
+            );
+        };
+        check(b"no cable", true);
+        check(b"%C3%A9 100%", true);
+        check(b"%ff%fe", false);
+        check(b"\xff", false);
     }
 
     proptest! {

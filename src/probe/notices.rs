@@ -8,7 +8,6 @@
 //!   a lost channel alone changes nothing ◀─────────────────┘
 //! ```
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
@@ -27,8 +26,9 @@ const OPEN_AFTER: Duration = Duration::from_secs(1);
 /// Waits between attempts to open the stream again on a channel that stays READY.
 const REOPEN_MIN: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(60);
-/// From one notice to the next: true ones are minutes apart, and a SoC that talks without end shall not fill the log.
-const NOTICE_GAP: Duration = Duration::from_millis(100);
+/// From one change told to the next: true ones are minutes apart, and a SoC that talks without end shall fill neither
+/// the log nor the database. The stream is read all the same: h2 ends a connection on which too many frames lie unread.
+const REPORT_GAP: Duration = Duration::from_millis(100);
 /// A round has five queries: a peer that allows fewer streams than that and this one gets no stream of ours to hold.
 const STREAMS_NEEDED: usize = 6;
 
@@ -57,8 +57,7 @@ enum Input {
 }
 
 impl Service {
-    /// Takes one input; the new state, where it changed.
-    fn apply(&mut self, input: Input, now: std::time::Instant) -> Option<SocService> {
+    fn apply(&mut self, input: Input, now: std::time::Instant) {
         use SocService::{InProgress, Noop, Unknown};
         let over = self.ends.is_some_and(|ends| now >= ends);
         let to = match (self.state, input) {
@@ -75,9 +74,7 @@ impl Service {
         } else if to != InProgress {
             self.ends = None;
         }
-        let changed = to != self.state;
         self.state = to;
-        changed.then_some(to)
     }
 }
 
@@ -92,8 +89,6 @@ enum Phase {
         stream: Notices,
         /// When it counts as open; None once it does.
         opened: Option<Instant>,
-        /// When the next notice may be read; flow control holds the SoC back until then.
-        read_at: Option<Instant>,
     },
     /// It ended; when to open it again.
     Waiting(Instant),
@@ -117,7 +112,9 @@ pub struct NoticeStream {
     transport: Option<Transport>,
     phase: Phase,
     reopen: Duration,
-    changes: VecDeque<SocService>,
+    /// What was told last, and when the next change may be.
+    reported: SocService,
+    report_at: Instant,
 }
 
 impl NoticeStream {
@@ -129,7 +126,8 @@ impl NoticeStream {
             transport: None,
             phase: Phase::Off,
             reopen: REOPEN_MIN,
-            changes: VecDeque::new(),
+            reported: SocService::default(),
+            report_at: Instant::now(),
         }
     }
 
@@ -150,10 +148,19 @@ impl NoticeStream {
     /// The next change of `soc_service`. Cancel-safe: all that it waits for lives in the struct.
     pub async fn next(&mut self) -> SocService {
         loop {
-            if let Some(change) = self.changes.pop_front() {
-                return change;
+            if self.service.state == self.reported {
+                self.advance().await;
+                continue;
             }
-            self.advance().await;
+            tokio::select! {
+                biased;
+                () = sleep_until(self.report_at) => {
+                    self.report_at = Instant::now() + REPORT_GAP;
+                    self.reported = self.service.state;
+                    return self.reported;
+                }
+                () = self.advance() => {}
+            }
         }
     }
 
@@ -196,7 +203,6 @@ impl NoticeStream {
         self.phase = Phase::On {
             stream: Box::pin(notices(transport, tor)),
             opened: Some(Instant::now() + OPEN_AFTER),
-            read_at: None,
         };
     }
 
@@ -224,8 +230,7 @@ impl NoticeStream {
     }
 
     fn input(&mut self, input: Input) {
-        self.changes
-            .extend(self.service.apply(input, Instant::now().into_std()));
+        self.service.apply(input, Instant::now().into_std());
     }
 }
 
@@ -243,21 +248,9 @@ async fn step(phase: &mut Phase) -> Step {
             sleep_until(*when).await;
             Step::Reopen
         }
-        Phase::On {
-            stream,
-            opened,
-            read_at,
-        } => tokio::select! {
-            item = async {
-                if let Some(at) = *read_at {
-                    sleep_until(at).await;
-                }
-                std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)).await
-            } => match item {
-                Some(Ok(notice)) => {
-                    *read_at = Some(Instant::now() + NOTICE_GAP);
-                    Step::Notice(notice)
-                }
+        Phase::On { stream, opened } => tokio::select! {
+            item = std::future::poll_fn(|cx| stream.as_mut().poll_next(cx)) => match item {
+                Some(Ok(notice)) => Step::Notice(notice),
                 Some(Err(status)) => Step::Ended(Some(status)),
                 None => Step::Ended(None),
             },
@@ -335,10 +328,12 @@ mod tests {
         let at = |secs| start + Duration::from_secs(secs);
         let mut service = Service::default();
         service.apply(Input::Begin(TEN), start);
-        assert_eq!(service.apply(Input::Tick, at(9)), None);
+        service.apply(Input::Tick, at(9));
         service.apply(Input::Begin(TEN), at(9));
-        assert_eq!(service.apply(Input::Tick, at(18)), None);
-        assert_eq!(service.apply(Input::Tick, at(19)), Some(SocService::Noop));
+        service.apply(Input::Tick, at(18));
+        assert_eq!(service.state, SocService::InProgress);
+        service.apply(Input::Tick, at(19));
+        assert_eq!(service.state, SocService::Noop);
         assert_eq!(service.ends, None);
     }
 

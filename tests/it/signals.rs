@@ -115,7 +115,9 @@ async fn sighup_reloads_the_file_and_leaves_what_is_the_same_alone() {
     let scrape = rack
         .scraped("dualtor_channel_dials_total", |scrape| {
             let dials = |port| scrape.value("dualtor_channel_dials_total", &[("port", port)]);
-            dials("Ethernet4").is_none() && dials("Ethernet8") == Some(2.0) && dials("Ethernet16") == Some(1.0)
+            dials("Ethernet4").is_none()
+                && dials("Ethernet8") == Some(2.0)
+                && dials("Ethernet16") == Some(1.0)
         })
         .await;
     for port in [PORT, "Ethernet12"] {
@@ -135,14 +137,20 @@ async fn sighup_reloads_the_file_and_leaves_what_is_the_same_alone() {
     rack.write_config("nonsense: 1\n");
     program.signal("HUP");
     let line = program.says("was not reloaded", 1).await;
-    assert!(line.contains("nonsense") && line.contains("level=error"), "{line}");
+    assert!(
+        line.contains("nonsense") && line.contains("level=error"),
+        "{line}"
+    );
     let failed = "dualtor_config_last_reload_successful";
-    let scrape = rack.scraped(failed, |scrape| scrape.value(failed, &[]) == Some(0.0)).await;
+    let scrape = rack
+        .scraped(failed, |scrape| scrape.value(failed, &[]) == Some(0.0))
+        .await;
     assert_eq!(scrape.value("dualtor_inventory_ports", &[]), Some(4.0));
     rack.write_config(&rack.settings.yaml(&rack.redis));
     program.signal("HUP");
     program.says("configuration reloaded", 2).await;
-    rack.scraped(failed, |scrape| scrape.value(failed, &[]) == Some(1.0)).await;
+    rack.scraped(failed, |scrape| scrape.value(failed, &[]) == Some(1.0))
+        .await;
 
     // Without --web.enable-lifecycle only the signal reloads.
     assert_eq!(http::ask(rack.web, "POST", "/-/reload", &[]).await.status, 403);
