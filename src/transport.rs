@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame};
 use tonic::{Code, Status};
 use tower_service::Service;
@@ -115,6 +115,9 @@ async fn send(
         .map_err(|error| status_of(&error))?;
     let response = response.await.map_err(|error| status_of(&error))?;
     let trailers_only = response.headers().contains_key("grpc-status");
+    if !trailers_only && response.status() != StatusCode::OK {
+        return Err(not_grpc(response.status()));
+    }
     Ok(response.map(|stream| ReplyBody::new(stream, trailers_only)))
 }
 
@@ -243,6 +246,22 @@ impl Prefix {
         }
         Ok(())
     }
+}
+
+/// gRPC's table for answers of something that is not gRPC, a proxy for example.
+fn not_grpc(http: StatusCode) -> Status {
+    let code = match http.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(
+        code,
+        format!("HTTP status {} instead of a gRPC answer", http.as_u16()),
+    )
 }
 
 /// gRPC over HTTP/2's table of error codes; whatever ended the whole connection is UNAVAILABLE.

@@ -65,7 +65,9 @@ fn imports(code: &str) -> BTreeSet<String> {
         }
         let rest = &code[at + word.len()..];
         let name = |text: &str| -> String {
-            text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+            text.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
         };
         match rest.strip_prefix('{') {
             // `use crate::{app::{self, Exporter}, config}`: the names at depth 1.
@@ -104,7 +106,10 @@ fn imports_are_found_however_they_are_written() {
     };
     check("use crate::model::Port;", &["model"]);
     check("use crate::{app::{self, Exporter}, config};", &["app", "config"]);
-    check("fn f() { crate::fleet::g(crate::model::Side::Upper) }", &["fleet", "model"]);
+    check(
+        "fn f() { crate::fleet::g(crate::model::Side::Upper) }",
+        &["fleet", "model"],
+    );
     check("pub(in crate::publish) fn f() {}", &["publish"]);
     check("$crate::x; my_crate::y; super::z", &[]);
 }
@@ -123,7 +128,9 @@ fn each_module_has_its_place_and_imports_only_what_that_allows() {
             _ if WIRING.contains(&module) => [&GROUND[..], &STAGES, &WIRING, &["sim"]].concat(),
             // A shared misunderstanding would pass its own tests.
             "sim" => vec!["proto", "sim"],
-            _ => panic!("{file}: say in tests/it/architecture.rs whether {module} is ground, stage or wiring"),
+            _ => {
+                panic!("{file}: say in tests/it/architecture.rs whether {module} is ground, stage or wiring")
+            }
         };
         for import in imports(&code) {
             assert!(
@@ -132,7 +139,10 @@ fn each_module_has_its_place_and_imports_only_what_that_allows() {
             );
         }
         if WIRING.contains(&module) && module != "cli" {
-            assert!(!imports(&code).contains("sim"), "{file}: only commands use the simulator");
+            assert!(
+                !imports(&code).contains("sim"),
+                "{file}: only commands use the simulator"
+            );
         }
     }
 }
@@ -142,8 +152,14 @@ fn a_stages_file_does_not_reach_past_its_own_children() {
     // `super::super` from a file right under a stage would be the way around the rule above.
     for (file, code) in files() {
         let depth = file.matches('/').count() + usize::from(!file.ends_with("/mod.rs"));
-        let supers = (1..6).rev().find(|n| code.contains(&"super::".repeat(*n))).unwrap_or(0);
-        assert!(supers < depth || module(&file).is_none(), "{file}: super:: {supers} times in a row");
+        let supers = (1..6)
+            .rev()
+            .find(|n| code.contains(&"super::".repeat(*n)))
+            .unwrap_or(0);
+        assert!(
+            supers < depth || module(&file).is_none(),
+            "{file}: super:: {supers} times in a row"
+        );
     }
 }
 
@@ -151,16 +167,32 @@ fn a_stages_file_does_not_reach_past_its_own_children() {
 fn the_reducer_reads_no_clock_and_does_no_io() {
     let of = |module_name: &str| {
         let files = files().into_iter();
-        files.filter(move |(file, _)| module(file) == Some(module_name) && !is_test(file)).collect::<Vec<_>>()
+        files
+            .filter(move |(file, _)| module(file) == Some(module_name) && !is_test(file))
+            .collect::<Vec<_>>()
     };
     for module in ["status", "model"] {
         for (file, code) in of(module) {
-            for forbidden in ["now()", "elapsed()", "Instant", "tokio", "std::io", "std::net::Tcp", "std::fs", "async "] {
+            for forbidden in [
+                "now()",
+                "elapsed()",
+                "Instant",
+                "tokio",
+                "std::io",
+                "std::net::Tcp",
+                "std::fs",
+                "async ",
+            ] {
                 assert!(!code.contains(forbidden), "{file}: {forbidden}");
             }
         }
     }
-    for pure in ["channel/connectivity.rs", "channel/backoff.rs", "channel/keepalive.rs", "session/schedule.rs"] {
+    for pure in [
+        "channel/connectivity.rs",
+        "channel/backoff.rs",
+        "channel/keepalive.rs",
+        "session/schedule.rs",
+    ] {
         let files = files();
         let (_, code) = files.iter().find(|(file, _)| file == pure).expect(pure);
         for forbidden in ["now()", "elapsed()", "tokio", "fastrand", "async "] {

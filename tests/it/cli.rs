@@ -10,7 +10,8 @@ use crate::harness::wait_until;
 use crate::http;
 use crate::program::{Ended, Program, run};
 
-const GOOD: &str = "side: upper\ndatabases: {publish: off}\ntargets: [{port: Ethernet0, address: 127.0.0.1}]\n";
+const GOOD: &str =
+    "side: upper\ndatabases: {publish: off}\ntargets: [{port: Ethernet0, address: 127.0.0.1}]\n";
 
 fn file(dir: &TempDir, text: &str) -> String {
     let path = dir.path().join("config.yml");
@@ -25,7 +26,10 @@ fn assert_cannot_start(ended: &Ended, words: &[&str]) {
     for word in words {
         assert!(ended.stderr.contains(word), "{word:?}: {ended:?}");
     }
-    let messages = ended.stderr.lines().filter(|line| line.starts_with("dualtor-exporter: "));
+    let messages = ended
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("dualtor-exporter: "));
     assert_eq!(messages.count(), 1, "{ended:?}");
 }
 
@@ -66,9 +70,18 @@ async fn config_check_judges_the_file_and_starts_nothing() {
     for (bad, words) in [
         (GOOD.replace("side: upper", "side: middle"), ["side", "upper"]),
         (GOOD.replace("side:", "sides:"), ["sides", "unknown"]),
-        (GOOD.replace("127.0.0.1", "soc1"), ["targets[0].address", "IP address"]),
-        (format!("{GOOD}probe: {{interval: 100ms}}\n"), ["probe.timeout", "interval"]),
-        (format!("{GOOD}channel: {{backoff: {{jitter: 2}}}}\n"), ["channel.backoff.jitter", "0 to 1"]),
+        (
+            GOOD.replace("127.0.0.1", "soc1"),
+            ["targets[0].address", "IP address"],
+        ),
+        (
+            format!("{GOOD}probe: {{interval: 100ms}}\n"),
+            ["probe.timeout", "interval"],
+        ),
+        (
+            format!("{GOOD}channel: {{backoff: {{jitter: 2}}}}\n"),
+            ["channel.backoff.jitter", "0 to 1"],
+        ),
         ("targets: [\n".to_owned(), ["config.yml", ""]),
     ] {
         let path = file(&dir, &bad);
@@ -138,7 +151,13 @@ async fn logs_are_logfmt_or_json_on_stderr() {
     logfmt.signal("TERM");
     let ended = logfmt.ended().await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""));
-    assert!(ended.stderr.lines().all(|line| line.contains("level=") && line.contains("message=")), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .lines()
+            .all(|line| line.contains("level=") && line.contains("message=")),
+        "{ended:?}"
+    );
 
     let mut json = Program::start(&[&args[..], &["--log.format", "json"]].concat());
     json.says("\"serving\"", 1).await;
@@ -156,7 +175,10 @@ async fn socs() -> Simulator {
     let simulator = Simulator::start(Scenario::uniform(7)).await.expect("a simulator");
     let soc = |n: usize| &simulator.socs()[n];
     soc(1).set(|state| state.health = Health::None);
-    soc(2).reply_fault_only(ReplyFault::Empty, &[Rpc::Admin, Rpc::Operation, Rpc::Link, Rpc::Version]);
+    soc(2).reply_fault_only(
+        ReplyFault::Empty,
+        &[Rpc::Admin, Rpc::Operation, Rpc::Link, Rpc::Version],
+    );
     let code = Code::Unavailable;
     let message = "no cable".to_owned();
     soc(3).reply_fault_only(ReplyFault::Code { code, message }, &[Rpc::Admin]);
@@ -164,9 +186,11 @@ async fn socs() -> Simulator {
     soc(5).connection_fault(ConnectionFault::Http1);
     soc(6).connection_fault(ConnectionFault::Refuse);
     let refused = soc(6).address();
-    wait_until("nobody listens", async || match tokio::net::TcpStream::connect(refused).await {
-        Ok(_) => Err("a connection".to_owned()),
-        Err(_) => Ok(()),
+    wait_until("nobody listens", async || {
+        match tokio::net::TcpStream::connect(refused).await {
+            Ok(_) => Err("a connection".to_owned()),
+            Err(_) => Ok(()),
+        }
     })
     .await;
     simulator
@@ -268,7 +292,10 @@ async fn simulate_says_what_there_is_and_what_happens() {
     let mut program = Program::start(&["simulate", &scenario]);
     let line = program.says("3 SoCs: Ethernet0 on 127.0.0.1:", 1).await;
     program.says("Ethernet4: empty replies", 1).await;
-    let address = line.split(' ').find(|word| word.starts_with("127.0.0.1:")).expect("an address");
+    let address = line
+        .split(' ')
+        .find(|word| word.starts_with("127.0.0.1:"))
+        .expect("an address");
     let ended = run(&["probe", address, "--timeout", "10s"]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     program.signal("INT");
@@ -301,9 +328,17 @@ async fn a_demo_shows_a_rack_and_leaves_nothing_behind() {
     let mut demo = demo(temp).await;
     let line = demo.says("curl -s http://", 1).await;
     let url = line.split("http://").nth(1).expect("a URL");
-    let address = url.split('/').next().expect("an address").parse().expect("an address");
+    let address = url
+        .split('/')
+        .next()
+        .expect("an address")
+        .parse()
+        .expect("an address");
     let line = demo.says("redis-cli -s ", 1).await;
-    let socket = line.split("redis-cli -s ").nth(1).and_then(|rest| rest.split(' ').next());
+    let socket = line
+        .split("redis-cli -s ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
     let socket = socket.expect("a socket").to_owned();
     assert!(socket.starts_with(temp), "{socket}");
     wait_until("24 READY SoCs", async || {
@@ -315,10 +350,14 @@ async fn a_demo_shows_a_rack_and_leaves_nothing_behind() {
     })
     .await;
     // The first switchover of its scenario.
-    demo.says("Ethernet0    self mux direction active -> standby", 1).await;
+    demo.says("Ethernet0    self mux direction active -> standby", 1)
+        .await;
     let client = redis::Client::open(format!("redis+unix://{socket}")).expect("an address");
     let mut connection = client.get_connection().expect("a connection");
-    let info: String = redis::cmd("INFO").arg("server").query(&mut connection).expect("an answer");
+    let info: String = redis::cmd("INFO")
+        .arg("server")
+        .query(&mut connection)
+        .expect("an answer");
     let process = info.lines().find_map(|line| line.strip_prefix("process_id:"));
     let process = process.expect("its process").to_owned();
     assert!(runs(&process));

@@ -15,7 +15,8 @@ const FAILURES: &str = "dualtor_channel_failures_total";
 const DIALS: &str = "dualtor_channel_dials_total";
 const INTERVAL: &str = "dualtor_keepalive_interval_seconds";
 /// For peers whose silence is the point: a dial is given up after half a second.
-const IMPATIENT: &str = "keepalive_time: 200ms, keepalive_timeout: 300ms, backoff: {initial: 100ms, max: 500ms}";
+const IMPATIENT: &str =
+    "keepalive_time: 200ms, keepalive_timeout: 300ms, backoff: {initial: 100ms, max: 500ms}";
 
 fn transitions(scrape: &Scrape, to: &str) -> u64 {
     scrape.count(TRANSITIONS, &[("port", PORT), ("to", to)])
@@ -26,9 +27,7 @@ fn failures(scrape: &Scrape, cause: &str) -> u64 {
 }
 
 fn keepalive_interval(scrape: &Scrape) -> f64 {
-    scrape
-        .value(INTERVAL, &[("port", PORT)])
-        .expect("always there")
+    scrape.value(INTERVAL, &[("port", PORT)]).expect("always there")
 }
 
 /// A channel that was never READY and failed for this one reason only.
@@ -265,7 +264,10 @@ async fn a_soc_that_resets_each_connection_after_its_settings_is_ready_for_a_mom
     let scrape = rack.counts(TRANSITIONS, &[("to", "ready")], 3).await;
     assert!(failures(&scrape, "reset") >= 2);
     assert_eq!(failures(&scrape, "reset"), scrape.count(FAILURES, &[]));
-    assert_eq!(scrape.value("dualtor_probe_last_success_timestamp_seconds", &[]), None);
+    assert_eq!(
+        scrape.value("dualtor_probe_last_success_timestamp_seconds", &[]),
+        None
+    );
     rack.soc(PORT).connection_fault(ConnectionFault::None);
     rack.shows(PORT, &Look::HEALTHY).await;
 }
@@ -309,7 +311,11 @@ async fn queries_in_flight_finish_after_a_graceful_goaway() {
     let soc = rack.soc(PORT);
     wait_until("the query is under way", async || {
         let calls = soc.counters().rpcs[&Rpc::Admin];
-        if calls == 1 { Ok(()) } else { Err(format!("{calls} calls")) }
+        if calls == 1 {
+            Ok(())
+        } else {
+            Err(format!("{calls} calls"))
+        }
     })
     .await;
     soc.connection_fault(goaway(H2Code::NoError, ""));
@@ -400,7 +406,11 @@ async fn an_idle_channel_is_pinged_and_its_round_trip_shown() {
     let soc = rack.soc(PORT);
     wait_until("PINGs go on", async || {
         let pings = soc.counters().pings_seen;
-        if pings >= 4 { Ok(()) } else { Err(format!("{pings} PINGs")) }
+        if pings >= 4 {
+            Ok(())
+        } else {
+            Err(format!("{pings} PINGs"))
+        }
     })
     .await;
     assert_eq!(soc.counters().connections, 1);

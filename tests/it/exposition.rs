@@ -29,7 +29,10 @@ async fn mixed() -> Rack {
 }
 
 fn series(samples: &[Sample]) -> BTreeSet<String> {
-    let series: BTreeSet<String> = samples.iter().map(|s| format!("{} {:?}", s.name, s.labels)).collect();
+    let series: BTreeSet<String> = samples
+        .iter()
+        .map(|s| format!("{} {:?}", s.name, s.labels))
+        .collect();
     assert_eq!(series.len(), samples.len(), "a series is there twice");
     series
 }
@@ -38,7 +41,10 @@ fn series(samples: &[Sample]) -> BTreeSet<String> {
 async fn text_and_openmetrics_hold_the_same_series() {
     let rack = mixed().await;
     let text = get(rack.web, "/metrics").await;
-    assert_eq!(text.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(
+        text.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
     let open = ask(rack.web, "GET", "/metrics", &[("Accept", OPEN_METRICS)]).await;
     assert_eq!(
         open.header("content-type"),
@@ -78,13 +84,19 @@ async fn promtool_finds_nothing_wrong() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("promtool cannot be run ({error}): install Debian's package prometheus"));
+        .unwrap_or_else(|error| {
+            panic!("promtool cannot be run ({error}): install Debian's package prometheus")
+        });
     let mut stdin = promtool.stdin.take().expect("piped");
     stdin.write_all(&text.body).expect("read by promtool");
     drop(stdin);
     let output = promtool.wait_with_output().expect("an end");
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(output.status.success() && said.concat().is_empty(), "{}", said.concat());
+    assert!(
+        output.status.success() && said.concat().is_empty(),
+        "{}",
+        said.concat()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +115,10 @@ async fn a_healthy_port_has_at_most_100_series() {
 fn family(name: &str) -> &str {
     ["_bucket", "_sum", "_count"]
         .iter()
-        .find_map(|suffix| name.strip_suffix(suffix).filter(|n| n.ends_with("duration_seconds")))
+        .find_map(|suffix| {
+            name.strip_suffix(suffix)
+                .filter(|n| n.ends_with("duration_seconds"))
+        })
         .unwrap_or(name)
 }
 
@@ -116,7 +131,10 @@ async fn each_metric_is_of_the_catalogue_and_each_of_the_catalogue_is_there() {
     let known: BTreeSet<&str> = CATALOGUE.iter().map(|family| family.name).collect();
     assert_eq!(shown, known);
     for sample in &scrape.samples {
-        let of = CATALOGUE.iter().find(|f| f.name == family(&sample.name)).expect("known");
+        let of = CATALOGUE
+            .iter()
+            .find(|f| f.name == family(&sample.name))
+            .expect("known");
         let expected: BTreeSet<&str> = of.labels.split(", ").filter(|label| !label.is_empty()).collect();
         let labels: BTreeSet<&str> = sample.labels.keys().map(String::as_str).collect();
         let labels: BTreeSet<&str> = labels.into_iter().filter(|label| *label != "le").collect();
@@ -124,7 +142,11 @@ async fn each_metric_is_of_the_catalogue_and_each_of_the_catalogue_is_there() {
         assert!(sample.value.is_finite(), "{sample:?}");
     }
     // In its order, with its type and help.
-    let types: Vec<&str> = answer.text().lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let types: Vec<&str> = answer
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
     let expected: Vec<String> = CATALOGUE
         .iter()
         .map(|family| format!("{} {}", family.name, family.kind.label()))
@@ -140,7 +162,9 @@ async fn each_metric_is_of_the_catalogue_and_each_of_the_catalogue_is_there() {
 fn readme() -> BTreeMap<String, [String; 3]> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("README.md: {error}"));
-    let lines = text.lines().skip_while(|line| *line != "| metric | type | labels | meaning |");
+    let lines = text
+        .lines()
+        .skip_while(|line| *line != "| metric | type | labels | meaning |");
     let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
     let cells = |row: &str| -> Vec<String> {
         let row = row.trim_start_matches('|').trim_end_matches('|');
@@ -169,8 +193,14 @@ fn the_readmes_table_is_the_catalogue() {
         let there = found.get(name);
         assert_eq!(there, Some(words), "README.md's table of metrics, row {name}");
     }
-    let extra: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
-    assert!(extra.is_empty(), "README.md's table has rows that the catalogue has not: {extra:?}");
+    let extra: Vec<_> = found
+        .keys()
+        .filter(|name| !expected.contains_key(*name))
+        .collect();
+    assert!(
+        extra.is_empty(),
+        "README.md's table has rows that the catalogue has not: {extra:?}"
+    );
 }
 
 /// Values that change from run to run, masked.
@@ -181,7 +211,9 @@ fn masked(text: &str, address: &str) -> String {
         let changes = ["process_", "dualtor_build_info", "dualtor_state_db_writes_total"]
             .iter()
             .any(|prefix| series.starts_with(prefix))
-            || ["_seconds", "_seconds_sum"].iter().any(|suffix| name(series).ends_with(suffix))
+            || ["_seconds", "_seconds_sum"]
+                .iter()
+                .any(|suffix| name(series).ends_with(suffix))
             || series.contains("le=\"");
         let known = name(series) == "dualtor_keepalive_interval_seconds";
         if line.starts_with('#') || !changes || known {

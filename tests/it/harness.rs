@@ -33,7 +33,9 @@ pub(crate) async fn wait_until<T>(what: &str, mut look: impl AsyncFnMut() -> Res
     loop {
         match look().await {
             Ok(found) => return found,
-            Err(seen) if Instant::now() > deadline => panic!("{what}: not within {LONG:?}; last seen: {seen}"),
+            Err(seen) if Instant::now() > deadline => {
+                panic!("{what}: not within {LONG:?}; last seen: {seen}")
+            }
             Err(_) => tokio::time::sleep(POLL).await,
         }
     }
@@ -57,7 +59,8 @@ impl Settings {
     fn quick() -> Self {
         Self {
             probe: "interval: 1s".to_owned(),
-            channel: "keepalive_time: 200ms, keepalive_timeout: 2s, backoff: {initial: 100ms, max: 500ms}".to_owned(),
+            channel: "keepalive_time: 200ms, keepalive_timeout: 2s, backoff: {initial: 100ms, max: 500ms}"
+                .to_owned(),
             side: "upper".to_owned(),
             databases: "publish: own".to_owned(),
             targets: Vec::new(),
@@ -255,9 +258,11 @@ impl Rack {
     /// Waits until nobody listens where this SoC was.
     pub(crate) async fn refuses(&self, port: &str) {
         let address = self.soc(port).address();
-        wait_until("nobody listens", async || match TcpStream::connect(address).await {
-            Ok(_) => Err("a connection".to_owned()),
-            Err(_) => Ok(()),
+        wait_until("nobody listens", async || {
+            match TcpStream::connect(address).await {
+                Ok(_) => Err("a connection".to_owned()),
+                Err(_) => Ok(()),
+            }
         })
         .await;
     }

@@ -97,9 +97,13 @@ impl Look {
 /// What the metrics say of a port.
 pub(crate) fn of_scrape(scrape: &Scrape, port: &str) -> String {
     let end = |side| {
-        ["dualtor_mux_direction", "dualtor_link_state", "dualtor_oper_state"]
-            .map(|name| scrape.state(name, &[("port", port), ("side", side)], "state"))
-            .join(" ")
+        [
+            "dualtor_mux_direction",
+            "dualtor_link_state",
+            "dualtor_oper_state",
+        ]
+        .map(|name| scrape.state(name, &[("port", port), ("side", side)], "state"))
+        .join(" ")
     };
     let port_label = [("port", port)];
     let info: Vec<_> = scrape.find("dualtor_soc_info", &port_label).collect();

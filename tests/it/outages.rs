@@ -9,7 +9,8 @@ const UP: &str = "dualtor_state_db_up";
 
 async fn up(rack: &Rack, up: bool) {
     let value = f64::from(u8::from(up));
-    rack.scraped(UP, |scrape| scrape.value(UP, &[]) == Some(value)).await;
+    rack.scraped(UP, |scrape| scrape.value(UP, &[]) == Some(value))
+        .await;
 }
 
 /// Rounds go on, whatever Redis does.
@@ -38,7 +39,10 @@ async fn rows_are_right(rack: &Rack) {
         })
         .await;
     }
-    let foreign = rack.scrape().await.value("dualtor_state_db_foreign_writes_total", &[]);
+    let foreign = rack
+        .scrape()
+        .await
+        .value("dualtor_state_db_foreign_writes_total", &[]);
     assert_eq!(foreign, Some(0.0));
 }
 
@@ -52,7 +56,10 @@ async fn healthy() -> Rack {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_dies_and_comes_back_empty_has_all_rows_again() {
     let mut rack = healthy().await;
-    let written = rack.scrape().await.count("dualtor_state_db_writes_total", &[("result", "ok")]);
+    let written = rack
+        .scrape()
+        .await
+        .count("dualtor_state_db_writes_total", &[("result", "ok")]);
     assert!(written >= 3);
     rack.redis.kill();
     up(&rack, false).await;
@@ -69,15 +76,24 @@ async fn a_redis_that_hangs_is_down_and_has_all_rows_again_when_it_wakes() {
     up(&rack, false).await;
     probing_goes_on(&rack).await;
     // What changes meanwhile is not lost.
-    rack.soc("Ethernet4").set(|state| state.version = "2.0".to_owned());
+    rack.soc("Ethernet4")
+        .set(|state| state.version = "2.0".to_owned());
     rack.scraped("dualtor_soc_info", |scrape| {
         scrape.find("dualtor_soc_info", &[("version", "2.0")]).count() == 1
     })
     .await;
     rack.redis.thaw();
     up(&rack, true).await;
-    rack.shows("Ethernet4", &Look { version: "2.0", ..Look::HEALTHY }).await;
-    rack.soc("Ethernet4").set(|state| state.version = "1.0.0".to_owned());
+    rack.shows(
+        "Ethernet4",
+        &Look {
+            version: "2.0",
+            ..Look::HEALTHY
+        },
+    )
+    .await;
+    rack.soc("Ethernet4")
+        .set(|state| state.version = "1.0.0".to_owned());
     rows_are_right(&rack).await;
 }
 
@@ -100,22 +116,16 @@ async fn a_redis_that_is_away_at_start_gets_all_rows_when_it_comes() {
 async fn a_redis_that_refuses_writes_is_down_until_it_takes_them() {
     let rack = healthy().await;
     let refused = [("result", "error")];
-    let before = rack.scrape().await.count("dualtor_state_db_writes_total", &refused);
+    let before = rack
+        .scrape()
+        .await
+        .count("dualtor_state_db_writes_total", &refused);
     let _: String = rack.redis.ask("REPLICAOF 127.0.0.1 1");
     up(&rack, false).await;
     probing_goes_on(&rack).await;
-    rack.counts("dualtor_state_db_writes_total", &refused, before + 1).await;
+    rack.counts("dualtor_state_db_writes_total", &refused, before + 1)
+        .await;
     let _: String = rack.redis.ask("REPLICAOF NO ONE");
     up(&rack, true).await;
     rows_are_right(&rack).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_does_not_wait_for_a_redis_that_hangs() {
-    let mut rack = healthy().await;
-    rack.redis.freeze();
-    up(&rack, false).await;
-    // Within the harness's patience; the 5 s of the contract are held with the real binary.
-    rack.stop_exporter().await;
-    rack.redis.thaw();
 }

@@ -123,7 +123,11 @@ async fn a_reply_that_cannot_be_taken_is_refused_whatever_it_is() {
     const TOO_LONG: [&str; 5] = ["RESOURCE_EXHAUSTED"; 5];
     const BROKEN: [&str; 5] = ["INTERNAL"; 5];
     check(&[
-        case(ReplyFault::Oversized { bytes: 60 * 1024 }, ["OK"; 5], Look::HEALTHY),
+        case(
+            ReplyFault::Oversized { bytes: 60 * 1024 },
+            ["OK"; 5],
+            Look::HEALTHY,
+        ),
         case(ReplyFault::Oversized { bytes: 100 * 1024 }, TOO_LONG, SILENT),
         case(ReplyFault::Oversized { bytes: 1 << 20 }, TOO_LONG, SILENT),
         case(ReplyFault::HugeAnnounced, TOO_LONG, SILENT),
@@ -163,7 +167,11 @@ async fn a_stream_that_is_reset_is_the_code_that_grpc_gives_its_reason() {
         case(reset(H2Code::Cancel), ["CANCELLED"; 5], SILENT),
         case(reset(H2Code::RefusedStream), ["UNAVAILABLE"; 5], SILENT),
         case(reset(H2Code::EnhanceYourCalm), ["RESOURCE_EXHAUSTED"; 5], SILENT),
-        case(reset(H2Code::InadequateSecurity), ["PERMISSION_DENIED"; 5], SILENT),
+        case(
+            reset(H2Code::InadequateSecurity),
+            ["PERMISSION_DENIED"; 5],
+            SILENT,
+        ),
         case(reset(H2Code::InternalError), ["INTERNAL"; 5], SILENT),
         case(reset(H2Code::ProtocolError), ["INTERNAL"; 5], SILENT),
     ])
@@ -200,7 +208,11 @@ async fn each_grpc_code_is_counted_by_its_own_name() {
                 _ => "unknown",
             };
             let message = "it\n\u{7f}is \u{1f525} %s".to_owned();
-            case(ReplyFault::Code { code, message }, [name; 5], Look { health, ..SILENT })
+            case(
+                ReplyFault::Code { code, message },
+                [name; 5],
+                Look { health, ..SILENT },
+            )
         })
         .collect();
     check(&cases).await;
@@ -224,25 +236,28 @@ async fn a_query_that_fails_makes_its_own_fields_unknown_and_no_others() {
         (Rpc::Version, |look| look.version = ""),
         (Rpc::Health, |look| look.health = "unknown"),
     ];
-    let rack = Setup::rack(1).start().await;
-    let port = "Ethernet0";
-    for (rpc, change) in table {
-        let fault = ReplyFault::Code {
-            code: Code::Unavailable,
-            message: "no cable".to_owned(),
-        };
-        rack.soc(port).reply_fault_only(fault, &[rpc]);
+    let fault = ReplyFault::Code {
+        code: Code::Unavailable,
+        message: "no cable".to_owned(),
+    };
+    let mut setup = Setup::rack(table.len());
+    for (n, (rpc, _)) in table.iter().enumerate() {
+        setup = setup.soc(&format!("Ethernet{}", n * 4), |soc| {
+            soc.reply = fault.clone();
+            soc.only = vec![*rpc];
+        });
+    }
+    let rack = setup.start().await;
+    for (n, (query, (_, change))) in QUERIES.iter().zip(table).enumerate() {
+        let port = format!("Ethernet{}", n * 4);
         let mut look = Look::HEALTHY;
         change(&mut look);
-        rack.shows(port, &look).await;
-        // A failed health check leaves no mark in the row: both writes are seen to be right.
-        rack.soc(port).reply_fault(ReplyFault::None);
-        rack.shows(port, &Look::HEALTHY).await;
-    }
-    let scrape = rack.scrape().await;
-    for query in QUERIES {
-        let failed = [("query", query), ("result", "UNAVAILABLE")];
-        assert!(scrape.count(PROBES, &failed) >= 1, "{query}");
+        let scrape = rack.shows(&port, &look).await;
+        let of_port = [("port", port.as_str()), ("result", "UNAVAILABLE")];
+        let of_query = [&of_port[..], &[("query", query)]].concat();
+        assert!(scrape.count(PROBES, &of_query) >= 1, "{query}");
+        rack.soc(&port).reply_fault(ReplyFault::None);
+        rack.shows(&port, &Look::HEALTHY).await;
     }
 }
 
@@ -263,7 +278,10 @@ async fn what_the_health_service_says_is_shown_and_having_none_is_no_failure() {
     let rack = setup.start().await;
     for (n, (_, result, health)) in table.into_iter().enumerate() {
         let port = format!("Ethernet{}", n * 4);
-        let look = Look { health, ..Look::HEALTHY };
+        let look = Look {
+            health,
+            ..Look::HEALTHY
+        };
         let scrape = rack.shows(&port, &look).await;
         has_results(&scrape, &port, ["OK", "OK", "OK", "OK", result], 1).expect("its result");
     }
@@ -294,7 +312,10 @@ async fn what_a_soc_says_reaches_rows_and_labels_cut_and_clean() {
 #[tokio::test(flavor = "multi_thread")]
 async fn configured_metadata_goes_with_each_query() {
     let ip = "127.0.0.1".to_owned();
-    let required = [("grpc_server".to_owned(), ip), ("x-port".to_owned(), "Ethernet0".to_owned())];
+    let required = [
+        ("grpc_server".to_owned(), ip),
+        ("x-port".to_owned(), "Ethernet0".to_owned()),
+    ];
     let rack = Setup::rack(1)
         .soc("Ethernet0", |soc| {
             soc.require_metadata = Some(required.into_iter().collect());

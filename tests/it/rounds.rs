@@ -53,10 +53,15 @@ async fn each_ready_starts_a_round_at_once_that_counts_each_query_once() {
 async fn a_round_comes_each_interval() {
     let began = Instant::now();
     let rack = Setup::rack(1).start().await;
-    let scrape = rack.counts(PROBES, &[("query", "admin"), ("result", "OK")], 4).await;
+    let scrape = rack
+        .counts(PROBES, &[("query", "admin"), ("result", "OK")], 4)
+        .await;
     // One at READY, then the interval's grid, of which a point just after READY is left out.
     let took = began.elapsed();
-    assert!(took > Duration::from_secs(2), "4 rounds in {took:?} of an interval of 1 s");
+    assert!(
+        took > Duration::from_secs(2),
+        "4 rounds in {took:?} of an interval of 1 s"
+    );
     rack.shows(PORT, &Look::HEALTHY).await;
     let at = "dualtor_probe_last_success_timestamp_seconds";
     let first = scrape.value(at, &[]).expect("a success");
@@ -104,7 +109,11 @@ async fn queries_of_a_connection_that_is_lost_are_unavailable_and_believed_no_mo
     let soc = rack.soc(PORT);
     wait_until("the queries are under way", async || {
         let rpcs = soc.counters().rpcs;
-        if QUERIES.iter().all(|(_, rpc)| rpcs[rpc] == 1) { Ok(()) } else { Err(format!("{rpcs:?}")) }
+        if QUERIES.iter().all(|(_, rpc)| rpcs[rpc] == 1) {
+            Ok(())
+        } else {
+            Err(format!("{rpcs:?}"))
+        }
     })
     .await;
     soc.reply_fault(ReplyFault::None);
@@ -142,7 +151,8 @@ async fn with_no_known_side_every_direction_is_unknown() {
     };
     let scrape = rack.shows(PORT, &look).await;
     assert_eq!(scrape.state("dualtor_side", &[], "side"), "unknown");
-    rack.counts(PROBES, &[("query", "admin"), ("result", "OK")], 2).await;
+    rack.counts(PROBES, &[("query", "admin"), ("result", "OK")], 2)
+        .await;
     assert_eq!(rack.soc(PORT).counters().last_tor, None, "nobody to ask for");
     rack.shows(PORT, &look).await;
 }
@@ -160,7 +170,11 @@ async fn a_switchover_is_counted_for_each_side_and_an_unknown_in_between_is_not(
     soc.reply_fault(ReplyFault::None);
     let scrape = rack.shows(PORT, &Look::HEALTHY).await;
     assert_eq!(scrape.count(SWITCHES, &[]), 0);
-    assert_eq!(scrape.find(SWITCHES, &[]).count(), 2, "both sides are there from the start");
+    assert_eq!(
+        scrape.find(SWITCHES, &[]).count(),
+        2,
+        "both sides are there from the start"
+    );
     // Both sides active: the peer has changed, we have not.
     soc.set(|state| state.directions.lower = Direction::Active);
     look = Look {

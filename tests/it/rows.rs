@@ -12,10 +12,15 @@ const KEY: &str = "MUX_CABLE_INFO|Ethernet0";
 
 /// What changes from run to run, masked.
 fn masked(mut row: Row) -> String {
-    let time = row.insert("time_post".to_owned(), "[time]".to_owned()).expect("time_post");
+    let time = row
+        .insert("time_post".to_owned(), "[time]".to_owned())
+        .expect("time_post");
     let parsed = chrono::NaiveDateTime::parse_from_str(&time, "%Y-%b-%d %H:%M:%S%.6f");
     parsed.unwrap_or_else(|error| panic!("{time}: {error}"));
-    let lines: Vec<String> = row.iter().map(|(field, value)| format!("{field}: {value}")).collect();
+    let lines: Vec<String> = row
+        .iter()
+        .map(|(field, value)| format!("{field}: {value}"))
+        .collect();
     lines.join("\n")
 }
 
@@ -74,7 +79,11 @@ async fn schema_hld_has_the_documents_own_names_and_words() {
     rack.soc(PORT).connection_fault(ConnectionFault::Refuse);
     let row = wait_until("the loss", async || {
         let row = rack.redis.row(KEY);
-        if row["grpc_connection_status"] == "TRANSIENT_FAILURE" { Ok(row) } else { Err(format!("{row:?}")) }
+        if row["grpc_connection_status"] == "TRANSIENT_FAILURE" {
+            Ok(row)
+        } else {
+            Err(format!("{row:?}"))
+        }
     })
     .await;
     insta::assert_snapshot!("row_hld_lost", masked(row));
@@ -84,7 +93,9 @@ async fn schema_hld_has_the_documents_own_names_and_words() {
 async fn shadow_mode_writes_the_same_row_elsewhere_and_touches_nothing_else() {
     let setup = Setup::rack(1).probe(ONLY_AT_READY).databases("publish: shadow");
     let mut rack = setup.stage().await;
-    let _: i64 = rack.redis.ask(&format!("HSET {KEY} self_mux_direction standby link_status_peer up"));
+    let _: i64 = rack.redis.ask(&format!(
+        "HSET {KEY} self_mux_direction standby link_status_peer up"
+    ));
     rack.start_exporter().await;
     let shadow = "MUX_CABLE_INFO_SHADOW|Ethernet0";
     let row = settled(&rack, shadow).await;
@@ -92,11 +103,17 @@ async fn shadow_mode_writes_the_same_row_elsewhere_and_touches_nothing_else() {
     assert_eq!(row["self_mux_direction"], "active");
     assert_eq!(keys(&rack), [shadow, KEY]);
     rack.settings.targets.clear();
-    rack.settings.targets.push(("Ethernet4".to_owned(), rack.soc(PORT).address()));
+    rack.settings
+        .targets
+        .push(("Ethernet4".to_owned(), rack.soc(PORT).address()));
     rack.reload().await;
     wait_until("the shadow moves", async || {
         let keys = keys(&rack);
-        if keys == ["MUX_CABLE_INFO_SHADOW|Ethernet4", KEY] { Ok(()) } else { Err(format!("{keys:?}")) }
+        if keys == ["MUX_CABLE_INFO_SHADOW|Ethernet4", KEY] {
+            Ok(())
+        } else {
+            Err(format!("{keys:?}"))
+        }
     })
     .await;
     let untouched = rack.redis.row(KEY);
@@ -108,7 +125,10 @@ async fn publish_off_uses_no_database_and_shows_no_metric_of_one() {
     let rack = Setup::rack(1).databases("publish: off").start().await;
     rack.counts("dualtor_probes_total", &[("result", "OK")], 10).await;
     let scrape = rack.scrape().await;
-    let of_db = scrape.samples.iter().find(|s| s.name.starts_with("dualtor_state_db"));
+    let of_db = scrape
+        .samples
+        .iter()
+        .find(|s| s.name.starts_with("dualtor_state_db"));
     assert_eq!(of_db, None);
     assert_eq!(keys(&rack), Vec::<String>::new());
     // The harness's own connections set no client name and select database 6: nobody else has ever connected.
@@ -119,7 +139,9 @@ async fn publish_off_uses_no_database_and_shows_no_metric_of_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_that_others_wrote_into_the_row_stay() {
     let mut rack = Setup::rack(1).probe(ONLY_AT_READY).stage().await;
-    let _: i64 = rack.redis.ask(&format!("HSET {KEY} link_status_peer up mux_direction_probe_count 41"));
+    let _: i64 = rack.redis.ask(&format!(
+        "HSET {KEY} link_status_peer up mux_direction_probe_count 41"
+    ));
     rack.start_exporter().await;
     let row = wait_until("the row after its round", async || {
         let row = rack.redis.row(KEY);
@@ -161,7 +183,10 @@ async fn a_round_is_one_write() {
     let rounds = async || {
         let scrape = rack.scrape().await;
         let written = scrape.count("dualtor_state_db_writes_total", &[("result", "ok")]);
-        (scrape.count("dualtor_probes_total", &[("query", "admin")]), written)
+        (
+            scrape.count("dualtor_probes_total", &[("query", "admin")]),
+            written,
+        )
     };
     // A moment at which all that is counted is written.
     let still = async || {
@@ -178,11 +203,16 @@ async fn a_round_is_one_write() {
     };
     let (rounds_before, hsets_before) = still().await;
     let admin = [("query", "admin")];
-    rack.counts("dualtor_probes_total", &admin, rounds_before + 6).await;
+    rack.counts("dualtor_probes_total", &admin, rounds_before + 6)
+        .await;
     wait_until("one HSET per round", async || {
         let (rounds, hsets) = still().await;
         let (rounds, hsets) = (rounds - rounds_before, hsets - hsets_before);
-        if rounds == hsets { Ok(()) } else { Err(format!("{rounds} rounds, {hsets} HSETs")) }
+        if rounds == hsets {
+            Ok(())
+        } else {
+            Err(format!("{rounds} rounds, {hsets} HSETs"))
+        }
     })
     .await;
 }
@@ -198,11 +228,18 @@ async fn a_port_that_leaves_takes_its_row_and_its_series_along() {
     rack.reload().await;
     wait_until("its row is gone", async || {
         let keys = keys(&rack);
-        if keys == [KEY] { Ok(()) } else { Err(format!("{keys:?}")) }
+        if keys == [KEY] {
+            Ok(())
+        } else {
+            Err(format!("{keys:?}"))
+        }
     })
     .await;
     let scrape = rack.scrape().await;
-    let left = scrape.samples.iter().filter(|s| s.labels.get("port").is_some_and(|p| p == "Ethernet4"));
+    let left = scrape
+        .samples
+        .iter()
+        .filter(|s| s.labels.get("port").is_some_and(|p| p == "Ethernet4"));
     assert_eq!(left.count(), 0);
     assert_eq!(scrape.value("dualtor_inventory_ports", &[]), Some(1.0));
     let dials = scrape.value("dualtor_channel_dials_total", &[("port", PORT)]);
@@ -237,7 +274,11 @@ async fn a_clean_stop_leaves_shutdown_and_the_counters_which_go_on_after_a_resta
     let mut stopped = BTreeMap::new();
     for port in [PORT, "Ethernet4"] {
         let row = rack.row(port);
-        assert_eq!(crate::look::of_row(&row), Look::unknown("shutdown").row(), "{port}");
+        assert_eq!(
+            crate::look::of_row(&row),
+            Look::unknown("shutdown").row(),
+            "{port}"
+        );
         stopped.insert(port, row);
     }
     assert!(counters(&stopped[PORT]).values().all(|count| *count >= 2));
@@ -257,15 +298,25 @@ async fn a_clean_stop_leaves_shutdown_and_the_counters_which_go_on_after_a_resta
         ]
         .into_iter()
         .all(|(field, query)| {
-            [format!("{field}_probe_count"), format!("peer_{field}_probe_count")]
-                .iter()
-                .all(|field| now[&**field] == base[&**field] + own(query))
+            [
+                format!("{field}_probe_count"),
+                format!("peer_{field}_probe_count"),
+            ]
+            .iter()
+            .all(|field| now[&**field] == base[&**field] + own(query))
         });
         assert!(now.iter().all(|(field, count)| *count >= base[field]), "{now:?}");
-        if right && own("admin") >= 2 { Ok(()) } else { Err(format!("{now:?}")) }
+        if right && own("admin") >= 2 {
+            Ok(())
+        } else {
+            Err(format!("{now:?}"))
+        }
     })
     .await;
     rack.shows(PORT, &Look::HEALTHY).await;
-    let foreign = rack.scrape().await.value("dualtor_state_db_foreign_writes_total", &[]);
+    let foreign = rack
+        .scrape()
+        .await
+        .value("dualtor_state_db_foreign_writes_total", &[]);
     assert_eq!(foreign, Some(0.0), "what we find at start is the baseline");
 }

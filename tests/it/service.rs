@@ -120,7 +120,11 @@ async fn a_soc_without_the_service_is_unknown_also_if_it_had_it_before() {
     rack.counts("dualtor_probes_total", &rounds, 3).await;
     rack.service("Ethernet4", "unknown").await;
     rack.shows("Ethernet4", &Look::HEALTHY).await;
-    assert_eq!(rack.soc("Ethernet4").counters().rpcs[&Rpc::Notices], 1, "asked once");
+    assert_eq!(
+        rack.soc("Ethernet4").counters().rpcs[&Rpc::Notices],
+        1,
+        "asked once"
+    );
     // The other one is updated to software that has it no more.
     rack.soc(PORT).set(|state| state.graceful_restart = false);
     rack.soc(PORT).close_connections();
@@ -162,7 +166,8 @@ async fn a_stream_that_is_refused_leaves_the_queries_alone() {
         })
         .start()
         .await;
-    rack.counts("dualtor_probes_total", &[("query", "admin"), ("result", "OK")], 3).await;
+    rack.counts("dualtor_probes_total", &[("query", "admin"), ("result", "OK")], 3)
+        .await;
     rack.shows(PORT, &Look::HEALTHY).await;
     rack.service(PORT, "unknown").await;
     rack.soc(PORT).reply_fault(ReplyFault::None);

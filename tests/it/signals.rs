@@ -6,7 +6,7 @@ use dualtor_exporter::sim::ConnectionFault;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::harness::{Rack, Setup, wait_until};
+use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http;
 use crate::look::{self, Look};
 use crate::program::Program;
@@ -64,9 +64,11 @@ async fn stuck_scrapes(rack: &Rack) -> [TcpStream; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_takes_at_most_five_seconds_whatever_hangs() {
-    let mut setup = Setup::rack(8);
-    setup.settings.channel = "keepalive_time: 4s, keepalive_timeout: 8s".to_owned();
-    let mut rack = setup.stage().await;
+    let setup = Setup::rack(8).probe(ONLY_AT_READY);
+    let mut rack = setup
+        .channel("keepalive_time: 4s, keepalive_timeout: 8s")
+        .stage()
+        .await;
     // So many ports that a scrape is larger than what a socket holds.
     let addresses: Vec<_> = rack.socs().iter().map(|soc| soc.address()).collect();
     rack.settings.targets = (0..1000)
@@ -115,7 +117,9 @@ async fn sighup_reloads_the_file_and_leaves_what_is_the_same_alone() {
     let scrape = rack
         .scraped("dualtor_channel_dials_total", |scrape| {
             let dials = |port| scrape.value("dualtor_channel_dials_total", &[("port", port)]);
-            dials("Ethernet4").is_none() && dials("Ethernet8") == Some(2.0) && dials("Ethernet16") == Some(1.0)
+            dials("Ethernet4").is_none()
+                && dials("Ethernet8") == Some(2.0)
+                && dials("Ethernet16") == Some(1.0)
         })
         .await;
     for port in [PORT, "Ethernet12"] {
@@ -135,14 +139,20 @@ async fn sighup_reloads_the_file_and_leaves_what_is_the_same_alone() {
     rack.write_config("nonsense: 1\n");
     program.signal("HUP");
     let line = program.says("was not reloaded", 1).await;
-    assert!(line.contains("nonsense") && line.contains("level=error"), "{line}");
+    assert!(
+        line.contains("nonsense") && line.contains("level=error"),
+        "{line}"
+    );
     let failed = "dualtor_config_last_reload_successful";
-    let scrape = rack.scraped(failed, |scrape| scrape.value(failed, &[]) == Some(0.0)).await;
+    let scrape = rack
+        .scraped(failed, |scrape| scrape.value(failed, &[]) == Some(0.0))
+        .await;
     assert_eq!(scrape.value("dualtor_inventory_ports", &[]), Some(4.0));
     rack.write_config(&rack.settings.yaml(&rack.redis));
     program.signal("HUP");
     program.says("configuration reloaded", 2).await;
-    rack.scraped(failed, |scrape| scrape.value(failed, &[]) == Some(1.0)).await;
+    rack.scraped(failed, |scrape| scrape.value(failed, &[]) == Some(1.0))
+        .await;
 
     // Without --web.enable-lifecycle only the signal reloads.
     assert_eq!(http::ask(rack.web, "POST", "/-/reload", &[]).await.status, 403);

@@ -22,8 +22,16 @@ async fn each_route_answers_and_others_are_not_found() {
     for path in ["/nothing", "/metrics/", "/-/", "/-/quit"] {
         assert_eq!(get(rack.web, path).await.status, 404, "{path}");
     }
-    for (method, path) in [("POST", "/metrics"), ("GET", "/-/reload"), ("DELETE", "/-/reload")] {
-        assert_eq!(ask(rack.web, method, path, &[]).await.status, 405, "{method} {path}");
+    for (method, path) in [
+        ("POST", "/metrics"),
+        ("GET", "/-/reload"),
+        ("DELETE", "/-/reload"),
+    ] {
+        assert_eq!(
+            ask(rack.web, method, path, &[]).await.status,
+            405,
+            "{method} {path}"
+        );
     }
     let head = ask(rack.web, "HEAD", "/metrics", &[]).await;
     assert_eq!((head.status, head.body.len()), (200, 0));
@@ -103,7 +111,8 @@ async fn a_reload_adds_changes_and_removes_targets_without_touching_the_others()
     for port in [PORT, "Ethernet4", "Ethernet8", "Ethernet12"] {
         rack.shows(port, &Look::HEALTHY).await;
     }
-    rack.soc("Ethernet12").set(|state| state.version = "12".to_owned());
+    rack.soc("Ethernet12")
+        .set(|state| state.version = "12".to_owned());
     let twelve = rack.soc("Ethernet12").address();
     let targets = &mut rack.settings.targets;
     // Ethernet4 goes, Ethernet8 moves to where Ethernet12 is, Ethernet16 comes.
@@ -111,7 +120,10 @@ async fn a_reload_adds_changes_and_removes_targets_without_touching_the_others()
     targets[1].1 = twelve;
     targets.push(("Ethernet16".to_owned(), twelve));
     rack.reload().await;
-    let at_twelve = Look { version: "12", ..Look::HEALTHY };
+    let at_twelve = Look {
+        version: "12",
+        ..Look::HEALTHY
+    };
     for port in ["Ethernet8", "Ethernet12", "Ethernet16"] {
         rack.shows(port, &at_twelve).await;
     }
@@ -148,7 +160,10 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     let elsewhere = without_last.replace("publish: own", "publish: shadow");
     for (bad, reason) in [
         (format!("{without_last}nonsense: 1\n"), "nonsense"),
-        (without_last.replace("interval: 1s", "interval: 0s"), "probe.interval"),
+        (
+            without_last.replace("interval: 1s", "interval: 0s"),
+            "probe.interval",
+        ),
         (elsewhere, "databases"),
         (String::new(), "targets"),
     ] {
@@ -183,9 +198,17 @@ async fn without_its_flag_a_reload_is_forbidden() {
     for method in ["POST", "PUT"] {
         let answer = ask(rack.web, method, "/-/reload", &[]).await;
         assert_eq!(answer.status, 403);
-        assert!(answer.text().contains("--web.enable-lifecycle"), "{}", answer.text());
+        assert!(
+            answer.text().contains("--web.enable-lifecycle"),
+            "{}",
+            answer.text()
+        );
     }
-    assert_eq!(rack.scrape().await.value(RELOADED, &[]), Some(1.0), "not even tried");
+    assert_eq!(
+        rack.scrape().await.value(RELOADED, &[]),
+        Some(1.0),
+        "not even tried"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
