@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame};
 use percent_encoding::percent_decode;
 use tonic::{Code, Status};
@@ -117,6 +117,9 @@ async fn send(
     let mut response = response.await.map_err(|error| status_of(&error))?;
     drop_unreadable_message(response.headers_mut());
     let trailers_only = response.headers().contains_key("grpc-status");
+    if !trailers_only && response.status() != StatusCode::OK {
+        return Err(not_grpc(response.status()));
+    }
     Ok(response.map(|stream| ReplyBody::new(stream, trailers_only)))
 }
 
@@ -255,6 +258,22 @@ fn drop_unreadable_message(headers: &mut HeaderMap) {
     if headers.get(MESSAGE).is_some_and(|value| !readable(value)) {
         headers.remove(MESSAGE);
     }
+}
+
+/// gRPC's table for answers of something that is not gRPC, a proxy for example.
+fn not_grpc(http: StatusCode) -> Status {
+    let code = match http.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(
+        code,
+        format!("HTTP status {} instead of a gRPC answer", http.as_u16()),
+    )
 }
 
 /// gRPC over HTTP/2's table of error codes; whatever ended the whole connection is UNAVAILABLE.

@@ -129,13 +129,3 @@ async fn a_redis_that_refuses_writes_is_down_until_it_takes_them() {
     up(&rack, true).await;
     rows_are_right(&rack).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stop_does_not_wait_for_a_redis_that_hangs() {
-    let mut rack = healthy().await;
-    rack.redis.freeze();
-    up(&rack, false).await;
-    // Within the harness's patience; the 5 s of the contract are held with the real binary.
-    rack.stop_exporter().await;
-    rack.redis.thaw();
-}

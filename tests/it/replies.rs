@@ -236,25 +236,28 @@ async fn a_query_that_fails_makes_its_own_fields_unknown_and_no_others() {
         (Rpc::Version, |look| look.version = ""),
         (Rpc::Health, |look| look.health = "unknown"),
     ];
-    let rack = Setup::rack(1).start().await;
-    let port = "Ethernet0";
-    for (rpc, change) in table {
-        let fault = ReplyFault::Code {
-            code: Code::Unavailable,
-            message: "no cable".to_owned(),
-        };
-        rack.soc(port).reply_fault_only(fault, &[rpc]);
+    let fault = ReplyFault::Code {
+        code: Code::Unavailable,
+        message: "no cable".to_owned(),
+    };
+    let mut setup = Setup::rack(table.len());
+    for (n, (rpc, _)) in table.iter().enumerate() {
+        setup = setup.soc(&format!("Ethernet{}", n * 4), |soc| {
+            soc.reply = fault.clone();
+            soc.only = vec![*rpc];
+        });
+    }
+    let rack = setup.start().await;
+    for (n, (query, (_, change))) in QUERIES.iter().zip(table).enumerate() {
+        let port = format!("Ethernet{}", n * 4);
         let mut look = Look::HEALTHY;
         change(&mut look);
-        rack.shows(port, &look).await;
-        // A failed health check leaves no mark in the row: both writes are seen to be right.
-        rack.soc(port).reply_fault(ReplyFault::None);
-        rack.shows(port, &Look::HEALTHY).await;
-    }
-    let scrape = rack.scrape().await;
-    for query in QUERIES {
-        let failed = [("query", query), ("result", "UNAVAILABLE")];
-        assert!(scrape.count(PROBES, &failed) >= 1, "{query}");
+        let scrape = rack.shows(&port, &look).await;
+        let of_port = [("port", port.as_str()), ("result", "UNAVAILABLE")];
+        let of_query = [&of_port[..], &[("query", query)]].concat();
+        assert!(scrape.count(PROBES, &of_query) >= 1, "{query}");
+        rack.soc(&port).reply_fault(ReplyFault::None);
+        rack.shows(&port, &Look::HEALTHY).await;
     }
 }
 

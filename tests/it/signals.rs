@@ -6,7 +6,7 @@ use dualtor_exporter::sim::ConnectionFault;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::harness::{Rack, Setup, wait_until};
+use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http;
 use crate::look::{self, Look};
 use crate::program::Program;
@@ -64,9 +64,11 @@ async fn stuck_scrapes(rack: &Rack) -> [TcpStream; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_takes_at_most_five_seconds_whatever_hangs() {
-    let mut setup = Setup::rack(8);
-    setup.settings.channel = "keepalive_time: 4s, keepalive_timeout: 8s".to_owned();
-    let mut rack = setup.stage().await;
+    let setup = Setup::rack(8).probe(ONLY_AT_READY);
+    let mut rack = setup
+        .channel("keepalive_time: 4s, keepalive_timeout: 8s")
+        .stage()
+        .await;
     // So many ports that a scrape is larger than what a socket holds.
     let addresses: Vec<_> = rack.socs().iter().map(|soc| soc.address()).collect();
     rack.settings.targets = (0..1000)

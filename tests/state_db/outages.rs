@@ -282,3 +282,28 @@ async fn a_peer_that_is_not_redis_is_never_up() {
         assert!(!rig.status().up);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rack_busier_than_the_database_does_not_keep_it_from_being_up() {
+    let redis = Redis::start().await;
+    let rig = Rig::new(&settings(&redis));
+    let names = names(1000);
+    let busy = async {
+        // Changes come in faster than rows are written: there is always one that waits.
+        for rounds in 1.. {
+            for name in &names {
+                rig.put(ready(name, rounds));
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let up = async {
+        rig.up(LONG).await;
+        rig.writes(2000).await;
+    };
+    tokio::select! {
+        () = busy => {}
+        () = up => {}
+    }
+    assert!(rig.status().up);
+}
