@@ -229,7 +229,8 @@ async fn a_query_that_fails_makes_its_own_fields_unknown_and_no_others() {
     fn without_operation(look: &mut Look) {
         (look.own[2], look.peer[2]) = ("unknown", "unknown");
     }
-    let table: [(Rpc, fn(&mut Look)); 5] = [
+    type Change = fn(&mut Look);
+    let table: [(Rpc, Change); 5] = [
         (Rpc::Admin, without_direction),
         (Rpc::Operation, without_operation),
         (Rpc::Link, without_link),

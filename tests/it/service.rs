@@ -178,11 +178,13 @@ async fn a_stream_that_is_refused_leaves_the_queries_alone() {
 async fn the_stream_names_our_side() {
     for (side, tor) in [("upper", ToRSide::UpperTor), ("lower", ToRSide::LowerTor)] {
         let rack = Setup::rack(1).side(side).start().await;
-        wait_until("the stream", async || match rack.soc(PORT).counters().last_tor {
-            Some(named) => Ok(assert_eq!(named, tor, "{side}")),
-            None => Err("none".to_owned()),
-        })
-        .await;
+        let last_tor = async || {
+            rack.soc(PORT)
+                .counters()
+                .last_tor
+                .ok_or_else(|| "none".to_owned())
+        };
+        assert_eq!(wait_until("the stream", last_tor).await, tor, "{side}");
         rack.service(PORT, "noop").await;
     }
 }
