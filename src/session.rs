@@ -69,7 +69,7 @@ impl Session {
             id,
             notices: NoticeStream::new(target.side),
             channel: Channel::new(target)?,
-            due: Instant::from_std(schedule.after(now.into_std())),
+            due: Instant::from_std(schedule.after_start(now.into_std())),
             schedule,
             context,
             ready: None,
@@ -113,7 +113,7 @@ impl Session {
                 Some(ready) => {
                     debug_assert_eq!(to, ChannelState::Ready);
                     self.notices.attach(ready.transport.clone());
-                    self.due = Instant::from_std(self.schedule.after_ready(Instant::now().into_std()));
+                    self.due = Instant::from_std(self.schedule.after_start(Instant::now().into_std()));
                     self.start_round();
                 }
                 None => self.notices.detach(),
