@@ -58,7 +58,7 @@ impl Settings {
     /// As quick as a busy machine allows.
     fn quick() -> Self {
         Self {
-            probe: "interval: 1s".to_owned(),
+            probe: "interval: 600ms".to_owned(),
             channel: "keepalive_time: 200ms, keepalive_timeout: 2s, backoff: {initial: 100ms, max: 500ms}"
                 .to_owned(),
             side: "upper".to_owned(),

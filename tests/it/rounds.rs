@@ -52,7 +52,7 @@ async fn each_ready_starts_a_round_at_once_that_counts_each_query_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_round_comes_each_interval() {
     let began = Instant::now();
-    let rack = Setup::rack(1).start().await;
+    let rack = Setup::rack(1).probe("interval: 1s").start().await;
     let scrape = rack
         .counts(PROBES, &[("query", "admin"), ("result", "OK")], 4)
         .await;

@@ -161,7 +161,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     for (bad, reason) in [
         (format!("{without_last}nonsense: 1\n"), "nonsense"),
         (
-            without_last.replace("interval: 1s", "interval: 0s"),
+            without_last.replace("interval: 600ms", "interval: 0s"),
             "probe.interval",
         ),
         (elsewhere, "databases"),
