@@ -1,3 +1,11 @@
-//! The generated code for `proto/` (no package, hence the file name `_`).
-#![allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::all)]
-tonic::include_proto!("_");
+//! The generated code for `proto/`.
+
+pub mod codec;
+
+pub use generated::*;
+
+#[allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::all)]
+mod generated {
+    // No package, hence the name.
+    tonic::include_proto!("_");
+}

@@ -14,10 +14,10 @@ use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
 };
 use dualtor_exporter::probe::{self, Ready};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::bare::Bare;
 use crate::rack::Rack;
@@ -78,10 +78,18 @@ impl Measured {
     }
 }
 
-/// CPU time of this process, µs.
-pub(crate) fn cpu() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+/// CPU time of a process, µs: the sum over its threads, which live as long as it does.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += text.split(' ').next().unwrap_or_default().parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e3)
+}
+
+fn own_cpu() -> anyhow::Result<f64> {
+    cpu(std::process::id())
 }
 
 /// Resident memory of a process, kB.
@@ -189,7 +197,7 @@ async fn our_soc(
     tx: Outcomes,
 ) {
     let mut ready = None;
-    let mut round: Option<std::pin::Pin<Box<dyn Future<Output = Report> + Send>>> = None;
+    let mut round: Option<AbortOnDropHandle<Report>> = None;
     loop {
         tokio::select! {
             biased;
@@ -201,7 +209,7 @@ async fn our_soc(
                     ready = signal.transport.map(|transport| Ready { epoch, transport });
                 }
             }
-            report = async {
+            Ok(report) = async {
                 match &mut round {
                     Some(round) => round.await,
                     None => std::future::pending().await,
@@ -212,7 +220,7 @@ async fn our_soc(
             }
             Ok(()) = go.changed() => {
                 let (ready, limiter) = (ready.clone(), limiter.clone());
-                round = Some(probe::round(ready, TIMEOUT, limiter));
+                round = Some(AbortOnDropHandle::new(tokio::spawn(probe::round(ready, TIMEOUT, limiter))));
             }
         }
     }
@@ -252,11 +260,11 @@ async fn together(kind: Kind, rounds: usize, spec: &Spec) -> anyhow::Result<Meas
     }
     ready()?;
     let mut measured = Measured::default();
-    let before = cpu();
+    let before = own_cpu()?;
     for _ in 0..rounds {
         one_round(&mut group, &mut measured).await?;
     }
-    measured.cpu = cpu() - before;
+    measured.cpu = own_cpu()? - before;
     measured.rounds = (rounds * group.socs) as u64;
     Ok(measured)
 }
@@ -312,10 +320,10 @@ async fn spread_bare(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
     }
     sleep(interval).await;
     ready()?;
-    let (before, rounds) = (cpu(), counter.load(Ordering::Relaxed));
+    let (before, rounds) = (own_cpu()?, counter.load(Ordering::Relaxed));
     sleep(Duration::from_secs_f64(seconds)).await;
     Ok(Measured {
-        cpu: cpu() - before,
+        cpu: own_cpu()? - before,
         rounds: counter.load(Ordering::Relaxed) - rounds,
         failed: failed.load(Ordering::Relaxed),
         ..Measured::default()
@@ -359,9 +367,9 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
     }
     sleep(interval).await;
     ready()?;
-    let (before, start) = (cpu(), fleet.snapshot().await?);
+    let (before, start) = (own_cpu()?, fleet.snapshot().await?);
     sleep(Duration::from_secs_f64(seconds)).await;
-    let (after, end) = (cpu(), fleet.snapshot().await?);
+    let (after, end) = (own_cpu()?, fleet.snapshot().await?);
     let rounds = |snapshot: &Snapshot| snapshot.socs.iter().map(|soc| soc.rounds).sum::<u64>();
     let count = |snapshot: &Snapshot, counts: fn(QueryResult) -> bool| {
         let results = QueryResult::ALL.iter().filter(|result| counts(**result));
@@ -399,11 +407,11 @@ async fn idle(kind: Kind, seconds: f64, spec: &Spec) -> anyhow::Result<Measured>
     }
     let memory = resident(pid)? - before;
     ready()?;
-    let before = cpu();
+    let before = own_cpu()?;
     sleep(Duration::from_secs_f64(seconds)).await;
     Ok(Measured {
         memory,
-        load: (cpu() - before) / (seconds * 1e6),
+        load: (own_cpu()? - before) / (seconds * 1e6),
         ..Measured::default()
     })
 }

@@ -12,7 +12,7 @@ use redis::Value;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::client::resident;
+use crate::client::{cpu, resident};
 use crate::median;
 use crate::rack::{self, Simulator};
 
@@ -217,7 +217,7 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
         sleep(Duration::from_secs(2));
         memory.push(resident(exporter.0.id())? as f64 / 1024.0);
     }
-    let cpu = (cpu(exporter.0.id())? - before) / (10.0 * SOCS as f64) * 1e6;
+    let cpu = (cpu(exporter.0.id())? - before) / (10.0 * SOCS as f64);
     scrape()?;
     println!("\n| | | target |\n|---|---|---|");
     println!(
@@ -232,13 +232,6 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// User and system CPU time of a process, seconds.
-fn cpu(pid: u32) -> anyhow::Result<f64> {
-    let process = procfs::process::Process::new(pid as i32)?;
-    let stat = process.stat()?;
-    Ok((stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64)
-}
-
 /// 10,000 SoCs for three minutes.
 pub(crate) fn large() -> anyhow::Result<()> {
     let racks = rack::start(10_000, 1)?;
@@ -249,7 +242,7 @@ pub(crate) fn large() -> anyhow::Result<()> {
     let idle = resident(pid)?;
     let before = cpu(pid)?;
     sleep(Duration::from_secs(60));
-    let load = (cpu(pid)? - before) / 60.0 * 100.0;
+    let load = (cpu(pid)? - before) / 60e6 * 100.0;
     sleep(Duration::from_secs(95));
     let began = Instant::now();
     let bytes = scrape()?;
