@@ -29,13 +29,13 @@ use crate::session::Context;
 pub const MAX_ROUNDS: usize = 256;
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
-/// How long a stop waits for the last rows; `StateDb` gives up earlier by itself.
-const STOP_WITHIN: Duration = Duration::from_secs(3);
-/// How long after that it waits for answers that scrapers are still reading. Both together: the contract allows 5 s.
-const STOP_SERVING_WITHIN: Duration = Duration::from_secs(1);
+/// How long a stop waits for the last rows; `StateDb` gives up after 2 s by itself.
+const STOP_WITHIN: Duration = Duration::from_millis(2500);
+/// How long after that it waits for answers that scrapers are still reading. The contract allows 5 s for all of it.
+const STOP_SERVING_WITHIN: Duration = Duration::from_millis(500);
 
-/// Loads the configuration: at start, and again at each reload.
-pub type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
+/// Loads the configuration: at start, and again at each reload, then on a thread of its own, as files may hang.
+pub type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
 /// What an exporter is started with.
 pub struct Options {
@@ -88,6 +88,8 @@ pub struct Exporter {
 }
 
 type Tasks = JoinSet<Result<&'static str, AppError>>;
+/// The reload that is under way, if any.
+type Loading = JoinSet<(ReloadRequest, Result<Config, ConfigError>)>;
 
 impl std::fmt::Debug for Exporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -177,13 +179,21 @@ impl Exporter {
         self.reload_tx.clone()
     }
 
-    /// Runs until `shutdown`, then stops every part within `STOP_WITHIN`.
+    /// Runs until `shutdown`, then stops every part, within `STOP_WITHIN` and `STOP_SERVING_WITHIN`.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
         tokio::pin!(shutdown);
+        let mut loading = Loading::default();
         let outcome = loop {
             tokio::select! {
                 () = &mut shutdown => break Ok(()),
-                Some(request) = self.reloads.recv() => self.reload(request),
+                Some(request) = self.reloads.recv(), if loading.is_empty() => {
+                    let load = self.load.clone();
+                    loading.spawn_blocking(move || (request, load()));
+                }
+                Some(loaded) = loading.join_next() => match loaded {
+                    Ok((request, config)) => self.reload(request, config),
+                    Err(error) => error!(%error, "the configuration was not reloaded"),
+                },
                 Some(ended) = self.tasks.join_next() => break Err(unexpected(ended)),
                 Some(ended) = self.servers.join_next() => break Err(unexpected(ended)),
             }
@@ -199,8 +209,10 @@ impl Exporter {
         outcome
     }
 
-    fn reload(&mut self, request: ReloadRequest) {
-        let outcome = self.try_reload();
+    fn reload(&mut self, request: ReloadRequest, config: Result<Config, ConfigError>) {
+        let outcome = config
+            .map_err(|error| error.to_string())
+            .and_then(|config| self.adopt(config));
         match &outcome {
             Ok(()) => info!("configuration reloaded"),
             Err(reason) => error!(reason, "the configuration was not reloaded, the old one stays"),
@@ -215,10 +227,10 @@ impl Exporter {
         let _ = request.send(outcome);
     }
 
-    fn try_reload(&mut self) -> Result<(), String> {
-        let config = (self.load)().map_err(|error| error.to_string())?;
+    fn adopt(&mut self, config: Config) -> Result<(), String> {
         if config.state_db != self.config.state_db {
-            return Err("databases: a change of these keys needs a restart".to_owned());
+            let reason = "databases: a change of where or what to publish, here or in SONiC's database_config.json, needs a restart";
+            return Err(reason.to_owned());
         }
         self.probe
             .send_if_modified(|probe| std::mem::replace(probe, config.probe) != config.probe);

@@ -11,7 +11,7 @@
 //! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by |
 //! | connection | one h2 connection from preface to end |
 //!
-//! READY hands out a [`Transport`](crate::transport::Transport), which sends RPCs over the connection.
+//! READY hands out a [`Transport`], which sends RPCs over the connection.
 
 mod backoff;
 mod connection;

@@ -226,7 +226,7 @@ async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
     let load = move || -> Result<Config, ConfigError> { Config::load(&path) };
     let exporter = Exporter::start(Options {
         config,
-        load: Box::new(load),
+        load: std::sync::Arc::new(load),
         listeners,
         telemetry_path: args.telemetry_path,
         enable_lifecycle: args.enable_lifecycle,

@@ -65,7 +65,7 @@ fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
 impl Config {
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError {
+        let text = read_file(path).map_err(|error| ConfigError {
             file: path.to_owned(),
             line: None,
             key: None,
@@ -97,6 +97,18 @@ impl Config {
     }
 }
 
+/// Reads a regular file of a sane size: a pipe would hang us, a device fill the memory.
+fn read_file(path: &Path) -> std::io::Result<String> {
+    /// 10,000 targets take 600 kB.
+    const MAX: u64 = 16 * 1024 * 1024;
+    let refused = |expected: &str| Err(std::io::Error::other(format!("expected {expected}")));
+    match std::fs::metadata(path)? {
+        metadata if !metadata.is_file() => refused("a regular file"),
+        metadata if metadata.len() > MAX => refused("at most 16 MiB"),
+        _ => std::fs::read_to_string(path),
+    }
+}
+
 fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> {
     let mut key = None;
     serde_saphyr::with_deserializer_from_str(text, |deserializer| {
@@ -115,12 +127,25 @@ fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> 
             .filter_map(|tail| message.find(tail))
             .min();
         let message = &message[..end.unwrap_or(message.len())];
+        let key = key.map(|key| without_urls(&key));
+        let message = without_urls(message).replace(
+            "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
+            "expected one YAML document, got several",
+        );
         (
             location.map(|l| l.line()),
             key,
             message.replace("duplicate mapping key", "expected each key once, twice there is"),
         )
     })
+}
+
+/// A URL may hold a password, and with a key forgotten it stands where a key should be: no message repeats one.
+fn without_urls(text: &str) -> String {
+    let words = text.split_inclusive([' ', '`', '"', ',']);
+    words
+        .map(|word| if word.contains("://") { "(a URL) " } else { word })
+        .collect()
 }
 
 fn validate(raw: raw::File) -> Result<Config, KeyError> {

@@ -243,22 +243,22 @@ impl Fleet {
     }
 
     fn put_in(&mut self, target: &Target) {
+        let id = SessionId(self.next_id);
+        self.next_id += 1;
+        let session = match Session::new(id, target.clone(), self.context.clone()) {
+            Ok(session) => session,
+            Err(error) => {
+                // The configuration is checked before: this is a defect, but not one to take anything down for.
+                warn!(port = %target.port, %error, "cannot be probed");
+                return;
+            }
+        };
         let status = match self.take_out(&target.port) {
             Some(mut old) => {
                 Arc::make_mut(&mut old).retarget(target.clone());
                 old
             }
             None => Arc::new(SocStatus::new(target.clone())),
-        };
-        let id = SessionId(self.next_id);
-        self.next_id += 1;
-        let session = match Session::new(id, target.clone(), self.context.clone()) {
-            Ok(session) => session,
-            Err(error) => {
-                // The configuration is checked before: this is a defect, but not one to take the others down for.
-                warn!(port = %target.port, %error, "cannot be probed");
-                return;
-            }
         };
         let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
         self.send_row(target.port.clone(), Change::Put(status.clone()));

@@ -87,7 +87,9 @@ impl<T: Default> Slot<T> {
 
     /// The query's outcome; what has not ended by the deadline is DEADLINE_EXCEEDED.
     fn close(self, timeout: Duration, elapsed: Duration) -> (QueryReport, T) {
-        let (mut answer, took) = self.0.unwrap_or_else(|| {
+        // What was read after the deadline (a busy machine, a suspended process) is late all the same.
+        let in_time = self.0.filter(|(_, took)| *took < timeout);
+        let (mut answer, took) = in_time.unwrap_or_else(|| {
             let status = Status::deadline_exceeded(format!("no answer within {timeout:?}"));
             (Answer::failed(&status), elapsed)
         });
@@ -115,7 +117,7 @@ async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<Semaphore>) -
     let Some(Ready { epoch, transport }) = ready else {
         return not_ready();
     };
-    let transport = transport.with_timeout(timeout);
+    let transport = transport.for_queries(timeout);
     // The limiter is never closed; if it were, probing without it would still be right.
     let permit = limiter.acquire().await;
     let mut slots = (Slot(None), Slot(None), Slot(None), Slot(None), Slot(None));
@@ -220,6 +222,16 @@ mod tests {
         check(449, QueryResult::Cancelled);
         check(450, QueryResult::DeadlineExceeded);
         check(499, QueryResult::DeadlineExceeded);
+    }
+
+    #[test]
+    fn an_answer_that_was_read_after_the_deadline_is_not_believed() {
+        let timeout = Duration::from_millis(500);
+        let close = |took| Slot(Some((Answer::ok(true), took))).close(timeout, took);
+        let (report, value) = close(timeout - Duration::from_nanos(1));
+        assert_eq!((report.result, value), (QueryResult::Ok, true));
+        let (report, value) = close(timeout);
+        assert_eq!((report.result, value), (QueryResult::DeadlineExceeded, false));
     }
 
     #[tokio::test]

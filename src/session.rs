@@ -45,6 +45,8 @@ pub struct Session {
     channel: Channel,
     notices: NoticeStream,
     schedule: Schedule,
+    /// When the last round was due, or the session began.
+    last: Instant,
     /// When the next round is due.
     due: Instant,
     ready: Option<Ready>,
@@ -73,6 +75,7 @@ impl Session {
             notices: NoticeStream::new(target.side),
             channel: Channel::new(target)?,
             due: Instant::from_std(schedule.after_start(now.into_std())),
+            last: now,
             schedule,
             context,
             ready: None,
@@ -97,7 +100,8 @@ impl Session {
                 Ok(()) = self.context.probe.changed() => {
                     let interval = self.context.probe.borrow_and_update().interval;
                     self.schedule.set_interval(interval);
-                    self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));
+                    let (last, now) = (self.last.into_std(), Instant::now().into_std());
+                    self.due = self.schedule.after_change(last, now).into();
                     None
                 }
             };
@@ -134,6 +138,7 @@ impl Session {
     }
 
     fn start_round(&mut self) {
+        self.last = Instant::now();
         if self.round.is_some() {
             self.again = true;
             return;

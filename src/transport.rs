@@ -77,8 +77,9 @@ impl Transport {
         }
     }
 
-    /// The same, with a `grpc-timeout` on each RPC. The caller must keep the deadline, too: the peer may not.
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+    /// The same for unary RPCs: with a `grpc-timeout` on each (the caller must keep the deadline, too: the peer may not),
+    /// and with one message per reply.
+    pub fn for_queries(mut self, timeout: Duration) -> Self {
         self.timeout = grpc_timeout(timeout);
         self
     }
@@ -111,13 +112,15 @@ impl Service<Request<tonic::body::Body>> for Transport {
         if let Some(timeout) = &self.timeout {
             headers.insert(GRPC_TIMEOUT, timeout.clone());
         }
-        Box::pin(send(self.requests.clone(), request))
+        let max_messages = if self.timeout.is_some() { 1 } else { u64::MAX };
+        Box::pin(send(self.requests.clone(), request, max_messages))
     }
 }
 
 async fn send(
     requests: SendRequest<Bytes>,
     request: Request<tonic::body::Body>,
+    max_messages: u64,
 ) -> Result<Response<ReplyBody>, Status> {
     let (head, body) = request.into_parts();
     // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
@@ -135,7 +138,7 @@ async fn send(
     if !trailers_only && response.status() != StatusCode::OK {
         return Err(not_grpc(response.status()));
     }
-    Ok(response.map(|stream| ReplyBody::new(stream, trailers_only)))
+    Ok(response.map(|stream| ReplyBody::new(stream, trailers_only, max_messages)))
 }
 
 /// gRPC allows eight digits and a unit.
@@ -168,6 +171,7 @@ pub struct ReplyBody {
     stream: RecvStream,
     state: State,
     prefix: Prefix,
+    max_messages: u64,
     trailers_only: bool,
 }
 
@@ -179,11 +183,12 @@ enum State {
 }
 
 impl ReplyBody {
-    fn new(stream: RecvStream, trailers_only: bool) -> Self {
+    fn new(stream: RecvStream, trailers_only: bool, max_messages: u64) -> Self {
         Self {
             stream,
             state: State::Data,
             prefix: Prefix::default(),
+            max_messages,
             trailers_only,
         }
     }
@@ -208,6 +213,9 @@ impl Body for ReplyBody {
                     if let Err(length) = this.prefix.check(&data) {
                         let text = format!("a reply of {length} bytes, the limit is {MAX_MESSAGE}");
                         return this.fail(Status::resource_exhausted(text));
+                    }
+                    if this.prefix.messages > this.max_messages {
+                        return this.fail(Status::internal("more than one message in the reply"));
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
@@ -247,6 +255,8 @@ struct Prefix {
     bytes: [u8; PREFIX_LEN],
     have: usize,
     left: usize,
+    /// Messages begun.
+    messages: u64,
 }
 
 impl Prefix {
@@ -266,6 +276,7 @@ impl Prefix {
             if self.have == PREFIX_LEN {
                 let [_, a, b, c, d] = self.bytes;
                 self.have = 0;
+                self.messages += 1;
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize;
                 if self.left > MAX_MESSAGE {
                     return Err(self.left);
@@ -387,6 +398,7 @@ mod tests {
                 prop_assert_eq!(prefix.check(chunk), Ok(()));
             }
             prop_assert_eq!((prefix.have, prefix.left), (0, 0));
+            prop_assert_eq!(prefix.messages, lengths.len() as u64);
         }
     }
 }

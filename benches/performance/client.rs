@@ -353,7 +353,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {
         config,
-        load: Box::new(move || Ok(reloaded.clone())),
+        load: std::sync::Arc::new(move || Ok(reloaded.clone())),
         listeners: Vec::new(),
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,

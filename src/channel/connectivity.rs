@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use crate::model::{BackoffSettings, ChannelState};
 
+/// Prompt redials of a peer that leaves again and again are this far apart, or as far as the first backoff if that is
+/// less.
+const MAX_CALM: Duration = Duration::from_secs(1);
+
 /// What can happen to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Input {
@@ -56,7 +60,7 @@ impl Connectivity {
             dial_began: None,
             next_dial: now,
             prompt_redial: None,
-            calm: settings.initial,
+            calm: settings.initial.min(settings.max).min(MAX_CALM),
         }
     }
 
@@ -103,7 +107,7 @@ impl Connectivity {
     }
 
     /// A lost channel is redialled at once. Only a peer that proves itself and leaves again and again must not make us
-    /// spin: two prompt redials are at least the first backoff apart.
+    /// spin: two prompt redials are at least `calm` apart.
     fn after_loss(&mut self, now: Instant) -> Instant {
         let due = match self.prompt_redial {
             Some(last) => now.max(last + self.calm),

@@ -53,7 +53,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {
         config,
-        load: Box::new(move || Ok(reloaded.clone())),
+        load: std::sync::Arc::new(move || Ok(reloaded.clone())),
         listeners: vec![listener],
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,

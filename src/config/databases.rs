@@ -95,7 +95,7 @@ impl Location {
 
     /// From `database_config.json` where it exists, else SONiC's defaults.
     pub(super) fn from_file(path: &Path) -> Result<Self, String> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match super::read_file(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::on(RedisServer::Unix(DEFAULT_SOCKET.into())));

@@ -115,6 +115,8 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: []\nchannel: {metadata: {Server: x}}",
         "targets: []\nchannel: {metadata: {server: '${host}'}}",
         "targets: []\nside: left",
+        "targets: []\n---\ntargets: []",
+        "targets: []\ndatabases: {'redis://u:hunter2@h': }",
         "targets: []\ndatabases: {url: 'http://127.0.0.1'}",
         "targets: []\ndatabases: {publish: yes}",
         "targets: []\ndatabases: {schema: v2}",

@@ -47,6 +47,13 @@ impl Schedule {
     pub(super) fn after_start(&self, now: Instant) -> Instant {
         self.after(now + self.interval / 10)
     }
+
+    /// The next round when the interval has changed at `now`: on the new grid, but not so late that the one that began
+    /// at `last` is more than an interval and a tenth ago.
+    pub(super) fn after_change(&self, last: Instant, now: Instant) -> Instant {
+        let latest = last + self.interval + self.interval / 10;
+        self.after(now).min(latest.max(now))
+    }
 }
 
 #[cfg(test)]
@@ -85,6 +92,9 @@ mod tests {
             prop_assert!(gap.abs_diff(interval) < Duration::from_micros(1), "{gap:?}");
             let next = schedule.after_start(now);
             prop_assert!(next > now + interval / 10 && next <= now + interval + interval / 10);
+            let last = now.checked_sub(interval / 2).unwrap_or(now);
+            let next = schedule.after_change(last, now);
+            prop_assert!(next >= now && next <= last + interval + interval / 10);
         }
     }
 }

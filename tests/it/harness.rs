@@ -211,7 +211,7 @@ impl Rack {
         self.web = listener.local_addr().expect("an address");
         let exporter = Exporter::start(Options {
             config: Config::load(&path).expect("a good configuration"),
-            load: Box::new(move || Config::load(&path)),
+            load: std::sync::Arc::new(move || Config::load(&path)),
             listeners: vec![listener],
             telemetry_path: self.telemetry_path.clone(),
             enable_lifecycle: self.lifecycle,
