@@ -4,9 +4,10 @@ use std::process::Command;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["proto/linkmgr_grpc_driver.proto"], ["proto"])?;
+    let descriptors = protox::compile(["linkmgr_grpc_driver.proto", "health.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .build_server(false)
+        .codec_path("crate::proto::codec::SmallCodec")
         .compile_fds(descriptors)?;
     println!("cargo:rustc-env=DUALTOR_REVISION={}", revision());
     println!("cargo:rerun-if-env-changed=DUALTOR_REVISION");

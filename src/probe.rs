@@ -9,6 +9,7 @@ mod health;
 pub mod notices;
 mod text;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,10 @@ use crate::transport::Transport;
 
 /// A peer's CANCEL this shortly before our deadline is the peer acting on the deadline that we sent it.
 const CANCEL_IS_DEADLINE: Duration = Duration::from_millis(50);
+
+/// A round counts as under way for no longer than this: after it the SoC takes its time, not we, and a hundred hung SoCs
+/// must not keep the others waiting.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// A READY channel to probe.
 #[derive(Debug, Clone)]
@@ -103,21 +108,28 @@ pub async fn round(ready: Option<Ready>, timeout: Duration, limiter: &Semaphore)
     let Some(Ready { epoch, transport }) = ready else {
         return not_ready();
     };
+    let transport = transport.with_timeout(timeout);
     // The limiter is never closed; if it were, probing without it would still be right.
-    let _permit = limiter.acquire().await;
+    let permit = limiter.acquire().await;
     let mut slots = (Slot(None), Slot(None), Slot(None), Slot(None), Slot(None));
     let began = Instant::now();
-    let all = async {
-        tokio::join!(
-            slots.0.fill(began, dualtor::admin(&transport, timeout)),
-            slots.1.fill(began, dualtor::operation(&transport, timeout)),
-            slots.2.fill(began, dualtor::link(&transport, timeout)),
-            slots.3.fill(began, dualtor::version(&transport, timeout)),
-            slots.4.fill(began, health::check(&transport, timeout)),
-        );
-    };
-    // Dropping the queries that have not ended resets their streams.
-    let _ = timeout_at(began + timeout, all).await;
+    {
+        // Boxed, because tonic's futures are some kB each: joined as they are, they would be copied again and again.
+        let mut all = pin!(async {
+            tokio::join!(
+                slots.0.fill(began, Box::pin(dualtor::admin(&transport))),
+                slots.1.fill(began, Box::pin(dualtor::operation(&transport))),
+                slots.2.fill(began, Box::pin(dualtor::link(&transport))),
+                slots.3.fill(began, Box::pin(dualtor::version(&transport))),
+                slots.4.fill(began, Box::pin(health::check(&transport))),
+            );
+        });
+        if timeout_at(began + BUSY.min(timeout), all.as_mut()).await.is_err() {
+            drop(permit);
+            // Dropping the queries that have not ended resets their streams.
+            let _ = timeout_at(began + timeout, all).await;
+        }
+    }
     let elapsed = began.elapsed();
 
     let (admin, direction) = slots.0.close(timeout, elapsed);

@@ -1,17 +1,19 @@
 //! The driver of one SoC: one task that owns its channel, its rounds and its notice stream, and turns what they
 //! yield into events. It decides nothing but *when* to probe (`schedule`, pure).
 //!
-//! Every wait in `run`'s select is cancel-safe: the channel and the notice stream keep their progress in themselves,
-//! the round is a boxed future that is polled by reference. Aborting the task closes the connection.
+//! Every wait in `run`'s select is cancel-safe: the channel and the notice stream keep their progress in themselves, the
+//! round is a task of its own. It is one because it and the connection wake each other: a task that wakes itself costs
+//! tokio a thread's wake-up (docs/performance.md). Aborting the session aborts its round and closes its connection.
 
 mod schedule;
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::channel::{Channel, Signal};
 use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Report, Target};
@@ -36,8 +38,6 @@ pub struct Context {
     pub origin: Instant,
 }
 
-type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
-
 /// One SoC's session.
 pub struct Session {
     id: SessionId,
@@ -48,7 +48,7 @@ pub struct Session {
     /// When the next round is due.
     due: Instant,
     ready: Option<Ready>,
-    round: Option<Round>,
+    round: Option<AbortOnDropHandle<Report>>,
     /// A round became due while another was under way.
     again: bool,
 }
@@ -140,15 +140,19 @@ impl Session {
         }
         let timeout: Duration = self.context.probe.borrow().timeout;
         let (ready, limiter) = (self.ready.clone(), self.context.limiter.clone());
-        self.round = Some(Box::pin(
-            async move { probe::round(ready, timeout, &limiter).await },
-        ));
+        let round = async move { probe::round(ready, timeout, &limiter).await };
+        self.round = Some(AbortOnDropHandle::new(tokio::spawn(round)));
     }
 }
 
-async fn under_way(round: &mut Option<Round>) -> Report {
-    match round {
-        Some(round) => round.await,
-        None => std::future::pending().await,
+async fn under_way(round: &mut Option<AbortOnDropHandle<Report>>) -> Report {
+    let Some(round) = round else {
+        return std::future::pending().await;
+    };
+    match round.await.map_err(JoinError::try_into_panic) {
+        Ok(report) => report,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is shutting down.
+        Err(Err(_)) => std::future::pending().await,
     }
 }

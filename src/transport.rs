@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
@@ -23,6 +24,8 @@ use crate::model::Target;
 const MAX_MESSAGE: usize = 64 * 1024;
 /// A compressed flag and a length stand before each gRPC message.
 const PREFIX_LEN: usize = 5;
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// What every RPC to one SoC has in common; made once per target.
@@ -61,11 +64,22 @@ impl Outgoing {
 pub struct Transport {
     requests: SendRequest<Bytes>,
     outgoing: Arc<Outgoing>,
+    timeout: Option<HeaderValue>,
 }
 
 impl Transport {
     pub(crate) fn new(requests: SendRequest<Bytes>, outgoing: Arc<Outgoing>) -> Self {
-        Self { requests, outgoing }
+        Self {
+            requests,
+            outgoing,
+            timeout: None,
+        }
+    }
+
+    /// The same, with a `grpc-timeout` on each RPC. The caller must keep the deadline, too: the peer may not.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = grpc_timeout(timeout);
+        self
     }
 
     /// What tonic's `Client::with_origin` wants.
@@ -88,22 +102,23 @@ impl Service<Request<tonic::body::Body>> for Transport {
         self.requests.poll_ready(cx).map_err(|error| status_of(&error))
     }
 
-    fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
-        let requests = self.requests.clone();
-        let outgoing = self.outgoing.clone();
-        Box::pin(send(requests, outgoing, request))
+    fn call(&mut self, mut request: Request<tonic::body::Body>) -> Self::Future {
+        let headers = request.headers_mut();
+        for (name, value) in &self.outgoing.metadata {
+            headers.insert(name, value.clone());
+        }
+        if let Some(timeout) = &self.timeout {
+            headers.insert(GRPC_TIMEOUT, timeout.clone());
+        }
+        Box::pin(send(self.requests.clone(), request))
     }
 }
 
 async fn send(
     requests: SendRequest<Bytes>,
-    outgoing: Arc<Outgoing>,
     request: Request<tonic::body::Body>,
 ) -> Result<Response<ReplyBody>, Status> {
-    let (mut head, body) = request.into_parts();
-    for (name, value) in &outgoing.metadata {
-        head.headers.insert(name, value.clone());
-    }
+    let (head, body) = request.into_parts();
     // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
     let message = collect(body).await?;
     let mut requests = requests.ready().await.map_err(|error| status_of(&error))?;
@@ -114,8 +129,18 @@ async fn send(
         .send_data(message, true)
         .map_err(|error| status_of(&error))?;
     let response = response.await.map_err(|error| status_of(&error))?;
-    let trailers_only = response.headers().contains_key("grpc-status");
+    let trailers_only = response.headers().contains_key(GRPC_STATUS);
     Ok(response.map(|stream| ReplyBody::new(stream, trailers_only)))
+}
+
+/// gRPC allows eight digits and a unit.
+fn grpc_timeout(timeout: Duration) -> Option<HeaderValue> {
+    let text = match (timeout.as_micros(), timeout.as_millis()) {
+        (micros @ ..100_000_000, _) => format!("{micros}u"),
+        (_, millis @ ..100_000_000) => format!("{millis}m"),
+        _ => format!("{}S", timeout.as_secs().min(99_999_999)),
+    };
+    HeaderValue::from_str(&text).ok()
 }
 
 async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
@@ -200,7 +225,7 @@ impl Body for ReplyBody {
                 this.state = State::Done;
                 Poll::Ready(None)
             }
-            // tonic would take the message for good; gRPC does not: without a status nobody said that it is.
+            // Without a status nobody has said that the message is good.
             Ok(None) => this.fail(Status::internal("the stream ended without a grpc-status")),
             Err(error) => {
                 let status = status_of(&error);
@@ -270,6 +295,15 @@ mod tests {
         bytes.extend(u32::try_from(length).expect("fits").to_be_bytes());
         bytes.resize(PREFIX_LEN + length, 7);
         bytes
+    }
+
+    #[test]
+    fn a_timeout_is_at_most_eight_digits_and_a_unit() {
+        let check = |timeout, expected: &str| assert_eq!(grpc_timeout(timeout).expect("a value"), expected);
+        check(Duration::from_millis(500), "500000u");
+        check(Duration::from_secs(100), "100000m");
+        check(Duration::from_secs(1_000_000), "1000000S");
+        check(Duration::MAX, "99999999S");
     }
 
     #[test]

@@ -14,10 +14,10 @@ use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
 };
 use dualtor_exporter::probe::{self, Ready};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::bare::Bare;
 use crate::rack::Rack;
@@ -78,10 +78,18 @@ impl Measured {
     }
 }
 
-/// CPU time of this process, µs.
-pub(crate) fn cpu() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+/// CPU time of a process, µs: the sum over its threads, which live as long as it does.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += text.split(' ').next().unwrap_or_default().parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e3)
+}
+
+fn own_cpu() -> anyhow::Result<f64> {
+    cpu(std::process::id())
 }
 
 /// Resident memory of a process, kB.
@@ -97,18 +105,12 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
     let spec: Spec = serde_json::from_str(spec)?;
     rlimit::increase_nofile_limit(u64::MAX)?;
     // As the exporter's own.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let measured = runtime.block_on(async {
         match (spec.kind, spec.mode.clone()) {
             (kind, Mode::Together { rounds }) => together(kind, rounds, &spec).await,
-            (Kind::Bare, Mode::Spread { interval, seconds }) => {
-                spread_bare(interval, seconds, &spec).await
-            }
-            (Kind::Ours, Mode::Spread { interval, seconds }) => {
-                spread_ours(interval, seconds, &spec).await
-            }
+            (Kind::Bare, Mode::Spread { interval, seconds }) => spread_bare(interval, seconds, &spec).await,
+            (Kind::Ours, Mode::Spread { interval, seconds }) => spread_ours(interval, seconds, &spec).await,
             (kind, Mode::Idle { seconds }) => idle(kind, seconds, &spec).await,
         }
     })?;
@@ -195,7 +197,7 @@ async fn our_soc(
     tx: Outcomes,
 ) {
     let mut ready = None;
-    let mut round: Option<std::pin::Pin<Box<dyn Future<Output = Report> + Send>>> = None;
+    let mut round: Option<AbortOnDropHandle<Report>> = None;
     loop {
         tokio::select! {
             biased;
@@ -207,7 +209,7 @@ async fn our_soc(
                     ready = signal.transport.map(|transport| Ready { epoch, transport });
                 }
             }
-            report = async {
+            Ok(report) = async {
                 match &mut round {
                     Some(round) => round.await,
                     None => std::future::pending().await,
@@ -218,7 +220,8 @@ async fn our_soc(
             }
             Ok(()) = go.changed() => {
                 let (ready, limiter) = (ready.clone(), limiter.clone());
-                round = Some(Box::pin(async move { probe::round(ready, TIMEOUT, &limiter).await }));
+                let one = async move { probe::round(ready, TIMEOUT, &limiter).await };
+                round = Some(AbortOnDropHandle::new(tokio::spawn(one)));
             }
         }
     }
@@ -258,11 +261,11 @@ async fn together(kind: Kind, rounds: usize, spec: &Spec) -> anyhow::Result<Meas
     }
     ready()?;
     let mut measured = Measured::default();
-    let before = cpu();
+    let before = own_cpu()?;
     for _ in 0..rounds {
         one_round(&mut group, &mut measured).await?;
     }
-    measured.cpu = cpu() - before;
+    measured.cpu = own_cpu()? - before;
     measured.rounds = (rounds * group.socs) as u64;
     Ok(measured)
 }
@@ -318,10 +321,10 @@ async fn spread_bare(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
     }
     sleep(interval).await;
     ready()?;
-    let (before, rounds) = (cpu(), counter.load(Ordering::Relaxed));
+    let (before, rounds) = (own_cpu()?, counter.load(Ordering::Relaxed));
     sleep(Duration::from_secs_f64(seconds)).await;
     Ok(Measured {
-        cpu: cpu() - before,
+        cpu: own_cpu()? - before,
         rounds: counter.load(Ordering::Relaxed) - rounds,
         failed: failed.load(Ordering::Relaxed),
         ..Measured::default()
@@ -365,9 +368,9 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
     }
     sleep(interval).await;
     ready()?;
-    let (before, start) = (cpu(), fleet.snapshot().await?);
+    let (before, start) = (own_cpu()?, fleet.snapshot().await?);
     sleep(Duration::from_secs_f64(seconds)).await;
-    let (after, end) = (cpu(), fleet.snapshot().await?);
+    let (after, end) = (own_cpu()?, fleet.snapshot().await?);
     let rounds = |snapshot: &Snapshot| snapshot.socs.iter().map(|soc| soc.rounds).sum::<u64>();
     let count = |snapshot: &Snapshot, counts: fn(QueryResult) -> bool| {
         let results = QueryResult::ALL.iter().filter(|result| counts(**result));
@@ -391,9 +394,8 @@ fn queries(soc: &Arc<dualtor_exporter::model::SocStatus>, result: QueryResult) -
 }
 
 fn all_ready(snapshot: &Snapshot) -> bool {
-    let is_ready = |soc: &Arc<dualtor_exporter::model::SocStatus>| {
-        soc.channel == ChannelState::Ready && soc.rounds > 0
-    };
+    let is_ready =
+        |soc: &Arc<dualtor_exporter::model::SocStatus>| soc.channel == ChannelState::Ready && soc.rounds > 0;
     snapshot.socs.iter().all(is_ready)
 }
 
@@ -406,11 +408,11 @@ async fn idle(kind: Kind, seconds: f64, spec: &Spec) -> anyhow::Result<Measured>
     }
     let memory = resident(pid)? - before;
     ready()?;
-    let before = cpu();
+    let before = own_cpu()?;
     sleep(Duration::from_secs_f64(seconds)).await;
     Ok(Measured {
         memory,
-        load: (cpu() - before) / (seconds * 1e6),
+        load: (own_cpu()? - before) / (seconds * 1e6),
         ..Measured::default()
     })
 }

@@ -13,8 +13,8 @@ use dualtor_exporter::model::{
 use dualtor_exporter::publish::exposition::{Format, Pieces};
 use dualtor_exporter::publish::metrics::Scrape;
 
-use crate::rack::Rack;
 use crate::median;
+use crate::rack::Rack;
 
 const SOCS: usize = 1000;
 const REPETITIONS: usize = 21;
@@ -23,7 +23,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let scrape = scrape()?;
     let text: String = Pieces::new(scrape.clone(), Format::OpenMetrics).collect();
     let lines: Vec<Line> = text.lines().map(line).collect::<anyhow::Result<_>>()?;
-    ensure!(plain(&lines) == text, "the plain loop does not write the same bytes");
+    ensure!(
+        plain(&lines) == text,
+        "the plain loop does not write the same bytes"
+    );
     let (mut ours, mut floor, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..REPETITIONS {
         let began = Instant::now();
@@ -43,7 +46,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     println!("| series | bytes | exposition | plain `write!` | ratio |\n|---|---|---|---|---|");
     println!(
         "| {} | {:.1} MB | {:.1} ms | {:.1} ms | {:.2} |",
-        lines.iter().filter(|line| matches!(line, Line::Sample { .. })).count(),
+        lines
+            .iter()
+            .filter(|line| matches!(line, Line::Sample { .. }))
+            .count(),
         text.len() as f64 / 1e6,
         median(&mut ours),
         median(&mut floor),
@@ -68,7 +74,10 @@ fn scrape() -> anyhow::Result<Scrape> {
             let (cause, epoch) = (None, 1);
             soc.apply(&Event::Channel(ChannelEvent::State { to, cause, epoch }), now);
         }
-        soc.apply(&Event::Channel(ChannelEvent::Rtt(Duration::from_micros(312))), now);
+        soc.apply(
+            &Event::Channel(ChannelEvent::Rtt(Duration::from_micros(312))),
+            now,
+        );
         for _ in 0..3 {
             soc.apply(&report, now);
         }
@@ -134,7 +143,10 @@ fn line(line: &str) -> anyhow::Result<Line> {
     }
     let (series, value) = line.rsplit_once(' ').context("no value")?;
     let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-    let labels = labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty());
+    let labels = labels
+        .trim_end_matches('}')
+        .split(',')
+        .filter(|label| !label.is_empty());
     let label = |label: &str| {
         let (name, value) = label.split_once('=').context("no label")?;
         Ok((name.to_owned(), value.trim_matches('"').to_owned()))

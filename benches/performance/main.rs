@@ -65,7 +65,10 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 }
 
 fn racks(simulators: &[Simulator]) -> Vec<Rack> {
-    simulators.iter().map(|simulator| simulator.rack.clone()).collect()
+    simulators
+        .iter()
+        .map(|simulator| simulator.rack.clone())
+        .collect()
 }
 
 /// The exporter and the bare loop in turn: each one's measurements.
@@ -99,7 +102,10 @@ fn rounds() -> anyhow::Result<()> {
         report(socs, "released together", &in_turn(&simulators, &together)?);
         // At 10,000 both cores are busy with 2,000 rounds a second.
         let interval = (socs as f64 / 2_000.0).max(1.0);
-        let spread = Mode::Spread { interval, seconds: 6.0 };
+        let spread = Mode::Spread {
+            interval,
+            seconds: 6.0,
+        };
         let text = format!("each {interval} s, spread");
         report(socs, &text, &in_turn(&simulators, &spread)?);
     }
@@ -203,7 +209,9 @@ fn half_hung(socs: usize, how: &str, max_rounds: usize) -> anyhow::Result<()> {
 
 fn idle() -> anyhow::Result<()> {
     println!("\n### An idle channel\n");
-    println!("| SoCs | kB per channel, bare h2 | exporter | keepalive of all channels, exporter |\n|---|---|---|---|");
+    println!(
+        "| SoCs | kB per channel, bare h2 | exporter | keepalive of all channels, exporter |\n|---|---|---|---|"
+    );
     for socs in SIZES {
         let simulators = rack::start(socs, 1)?;
         let spec = |kind, seconds| Spec {

@@ -61,8 +61,7 @@ impl Simulator {
     /// Returns when its SoCs can be dialled. `stalled`: they never answer a query, only PINGs.
     pub(crate) fn start(first: Ipv4Addr, count: usize, stalled: bool) -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("dualtor-bench-")?;
-        let mut yaml =
-            format!("rack: {{count: {count}, first_address: {first}, port: {PORT}}}\nsocs:\n");
+        let mut yaml = format!("rack: {{count: {count}, first_address: {first}, port: {PORT}}}\nsocs:\n");
         for n in 0..count {
             let reply = if stalled { "stall" } else { "none" };
             yaml += &format!("  - {{port: Ethernet{}, reply: {reply}}}\n", n * 4);

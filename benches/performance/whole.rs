@@ -12,7 +12,7 @@ use redis::Value;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::client::resident;
+use crate::client::{cpu, resident};
 use crate::median;
 use crate::rack::{self, Simulator};
 
@@ -88,7 +88,10 @@ impl Database {
     fn wait(&mut self, ports: &[String], fresh: bool, since: Instant) -> anyhow::Result<Vec<f64>> {
         let mut times = vec![None; ports.len()];
         while times.iter().any(Option::is_none) {
-            ensure!(since.elapsed() < Duration::from_secs(60), "the rows do not change");
+            ensure!(
+                since.elapsed() < Duration::from_secs(60),
+                "the rows do not change"
+            );
             for (time, is_fresh) in times.iter_mut().zip(self.fresh(ports)?) {
                 if is_fresh == fresh {
                     time.get_or_insert(since.elapsed().as_secs_f64());
@@ -178,8 +181,16 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
         rack.restart()?;
         returned.extend(database.wait(&ports, true, Instant::now())?);
     }
-    row("SIGKILL of the SoCs → row not READY, directions unknown", &mut lost, "0.5 s");
-    row("restarted SoC → READY and a fresh row", &mut returned, "12 s, median 6 s");
+    row(
+        "SIGKILL of the SoCs → row not READY, directions unknown",
+        &mut lost,
+        "0.5 s",
+    );
+    row(
+        "restarted SoC → READY and a fresh row",
+        &mut returned,
+        "12 s, median 6 s",
+    );
     let (mut stopped, mut continued) = (Vec::new(), Vec::new());
     for n in 0..runs.min(3) {
         // Keepalives have their own phase: not all of them have just been answered.
@@ -191,7 +202,11 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
         continued.extend(database.wait(&ports, true, Instant::now())?);
     }
     row("SIGSTOP of the SoCs → row not READY", &mut stopped, "12.5 s");
-    row("SIGCONT → READY and a fresh row", &mut continued, "12 s, median 6 s");
+    row(
+        "SIGCONT → READY and a fresh row",
+        &mut continued,
+        "12 s, median 6 s",
+    );
     drop(exporter);
 
     let setting = Setting::new(&racks, "1s", &format!("{{url: \"{}\"}}", database.url))?;
@@ -202,7 +217,7 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
         sleep(Duration::from_secs(2));
         memory.push(resident(exporter.0.id())? as f64 / 1024.0);
     }
-    let cpu = (cpu(exporter.0.id())? - before) / (10.0 * SOCS as f64) * 1e6;
+    let cpu = (cpu(exporter.0.id())? - before) / (10.0 * SOCS as f64);
     scrape()?;
     println!("\n| | | target |\n|---|---|---|");
     println!(
@@ -217,13 +232,6 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// User and system CPU time of a process, seconds.
-fn cpu(pid: u32) -> anyhow::Result<f64> {
-    let process = procfs::process::Process::new(pid as i32)?;
-    let stat = process.stat()?;
-    Ok((stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64)
-}
-
 /// 10,000 SoCs for three minutes.
 pub(crate) fn large() -> anyhow::Result<()> {
     let racks = rack::start(10_000, 1)?;
@@ -234,7 +242,7 @@ pub(crate) fn large() -> anyhow::Result<()> {
     let idle = resident(pid)?;
     let before = cpu(pid)?;
     sleep(Duration::from_secs(60));
-    let load = (cpu(pid)? - before) / 60.0 * 100.0;
+    let load = (cpu(pid)? - before) / 60e6 * 100.0;
     sleep(Duration::from_secs(95));
     let began = Instant::now();
     let bytes = scrape()?;

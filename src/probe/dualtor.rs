@@ -4,9 +4,8 @@
 //! portids 0 and 1 exactly once each is invalid. An empty one is what SONiC's NIC simulator answers on a healthy SoC.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tonic::{Request, Response, Status};
+use tonic::{Response, Status};
 
 use super::{Answer, text};
 use crate::model::{MuxDirection, PortState, UpperLower};
@@ -23,57 +22,42 @@ fn client(transport: &Transport) -> DualToRActiveClient<Transport> {
     DualToRActiveClient::with_origin(transport.clone(), transport.origin())
 }
 
-fn request<T>(message: T, timeout: Duration) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(timeout);
-    request
-}
-
-pub(super) async fn admin(transport: &Transport, timeout: Duration) -> Answer<UpperLower<MuxDirection>> {
+pub(super) async fn admin(transport: &Transport) -> Answer<UpperLower<MuxDirection>> {
     let message = AdminRequest {
         portid: PORT_IDS.to_vec(),
         state: vec![false, false],
     };
-    let reply = client(transport)
-        .query_admin_forwarding_port_state(request(message, timeout))
-        .await;
+    let reply = client(transport).query_admin_forwarding_port_state(message).await;
     by_port(reply.map(Response::into_inner), |reply| {
         (&reply.portid, &reply.state)
     })
 }
 
-pub(super) async fn operation(transport: &Transport, timeout: Duration) -> Answer<UpperLower<PortState>> {
+pub(super) async fn operation(transport: &Transport) -> Answer<UpperLower<PortState>> {
     let message = OperationRequest {
         portid: PORT_IDS.to_vec(),
     };
-    let reply = client(transport)
-        .query_operation_port_state(request(message, timeout))
-        .await;
+    let reply = client(transport).query_operation_port_state(message).await;
     by_port(reply.map(Response::into_inner), |reply| {
         (&reply.portid, &reply.state)
     })
 }
 
-pub(super) async fn link(transport: &Transport, timeout: Duration) -> Answer<UpperLower<PortState>> {
+pub(super) async fn link(transport: &Transport) -> Answer<UpperLower<PortState>> {
     let message = LinkStateRequest {
         portid: PORT_IDS.to_vec(),
     };
-    let reply = client(transport)
-        .query_link_state(request(message, timeout))
-        .await;
+    let reply = client(transport).query_link_state(message).await;
     by_port(reply.map(Response::into_inner), |reply| {
         (&reply.portid, &reply.state)
     })
 }
 
-pub(super) async fn version(transport: &Transport, timeout: Duration) -> Answer<Option<Arc<str>>> {
+pub(super) async fn version(transport: &Transport) -> Answer<Option<Arc<str>>> {
     let message = ServerVersionRequest {
         version: CLIENT_VERSION.to_owned(),
     };
-    match client(transport)
-        .query_server_version(request(message, timeout))
-        .await
-    {
+    match client(transport).query_server_version(message).await {
         Err(status) => Answer::failed(&status),
         Ok(reply) if reply.get_ref().version.is_empty() => Answer::empty(),
         Ok(reply) => Answer::ok(Some(

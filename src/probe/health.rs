@@ -1,21 +1,17 @@
 //! `grpc.health.v1.Health/Check` with service `""`.
 
-use std::time::Duration;
-
-use tonic::{Code, Request};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
+use tonic::Code;
 
 use super::Answer;
 use crate::model::Health;
+use crate::proto::health::HealthCheckRequest;
+use crate::proto::health::health_check_response::ServingStatus;
+use crate::proto::health::health_client::HealthClient;
 use crate::transport::Transport;
 
-pub(super) async fn check(transport: &Transport, timeout: Duration) -> Answer<Health> {
-    let mut request = Request::new(HealthCheckRequest::default());
-    request.set_timeout(timeout);
+pub(super) async fn check(transport: &Transport) -> Answer<Health> {
     let mut client = HealthClient::with_origin(transport.clone(), transport.origin());
-    match client.check(request).await {
+    match client.check(HealthCheckRequest::default()).await {
         Ok(reply) => read(reply.get_ref().status),
         Err(status) => {
             let mut answer = Answer::failed(&status);
