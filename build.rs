@@ -4,7 +4,7 @@ use std::process::Command;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["linkmgr_grpc_driver.proto", "health.proto"], ["proto"])?;
+    let descriptors = protox::compile(["linkmgr_grpc_driver.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .build_server(false)
         .codec_path("crate::proto::codec::SmallCodec")

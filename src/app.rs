@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -29,8 +29,10 @@ use crate::session::Context;
 pub const MAX_ROUNDS: usize = 256;
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
-/// A stop takes no longer than this, whatever hangs; the contract allows 5 s.
-const STOP_WITHIN: Duration = Duration::from_secs(4);
+/// How long a stop waits for the last rows; `StateDb` gives up earlier by itself.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+/// How long after that it waits for answers that scrapers are still reading. Both together: the contract allows 5 s.
+const STOP_SERVING_WITHIN: Duration = Duration::from_secs(1);
 
 /// Loads the configuration: at start, and again at each reload.
 pub type Load = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -79,8 +81,13 @@ pub struct Exporter {
     reload_tx: mpsc::Sender<ReloadRequest>,
     reloads: mpsc::Receiver<ReloadRequest>,
     stop: CancellationToken,
-    tasks: JoinSet<Result<&'static str, AppError>>,
+    /// The fleet and the publisher.
+    tasks: Tasks,
+    /// One web server per listener.
+    servers: Tasks,
 }
+
+type Tasks = JoinSet<Result<&'static str, AppError>>;
 
 impl std::fmt::Debug for Exporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -95,7 +102,7 @@ impl Exporter {
     pub fn start(options: Options) -> Self {
         let config = options.config;
         let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let (mut tasks, mut servers) = (Tasks::new(), Tasks::new());
         let (reload_tx, reloads) = mpsc::channel(8);
         let (config_status, config_status_rx) = watch::channel(ConfigStatus {
             successful: true,
@@ -138,7 +145,7 @@ impl Exporter {
         };
         for listener in options.listeners {
             let (web, stop) = (web.clone(), stop.clone());
-            tasks.spawn(async move {
+            servers.spawn(async move {
                 http::serve(listener, web, stop.cancelled_owned())
                     .await
                     .map_err(AppError::Web)?;
@@ -156,6 +163,7 @@ impl Exporter {
             reloads,
             stop,
             tasks,
+            servers,
         }
     }
 
@@ -176,19 +184,17 @@ impl Exporter {
             tokio::select! {
                 () = &mut shutdown => break Ok(()),
                 Some(request) = self.reloads.recv() => self.reload(request),
-                Some(ended) = self.tasks.join_next() => break Err(match ended {
-                    Ok(Ok(task)) => AppError::TaskEnded(task),
-                    Ok(Err(error)) => error,
-                    Err(_) => AppError::TaskEnded("a task"),
-                }),
+                Some(ended) = self.tasks.join_next() => break Err(unexpected(ended)),
+                Some(ended) = self.servers.join_next() => break Err(unexpected(ended)),
             }
         };
         info!("stopping");
         self.stop.cancel();
-        let tasks = &mut self.tasks;
-        let drained = timeout(STOP_WITHIN, async { while tasks.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
-            warn!(within = ?STOP_WITHIN, "not everything stopped in time");
+        if !drained(&mut self.tasks, STOP_WITHIN).await {
+            warn!(within = ?STOP_WITHIN, "not all rows were written before the stop");
+        }
+        if !drained(&mut self.servers, STOP_SERVING_WITHIN).await {
+            info!("a client was still reading at the stop");
         }
         outcome
     }
@@ -220,6 +226,21 @@ impl Exporter {
         self.config = config;
         Ok(())
     }
+}
+
+fn unexpected(ended: Result<Result<&'static str, AppError>, JoinError>) -> AppError {
+    match ended {
+        Ok(Ok(task)) => AppError::TaskEnded(task),
+        Ok(Err(error)) => error,
+        Err(_) => AppError::TaskEnded("a task"),
+    }
+}
+
+/// Whether all of them ended in time.
+async fn drained(tasks: &mut Tasks, within: Duration) -> bool {
+    timeout(within, async { while tasks.join_next().await.is_some() {} })
+        .await
+        .is_ok()
 }
 
 fn scrape_source(

@@ -25,6 +25,9 @@ use crate::config::{Config, ConfigError};
 use crate::publish::http::telemetry_path_ok;
 use crate::sim;
 
+/// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time; the switch's other cores are SONiC's, and
+/// each thread costs memory.
+const WORKERS: usize = 2;
 /// It started, but did not end well.
 const FAILED: u8 = 1;
 /// It could not start.
@@ -135,7 +138,10 @@ impl Cli {
         let quiet = matches!(self.command, Some(Command::Demo(_) | Command::Probe(_)));
         let default_level = if quiet { Level::Warn } else { Level::Info };
         init_log(self.log.level.unwrap_or(default_level), self.log.format);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .enable_all()
+            .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the runtime")),

@@ -1,4 +1,82 @@
-//! dualtor-exporter
+//! dualtor-exporter watches the SoCs of a SONiC dual-ToR active-active rack: it holds a gRPC channel to each, asks each
+//! what it says of the cable, and publishes the answers as `MUX_CABLE_INFO` rows in STATE_DB and as Prometheus metrics.
+//! It never changes traffic.
+//!
+//! This page is the drawing: every task and every channel, and how many of each. Which file does what, and why, is in
+//! `ARCHITECTURE.md`; each module's own page says what it owns, receives and emits.
+//!
+//! # One datum, one way
+//!
+//! ```text
+//!   inventory ──Target──▶ session ──Event──▶ fleet ──Snapshot──▶ publish
+//!   (which SoCs)          (one SoC: channel,  (the only owner     (STATE_DB rows, /metrics,
+//!                          probes, notices)    of the table)       web pages)
+//! ```
+//!
+//! [`Target`](model::Target), [`Event`](model::Event), [`SocStatus`](model::SocStatus) and
+//! [`Snapshot`](model::Snapshot) are each made in one place: [`inventory`], [`session`], [`status`], [`fleet`]. Nothing
+//! flows back: a slow or dead Redis never slows a probe, and a slow scrape holds no lock that a probe needs.
+//!
+//! # Tasks and channels
+//!
+//! ```text
+//!   SIGHUP task ─┐ mpsc<ReloadRequest> 8                   POST /-/reload ─┐
+//!                ▼                                                         ▼
+//!               app ◀──────────────────────────────────────────────────────┘
+//!                │ │ watch<ConfigStatus> ─▶ web
+//!                │ │
+//!                │ └─ watch<ProbeSettings> ───────────────┐
+//!                │ watch<Inventory>                       ▼
+//!                ▼          spawns, aborts          ┌───────────┐
+//!              fleet ─────────────────────────────▶ │ session   │ ◀── gRPC over one h2 connection ──▶ SoC
+//!                ▲ │ ▲                              │  × SoCs   │ ── spawns ─▶ drain (after a GOAWAY)
+//!                │ │ └── mpsc<(id, Event)> 4096 ─── │           │
+//!                │ │                                └───────────┘
+//!                │ ├── mailbox, the latest per port ─▶ state_db ── spawns ─▶ driver ──▶ Redis
+//!                │ │                                    └── watch<StateDbStatus> ─▶ web
+//!                │ ├── watch<bool> settled ─▶ readiness ── watch<bool> ready ─▶ web
+//!                │ └── broadcast<Transition> 1024 ─▶ demo
+//!                │
+//!                └──── mpsc<asks for a Snapshot> 64 ───── web ◀── HTTP ──▶ Prometheus, people
+//! ```
+//!
+//! | task | how many | spawned by | ends |
+//! |---|---|---|---|
+//! | app ([`app::Exporter::run`]) | 1 | the command line | at the shutdown, or when a task below ends too early |
+//! | SIGHUP | 1 | the command line | with the process |
+//! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and shows the last rows |
+//! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends |
+//! | drain | 0-1 per SoC | its channel | a GOAWAY's last RPCs are done, 5 s at most; or with the session |
+//! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
+//! | Redis driver | 0-1 | the publisher | with its connection |
+//! | web server ([`publish::http::serve`]) | 1 per listener | app | at the stop |
+//! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
+//! | readiness | 1 | app | with the web servers |
+//!
+//! A session owns its SoC's channel, round and notice stream as futures that it polls: the five queries of a round are
+//! no tasks. The demo has the simulator's tasks ([`sim`]) and one that prints transitions.
+//!
+//! | channel | how many | from → to | when it is full |
+//! |---|---|---|---|
+//! | `watch<Arc<Inventory>>` | 1 | app → fleet | the latest counts |
+//! | `watch<ProbeSettings>` | 1 | app → each session | the latest counts |
+//! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits: the fleet waits for nobody, so not long |
+//! | `mpsc` of requests for a [`Snapshot`](model::Snapshot), 64, answered by `oneshot` | 1 | web → fleet | that scrape waits |
+//! | [`mailbox`] | 1; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
+//! | `watch<Option<StateDbStatus>>` | 1 | STATE_DB publisher → web | the latest counts |
+//! | `watch<ConfigStatus>` | 1 | app → web | the latest counts |
+//! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web | the latest counts |
+//! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
+//! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
+//!
+//! Beside them: one `Semaphore` of 1024 permits (rounds under way, over all SoCs) and one `CancellationToken` (the stop,
+//! from app to fleet and web servers).
+//!
+//! # Stopping
+//!
+//! SIGTERM or SIGINT → app cancels the token → the fleet stops its sessions, sends each row a last time (SHUTDOWN, all
+//! else unknown) and drops its end of the mailbox → the publisher writes what is left. App waits 3 s for these two, then 1 s
+//! for answers that scrapers are still reading, and returns whatever hangs.
 pub mod app;
 pub mod channel;
 pub mod cli;

@@ -9,7 +9,7 @@ mod health;
 pub mod notices;
 mod text;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,8 +103,15 @@ impl<T: Default> Slot<T> {
     }
 }
 
-/// Runs one round. On a channel that is not READY every query fails at once as UNAVAILABLE.
-pub async fn round(ready: Option<Ready>, timeout: Duration, limiter: &Semaphore) -> Report {
+/// A round under way. Boxed: five queries take some 17 kB while they run, which a resting session need not hold.
+pub type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
+
+/// One round. On a channel that is not READY every query fails at once as UNAVAILABLE.
+pub fn round(ready: Option<Ready>, timeout: Duration, limiter: Arc<Semaphore>) -> Round {
+    Box::pin(run(ready, timeout, limiter))
+}
+
+async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<Semaphore>) -> Report {
     let Some(Ready { epoch, transport }) = ready else {
         return not_ready();
     };
@@ -217,8 +224,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_on_a_channel_that_is_not_ready_fails_at_once_and_sends_nothing() {
-        let limiter = Semaphore::new(0); // it would wait for ever if it asked
-        let report = round(None, Duration::from_millis(500), &limiter).await;
+        let limiter = Arc::new(Semaphore::new(0)); // it would wait for ever if it asked
+        let report = round(None, Duration::from_millis(500), limiter).await;
         assert_eq!(report.epoch, None);
         for query in &report.queries {
             assert_eq!((query.result, query.took), (QueryResult::Unavailable, None));

@@ -72,7 +72,7 @@ impl Session {
             id,
             notices: NoticeStream::new(target.side),
             channel: Channel::new(target)?,
-            due: Instant::from_std(schedule.after(now.into_std())),
+            due: Instant::from_std(schedule.after_start(now.into_std())),
             schedule,
             context,
             ready: None,
@@ -116,7 +116,7 @@ impl Session {
                 Some(ready) => {
                     debug_assert_eq!(to, ChannelState::Ready);
                     self.notices.attach(ready.transport.clone());
-                    self.due = Instant::from_std(self.schedule.after_ready(Instant::now().into_std()));
+                    self.due = Instant::from_std(self.schedule.after_start(Instant::now().into_std()));
                     self.start_round();
                 }
                 None => self.notices.detach(),
@@ -139,8 +139,8 @@ impl Session {
             return;
         }
         let timeout: Duration = self.context.probe.borrow().timeout;
-        let (ready, limiter) = (self.ready.clone(), self.context.limiter.clone());
-        let round = async move { probe::round(ready, timeout, &limiter).await };
+        let limiter = self.context.limiter.clone();
+        let round = probe::round(self.ready.clone(), timeout, limiter);
         self.round = Some(AbortOnDropHandle::new(tokio::spawn(round)));
     }
 }

@@ -16,12 +16,14 @@
 //! | file | job |
 //! |---|---|
 //! | scenario, state, fault, notice, duration | plain data, read from YAML |
+//! | resolve | the SoCs that a scenario means; checks |
 //! | soc | a SoC, its handle, its counters |
 //! | listener | accept, refuse |
 //! | connection | what one connection does, freezing and ending it |
 //! | wire | the socket under h2: counts PINGs, slips GOAWAY in |
 //! | h2server | HTTP/2 |
 //! | rpc | one call |
+//! | grpc | gRPC's framing on h2 |
 //! | reply | what a SoC says |
 //! | timeline | plays the steps |
 
@@ -39,10 +41,12 @@ use tokio::task::JoinSet;
 mod connection;
 mod duration;
 mod fault;
+mod grpc;
 mod h2server;
 mod listener;
 mod notice;
 mod reply;
+mod resolve;
 mod rpc;
 mod scenario;
 mod soc;
@@ -112,6 +116,11 @@ pub struct Simulator {
 impl Simulator {
     /// Listens on all addresses of the scenario and starts its timeline. When this returns, connections are accepted.
     pub async fn start(scenario: Scenario) -> Result<Self, SimError> {
+        Ok(Self::start_watched(scenario).await?.0)
+    }
+
+    /// The same, with a receiver that misses no step, not even one at 0s.
+    async fn start_watched(scenario: Scenario) -> Result<(Self, broadcast::Receiver<String>), SimError> {
         let mut tasks = JoinSet::new();
         let mut socs = Vec::new();
         for (i, resolved) in scenario.resolve()?.into_iter().enumerate() {
@@ -136,7 +145,7 @@ impl Simulator {
             .iter()
             .map(|soc| (soc.name().to_owned(), soc.clone()))
             .collect();
-        let events = broadcast::Sender::new(EVENTS_KEPT);
+        let (events, first) = broadcast::channel(EVENTS_KEPT);
         if !scenario.timeline.is_empty() {
             tasks.spawn(timeline::play(
                 scenario.timeline,
@@ -145,12 +154,13 @@ impl Simulator {
                 events.clone(),
             ));
         }
-        Ok(Self {
+        let simulator = Self {
             socs,
             by_name,
             events,
             _tasks: tasks,
-        })
+        };
+        Ok((simulator, first))
     }
 
     /// The SoC of a port.
@@ -175,8 +185,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
     mut report: impl FnMut(&str),
 ) -> Result<(), SimError> {
-    let simulator = Simulator::start(scenario).await?;
-    let mut events = simulator.events();
+    let (simulator, mut events) = Simulator::start_watched(scenario).await?;
     match simulator.socs() {
         [only] => report(&format!("1 SoC: {} on {}", only.name(), only.address())),
         [first, .., last] => report(&format!(

@@ -228,3 +228,6 @@ fn observe(durations: &mut Durations, seconds: f64) {
     durations.counts[bucket] += 1;
     durations.sum += seconds;
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame};
+use percent_encoding::percent_decode;
 use tonic::{Code, Status};
 use tower_service::Service;
 
@@ -128,8 +129,12 @@ async fn send(
     stream
         .send_data(message, true)
         .map_err(|error| status_of(&error))?;
-    let response = response.await.map_err(|error| status_of(&error))?;
+    let mut response = response.await.map_err(|error| status_of(&error))?;
+    drop_unreadable_message(response.headers_mut());
     let trailers_only = response.headers().contains_key(GRPC_STATUS);
+    if !trailers_only && response.status() != StatusCode::OK {
+        return Err(not_grpc(response.status()));
+    }
     Ok(response.map(|stream| ReplyBody::new(stream, trailers_only)))
 }
 
@@ -217,8 +222,9 @@ impl Body for ReplyBody {
             return Poll::Ready(None);
         }
         match ready!(this.stream.poll_trailers(cx)) {
-            Ok(Some(trailers)) => {
+            Ok(Some(mut trailers)) => {
                 this.state = State::Done;
+                drop_unreadable_message(&mut trailers);
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
             Ok(None) if this.trailers_only => {
@@ -268,6 +274,31 @@ impl Prefix {
         }
         Ok(())
     }
+}
+
+/// tonic gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive that.
+fn drop_unreadable_message(headers: &mut HeaderMap) {
+    const MESSAGE: &str = "grpc-message";
+    let readable = |value: &HeaderValue| percent_decode(value.as_bytes()).decode_utf8().is_ok();
+    if headers.get(MESSAGE).is_some_and(|value| !readable(value)) {
+        headers.remove(MESSAGE);
+    }
+}
+
+/// gRPC's table for answers of something that is not gRPC, a proxy for example.
+fn not_grpc(http: StatusCode) -> Status {
+    let code = match http.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(
+        code,
+        format!("HTTP status {} instead of a gRPC answer", http.as_u16()),
+    )
 }
 
 /// gRPC over HTTP/2's table of error codes; whatever ended the whole connection is UNAVAILABLE.
@@ -321,6 +352,28 @@ mod tests {
             Prefix::default().check(&[0, 0xff, 0xff, 0xff, 0xff]),
             Err(0xffff_ffff)
         );
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_does_not_cost_the_code() {
+        let check = |message: &'static [u8], kept: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-status", HeaderValue::from_static("13"));
+            headers.insert(
+                "grpc-message",
+                HeaderValue::from_bytes(message).expect("a header"),
+            );
+            drop_unreadable_message(&mut headers);
+            assert_eq!(headers.contains_key("grpc-message"), kept, "{message:?}");
+            assert_eq!(
+                Status::from_header_map(&headers).map(|s| s.code()),
+                Some(Code::Internal)
+            );
+        };
+        check(b"no cable", true);
+        check(b"%C3%A9 100%", true);
+        check(b"%ff%fe", false);
+        check(b"\xff", false);
     }
 
     proptest! {

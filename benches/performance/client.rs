@@ -220,8 +220,7 @@ async fn our_soc(
             }
             Ok(()) = go.changed() => {
                 let (ready, limiter) = (ready.clone(), limiter.clone());
-                let one = async move { probe::round(ready, TIMEOUT, &limiter).await };
-                round = Some(AbortOnDropHandle::new(tokio::spawn(one)));
+                round = Some(AbortOnDropHandle::new(tokio::spawn(probe::round(ready, TIMEOUT, limiter))));
             }
         }
     }

@@ -185,9 +185,9 @@ fn half_hung(socs: usize, how: &str, max_rounds: usize) -> anyhow::Result<()> {
     let mut all = Vec::new();
     for _ in 0..REPETITIONS {
         let stop = || {
-            let hung = simulators.iter().filter(|simulator| !simulator.rack.healthy);
+            let mut hung = simulators.iter().filter(|simulator| !simulator.rack.healthy);
             match how {
-                "stopped" => hung.map(|simulator| simulator.signal(Signal::STOP)).collect(),
+                "stopped" => hung.try_for_each(|simulator| simulator.signal(Signal::STOP)),
                 _ => Ok(()),
             }
         };

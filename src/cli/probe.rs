@@ -94,7 +94,7 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
 
 enum Found {
     NeverReady(Failure),
-    Ready { after: Duration, report: Report },
+    Ready { after: Duration, report: Box<Report> },
 }
 
 /// Dials once, and runs one round if that leads to READY.
@@ -109,14 +109,12 @@ async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
             }
             (ChannelEvent::State { epoch, .. }, Some(transport)) => {
                 let after = began.elapsed();
-                let limiter = Semaphore::new(1);
                 let ready = Some(Ready { epoch, transport });
-                let round = probe::round(ready, timeout, &limiter);
-                tokio::pin!(round);
+                let mut round = probe::round(ready, timeout, Arc::new(Semaphore::new(1)));
                 loop {
                     // The channel makes progress, and so do the queries on it, only while it is polled.
                     tokio::select! {
-                        report = &mut round => return Ok(Found::Ready { after, report }),
+                        report = &mut round => return Ok(Found::Ready { after, report: Box::new(report) }),
                         _ = channel.next() => {}
                     }
                 }

@@ -1,6 +1,9 @@
 //! `grpc.health.v1.Health/Check` with service `""`.
 
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::Answer;
 use crate::model::Health;

@@ -8,7 +8,6 @@
 //!   a lost channel alone changes nothing ◀─────────────────┘
 //! ```
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
@@ -27,6 +26,9 @@ const OPEN_AFTER: Duration = Duration::from_secs(1);
 /// Waits between attempts to open the stream again on a channel that stays READY.
 const REOPEN_MIN: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(60);
+/// From one change told to the next: true ones are minutes apart, and a SoC that talks without end shall fill neither
+/// the log nor the database. The stream is read all the same: h2 ends a connection on which too many frames lie unread.
+const REPORT_GAP: Duration = Duration::from_millis(100);
 /// A round has five queries: a peer that allows fewer streams than that and this one gets no stream of ours to hold.
 const STREAMS_NEEDED: usize = 6;
 
@@ -55,8 +57,7 @@ enum Input {
 }
 
 impl Service {
-    /// Takes one input; the new state, where it changed.
-    fn apply(&mut self, input: Input, now: std::time::Instant) -> Option<SocService> {
+    fn apply(&mut self, input: Input, now: std::time::Instant) {
         use SocService::{InProgress, Noop, Unknown};
         let over = self.ends.is_some_and(|ends| now >= ends);
         let to = match (self.state, input) {
@@ -73,9 +74,7 @@ impl Service {
         } else if to != InProgress {
             self.ends = None;
         }
-        let changed = to != self.state;
         self.state = to;
-        changed.then_some(to)
     }
 }
 
@@ -85,9 +84,10 @@ type Notices = Pin<Box<dyn Stream<Item = Result<GracefulAdminResponse, Status>> 
 enum Phase {
     /// The channel is not READY, or the SoC cannot serve the stream.
     Off,
-    /// Open, or on its way there; `opened` is None once the second has passed.
+    /// Open, or on its way there.
     On {
         stream: Notices,
+        /// When it counts as open; None once it does.
         opened: Option<Instant>,
     },
     /// It ended; when to open it again.
@@ -112,7 +112,9 @@ pub struct NoticeStream {
     transport: Option<Transport>,
     phase: Phase,
     reopen: Duration,
-    changes: VecDeque<SocService>,
+    /// What was told last, and when the next change may be.
+    reported: SocService,
+    report_at: Instant,
 }
 
 impl NoticeStream {
@@ -124,7 +126,8 @@ impl NoticeStream {
             transport: None,
             phase: Phase::Off,
             reopen: REOPEN_MIN,
-            changes: VecDeque::new(),
+            reported: SocService::default(),
+            report_at: Instant::now(),
         }
     }
 
@@ -145,10 +148,19 @@ impl NoticeStream {
     /// The next change of `soc_service`. Cancel-safe: all that it waits for lives in the struct.
     pub async fn next(&mut self) -> SocService {
         loop {
-            if let Some(change) = self.changes.pop_front() {
-                return change;
+            if self.service.state == self.reported {
+                self.advance().await;
+                continue;
             }
-            self.advance().await;
+            tokio::select! {
+                biased;
+                () = sleep_until(self.report_at) => {
+                    self.report_at = Instant::now() + REPORT_GAP;
+                    self.reported = self.service.state;
+                    return self.reported;
+                }
+                () = self.advance() => {}
+            }
         }
     }
 
@@ -218,8 +230,7 @@ impl NoticeStream {
     }
 
     fn input(&mut self, input: Input) {
-        self.changes
-            .extend(self.service.apply(input, Instant::now().into_std()));
+        self.service.apply(input, Instant::now().into_std());
     }
 }
 
@@ -317,10 +328,12 @@ mod tests {
         let at = |secs| start + Duration::from_secs(secs);
         let mut service = Service::default();
         service.apply(Input::Begin(TEN), start);
-        assert_eq!(service.apply(Input::Tick, at(9)), None);
+        service.apply(Input::Tick, at(9));
         service.apply(Input::Begin(TEN), at(9));
-        assert_eq!(service.apply(Input::Tick, at(18)), None);
-        assert_eq!(service.apply(Input::Tick, at(19)), Some(SocService::Noop));
+        service.apply(Input::Tick, at(18));
+        assert_eq!(service.state, SocService::InProgress);
+        service.apply(Input::Tick, at(19));
+        assert_eq!(service.state, SocService::Noop);
         assert_eq!(service.ends, None);
     }
 

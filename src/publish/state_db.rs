@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use redis::RedisError;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -130,9 +131,7 @@ impl StateDb {
 
     async fn serve_over(&mut self, link: &mut Link) -> Result<(), Interrupt> {
         self.ledger.rewrite_all();
-        // One row alone first: a database that refuses costs one refused row per attempt, not a batch of them.
-        self.write(link, 1).await?;
-        self.flush(link).await?;
+        self.write_waiting(link).await?;
         self.up();
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -149,17 +148,32 @@ impl StateDb {
         }
     }
 
-    /// Writes until nothing waits.
-    async fn flush(&mut self, link: &mut Link) -> Result<(), Interrupt> {
-        while self.write(link, usize::MAX).await? {}
+    /// Writes what waits now, not what comes in meanwhile: with a slow database and a busy rack that has no end.
+    async fn write_waiting(&mut self, link: &mut Link) -> Result<(), Interrupt> {
+        let mut waiting = self.ledger.waiting();
+        // One row alone first: a database that refuses costs one refused row per attempt, not a batch of them.
+        let mut max = 1;
+        while waiting > 0
+            && let Some(rows) = self.write(link, max).await?
+        {
+            waiting = waiting.saturating_sub(rows);
+            max = usize::MAX;
+        }
         Ok(())
     }
 
-    /// Sends one batch of at most `max` rows and reads its answers; false: there is nothing to send.
-    async fn write(&mut self, link: &mut Link, max: usize) -> Result<bool, Interrupt> {
+    /// Writes until nothing waits.
+    async fn flush(&mut self, link: &mut Link) -> Result<(), Interrupt> {
+        while self.write(link, usize::MAX).await?.is_some() {}
+        Ok(())
+    }
+
+    /// Sends one batch of at most `max` rows and reads its answers: how many rows it wrote; `None`: nothing waits.
+    async fn write(&mut self, link: &mut Link, max: usize) -> Result<Option<usize>, Interrupt> {
         let Some(mut batch) = self.ledger.next_batch(max, SystemTime::now()) else {
-            return Ok(false);
+            return Ok(None);
         };
+        let rows = batch.writes();
         let replies = match self.meanwhile(link.ask(&mut batch.commands)).await {
             Ok(Ok(replies)) => replies,
             Ok(Err(failure)) => {
@@ -174,7 +188,7 @@ impl StateDb {
         let outcome = self.ledger.settle(batch, replies);
         match self.account(outcome) {
             Some(error) => Err(Failure::Refused(error).into()),
-            None => Ok(true),
+            None => Ok(Some(rows)),
         }
     }
 
@@ -216,7 +230,11 @@ impl StateDb {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                _ = self.inbox.ready(), if stop_at.is_none() => self.take_in(),
+                _ = self.inbox.ready(), if stop_at.is_none() => {
+                    self.take_in();
+                    // Changes may come without end: the connection's driver must get its turn.
+                    yield_now().await;
+                }
                 () = grace_is_over => return Err(Interrupt::GraceIsOver),
             }
         }

@@ -41,9 +41,10 @@ impl Schedule {
         now + (self.interval - into)
     }
 
-    /// The round after one that began at `now` because the channel became READY. A grid point so near that it would
-    /// only repeat that round is left out: hence "one interval plus a tenth" in the contract.
-    pub(super) fn after_ready(&self, now: Instant) -> Instant {
+    /// The round after one that began at `now` because the channel became READY, or after the session's start. A grid
+    /// point so near that it would only repeat that round, or ask before the first dial had a chance, is left out: hence
+    /// "one interval plus a tenth" in the contract.
+    pub(super) fn after_start(&self, now: Instant) -> Instant {
         self.after(now + self.interval / 10)
     }
 }
@@ -82,7 +83,7 @@ mod tests {
             // Each grid point leads to the next one: no drift, no double.
             let gap = schedule.after(next).duration_since(next);
             prop_assert!(gap.abs_diff(interval) < Duration::from_micros(1), "{gap:?}");
-            let next = schedule.after_ready(now);
+            let next = schedule.after_start(now);
             prop_assert!(next > now + interval / 10 && next <= now + interval + interval / 10);
         }
     }

@@ -43,7 +43,8 @@ pub enum ConnectionFault {
     ResetAfterSettings,
     /// Closes (FIN) each connection right after accept.
     Close,
-    /// Sends one GOAWAY on the connections that exist. Not a lasting fault: new connections are served normally.
+    /// Sends one GOAWAY on the connections that exist. Not a lasting fault: it ends the one before, and new connections
+    /// are served normally.
     Goaway(GoAway),
 }
 

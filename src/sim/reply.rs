@@ -4,6 +4,7 @@ use bytes::{BufMut as _, Bytes};
 use prost::{DecodeError, Message};
 
 use super::fault::{Code, ReplyFault};
+use super::grpc::PREFIX;
 use super::rpc::Rpc;
 use super::soc::Inner;
 use super::state::{Direction, Health, Link, Sides, SocState};
@@ -11,9 +12,6 @@ use crate::proto::{
     AdminReply, AdminRequest, LinkStateReply, LinkStateRequest, OperationReply, OperationRequest,
     ServerVersionReply, ServerVersionRequest,
 };
-
-/// Length of the prefix of a gRPC message: a flag for compression and four bytes of length.
-pub(super) const PREFIX: usize = 5;
 
 /// A gRPC error instead of a message.
 pub(super) type Status = (Code, String);

@@ -5,26 +5,21 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use prost::Message as _;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::fault::{Code, H2Code, ReplyFault};
-use super::reply::{self, PREFIX};
+use super::fault::{Code, ReplyFault};
+use super::grpc::{self, PREFIX, headers, http_status, reason, status, trailers};
+use super::reply;
 use super::soc::{Control, Inner};
 use crate::proto::{GracefulAdminRequest, ToRSide};
-
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-/// A request is a few bytes; past this it is none of ours.
-const REQUEST_MAX: usize = 64 * 1024;
 
 /// The RPCs of a SoC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -91,12 +86,8 @@ async fn answer(
     let arrived = Instant::now();
     let (head, body) = request.into_parts();
     let rpc = Rpc::from_path(head.uri.path());
-    let is_grpc = head.method == http::Method::POST
-        && head
-            .headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()));
-    let deadline = grpc_timeout(&head.headers).map(|timeout| arrived + timeout);
+    let is_grpc = grpc::is_grpc(&head);
+    let deadline = grpc::timeout(&head.headers).map(|timeout| arrived + timeout);
     let missing = soc.with_state(|state| {
         let lacks = |(name, value): &(&String, &String)| {
             head.headers.get(name.as_str()).map(HeaderValue::as_bytes) != Some(value.as_bytes())
@@ -112,7 +103,7 @@ async fn answer(
     if !is_grpc {
         return http_status(&mut respond, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    let request = read(body).await?;
+    let request = grpc::read(body).await?;
     let Some(rpc) = rpc else {
         return status(&mut respond, Code::Unimplemented, "no such RPC");
     };
@@ -240,27 +231,6 @@ async fn notices(
     }
 }
 
-/// Reads the one message of a request, prefix included. `None` if there is not exactly one.
-async fn read(mut body: RecvStream) -> Result<Option<Bytes>, h2::Error> {
-    let mut whole = Bytes::new();
-    while let Some(part) = body.data().await {
-        let part = part?;
-        body.flow_control().release_capacity(part.len())?;
-        // A request comes in one piece, but for clients that go out of their way.
-        whole = match whole.is_empty() {
-            true => part,
-            false => [whole, part].concat().into(),
-        };
-        if whole.len() > REQUEST_MAX {
-            return Ok(None);
-        }
-    }
-    Ok(match whole.first_chunk::<PREFIX>() {
-        Some([0, length @ ..]) if u32::from_be_bytes(*length) as usize == whole.len() - PREFIX => Some(whole),
-        _ => None,
-    })
-}
-
 enum Waited {
     /// The time is over.
     Out,
@@ -287,70 +257,4 @@ async fn hold(
     mut poll_reset: impl FnMut(&mut Context<'_>) -> Poll<Result<Reason, h2::Error>>,
 ) -> Result<(), h2::Error> {
     poll_fn(|cx| poll_reset(cx)).await.map(drop)
-}
-
-fn headers() -> Response<()> {
-    let mut response = Response::new(());
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
-    response
-}
-
-fn trailers(code: Option<Code>) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert(
-        "grpc-status",
-        HeaderValue::from(code.map_or(0, |code| code as u16)),
-    );
-    trailers
-}
-
-/// A gRPC error: headers and trailers in one.
-fn status(respond: &mut SendResponse<Bytes>, code: Code, message: &str) -> Result<(), h2::Error> {
-    let mut response = headers();
-    let headers = response.headers_mut();
-    headers.insert("grpc-status", HeaderValue::from(code as u16));
-    if let Ok(message) = HeaderValue::try_from(percent_encoded(message))
-        && !message.is_empty()
-    {
-        headers.insert("grpc-message", message);
-    }
-    respond.send_response(response, true).map(drop)
-}
-
-fn http_status(respond: &mut SendResponse<Bytes>, status: StatusCode) -> Result<(), h2::Error> {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    respond.send_response(response, true).map(drop)
-}
-
-/// As gRPC wants `grpc-message`: everything but printable ASCII as %XX, and the percent sign too.
-fn percent_encoded(message: &str) -> String {
-    message.bytes().fold(String::new(), |mut text, byte| {
-        match byte {
-            b' '..=b'~' if byte != b'%' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-        text
-    })
-}
-
-/// `500m` is 500 milliseconds here: gRPC's own notation.
-fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 3600),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
-}
-
-/// The code as h2 has it.
-pub(super) fn reason(code: H2Code) -> Reason {
-    Reason::from(code as u32)
 }

@@ -1,8 +1,8 @@
 //! The scenario: which SoCs there are, and what happens to them when. Read from YAML, or made in Rust by tests.
 //!
-//! Emits [`Resolved`], one per SoC, in which nothing is left to be wrong but a port that somebody else has.
+//! Plain data; what needs more than one key to be checked is checked in `resolve`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
@@ -16,12 +16,14 @@ use super::duration;
 use super::fault::{ConnectionFault, ReplyFault};
 use super::notice::Notice;
 use super::rpc::Rpc;
-use super::state::{Direction, Health, Link, SidesPatch, SocState, StatePatch};
+use super::state::{Direction, Health, Link, SidesPatch, StatePatch};
 
 /// Where SoCs serve gRPC unless told otherwise.
-const DEFAULT_PORT: u16 = 50075;
-/// SONiC numbers ports by lanes; a port of a rack has four.
-const LANES: usize = 4;
+pub(super) const DEFAULT_PORT: u16 = 50075;
+/// Why we listen nowhere else: the protocol has no authentication, and whoever finds a simulator must not take it for a
+/// SoC.
+pub(super) const NOT_LOOPBACK: &str = "expected a loopback address (127.0.0.0/8 or ::1), because a simulated SoC must not be \
+                            reachable from outside";
 
 /// SoCs and what happens to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -123,17 +125,6 @@ pub enum Targets {
     Named(Vec<String>),
 }
 
-/// A SoC as it starts.
-#[derive(Debug)]
-pub(super) struct Resolved {
-    pub(super) name: String,
-    pub(super) address: SocketAddr,
-    pub(super) state: SocState,
-    pub(super) fault: ConnectionFault,
-    pub(super) reply: ReplyFault,
-    pub(super) only: Vec<Rpc>,
-}
-
 impl Scenario {
     /// Reads YAML. The error names the line, the key and what was expected there.
     pub fn from_yaml(yaml: &str) -> Result<Self, SimError> {
@@ -147,7 +138,7 @@ impl Scenario {
         let scenario: Self = read.map_err(|error| {
             let message = error.without_snippet().to_string();
             SimError::Syntax(match key.as_str() {
-                "" | "." => message,
+                "" | "." | "?" => message,
                 key => format!("{key}: {message}"),
             })
         })?;
@@ -181,167 +172,6 @@ impl Scenario {
             }),
             ..Self::default()
         }
-    }
-
-    /// Checks everything that can be checked without listening.
-    pub(super) fn resolve(&self) -> Result<Vec<Resolved>, SimError> {
-        let mut state = SocState::default();
-        state.apply(&self.defaults);
-        let mut socs = match &self.rack {
-            Some(rack) => rack.socs(&state)?,
-            None => Vec::new(),
-        };
-        let of_rack = socs.len();
-        let mut places: HashMap<String, usize> = socs
-            .iter()
-            .enumerate()
-            .map(|(place, soc)| (soc.name.clone(), place))
-            .collect();
-        for (i, spec) in self.socs.iter().enumerate() {
-            let key = |field: &str| format!("socs[{i}].{field}");
-            if spec.port.is_empty() {
-                return Err(invalid(key("port"), "expected the name of a port"));
-            }
-            if self.socs[..i].iter().any(|other| other.port == spec.port) {
-                return Err(invalid(key("port"), format!("{} is there twice", spec.port)));
-            }
-            if !spec.only.is_empty() && spec.reply == ReplyFault::None {
-                return Err(invalid(key("only"), "expected `reply` beside it"));
-            }
-            let place = match (places.get(&spec.port), spec.address) {
-                (Some(place), _) => *place,
-                (None, Some(address)) => {
-                    places.insert(spec.port.clone(), socs.len());
-                    socs.push(Resolved::new(spec.port.clone(), address, state.clone()));
-                    socs.len() - 1
-                }
-                (None, None) => {
-                    let expected = format!(
-                        "{} is none of the rack's {of_rack} SoCs, so expected an address like 127.9.0.1:{DEFAULT_PORT}",
-                        spec.port
-                    );
-                    return Err(invalid(key("address"), expected));
-                }
-            };
-            spec.apply(&mut socs[place]);
-        }
-        if socs.is_empty() {
-            return Err(invalid("rack or socs", "expected at least one SoC"));
-        }
-        check_addresses(&socs)?;
-        self.check_timeline(&places)?;
-        Ok(socs)
-    }
-
-    fn check_timeline(&self, names: &HashMap<String, usize>) -> Result<(), SimError> {
-        for (i, step) in self.timeline.iter().enumerate() {
-            let key = |field: &str| format!("timeline[{i}]{field}");
-            if let Targets::Named(targets) = &step.soc
-                && let Some(unknown) = targets.iter().find(|name| !names.contains_key(*name))
-            {
-                return Err(invalid(key(".soc"), format!("there is no SoC {unknown}")));
-            }
-            if step.set.is_none() && step.fault.is_none() && step.reply.is_none() && step.notice.is_none() {
-                return Err(invalid(key(""), "expected set, fault, reply or notice"));
-            }
-            if !step.only.is_empty() && step.reply.is_none() {
-                return Err(invalid(key(".only"), "expected `reply` beside it"));
-            }
-            if self.repeat.is_some_and(|repeat| repeat < step.at) {
-                return Err(invalid(key(".at"), "expected a time before `loop` starts again"));
-            }
-        }
-        if self.repeat == Some(Duration::ZERO) {
-            return Err(invalid("loop", "expected a duration above 0"));
-        }
-        Ok(())
-    }
-}
-
-fn check_addresses(socs: &[Resolved]) -> Result<(), SimError> {
-    let mut owners = HashMap::new();
-    for soc in socs {
-        let Resolved { name, address, .. } = soc;
-        if !address.ip().is_loopback() {
-            return Err(invalid(name, format!("{address}: {NOT_LOOPBACK}")));
-        }
-        if address.port() != 0
-            && let Some(owner) = owners.insert(*address, name)
-        {
-            return Err(invalid(name, format!("{address} is {owner}'s already")));
-        }
-    }
-    Ok(())
-}
-
-/// Why we listen nowhere else: the protocol has no authentication, and whoever finds a simulator must not take it for a
-/// SoC.
-const NOT_LOOPBACK: &str = "expected a loopback address (127.0.0.0/8 or ::1), because a simulated SoC must not be \
-                            reachable from outside";
-
-impl Rack {
-    fn socs(&self, state: &SocState) -> Result<Vec<Resolved>, SimError> {
-        let too_many = |what: &str| invalid("rack.count", format!("expected no more SoCs than {what}"));
-        (0..self.count)
-            .map(|i| {
-                let next = |spread| match self.port {
-                    0 => 0,
-                    _ if self.spread == spread => i,
-                    _ => 0,
-                };
-                let ip = u32::try_from(next(Spread::Addresses))
-                    .ok()
-                    .and_then(|i| u32::from(self.first_address).checked_add(i))
-                    .map(Ipv4Addr::from)
-                    .ok_or_else(|| too_many("addresses"))?;
-                let port = u16::try_from(next(Spread::Ports))
-                    .ok()
-                    .and_then(|i| self.port.checked_add(i))
-                    .ok_or_else(|| too_many("ports"))?;
-                let name = format!("Ethernet{}", i * LANES);
-                Ok(Resolved::new(name, (ip, port).into(), state.clone()))
-            })
-            .collect()
-    }
-}
-
-impl Resolved {
-    fn new(name: String, address: SocketAddr, state: SocState) -> Self {
-        Self {
-            name,
-            address,
-            state,
-            fault: ConnectionFault::None,
-            reply: ReplyFault::None,
-            only: Vec::new(),
-        }
-    }
-}
-
-impl SocSpec {
-    fn apply(&self, soc: &mut Resolved) {
-        soc.state.apply(&StatePatch {
-            directions: self.directions,
-            links: self.links,
-            oper: self.oper,
-            version: self.version.clone(),
-            health: self.health,
-            graceful_restart: self.graceful_restart,
-            headers_early: self.headers_early,
-            require_metadata: self.require_metadata.clone(),
-            max_concurrent_streams: self.max_concurrent_streams,
-        });
-        soc.address = self.address.unwrap_or(soc.address);
-        soc.fault = self.fault.clone();
-        soc.reply = self.reply.clone();
-        soc.only = self.only.clone();
-    }
-}
-
-fn invalid(key: impl Into<String>, expected: impl Into<String>) -> SimError {
-    SimError::Invalid {
-        key: key.into(),
-        expected: expected.into(),
     }
 }
 

@@ -1,0 +1,110 @@
+//! gRPC on h2, by hand: the prefix of messages, headers, trailers, errors, deadlines. Knows nothing of SoCs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::fault::{Code, H2Code};
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+/// Length of the prefix of a message: a flag for compression and four bytes of length.
+pub(super) const PREFIX: usize = 5;
+/// A request is a few bytes; past this it is none of ours.
+const REQUEST_MAX: usize = 64 * 1024;
+
+/// Whether a request is gRPC at all.
+pub(super) fn is_grpc(head: &http::request::Parts) -> bool {
+    let kind = head.headers.get(CONTENT_TYPE);
+    head.method == http::Method::POST && kind.is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()))
+}
+
+/// Reads the one message of a request, prefix included. `None` if there is not exactly one.
+pub(super) async fn read(mut body: RecvStream) -> Result<Option<Bytes>, h2::Error> {
+    let mut whole = Bytes::new();
+    while let Some(part) = body.data().await {
+        let part = part?;
+        body.flow_control().release_capacity(part.len())?;
+        // A request comes in one piece, but for clients that go out of their way.
+        whole = match whole.is_empty() {
+            true => part,
+            false => [whole, part].concat().into(),
+        };
+        if whole.len() > REQUEST_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(match whole.first_chunk::<PREFIX>() {
+        Some([0, length @ ..]) if u32::from_be_bytes(*length) as usize == whole.len() - PREFIX => Some(whole),
+        _ => None,
+    })
+}
+
+pub(super) fn headers() -> Response<()> {
+    let mut response = Response::new(());
+    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    response
+}
+
+pub(super) fn trailers(code: Option<Code>) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(
+        "grpc-status",
+        HeaderValue::from(code.map_or(0, |code| code as u16)),
+    );
+    trailers
+}
+
+/// A gRPC error: headers and trailers in one.
+pub(super) fn status(respond: &mut SendResponse<Bytes>, code: Code, message: &str) -> Result<(), h2::Error> {
+    let mut response = headers();
+    let headers = response.headers_mut();
+    headers.insert("grpc-status", HeaderValue::from(code as u16));
+    if let Ok(message) = HeaderValue::try_from(percent_encoded(message))
+        && !message.is_empty()
+    {
+        headers.insert("grpc-message", message);
+    }
+    respond.send_response(response, true).map(drop)
+}
+
+pub(super) fn http_status(respond: &mut SendResponse<Bytes>, status: StatusCode) -> Result<(), h2::Error> {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    respond.send_response(response, true).map(drop)
+}
+
+/// As gRPC wants `grpc-message`: everything but printable ASCII as %XX, and the percent sign too.
+fn percent_encoded(message: &str) -> String {
+    message.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b' '..=b'~' if byte != b'%' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+        text
+    })
+}
+
+/// `500m` is 500 milliseconds here: gRPC's own notation.
+pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// The code as h2 has it.
+pub(super) fn reason(code: H2Code) -> Reason {
+    Reason::from(code as u32)
+}

@@ -1,0 +1,244 @@
+//! What a scrape says: its formats, its size, and the catalogue of which each metric is part.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use dualtor_exporter::publish::metrics::CATALOGUE;
+use dualtor_exporter::sim::ConnectionFault;
+
+use crate::harness::{ONLY_AT_READY, Rack, Setup};
+use crate::http::{Sample, Scrape, ask, get};
+use crate::look::Look;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
+
+/// A rack with a healthy and a refusing SoC, each metric of the catalogue at hand.
+async fn mixed() -> Rack {
+    let rack = Setup::rack(2)
+        .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse)
+        .start()
+        .await;
+    rack.shows("Ethernet4", &Look::unknown("transient_failure")).await;
+    rack.service("Ethernet0", "noop").await;
+    let rtt = "dualtor_keepalive_rtt_seconds";
+    rack.scraped(rtt, |scrape| scrape.value(rtt, &[]).is_some()).await;
+    rack.shows("Ethernet0", &Look::HEALTHY).await;
+    rack
+}
+
+fn series(samples: &[Sample]) -> BTreeSet<String> {
+    let series: BTreeSet<String> = samples
+        .iter()
+        .map(|s| format!("{} {:?}", s.name, s.labels))
+        .collect();
+    assert_eq!(series.len(), samples.len(), "a series is there twice");
+    series
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_and_openmetrics_hold_the_same_series() {
+    let rack = mixed().await;
+    let text = get(rack.web, "/metrics").await;
+    assert_eq!(
+        text.header("content-type"),
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let open = ask(rack.web, "GET", "/metrics", &[("Accept", OPEN_METRICS)]).await;
+    assert_eq!(
+        open.header("content-type"),
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
+    assert!(open.text().ends_with("\n# EOF\n"));
+    assert_eq!(open.text().matches("# EOF").count(), 1);
+    assert!(!text.text().contains("# EOF") && text.text().ends_with('\n'));
+    let (text, open) = (Scrape::parse(text.text()), Scrape::parse(open.text()));
+    // Results and causes may appear between the two, but not of a SoC that is healthy or steadily refused.
+    assert_eq!(series(&text.samples), series(&open.samples));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_is_compressed_where_the_scraper_takes_that() {
+    let rack = mixed().await;
+    let plain = get(rack.web, "/metrics").await;
+    assert_eq!(plain.header("content-encoding"), "");
+    let packed = ask(rack.web, "GET", "/metrics", &[("Accept-Encoding", "gzip")]).await;
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    assert!(packed.body.len() < plain.body.len() / 3);
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*packed.body)
+        .read_to_string(&mut text)
+        .expect("gzip");
+    let (packed, plain) = (Scrape::parse(&text), Scrape::parse(plain.text()));
+    assert_eq!(series(&packed.samples), series(&plain.samples));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promtool_finds_nothing_wrong() {
+    let rack = mixed().await;
+    let text = get(rack.web, "/metrics").await;
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!("promtool cannot be run ({error}): install Debian's package prometheus")
+        });
+    let mut stdin = promtool.stdin.take().expect("piped");
+    stdin.write_all(&text.body).expect("read by promtool");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("an end");
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(
+        output.status.success() && said.concat().is_empty(),
+        "{}",
+        said.concat()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_port_has_at_most_100_series() {
+    let rack = mixed().await;
+    let scrape = rack.scrape().await;
+    let of = |port: &str| {
+        let has = |sample: &&Sample| sample.labels.get("port").is_some_and(|p| p == port);
+        scrape.samples.iter().filter(has).count()
+    };
+    assert!(of("Ethernet0") <= 100, "{}", of("Ethernet0"));
+    assert!(of("Ethernet4") <= 100, "{}", of("Ethernet4"));
+}
+
+/// A family's name in the catalogue, without what a histogram adds.
+fn family(name: &str) -> &str {
+    ["_bucket", "_sum", "_count"]
+        .iter()
+        .find_map(|suffix| {
+            name.strip_suffix(suffix)
+                .filter(|n| n.ends_with("duration_seconds"))
+        })
+        .unwrap_or(name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_metric_is_of_the_catalogue_and_each_of_the_catalogue_is_there() {
+    let rack = mixed().await;
+    let answer = get(rack.web, "/metrics").await;
+    let scrape = Scrape::parse(answer.text());
+    let shown: BTreeSet<&str> = scrape.samples.iter().map(|s| family(&s.name)).collect();
+    let known: BTreeSet<&str> = CATALOGUE.iter().map(|family| family.name).collect();
+    assert_eq!(shown, known);
+    for sample in &scrape.samples {
+        let of = CATALOGUE
+            .iter()
+            .find(|f| f.name == family(&sample.name))
+            .expect("known");
+        let expected: BTreeSet<&str> = of.labels.split(", ").filter(|label| !label.is_empty()).collect();
+        let labels: BTreeSet<&str> = sample.labels.keys().map(String::as_str).collect();
+        let labels: BTreeSet<&str> = labels.into_iter().filter(|label| *label != "le").collect();
+        assert_eq!(labels, expected, "{}", sample.name);
+        assert!(sample.value.is_finite(), "{sample:?}");
+    }
+    // In its order, with its type and help.
+    let types: Vec<&str> = answer
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    let expected: Vec<String> = CATALOGUE
+        .iter()
+        .map(|family| format!("{} {}", family.name, family.kind.label()))
+        .collect();
+    assert_eq!(types, expected);
+    for family in CATALOGUE {
+        let help = format!("# HELP {} {}.\n", family.name, family.help);
+        assert!(answer.text().contains(&help), "{help}");
+    }
+}
+
+/// What README.md says of each metric: type, labels, meaning.
+fn readme() -> BTreeMap<String, [String; 3]> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("README.md: {error}"));
+    let lines = text
+        .lines()
+        .skip_while(|line| *line != "| metric | type | labels | meaning |");
+    let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| -> Vec<String> {
+        let row = row.trim_start_matches('|').trim_end_matches('|');
+        row.split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    rows.map(|row| match &cells(row)[..] {
+        [name, kind, labels, help] => {
+            let labels = labels.trim_matches(['–', '-', '—']).replace('`', "");
+            let help = help.trim_end_matches('.').to_owned();
+            (name.trim_matches('`').to_owned(), [kind.clone(), labels, help])
+        }
+        _ => panic!("expected four cells: {row}"),
+    })
+    .collect()
+}
+
+#[test]
+fn the_readmes_table_is_the_catalogue() {
+    let expected = CATALOGUE.iter().map(|family| {
+        let words = [family.kind.label(), family.labels, family.help].map(str::to_owned);
+        (family.name.to_owned(), words)
+    });
+    let expected: BTreeMap<_, _> = expected.collect();
+    let found = readme();
+    for (name, words) in &expected {
+        let there = found.get(name);
+        assert_eq!(there, Some(words), "README.md's table of metrics, row {name}");
+    }
+    let extra: Vec<_> = found
+        .keys()
+        .filter(|name| !expected.contains_key(*name))
+        .collect();
+    assert!(
+        extra.is_empty(),
+        "README.md's table has rows that the catalogue has not: {extra:?}"
+    );
+}
+
+/// Whether a series' value is another in each run.
+fn changes(series: &str) -> bool {
+    let name = series.split('{').next().unwrap_or(series);
+    match name {
+        "dualtor_keepalive_interval_seconds" => false,
+        // How many changes share a write.
+        "dualtor_state_db_writes_total" => true,
+        _ => {
+            name.starts_with("process_")
+                || name.ends_with("_seconds")
+                || series.contains("_seconds_sum{")
+                || series.contains("le=\"")
+        }
+    }
+}
+
+/// A scrape without what is another in each run.
+fn masked(text: &str, address: &str) -> String {
+    let text = text
+        .replace(address, "[address]")
+        .replace(env!("DUALTOR_REVISION"), "[revision]");
+    let mask = |line: &str| match line.rsplit_once(' ') {
+        Some((series, _)) if !line.starts_with('#') && changes(series) => format!("{series} [value]\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(mask).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_of_a_healthy_port_word_for_word() {
+    let rack = Setup::rack(1).probe(ONLY_AT_READY).start().await;
+    rack.service("Ethernet0", "noop").await;
+    let rtt = "dualtor_keepalive_rtt_seconds";
+    rack.scraped(rtt, |scrape| scrape.value(rtt, &[]).is_some()).await;
+    rack.shows("Ethernet0", &Look::HEALTHY).await;
+    let text = get(rack.web, "/metrics").await;
+    let address = rack.soc("Ethernet0").address().to_string();
+    insta::assert_snapshot!("metrics", masked(text.text(), &address));
+}

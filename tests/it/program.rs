@@ -1,0 +1,156 @@
+//! The real binary: started with arguments, sent signals, waited for; killed when dropped.
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::harness::{LONG, wait_until};
+
+/// A running program, and what it has printed so far.
+pub(crate) struct Program {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Program {
+    /// Starts it with these arguments.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// Starts it with these arguments and variables.
+    pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dualtor-exporter"))
+            .args(args)
+            // The width of the help.
+            .env("COLUMNS", "100")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program");
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, out) = collect(stdout.expect("piped"));
+        let (stderr, err) = collect(stderr.expect("piped"));
+        Self {
+            child,
+            stdout,
+            stderr,
+            readers: vec![out, err],
+        }
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.lock().expect("no panic").clone()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().expect("no panic").clone()
+    }
+
+    /// `TERM`, `INT` or `HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(status.expect("kill").success());
+    }
+
+    /// Waits until it has logged or printed so many lines with these words; returns the last of them.
+    pub(crate) async fn says(&mut self, words: &str, times: usize) -> String {
+        wait_until(&format!("{words:?}, {times} times"), async || {
+            let all = self.stdout() + &self.stderr();
+            let lines: Vec<&str> = all.lines().filter(|line| line.contains(words)).collect();
+            match lines.last() {
+                Some(line) if lines.len() >= times => Ok((*line).to_owned()),
+                _ => {
+                    let ended = self.child.try_wait().expect("its state");
+                    assert!(ended.is_none(), "{words:?} was not said before the end: {all}");
+                    Err(all)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until it has said these words; an `Err` is what it said before it ended without them.
+    pub(crate) async fn says_or_ends(&mut self, words: &str) -> Result<(), String> {
+        wait_until(&format!("{words:?} or the end"), async || {
+            let ended = self.child.try_wait().expect("its state").is_some();
+            let all = self.stdout() + &self.stderr();
+            match (all.contains(words), ended) {
+                (true, _) => Ok(Ok(())),
+                (false, true) => Ok(Err(all)),
+                (false, false) => Err(all),
+            }
+        })
+        .await
+    }
+
+    /// Where it serves, as it logs it.
+    pub(crate) async fn address(&mut self) -> std::net::SocketAddr {
+        let line = self.says("message=serving", 1).await;
+        let rest = line.split("address=").nth(1).expect("an address");
+        let address = rest.split([' ', '"']).find(|word| !word.is_empty());
+        address.expect("an address").parse().expect("an address")
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let deadline = Instant::now() + LONG;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it runs on: {}", self.stderr());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        for reader in self.readers.drain(..) {
+            reader.join().expect("no panic");
+        }
+        Ended {
+            code: status.code(),
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads a pipe to its end, on a thread of its own.
+fn collect(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, std::thread::JoinHandle<()>) {
+    let text = Arc::new(Mutex::new(String::new()));
+    let collected = text.clone();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(n @ 1..) = pipe.read(&mut bytes) {
+            let part = String::from_utf8_lossy(&bytes[..n]).into_owned();
+            collected.lock().expect("no panic").push_str(&part);
+        }
+    });
+    (text, reader)
+}
+
+/// Runs it to its end.
+pub(crate) async fn run(args: &[&str]) -> Ended {
+    Program::start(args).ended().await
+}

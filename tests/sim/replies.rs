@@ -1,0 +1,194 @@
+//! Faults of replies.
+
+use std::time::Duration;
+
+use dualtor_exporter::proto::{AdminReply, LinkStateReply};
+use dualtor_exporter::sim::{Code, H2Code, ReplyFault, Rpc};
+use h2::Reason;
+use http::StatusCode;
+use prost::Message as _;
+use tokio::time::{Instant, timeout};
+
+use super::client::*;
+
+#[tokio::test]
+async fn portid_faults_do_what_they_say() {
+    let (_simulator, soc) = one_soc().await;
+    let mut client = Client::connect(&soc).await;
+    for (fault, portid, state) in [
+        (ReplyFault::Swapped, vec![1, 0], vec![false, true]),
+        (ReplyFault::WrongPortids, vec![0, 7], vec![true, false]),
+        (ReplyFault::DuplicatePortids, vec![0, 0], vec![true, false]),
+        (ReplyFault::Short, vec![0], vec![true]),
+        (ReplyFault::LengthsDiffer, vec![0, 1], vec![true]),
+        (ReplyFault::Extra, vec![0, 1, 2], vec![true, false, false]),
+        (ReplyFault::Empty, vec![], vec![]),
+        (ReplyFault::None, vec![0, 1], vec![true, false]),
+    ] {
+        soc.reply_fault(fault.clone());
+        assert_eq!(client.lists().await, (portid, state), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_may_be_limited_to_some_rpcs() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault_only(ReplyFault::Empty, &[Rpc::Link, Rpc::Version]);
+    let mut client = Client::connect(&soc).await;
+    assert_eq!(client.lists().await.0, [0, 1]);
+    let link: LinkStateReply = client
+        .call(LINK, &link_request())
+        .await
+        .expect("an answer")
+        .decode();
+    assert!(link.portid.is_empty());
+}
+
+#[tokio::test]
+async fn every_grpc_code_comes_with_its_message() {
+    let (_simulator, soc) = one_soc().await;
+    let mut client = Client::connect(&soc).await;
+    for (number, code) in (1..).zip(Code::ALL) {
+        soc.reply_fault(ReplyFault::Code {
+            code,
+            message: "100% ü".to_owned(),
+        });
+        let answer = client.admin().await.expect("an answer");
+        assert_eq!(answer.status, Some(number), "{code:?}");
+        assert_eq!(answer.message.as_deref(), Some("100%25 %C3%BC"));
+        assert!(answer.body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reply_is_late_and_right() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault(ReplyFault::Slow {
+        delay: Duration::from_millis(80),
+    });
+    let mut client = Client::connect(&soc).await;
+    let begin = Instant::now();
+    assert_eq!(client.lists().await.0, [0, 1]);
+    assert!(begin.elapsed() >= Duration::from_millis(80));
+}
+
+#[tokio::test]
+async fn a_slow_reply_ends_with_the_clients_deadline() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault(ReplyFault::Slow { delay: SOON * 2 });
+    let mut client = Client::connect(&soc).await;
+    let answer = soon(client.call_with(ADMIN, &admin_request(), &[("grpc-timeout", "50m")])).await;
+    assert_eq!(
+        answer.expect("an answer").status,
+        Some(Code::DeadlineExceeded as u16)
+    );
+}
+
+#[tokio::test]
+async fn a_stalled_call_ignores_the_deadline_while_pings_are_answered() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault(ReplyFault::Stall);
+    let mut client = Client::connect(&soc).await;
+    let request = admin_request();
+    let call = client.call_with(ADMIN, &request, &[("grpc-timeout", "10m")]);
+    assert!(timeout(QUIET, call).await.is_err());
+    assert!(client.pings_are_answered().await);
+    soc.reply_fault(ReplyFault::None);
+    assert_eq!(
+        client.lists().await.0,
+        [0, 1],
+        "the connection is as good as before"
+    );
+}
+
+#[tokio::test]
+async fn an_oversized_reply_is_a_valid_message_of_that_size() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault(ReplyFault::Oversized { bytes: 300 * 1024 });
+    let mut client = Client::connect(&soc).await;
+    let answer = client.admin().await.expect("an answer");
+    assert!(answer.body.len() > 300 * 1024);
+    assert_eq!(answer.decode::<AdminReply>().portid, [0, 1]);
+}
+
+#[tokio::test]
+async fn a_huge_reply_is_announced_and_never_comes() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault(ReplyFault::HugeAnnounced);
+    let mut client = Client::connect(&soc).await;
+    let mut stream = soon(client.open(ADMIN, &admin_request(), &[]))
+        .await
+        .expect("headers")
+        .into_body();
+    let data = soon(stream.data()).await.expect("data").expect("no error");
+    assert_eq!(data[..5], [0, 0xff, 0xff, 0xff, 0xff]);
+    assert!(timeout(QUIET, stream.data()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_half_closed_reply_has_its_message_and_no_end() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault(ReplyFault::HalfClosed);
+    let mut client = Client::connect(&soc).await;
+    let mut stream = soon(client.open(ADMIN, &admin_request(), &[]))
+        .await
+        .expect("headers")
+        .into_body();
+    let data = soon(stream.data()).await.expect("data").expect("no error");
+    assert_eq!(AdminReply::decode(&data[5..]).expect("a reply").portid, [0, 1]);
+    assert!(timeout(QUIET, stream.data()).await.is_err());
+}
+
+#[tokio::test]
+async fn replies_that_are_not_quite_grpc() {
+    let (_simulator, soc) = one_soc().await;
+    let mut client = Client::connect(&soc).await;
+    soc.reply_fault(ReplyFault::NoTrailers);
+    let answer = client.admin().await.expect("an answer");
+    assert_eq!((answer.http, answer.status), (StatusCode::OK, None));
+    assert!(AdminReply::decode(&answer.body[5..]).is_ok());
+
+    soc.reply_fault(ReplyFault::HttpStatus { status: 503 });
+    let answer = client.admin().await.expect("an answer");
+    assert_eq!((answer.http.as_u16(), answer.status), (503, None));
+
+    soc.reply_fault(ReplyFault::GarbageMessage);
+    let answer = client.admin().await.expect("an answer");
+    assert_eq!(answer.status, Some(0));
+    assert!(AdminReply::decode(&answer.body[5..]).is_err());
+}
+
+#[tokio::test]
+async fn streams_are_reset_at_once_or_later() {
+    let (_simulator, soc) = one_soc().await;
+    let mut client = Client::connect(&soc).await;
+    soc.reply_fault(ReplyFault::ResetStream {
+        code: H2Code::RefusedStream,
+    });
+    let error = client.admin().await.expect_err("a reset");
+    assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM));
+
+    soc.reply_fault(ReplyFault::Cancel {
+        after: Duration::from_millis(60),
+    });
+    let begin = Instant::now();
+    let error = client.admin().await.expect_err("a reset");
+    assert_eq!(error.reason(), Some(Reason::CANCEL));
+    assert!(begin.elapsed() >= Duration::from_millis(60));
+}
+
+#[tokio::test]
+async fn a_call_that_the_client_cancels_is_forgotten() {
+    let (_simulator, soc) = one_soc().await;
+    soc.set(|state| state.max_concurrent_streams = Some(1));
+    soc.reply_fault(ReplyFault::Stall);
+    let mut client = Client::connect(&soc).await;
+    // With room for one stream, each next call gets through only if the one before is gone.
+    for calls in 1..=5 {
+        tokio::select! {
+            _ = client.admin() => panic!("an answer"),
+            () = wait_for("the call", || soc.counters().rpcs[&Rpc::Admin] == calls) => {}
+        }
+    }
+    assert!(client.pings_are_answered().await);
+}

@@ -1,0 +1,9 @@
+//! The STATE_DB publisher against a real redis-server: rows word for word, counters that go on, removal, stop, second
+//! writers, and every way in which Redis can be away.
+
+mod content;
+mod log;
+mod outages;
+#[path = "../common/redis.rs"]
+mod redis_server;
+mod rig;
