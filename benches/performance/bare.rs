@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
-use dualtor_exporter::proto::health::{HealthCheckRequest, HealthCheckResponse};
 use dualtor_exporter::proto::{
     AdminReply, AdminRequest, LinkStateReply, LinkStateRequest, OperationReply, OperationRequest,
     ServerVersionReply, ServerVersionRequest,
@@ -14,6 +13,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
 use prost::Message;
 use tokio::net::TcpStream;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 const PATHS: [&str; 5] = [
     "/DualToRActive/QueryAdminForwardingPortState",
