@@ -27,7 +27,7 @@ use crate::sim;
 
 /// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time; the switch's other cores are SONiC's, and
 /// each thread costs memory.
-const WORKERS: usize = 2;
+pub const WORKERS: usize = 2;
 /// It started, but did not end well.
 const FAILED: u8 = 1;
 /// It could not start.

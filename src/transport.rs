@@ -25,6 +25,7 @@ use crate::model::Target;
 const MAX_MESSAGE: usize = 64 * 1024;
 /// A compressed flag and a length stand before each gRPC message.
 const PREFIX_LEN: usize = 5;
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
@@ -289,10 +290,9 @@ impl Prefix {
 
 /// tonic gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive that.
 fn drop_unreadable_message(headers: &mut HeaderMap) {
-    const MESSAGE: &str = "grpc-message";
     let readable = |value: &HeaderValue| percent_decode(value.as_bytes()).decode_utf8().is_ok();
-    if headers.get(MESSAGE).is_some_and(|value| !readable(value)) {
-        headers.remove(MESSAGE);
+    if headers.get(GRPC_MESSAGE).is_some_and(|value| !readable(value)) {
+        headers.remove(GRPC_MESSAGE);
     }
 }
 

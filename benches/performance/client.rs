@@ -105,7 +105,10 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
     let spec: Spec = serde_json::from_str(spec)?;
     rlimit::increase_nofile_limit(u64::MAX)?;
     // As the exporter's own.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(dualtor_exporter::cli::WORKERS)
+        .enable_all()
+        .build()?;
     let measured = runtime.block_on(async {
         match (spec.kind, spec.mode.clone()) {
             (kind, Mode::Together { rounds }) => together(kind, rounds, &spec).await,

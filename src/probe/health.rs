@@ -1,17 +1,20 @@
 //! `grpc.health.v1.Health/Check` with service `""`.
 
-use tonic::Code;
-use tonic_health::pb::HealthCheckRequest;
+use http::uri::PathAndQuery;
+use tonic::client::Grpc;
+use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::Answer;
 use crate::model::Health;
+use crate::proto::codec::SmallCodec;
 use crate::transport::Transport;
 
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+
 pub(super) async fn check(transport: &Transport) -> Answer<Health> {
-    let mut client = HealthClient::with_origin(transport.clone(), transport.origin());
-    match client.check(HealthCheckRequest::default()).await {
+    match ask(transport).await {
         Ok(reply) => read(reply.get_ref().status),
         Err(status) => {
             let mut answer = Answer::failed(&status);
@@ -24,6 +27,15 @@ pub(super) async fn check(transport: &Transport) -> Answer<Health> {
             answer
         }
     }
+}
+
+/// What tonic-health's generated client does, with our codec.
+async fn ask(transport: &Transport) -> Result<Response<HealthCheckResponse>, Status> {
+    let mut client = Grpc::with_origin(transport.clone(), transport.origin());
+    client.ready().await?;
+    let request = Request::new(HealthCheckRequest::default());
+    let path = PathAndQuery::from_static(CHECK);
+    client.unary(request, path, SmallCodec::default()).await
 }
 
 fn read(status: i32) -> Answer<Health> {
