@@ -129,6 +129,7 @@ impl Exporter {
         let context = Context {
             events: events_tx,
             probe: probe_rx,
+            pacer: Arc::default(),
             limiter: Arc::new(Semaphore::new(MAX_ROUNDS)),
             origin: Instant::now(),
         };

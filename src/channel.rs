@@ -7,6 +7,7 @@
 //! |---|---|
 //! | connectivity | the five states, pure; when the next dial is due |
 //! | backoff, keepalive | their timing, pure |
+//! | pacer | spreads the dials of thousands of channels |
 //! | dial | TCP, source address (and TLS, one day); I/O errors → causes |
 //! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by |
 //! | connection | one h2 connection from preface to end |
@@ -18,6 +19,7 @@ mod connection;
 mod connectivity;
 mod dial;
 mod keepalive;
+mod pacer;
 mod sniffer;
 
 use std::collections::VecDeque;
@@ -33,6 +35,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use dial::Failure;
+pub use pacer::Pacer;
 
 use crate::model::{Cause, ChannelEvent, Target};
 use crate::transport::{Outgoing, OutgoingError, Transport};
@@ -59,6 +62,7 @@ pub struct Channel {
     target: Target,
     outgoing: Arc<Outgoing>,
     connectivity: Connectivity,
+    pacer: Arc<Pacer>,
     keepalive_time: Duration,
     phase: Phase,
     signals: VecDeque<Signal>,
@@ -69,6 +73,8 @@ pub struct Channel {
 enum Phase {
     /// Until the next dial is due.
     Waiting,
+    /// It is due: until its turn comes.
+    Queued { turn: Instant },
     /// TCP is not up yet.
     Dialing { deadline: Instant, dial: BoxedDial },
     /// TCP is up; until the deadline the peer must prove itself, and gets its transport then.
@@ -88,6 +94,7 @@ impl std::fmt::Debug for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Waiting => "Waiting",
+            Self::Queued { .. } => "Queued",
             Self::Dialing { .. } => "Dialing",
             Self::Proving { .. } => "Proving",
             Self::Ready(_) => "Ready",
@@ -97,12 +104,13 @@ impl std::fmt::Debug for Phase {
 
 impl Channel {
     /// IDLE; the first dial is due at once.
-    pub fn new(target: Target) -> Result<Self, OutgoingError> {
+    pub fn new(target: Target, pacer: Arc<Pacer>) -> Result<Self, OutgoingError> {
         let now = Instant::now().into_std();
         Ok(Self {
             outgoing: Arc::new(Outgoing::new(&target)?),
             connectivity: Connectivity::new(target.channel.backoff, now),
             keepalive_time: target.channel.keepalive_time,
+            pacer,
             target,
             phase: Phase::Waiting,
             signals: VecDeque::new(),
@@ -125,6 +133,11 @@ impl Channel {
         match &mut self.phase {
             Phase::Waiting => {
                 sleep_until(Instant::from_std(self.connectivity.next_dial())).await;
+                let turn = self.pacer.turn(Instant::now().into_std()).into();
+                self.phase = Phase::Queued { turn };
+            }
+            Phase::Queued { turn } => {
+                sleep_until(*turn).await;
                 self.begin_dial();
             }
             Phase::Dialing { deadline, dial } => {

@@ -15,7 +15,7 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::channel::{Channel, Signal};
+use crate::channel::{Channel, Pacer, Signal};
 use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Report, Target};
 use crate::probe::{self, Ready, notices::NoticeStream};
 use crate::transport::OutgoingError;
@@ -32,6 +32,8 @@ pub struct Context {
     pub events: mpsc::Sender<(SessionId, Event)>,
     /// How often and how patiently to probe; may change while we run.
     pub probe: watch::Receiver<ProbeSettings>,
+    /// Spreads the dials, over all SoCs.
+    pub pacer: Arc<Pacer>,
     /// How many rounds may be under way at a time, over all SoCs.
     pub limiter: Arc<Semaphore>,
     /// The moment from which all schedules count, so that their phases stay spread.
@@ -73,7 +75,7 @@ impl Session {
         Ok(Self {
             id,
             notices: NoticeStream::new(target.side),
-            channel: Channel::new(target)?,
+            channel: Channel::new(target, context.pacer.clone())?,
             due: Instant::from_std(schedule.after_start(now.into_std())),
             last: now,
             schedule,

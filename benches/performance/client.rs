@@ -161,7 +161,13 @@ fn group(kind: Kind, spec: &Spec) -> anyhow::Result<Group> {
                     tokio::spawn(bare_soc(target, healthy, go, tx));
                 }
                 Kind::Ours => {
-                    tokio::spawn(our_soc(Channel::new(target)?, healthy, limiter.clone(), go, tx));
+                    tokio::spawn(our_soc(
+                        Channel::new(target, Arc::default())?,
+                        healthy,
+                        limiter.clone(),
+                        go,
+                        tx,
+                    ));
                 }
             }
         }

@@ -99,7 +99,7 @@ enum Found {
 
 /// Dials once, and runs one round if that leads to READY.
 async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
-    let mut channel = Channel::new(target)?;
+    let mut channel = Channel::new(target, Arc::default())?;
     let began = Instant::now();
     loop {
         let signal = channel.next().await;

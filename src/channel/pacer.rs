@@ -1,0 +1,50 @@
+//! Spreads dials, over all SoCs: ten thousand at once (a start, an uplink that comes back) would keep the machine so busy
+//! that healthy SoCs' answers would be read too late. A rack's own number of SoCs is never held up.
+//!
+//! A leaky bucket: `BURST` dials at once, then one each `GAP`. Time is an argument; nobody waits in here.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Dials that need not wait: as many as the largest rack has SoCs.
+const BURST: u32 = 256;
+/// From dial to dial after that. A dial and the round that follows cost about 0.3 ms (docs/performance.md).
+const GAP: Duration = Duration::from_micros(500);
+
+/// Shared by all channels.
+#[derive(Debug, Default)]
+pub struct Pacer {
+    /// When the bucket will be empty.
+    // A std mutex: it is held for some arithmetic, never across an await.
+    empty_at: Mutex<Option<Instant>>,
+}
+
+impl Pacer {
+    /// Takes the next turn: when it is, `now` or later.
+    pub(super) fn turn(&self, now: Instant) -> Instant {
+        let mut empty_at = self.empty_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let filled = empty_at.map_or(now, |at| at.max(now)) + GAP;
+        *empty_at = Some(filled);
+        filled.checked_sub(GAP * BURST).map_or(now, |turn| turn.max(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rack_is_dialled_at_once_and_ten_thousand_one_after_another() {
+        let pacer = Pacer::default();
+        let start = Instant::now() + Duration::from_secs(60);
+        let turns: Vec<Duration> = (0..10_000)
+            .map(|_| pacer.turn(start).duration_since(start))
+            .collect();
+        assert!(turns[..256].iter().all(Duration::is_zero));
+        assert_eq!(turns[256], GAP);
+        assert_eq!(turns[9_999], GAP * (9_999 - 255));
+        // When it is all over, the next ones need not wait again.
+        let later = start + Duration::from_secs(10);
+        assert_eq!(pacer.turn(later), later);
+    }
+}
