@@ -62,6 +62,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn scrape() -> anyhow::Result<Scrape> {
     let rack = Rack {
         first: Ipv4Addr::new(127, 80, 0, 1),
+        port: 50075,
         count: SOCS,
         healthy: true,
     };

@@ -10,8 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-/// Not the SoCs' own port: a demo or a test may run beside us.
-const PORT: u16 = 50975;
+/// A TCP port of this benchmark: not the SoCs' own, nor that of another run at the same time.
+pub(crate) fn own_port() -> u16 {
+    20_000 + (std::process::id() % 10_000) as u16
+}
+
 /// A process may have 20,000 files open; a SoC needs a listener and a connection, of two clients for a moment.
 const SOCS_PER_PROCESS: usize = 2_500;
 
@@ -19,6 +22,7 @@ const SOCS_PER_PROCESS: usize = 2_500;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Rack {
     pub(crate) first: Ipv4Addr,
+    pub(crate) port: u16,
     pub(crate) count: usize,
     /// Whether they are going to answer.
     pub(crate) healthy: bool,
@@ -29,7 +33,7 @@ impl Rack {
         let first = u32::from(self.first);
         (first..)
             .take(self.count)
-            .map(|ip| SocketAddrV4::new(ip.into(), PORT).into())
+            .map(|ip| SocketAddrV4::new(ip.into(), self.port).into())
     }
 
     /// Their names must differ from rack to rack.
@@ -61,7 +65,8 @@ impl Simulator {
     /// Returns when its SoCs can be dialled. `stalled`: they never answer a query, only PINGs.
     pub(crate) fn start(first: Ipv4Addr, count: usize, stalled: bool) -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("dualtor-bench-")?;
-        let mut yaml = format!("rack: {{count: {count}, first_address: {first}, port: {PORT}}}\nsocs:\n");
+        let port = own_port();
+        let mut yaml = format!("rack: {{count: {count}, first_address: {first}, port: {port}}}\nsocs:\n");
         for n in 0..count {
             let reply = if stalled { "stall" } else { "none" };
             yaml += &format!("  - {{port: Ethernet{}, reply: {reply}}}\n", n * 4);
@@ -69,6 +74,7 @@ impl Simulator {
         std::fs::write(directory.path().join("scenario.yaml"), yaml)?;
         let rack = Rack {
             first,
+            port,
             count,
             healthy: true,
         };

@@ -17,7 +17,10 @@ use crate::median;
 use crate::rack::{self, Simulator};
 
 const SOCS: usize = 128;
-const LISTEN: &str = "127.0.0.1:50976";
+
+fn listen() -> String {
+    format!("127.0.0.1:{}", rack::own_port())
+}
 
 /// A process that ends with its owner.
 struct Process(Child);
@@ -127,7 +130,7 @@ impl Setting {
         let child = Command::new(env!("CARGO_BIN_EXE_dualtor-exporter"))
             .arg("--config.file")
             .arg(self.directory.path().join("config.yml"))
-            .args(["--web.listen-address", LISTEN, "--log.level", "error"])
+            .args(["--web.listen-address", &listen(), "--log.level", "error"])
             .spawn()?;
         Ok(Process(child))
     }
@@ -135,7 +138,7 @@ impl Setting {
 
 /// One GET, the whole answer.
 fn scrape() -> anyhow::Result<usize> {
-    let mut stream = TcpStream::connect(LISTEN)?;
+    let mut stream = TcpStream::connect(listen())?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

@@ -186,7 +186,7 @@ fn line((port, transition): &FeedItem) -> String {
     format!("{} {port:<12} {what}", clock(*at))
 }
 
-/// Not the first steps that every SoC takes, nor the last.
+/// Not the first dial of each SoC, nor the stop.
 fn is_news(kind: &TransitionKind) -> bool {
     use TransitionKind::{Channel, Direction, Health, Service};
     match kind {
