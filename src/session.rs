@@ -51,6 +51,8 @@ pub struct Session {
     last: Instant,
     /// When the next round is due.
     due: Instant,
+    /// The first dial has begun: until its turn has come the SoC cannot be blamed for not being READY.
+    dialled: bool,
     ready: Option<Ready>,
     round: Option<AbortOnDropHandle<Report>>,
     /// A round became due while another was under way.
@@ -80,6 +82,7 @@ impl Session {
             last: now,
             schedule,
             context,
+            dialled: false,
             ready: None,
             round: None,
             again: false,
@@ -96,7 +99,9 @@ impl Session {
                 change = self.notices.next() => Some(Event::Service(change)),
                 () = sleep_until(self.due) => {
                     self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));
-                    self.start_round();
+                    if self.dialled {
+                        self.start_round();
+                    }
                     None
                 }
                 Ok(()) = self.context.probe.changed() => {
@@ -116,6 +121,7 @@ impl Session {
     }
 
     fn on_signal(&mut self, Signal { event, transport }: Signal) -> Event {
+        self.dialled |= event == ChannelEvent::Dialing;
         if let ChannelEvent::State { to, epoch, .. } = event {
             self.ready = transport.map(|transport| Ready { epoch, transport });
             match &self.ready {
