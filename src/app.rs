@@ -26,7 +26,7 @@ use crate::session::Context;
 
 /// Rounds under way at a time, over all SoCs: enough to keep both cores busy, few enough that the replies of a
 /// burst are read well inside the 0.5 s deadline (docs/performance.md).
-pub const MAX_ROUNDS: usize = 128;
+pub const MAX_ROUNDS: usize = 32;
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
 /// How long a stop waits for the last rows; `StateDb` gives up after 2 s by itself.

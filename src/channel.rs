@@ -180,7 +180,7 @@ impl Channel {
         self.phase = Phase::Dialing {
             deadline: now + settings.dial_timeout(),
             dial: Box::pin(async move {
-                let stream = dial::tcp(address, settings.source_address).await?;
+                let stream = dial::tcp(address, &settings.source_address).await?;
                 let (connection, requests) =
                     Connection::open(stream, time, settings.keepalive_timeout).await?;
                 Ok(Live {

@@ -16,9 +16,10 @@ use std::time::Duration;
 
 pub use settings::{Publish, RedisServer, Schema, StateDbSettings};
 
-use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Side, Target};
+use crate::model::{
+    BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
+};
 use databases::Location;
-use scalar::SourceAddress;
 
 /// Everything the file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -193,9 +194,9 @@ fn channel(raw: raw::Channel) -> Result<ChannelSettings, KeyError> {
     }
     let source_address = match raw.source_address.0 {
         // Without CONFIG_DB nobody knows Loopback3's address.
-        SourceAddress::Auto | SourceAddress::None => None,
-        SourceAddress::Ip(ip) => Some(ip),
-        SourceAddress::Loopback3 => {
+        scalar::SourceAddress::Auto | scalar::SourceAddress::None => SourceAddress::Any,
+        scalar::SourceAddress::Ip(ip) => SourceAddress::Fixed(ip),
+        scalar::SourceAddress::Loopback3 => {
             return at(
                 "channel.source_address",
                 "loopback3 is not supported by this version: expected auto, none or an IP address",
@@ -216,6 +217,7 @@ fn channel(raw: raw::Channel) -> Result<ChannelSettings, KeyError> {
         keepalive_timeout: raw.keepalive_timeout.0,
         backoff,
         source_address,
+        security: Security::Plain,
         metadata: raw.metadata.into_iter().collect(),
     })
 }
@@ -270,7 +272,7 @@ fn targets(
             );
         }
         let address = target.address.0.with_default_port(default_port);
-        if let Some(source) = channel.source_address
+        if let SourceAddress::Fixed(source) = &channel.source_address
             && source.is_ipv4() != address.is_ipv4()
         {
             return at(

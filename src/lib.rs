@@ -69,9 +69,8 @@
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
 //!
-//! Beside them: one `Semaphore` of 128 permits (rounds under way, over all SoCs), one `Pacer` (dials, over all
-//! SoCs) and one `CancellationToken` (the stop,
-//! from app to fleet and web servers).
+//! Beside them: one `Semaphore` of 32 permits (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs)
+//! and one `CancellationToken` (the stop, from app to fleet and web servers).
 //!
 //! # Stopping
 //!

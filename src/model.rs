@@ -14,7 +14,10 @@ pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
     SocStatus, StateDbStatus, Transition, TransitionKind,
 };
-pub use target::{BackoffSettings, ChannelSettings, Port, PortError, ProbeSettings, Target};
+pub use target::{
+    BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Security,
+    SourceAddress, Target, TlsSettings,
+};
 pub use words::{Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, Side, SocService};
 
 /// One value for each end of the cable, as this ToR sees it.

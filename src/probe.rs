@@ -23,7 +23,7 @@ use crate::transport::Transport;
 /// A peer's CANCEL this shortly before our deadline is the peer acting on the deadline that we sent it.
 const CANCEL_IS_DEADLINE: Duration = Duration::from_millis(50);
 
-/// A round counts as under way for no longer than this: after it the SoC takes its time, not we, and a hundred hung SoCs
+/// A round counts as under way for no longer than this: after it the SoC takes its time, not we, and hung SoCs
 /// must not keep the others waiting.
 const BUSY: Duration = Duration::from_millis(100);
 

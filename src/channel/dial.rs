@@ -1,12 +1,12 @@
-//! From an address to a connected socket. This is where the source address is bound, and where TLS will be.
+//! From an address to a connected socket. This is where the source address is bound.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::model::Cause;
+use crate::model::{Cause, SourceAddress};
 
 /// Why a dial failed or a connection was lost: the closed set for the metric, and the details for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,19 +41,14 @@ impl Failure {
     }
 }
 
-/// Connects TCP, from `source` where one is given. It has no time limit of its own: the caller's deadline drops it.
-pub(super) async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, Failure> {
+/// Connects TCP, from `source`. It has no time limit of its own: the caller's deadline drops it.
+pub(super) async fn tcp(address: SocketAddr, source: &SourceAddress) -> Result<TcpStream, Failure> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }
     .map_err(|error| connect_failure(&error))?;
-    if let Some(source) = source {
-        socket.bind(SocketAddr::new(source, 0)).map_err(|error| {
-            let detail = format!("cannot bind the source address {source}: {error}");
-            Failure::new(Cause::SourceAddress, detail)
-        })?;
-    }
+    bind(&socket, address, source)?;
     let stream = socket
         .connect(address)
         .await
@@ -63,6 +58,23 @@ pub(super) async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> Result<T
         .set_nodelay(true)
         .map_err(|error| Failure::from_io(&error))?;
     Ok(stream)
+}
+
+fn bind(socket: &TcpSocket, address: SocketAddr, source: &SourceAddress) -> Result<(), Failure> {
+    let ip = match source {
+        SourceAddress::Any => return Ok(()),
+        SourceAddress::Prefer(ip) if ip.is_ipv4() != address.is_ipv4() => return Ok(()),
+        SourceAddress::Prefer(ip) | SourceAddress::Fixed(ip) => *ip,
+        SourceAddress::Missing(why) => return Err(Failure::new(Cause::SourceAddress, why.clone())),
+    };
+    match (socket.bind(SocketAddr::new(ip, 0)), source) {
+        (Ok(()), _) => Ok(()),
+        (Err(error), SourceAddress::Prefer(_)) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(()),
+        (Err(error), _) => {
+            let detail = format!("cannot bind the source address {ip}: {error}");
+            Err(Failure::new(Cause::SourceAddress, detail))
+        }
+    }
 }
 
 fn connect_failure(error: &io::Error) -> Failure {
@@ -85,6 +97,8 @@ fn connect_failure(error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[tokio::test]
@@ -92,15 +106,15 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
         drop(listener);
-        let failure = tcp(address, None).await.expect_err("refused");
+        let failure = tcp(address, &SourceAddress::Any).await.expect_err("refused");
         assert_eq!(failure.cause, Cause::Refused);
     }
 
     #[tokio::test]
     async fn a_source_address_of_another_host_is_named() {
         let address = "127.0.0.1:9".parse().expect("address");
-        let source = "192.0.2.1".parse().expect("documentation address");
-        let failure = tcp(address, Some(source)).await.expect_err("cannot bind");
+        let source = SourceAddress::Fixed("192.0.2.1".parse().expect("documentation address"));
+        let failure = tcp(address, &source).await.expect_err("cannot bind");
         assert_eq!(failure.cause, Cause::SourceAddress);
         assert!(failure.detail.contains("192.0.2.1"), "{failure}");
     }
@@ -110,8 +124,23 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let source: IpAddr = "127.9.8.7".parse().expect("address");
-        let (dialed, accepted) = tokio::join!(tcp(address, Some(source)), listener.accept());
-        dialed.expect("dialed");
-        assert_eq!(accepted.expect("accepted").1.ip(), source);
+        for wanted in [SourceAddress::Fixed(source), SourceAddress::Prefer(source)] {
+            let (dialed, accepted) = tokio::join!(tcp(address, &wanted), listener.accept());
+            dialed.expect("dialed");
+            assert_eq!(accepted.expect("accepted").1.ip(), source, "{wanted:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_preferred_source_address_that_cannot_serve_is_left_out() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        for elsewhere in ["192.0.2.1", "2001:db8::1"] {
+            let source = SourceAddress::Prefer(elsewhere.parse().expect("documentation address"));
+            tcp(address, &source).await.expect("dialed");
+        }
+        let source = SourceAddress::Missing("no Loopback3".into());
+        let failure = tcp(address, &source).await.expect_err("nothing to bind");
+        assert_eq!(failure, Failure::new(Cause::SourceAddress, "no Loopback3"));
     }
 }

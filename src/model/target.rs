@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,8 +67,10 @@ pub struct ChannelSettings {
     pub keepalive_timeout: Duration,
     /// The waits between dials.
     pub backoff: BackoffSettings,
-    /// The local address to dial from; `None`: the kernel chooses.
-    pub source_address: Option<IpAddr>,
+    /// The local address to dial from.
+    pub source_address: SourceAddress,
+    /// Plain text, or TLS.
+    pub security: Security,
     /// Extra request metadata: (name, value with `${soc_ip}` and `${port}` not yet filled in).
     pub metadata: Vec<(String, String)>,
 }
@@ -86,10 +89,55 @@ impl Default for ChannelSettings {
             keepalive_time: Duration::from_secs(4),
             keepalive_timeout: Duration::from_secs(8),
             backoff: BackoffSettings::default(),
-            source_address: None,
+            source_address: SourceAddress::Any,
+            security: Security::Plain,
             metadata: Vec::new(),
         }
     }
+}
+
+/// Which local address to dial from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceAddress {
+    /// The kernel chooses.
+    Any,
+    /// This one, if it is on this host when the dial begins and of the target's family; else the kernel chooses.
+    Prefer(IpAddr),
+    /// This one and no other.
+    Fixed(IpAddr),
+    /// One was asked for that is not known (for people: which): each dial fails as `source_address`.
+    Missing(Arc<str>),
+}
+
+/// How a channel is secured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// Plain text.
+    Plain,
+    /// TLS.
+    Tls(TlsSettings),
+    /// TLS was asked for in a way that cannot be met (for people: why): each dial fails as `tls_config`.
+    Unusable(Arc<str>),
+}
+
+/// TLS, by the paths of its files: what stands in them may change at any time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsSettings {
+    /// PEM: the certificates that may sign the SoC's.
+    pub ca: PathBuf,
+    /// Our own certificate, where the SoC asks for one.
+    pub client: Option<ClientIdentity>,
+    /// The name that the SoC's certificate must be for; `None`: its IP address.
+    pub server_name: Option<String>,
+}
+
+/// A client certificate, by the paths of its files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientIdentity {
+    /// PEM: our certificate, then those that signed it.
+    pub cert: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
 }
 
 impl Default for BackoffSettings {
