@@ -3,30 +3,32 @@
 //! Listeners and the shutdown are arguments, so that tests bring their own. See the crate's documentation for the
 //! drawing of all tasks and channels.
 
+mod switch;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError};
+use crate::fleet::Rows;
 use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
 use crate::inventory::Inventory;
 use crate::mailbox::mailbox;
-use crate::model::{ConfigStatus, ProbeSettings, StateDbStatus};
+use crate::model::Facts;
+use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
 use crate::publish::http::{self, ReloadRequest, Web};
 use crate::publish::metrics::Scrape;
 use crate::publish::process::Process;
 use crate::publish::state_db::StateDb;
 use crate::session::Context;
+use switch::Switch;
 
-/// Rounds under way at a time, over all SoCs: enough to keep both cores busy, few enough that the replies of a
-/// burst are read well inside the 0.5 s deadline (docs/performance.md).
-pub const MAX_ROUNDS: usize = 32;
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
 /// How long a stop waits for the last rows; `StateDb` gives up after 2 s by itself.
@@ -72,10 +74,10 @@ pub enum AppError {
 
 /// A running exporter.
 pub struct Exporter {
-    config: Config,
+    /// In force. The inventory follows from it.
+    config: watch::Sender<Arc<Config>>,
     load: Load,
     probe: watch::Sender<ProbeSettings>,
-    inventory: watch::Sender<Arc<Inventory>>,
     config_status: watch::Sender<ConfigStatus>,
     fleet: FleetHandle,
     reload_tx: mpsc::Sender<ReloadRequest>,
@@ -94,7 +96,7 @@ type Loading = JoinSet<(ReloadRequest, Result<Config, ConfigError>)>;
 impl std::fmt::Debug for Exporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Exporter")
-            .field("config", &self.config)
+            .field("config", &*self.config.borrow())
             .finish_non_exhaustive()
     }
 }
@@ -111,18 +113,26 @@ impl Exporter {
             last_success: SystemTime::now(),
         });
         let (probe, probe_rx) = watch::channel(config.probe);
-        let (inventory, inventory_rx) = watch::channel(Arc::new(Inventory::of(&config)));
 
-        let state_db = Arc::new(watch::channel(config.state_db.as_ref().map(|_| StateDbStatus::default())).0);
-        let state_db_rx = state_db.subscribe();
-        let rows = config.state_db.clone().map(|settings| {
+        let mut state_db = Vec::new();
+        let mut rows = Rows::new();
+        for (namespace, settings) in config.state_dbs() {
+            let status = Arc::new(watch::Sender::new(Some(StateDbStatus::default())));
+            state_db.push(status.subscribe());
             let (rows_tx, rows_rx) = mailbox();
-            let publisher = StateDb::new(settings, rows_rx, state_db);
+            let publisher = StateDb::new(settings, rows_rx, status);
             tasks.spawn(async move {
                 publisher.run().await;
                 Ok("the STATE_DB publisher")
             });
-            rows_tx
+            rows.insert(namespace.clone(), rows_tx);
+        }
+        let (config, config_rx) = watch::channel(Arc::new(config));
+        let (switch, emits) = Switch::new(config_rx, &probe_rx);
+        let switch_stop = stop.clone();
+        tasks.spawn(async move {
+            switch_stop.run_until_cancelled(switch.run()).await;
+            Ok("the inventory")
         });
 
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
@@ -130,10 +140,10 @@ impl Exporter {
             events: events_tx,
             probe: probe_rx,
             pacer: Arc::default(),
-            limiter: Arc::new(Semaphore::new(MAX_ROUNDS)),
+            limiter: Arc::default(),
             origin: Instant::now(),
         };
-        let (fleet, handle) = Fleet::new(inventory_rx, context, events, rows);
+        let (fleet, handle) = Fleet::new(emits.inventory.clone(), context, events, rows);
         let fleet_stop = stop.clone();
         tasks.spawn(async move {
             fleet.run(fleet_stop.cancelled()).await;
@@ -142,7 +152,13 @@ impl Exporter {
 
         let web = Web {
             telemetry_path: options.telemetry_path,
-            scrape: scrape_source(handle.clone(), state_db_rx, config_status_rx),
+            scrape: scrape_source(Sources {
+                fleet: handle.clone(),
+                state_db,
+                facts: emits.facts,
+                inventory: emits.inventory,
+                config: config_status_rx,
+            }),
             ready: readiness(&handle),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
         };
@@ -159,7 +175,6 @@ impl Exporter {
             config,
             load: options.load,
             probe,
-            inventory,
             config_status,
             fleet: handle,
             reload_tx,
@@ -229,14 +244,15 @@ impl Exporter {
     }
 
     fn adopt(&mut self, config: Config) -> Result<(), String> {
-        if config.state_db != self.config.state_db {
-            let reason = "databases: a change of where or what to publish, here or in SONiC's database_config.json, needs a restart";
+        let before = self.config.borrow().clone();
+        let databases = |config: &Config| (config.namespaces.clone(), config.publish, config.schema);
+        if databases(&config) != databases(&before) {
+            let reason = "databases: a change of where or what to publish or to read, here or in SONiC's database_config.json, needs a restart";
             return Err(reason.to_owned());
         }
         self.probe
             .send_if_modified(|probe| std::mem::replace(probe, config.probe) != config.probe);
-        self.inventory.send_replace(Arc::new(Inventory::of(&config)));
-        self.config = config;
+        self.config.send_replace(Arc::new(config));
         Ok(())
     }
 }
@@ -256,24 +272,43 @@ async fn drained(tasks: &mut Tasks, within: Duration) -> bool {
         .is_ok()
 }
 
-fn scrape_source(
+/// Where a scrape's parts come from.
+#[derive(Clone)]
+struct Sources {
     fleet: FleetHandle,
-    state_db: watch::Receiver<Option<StateDbStatus>>,
+    /// One per publisher.
+    state_db: Vec<watch::Receiver<Option<StateDbStatus>>>,
+    facts: watch::Receiver<Option<Arc<Facts>>>,
+    inventory: watch::Receiver<Arc<Inventory>>,
     config: watch::Receiver<ConfigStatus>,
-) -> http::Source {
-    Arc::new(move || {
-        let (fleet, state_db, config) = (fleet.clone(), state_db.clone(), config.clone());
-        Box::pin(async move {
-            let snapshot = fleet.snapshot().await.ok()?;
-            let (state_db, config) = (*state_db.borrow(), *config.borrow());
-            Some(Scrape {
-                snapshot,
-                state_db,
-                config,
-                process: Process::read(),
-            })
+}
+
+impl Sources {
+    async fn scrape(self) -> Option<Scrape> {
+        let snapshot = self.fleet.snapshot().await.ok()?;
+        let mut problems = [0; ProblemKind::COUNT];
+        for problem in &self.inventory.borrow().problems {
+            problems[problem.kind.index()] += 1;
+        }
+        let publishers = self.state_db.iter().filter_map(|status| *status.borrow());
+        let (state_db, facts, config) = (
+            publishers.reduce(StateDbStatus::and),
+            self.facts.borrow().clone(),
+            *self.config.borrow(),
+        );
+        Some(Scrape {
+            snapshot,
+            state_db,
+            facts,
+            problems,
+            config,
+            process: Process::read(),
         })
-    })
+    }
+}
+
+fn scrape_source(sources: Sources) -> http::Source {
+    Arc::new(move || Box::pin(sources.clone().scrape()))
 }
 
 /// True, for good, when the fleet has settled or it is too late to wait for that.

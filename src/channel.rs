@@ -37,7 +37,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use dial::Failure;
 pub use pacer::Pacer;
 
-use crate::model::{Cause, ChannelEvent, Target};
+use crate::model::{Cause, ChannelEvent, Security, Target};
 use crate::transport::{Outgoing, OutgoingError, Transport};
 use connection::{Connection, Happened};
 use connectivity::{Connectivity, Input};
@@ -180,6 +180,12 @@ impl Channel {
         self.phase = Phase::Dialing {
             deadline: now + settings.dial_timeout(),
             dial: Box::pin(async move {
+                if settings.security != Security::Plain {
+                    return Err(Failure::new(
+                        Cause::TlsConfig,
+                        "TLS is not supported by this version",
+                    ));
+                }
                 let stream = dial::tcp(address, &settings.source_address).await?;
                 let (connection, requests) =
                     Connection::open(stream, time, settings.keepalive_timeout).await?;

@@ -46,6 +46,9 @@ pub struct Cli {
     command: Option<Command>,
 }
 
+/// Read where no other is named; without it everything is found in SONiC's databases.
+const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
+
 const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (revision ",
@@ -55,13 +58,9 @@ const VERSION: &str = concat!(
 
 #[derive(Debug, Args)]
 struct ExporterArgs {
-    /// Configuration file (YAML); reloaded on SIGHUP
-    #[arg(
-        long = "config.file",
-        value_name = "FILE",
-        default_value = "/etc/dualtor-exporter/config.yml"
-    )]
-    config_file: PathBuf,
+    /// Configuration file (YAML); reloaded on SIGHUP [default: /etc/dualtor-exporter/config.yml, where there is one]
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
     /// Check the configuration file and exit: 0 if it is good, 2 if not
     #[arg(long = "config.check")]
     config_check: bool,
@@ -148,7 +147,7 @@ impl Cli {
         };
         let outcome = runtime.block_on(async {
             match self.command {
-                None if self.exporter.config_check => check_config(&self.exporter.config_file),
+                None if self.exporter.config_check => check_config(self.exporter.config_file.as_deref()),
                 None => run_exporter(self.exporter).await,
                 Some(Command::Demo(args)) => demo::run(args).await,
                 Some(Command::Simulate { scenario }) => simulate(&scenario).await,
@@ -195,18 +194,28 @@ fn init_log(level: Level, format: LogFormat) {
     };
 }
 
-fn check_config(path: &Path) -> anyhow::Result<ExitCode> {
-    let config = Config::load(path)?;
-    print(&format!(
-        "{}: good, {} targets",
-        path.display(),
-        config.targets.len()
-    ));
+/// Loads the file that was named, or the usual one where it exists.
+fn load_config(path: Option<&Path>) -> Result<Config, ConfigError> {
+    match path {
+        Some(path) => Config::load(path),
+        None if Path::new(DEFAULT_CONFIG).exists() => Config::load(Path::new(DEFAULT_CONFIG)),
+        None => Config::without_file(),
+    }
+}
+
+fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = load_config(path)?;
+    let file = path.unwrap_or(Path::new(DEFAULT_CONFIG)).display();
+    print(&match &config.targets {
+        Some(targets) if targets.len() == 1 => format!("{file}: good, 1 target"),
+        Some(targets) => format!("{file}: good, {} targets", targets.len()),
+        None => format!("{file}: good, targets from CONFIG_DB"),
+    });
     Ok(ExitCode::SUCCESS)
 }
 
 async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config_file)?;
+    let config = load_config(args.config_file.as_deref())?;
     let mut listeners = Vec::new();
     for address in &args.listen {
         listeners.push(
@@ -215,15 +224,16 @@ async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
                 .with_context(|| format!("--web.listen-address {address}"))?,
         );
     }
-    raise_open_files(config.targets.len());
+    raise_open_files(config.targets.as_ref().map_or(0, Vec::len));
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
-    info!(version = VERSION, config = %args.config_file.display(), "starting");
+    let file = args.config_file.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    info!(version = VERSION, config = %file.display(), from_config_db = config.targets.is_none(), "starting");
     for listener in &listeners {
         info!(address = %listener.local_addr()?, path = args.telemetry_path, "serving");
     }
     let path = args.config_file;
-    let load = move || -> Result<Config, ConfigError> { Config::load(&path) };
+    let load = move || -> Result<Config, ConfigError> { load_config(path.as_deref()) };
     let exporter = Exporter::start(Options {
         config,
         load: std::sync::Arc::new(load),

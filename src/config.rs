@@ -14,24 +14,33 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use settings::{Publish, RedisServer, Schema, StateDbSettings};
+pub use settings::{Database, Namespace, Publish, RedisServer, Schema, SourceRule, StateDbSettings};
 
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
 };
-use databases::Location;
 
 /// Everything the file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// How often and how patiently to probe.
     pub probe: ProbeSettings,
-    /// Which ToR this is.
+    /// Which ToR this is; unknown: Loopback3 tells.
     pub side: Side,
-    /// Whom to probe, one per port.
-    pub targets: Vec<Target>,
-    /// Where to publish rows; `None` with `publish: off`.
-    pub state_db: Option<StateDbSettings>,
+    /// Where to dial from.
+    pub source: SourceRule,
+    /// The SoCs' port, where an address has none.
+    pub port: u16,
+    /// How to hold a channel, as far as CONFIG_DB has no say in it.
+    pub channel: Arc<ChannelSettings>,
+    /// Whom to probe, one per port; `None`: CONFIG_DB tells.
+    pub targets: Option<Vec<Target>>,
+    /// The databases to use, the switch's own first; none: no database is used.
+    pub namespaces: Vec<Namespace>,
+    /// Whether and where to publish rows.
+    pub publish: Publish,
+    /// The rows' field names and values.
+    pub schema: Schema,
 }
 
 /// Why a file cannot be used: one line for a person.
@@ -64,6 +73,32 @@ fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
 }
 
 impl Config {
+    /// SONiC's defaults: everything is found in its databases.
+    pub fn without_file() -> Result<Self, ConfigError> {
+        Self::parse("{}", Path::new("(no configuration file)"))
+    }
+
+    /// How to publish to each namespace's STATE_DB; empty with `publish: off`.
+    pub fn state_dbs(&self) -> impl Iterator<Item = (&Arc<str>, StateDbSettings)> {
+        let published = self.publish != Publish::Off;
+        let namespaces = self.namespaces.iter().filter(move |_| published);
+        namespaces.map(|namespace| {
+            let Database {
+                server,
+                id,
+                separator,
+            } = namespace.state_db.clone();
+            let settings = StateDbSettings {
+                server,
+                db: id,
+                separator,
+                publish: self.publish,
+                schema: self.schema,
+            };
+            (&namespace.name, settings)
+        })
+    }
+
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = read_file(path).map_err(|error| ConfigError {
@@ -83,6 +118,18 @@ impl Config {
     /// Validates the text of a file; `path` is only for errors.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file = path.to_owned();
+        // A file that is just being written must not be taken for one that wants every default.
+        let says_nothing = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+        if text.lines().all(says_nothing) {
+            let message = "expected at least one key; write {} to have every default".to_owned();
+            let (line, key) = (None, None);
+            return Err(ConfigError {
+                file,
+                line,
+                key,
+                message,
+            });
+        }
         let raw = read(text).map_err(|(line, key, message)| ConfigError {
             file: file.clone(),
             line,
@@ -167,21 +214,34 @@ fn validate(raw: raw::File) -> Result<Config, KeyError> {
         raw::Side::Lower => Side::Lower,
     };
     let port = raw.channel.port.0.0;
+    let source = raw.channel.source_address.0;
     let channel = Arc::new(channel(raw.channel)?);
-    let Some(targets) = raw.targets else {
-        return at(
-            "targets",
-            "expected a list such as [{port: Ethernet0, address: 192.168.0.1}]: \
-             reading them from CONFIG_DB is not supported by this version",
-        );
+    let targets = match &raw.targets {
+        Some(list) => Some(targets(list, port, side, &channel)?),
+        None => None,
     };
-    let targets = self::targets(&targets, port, side, &channel)?;
-    let state_db = databases(&raw.databases)?;
+    let (publish, schema) = match raw.databases.publish {
+        raw::Publish::Own => (Publish::Own, raw.databases.schema),
+        raw::Publish::Shadow => (Publish::Shadow, raw.databases.schema),
+        raw::Publish::Off => (Publish::Off, raw.databases.schema),
+    };
+    let schema = match schema {
+        raw::Schema::Sonic => Schema::Sonic,
+        raw::Schema::Hld => Schema::Hld,
+    };
+    let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
+    let needed = publish != Publish::Off || !told_all;
+    let namespaces = databases(&raw.databases, needed)?;
     Ok(Config {
         probe,
         side,
+        source,
+        port,
+        channel,
         targets,
-        state_db,
+        namespaces,
+        publish,
+        schema,
     })
 }
 
@@ -193,15 +253,10 @@ fn channel(raw: raw::Channel) -> Result<ChannelSettings, KeyError> {
         );
     }
     let source_address = match raw.source_address.0 {
-        // Without CONFIG_DB nobody knows Loopback3's address.
-        scalar::SourceAddress::Auto | scalar::SourceAddress::None => SourceAddress::Any,
-        scalar::SourceAddress::Ip(ip) => SourceAddress::Fixed(ip),
-        scalar::SourceAddress::Loopback3 => {
-            return at(
-                "channel.source_address",
-                "loopback3 is not supported by this version: expected auto, none or an IP address",
-            );
-        }
+        // The inventory fills in Loopback3's, once it is known.
+        SourceRule::Auto | SourceRule::None => SourceAddress::Any,
+        SourceRule::Loopback3 => SourceAddress::Missing("Loopback3's address is not known yet".into()),
+        SourceRule::Ip(ip) => SourceAddress::Fixed(ip),
     };
     let backoff = BackoffSettings {
         initial: raw.backoff.initial.0,
@@ -282,6 +337,7 @@ fn targets(
         }
         targets.push(Target {
             port: port.clone(),
+            namespace: "".into(),
             address,
             side,
             channel: channel.clone(),
@@ -290,30 +346,22 @@ fn targets(
     Ok(targets)
 }
 
-fn databases(raw: &raw::Databases) -> Result<Option<StateDbSettings>, KeyError> {
+/// The switch's databases, if anything needs them.
+fn databases(raw: &raw::Databases, needed: bool) -> Result<Vec<Namespace>, KeyError> {
     if raw.publish_notifications {
         return at(
             "databases.publish_notifications",
             "is not supported by this version: expected false",
         );
     }
-    // A bad URL is an error even while nothing is published: it would only be found out later.
-    let from_url = raw.url.as_deref().map(Location::from_url).transpose();
+    // A bad URL is an error even while nothing needs it: it would only be found out later.
+    let from_url = raw.url.as_deref().map(Namespace::from_url).transpose();
     let from_url = from_url.or_else(|message| at("databases.url", message))?;
-    let publish = match raw.publish {
-        raw::Publish::Off => return Ok(None),
-        raw::Publish::Own => Publish::Own,
-        raw::Publish::Shadow => Publish::Shadow,
-    };
-    let schema = match raw.schema {
-        raw::Schema::Sonic => Schema::Sonic,
-        raw::Schema::Hld => Schema::Hld,
-    };
-    let location = match from_url {
-        Some(location) => location,
-        None => Location::from_file(&raw.config).or_else(|message| at("databases.config", message))?,
-    };
-    Ok(Some(location.settings(publish, schema)))
+    match from_url {
+        _ if !needed => Ok(Vec::new()),
+        Some(namespace) => Ok(vec![namespace]),
+        None => Namespace::from_files(&raw.config).or_else(|message| at("databases.config", message)),
+    }
 }
 
 #[cfg(test)]

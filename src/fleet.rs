@@ -6,9 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
@@ -22,6 +23,9 @@ use crate::status::Effect;
 
 /// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
 pub const EVENT_QUEUE: usize = 4096;
+/// How long scrapes wait for the first inventory: it comes in milliseconds from a database that is there, and from the
+/// configuration's own targets after half a second at most (app/switch.rs).
+const FIRST_INVENTORY: Duration = Duration::from_millis(600);
 /// Transitions that a slow reader of the feed may lag behind before it loses the oldest.
 const FEED_LEN: usize = 1024;
 
@@ -66,6 +70,9 @@ struct Entry {
     _task: AbortOnDropHandle<()>,
 }
 
+/// The mailboxes of the namespaces' publishers: empty where nothing is published.
+pub type Rows = HashMap<Arc<str>, mailbox::Sender>;
+
 /// See the module's documentation.
 pub struct Fleet {
     inventory: watch::Receiver<Arc<Inventory>>,
@@ -74,7 +81,7 @@ pub struct Fleet {
     snapshots: mpsc::Receiver<oneshot::Sender<Snapshot>>,
     settled: watch::Sender<bool>,
     feed: broadcast::Sender<FeedItem>,
-    rows: Option<mailbox::Sender>,
+    rows: Rows,
     entries: HashMap<SessionId, Entry>,
     by_port: HashMap<Port, SessionId>,
     /// In the order of ports' names, for snapshots.
@@ -94,13 +101,13 @@ impl std::fmt::Debug for Fleet {
 }
 
 impl Fleet {
-    /// A fleet that has not begun. `events` is the other end of `context.events`; `rows`, where there is one, gets each
-    /// status whose row must be written, and closes when the fleet ends.
+    /// A fleet that has not begun. `events` is the other end of `context.events`; `rows` get each
+    /// status whose row must be written, and close when the fleet ends.
     pub fn new(
         inventory: watch::Receiver<Arc<Inventory>>,
         context: Context,
         events: mpsc::Receiver<(SessionId, Event)>,
-        rows: Option<mailbox::Sender>,
+        rows: Rows,
     ) -> (Self, FleetHandle) {
         let (snapshots_tx, snapshots) = mpsc::channel(64);
         let (settled, settled_rx) = watch::channel(false);
@@ -131,6 +138,13 @@ impl Fleet {
     /// Runs until `stop`, then stops every session, shows the last rows (SHUTDOWN) and returns.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
+        // So the first scrape shows what there is, not the moment before.
+        let mut first = self.inventory.clone();
+        let loaded = timeout(FIRST_INVENTORY, first.wait_for(|inventory| inventory.loaded));
+        tokio::select! {
+            () = &mut stop => return,
+            _ = loaded => {}
+        }
         self.adopt_inventory();
         loop {
             tokio::select! {
@@ -177,13 +191,13 @@ impl Fleet {
             let _ = self.feed.send((status.target.port.clone(), *transition));
         }
         if effect.write_row {
-            self.send_row(status.target.port.clone(), Change::Put(status.clone()));
+            self.send_row(&status.target, Change::Put(status.clone()));
         }
     }
 
-    fn send_row(&self, port: Port, change: Change) {
-        if let Some(rows) = &self.rows {
-            rows.send(port, change);
+    fn send_row(&self, target: &Target, change: Change) {
+        if let Some(rows) = self.rows.get(&target.namespace) {
+            rows.send(target.port.clone(), change);
         }
     }
 
@@ -193,7 +207,7 @@ impl Fleet {
         self.side = inventory.side;
         if inventory.side == Side::Unknown && !inventory.targets.is_empty() {
             warn!(
-                "which ToR this is, is not known: every direction will be unknown; set `side: upper` or `side: lower`"
+                "which ToR this is, is not known: every direction will be unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
             );
         }
         let wanted: HashSet<&Port> = inventory.targets.iter().map(|target| &target.port).collect();
@@ -205,8 +219,9 @@ impl Fleet {
             .collect();
         let (removed, mut added, mut changed) = (gone.len(), 0, 0);
         for port in gone {
-            self.take_out(&port);
-            self.send_row(port, Change::Remove);
+            if let Some(status) = self.take_out(&port) {
+                self.send_row(&status.target, Change::Remove);
+            }
         }
         for target in &inventory.targets {
             match self.by_port.get(&target.port) {
@@ -218,8 +233,9 @@ impl Fleet {
         }
         let mut by_name: Vec<_> = self.by_port.iter().collect();
         by_name.sort();
+        self.context.limiter.fleet(by_name.len());
         self.order = by_name.into_iter().map(|(_, id)| *id).collect();
-        if self.unsettled.is_empty() {
+        if self.unsettled.is_empty() && inventory.loaded {
             self.settled.send_replace(true);
         }
         if added + changed + removed > 0 {
@@ -255,13 +271,16 @@ impl Fleet {
         };
         let status = match self.take_out(&target.port) {
             Some(mut old) => {
+                if old.target.namespace != target.namespace {
+                    self.send_row(&old.target, Change::Remove);
+                }
                 Arc::make_mut(&mut old).retarget(target.clone());
                 old
             }
             None => Arc::new(SocStatus::new(target.clone())),
         };
         let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
-        self.send_row(target.port.clone(), Change::Put(status.clone()));
+        self.send_row(target, Change::Put(status.clone()));
         self.entries.insert(id, Entry { status, _task: task });
         self.by_port.insert(target.port.clone(), id);
         self.unsettled.insert(id);

@@ -1,24 +1,212 @@
-//! Which SoCs to probe. Today: the configuration's static list. It emits an `Inventory`; the fleet compares it with
-//! what runs.
+//! Which SoCs to probe, as which ToR and how: from the configuration's own list, or from CONFIG_DB.
+//!
+//! Pure: takes the configuration and what CONFIG_DB holds (a mirror's tables, per namespace) and emits an `Inventory`; the
+//! fleet compares it with what runs. A row that cannot be used concerns its own port alone: it becomes a `Problem`.
+//!
+//! | file | job |
+//! |---|---|
+//! | mux_cable | `MUX_CABLE` rows → ports and addresses |
+//! | switch | Is it a dual-ToR switch? Loopback3: our side, our source address |
+//! | grpc_client | `GRPCCLIENT` → plain text or TLS |
 
-use crate::config::Config;
-use crate::model::{Side, Target};
+mod grpc_client;
+mod mux_cable;
+mod switch;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use grpc_client::security;
+pub use switch::{Loopback3, is_dual_tor, side_of};
+
+use crate::config::{Config, SourceRule};
+use crate::model::{
+    ChannelSettings, Port, Problem, ProblemKind, Security, Side, SourceAddress, Spec, Tables, Target,
+};
+
+/// What is read of CONFIG_DB.
+pub const CONFIG_DB: Spec = Spec {
+    name: "CONFIG_DB",
+    tables: &[
+        "DEVICE_METADATA",
+        "MUX_CABLE",
+        "LOOPBACK_INTERFACE",
+        "GRPCCLIENT",
+        "GRPC_CLIENT",
+    ],
+    values: &["CONFIG_DB_INITIALIZED"],
+};
 
 /// All targets at one moment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
     /// One per port.
     pub targets: Vec<Target>,
     /// Which ToR we are.
     pub side: Side,
+    /// Rows of CONFIG_DB that cannot be used.
+    pub problems: Vec<Problem>,
+    /// Somebody has told us; false: there is nothing to go by yet.
+    pub loaded: bool,
+}
+
+/// CONFIG_DB of one namespace, once it could be believed.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// "asic0"; empty: the switch itself.
+    pub namespace: Arc<str>,
+    /// What it held when it was last believed; `None`: never yet.
+    pub tables: Option<Arc<Tables>>,
+}
+
+/// Whether a CONFIG_DB can be believed: it is whole. While the switch boots, or its Redis is restarted empty, it is not.
+pub fn is_believed(tables: &Tables) -> bool {
+    tables.value("CONFIG_DB_INITIALIZED") == Some("1")
 }
 
 impl Inventory {
-    /// The configuration's own list.
-    pub fn of(config: &Config) -> Self {
-        Self {
-            targets: config.targets.clone(),
-            side: config.side,
+    /// What follows from the configuration and from each namespace's CONFIG_DB, the switch's own first.
+    pub fn of(config: &Config, sources: &[Source]) -> Self {
+        let known: Vec<(&Arc<str>, &Tables)> = sources
+            .iter()
+            .filter_map(|source| Some((&source.namespace, &**source.tables.as_ref()?)))
+            .collect();
+        // The switch's own tables come first, so an ASIC's count where those say nothing.
+        let loopback3 = Loopback3::find(known.iter().map(|(_, tables)| *tables));
+        let side = match config.side {
+            Side::Unknown => loopback3.side(),
+            told => told,
+        };
+        let mut channels = Channels::new(config, &loopback3, &known);
+        match &config.targets {
+            Some(targets) => Self {
+                targets: targets
+                    .iter()
+                    .map(|target| Target {
+                        side,
+                        channel: channels.of(&target.namespace, target.address.ip()),
+                        ..target.clone()
+                    })
+                    .collect(),
+                side,
+                problems: Vec::new(),
+                loaded: true,
+            },
+            None => Self::from_config_db(config, side, &known, &mut channels, sources.len()),
         }
+    }
+
+    fn from_config_db(
+        config: &Config,
+        side: Side,
+        known: &[(&Arc<str>, &Tables)],
+        channels: &mut Channels<'_>,
+        namespaces: usize,
+    ) -> Self {
+        let mut inventory = Self {
+            side,
+            loaded: known.len() == namespaces,
+            ..Self::default()
+        };
+        let mut taken: HashMap<Port, Arc<str>> = HashMap::new();
+        let host = known.first().map(|(_, tables)| *tables);
+        for (namespace, tables) in known {
+            if !is_dual_tor(tables, host) {
+                continue;
+            }
+            for row in mux_cable::read(tables) {
+                let (port, ip) = match row {
+                    Ok(found) => found,
+                    Err(problem) => {
+                        inventory.problems.push(problem);
+                        continue;
+                    }
+                };
+                if let Some(first) = taken.get(&port) {
+                    let text = format!(
+                        "namespaces {first:?} and {namespace:?} both have the port: the first counts"
+                    );
+                    inventory
+                        .problems
+                        .push(Problem::new(port.as_str(), ProblemKind::DuplicatePort, &text));
+                    continue;
+                }
+                taken.insert(port.clone(), (*namespace).clone());
+                inventory.targets.push(Target {
+                    port,
+                    namespace: (*namespace).clone(),
+                    address: (ip, config.port).into(),
+                    side,
+                    channel: channels.of(namespace, ip),
+                });
+            }
+        }
+        inventory
+    }
+}
+
+/// The channels' settings: the same for all targets of a namespace and an address family, and shared by them.
+struct Channels<'a> {
+    config: &'a Config,
+    loopback3: &'a Loopback3,
+    known: &'a [(&'a Arc<str>, &'a Tables)],
+    made: HashMap<(Arc<str>, bool), Arc<ChannelSettings>>,
+}
+
+impl<'a> Channels<'a> {
+    fn new(config: &'a Config, loopback3: &'a Loopback3, known: &'a [(&'a Arc<str>, &'a Tables)]) -> Self {
+        Self {
+            config,
+            loopback3,
+            known,
+            made: HashMap::new(),
+        }
+    }
+
+    fn of(&mut self, namespace: &Arc<str>, target: IpAddr) -> Arc<ChannelSettings> {
+        let key = (namespace.clone(), target.is_ipv4());
+        if let Some(made) = self.made.get(&key) {
+            return made.clone();
+        }
+        let settings = Arc::new(ChannelSettings {
+            source_address: self.source_address(target),
+            security: self.security(namespace),
+            ..(*self.config.channel).clone()
+        });
+        self.made.insert(key, settings.clone());
+        settings
+    }
+
+    fn source_address(&self, target: IpAddr) -> SourceAddress {
+        let loopback3 = self.loopback3.address(target.is_ipv4());
+        match (self.config.source, loopback3) {
+            (SourceRule::None, _) | (SourceRule::Auto, None) => SourceAddress::Any,
+            (SourceRule::Ip(ip), _) => SourceAddress::Fixed(ip),
+            (SourceRule::Auto, Some(ip)) => SourceAddress::Prefer(ip),
+            (SourceRule::Loopback3, Some(ip)) => SourceAddress::Fixed(ip),
+            (SourceRule::Loopback3, None) => {
+                let family = if target.is_ipv4() { "IPv4" } else { "IPv6" };
+                let text = format!(
+                    "CONFIG_DB knows no {family} address of Loopback3 (channel.source_address: loopback3)"
+                );
+                SourceAddress::Missing(text.into())
+            }
+        }
+    }
+
+    /// The configuration's TLS where it has some, else what CONFIG_DB says: the namespace's own, or the switch's.
+    fn security(&self, namespace: &Arc<str>) -> Security {
+        if self.config.channel.security != Security::Plain {
+            return self.config.channel.security.clone();
+        }
+        let own = self.known.iter().find(|(name, _)| *name == namespace);
+        let sources = own.into_iter().chain(self.known.first());
+        sources
+            .map(|(_, tables)| *tables)
+            .find_map(security)
+            .unwrap_or(Security::Plain)
     }
 }

@@ -8,9 +8,10 @@
 //! # One datum, one way
 //!
 //! ```text
-//!   inventory ──Target──▶ session ──Event──▶ fleet ──Snapshot──▶ publish
-//!   (which SoCs)          (one SoC: channel,  (the only owner     (STATE_DB rows, /metrics,
-//!                          probes, notices)    of the table)       web pages)
+//!   mirror ──Tables──▶ inventory ──Target──▶ session ──Event──▶ fleet ──Snapshot──▶ publish
+//!   (SONiC's           (which SoCs)          (one SoC: channel,  (the only owner     (STATE_DB rows, /metrics,
+//!    databases)                               probes, notices)    of the table)       web pages)
+//!      └──────Tables──▶ facts ──────────────────────Facts──────────────────────────────▶ /metrics
 //! ```
 //!
 //! [`Target`](model::Target), [`Event`](model::Event), [`SocStatus`](model::SocStatus) and
@@ -25,7 +26,11 @@
 //!               app ◀──────────────────────────────────────────────────────┘
 //!                │ │ watch<ConfigStatus> ─▶ web
 //!                │ │
-//!                │ └─ watch<ProbeSettings> ───────────────┐
+//!                │ ├─ watch<ProbeSettings> ───────────────┬──────────────────────┐
+//!                │ │ watch<Config>                        │                      ▼
+//!                ▼ ▼                                      │    watch<Reading> × 3 mirrors ◀── Redis
+//!              switch ◀───────────────────────────────────│───────── per namespace
+//!                │ └─ watch<Facts> ─▶ web                 │
 //!                │ watch<Inventory>                       ▼
 //!                ▼          spawns, aborts          ┌───────────┐
 //!              fleet ─────────────────────────────▶ │ session   │ ◀── gRPC over one h2 connection ──▶ SoC
@@ -44,11 +49,13 @@
 //! |---|---|---|---|
 //! | app ([`app::Exporter::run`]) | 1 | the command line | at the shutdown, or when a task below ends too early |
 //! | SIGHUP | 1 | the command line | with the process |
+//! | switch (`app::switch`) | 1 | app | at the stop |
+//! | mirror ([`mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and shows the last rows |
 //! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends |
 //! | drain | 0-1 per SoC | its channel | a GOAWAY's last RPCs are done, 5 s at most; or with the session |
-//! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
-//! | Redis driver | 0-1 | the publisher | with its connection |
+//! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
+//! | Redis driver | 0-1 per publisher, 0-2 per mirror | publisher, mirror | with its connection |
 //! | web server ([`publish::http::serve`]) | 1 per listener | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | readiness | 1 | app | with the web servers |
@@ -58,19 +65,21 @@
 //!
 //! | channel | how many | from → to | when it is full |
 //! |---|---|---|---|
-//! | `watch<Arc<Inventory>>` | 1 | app → fleet | the latest counts |
-//! | `watch<ProbeSettings>` | 1 | app → each session | the latest counts |
+//! | `watch<Arc<Config>>` | 1 | app → switch | the latest counts |
+//! | `watch<Reading>` | 1 per mirror | mirror → switch | the latest counts |
+//! | `watch<Arc<Inventory>>` | 1 | switch → fleet, web | the latest counts |
+//! | `watch<Option<Arc<Facts>>>` | 1 | switch → web | the latest counts |
+//! | `watch<ProbeSettings>` | 1 | app → each session, each mirror | the latest counts |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits: the fleet waits for nobody, so not long |
 //! | `mpsc` of requests for a [`Snapshot`](model::Snapshot), 64, answered by `oneshot` | 1 | web → fleet | that scrape waits |
-//! | [`mailbox`] | 1; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
-//! | `watch<Option<StateDbStatus>>` | 1 | STATE_DB publisher → web | the latest counts |
+//! | [`mailbox`] | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
+//! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | the latest counts |
 //! | `watch<ConfigStatus>` | 1 | app → web | the latest counts |
 //! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web | the latest counts |
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
 //!
-//! Beside them: one `Semaphore` of 32 permits (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs)
-//! and one `CancellationToken` (the stop, from app to fleet and web servers).
+//! Beside them: one `Limiter` (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs) and one `CancellationToken` (the stop, from app to fleet and web servers).
 //!
 //! # Stopping
 //!
@@ -81,13 +90,16 @@ pub mod app;
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod facts;
 pub mod fleet;
 pub mod inventory;
 pub mod mailbox;
+pub mod mirror;
 pub mod model;
 pub mod probe;
 pub mod proto;
 pub mod publish;
+pub mod redis_link;
 pub mod session;
 pub mod sim;
 pub mod status;

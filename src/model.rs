@@ -5,20 +5,27 @@
 //! here, with one `label()` that is both the metric's label and the log's word.
 
 mod event;
+mod facts;
 mod status;
+mod tables;
 mod target;
 mod words;
 
 pub use event::{ChannelEvent, Event, QueryReport, Report};
+pub use facts::{Facts, PortFacts, Problem};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
     SocStatus, StateDbStatus, Transition, TransitionKind,
 };
+pub use tables::{Entry, Row, Spec, Tables};
 pub use target::{
     BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Security,
     SourceAddress, Target, TlsSettings,
 };
-pub use words::{Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, Side, SocService};
+pub use words::{
+    Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, PortState, ProblemKind, Query, QueryResult,
+    Side, SocService,
+};
 
 /// One value for each end of the cable, as this ToR sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 mod dualtor;
 mod health;
+mod limiter;
 pub mod notices;
 mod text;
 
@@ -13,7 +14,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+pub use limiter::Limiter;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
@@ -117,17 +118,16 @@ impl<T: Default> Slot<T> {
 pub type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
 
 /// One round. On a channel that is not READY every query fails at once as UNAVAILABLE.
-pub fn round(ready: Option<Ready>, timeout: Duration, limiter: Arc<Semaphore>) -> Round {
+pub fn round(ready: Option<Ready>, timeout: Duration, limiter: Arc<Limiter>) -> Round {
     Box::pin(run(ready, timeout, limiter))
 }
 
-async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<Semaphore>) -> Report {
+async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<Limiter>) -> Report {
     let Some(Ready { epoch, transport }) = ready else {
         return not_ready();
     };
     let transport = transport.for_queries(timeout);
-    // The limiter is never closed; if it were, probing without it would still be right.
-    let permit = limiter.acquire().await;
+    let place = limiter.enter().await;
     let mut slots = (Slot(None), Slot(None), Slot(None), Slot(None), Slot(None));
     let began = Instant::now();
     {
@@ -141,7 +141,7 @@ async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<Semaphore>) -
             );
         });
         if timeout_at(began + BUSY.min(timeout), all.as_mut()).await.is_err() {
-            drop(permit);
+            drop(place);
             // Dropping the queries that have not ended resets their streams.
             let _ = timeout_at(began + timeout, all).await;
         }
@@ -243,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_on_a_channel_that_is_not_ready_fails_at_once_and_sends_nothing() {
-        let limiter = Arc::new(Semaphore::new(0)); // it would wait for ever if it asked
+        let limiter = Arc::new(Limiter::at_a_time(0)); // it would wait for ever if it asked
         let report = round(None, Duration::from_millis(500), limiter).await;
         assert_eq!(report.epoch, None);
         for query in &report.queries {

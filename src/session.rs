@@ -10,14 +10,14 @@ mod schedule;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::channel::{Channel, Pacer, Signal};
 use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Report, Target};
-use crate::probe::{self, Ready, notices::NoticeStream};
+use crate::probe::{self, Limiter, Ready, notices::NoticeStream};
 use crate::transport::OutgoingError;
 use schedule::Schedule;
 
@@ -35,7 +35,7 @@ pub struct Context {
     /// Spreads the dials, over all SoCs.
     pub pacer: Arc<Pacer>,
     /// How many rounds may be under way at a time, over all SoCs.
-    pub limiter: Arc<Semaphore>,
+    pub limiter: Arc<Limiter>,
     /// The moment from which all schedules count, so that their phases stay spread.
     pub origin: Instant,
 }

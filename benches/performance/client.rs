@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use dualtor_exporter::app::{Exporter, MAX_ROUNDS, Options};
+use dualtor_exporter::app::{Exporter, Options};
 use dualtor_exporter::channel::Channel;
-use dualtor_exporter::config::Config;
+use dualtor_exporter::config::{Config, Publish, Schema, SourceRule};
 use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
 };
-use dualtor_exporter::probe::{self, Ready};
+use dualtor_exporter::probe::{self, Limiter, Ready};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -49,7 +49,7 @@ pub(crate) struct Spec {
     pub(crate) mode: Mode,
     pub(crate) racks: Vec<Rack>,
     /// Rounds under way at a time; ours only.
-    pub(crate) max_rounds: Option<usize>,
+    pub(crate) max_rounds: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -150,7 +150,11 @@ struct Group {
 fn group(kind: Kind, spec: &Spec) -> anyhow::Result<Group> {
     let (go, _) = watch::channel(0);
     let (tx, outcomes) = mpsc::unbounded_channel();
-    let limiter = Arc::new(Semaphore::new(spec.max_rounds.unwrap_or(MAX_ROUNDS)));
+    let limiter = spec.max_rounds.map_or_else(Limiter::default, Limiter::at_a_time);
+    if spec.max_rounds.is_none() {
+        limiter.fleet(spec.racks.iter().map(|rack| rack.count).sum());
+    }
+    let limiter = Arc::new(limiter);
     let mut socs = 0;
     for rack in &spec.racks {
         for target in rack.targets()? {
@@ -201,7 +205,7 @@ async fn bare_soc(target: Target, healthy: bool, mut go: watch::Receiver<u64>, t
 async fn our_soc(
     mut channel: Channel,
     healthy: bool,
-    limiter: Arc<Semaphore>,
+    limiter: Arc<Limiter>,
     mut go: watch::Receiver<u64>,
     tx: Outcomes,
 ) {
@@ -356,8 +360,13 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
             timeout: TIMEOUT,
         },
         side: Side::Upper,
-        targets: targets(spec)?,
-        state_db: None,
+        targets: Some(targets(spec)?),
+        source: SourceRule::None,
+        port: 0,
+        channel: Arc::default(),
+        namespaces: Vec::new(),
+        publish: Publish::Off,
+        schema: Schema::Sonic,
     };
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, ensure};
 use dualtor_exporter::model::{
-    ChannelEvent, ChannelState, ConfigStatus, Event, Health, MuxDirection, PortState, Query, QueryReport,
-    QueryResult, Report, Side, Snapshot, SocStatus, UpperLower,
+    ChannelEvent, ChannelState, ConfigStatus, Event, Health, MuxDirection, PortState, ProblemKind, Query,
+    QueryReport, QueryResult, Report, Side, Snapshot, SocStatus, UpperLower,
 };
 use dualtor_exporter::publish::exposition::{Format, Pieces};
 use dualtor_exporter::publish::metrics::Scrape;
@@ -90,6 +90,8 @@ fn scrape() -> anyhow::Result<Scrape> {
             side: Side::Upper,
         },
         state_db: None,
+        facts: None,
+        problems: [0; ProblemKind::COUNT],
         config: ConfigStatus {
             successful: true,
             last_success: now,

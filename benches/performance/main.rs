@@ -12,7 +12,6 @@ mod rack;
 mod whole;
 
 use client::{Kind, Measured, Mode, Spec, measure};
-use dualtor_exporter::app::MAX_ROUNDS;
 use rack::{Rack, Simulator};
 use rustix::process::Signal;
 
@@ -149,9 +148,9 @@ fn hung() -> anyhow::Result<()> {
         (10_000, "none"),
         (10_000, "stopped"),
     ] {
-        let limits: &[usize] = match socs {
-            10_000 => &[32, 64, 128, 256],
-            _ => &[MAX_ROUNDS],
+        let limits: &[Option<u32>] = match socs {
+            10_000 => &[None, Some(64), Some(128), Some(256)],
+            _ => &[None],
         };
         for limit in limits {
             half_hung(socs, how, *limit)?;
@@ -160,7 +159,7 @@ fn hung() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn half_hung(socs: usize, how: &str, max_rounds: usize) -> anyhow::Result<()> {
+fn half_hung(socs: usize, how: &str, max_rounds: Option<u32>) -> anyhow::Result<()> {
     let mut simulators = if how == "stalled" {
         let first = std::net::Ipv4Addr::new(127, 80, 0, 1);
         let second = std::net::Ipv4Addr::new(127, 81, 0, 1);
@@ -180,7 +179,7 @@ fn half_hung(socs: usize, how: &str, max_rounds: usize) -> anyhow::Result<()> {
         kind: Kind::Ours,
         mode: Mode::Together { rounds: 1 },
         racks: racks(&simulators),
-        max_rounds: Some(max_rounds),
+        max_rounds,
     };
     let mut all = Vec::new();
     for _ in 0..REPETITIONS.min(3) {
@@ -196,10 +195,11 @@ fn half_hung(socs: usize, how: &str, max_rounds: usize) -> anyhow::Result<()> {
             simulator.signal(Signal::CONT)?;
         }
     }
+    let limit = max_rounds.map_or_else(|| "as it is".to_owned(), |limit| limit.to_string());
     let mut walls: Vec<f64> = all.iter().flat_map(|one| one.walls.clone()).collect();
     let longest = all.iter().map(|one| one.longest).fold(0.0, f64::max);
     println!(
-        "| {socs} | {how} | {max_rounds} | {:.0} ms | {longest:.0} ms | {} | {} |",
+        "| {socs} | {how} | {limit} | {:.0} ms | {longest:.0} ms | {} | {} |",
         median(&mut walls),
         all.iter().map(|one| one.failed).sum::<u64>(),
         all.iter().map(|one| one.late).sum::<u64>(),

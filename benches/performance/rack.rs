@@ -43,6 +43,7 @@ impl Rack {
             .map(|address| {
                 Ok(Target {
                     port: Port::new(&format!("Ethernet-{}", address.ip()))?,
+                    namespace: "".into(),
                     address,
                     side: Side::Upper,
                     channel: channel.clone(),

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use super::print;
 use crate::channel::{Channel, Failure};
@@ -74,6 +73,7 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         None => Side::Unknown,
     };
     let target = Target {
+        namespace: "".into(),
         port: Port::new("probe")?,
         address: args.address,
         side,
@@ -110,7 +110,7 @@ async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
             (ChannelEvent::State { epoch, .. }, Some(transport)) => {
                 let after = began.elapsed();
                 let ready = Some(Ready { epoch, transport });
-                let mut round = probe::round(ready, timeout, Arc::new(Semaphore::new(1)));
+                let mut round = probe::round(ready, timeout, Arc::default());
                 loop {
                     // The channel makes progress, and so do the queries on it, only while it is polled.
                     tokio::select! {

@@ -1,4 +1,5 @@
-//! Where STATE_DB is: the URL of the configuration, else SONiC's `database_config.json`, else SONiC's defaults.
+//! Where SONiC's databases are: the URL of the configuration, else SONiC's `database_config.json` (and
+//! `database_global.json`), else SONiC's defaults.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,12 +7,9 @@ use std::path::{Path, PathBuf};
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde::Deserialize;
 
-use super::{Publish, RedisServer, Schema, StateDbSettings};
+use super::{Database, Namespace, RedisServer};
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
-const STATE_DB: &str = "STATE_DB";
-const STATE_DB_ID: i64 = 6;
-const STATE_DB_SEPARATOR: &str = "|";
 const DEFAULT_PORT: u16 = 6379;
 
 /// SONiC's `database_config.json`, as far as we read it.
@@ -19,7 +17,7 @@ const DEFAULT_PORT: u16 = 6379;
 #[serde(rename_all = "UPPERCASE")]
 struct DatabaseConfig {
     instances: BTreeMap<String, Instance>,
-    databases: BTreeMap<String, Database>,
+    databases: BTreeMap<String, DatabaseEntry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,36 +28,61 @@ struct Instance {
 }
 
 #[derive(Debug, Deserialize)]
-struct Database {
+struct DatabaseEntry {
     id: i64,
     separator: String,
     instance: String,
 }
 
-/// Where a database is: the server, the database's number, its separator.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Location {
-    server: RedisServer,
-    db: i64,
-    separator: String,
+/// SONiC's `database_global.json`: where the files of all namespaces are.
+#[derive(Debug, Deserialize)]
+struct GlobalConfig {
+    #[serde(rename = "INCLUDES")]
+    includes: Vec<Include>,
 }
 
-impl Location {
-    pub(super) fn settings(self, publish: Publish, schema: Schema) -> StateDbSettings {
-        StateDbSettings {
-            server: self.server,
-            db: self.db,
-            separator: self.separator,
-            publish,
-            schema,
-        }
-    }
+#[derive(Debug, Deserialize)]
+struct Include {
+    namespace: Option<String>,
+    include: PathBuf,
+}
 
-    fn on(server: RedisServer) -> Self {
+/// A database as SONiC numbers it where nothing else is said.
+struct Known {
+    name: &'static str,
+    id: i64,
+    separator: &'static str,
+}
+
+const CONFIG_DB: Known = Known {
+    name: "CONFIG_DB",
+    id: 4,
+    separator: "|",
+};
+const APPL_DB: Known = Known {
+    name: "APPL_DB",
+    id: 0,
+    separator: ":",
+};
+const STATE_DB: Known = Known {
+    name: "STATE_DB",
+    id: 6,
+    separator: "|",
+};
+
+impl Namespace {
+    /// The switch itself, all databases on one server, numbered as SONiC does.
+    fn on(server: &RedisServer) -> Self {
+        let database = |known: Known| Database {
+            server: server.clone(),
+            id: known.id,
+            separator: known.separator.to_owned(),
+        };
         Self {
-            server,
-            db: STATE_DB_ID,
-            separator: STATE_DB_SEPARATOR.to_owned(),
+            name: "".into(),
+            config_db: database(CONFIG_DB),
+            appl_db: database(APPL_DB),
+            state_db: database(STATE_DB),
         }
     }
 
@@ -71,7 +94,7 @@ impl Location {
             if !path.starts_with('/') || path.contains(['?', '#']) {
                 return Err(EXPECTED.to_owned());
             }
-            return Ok(Self::on(RedisServer::Unix(path.into())));
+            return Ok(Self::on(&RedisServer::Unix(path.into())));
         }
         if !url.starts_with("redis://") {
             return Err(EXPECTED.to_owned());
@@ -79,13 +102,14 @@ impl Location {
         let info = url.into_connection_info().map_err(|_| EXPECTED.to_owned())?;
         if info.redis_settings().db() != 0 {
             return Err(format!(
-                "{EXPECTED}, without a database: STATE_DB is database {STATE_DB_ID}"
+                "{EXPECTED}, without a database: each of SONiC's has its own, STATE_DB is {}",
+                STATE_DB.id
             ));
         }
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
             return Err(EXPECTED.to_owned());
         };
-        Ok(Self::on(RedisServer::Tcp {
+        Ok(Self::on(&RedisServer::Tcp {
             host: host.clone(),
             port: *port,
             username: info.redis_settings().username().map(str::to_owned),
@@ -93,27 +117,70 @@ impl Location {
         }))
     }
 
-    /// From `database_config.json` where it exists, else SONiC's defaults.
-    pub(super) fn from_file(path: &Path) -> Result<Self, String> {
-        let text = match super::read_file(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::on(RedisServer::Unix(DEFAULT_SOCKET.into())));
-            }
-            Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    /// From `database_config.json` where it exists, and the namespaces that `database_global.json` beside it names; else
+    /// SONiC's defaults.
+    pub(super) fn from_files(path: &Path) -> Result<Vec<Self>, String> {
+        let Some(own) = read_if_there(path)? else {
+            return Ok(vec![Self::on(&RedisServer::Unix(DEFAULT_SOCKET.into()))]);
         };
-        Self::from_json(&text).map_err(|error| format!("{}: {error}", path.display()))
+        let mut all = vec![Self::from_json(&own, "").map_err(|error| in_file(path, &error))?];
+        let global = path.with_file_name("database_global.json");
+        let Some(text) = read_if_there(&global)? else {
+            return Ok(all);
+        };
+        let list: GlobalConfig =
+            serde_json::from_str(&text).map_err(|error| in_file(&global, &error.to_string()))?;
+        for Include { namespace, include } in list.includes {
+            // The one without a name is the file that was read first.
+            let Some(name) = namespace.filter(|name| !name.is_empty()) else {
+                continue;
+            };
+            if all.iter().any(|other| *other.name == *name) {
+                return Err(in_file(
+                    &global,
+                    &format!("expected each namespace once, {name:?} stands twice"),
+                ));
+            }
+            let path = global.with_file_name("").join(include);
+            let text = super::read_file(&path).map_err(|error| in_file(&path, &error.to_string()))?;
+            all.push(Self::from_json(&text, &name).map_err(|error| in_file(&path, &error))?);
+        }
+        Ok(all)
     }
 
-    fn from_json(text: &str) -> Result<Self, String> {
+    fn from_json(text: &str, name: &str) -> Result<Self, String> {
         let config: DatabaseConfig = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let database = config
+        Ok(Self {
+            name: name.into(),
+            config_db: config.database(&CONFIG_DB)?,
+            appl_db: config.database(&APPL_DB)?,
+            state_db: config.database(&STATE_DB)?,
+        })
+    }
+}
+
+fn in_file(path: &Path, error: &str) -> String {
+    format!("{}: {error}", path.display())
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, String> {
+    match super::read_file(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+    }
+}
+
+impl DatabaseConfig {
+    fn database(&self, known: &Known) -> Result<Database, String> {
+        let database = self
             .databases
-            .get(STATE_DB)
-            .ok_or("expected a DATABASES entry STATE_DB")?;
+            .get(known.name)
+            .ok_or_else(|| format!("expected a DATABASES entry {}", known.name))?;
         let name = &database.instance;
-        let instance = config.instances.get(name).ok_or_else(|| {
-            format!("DATABASES.STATE_DB names instance {name:?}, which INSTANCES does not have")
+        let instance = self.instances.get(name).ok_or_else(|| {
+            let database = known.name;
+            format!("DATABASES.{database} names instance {name:?}, which INSTANCES does not have")
         })?;
         let server = match (&instance.unix_socket_path, &instance.hostname) {
             (Some(path), _) if !path.as_os_str().is_empty() => RedisServer::Unix(path.clone()),
@@ -129,9 +196,9 @@ impl Location {
                 ));
             }
         };
-        Ok(Self {
+        Ok(Database {
             server,
-            db: database.id,
+            id: database.id,
             separator: database.separator.clone(),
         })
     }
@@ -147,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_url_names_a_unix_socket_or_a_tcp_server() {
-        let server = |url| Location::from_url(url).map(|location| location.server);
+        let server = |url| Namespace::from_url(url).map(|namespace| namespace.state_db.server);
         assert_eq!(server("redis+unix:///tmp/r.sock"), Ok(unix("/tmp/r.sock")));
         let tcp = |port, password: Option<&str>| RedisServer::Tcp {
             host: "127.0.0.1".into(),
@@ -169,28 +236,83 @@ mod tests {
             "redis://:secret@h/6",
             "secret",
         ] {
-            let error = Location::from_url(url).expect_err(url);
+            let error = Namespace::from_url(url).expect_err(url);
             assert!(error.starts_with("expected redis+unix://"), "{url}: {error}");
             assert!(!error.contains("secret"), "{url}: {error}");
         }
     }
 
+    /// SONiC's own file, in which only STATE_DB has moved.
+    fn json(socket: &str) -> String {
+        let text = r#"{
+            "INSTANCES": {"redis": {"hostname": "127.0.0.1", "port": 6379, "unix_socket_path": "SOCKET",
+                          "persistence_for_warm_boot": "yes"},
+                          "redis2": {"hostname": "127.0.0.1", "port": 6380}},
+            "DATABASES": {"APPL_DB": {"id": 0, "separator": ":", "instance": "redis"},
+                          "CONFIG_DB": {"id": 4, "separator": "|", "instance": "redis"},
+                          "STATE_DB": {"id": 13, "separator": "!", "instance": "redis2"}},
+            "VERSION": "1.0"}"#;
+        text.replace("SOCKET", socket)
+    }
+
     #[test]
     fn sonics_own_file_is_the_truth_where_it_exists() {
-        let json = r#"{
-            "INSTANCES": {"redis2": {"hostname": "127.0.0.1", "port": 6380, "unix_socket_path": "/run/r2.sock",
-                          "persistence_for_warm_boot": "yes"}},
-            "DATABASES": {"STATE_DB": {"id": 13, "separator": "!", "instance": "redis2"}},
-            "VERSION": "1.0"}"#;
-        let expected = Location {
-            server: unix("/run/r2.sock"),
-            db: 13,
-            separator: "!".into(),
+        let namespace = Namespace::from_json(&json("/run/r.sock"), "").expect("good");
+        let server = RedisServer::Tcp {
+            host: "127.0.0.1".into(),
+            port: 6380,
+            username: None,
+            password: None,
         };
-        assert_eq!(Location::from_json(json), Ok(expected));
-        let error = Location::from_json(&json.replace("\"instance\": \"redis2\"", "\"instance\": \"x\""));
+        let (id, separator) = (13, "!".to_owned());
+        assert_eq!(
+            namespace.state_db,
+            Database {
+                server,
+                id,
+                separator
+            }
+        );
+        let config_db = namespace.config_db;
+        assert_eq!((config_db.server, config_db.id), (unix("/run/r.sock"), 4));
+        assert_eq!(namespace.appl_db.separator, ":");
+        let error = Namespace::from_json(
+            &json("").replace("\"instance\": \"redis2\"", "\"instance\": \"x\""),
+            "",
+        );
         assert!(error.expect_err("no such instance").contains("\"x\""));
-        let missing = Location::from_file(Path::new("/nonexistent/database_config.json"));
-        assert_eq!(missing.map(|l| (l.server, l.db)), Ok((unix(DEFAULT_SOCKET), 6)));
+        let missing =
+            Namespace::from_files(Path::new("/nonexistent/database_config.json")).expect("defaults");
+        assert_eq!(missing, [Namespace::on(&unix(DEFAULT_SOCKET))]);
+    }
+
+    #[test]
+    fn the_namespaces_of_a_switch_with_several_asics_are_those_of_the_global_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+            std::fs::write(path, text).expect("written");
+        };
+        write("redis/sonic-db/database_config.json", &json("/run/host.sock"));
+        write("redis0/sonic-db/database_config.json", &json("/run/asic0.sock"));
+        write(
+            "redis/sonic-db/database_global.json",
+            r#"{"INCLUDES": [{"include": "../../redis/sonic-db/database_config.json"},
+                {"namespace": "asic0", "include": "../../redis0/sonic-db/database_config.json"}], "VERSION": "1.0"}"#,
+        );
+        let path = dir.path().join("redis/sonic-db/database_config.json");
+        let all = Namespace::from_files(&path).expect("good");
+        let found: Vec<_> = all
+            .iter()
+            .map(|n| (&*n.name, n.config_db.server.clone()))
+            .collect();
+        assert_eq!(
+            found,
+            [("", unix("/run/host.sock")), ("asic0", unix("/run/asic0.sock"))]
+        );
+        std::fs::remove_file(dir.path().join("redis0/sonic-db/database_config.json")).expect("removed");
+        let error = Namespace::from_files(&path).expect_err("a namespace without a file");
+        assert!(error.contains("redis0/sonic-db/database_config.json"), "{error}");
     }
 }

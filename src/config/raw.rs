@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::scalar::{Address, Multiplier, Share, SourceAddress, TcpPort, Value};
+use super::SourceRule;
+use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
 use crate::model::{BackoffSettings, ChannelSettings, Port};
 
 #[derive(Debug, Default, Deserialize)]
@@ -42,7 +43,7 @@ pub(super) struct Channel {
     pub(super) keepalive_time: Value<Duration>,
     pub(super) keepalive_timeout: Value<Duration>,
     pub(super) backoff: Backoff,
-    pub(super) source_address: Value<SourceAddress>,
+    pub(super) source_address: Value<SourceRule>,
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) tls: Option<serde::de::IgnoredAny>,
 }
@@ -55,7 +56,7 @@ impl Default for Channel {
             keepalive_time: Value(default.keepalive_time),
             keepalive_timeout: Value(default.keepalive_timeout),
             backoff: Backoff::default(),
-            source_address: Value(SourceAddress::Auto),
+            source_address: Value(SourceRule::Auto),
             metadata: BTreeMap::new(),
             tls: None,
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+use super::SourceRule;
+
 /// A value with a way to read it and words for what it should be.
 pub(super) trait Scalar: Sized {
     /// "a duration such as 500ms, 4s or 1m"
@@ -175,16 +177,7 @@ impl Scalar for Address {
     }
 }
 
-/// Where to dial from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum SourceAddress {
-    Auto,
-    Loopback3,
-    None,
-    Ip(IpAddr),
-}
-
-impl Scalar for SourceAddress {
+impl Scalar for SourceRule {
     const EXPECTED: &'static str = "auto, loopback3, none or an IP address";
 
     fn parse(text: &str) -> Option<Self> {
@@ -262,7 +255,7 @@ mod tests {
         fn any_text_at_all_is_read_or_refused(text in ".{0,30}") {
             let _ = duration(&text);
             let _ = Address::parse(&text);
-            let _ = SourceAddress::parse(&text);
+            let _ = SourceRule::parse(&text);
         }
     }
 }

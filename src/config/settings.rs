@@ -1,6 +1,8 @@
 //! The validated settings that are not a target's own: what the publishers need.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Which table to write, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,30 @@ impl std::fmt::Debug for RedisServer {
     }
 }
 
+/// One of SONiC's databases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// The server.
+    pub server: RedisServer,
+    /// Its number there.
+    pub id: i64,
+    /// Between table and key.
+    pub separator: String,
+}
+
+/// The databases of one network namespace: a switch with several ASICs has a set for each and one for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// "asic0"; empty: the switch itself.
+    pub name: Arc<str>,
+    /// What the switch shall do.
+    pub config_db: Database,
+    /// What its applications want.
+    pub appl_db: Database,
+    /// What is.
+    pub state_db: Database,
+}
+
 /// How to publish to STATE_DB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDbSettings {
@@ -68,4 +94,17 @@ pub struct StateDbSettings {
     pub publish: Publish,
     /// Field names and values.
     pub schema: Schema,
+}
+
+/// Which local address to dial from, as far as the configuration can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceRule {
+    /// Loopback3's if it is on this host, else what the kernel chooses.
+    Auto,
+    /// Loopback3's and no other.
+    Loopback3,
+    /// What the kernel chooses.
+    None,
+    /// This one and no other.
+    Ip(IpAddr),
 }

@@ -18,7 +18,7 @@ fn what_is_not_said_has_the_contracts_default() {
     assert_eq!(config.probe.interval, Duration::from_secs(60));
     assert_eq!(config.probe.timeout, Duration::from_millis(500));
     assert_eq!(config.side, Side::Unknown);
-    let target = &config.targets[0];
+    let target = &config.targets.as_ref().expect("targets")[0];
     assert_eq!(target.address.to_string(), "127.9.0.1:50075");
     assert_eq!(target.channel.keepalive_time, Duration::from_secs(4));
     assert_eq!(target.channel.keepalive_timeout, Duration::from_secs(8));
@@ -28,7 +28,7 @@ fn what_is_not_said_has_the_contracts_default() {
         (Duration::from_secs(1), Duration::from_secs(10))
     );
     assert_eq!((backoff.multiplier, backoff.jitter), (1.6, 0.2));
-    let state_db = config.state_db.expect("own");
+    let (_, state_db) = config.state_dbs().next().expect("own");
     assert_eq!((state_db.publish, state_db.schema), (Publish::Own, Schema::Sonic));
     assert_eq!(
         state_db.server.to_string(),
@@ -61,9 +61,10 @@ databases:
 "#,
     )
     .expect("valid");
-    assert_eq!(config.targets[1].address.to_string(), "127.9.0.2:50076");
+    let targets = config.targets.expect("targets");
+    assert_eq!(targets[1].address.to_string(), "127.9.0.2:50076");
     assert_eq!(
-        config.targets[0].channel.metadata,
+        targets[0].channel.metadata,
         [("grpc_server".to_owned(), "${soc_ip}".to_owned())]
     );
 }
@@ -72,7 +73,8 @@ databases:
 fn publishing_can_be_off_or_in_the_shadow() {
     let publish = |mode: &str| {
         let text = format!("{ONE}databases: {{publish: {mode}}}");
-        parse(&text).expect("valid").state_db.map(|db| db.publish)
+        let config = parse(&text).expect("valid");
+        config.state_dbs().next().map(|(_, db)| db.publish)
     };
     assert_eq!(publish("off"), None);
     assert_eq!(publish("own"), Some(Publish::Own));
@@ -80,9 +82,33 @@ fn publishing_can_be_off_or_in_the_shadow() {
 }
 
 #[test]
+fn without_a_list_of_targets_config_db_tells_and_a_database_is_used_where_something_is_asked_of_it() {
+    let uses = |text: &str| {
+        let config = parse(text).expect(text);
+        (
+            config.targets.is_some(),
+            config.namespaces.len(),
+            config.state_dbs().count(),
+        )
+    };
+    for nothing in ["{}", "probe: {interval: 5s}"] {
+        assert_eq!(uses(nothing), (false, 1, 1), "{nothing}");
+    }
+    assert_eq!(uses("databases: {publish: off}"), (false, 1, 0));
+    assert_eq!(uses(ONE), (true, 1, 1));
+    let alone = format!("{ONE}databases: {{publish: off}}\n");
+    assert_eq!(uses(&alone), (true, 1, 0), "Loopback3 tells the side");
+    let alone = format!("{alone}side: upper\n");
+    assert_eq!(uses(&alone), (true, 0, 0));
+    let bound = format!("{alone}channel: {{source_address: loopback3}}");
+    assert_eq!(uses(&bound), (true, 1, 0));
+}
+
+#[test]
 fn each_mistake_is_told_with_its_place_and_what_was_expected() {
     let mistakes = [
         "",
+        "# nothing\n",
         "tragets: []",
         "foo",
         "targets: [",
@@ -107,7 +133,6 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: []\nchannel: {backoff: {jitter: .nan}}",
         "targets: []\nchannel: {backoff: {multiplier: 0.9}}",
         "targets: []\nchannel: {backoff: {max: 2y}}",
-        "targets: []\nchannel: {source_address: loopback3}",
         "targets: []\nchannel: {source_address: eth0}",
         "targets: [{port: Ethernet0, address: 'fc02::1'}]\nchannel: {source_address: 10.0.0.1}",
         "targets: []\nchannel: {tls: {ca: ca.crt}}",

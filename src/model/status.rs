@@ -193,6 +193,20 @@ pub struct StateDbStatus {
     pub foreign_writes: u64,
 }
 
+impl StateDbStatus {
+    /// Of two databases together: up while both are.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            up: self.up && other.up,
+            last_write: self.last_write.max(other.last_write),
+            writes_ok: self.writes_ok + other.writes_ok,
+            writes_error: self.writes_error + other.writes_error,
+            foreign_writes: self.foreign_writes + other.foreign_writes,
+        }
+    }
+}
+
 /// How loading the configuration went.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConfigStatus {

@@ -50,6 +50,8 @@ impl fmt::Debug for Port {
 pub struct Target {
     /// The ToR's port that the cable is plugged into.
     pub port: Port,
+    /// The network namespace whose databases know the port; empty: the switch's own.
+    pub namespace: Arc<str>,
     /// The SoC's gRPC endpoint.
     pub address: SocketAddr,
     /// Which ToR we are.

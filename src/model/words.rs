@@ -4,7 +4,7 @@
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(clippy::derivable_impls)]
         pub enum $name { $($(#[$vmeta])* $variant,)+ }
 
@@ -135,7 +135,7 @@ macro_rules! unknown_by_default {
     )+};
 }
 
-unknown_by_default!(MuxDirection PortState Health SocService Side);
+unknown_by_default!(MuxDirection PortState Health SocService Side LinkmgrHealth);
 
 impl From<bool> for MuxDirection {
     fn from(active: bool) -> Self {
@@ -196,6 +196,38 @@ words! {
         /// `read_side` 1: portid 1 is ours.
         Lower = "lower",
         /// Nobody has told us: every direction is unknown.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// What is wrong with a row of the inventory.
+    ProblemKind {
+        /// The key is no hash.
+        NotARow = "not_a_row",
+        /// The port's name cannot stand in a key and a label.
+        BadPortName = "bad_port_name",
+        /// `cable_type` is a word that nobody knows.
+        BadCableType = "bad_cable_type",
+        /// An active-active port without a SoC's address.
+        NoAddress = "no_address",
+        /// The SoC's address is none of one host.
+        BadAddress = "bad_address",
+        /// Two namespaces have the port.
+        DuplicatePort = "duplicate_port",
+    }
+}
+
+words! {
+    /// What linkmgrd thinks of a port.
+    LinkmgrHealth {
+        /// `healthy`
+        Healthy = "healthy",
+        /// `unhealthy`
+        Unhealthy = "unhealthy",
+        /// `uninitialized`
+        Uninitialized = "uninitialized",
+        /// Nobody has told us.
         Unknown = "unknown",
     }
 }

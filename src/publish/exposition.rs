@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::metrics::{CATALOGUE, Family, Kind, Samples, Scrape, Source};
+use crate::model::PortFacts;
 
 /// SoCs per piece: about 300 kB of text for the largest family.
 const SOCS_PER_PIECE: usize = 256;
@@ -97,7 +98,8 @@ impl Pieces {
     fn next_range(&mut self, family: &Family) -> (Range<usize>, bool) {
         let total = match family.source {
             Source::Soc(_) => self.scrape.snapshot.socs.len(),
-            Source::Global(_) => 0,
+            Source::Switch(_) if self.scrape.facts.is_some() => self.scrape.snapshot.socs.len(),
+            Source::Switch(_) | Source::Global(_) => 0,
         };
         let range = self.next_soc..total.min(self.next_soc + SOCS_PER_PIECE);
         let last = range.end == total;
@@ -186,6 +188,17 @@ impl Collector for Piece {
             Source::Soc(source) => {
                 let socs = &self.scrape.snapshot.socs[self.socs.clone()];
                 socs.iter().try_for_each(|soc| source(soc, &mut samples))
+            }
+            Source::Switch(source) => {
+                let Some(facts) = &self.scrape.facts else {
+                    return Ok(());
+                };
+                let unknown = PortFacts::default();
+                let socs = &self.scrape.snapshot.socs[self.socs.clone()];
+                socs.iter().try_for_each(|soc| {
+                    let facts = facts.get(&soc.target.port).unwrap_or(&unknown);
+                    source(soc, facts, &mut samples)
+                })
             }
         }
     }

@@ -4,13 +4,15 @@
 //! It renders from a snapshot, so a port that has left takes its series along, and no scrape holds a lock.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
 
 use crate::model::{
-    Cause, ChannelState, ConfigStatus, DURATION_BUCKETS, Health, MuxDirection, PortState, Query, QueryResult,
-    SelfPeer, Side, Snapshot, SocService, SocStatus, StateDbStatus,
+    Cause, ChannelState, ConfigStatus, DURATION_BUCKETS, Facts, Health, LinkmgrHealth, MuxDirection,
+    PortFacts, PortState, ProblemKind, Query, QueryResult, SelfPeer, Side, Snapshot, SocService, SocStatus,
+    StateDbStatus,
 };
 
 use super::process::Process;
@@ -22,6 +24,10 @@ pub struct Scrape {
     pub snapshot: Snapshot,
     /// The STATE_DB publisher; `None` where no database is used.
     pub state_db: Option<StateDbStatus>,
+    /// What the switch's own databases say of its ports; `None` where no database is used.
+    pub facts: Option<Arc<Facts>>,
+    /// Rows of the inventory that cannot be used, by `ProblemKind::index()`.
+    pub problems: [u64; ProblemKind::COUNT],
     /// The configuration's reloads.
     pub config: ConfigStatus,
     /// This process, where the system tells.
@@ -68,6 +74,8 @@ pub struct Family {
 pub(super) enum Source {
     /// The same samples for each SoC.
     Soc(fn(&SocStatus, &mut Samples<'_>) -> fmt::Result),
+    /// The same samples for each SoC, from what the switch says of its port too; none where no database is used.
+    Switch(fn(&SocStatus, &PortFacts, &mut Samples<'_>) -> fmt::Result),
     /// Samples of the whole exporter.
     Global(fn(&Scrape, &mut Samples<'_>) -> fmt::Result),
 }
@@ -261,6 +269,18 @@ fn side(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
     Ok(())
 }
 
+fn problems(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    for kind in ProblemKind::ALL {
+        samples.whole(&[("reason", kind.label())], scrape.problems[kind.index()])?;
+    }
+    Ok(())
+}
+
+/// A 0/1 gauge that is absent while nobody knows.
+fn known(soc: &SocStatus, samples: &mut Samples<'_>, value: Option<bool>) -> fmt::Result {
+    value.map_or(Ok(()), |value| samples.whole(&[port(soc)], u64::from(value)))
+}
+
 fn build_info(_: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
     let labels = [
         ("version", env!("CARGO_PKG_VERSION")),
@@ -334,12 +354,30 @@ catalogue! {
     "dualtor_soc_info" Gauge ["port, address, version"]
         "Address that is probed, and the SoC's software version (empty until known); always 1",
         Soc soc_info;
+    "dualtor_intended_mux_state" Gauge ["port, state"]
+        "What linkmgrd wants the port's mux to be: 1 for the current state",
+        Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.intended.label());
+    "dualtor_orchagent_mux_state" Gauge ["port, state"]
+        "What orchagent has made the port's mux: 1 for the current state",
+        Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.orchagent.label());
+    "dualtor_mux_consistent" Gauge ["port"]
+        "Whether linkmgrd's intent is what the SoC reports of this side; absent while either is unknown",
+        Switch |soc, facts, out| known(soc, out, facts.consistent(soc.observed.direction.own));
+    "dualtor_linkmgr_health" Gauge ["port, state"]
+        "What linkmgrd thinks of the port: 1 for the current state",
+        Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(LinkmgrHealth), facts.linkmgr.label());
+    "dualtor_port_oper_up" Gauge ["port"]
+        "Whether the switch's port is up; absent while unknown",
+        Switch |soc, facts, out| known(soc, out, facts.oper_up);
     "dualtor_side" Gauge ["side"]
         "Which ToR of the rack this is: 1 for the current side",
         Global side;
     "dualtor_inventory_ports" Gauge [""]
         "Ports that are probed",
         Global |scrape, out| out.plain(scrape.snapshot.socs.len() as f64);
+    "dualtor_inventory_problems" Gauge ["reason"]
+        "Rows of MUX_CABLE that cannot be used, by what is wrong with them",
+        Global problems;
     "dualtor_state_db_up" Gauge [""]
         "Whether STATE_DB answers and takes writes; absent when no database is used",
         Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain(f64::from(db.up)));

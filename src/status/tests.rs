@@ -11,6 +11,7 @@ use MuxDirection::{Active, Standby, Unknown};
 
 fn target(side: Side) -> Target {
     Target {
+        namespace: "".into(),
         port: Port::new("Ethernet0").expect("a port"),
         address: ([127, 0, 0, 1], 50075).into(),
         side,

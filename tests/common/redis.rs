@@ -131,12 +131,17 @@ impl Redis {
 
     /// One command (words split at blanks) in STATE_DB.
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        self.ask_db(6, command)
+    }
+
+    /// One command (words split at blanks) in database `db`.
+    pub(crate) fn ask_db<T: redis::FromRedisValue>(&self, db: i64, command: &str) -> T {
         let mut words = command.split(' ');
         let mut cmd = redis::cmd(words.next().expect("a command"));
         for word in words {
             cmd.arg(word);
         }
-        let mut connection = self.connect(6).expect("a connection");
+        let mut connection = self.connect(db).expect("a connection");
         cmd.query(&mut connection)
             .unwrap_or_else(|error| panic!("{command}: {error}"))
     }

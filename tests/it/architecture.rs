@@ -4,9 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Plain data and plumbing: anybody may use it, it uses nothing but the rest of it.
-const GROUND: [&str; 5] = ["model", "config", "proto", "transport", "mailbox"];
+const GROUND: [&str; 6] = ["model", "config", "proto", "transport", "mailbox", "redis_link"];
 /// They do one job each and know no other.
-const STAGES: [&str; 5] = ["inventory", "channel", "probe", "status", "publish"];
+const STAGES: [&str; 7] = [
+    "mirror",
+    "inventory",
+    "facts",
+    "channel",
+    "probe",
+    "status",
+    "publish",
+];
 /// It joins stages.
 const WIRING: [&str; 4] = ["app", "session", "fleet", "cli"];
 

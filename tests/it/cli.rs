@@ -65,8 +65,11 @@ async fn config_check_judges_the_file_and_starts_nothing() {
     let path = file(&dir, GOOD);
     let ended = run(&["--config.check", "--config.file", &path]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(ended.stdout, format!("{path}: good, 1 targets\n"));
+    assert_eq!(ended.stdout, format!("{path}: good, 1 target\n"));
     assert_eq!(ended.stderr, "");
+    let path = file(&dir, "side: upper\n");
+    let ended = run(&["--config.check", "--config.file", &path]).await;
+    assert_eq!(ended.stdout, format!("{path}: good, targets from CONFIG_DB\n"));
     for (bad, words) in [
         (GOOD.replace("side: upper", "side: middle"), ["side", "upper"]),
         (GOOD.replace("side:", "sides:"), ["sides", "unknown"]),
@@ -113,9 +116,9 @@ async fn what_cannot_start_says_why_and_exits_with_2() {
     let directory = dir.path().to_str().expect("UTF-8");
     let ended = run(&["--config.file", directory]).await;
     assert_cannot_start(&ended, &[directory, "cannot read"]);
-    let no_targets = file(&dir, "side: upper\n");
-    let ended = run(&["--config.file", &no_targets]).await;
-    assert_cannot_start(&ended, &[&no_targets, "targets", "expected"]);
+    let empty = file(&dir, "# nothing yet\n");
+    let ended = run(&["--config.file", &empty]).await;
+    assert_cannot_start(&ended, &[&empty, "expected"]);
 }
 
 #[tokio::test]

@@ -102,6 +102,13 @@ async fn promtool_finds_nothing_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_port_has_at_most_100_series() {
     let rack = mixed().await;
+    let _: redis::Value = rack
+        .redis
+        .ask_db(0, "HSET MUX_CABLE_TABLE:Ethernet0 state active");
+    rack.scraped("dualtor_mux_consistent", |scrape| {
+        scrape.find("dualtor_mux_consistent", &[]).count() > 0
+    })
+    .await;
     let scrape = rack.scrape().await;
     let of = |port: &str| {
         let has = |sample: &&Sample| sample.labels.get("port").is_some_and(|p| p == port);
@@ -125,6 +132,15 @@ fn family(name: &str) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_metric_is_of_the_catalogue_and_each_of_the_catalogue_is_there() {
     let rack = mixed().await;
+    let _: redis::Value = rack
+        .redis
+        .ask_db(0, "HSET MUX_CABLE_TABLE:Ethernet0 state active");
+    let _: redis::Value = rack.redis.ask_db(0, "HSET PORT_TABLE:Ethernet0 oper_status up");
+    let all = |scrape: &Scrape| {
+        let there = |name| scrape.find(name, &[]).count() > 0;
+        there("dualtor_mux_consistent") && there("dualtor_port_oper_up")
+    };
+    rack.scraped("dualtor_mux_consistent", all).await;
     let answer = get(rack.web, "/metrics").await;
     let scrape = Scrape::parse(answer.text());
     let shown: BTreeSet<&str> = scrape.samples.iter().map(|s| family(&s.name)).collect();

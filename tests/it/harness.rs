@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     /// The keys of `databases` after the URL.
     pub(crate) databases: String,
     pub(crate) targets: Vec<(String, SocketAddr)>,
+    /// No targets in the file: CONFIG_DB tells them.
+    pub(crate) from_config_db: bool,
 }
 
 impl Settings {
@@ -64,18 +66,23 @@ impl Settings {
             side: "upper".to_owned(),
             databases: "publish: own".to_owned(),
             targets: Vec::new(),
+            from_config_db: false,
         }
     }
 
     pub(crate) fn yaml(&self, redis: &Redis) -> String {
         let mut yaml = format!(
-            "probe: {{{}}}\nchannel: {{{}}}\nside: {}\ndatabases: {{url: \"{}\", {}}}\ntargets:\n",
+            "probe: {{{}}}\nchannel: {{{}}}\nside: {}\ndatabases: {{url: \"{}\", {}}}\n",
             self.probe,
             self.channel,
             self.side,
             redis.server(),
             self.databases
         );
+        if self.from_config_db {
+            return yaml;
+        }
+        yaml.push_str("targets:\n");
         for (port, address) in &self.targets {
             let _ = writeln!(yaml, "  - {{port: {port}, address: \"{address}\"}}");
         }

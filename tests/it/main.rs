@@ -8,6 +8,7 @@
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
 //! | rounds, service | when is probed, what a SoC announces |
+//! | config_db | inventory, side, source address and intent from the switch's own databases |
 //! | rows, outages | STATE_DB, and Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
@@ -15,6 +16,7 @@
 
 mod architecture;
 mod cli;
+mod config_db;
 mod connections;
 mod exposition;
 mod harness;

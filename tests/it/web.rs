@@ -165,7 +165,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
             "probe.interval",
         ),
         (elsewhere, "databases"),
-        (String::new(), "targets"),
+        (String::new(), "expected"),
     ] {
         rack.write_config(&bad);
         let answer = ask(rack.web, "POST", "/-/reload", &[]).await;

@@ -104,6 +104,7 @@ pub(crate) fn key(name: &str) -> String {
 /// A port that has not been dialled.
 pub(crate) fn idle(name: &str) -> SocStatus {
     SocStatus::new(Target {
+        namespace: "".into(),
         port: port(name),
         address: ([127, 0, 0, 1], 50075).into(),
         side: Side::Upper,

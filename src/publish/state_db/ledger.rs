@@ -10,11 +10,11 @@ use std::time::SystemTime;
 use redis::{Cmd, FromRedisValue, RedisError, Value};
 
 use super::batch::{Batch, Kind, Outcome};
-use super::link::{Reply, wire_size};
 use crate::config::StateDbSettings;
 use crate::mailbox::Change;
 use crate::model::{Port, SocStatus};
 use crate::publish::rows::{self, Counters};
+use crate::redis_link::{Reply, wire_size};
 
 /// What Redis reads from one client at one go (its PROTO_IOBUF_LEN). No batch of writes is larger, and no second one
 /// is sent before the first is answered. A Redis that wakes up from a hang has therefore done all that an abandoned

@@ -1,37 +1,48 @@
-//! One connection to Redis, and everything that can go wrong with it.
+//! One connection to Redis, and everything that can go wrong with it: for those who write (publish) and those who read
+//! (mirror).
 //!
 //! It is opened by hand rather than by redis's `Client`, so that its driver task is ours to watch: a closed socket is
 //! then seen at once and not at the next PING, and an abandoned connection is really gone before the next one is made.
 
+use std::future::poll_fn;
 use std::io;
+use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use futures_util::Stream;
+use redis::aio::{MultiplexedConnection, PubSub, PubSubSink, PubSubStream};
 use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisError, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::config::{RedisServer, StateDbSettings};
+use crate::config::RedisServer;
 
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the database is down.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub enum Failure {
+    /// No connection.
     #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
+    /// A connection, but no answer in time.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Timeout,
+    /// The server closed it, or went away.
     #[error("connection closed")]
     Closed,
+    /// Another user or password is needed.
     // Without the server's own words: where AUTH is not known, they repeat its arguments.
     #[error("{0}: user or password refused")]
     Auth(String),
+    /// The server's own error.
     #[error("{0}")]
     Refused(RedisError),
+    /// The peer is something else.
     #[error("not what Redis answers to a PING")]
     NotRedis,
 }
@@ -50,7 +61,7 @@ impl From<RedisError> for Failure {
 
 impl Failure {
     /// What an operator can do about it.
-    pub(super) fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::Connect(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 "let this process use the socket: on SONiC it belongs to the group redis"
@@ -76,11 +87,11 @@ impl Failure {
 }
 
 /// What became of one command of a pipeline.
-pub(super) type Reply = Result<Value, RedisError>;
+pub type Reply = Result<Value, RedisError>;
 
 /// An open connection whose server has answered a PING.
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     connection: MultiplexedConnection,
     // A set of one task, the connection's driver: it ends with the connection, and is aborted when dropped.
     driver: JoinSet<()>,
@@ -89,26 +100,17 @@ pub(super) struct Link {
 impl Link {
     /// Connects, and waits for the server's first answers. Nothing but AUTH, SELECT and PING is sent: while the
     /// server hangs such connections may pile up in its queue, and whatever they hold is done once it wakes up.
-    pub(super) async fn open(settings: &StateDbSettings) -> Result<Self, Failure> {
+    pub async fn open(server: &RedisServer, db: i64) -> Result<Self, Failure> {
         let connecting = async {
-            match &settings.server {
-                RedisServer::Unix(path) => {
-                    let stream = UnixStream::connect(path).await.map_err(Failure::Connect)?;
-                    Self::over(stream).await
-                }
-                RedisServer::Tcp { host, port, .. } => {
-                    let stream = TcpStream::connect((host.as_str(), *port))
-                        .await
-                        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
-                        .map_err(Failure::Connect)?;
-                    Self::over(stream).await
-                }
+            match server {
+                RedisServer::Unix(path) => Self::over(unix(path).await?).await,
+                RedisServer::Tcp { host, port, .. } => Self::over(tcp(host, *port).await?).await,
             }
         };
         let mut link = timeout(PATIENCE, connecting)
             .await
             .map_err(|_| Failure::Timeout)??;
-        link.greet(settings).await?;
+        link.greet(server, db).await?;
         Ok(link)
     }
 
@@ -125,19 +127,19 @@ impl Link {
         Ok(Self { connection, driver })
     }
 
-    async fn greet(&mut self, settings: &StateDbSettings) -> Result<(), Failure> {
+    async fn greet(&mut self, server: &RedisServer, db: i64) -> Result<(), Failure> {
         let mut hello = redis::pipe();
         let mut auth = false;
         if let RedisServer::Tcp {
             username,
             password: Some(password),
             ..
-        } = &settings.server
+        } = server
         {
             auth = true;
             hello.cmd("AUTH").arg(username.as_deref()).arg(password.as_str());
         }
-        hello.cmd("SELECT").arg(settings.db).cmd("PING");
+        hello.cmd("SELECT").arg(db).cmd("PING");
         let mut replies = self.ask(&mut hello).await?.into_iter();
         if auth && let Some(Err(error)) = replies.next() {
             return Err(match error.code() {
@@ -152,26 +154,100 @@ impl Link {
     }
 
     /// Whether the server is there and serves.
-    pub(super) async fn ping(&mut self) -> Result<(), Failure> {
+    pub async fn ping(&mut self) -> Result<(), Failure> {
         let answer: Value = redis::cmd("PING").query_async(&mut self.connection).await?;
         check_greeting(answer)
     }
 
     /// Sends the commands in one go and returns one reply for each, in their order.
-    pub(super) async fn ask(&mut self, commands: &mut Pipeline) -> Result<Vec<Reply>, Failure> {
+    pub async fn ask(&mut self, commands: &mut Pipeline) -> Result<Vec<Reply>, Failure> {
         commands.ignore_errors();
         Ok(commands.query_async(&mut self.connection).await?)
     }
 
     /// Waits for the end of the connection.
-    pub(super) async fn closed(&mut self) -> Failure {
+    pub async fn closed(&mut self) -> Failure {
         self.driver.join_next().await;
         Failure::Closed
     }
 
     /// Ends the connection and waits until its socket is closed: nothing of ours can enter it any more.
-    pub(super) async fn close(mut self) {
+    pub async fn close(mut self) {
         self.driver.shutdown().await;
+    }
+}
+
+async fn unix(path: &Path) -> Result<UnixStream, Failure> {
+    UnixStream::connect(path).await.map_err(Failure::Connect)
+}
+
+async fn tcp(host: &str, port: u16) -> Result<TcpStream, Failure> {
+    TcpStream::connect((host, port))
+        .await
+        .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
+        .map_err(Failure::Connect)
+}
+
+/// A connection that tells which keys have changed.
+pub struct Subscription {
+    messages: PubSubStream,
+    // Its end would end the stream.
+    _sink: PubSubSink,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Subscription")
+    }
+}
+
+impl Subscription {
+    /// Subscribes to keyspace events of the keys of database `db` that match one of `patterns`. An error that is not
+    /// the connection's own means that this user may not.
+    pub async fn open(server: &RedisServer, db: i64, patterns: &[String]) -> Result<Self, Failure> {
+        let connecting = async {
+            let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
+            let pubsub = match server {
+                RedisServer::Unix(path) => PubSub::new(&info, unix(path).await?).await?,
+                RedisServer::Tcp {
+                    host,
+                    port,
+                    username,
+                    password,
+                } => {
+                    if let Some(username) = username {
+                        info = info.set_username(username);
+                    }
+                    if let Some(password) = password {
+                        info = info.set_password(password);
+                    }
+                    PubSub::new(&info, tcp(host, *port).await?).await?
+                }
+            };
+            let (mut sink, messages) = pubsub.split();
+            let channels: Vec<String> = patterns
+                .iter()
+                .map(|pattern| format!("__keyspace@{db}__:{pattern}"))
+                .collect();
+            sink.psubscribe(channels).await?;
+            Ok(Self {
+                messages,
+                _sink: sink,
+            })
+        };
+        timeout(PATIENCE, connecting)
+            .await
+            .map_err(|_| Failure::Timeout)?
+    }
+
+    /// The next key that has changed; `None` when the connection has ended. Cancel-safe: it takes nothing it drops.
+    pub async fn changed(&mut self) -> Option<String> {
+        loop {
+            let message = poll_fn(|cx| Pin::new(&mut self.messages).poll_next(cx)).await?;
+            if let Some((_, key)) = message.get_channel_name().split_once("__:") {
+                return Some(key.to_owned());
+            }
+        }
     }
 }
 
@@ -183,6 +259,6 @@ fn check_greeting(answer: Value) -> Result<(), Failure> {
 }
 
 /// The size of a command on the wire.
-pub(super) fn wire_size(command: &Cmd) -> usize {
+pub fn wire_size(command: &Cmd) -> usize {
     command.get_packed_command().len()
 }

@@ -1,0 +1,217 @@
+//! Joins the mirrors of the switch's databases to what follows from them: the inventory for the fleet, the facts for the
+//! metrics.
+//!
+//! CONFIG_DB is believed only while it is whole (`CONFIG_DB_INITIALIZED`), and the last inventory holds whenever it is not,
+//! or cannot be read: a Redis that restarts empty must not take a single SoC away.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::config::{Config, Namespace};
+use crate::facts;
+use crate::inventory::{self, Inventory, Source};
+use crate::mirror::{Mirror, Reading};
+use crate::model::{Facts, ProbeSettings, Problem, Side};
+
+/// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
+/// database that is there answers in milliseconds, one that is not must not keep us from looking.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The readings of one namespace's databases.
+#[derive(Debug)]
+struct Readings {
+    config_db: watch::Receiver<Reading>,
+    appl_db: watch::Receiver<Reading>,
+    state_db: watch::Receiver<Reading>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Switch {
+    config: watch::Receiver<Arc<Config>>,
+    readings: Vec<Readings>,
+    sources: Vec<Source>,
+    inventory: watch::Sender<Arc<Inventory>>,
+    facts: watch::Sender<Option<Arc<Facts>>>,
+    problems: BTreeSet<Problem>,
+    side: Option<Side>,
+    mirrors: JoinSet<()>,
+}
+
+/// What `Switch` emits.
+pub(super) struct Emits {
+    pub(super) inventory: watch::Receiver<Arc<Inventory>>,
+    /// `None` where no database is used.
+    pub(super) facts: watch::Receiver<Option<Arc<Facts>>>,
+}
+
+impl Switch {
+    /// Starts a mirror of each database that `config` names, now.
+    pub(super) fn new(
+        config: watch::Receiver<Arc<Config>>,
+        probe: &watch::Receiver<ProbeSettings>,
+    ) -> (Self, Emits) {
+        let first = config.borrow().clone();
+        let mut mirrors = JoinSet::new();
+        let mut start = |database: &crate::config::Database, spec: &crate::model::Spec| {
+            let (mirror, reading) = Mirror::new(database.clone(), spec.clone(), probe.clone());
+            mirrors.spawn(mirror.run());
+            reading
+        };
+        let readings: Vec<Readings> = first
+            .namespaces
+            .iter()
+            .map(|namespace| Readings {
+                config_db: start(&namespace.config_db, &inventory::CONFIG_DB),
+                appl_db: start(&namespace.appl_db, &facts::APPL_DB),
+                state_db: start(&namespace.state_db, &facts::STATE_DB),
+            })
+            .collect();
+        let sources = first.namespaces.iter().map(never_read).collect();
+        // Nothing is known yet, unless nobody is going to tell us more.
+        let known = if readings.is_empty() {
+            Inventory::of(&first, &[])
+        } else {
+            Inventory::default()
+        };
+        let used = !readings.is_empty();
+        let inventory = watch::Sender::new(Arc::new(known));
+        let facts = watch::Sender::new(used.then(Arc::default));
+        let emits = Emits {
+            inventory: inventory.subscribe(),
+            facts: facts.subscribe(),
+        };
+        let switch = Self {
+            config,
+            readings,
+            sources,
+            inventory,
+            facts,
+            problems: BTreeSet::new(),
+            side: None,
+            mirrors,
+        };
+        (switch, emits)
+    }
+
+    /// Runs until the configuration's sender is gone.
+    pub(super) async fn run(mut self) {
+        let patience = sleep_until(Instant::now() + PATIENCE);
+        tokio::pin!(patience);
+        let mut patient = !self.readings.is_empty();
+        loop {
+            tokio::select! {
+                config = self.config.changed() => match config {
+                    Ok(()) => {}
+                    Err(_) => return,
+                },
+                () = any_changed(&mut self.readings) => {}
+                () = &mut patience, if patient => patient = false,
+                // A mirror ends only with a defect, which its task's panic tells.
+                Some(_) = self.mirrors.join_next() => warn!("a mirror of a database has ended"),
+            }
+            self.read();
+            patient &= self.sources_waiting();
+            let config = self.config.borrow_and_update().clone();
+            if config.targets.is_some() && patient {
+                continue;
+            }
+            self.emit(&config);
+        }
+    }
+
+    /// Whether some CONFIG_DB has neither been read nor failed to be.
+    fn sources_waiting(&self) -> bool {
+        let mut readings = self.readings.iter();
+        readings.any(|r| matches!(*r.config_db.borrow(), Reading::Waiting))
+    }
+
+    /// Takes in what the mirrors show now.
+    fn read(&mut self) {
+        let mut facts = Facts::new();
+        for (readings, source) in self.readings.iter_mut().zip(&mut self.sources) {
+            if let Some(tables) = readings.config_db.borrow_and_update().tables()
+                && inventory::is_believed(tables)
+            {
+                source.tables = Some(tables.clone());
+            }
+            let (appl_db, state_db) = (
+                readings.appl_db.borrow_and_update(),
+                readings.state_db.borrow_and_update(),
+            );
+            let (appl_db, state_db) = (appl_db.tables(), state_db.tables());
+            facts::collect(appl_db.map(|t| &**t), state_db.map(|t| &**t), &mut facts);
+        }
+        if !self.readings.is_empty() {
+            self.facts.send_replace(Some(Arc::new(facts)));
+        }
+    }
+
+    fn emit(&mut self, config: &Config) {
+        let inventory = Inventory::of(config, &self.sources);
+        self.tell(&inventory);
+        self.inventory.send_if_modified(|before| {
+            let changed = **before != inventory;
+            if changed {
+                *before = Arc::new(inventory);
+            }
+            changed
+        });
+    }
+
+    /// Logs what has changed for people: each problem once, and again when it is gone.
+    fn tell(&mut self, inventory: &Inventory) {
+        let problems: BTreeSet<Problem> = inventory.problems.iter().cloned().collect();
+        for problem in problems.difference(&self.problems) {
+            let Problem { port, kind, text } = problem;
+            warn!(port, reason = %kind, text, "MUX_CABLE row cannot be used");
+        }
+        for Problem { port, kind, .. } in self.problems.difference(&problems) {
+            info!(port, reason = %kind, "MUX_CABLE row's problem is gone");
+        }
+        self.problems = problems;
+        if inventory.loaded && self.side != Some(inventory.side) {
+            if inventory.side != Side::Unknown {
+                info!(side = %inventory.side, "which ToR this is");
+            }
+            self.side = Some(inventory.side);
+        }
+    }
+}
+
+fn never_read(namespace: &Namespace) -> Source {
+    Source {
+        namespace: namespace.name.clone(),
+        tables: None,
+    }
+}
+
+/// Waits until one of them shows something new; forever where there are none. Cancel-safe: it takes nothing.
+async fn any_changed(readings: &mut [Readings]) {
+    let mut changes: Vec<_> = readings
+        .iter_mut()
+        .flat_map(|r| [&mut r.config_db, &mut r.appl_db, &mut r.state_db])
+        .map(|reading| {
+            Box::pin(async move {
+                if reading.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+        })
+        .collect();
+    poll_fn(|cx| {
+        let ready = changes
+            .iter_mut()
+            .any(|change| change.as_mut().poll(cx).is_ready());
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}

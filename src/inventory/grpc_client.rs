@@ -1,0 +1,58 @@
+//! `GRPCCLIENT`: whether the SoCs are spoken to in plain text or over TLS, and with which files.
+
+use crate::model::{ClientIdentity, Row, Security, Tables, TlsSettings};
+
+/// The deployed name, then the one of SONiC's design document.
+const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
+
+/// What CONFIG_DB says; `None` where it says nothing.
+pub fn security(tables: &Tables) -> Option<Security> {
+    let row = |key: &str| TABLES.iter().find_map(|table| tables.row(table, key));
+    let config = row("config")?;
+    Some(read(config, row("certs")).unwrap_or_else(|why| Security::Unusable(why.into())))
+}
+
+fn read(config: &Row, certs: Option<&Row>) -> Result<Security, String> {
+    match said(config, "type") {
+        None | Some("insecure") => return Ok(Security::Plain),
+        Some("secure") => {}
+        Some(other) => {
+            return Err(format!(
+                "CONFIG_DB GRPCCLIENT|config type: expected secure or insecure, found {other:?}"
+            ));
+        }
+    }
+    let file = |name: &str| {
+        certs
+            .and_then(|row| said(row, name))
+            .map(Into::into)
+            .ok_or_else(|| format!("CONFIG_DB GRPCCLIENT|certs {name}: expected a file's path, found none"))
+    };
+    let client = match said(config, "auth_level") {
+        None | Some("server") => None,
+        // YANG's word for mutual is client; the deployed daemon's is mutual.
+        Some("mutual" | "client") => Some(ClientIdentity {
+            cert: file("client_crt")?,
+            key: file("client_key")?,
+        }),
+        Some(other) => {
+            return Err(format!(
+                "CONFIG_DB GRPCCLIENT|config auth_level: expected server, mutual or client, found {other:?}"
+            ));
+        }
+    };
+    Ok(Security::Tls(TlsSettings {
+        ca: file("ca_crt")?,
+        client,
+        server_name: certs
+            .and_then(|row| said(row, "grpc_ssl_credential"))
+            .map(str::to_owned),
+    }))
+}
+
+/// A field that says something.
+fn said<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
+    row.get(name)
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty())
+}

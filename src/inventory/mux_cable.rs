@@ -1,0 +1,76 @@
+//! `MUX_CABLE` rows: which ports have an active-active cable, and where its SoC is.
+
+use std::net::IpAddr;
+
+use crate::model::{Entry, Port, Problem, ProblemKind, Row, Tables};
+
+/// One port to probe.
+type Found = (Port, IpAddr);
+
+/// All active-active ports, or why one of them cannot be probed. Other cable types are none of ours.
+pub(super) fn read(tables: &Tables) -> impl Iterator<Item = Result<Found, Problem>> {
+    tables
+        .table("MUX_CABLE")
+        .filter_map(|(key, entry)| port(key, entry).transpose())
+}
+
+fn port(key: &str, entry: &Entry) -> Result<Option<Found>, Problem> {
+    let problem = |kind, text: &str| Err(Problem::new(key, kind, text));
+    let Entry::Row(row) = entry else {
+        return problem(ProblemKind::NotARow, "expected a hash, as SONiC's tables have");
+    };
+    match row.get("cable_type").map(String::as_str) {
+        Some("active-active" | "active_active") => {}
+        // Absent means active-standby.
+        None | Some("active-standby" | "active_standby" | "") => return Ok(None),
+        Some(_) => {
+            return problem(
+                ProblemKind::BadCableType,
+                "cable_type: expected active-active or active-standby",
+            );
+        }
+    }
+    let Ok(port) = Port::new(key) else {
+        return problem(ProblemKind::BadPortName, "expected a port name such as Ethernet0");
+    };
+    match (
+        address(row, &["soc_ipv4", "SoC_IPv4"]),
+        address(row, &["soc_ipv6", "SoC_IPv6"]),
+    ) {
+        (Some(Ok(ip)), _) if ip.is_ipv4() => Ok(Some((port, ip))),
+        (None, Some(Ok(ip))) if ip.is_ipv6() => Ok(Some((port, ip))),
+        (None, None) => problem(
+            ProblemKind::NoAddress,
+            "expected soc_ipv4 (or soc_ipv6), such as 192.168.0.3/32",
+        ),
+        (Some(_), _) => problem(
+            ProblemKind::BadAddress,
+            "soc_ipv4: expected one host's address, such as 192.168.0.3/32",
+        ),
+        (None, Some(_)) => problem(
+            ProblemKind::BadAddress,
+            "soc_ipv6: expected one host's address, such as fc02:1000::3/128",
+        ),
+    }
+}
+
+/// The first of these fields that says anything.
+fn address(row: &Row, names: &[&str]) -> Option<Result<IpAddr, ()>> {
+    let text = names
+        .iter()
+        .find_map(|name| row.get(*name))
+        .filter(|text| !text.is_empty())?;
+    Some(host(text).ok_or(()))
+}
+
+/// `192.168.0.3/32` or `192.168.0.3`: one host that can be dialled.
+fn host(text: &str) -> Option<IpAddr> {
+    let (ip, length) = match text.split_once('/') {
+        Some((ip, length)) => (ip, Some(length)),
+        None => (text, None),
+    };
+    let ip: IpAddr = ip.parse().ok()?;
+    let whole = if ip.is_ipv4() { "32" } else { "128" };
+    let one = length.is_none_or(|length| length == whole);
+    (one && !ip.is_unspecified() && !ip.is_multicast()).then_some(ip)
+}

@@ -1,0 +1,79 @@
+//! What kind of switch this is, and which ToR of its rack: DEVICE_METADATA and Loopback3.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::model::{Entry, Side, Tables};
+
+/// Loopback3's addresses on the upper ToR, as SONiC deploys them: `read_side` 0.
+const UPPER: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 212, 64, 2), Ipv4Addr::new(10, 1, 0, 39)];
+/// On the lower ToR: `read_side` 1.
+const LOWER: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 212, 64, 1), Ipv4Addr::new(10, 1, 0, 38)];
+
+/// Whether the switch's own metadata (or, for an ASIC that has none, that of the switch) says dual-ToR.
+pub fn is_dual_tor(tables: &Tables, host: Option<&Tables>) -> bool {
+    let field = |name: &str| {
+        let of = |tables: &Tables| tables.row("DEVICE_METADATA", "localhost")?.get(name).cloned();
+        of(tables).or_else(|| of(host?))
+    };
+    let is = |name: &str, value: &str| field(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
+    // An ASIC that faces the fabric has no servers.
+    is("type", "ToRRouter") && is("subtype", "DualToR") && !is("sub_role", "BackEnd")
+}
+
+/// Which ToR has this address on its Loopback3.
+pub fn side_of(address: IpAddr) -> Side {
+    match address {
+        IpAddr::V4(ip) if UPPER.contains(&ip) => Side::Upper,
+        IpAddr::V4(ip) if LOWER.contains(&ip) => Side::Lower,
+        _ => Side::Unknown,
+    }
+}
+
+/// Loopback3's addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loopback3(Vec<IpAddr>);
+
+impl Loopback3 {
+    /// Those of the first CONFIG_DB that has any.
+    pub fn find<'a>(sources: impl Iterator<Item = &'a Tables>) -> Self {
+        let addresses = |tables: &Tables| -> Vec<IpAddr> {
+            let rows = tables.table("LOOPBACK_INTERFACE");
+            rows.filter(|(_, entry)| matches!(entry, Entry::Row(_)))
+                .filter_map(|(key, _)| {
+                    let (name, prefix) = key.split_once(tables.separator())?;
+                    let (ip, _) = prefix.split_once('/')?;
+                    (name == "Loopback3").then_some(ip)?.parse().ok()
+                })
+                .collect()
+        };
+        Self(
+            sources
+                .map(addresses)
+                .find(|found| !found.is_empty())
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Which ToR we are; unknown where the addresses tell nothing, or contradict each other.
+    pub fn side(&self) -> Side {
+        let mut sides = self
+            .0
+            .iter()
+            .map(|ip| side_of(*ip))
+            .filter(|side| *side != Side::Unknown);
+        match sides.next() {
+            Some(side) if sides.all(|other| other == side) => side,
+            _ => Side::Unknown,
+        }
+    }
+
+    /// The address of a family, if there is one.
+    pub fn address(&self, ipv4: bool) -> Option<IpAddr> {
+        self.0.iter().copied().find(|ip| ip.is_ipv4() == ipv4)
+    }
+
+    /// All of them.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.0
+    }
+}

@@ -1,0 +1,370 @@
+//! What follows from CONFIG_DB, row by row.
+
+use std::path::Path;
+
+use super::*;
+use crate::model::{ClientIdentity, Entry, TlsSettings};
+
+/// A CONFIG_DB that holds these keys, each with fields as `name=value`.
+fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
+    let mut tables = Tables::new("|");
+    tables.set("CONFIG_DB_INITIALIZED".into(), Some(Entry::Value("1".into())));
+    for (key, fields) in rows {
+        let fields = fields.split_whitespace().map(|field| {
+            let (name, value) = field.split_once('=').expect("name=value");
+            (name.to_owned(), value.to_owned())
+        });
+        tables.set((*key).to_owned(), Some(Entry::Row(fields.collect())));
+    }
+    Arc::new(tables)
+}
+
+const DUAL_TOR: (&str, &str) = ("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR");
+const UPPER: (&str, &str) = ("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL");
+
+fn inventory_of(config: &str, sources: &[(&str, Option<Arc<Tables>>)]) -> Inventory {
+    let config = Config::parse(config, Path::new("test.yml")).expect("a configuration");
+    let sources: Vec<Source> = sources
+        .iter()
+        .map(|(namespace, tables)| Source {
+            namespace: (*namespace).into(),
+            tables: tables.clone(),
+        })
+        .collect();
+    Inventory::of(&config, &sources)
+}
+
+fn inventory(rows: &[(&str, &str)]) -> Inventory {
+    inventory_of("{}", &[("", Some(config_db(rows)))])
+}
+
+fn ports(inventory: &Inventory) -> Vec<String> {
+    let targets = inventory.targets.iter();
+    targets
+        .map(|target| format!("{} {}", target.port, target.address))
+        .collect()
+}
+
+#[test]
+fn the_active_active_ports_of_a_dual_tor_switch_are_the_targets() {
+    let found = inventory(&[
+        DUAL_TOR,
+        UPPER,
+        (
+            "MUX_CABLE|Ethernet0",
+            "cable_type=active-active soc_ipv4=192.168.0.3/32 state=auto",
+        ),
+        (
+            "MUX_CABLE|Ethernet4",
+            "cable_type=active_active SoC_IPv4=192.168.0.5",
+        ),
+        (
+            "MUX_CABLE|Ethernet8",
+            "cable_type=active-active soc_ipv6=fc02:1000::9/128",
+        ),
+        (
+            "MUX_CABLE|Ethernet12",
+            "cable_type=active-active soc_ipv4=192.168.0.9/32 soc_ipv6=fc02:1000::a/128",
+        ),
+        (
+            "MUX_CABLE|Ethernet16",
+            "cable_type=active-standby soc_ipv4=192.168.0.11/32",
+        ),
+        ("MUX_CABLE|Ethernet20", "server_ipv4=192.168.0.12/32 state=auto"),
+    ]);
+    let expected = [
+        "Ethernet0 192.168.0.3:50075",
+        "Ethernet12 192.168.0.9:50075",
+        "Ethernet4 192.168.0.5:50075",
+        "Ethernet8 [fc02:1000::9]:50075",
+    ];
+    assert_eq!(ports(&found), expected);
+    assert_eq!((found.side, found.loaded), (Side::Upper, true));
+    assert_eq!(found.problems, []);
+}
+
+#[test]
+fn a_row_that_cannot_be_used_concerns_its_own_port_alone() {
+    let check = |key: &str, fields: &str, kind: ProblemKind| {
+        let good = (
+            "MUX_CABLE|Ethernet0",
+            "cable_type=active-active soc_ipv4=192.168.0.3/32",
+        );
+        let found = inventory(&[DUAL_TOR, good, (key, fields)]);
+        assert_eq!(ports(&found), ["Ethernet0 192.168.0.3:50075"], "{key} {fields}");
+        let kinds: Vec<ProblemKind> = found.problems.iter().map(|problem| problem.kind).collect();
+        assert_eq!(kinds, [kind], "{key} {fields}");
+    };
+    let ethernet4 = "MUX_CABLE|Ethernet4";
+    check(ethernet4, "cable_type=active-active", ProblemKind::NoAddress);
+    check(
+        ethernet4,
+        "cable_type=active-active soc_ipv4=",
+        ProblemKind::NoAddress,
+    );
+    for bad in [
+        "x",
+        "192.168.0.0/24",
+        "0.0.0.0/32",
+        "224.0.0.1/32",
+        "fc02::1/128",
+        "1.2.3.4:5",
+    ] {
+        let fields = format!("cable_type=active-active soc_ipv4={bad}");
+        check(ethernet4, &fields, ProblemKind::BadAddress);
+    }
+    check(
+        ethernet4,
+        "cable_type=active-active soc_ipv6=192.168.0.5/32",
+        ProblemKind::BadAddress,
+    );
+    check(
+        ethernet4,
+        "cable_type=active soc_ipv4=192.168.0.5/32",
+        ProblemKind::BadCableType,
+    );
+    check(
+        "MUX_CABLE|",
+        "cable_type=active-active soc_ipv4=192.168.0.5/32",
+        ProblemKind::BadPortName,
+    );
+    check(
+        "MUX_CABLE|a\"b",
+        "cable_type=active-active soc_ipv4=192.168.0.5/32",
+        ProblemKind::BadPortName,
+    );
+}
+
+#[test]
+fn a_key_that_is_no_hash_is_a_problem_of_its_port() {
+    let mut tables = (*config_db(&[DUAL_TOR])).clone();
+    tables.set("MUX_CABLE|Ethernet0".into(), Some(Entry::Other));
+    let found = inventory_of("{}", &[("", Some(Arc::new(tables)))]);
+    assert_eq!(found.problems[0].kind, ProblemKind::NotARow);
+}
+
+#[test]
+fn another_kind_of_switch_has_no_ports() {
+    let cable = (
+        "MUX_CABLE|Ethernet0",
+        "cable_type=active-active soc_ipv4=192.168.0.3/32",
+    );
+    for metadata in ["type=ToRRouter", "type=LeafRouter subtype=DualToR", "hwsku=x"] {
+        let found = inventory(&[("DEVICE_METADATA|localhost", metadata), cable]);
+        assert_eq!((found.targets.len(), found.loaded), (0, true), "{metadata}");
+    }
+    assert_eq!(inventory(&[cable]).targets, []);
+}
+
+#[test]
+fn nothing_is_loaded_before_every_config_db_was_believed_once() {
+    let found = inventory_of("{}", &[("", None)]);
+    assert_eq!((found.targets.len(), found.loaded), (0, false));
+    let mut half = Tables::new("|");
+    assert!(!is_believed(&half));
+    half.set("CONFIG_DB_INITIALIZED".into(), Some(Entry::Value("0".into())));
+    assert!(!is_believed(&half));
+    half.set("CONFIG_DB_INITIALIZED".into(), Some(Entry::Value("1".into())));
+    assert!(is_believed(&half));
+}
+
+#[test]
+fn loopback3_tells_the_side_and_nothing_else_does() {
+    let check =
+        |rows: &[(&str, &str)], expected: Side| assert_eq!(inventory(rows).side, expected, "{rows:?}");
+    check(
+        &[("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL")],
+        Side::Upper,
+    );
+    check(
+        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32", "NULL=NULL")],
+        Side::Upper,
+    );
+    check(
+        &[("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NULL=NULL")],
+        Side::Lower,
+    );
+    check(
+        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32", "NULL=NULL")],
+        Side::Lower,
+    );
+    check(
+        &[("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL")],
+        Side::Unknown,
+    );
+    check(
+        &[("LOOPBACK_INTERFACE|Loopback0|10.1.0.38/32", "NULL=NULL")],
+        Side::Unknown,
+    );
+    check(&[("LOOPBACK_INTERFACE|Loopback3", "NULL=NULL")], Side::Unknown);
+    check(&[], Side::Unknown);
+    let both = [
+        ("LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32", "NULL=NULL"),
+        ("LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32", "NULL=NULL"),
+    ];
+    check(&both, Side::Unknown);
+    let told = inventory_of("side: lower", &[("", Some(config_db(&[UPPER])))]);
+    assert_eq!(told.side, Side::Lower);
+}
+
+#[test]
+fn the_source_address_is_loopback3s_of_the_targets_family() {
+    let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+    let check = |rule: &str, loopback3: &[(&str, &str)], expected: SourceAddress| {
+        let cable = (
+            "MUX_CABLE|Ethernet0",
+            "cable_type=active-active soc_ipv4=192.168.0.3/32",
+        );
+        let mut rows = vec![DUAL_TOR, cable];
+        rows.extend(loopback3);
+        let config = format!("channel: {{source_address: {rule}}}");
+        let found = inventory_of(&config, &[("", Some(config_db(&rows)))]);
+        assert_eq!(found.targets[0].channel.source_address, expected, "{rule}");
+    };
+    check("auto", &[UPPER], SourceAddress::Prefer(ip("10.212.64.2")));
+    check("auto", &[], SourceAddress::Any);
+    check(
+        "auto",
+        &[("LOOPBACK_INTERFACE|Loopback3|fc00::1/128", "NULL=NULL")],
+        SourceAddress::Any,
+    );
+    check("loopback3", &[UPPER], SourceAddress::Fixed(ip("10.212.64.2")));
+    check("none", &[UPPER], SourceAddress::Any);
+    check("10.0.0.7", &[UPPER], SourceAddress::Fixed(ip("10.0.0.7")));
+    let text = "CONFIG_DB knows no IPv4 address of Loopback3 (channel.source_address: loopback3)";
+    check("loopback3", &[], SourceAddress::Missing(text.into()));
+}
+
+#[test]
+fn grpcclient_tells_how_the_socs_are_spoken_to() {
+    const CERTS: &str =
+        "ca_crt=/c/ca.pem client_crt=/c/c.pem client_key=/c/c.key grpc_ssl_credential=soc.example";
+    let check = |rows: &[(&str, &str)], expected: Option<Security>| {
+        assert_eq!(security(&config_db(rows)), expected, "{rows:?}");
+    };
+    let tls = |client: bool, name: Option<&str>| {
+        Some(Security::Tls(TlsSettings {
+            ca: "/c/ca.pem".into(),
+            client: client.then(|| ClientIdentity {
+                cert: "/c/c.pem".into(),
+                key: "/c/c.key".into(),
+            }),
+            server_name: name.map(str::to_owned),
+        }))
+    };
+    let name = Some("soc.example");
+    check(&[], None);
+    check(&[("GRPCCLIENT|certs", CERTS)], None);
+    check(
+        &[("GRPCCLIENT|config", "type=insecure auth_level=mutual")],
+        Some(Security::Plain),
+    );
+    for (level, client) in [("server", false), ("mutual", true), ("client", true)] {
+        let config = format!("type=secure auth_level={level}");
+        check(
+            &[("GRPCCLIENT|config", &config), ("GRPCCLIENT|certs", CERTS)],
+            tls(client, name),
+        );
+        check(
+            &[("GRPC_CLIENT|config", &config), ("GRPC_CLIENT|certs", CERTS)],
+            tls(client, name),
+        );
+    }
+    check(
+        &[
+            ("GRPCCLIENT|config", "type=secure"),
+            ("GRPCCLIENT|certs", "ca_crt=/c/ca.pem"),
+        ],
+        tls(false, None),
+    );
+    // The deployed name wins.
+    let both = [
+        ("GRPCCLIENT|config", "type=insecure"),
+        ("GRPC_CLIENT|config", "type=secure auth_level=server"),
+        ("GRPC_CLIENT|certs", CERTS),
+    ];
+    check(&both, Some(Security::Plain));
+}
+
+#[test]
+fn grpcclient_that_cannot_be_met_says_what_is_missing() {
+    let check = |config: &str, certs: &str, named: &str| {
+        let tables = config_db(&[("GRPCCLIENT|config", config), ("GRPCCLIENT|certs", certs)]);
+        match security(&tables) {
+            Some(Security::Unusable(why)) => assert!(why.contains(named), "{config}, {certs}: {why}"),
+            other => panic!("{config}, {certs}: {other:?}"),
+        }
+    };
+    check("type=secure", "x=y", "ca_crt");
+    check(
+        "type=secure auth_level=mutual",
+        "ca_crt=/c/ca.pem client_crt=/c/c.pem",
+        "client_key",
+    );
+    check("type=secure auth_level=both", "ca_crt=/c/ca.pem", "auth_level");
+    check("type=tls", "ca_crt=/c/ca.pem", "type");
+}
+
+#[test]
+fn each_asics_ports_are_its_own_namespaces() {
+    let host = config_db(&[DUAL_TOR, UPPER]);
+    let asic0 = config_db(&[
+        ("DEVICE_METADATA|localhost", "sub_role=FrontEnd"),
+        (
+            "MUX_CABLE|Ethernet0",
+            "cable_type=active-active soc_ipv4=192.168.0.3/32",
+        ),
+    ]);
+    let asic1 = config_db(&[
+        (
+            "MUX_CABLE|Ethernet0",
+            "cable_type=active-active soc_ipv4=192.168.0.9/32",
+        ),
+        (
+            "MUX_CABLE|Ethernet4",
+            "cable_type=active-active soc_ipv4=192.168.0.5/32",
+        ),
+        ("GRPCCLIENT|config", "type=odd"),
+    ]);
+    let asic2 = config_db(&[
+        ("DEVICE_METADATA|localhost", "sub_role=BackEnd"),
+        (
+            "MUX_CABLE|Ethernet8",
+            "cable_type=active-active soc_ipv4=192.168.0.7/32",
+        ),
+    ]);
+    let sources = [
+        ("", Some(host)),
+        ("asic0", Some(asic0)),
+        ("asic1", Some(asic1)),
+        ("asic2", Some(asic2)),
+    ];
+    let found = inventory_of("{}", &sources);
+    assert_eq!(
+        ports(&found),
+        ["Ethernet0 192.168.0.3:50075", "Ethernet4 192.168.0.5:50075"]
+    );
+    let namespaces: Vec<&str> = found.targets.iter().map(|target| &*target.namespace).collect();
+    assert_eq!(namespaces, ["asic0", "asic1"]);
+    assert_eq!(found.problems[0].kind, ProblemKind::DuplicatePort);
+    assert_eq!(found.targets[0].channel.security, Security::Plain);
+    assert!(matches!(found.targets[1].channel.security, Security::Unusable(_)));
+    assert_eq!(found.side, Side::Upper);
+}
+
+#[test]
+fn the_configurations_own_targets_take_side_and_source_address_from_config_db() {
+    const FILE: &str = "targets: [{port: Ethernet0, address: 127.9.0.1}]";
+    let found = inventory_of(FILE, &[("", Some(config_db(&[UPPER])))]);
+    let target = &found.targets[0];
+    assert_eq!(target.side, Side::Upper);
+    assert_eq!(
+        target.channel.source_address,
+        SourceAddress::Prefer("10.212.64.2".parse().expect("ip"))
+    );
+    let alone = inventory_of(FILE, &[("", None)]);
+    assert_eq!(
+        (alone.targets.len(), alone.loaded, alone.side),
+        (1, true, Side::Unknown)
+    );
+}

@@ -1,0 +1,51 @@
+//! What the switch's own databases say: about its ports, and what is wrong with its rows.
+
+use std::collections::HashMap;
+
+use super::{LinkmgrHealth, MuxDirection, Port, ProblemKind};
+
+/// A row of the inventory that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The row's key, cleaned and cut: it may be no port's name.
+    pub port: String,
+    /// The metric's label.
+    pub kind: ProblemKind,
+    /// For people: what was expected.
+    pub text: String,
+}
+
+impl Problem {
+    /// A problem with the row `port`.
+    pub fn new(port: &str, kind: ProblemKind, text: &str) -> Self {
+        Self {
+            port: port.escape_debug().take(64).collect(),
+            kind,
+            text: text.to_owned(),
+        }
+    }
+}
+
+/// What the switch wants of a port and thinks of it, beside what its SoC says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortFacts {
+    /// What linkmgrd wants its mux to be.
+    pub intended: MuxDirection,
+    /// What orchagent has made it.
+    pub orchagent: MuxDirection,
+    /// What linkmgrd thinks of it.
+    pub linkmgr: LinkmgrHealth,
+    /// Whether the switch's port is up, where that is known.
+    pub oper_up: Option<bool>,
+}
+
+impl PortFacts {
+    /// Whether what is wanted is what the SoC reports of our end; `None` while either is unknown.
+    pub fn consistent(&self, reported: MuxDirection) -> Option<bool> {
+        let known = self.intended != MuxDirection::Unknown && reported != MuxDirection::Unknown;
+        known.then_some(self.intended == reported)
+    }
+}
+
+/// The facts of all ports.
+pub type Facts = HashMap<Port, PortFacts>;

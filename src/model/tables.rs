@@ -1,0 +1,105 @@
+//! What some tables of one of SONiC's databases hold: keys of Redis and their fields, as they were read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The fields of one row.
+pub type Row = BTreeMap<String, String>;
+
+/// What one key holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A hash: a row, as SONiC has them.
+    Row(Row),
+    /// A string, such as `CONFIG_DB_INITIALIZED`.
+    Value(String),
+    /// Something else (a list, a set): nothing that SONiC would write.
+    Other,
+}
+
+/// Which tables of a database to read.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The database's name, for the log: "CONFIG_DB".
+    pub name: &'static str,
+    /// Tables: all their rows.
+    pub tables: &'static [&'static str],
+    /// Keys without a table that hold a string.
+    pub values: &'static [&'static str],
+}
+
+/// Some tables of one database at one moment. Cheap to clone: the entries are shared.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tables {
+    separator: String,
+    entries: BTreeMap<String, Arc<Entry>>,
+}
+
+impl Tables {
+    /// Nothing yet; `separator` stands between a table's name and a row's key.
+    pub fn new(separator: &str) -> Self {
+        Self {
+            separator: separator.to_owned(),
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// What stands between a table's name and a row's key, and within such a key.
+    pub fn separator(&self) -> &str {
+        &self.separator
+    }
+
+    /// Replaces what `key` holds; `None`: it is gone.
+    pub fn set(&mut self, key: String, entry: Option<Entry>) {
+        match entry {
+            Some(entry) => self.entries.insert(key, Arc::new(entry)),
+            None => self.entries.remove(&key),
+        };
+    }
+
+    /// What the key without a table holds, if it is a string.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        match self.entries.get(key).map(|entry| &**entry) {
+            Some(Entry::Value(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The row `key` of `table`, if there is one and it is a hash.
+    pub fn row(&self, table: &str, key: &str) -> Option<&Row> {
+        let key = format!("{table}{}{key}", self.separator);
+        match self.entries.get(&key).map(|entry| &**entry) {
+            Some(Entry::Row(row)) => Some(row),
+            _ => None,
+        }
+    }
+
+    /// All of `table`, in the order of the keys: what follows the separator, and what it holds.
+    pub fn table(&self, table: &str) -> impl Iterator<Item = (&str, &Entry)> {
+        let prefix = format!("{table}{}", self.separator);
+        let from = self.entries.range(prefix.clone()..);
+        from.map_while(move |(key, entry)| Some((key.strip_prefix(&prefix)?, &**entry)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_what_stands_under_its_name_and_the_separator() {
+        let mut tables = Tables::new("|");
+        let row = |field: &str| Some(Entry::Row(Row::from([(field.to_owned(), "1".to_owned())])));
+        tables.set("MUX_CABLE|Ethernet4".into(), row("b"));
+        tables.set("MUX_CABLE|Ethernet0".into(), row("a"));
+        tables.set("MUX_CABLE_INFO|Ethernet0".into(), row("c"));
+        tables.set("MUX_CABLE".into(), Some(Entry::Value("odd".into())));
+        let keys: Vec<&str> = tables.table("MUX_CABLE").map(|(key, _)| key).collect();
+        assert_eq!(keys, ["Ethernet0", "Ethernet4"]);
+        assert_eq!(tables.row("MUX_CABLE", "Ethernet0").expect("row")["a"], "1");
+        assert_eq!(tables.value("MUX_CABLE"), Some("odd"));
+        tables.set("MUX_CABLE|Ethernet0".into(), None);
+        assert_eq!(tables.row("MUX_CABLE", "Ethernet0"), None);
+        assert_eq!(tables.table("MUX_CABLE").count(), 1);
+    }
+}

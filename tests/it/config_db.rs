@@ -1,0 +1,362 @@
+//! The exporter on a switch: no targets in the configuration, everything from CONFIG_DB, APPL_DB and STATE_DB.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::harness::{Rack, Setup, wait_until};
+use crate::http::{self, Scrape};
+use crate::look::Look;
+use crate::redis_server::Redis;
+
+const CONFIG_DB: i64 = 4;
+const APPL_DB: i64 = 0;
+const STATE_DB: i64 = 6;
+/// Longer than any test: only what is told at once is seen.
+const NEVER_POLLED: &str = "interval: 300d, timeout: 5s";
+
+/// One address for each SoC and one port for all of them, as a rack has them.
+fn socs_of_a_rack(count: u8) -> Vec<SocketAddr> {
+    static RACKS: AtomicU8 = AtomicU8::new(1);
+    let rack = RACKS.fetch_add(1, Ordering::Relaxed);
+    let process = 64 + u8::try_from(std::process::id() % 128).expect("below 128");
+    let probe = std::net::TcpListener::bind((Ipv4Addr::new(127, process, rack, 1), 0)).expect("a port");
+    let port = probe.local_addr().expect("an address").port();
+    let socs = (1..=count).map(|n| (Ipv4Addr::new(127, process, rack, n), port).into());
+    socs.collect()
+}
+
+/// A switch whose Redis tells of changes, or does not, with so many SoCs: Ethernet0, Ethernet4 and so on.
+async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
+    let addresses = socs_of_a_rack(socs);
+    let mut redis = Redis::away();
+    redis.launch(redis_args).await;
+    let mut setup = Setup::rack(0);
+    for (n, address) in addresses.iter().enumerate() {
+        setup = setup.soc(&format!("Ethernet{}", n * 4), |soc| soc.address = Some(*address));
+    }
+    setup.redis = Some(redis);
+    setup.settings.side = "auto".to_owned();
+    setup.settings.from_config_db = true;
+    let port = addresses[0].port();
+    setup.settings.channel = format!("port: {port}, {}", setup.settings.channel);
+    setup.stage().await
+}
+
+const TELLS: [&str; 2] = ["--notify-keyspace-events", "AKE"];
+
+impl Rack {
+    fn config_db(&self, command: &str) {
+        let _: redis::Value = self.redis.ask_db(CONFIG_DB, command);
+    }
+
+    /// What a booted dual-ToR switch has, but for its cables.
+    fn boots(&self) {
+        self.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
+        self.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32 NULL NULL");
+        self.config_db("SET CONFIG_DB_INITIALIZED 1");
+    }
+
+    fn cable(&self, port: &str) {
+        let ip = self.soc(port).address().ip();
+        self.config_db(&format!(
+            "HSET MUX_CABLE|{port} cable_type active-active state auto soc_ipv4 {ip}/32"
+        ));
+    }
+
+    async fn probes(&self, expected: &[&str]) -> Scrape {
+        wait_until(
+            &format!("{expected:?} are READY and nobody else is there"),
+            async || {
+                let scrape = self.scrape().await;
+                let mut ready: Vec<String> = scrape
+                    .find("dualtor_channel_state", &[("state", "ready")])
+                    .map(|sample| format!("{}={}", sample.labels["port"], sample.value))
+                    .collect();
+                ready.sort();
+                let wanted: Vec<String> = expected.iter().map(|port| format!("{port}=1")).collect();
+                if ready == wanted {
+                    Ok(scrape)
+                } else {
+                    Err(format!("{ready:?}"))
+                }
+            },
+        )
+        .await
+    }
+}
+
+fn dials(scrape: &Scrape, port: &str) -> u64 {
+    scrape.count("dualtor_channel_dials_total", &[("port", port)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_come_and_go_and_move_as_config_db_says_and_leave_the_others_alone() {
+    let mut rack = switch(3, &TELLS).await;
+    rack.settings.probe = NEVER_POLLED.to_owned();
+    rack.write_config(&rack.settings.yaml(&rack.redis));
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.start_exporter().await;
+    let scrape = rack.probes(&["Ethernet0"]).await;
+    assert_eq!(scrape.state("dualtor_side", &[], "side"), "upper");
+    rack.shows("Ethernet0", &Look::HEALTHY).await;
+
+    rack.cable("Ethernet4");
+    rack.probes(&["Ethernet0", "Ethernet4"]).await;
+    // The address of Ethernet4's SoC becomes that of the third.
+    let ip = rack.soc("Ethernet8").address().ip();
+    rack.config_db(&format!("HSET MUX_CABLE|Ethernet4 soc_ipv4 {ip}/32"));
+    let third = rack.soc("Ethernet8");
+    wait_until("Ethernet4 is the third SoC", async || {
+        match third.counters().connections {
+            0 => Err("no connection".to_owned()),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    rack.config_db("HSET MUX_CABLE|Ethernet4 cable_type active-standby");
+    rack.probes(&["Ethernet0"]).await;
+    rack.config_db("HSET MUX_CABLE|Ethernet4 cable_type active-active");
+    rack.probes(&["Ethernet0", "Ethernet4"]).await;
+    rack.config_db("DEL MUX_CABLE|Ethernet4");
+    let scrape = rack.probes(&["Ethernet0"]).await;
+    assert_eq!(dials(&scrape, "Ethernet0"), 1);
+    wait_until("the row is gone", async || {
+        let row = rack.row("Ethernet4");
+        if row.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{row:?}"))
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_redis_does_not_tell_of_changes_they_are_found_within_an_interval() {
+    let mut rack = switch(2, &[]).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.start_exporter().await;
+    rack.probes(&["Ethernet0"]).await;
+    rack.cable("Ethernet4");
+    rack.config_db("DEL MUX_CABLE|Ethernet0");
+    rack.probes(&["Ethernet4"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_restarts_empty_takes_no_port_away() {
+    let mut rack = switch(2, &TELLS).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.start_exporter().await;
+    rack.probes(&["Ethernet0"]).await;
+
+    rack.redis.kill();
+    rack.scraped("dualtor_state_db_up", |scrape| {
+        scrape.value("dualtor_state_db_up", &[]) == Some(0.0)
+    })
+    .await;
+    rack.redis.launch(&TELLS).await;
+    rack.shows("Ethernet0", &Look::HEALTHY).await;
+
+    // The switch fills it again, with another port: believed only once it is whole.
+    rack.cable("Ethernet4");
+    rack.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
+    let scrape = rack.scrape().await;
+    assert_eq!(scrape.value("dualtor_inventory_ports", &[]), Some(1.0));
+    rack.boots();
+    let scrape = rack.probes(&["Ethernet4"]).await;
+    assert_eq!(dials(&scrape, "Ethernet4"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_boots_is_not_ready_and_has_no_ports_yet() {
+    let mut rack = switch(1, &TELLS).await;
+    rack.cable("Ethernet0");
+    rack.start_exporter().await;
+    rack.scraped("dualtor_state_db_up", |scrape| {
+        scrape.value("dualtor_state_db_up", &[]) == Some(1.0)
+    })
+    .await;
+    assert_eq!(http::get(rack.web, "/-/ready").await.status, 503);
+    rack.boots();
+    rack.probes(&["Ethernet0"]).await;
+    wait_until("ready", async || {
+        match http::get(rack.web, "/-/ready").await.status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_of_another_kind_is_watched_until_it_is_one() {
+    let mut rack = switch(1, &TELLS).await;
+    rack.config_db("HSET DEVICE_METADATA|localhost type LeafRouter");
+    rack.config_db("SET CONFIG_DB_INITIALIZED 1");
+    rack.cable("Ethernet0");
+    rack.start_exporter().await;
+    wait_until("ready without a port", async || {
+        match http::get(rack.web, "/-/ready").await.status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        }
+    })
+    .await;
+    assert_eq!(
+        rack.scrape().await.value("dualtor_inventory_ports", &[]),
+        Some(0.0)
+    );
+    rack.boots();
+    rack.probes(&["Ethernet0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_used_is_counted_and_concerns_its_port_alone() {
+    let mut rack = switch(2, &TELLS).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.cable("Ethernet4");
+    rack.start_exporter().await;
+    rack.probes(&["Ethernet0", "Ethernet4"]).await;
+    rack.config_db("HSET MUX_CABLE|Ethernet4 soc_ipv4 192.168.0.0/24");
+    let scrape = rack.probes(&["Ethernet0"]).await;
+    let problems =
+        |scrape: &Scrape, reason| scrape.value("dualtor_inventory_problems", &[("reason", reason)]);
+    assert_eq!(problems(&scrape, "bad_address"), Some(1.0));
+    assert_eq!(problems(&scrape, "no_address"), Some(0.0));
+    assert_eq!(dials(&scrape, "Ethernet0"), 1);
+    rack.config_db("DEL MUX_CABLE|Ethernet4");
+    rack.config_db("LPUSH MUX_CABLE|Ethernet4 x");
+    rack.scraped("dualtor_inventory_problems", |scrape| {
+        problems(scrape, "not_a_row") == Some(1.0)
+    })
+    .await;
+    rack.config_db("DEL MUX_CABLE|Ethernet4");
+    rack.cable("Ethernet4");
+    let scrape = rack.probes(&["Ethernet0", "Ethernet4"]).await;
+    assert_eq!(scrape.count("dualtor_inventory_problems", &[]), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_side_follows_loopback3() {
+    let mut rack = switch(1, &TELLS).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.start_exporter().await;
+    let side = async |expected: &str| {
+        rack.scraped("dualtor_side", |scrape| {
+            scrape.state("dualtor_side", &[], "side") == expected
+        })
+        .await
+    };
+    side("upper").await;
+    rack.shows("Ethernet0", &Look::HEALTHY).await;
+    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32");
+    side("unknown").await;
+    let unknown = |scrape: &Scrape| {
+        let labels = [("port", "Ethernet0"), ("side", "self"), ("state", "unknown")];
+        let ready = scrape.value(
+            "dualtor_channel_state",
+            &[("port", "Ethernet0"), ("state", "ready")],
+        );
+        ready == Some(1.0) && scrape.value("dualtor_mux_direction", &labels) == Some(1.0)
+    };
+    rack.scraped("dualtor_mux_direction", unknown).await;
+    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32 NULL NULL");
+    side("lower").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dial_comes_from_loopback3_where_that_is_on_this_host() {
+    let mut rack = switch(1, &TELLS).await;
+    rack.settings.side = "upper".to_owned();
+    rack.settings.channel += ", source_address: loopback3";
+    rack.write_config(&rack.settings.yaml(&rack.redis));
+    rack.boots();
+    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32");
+    rack.cable("Ethernet0");
+    rack.start_exporter().await;
+    // Not known, then not on this host, then on it.
+    let failed = [("port", "Ethernet0"), ("cause", "source_address")];
+    rack.counts("dualtor_channel_failures_total", &failed, 1).await;
+    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32 NULL NULL");
+    let before = rack
+        .scrape()
+        .await
+        .count("dualtor_channel_failures_total", &failed);
+    rack.counts("dualtor_channel_failures_total", &failed, before + 1)
+        .await;
+    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32");
+    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|127.0.0.7/32 NULL NULL");
+    rack.probes(&["Ethernet0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcclient_that_cannot_be_met_is_a_failed_dial_and_is_followed() {
+    let mut rack = switch(1, &TELLS).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.config_db("HSET GRPCCLIENT|config type secure auth_level server");
+    rack.start_exporter().await;
+    let failed = [("port", "Ethernet0"), ("cause", "tls_config")];
+    rack.counts("dualtor_channel_failures_total", &failed, 1).await;
+    rack.config_db("HSET GRPCCLIENT|config type insecure");
+    rack.probes(&["Ethernet0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
+    let mut rack = switch(2, &TELLS).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.cable("Ethernet4");
+    rack.start_exporter().await;
+    let scrape = rack.probes(&["Ethernet0", "Ethernet4"]).await;
+    let zero = [("port", "Ethernet0")];
+    assert_eq!(
+        scrape.state("dualtor_intended_mux_state", &zero, "state"),
+        "unknown"
+    );
+    assert_eq!(scrape.value("dualtor_mux_consistent", &zero), None);
+    assert_eq!(scrape.value("dualtor_port_oper_up", &zero), None);
+
+    let write = |db: i64, command: &str| {
+        let _: redis::Value = rack.redis.ask_db(db, command);
+    };
+    write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state active");
+    write(APPL_DB, "HSET PORT_TABLE:Ethernet0 oper_status up");
+    write(STATE_DB, "HSET MUX_CABLE_TABLE|Ethernet0 state standby");
+    write(STATE_DB, "HSET MUX_LINKMGR_TABLE|Ethernet0 state healthy");
+    let shown = |scrape: &Scrape| {
+        format!(
+            "{} {} {} {:?} {:?}",
+            scrape.state("dualtor_intended_mux_state", &zero, "state"),
+            scrape.state("dualtor_orchagent_mux_state", &zero, "state"),
+            scrape.state("dualtor_linkmgr_health", &zero, "state"),
+            scrape.value("dualtor_port_oper_up", &zero),
+            scrape.value("dualtor_mux_consistent", &zero),
+        )
+    };
+    let shows = async |expected: &str| {
+        wait_until(expected, async || {
+            let seen = shown(&rack.scrape().await);
+            if seen == expected { Ok(()) } else { Err(seen) }
+        })
+        .await;
+    };
+    shows("active standby healthy Some(1.0) Some(1.0)").await;
+    write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state standby");
+    write(APPL_DB, "HSET PORT_TABLE:Ethernet0 oper_status down");
+    shows("standby standby healthy Some(0.0) Some(0.0)").await;
+    write(STATE_DB, "DEL MUX_LINKMGR_TABLE|Ethernet0");
+    shows("standby standby unknown Some(0.0) Some(0.0)").await;
+
+    // Nobody can tell any more: unknown, not what was true then.
+    rack.redis.freeze();
+    shows("unknown unknown unknown None None").await;
+    rack.redis.thaw();
+    shows("standby standby unknown Some(0.0) Some(0.0)").await;
+}
