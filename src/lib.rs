@@ -84,7 +84,7 @@
 //! # Stopping
 //!
 //! SIGTERM or SIGINT → app cancels the token → the fleet stops its sessions, sends each row a last time (SHUTDOWN, all
-//! else unknown) and drops its end of the mailbox → the publisher writes what is left. App waits 3 s for these two, then 1 s
+//! else unknown) and drops its end of the mailbox → the publisher writes what is left. App waits 2.5 s for these two, then 0.5 s
 //! for answers that scrapers are still reading, and returns whatever hangs.
 pub mod app;
 pub mod channel;
