@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError};
-use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
+use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::inventory::Inventory;
 use crate::mailbox::mailbox;
 use crate::model::{ConfigStatus, ProbeSettings, StateDbStatus};
 use crate::publish::http::{self, ReloadRequest, Web};
 use crate::publish::metrics::Scrape;
+use crate::publish::notifications::Notifications;
 use crate::publish::process::Process;
 use crate::publish::state_db::StateDb;
 use crate::session::Context;
@@ -81,7 +82,7 @@ pub struct Exporter {
     reload_tx: mpsc::Sender<ReloadRequest>,
     reloads: mpsc::Receiver<ReloadRequest>,
     stop: CancellationToken,
-    /// The fleet and the publisher.
+    /// The fleet and the publishers.
     tasks: Tasks,
     /// One web server per listener.
     servers: Tasks,
@@ -124,6 +125,15 @@ impl Exporter {
             });
             rows_tx
         });
+        let notices = config.notifications.clone().map(|settings| {
+            let (notices_tx, notices_rx) = mailbox();
+            let publisher = Notifications::new(settings, notices_rx);
+            tasks.spawn(async move {
+                publisher.run().await;
+                Ok("the publisher of notices")
+            });
+            notices_tx
+        });
 
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
         let context = Context {
@@ -133,7 +143,7 @@ impl Exporter {
             limiter: Arc::new(Semaphore::new(MAX_ROUNDS)),
             origin: Instant::now(),
         };
-        let (fleet, handle) = Fleet::new(inventory_rx, context, events, rows);
+        let (fleet, handle) = Fleet::new(inventory_rx, context, events, Feeds { rows, notices });
         let fleet_stop = stop.clone();
         tasks.spawn(async move {
             fleet.run(fleet_stop.cancelled()).await;
@@ -229,7 +239,7 @@ impl Exporter {
     }
 
     fn adopt(&mut self, config: Config) -> Result<(), String> {
-        if config.state_db != self.config.state_db {
+        if (&config.state_db, &config.notifications) != (&self.config.state_db, &self.config.notifications) {
             let reason = "databases: a change of where or what to publish, here or in SONiC's database_config.json, needs a restart";
             return Err(reason.to_owned());
         }

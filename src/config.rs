@@ -14,12 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use settings::{Publish, RedisServer, Schema, StateDbSettings};
+pub use settings::{NotificationSettings, Publish, RedisServer, Schema, StateDbSettings};
 
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
 };
-use databases::Location;
+use databases::{APPL_DB, Location, STATE_DB};
 
 /// Everything the file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Where to publish rows; `None` with `publish: off`.
     pub state_db: Option<StateDbSettings>,
+    /// Where to publish notices; `None` unless `publish_notifications`.
+    pub notifications: Option<NotificationSettings>,
 }
 
 /// Why a file cannot be used: one line for a person.
@@ -176,12 +178,13 @@ fn validate(raw: raw::File) -> Result<Config, KeyError> {
         );
     };
     let targets = self::targets(&targets, port, side, &channel)?;
-    let state_db = databases(&raw.databases)?;
+    let (state_db, notifications) = databases(&raw.databases)?;
     Ok(Config {
         probe,
         side,
         targets,
         state_db,
+        notifications,
     })
 }
 
@@ -290,30 +293,39 @@ fn targets(
     Ok(targets)
 }
 
-fn databases(raw: &raw::Databases) -> Result<Option<StateDbSettings>, KeyError> {
-    if raw.publish_notifications {
-        return at(
-            "databases.publish_notifications",
-            "is not supported by this version: expected false",
-        );
-    }
-    // A bad URL is an error even while nothing is published: it would only be found out later.
-    let from_url = raw.url.as_deref().map(Location::from_url).transpose();
-    let from_url = from_url.or_else(|message| at("databases.url", message))?;
+fn databases(
+    raw: &raw::Databases,
+) -> Result<(Option<StateDbSettings>, Option<NotificationSettings>), KeyError> {
+    let find = |database| match &raw.url {
+        Some(url) => Location::from_url(url, database).or_else(|message| at("databases.url", message)),
+        None => {
+            Location::from_file(&raw.config, database).or_else(|message| at("databases.config", message))
+        }
+    };
+    let only_own = |why: &str| match raw.publish_notifications {
+        true => at("databases.publish_notifications", format!("expected false with {why}")),
+        false => Ok(()),
+    };
     let publish = match raw.publish {
-        raw::Publish::Off => return Ok(None),
+        raw::Publish::Off => {
+            // A bad URL is an error even while nothing is published: it would only be found out later.
+            raw.url.as_ref().map(|_| find(STATE_DB)).transpose()?;
+            only_own("publish: off, which uses no database")?;
+            return Ok((None, None));
+        }
         raw::Publish::Own => Publish::Own,
-        raw::Publish::Shadow => Publish::Shadow,
+        raw::Publish::Shadow => {
+            only_own("publish: shadow, which writes nothing but MUX_CABLE_INFO_SHADOW")?;
+            Publish::Shadow
+        }
     };
     let schema = match raw.schema {
         raw::Schema::Sonic => Schema::Sonic,
         raw::Schema::Hld => Schema::Hld,
     };
-    let location = match from_url {
-        Some(location) => location,
-        None => Location::from_file(&raw.config).or_else(|message| at("databases.config", message))?,
-    };
-    Ok(Some(location.settings(publish, schema)))
+    let state_db = find(STATE_DB)?.settings(publish, schema);
+    let notifications = raw.publish_notifications.then(|| find(APPL_DB)).transpose()?;
+    Ok((Some(state_db), notifications.map(Location::notifications)))
 }
 
 #[cfg(test)]

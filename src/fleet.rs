@@ -1,7 +1,7 @@
 //! The fleet: starts and stops sessions as the inventory says, owns the table of `SocStatus`, and shows it.
 //!
 //! It is the only task that writes the table. In: `watch<Inventory>`, events of all sessions, requests for a snapshot.
-//! Out: snapshots (shared pointers, no copies), the mailbox of rows to write, a feed of transitions, and the
+//! Out: snapshots (shared pointers, no copies), the mailboxes of rows and notices to write, a feed of transitions, and the
 //! latch "every target has been looked at once". It waits for nobody: an event costs O(1), whatever the readers do.
 
 use std::collections::{HashMap, HashSet};
@@ -15,7 +15,8 @@ use tracing::{info, warn};
 use crate::inventory::Inventory;
 use crate::mailbox::{self, Change};
 use crate::model::{
-    ChannelEvent, ChannelState, Event, Port, Side, Snapshot, SocStatus, Target, Transition, TransitionKind,
+    ChannelEvent, ChannelState, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition,
+    TransitionKind,
 };
 use crate::session::{Context, Session, SessionId};
 use crate::status::Effect;
@@ -60,6 +61,15 @@ impl FleetHandle {
     }
 }
 
+/// What the fleet feeds, where there is somebody to feed. It closes when the fleet ends.
+#[derive(Debug, Default)]
+pub struct Feeds {
+    /// Gets each status whose row must be written.
+    pub rows: Option<mailbox::Sender>,
+    /// Gets each notice.
+    pub notices: Option<mailbox::Sender<Notice>>,
+}
+
 struct Entry {
     status: Arc<SocStatus>,
     // Aborting the task closes the connection.
@@ -74,7 +84,7 @@ pub struct Fleet {
     snapshots: mpsc::Receiver<oneshot::Sender<Snapshot>>,
     settled: watch::Sender<bool>,
     feed: broadcast::Sender<FeedItem>,
-    rows: Option<mailbox::Sender>,
+    feeds: Feeds,
     entries: HashMap<SessionId, Entry>,
     by_port: HashMap<Port, SessionId>,
     /// In the order of ports' names, for snapshots.
@@ -94,13 +104,12 @@ impl std::fmt::Debug for Fleet {
 }
 
 impl Fleet {
-    /// A fleet that has not begun. `events` is the other end of `context.events`; `rows`, where there is one, gets each
-    /// status whose row must be written, and closes when the fleet ends.
+    /// A fleet that has not begun. `events` is the other end of `context.events`.
     pub fn new(
         inventory: watch::Receiver<Arc<Inventory>>,
         context: Context,
         events: mpsc::Receiver<(SessionId, Event)>,
-        rows: Option<mailbox::Sender>,
+        feeds: Feeds,
     ) -> (Self, FleetHandle) {
         let (snapshots_tx, snapshots) = mpsc::channel(64);
         let (settled, settled_rx) = watch::channel(false);
@@ -117,7 +126,7 @@ impl Fleet {
             snapshots,
             settled,
             feed,
-            rows,
+            feeds,
             entries: HashMap::new(),
             by_port: HashMap::new(),
             order: Vec::new(),
@@ -159,6 +168,13 @@ impl Fleet {
         match event {
             Event::Round(report) if report.epoch.is_some() => self.settle(id),
             Event::Channel(ChannelEvent::Failed { .. }) => self.settle(id),
+            Event::Service(report) => {
+                if let Some(notices) = &self.feeds.notices
+                    && let Some(last) = report.notices.as_ref().and_then(|notices| notices.last.as_ref())
+                {
+                    notices.send(shown.target.port.clone(), last.clone());
+                }
+            }
             _ => {}
         }
         self.show(&shown, &effect);
@@ -182,7 +198,7 @@ impl Fleet {
     }
 
     fn send_row(&self, port: Port, change: Change) {
-        if let Some(rows) = &self.rows {
+        if let Some(rows) = &self.feeds.rows {
             rows.send(port, change);
         }
     }

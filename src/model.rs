@@ -9,7 +9,7 @@ mod status;
 mod target;
 mod words;
 
-pub use event::{ChannelEvent, Event, QueryReport, Report};
+pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
     SocStatus, StateDbStatus, Transition, TransitionKind,
@@ -18,7 +18,9 @@ pub use target::{
     BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Security,
     SourceAddress, Target, TlsSettings,
 };
-pub use words::{Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, Side, SocService};
+pub use words::{
+    Cause, ChannelState, Health, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult, Side, SocService,
+};
 
 /// One value for each end of the cable, as this ToR sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

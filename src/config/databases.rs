@@ -1,4 +1,4 @@
-//! Where STATE_DB is: the URL of the configuration, else SONiC's `database_config.json`, else SONiC's defaults.
+//! Where SONiC's databases are: the URL of the configuration, else SONiC's `database_config.json`, else SONiC's defaults.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,20 +6,39 @@ use std::path::{Path, PathBuf};
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde::Deserialize;
 
-use super::{Publish, RedisServer, Schema, StateDbSettings};
+use super::{NotificationSettings, Publish, RedisServer, Schema, StateDbSettings};
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
-const STATE_DB: &str = "STATE_DB";
-const STATE_DB_ID: i64 = 6;
-const STATE_DB_SEPARATOR: &str = "|";
 const DEFAULT_PORT: u16 = 6379;
+
+/// One of SONiC's databases, with the number and the separator that it has unless `database_config.json` says otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Database {
+    name: &'static str,
+    id: i64,
+    separator: &'static str,
+}
+
+/// Where rows go.
+pub(super) const STATE_DB: Database = Database {
+    name: "STATE_DB",
+    id: 6,
+    separator: "|",
+};
+
+/// Where notices go.
+pub(super) const APPL_DB: Database = Database {
+    name: "APPL_DB",
+    id: 0,
+    separator: ":",
+};
 
 /// SONiC's `database_config.json`, as far as we read it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 struct DatabaseConfig {
     instances: BTreeMap<String, Instance>,
-    databases: BTreeMap<String, Database>,
+    databases: BTreeMap<String, Entry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,7 +49,7 @@ struct Instance {
 }
 
 #[derive(Debug, Deserialize)]
-struct Database {
+struct Entry {
     id: i64,
     separator: String,
     instance: String,
@@ -55,23 +74,31 @@ impl Location {
         }
     }
 
-    fn on(server: RedisServer) -> Self {
+    pub(super) fn notifications(self) -> NotificationSettings {
+        NotificationSettings {
+            server: self.server,
+            db: self.db,
+            separator: self.separator,
+        }
+    }
+
+    fn on(server: RedisServer, database: Database) -> Self {
         Self {
             server,
-            db: STATE_DB_ID,
-            separator: STATE_DB_SEPARATOR.to_owned(),
+            db: database.id,
+            separator: database.separator.to_owned(),
         }
     }
 
     /// From `databases.url`. The error never repeats the URL: it may hold a password.
-    pub(super) fn from_url(url: &str) -> Result<Self, String> {
+    pub(super) fn from_url(url: &str, database: Database) -> Result<Self, String> {
         const EXPECTED: &str =
             "expected redis+unix:///path/to/redis.sock or redis://[user:password@]host[:port]";
         if let Some(path) = url.strip_prefix("redis+unix://") {
             if !path.starts_with('/') || path.contains(['?', '#']) {
                 return Err(EXPECTED.to_owned());
             }
-            return Ok(Self::on(RedisServer::Unix(path.into())));
+            return Ok(Self::on(RedisServer::Unix(path.into()), database));
         }
         if !url.starts_with("redis://") {
             return Err(EXPECTED.to_owned());
@@ -79,41 +106,43 @@ impl Location {
         let info = url.into_connection_info().map_err(|_| EXPECTED.to_owned())?;
         if info.redis_settings().db() != 0 {
             return Err(format!(
-                "{EXPECTED}, without a database: STATE_DB is database {STATE_DB_ID}"
+                "{EXPECTED}, without a database: {} is database {}",
+                database.name, database.id
             ));
         }
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
             return Err(EXPECTED.to_owned());
         };
-        Ok(Self::on(RedisServer::Tcp {
+        let server = RedisServer::Tcp {
             host: host.clone(),
             port: *port,
             username: info.redis_settings().username().map(str::to_owned),
             password: info.redis_settings().password().map(str::to_owned),
-        }))
+        };
+        Ok(Self::on(server, database))
     }
 
     /// From `database_config.json` where it exists, else SONiC's defaults.
-    pub(super) fn from_file(path: &Path) -> Result<Self, String> {
+    pub(super) fn from_file(path: &Path, database: Database) -> Result<Self, String> {
         let text = match super::read_file(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::on(RedisServer::Unix(DEFAULT_SOCKET.into())));
+                return Ok(Self::on(RedisServer::Unix(DEFAULT_SOCKET.into()), database));
             }
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         };
-        Self::from_json(&text).map_err(|error| format!("{}: {error}", path.display()))
+        Self::from_json(&text, database).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    fn from_json(text: &str) -> Result<Self, String> {
+    fn from_json(text: &str, Database { name: wanted, .. }: Database) -> Result<Self, String> {
         let config: DatabaseConfig = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let database = config
             .databases
-            .get(STATE_DB)
-            .ok_or("expected a DATABASES entry STATE_DB")?;
+            .get(wanted)
+            .ok_or_else(|| format!("expected a DATABASES entry {wanted}"))?;
         let name = &database.instance;
         let instance = config.instances.get(name).ok_or_else(|| {
-            format!("DATABASES.STATE_DB names instance {name:?}, which INSTANCES does not have")
+            format!("DATABASES.{wanted} names instance {name:?}, which INSTANCES does not have")
         })?;
         let server = match (&instance.unix_socket_path, &instance.hostname) {
             (Some(path), _) if !path.as_os_str().is_empty() => RedisServer::Unix(path.clone()),
@@ -147,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_url_names_a_unix_socket_or_a_tcp_server() {
-        let server = |url| Location::from_url(url).map(|location| location.server);
+        let server = |url| Location::from_url(url, STATE_DB).map(|location| location.server);
         assert_eq!(server("redis+unix:///tmp/r.sock"), Ok(unix("/tmp/r.sock")));
         let tcp = |port, password: Option<&str>| RedisServer::Tcp {
             host: "127.0.0.1".into(),
@@ -169,7 +198,7 @@ mod tests {
             "redis://:secret@h/6",
             "secret",
         ] {
-            let error = Location::from_url(url).expect_err(url);
+            let error = Location::from_url(url, STATE_DB).expect_err(url);
             assert!(error.starts_with("expected redis+unix://"), "{url}: {error}");
             assert!(!error.contains("secret"), "{url}: {error}");
         }
@@ -180,17 +209,37 @@ mod tests {
         let json = r#"{
             "INSTANCES": {"redis2": {"hostname": "127.0.0.1", "port": 6380, "unix_socket_path": "/run/r2.sock",
                           "persistence_for_warm_boot": "yes"}},
-            "DATABASES": {"STATE_DB": {"id": 13, "separator": "!", "instance": "redis2"}},
+            "DATABASES": {"STATE_DB": {"id": 13, "separator": "!", "instance": "redis2"},
+                          "APPL_DB": {"id": 3, "separator": ";", "instance": "redis2"}},
             "VERSION": "1.0"}"#;
-        let expected = Location {
-            server: unix("/run/r2.sock"),
-            db: 13,
-            separator: "!".into(),
-        };
-        assert_eq!(Location::from_json(json), Ok(expected));
-        let error = Location::from_json(&json.replace("\"instance\": \"redis2\"", "\"instance\": \"x\""));
-        assert!(error.expect_err("no such instance").contains("\"x\""));
-        let missing = Location::from_file(Path::new("/nonexistent/database_config.json"));
-        assert_eq!(missing.map(|l| (l.server, l.db)), Ok((unix(DEFAULT_SOCKET), 6)));
+        for (database, db, separator) in [(STATE_DB, 13, "!"), (APPL_DB, 3, ";")] {
+            let expected = Location {
+                server: unix("/run/r2.sock"),
+                db,
+                separator: separator.into(),
+            };
+            assert_eq!(Location::from_json(json, database), Ok(expected));
+            let error = |from: &str, to: &str| {
+                let json = json.replace(from, to);
+                Location::from_json(&json, database).expect_err("a wrong file")
+            };
+            let no_instance = error("\"instance\": \"redis2\"", "\"instance\": \"x\"");
+            assert!(no_instance.contains("\"x\""), "{no_instance}");
+            let no_entry = error(database.name, "OTHER_DB");
+            assert_eq!(no_entry, format!("expected a DATABASES entry {}", database.name));
+        }
+    }
+
+    #[test]
+    fn without_sonics_file_its_defaults_hold() {
+        for (database, db, separator) in [(STATE_DB, 6, "|"), (APPL_DB, 0, ":")] {
+            let missing = Location::from_file(Path::new("/nonexistent/database_config.json"), database);
+            let expected = Location {
+                server: unix(DEFAULT_SOCKET),
+                db,
+                separator: separator.into(),
+            };
+            assert_eq!(missing, Ok(expected));
+        }
     }
 }

@@ -55,6 +55,17 @@ impl std::fmt::Debug for RedisServer {
     }
 }
 
+/// Where to write the SoCs' notices: APPL_DB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationSettings {
+    /// The server.
+    pub server: RedisServer,
+    /// APPL_DB's number there: 0 on SONiC.
+    pub db: i64,
+    /// Between table and key: `:` on SONiC.
+    pub separator: String,
+}
+
 /// How to publish to STATE_DB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDbSettings {

@@ -80,6 +80,19 @@ fn publishing_can_be_off_or_in_the_shadow() {
 }
 
 #[test]
+fn notices_go_to_appl_db_of_the_same_server_and_only_if_asked_for() {
+    let notifications = |keys: &str| {
+        let text = format!("{ONE}databases: {{url: 'redis://h:1', {keys}}}");
+        parse(&text).expect("valid").notifications
+    };
+    assert_eq!(notifications(""), None);
+    assert_eq!(notifications("publish_notifications: false"), None);
+    let appl_db = notifications("publish_notifications: true").expect("asked for");
+    assert_eq!(appl_db.server.to_string(), "redis://h:1");
+    assert_eq!((appl_db.db, &*appl_db.separator), (0, ":"));
+}
+
+#[test]
 fn each_mistake_is_told_with_its_place_and_what_was_expected() {
     let mistakes = [
         "",
@@ -120,7 +133,9 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: []\ndatabases: {url: 'http://127.0.0.1'}",
         "targets: []\ndatabases: {publish: yes}",
         "targets: []\ndatabases: {schema: v2}",
-        "targets: []\ndatabases: {publish_notifications: true}",
+        "targets: []\ndatabases: {publish_notifications: 1}",
+        "targets: []\ndatabases: {publish: off, publish_notifications: true}",
+        "targets: []\ndatabases: {publish: shadow, publish_notifications: true}",
     ];
     let mut told = String::new();
     for text in mistakes {

@@ -16,7 +16,6 @@
 
 mod batch;
 mod ledger;
-mod link;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -31,15 +30,9 @@ use tracing::{debug, info, warn};
 use crate::config::{Publish, StateDbSettings};
 use crate::mailbox::Receiver;
 use crate::model::{Port, StateDbStatus};
+use crate::publish::redis_link::{Failure, Link, PING_EVERY, RETRY};
 use batch::{Batch, Outcome};
 use ledger::Ledger;
-use link::{Failure, Link};
-
-/// From attempt to attempt while the database is down: a local socket, and rows must be right 2 s after its return.
-const RETRY: Duration = Duration::from_millis(500);
-
-/// A hung database must be noticed: asked this often, with `link::PATIENCE` for the answer.
-const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for the last rows.
 const GRACE: Duration = Duration::from_secs(2);
@@ -123,7 +116,7 @@ impl StateDb {
     /// Works on one connection. `Ok`: the mailbox is closed and everything is written.
     async fn serve(&mut self) -> Result<(), Interrupt> {
         let settings = self.settings.clone();
-        let mut link = self.meanwhile(Link::open(&settings)).await??;
+        let mut link = self.meanwhile(Link::open(&settings.server, settings.db)).await??;
         let ended = self.serve_over(&mut link).await;
         link.close().await;
         ended

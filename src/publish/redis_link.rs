@@ -1,4 +1,4 @@
-//! One connection to Redis, and everything that can go wrong with it.
+//! One connection to Redis, and everything that can go wrong with it. The publishers of rows and of notices have one each.
 //!
 //! It is opened by hand rather than by redis's `Client`, so that its driver task is ours to watch: a closed socket is
 //! then seen at once and not at the next PING, and an abandoned connection is really gone before the next one is made.
@@ -13,10 +13,21 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::config::{RedisServer, StateDbSettings};
+use crate::config::RedisServer;
 
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// From attempt to attempt while the database is down: a local socket, and rows must be right 2 s after its return.
+pub(super) const RETRY: Duration = Duration::from_millis(500);
+
+/// A hung database must be noticed: asked this often, with `PATIENCE` for the answer.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// What Redis reads from one client at one go (its PROTO_IOBUF_LEN). No batch of writes is larger, and no second one
+/// is sent before the first is answered. A Redis that wakes up from a hang has therefore done all that an abandoned
+/// connection left behind before it answers the PING of the next: no late write can undo a newer one.
+pub(super) const BATCH_BYTES: usize = 16 * 1024;
 
 /// Why the database is down.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +79,7 @@ impl Failure {
                 Some("OOM") => "redis-server is at its maxmemory: raise it, or free memory",
                 Some("MISCONF") => "redis-server cannot save to disk: see its log",
                 Some("NOAUTH") => "give user and password in databases.url",
-                Some("NOPERM") => "allow this user SELECT, PING, HGET, HMGET, HSET and DEL on our table",
+                Some("NOPERM") => "allow this user SELECT, PING, HGET, HMGET, HSET and DEL on our tables",
                 _ => "see redis-server's log",
             },
         }
@@ -89,9 +100,9 @@ pub(super) struct Link {
 impl Link {
     /// Connects, and waits for the server's first answers. Nothing but AUTH, SELECT and PING is sent: while the
     /// server hangs such connections may pile up in its queue, and whatever they hold is done once it wakes up.
-    pub(super) async fn open(settings: &StateDbSettings) -> Result<Self, Failure> {
+    pub(super) async fn open(server: &RedisServer, db: i64) -> Result<Self, Failure> {
         let connecting = async {
-            match &settings.server {
+            match server {
                 RedisServer::Unix(path) => {
                     let stream = UnixStream::connect(path).await.map_err(Failure::Connect)?;
                     Self::over(stream).await
@@ -108,7 +119,7 @@ impl Link {
         let mut link = timeout(PATIENCE, connecting)
             .await
             .map_err(|_| Failure::Timeout)??;
-        link.greet(settings).await?;
+        link.greet(server, db).await?;
         Ok(link)
     }
 
@@ -125,19 +136,19 @@ impl Link {
         Ok(Self { connection, driver })
     }
 
-    async fn greet(&mut self, settings: &StateDbSettings) -> Result<(), Failure> {
+    async fn greet(&mut self, server: &RedisServer, db: i64) -> Result<(), Failure> {
         let mut hello = redis::pipe();
         let mut auth = false;
         if let RedisServer::Tcp {
             username,
             password: Some(password),
             ..
-        } = &settings.server
+        } = server
         {
             auth = true;
             hello.cmd("AUTH").arg(username.as_deref()).arg(password.as_str());
         }
-        hello.cmd("SELECT").arg(settings.db).cmd("PING");
+        hello.cmd("SELECT").arg(db).cmd("PING");
         let mut replies = self.ask(&mut hello).await?.into_iter();
         if auth && let Some(Err(error)) = replies.next() {
             return Err(match error.code() {
