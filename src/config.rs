@@ -298,12 +298,13 @@ fn databases(
 ) -> Result<(Option<StateDbSettings>, Option<NotificationSettings>), KeyError> {
     let find = |database| match &raw.url {
         Some(url) => Location::from_url(url, database).or_else(|message| at("databases.url", message)),
-        None => {
-            Location::from_file(&raw.config, database).or_else(|message| at("databases.config", message))
-        }
+        None => Location::from_file(&raw.config, database).or_else(|message| at("databases.config", message)),
     };
     let only_own = |why: &str| match raw.publish_notifications {
-        true => at("databases.publish_notifications", format!("expected false with {why}")),
+        true => at(
+            "databases.publish_notifications",
+            format!("expected false with {why}"),
+        ),
         false => Ok(()),
     };
     let publish = match raw.publish {

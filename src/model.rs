@@ -19,7 +19,8 @@ pub use target::{
     SourceAddress, Target, TlsSettings,
 };
 pub use words::{
-    Cause, ChannelState, Health, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult, Side, SocService,
+    Cause, ChannelState, Health, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult, Side,
+    SocService,
 };
 
 /// One value for each end of the cable, as this ToR sees it.

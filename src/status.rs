@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use crate::model::{
     Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
-    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport, SocService,
-    SocStatus, Target, Transition, TransitionKind,
+    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport,
+    SocService, SocStatus, Target, Transition, TransitionKind,
 };
 
 /// What an event means for the outside.

@@ -25,9 +25,11 @@ const MAX_HEADER_LIST: u32 = 16 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Streams that we reset (a deadline) and whose late frames are still expected: several rounds of a slow SoC.
 const REMEMBERED_RESETS: usize = 64;
+/// How much of a stream a SoC may send ahead of our reading: replies are under 100 bytes.
+const WINDOW: u32 = 16 * 1024;
 /// What h2 may set aside for small frames that we have not read, before it ends the connection: it counts 256 bytes for each
-/// of them, less what is in it. Its default is 100 notices, and a SoC that announces more in one instant is no enemy. With this,
-/// a stream's window (64 KiB) is full of messages of 16 bytes first, and then the SoC just has to wait.
+/// of them, less what is in it. By default that is for some 100 notices, and a SoC that has more to announce in one instant is no
+/// enemy. With this, the window is full first of even the shortest messages (5 bytes): the SoC just has to wait.
 const SMALL_FRAMES: usize = 1024 * 1024;
 
 /// What happened on a connection.
@@ -71,6 +73,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             .enable_push(false)
             .max_header_list_size(MAX_HEADER_LIST)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            .initial_window_size(WINDOW)
             .data_frame_budget(SMALL_FRAMES)
             .handshake(io)
             .await

@@ -138,7 +138,11 @@ impl<S: Subscription> Held<S> {
         };
         let max = transport.max_streams();
         if max < S::STREAMS_NEEDED {
-            tracing::debug!(max, needed = S::STREAMS_NEEDED, "too few streams allowed to hold one");
+            tracing::debug!(
+                max,
+                needed = S::STREAMS_NEEDED,
+                "too few streams allowed to hold one"
+            );
             return;
         }
         if let Some(messages) = self.subscription.open(transport) {

@@ -152,7 +152,12 @@ impl NoticeStream {
         fresh.counts[kind.index()][plane.index()] += 1;
         if kind != NoticeType::Unknown {
             let guid = guid.into();
-            fresh.last = Some(Notice { kind, plane, guid, period });
+            fresh.last = Some(Notice {
+                kind,
+                plane,
+                guid,
+                period,
+            });
         }
     }
 
@@ -167,7 +172,12 @@ mod tests {
 
     fn message(msgtype: i32, notifytype: i32, period: i32) -> GracefulAdminResponse {
         let guid = format!("g\n{}", "x".repeat(1000));
-        GracefulAdminResponse { msgtype, notifytype, guid, period }
+        GracefulAdminResponse {
+            msgtype,
+            notifytype,
+            guid,
+            period,
+        }
     }
 
     #[test]
@@ -186,7 +196,10 @@ mod tests {
         assert_eq!(count(NoticeType::Unknown, Plane::Unknown), 1);
         assert_eq!(notices.counts.as_flattened().iter().sum::<u64>(), 5);
         let last = notices.last.expect("an END");
-        assert_eq!((last.kind, last.plane, last.period), (NoticeType::End, Plane::Both, 0));
+        assert_eq!(
+            (last.kind, last.plane, last.period),
+            (NoticeType::End, Plane::Both, 0)
+        );
         assert_eq!(last.guid.chars().count(), text::MAX_GUID, "cut");
         assert!(!last.guid.contains('\n'), "clean");
         assert_eq!((report.state, report.ends_in), (SocService::Noop, None));
@@ -201,7 +214,10 @@ mod tests {
         let report = stream.report();
         assert_eq!(report.state, SocService::InProgress);
         let left = report.ends_in.expect("a period");
-        assert!(left <= Duration::from_secs(3600) && left > Duration::from_secs(3000), "{left:?}");
+        assert!(
+            left <= Duration::from_secs(3600) && left > Duration::from_secs(3000),
+            "{left:?}"
+        );
         for period in [0, -1, i32::MIN] {
             stream.notice(&message(0, 0, period));
             assert_eq!(stream.report().ends_in, None, "{period}");

@@ -98,7 +98,10 @@ impl Service {
             return;
         }
         // The one that ends first matters least.
-        let first = self.announced.iter_mut().min_by_key(|service| (service.ends.is_none(), service.ends));
+        let first = self
+            .announced
+            .iter_mut()
+            .min_by_key(|service| (service.ends.is_none(), service.ends));
         if let Some(first) = first {
             *first = service;
         }
@@ -151,7 +154,10 @@ mod tests {
             (&[Begin("a", secs(10)), End("a")], Noop),
             (&[Begin("a", None), Tick], InProgress),
             (&[Open, Begin("a", secs(10)), ReadyAgain], Noop),
-            (&[Begin("a", secs(10)), ReadyAgain, Begin("a", secs(10))], InProgress),
+            (
+                &[Begin("a", secs(10)), ReadyAgain, Begin("a", secs(10))],
+                InProgress,
+            ),
             // Several at a time.
             (&[Begin("a", None), Begin("b", None), End("a")], InProgress),
             (&[Begin("a", None), Begin("b", None), End("a"), End("b")], Noop),
@@ -180,7 +186,11 @@ mod tests {
     fn the_due_end_is_the_latest_of_all_and_unknown_while_one_has_no_period() {
         use Input::{Begin, End, Tick};
         use SocService::{InProgress, Noop};
-        let (long, short, open) = (Begin("long", secs(60)), Begin("short", secs(10)), Begin("open", None));
+        let (long, short, open) = (
+            Begin("long", secs(60)),
+            Begin("short", secs(10)),
+            Begin("open", None),
+        );
         check(&[(0, short)], InProgress, Some(10));
         check(&[(0, short), (9, short)], InProgress, Some(19));
         check(&[(0, short), (9, short), (18, Tick)], InProgress, Some(19));
@@ -192,7 +202,11 @@ mod tests {
         check(&[(0, long), (1, open)], InProgress, None);
         check(&[(0, open), (1, long)], InProgress, None);
         check(&[(0, open), (1, long), (2, End("open"))], InProgress, Some(61));
-        check(&[(0, open), (1, long), (2, Begin("open", secs(1)))], InProgress, Some(61));
+        check(
+            &[(0, open), (1, long), (2, Begin("open", secs(1)))],
+            InProgress,
+            Some(61),
+        );
     }
 
     #[test]

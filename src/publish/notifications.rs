@@ -206,21 +206,37 @@ mod tests {
 
     fn notice(kind: NoticeType, plane: Plane, period: u32) -> Notice {
         let guid = "a b\r\nFLUSHALL".into();
-        Notice { kind, plane, guid, period }
+        Notice {
+            kind,
+            plane,
+            guid,
+            period,
+        }
     }
 
     #[test]
     fn a_notice_has_the_documents_four_fields() {
         let check = |kind, plane, expected: [&str; 4]| {
             let fields = fields(&notice(kind, plane, 60));
-            assert_eq!(fields.each_ref().map(|(name, _)| *name), ["notify_type", "msg_type", "guid", "service_time"]);
+            assert_eq!(
+                fields.each_ref().map(|(name, _)| *name),
+                ["notify_type", "msg_type", "guid", "service_time"]
+            );
             assert_eq!(fields.each_ref().map(|(_, value)| &**value), expected);
         };
         let guid = "a b\r\nFLUSHALL";
-        check(NoticeType::Begin, Plane::Control, ["control", "begin", guid, "60"]);
+        check(
+            NoticeType::Begin,
+            Plane::Control,
+            ["control", "begin", guid, "60"],
+        );
         check(NoticeType::End, Plane::Data, ["data", "end", guid, "60"]);
         check(NoticeType::Begin, Plane::Both, ["both", "begin", guid, "60"]);
-        check(NoticeType::Begin, Plane::Unknown, ["unknown", "begin", guid, "60"]);
+        check(
+            NoticeType::Begin,
+            Plane::Unknown,
+            ["unknown", "begin", guid, "60"],
+        );
     }
 
     #[test]
@@ -234,7 +250,13 @@ mod tests {
         let command = command(&settings, &port, &notice(NoticeType::Begin, Plane::Both, 1));
         assert_eq!(command.args_iter().count(), 2 + 8);
         let packed = String::from_utf8(command.get_packed_command()).expect("text");
-        assert!(packed.starts_with("*10\r\n$4\r\nHSET\r\n$34\r\nMUX_SERVICE_NOTIFICATION:Ethernet0\r\n"), "{packed}");
-        assert!(packed.contains("$13\r\na b\r\nFLUSHALL\r\n"), "its length goes before it: {packed}");
+        assert!(
+            packed.starts_with("*10\r\n$4\r\nHSET\r\n$34\r\nMUX_SERVICE_NOTIFICATION:Ethernet0\r\n"),
+            "{packed}"
+        );
+        assert!(
+            packed.contains("$13\r\na b\r\nFLUSHALL\r\n"),
+            "its length goes before it: {packed}"
+        );
     }
 }

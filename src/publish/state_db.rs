@@ -116,7 +116,9 @@ impl StateDb {
     /// Works on one connection. `Ok`: the mailbox is closed and everything is written.
     async fn serve(&mut self) -> Result<(), Interrupt> {
         let settings = self.settings.clone();
-        let mut link = self.meanwhile(Link::open(&settings.server, settings.db)).await??;
+        let mut link = self
+            .meanwhile(Link::open(&settings.server, settings.db))
+            .await??;
         let ended = self.serve_over(&mut link).await;
         link.close().await;
         ended

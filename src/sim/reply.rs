@@ -96,7 +96,7 @@ pub(super) fn watch(soc: &Inner, fault: &ReplyFault) -> Result<Bytes, Status> {
 
 /// One of a flood.
 pub(super) fn flood(nth: u64) -> Bytes {
-    status_message(if nth % 2 == 0 { 1 } else { 2 })
+    status_message(if nth.is_multiple_of(2) { 1 } else { 2 })
 }
 
 /// A gRPC message on the wire.

@@ -131,12 +131,17 @@ impl Redis {
 
     /// One command (words split at blanks) in STATE_DB.
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        self.ask_in(6, command)
+    }
+
+    /// One command (words split at blanks) in this database.
+    pub(crate) fn ask_in<T: redis::FromRedisValue>(&self, db: i64, command: &str) -> T {
         let mut words = command.split(' ');
         let mut cmd = redis::cmd(words.next().expect("a command"));
         for word in words {
             cmd.arg(word);
         }
-        let mut connection = self.connect(6).expect("a connection");
+        let mut connection = self.connect(db).expect("a connection");
         cmd.query(&mut connection)
             .unwrap_or_else(|error| panic!("{command}: {error}"))
     }
@@ -144,6 +149,11 @@ impl Redis {
     /// A row of STATE_DB; empty where there is none.
     pub(crate) fn row(&self, key: &str) -> BTreeMap<String, String> {
         self.ask(&format!("HGETALL {key}"))
+    }
+
+    /// What APPL_DB says of a port's last notice; empty where there is none.
+    pub(crate) fn notice(&self, port: &str) -> BTreeMap<String, String> {
+        self.ask_in(0, &format!("HGETALL MUX_SERVICE_NOTIFICATION:{port}"))
     }
 
     /// Many rows in one go.
