@@ -80,13 +80,14 @@ pub(super) async fn watch(
     mut respond: SendResponse<Bytes>,
     fault: &ReplyFault,
 ) -> Result<(), h2::Error> {
-    let mut sent = match reply::watch(soc, fault) {
-        Ok(message) => message,
-        Err((code, message)) => return status(&mut respond, code, &message),
-    };
+    // Before the first look at the state: no change between the two is missed.
     let (ends, mut flooded) = {
         let now = control.borrow_and_update();
         (now.watch_ends, now.flood)
+    };
+    let mut sent = match reply::watch(soc, fault) {
+        Ok(message) => message,
+        Err((code, message)) => return status(&mut respond, code, &message),
     };
     let _open = soc.health_stream();
     let mut stream = respond.send_response(headers(), false)?;
