@@ -300,7 +300,7 @@ fn databases(
         Some(url) => Location::from_url(url, database).or_else(|message| at("databases.url", message)),
         None => Location::from_file(&raw.config, database).or_else(|message| at("databases.config", message)),
     };
-    let only_own = |why: &str| match raw.publish_notifications {
+    let only_own = |why: &str| match raw.publish_notifications.0 {
         true => at(
             "databases.publish_notifications",
             format!("expected false with {why}"),
@@ -325,7 +325,7 @@ fn databases(
         raw::Schema::Hld => Schema::Hld,
     };
     let state_db = find(STATE_DB)?.settings(publish, schema);
-    let notifications = raw.publish_notifications.then(|| find(APPL_DB)).transpose()?;
+    let notifications = raw.publish_notifications.0.then(|| find(APPL_DB)).transpose()?;
     Ok((Some(state_db), notifications.map(Location::notifications)))
 }
 
