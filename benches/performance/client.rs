@@ -358,6 +358,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         side: Side::Upper,
         targets: targets(spec)?,
         state_db: None,
+        notifications: None,
     };
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {
