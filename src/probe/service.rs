@@ -216,6 +216,11 @@ mod tests {
         let check = |then: &[(u64, Input<'_>)], state, ends| check(&[&begun[..], then].concat(), state, ends);
         check(&[(11, Tick)], SocService::InProgress, Some(60));
         check(&[(11, End("short"))], SocService::InProgress, Some(60));
+        check(
+            &[(11, Tick), (12, End("short"))],
+            SocService::InProgress,
+            Some(60),
+        );
         check(&[(11, End("short")), (12, End("long"))], SocService::Noop, None);
         // With the long one ended, nothing is left that goes on.
         check(&[(11, End("long"))], SocService::Noop, None);

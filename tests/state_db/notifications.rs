@@ -178,6 +178,25 @@ async fn what_a_frozen_redis_carries_out_late_undoes_nothing_newer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_redis_has_not_confirmed_when_it_dies_is_written_to_the_next() {
+    let mut redis = Redis::start().await;
+    let publisher = Publisher::new(&redis);
+    publisher.send("Ethernet0", "1");
+    published(&redis, "Ethernet0", "1", LONG).await;
+    redis.freeze();
+    for name in names(200) {
+        publisher.send(&name, "2");
+    }
+    // All of it is on its way, or waits.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    redis.kill();
+    redis.launch(&[]).await;
+    for name in names(200) {
+        published(&redis, &name, "2", RECOVERY).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_refuses_gets_what_it_refused_when_it_takes_it() {
     let redis = Redis::start().await;
     let publisher = Publisher::new(&redis);
