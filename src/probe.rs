@@ -8,6 +8,7 @@ mod dualtor;
 mod health;
 mod held;
 pub mod notices;
+mod pace;
 mod service;
 mod text;
 pub mod watch;

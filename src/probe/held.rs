@@ -14,11 +14,6 @@ use crate::transport::Transport;
 /// Waits between attempts to open a stream again on a channel that stays READY.
 const REOPEN_MIN: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(60);
-/// From one change that an owner tells to the next: true ones are minutes apart, and a SoC that talks without end shall fill
-/// neither the log nor the database. The stream is read all the same: h2 ends a connection on which too many frames lie
-/// unread (`SMALL_FRAMES` in channel/connection.rs).
-pub(super) const REPORT_GAP: Duration = Duration::from_millis(100);
-
 /// The messages of a stream, from its opening on: response headers may come only with the first of them.
 pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 

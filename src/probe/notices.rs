@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::held::{Held, Messages, REPORT_GAP, Step, Subscription, until};
+use super::held::{Held, Messages, Step, Subscription, until};
+use super::pace::Pace;
 use super::service::{Input, Service};
 use super::text;
 use crate::model::{Notice, NoticeType, Notices, Plane, ServiceReport, Side, SocService};
@@ -45,9 +46,9 @@ pub struct NoticeStream {
     service: Service,
     /// Notices that have not been told.
     fresh: Option<Box<Notices>>,
-    /// State and due end as they were told last, and when the next report may be.
+    /// State and due end as they were told last.
     told: (SocService, Option<std::time::Instant>),
-    report_at: Instant,
+    pace: Pace,
 }
 
 impl NoticeStream {
@@ -63,7 +64,7 @@ impl NoticeStream {
             service: Service::default(),
             fresh: None,
             told: (SocService::default(), None),
-            report_at: Instant::now(),
+            pace: Pace::new(Instant::now().into_std()),
         }
     }
 
@@ -78,7 +79,7 @@ impl NoticeStream {
         self.stream.detach();
     }
 
-    /// The next report: at once when something has changed or come in, then no more often than each `REPORT_GAP`.
+    /// The next report: at once when something has changed or come in, as far as `pace` allows.
     /// Cancel-safe: all that it waits for lives in the struct.
     pub async fn next(&mut self) -> ServiceReport {
         loop {
@@ -88,7 +89,7 @@ impl NoticeStream {
             }
             tokio::select! {
                 biased;
-                () = sleep_until(self.report_at) => return self.report(),
+                () = sleep_until(self.pace.next().into()) => return self.report(),
                 () = self.advance() => {}
             }
         }
@@ -99,13 +100,13 @@ impl NoticeStream {
     }
 
     fn report(&mut self) -> ServiceReport {
-        let now = Instant::now();
-        self.report_at = now + REPORT_GAP;
+        let now = Instant::now().into_std();
+        self.pace.reported(now);
         self.told = self.now();
         let (state, ends) = self.told;
         ServiceReport {
             state,
-            ends_in: ends.map(|ends| ends.saturating_duration_since(now.into_std())),
+            ends_in: ends.map(|ends| ends.saturating_duration_since(now)),
             notices: self.fresh.take(),
         }
     }

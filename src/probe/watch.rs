@@ -13,7 +13,8 @@ use tonic::client::Grpc;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::health;
-use super::held::{Held, Messages, REPORT_GAP, Step, Subscription};
+use super::held::{Held, Messages, Step, Subscription};
+use super::pace::Pace;
 use crate::model::Health;
 use crate::proto::codec::SmallCodec;
 use crate::transport::Transport;
@@ -52,8 +53,7 @@ pub struct HealthWatch {
     said: Option<(Health, Instant)>,
     /// It has not been told.
     fresh: bool,
-    /// When the next may be told.
-    report_at: Instant,
+    pace: Pace,
 }
 
 impl HealthWatch {
@@ -63,7 +63,7 @@ impl HealthWatch {
             stream: Held::new(Watch),
             said: None,
             fresh: false,
-            report_at: Instant::now(),
+            pace: Pace::new(Instant::now().into_std()),
         }
     }
 
@@ -86,15 +86,15 @@ impl HealthWatch {
         (at >= when).then_some(health)
     }
 
-    /// What the SoC says: at once, then no more often than each `REPORT_GAP`. The same may come twice: in between, a Check
+    /// What the SoC says: at once, as far as `pace` allows. The same may come twice: in between, a Check
     /// may have said otherwise. Cancel-safe: all that it waits for lives in the struct.
     pub async fn next(&mut self) -> Health {
         loop {
             match self.said {
                 Some((health, _)) if self.fresh => tokio::select! {
                     biased;
-                    () = sleep_until(self.report_at) => {
-                        self.report_at = Instant::now() + REPORT_GAP;
+                    () = sleep_until(self.pace.next().into()) => {
+                        self.pace.reported(Instant::now().into_std());
                         self.fresh = false;
                         return health;
                     }
@@ -143,7 +143,7 @@ mod tests {
                 "report {reports}"
             );
         }
-        let again = tokio::time::timeout(REPORT_GAP * 2, watch.next()).await;
+        let again = tokio::time::timeout(Duration::from_millis(200), watch.next()).await;
         assert!(again.is_err(), "told twice");
     }
 
