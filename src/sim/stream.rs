@@ -40,6 +40,11 @@ pub(super) async fn notices(
         stream = Some(respond.send_response(headers(), false)?);
     }
     loop {
+        // Before the look at the notices: one that comes between the two is news to `changed`.
+        let end = {
+            let now = control.borrow_and_update();
+            (now.stream_ends != ends).then_some(now.stream_end)
+        };
         for notice in soc.notices_after(&mut seen) {
             let stream = match &mut stream {
                 Some(stream) => stream,
@@ -47,10 +52,6 @@ pub(super) async fn notices(
             };
             stream.send_data(reply::frame(&notice), false)?;
         }
-        let end = {
-            let now = control.borrow_and_update();
-            (now.stream_ends != ends).then_some(now.stream_end)
-        };
         if let Some(code) = end {
             return match (stream, code) {
                 (Some(mut stream), code) => stream.send_trailers(trailers(code)),
