@@ -7,7 +7,8 @@
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
-//! | rounds, service | when is probed, what a SoC announces |
+//! | rounds | when is probed |
+//! | service, health | what a SoC announces: maintenance, its health |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
 //! | rows, outages | STATE_DB, and Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
@@ -20,6 +21,7 @@ mod config_db;
 mod connections;
 mod exposition;
 mod harness;
+mod health;
 mod http;
 mod look;
 mod outages;
