@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::channel::TlsStore;
 use crate::config::{Config, ConfigError};
 use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
 use crate::inventory::Inventory;
@@ -126,10 +127,12 @@ impl Exporter {
         });
 
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let tls = Arc::new(TlsStore::default());
         let context = Context {
             events: events_tx,
             probe: probe_rx,
             pacer: Arc::default(),
+            tls: tls.clone(),
             limiter: Arc::new(Semaphore::new(MAX_ROUNDS)),
             origin: Instant::now(),
         };
@@ -142,7 +145,7 @@ impl Exporter {
 
         let web = Web {
             telemetry_path: options.telemetry_path,
-            scrape: scrape_source(handle.clone(), state_db_rx, config_status_rx),
+            scrape: scrape_source(handle.clone(), state_db_rx, config_status_rx, tls),
             ready: readiness(&handle),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
         };
@@ -260,15 +263,18 @@ fn scrape_source(
     fleet: FleetHandle,
     state_db: watch::Receiver<Option<StateDbStatus>>,
     config: watch::Receiver<ConfigStatus>,
+    tls: Arc<TlsStore>,
 ) -> http::Source {
     Arc::new(move || {
         let (fleet, state_db, config) = (fleet.clone(), state_db.clone(), config.clone());
+        let tls = tls.status();
         Box::pin(async move {
             let snapshot = fleet.snapshot().await.ok()?;
             let (state_db, config) = (*state_db.borrow(), *config.borrow());
             Some(Scrape {
                 snapshot,
                 state_db,
+                tls,
                 config,
                 process: Process::read(),
             })

@@ -1,12 +1,14 @@
 //! The configuration file, validated: bad input becomes one error that names the file, the key and what was expected,
 //! and nothing of it is applied.
 //!
-//! `raw` is the file's shape, `scalar` its values, `databases` where Redis is; here is what it all means.
+//! `raw` is the file's shape, `scalar` its values, `databases` where Redis is, `tls` the TLS files; here is what it all
+//! means.
 
 mod databases;
 mod raw;
 mod scalar;
 mod settings;
+mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -80,7 +82,17 @@ impl Config {
         <Duration as scalar::Scalar>::parse(text)
     }
 
-    /// Validates the text of a file; `path` is only for errors.
+    /// A server name as `channel.tls.server_name` may be, for flags.
+    pub fn server_name(text: &str) -> Option<String> {
+        <tls::Name as scalar::Scalar>::parse(text).map(|name| name.0)
+    }
+
+    /// Whether `channel.metadata` may have this entry, for flags; an `Err` says what was expected.
+    pub fn metadata(name: &str, value: &str) -> Result<(), String> {
+        metadata(name, value).map_err(|(_, message)| message)
+    }
+
+    /// Validates the text of a file; `path` is for errors, and relative paths in the text are its directory's.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file = path.to_owned();
         let raw = read(text).map_err(|(line, key, message)| ConfigError {
@@ -89,7 +101,8 @@ impl Config {
             key,
             message,
         })?;
-        validate(raw).map_err(|(key, message)| ConfigError {
+        let base = path.parent().unwrap_or(Path::new(""));
+        validate(raw, base).map_err(|(key, message)| ConfigError {
             file,
             line: None,
             key: Some(key),
@@ -149,7 +162,7 @@ fn without_urls(text: &str) -> String {
         .collect()
 }
 
-fn validate(raw: raw::File) -> Result<Config, KeyError> {
+fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
     let probe = ProbeSettings {
         interval: raw.probe.interval.0,
         timeout: raw.probe.timeout.0,
@@ -167,7 +180,7 @@ fn validate(raw: raw::File) -> Result<Config, KeyError> {
         raw::Side::Lower => Side::Lower,
     };
     let port = raw.channel.port.0.0;
-    let channel = Arc::new(channel(raw.channel)?);
+    let channel = Arc::new(channel(raw.channel, base)?);
     let Some(targets) = raw.targets else {
         return at(
             "targets",
@@ -185,13 +198,11 @@ fn validate(raw: raw::File) -> Result<Config, KeyError> {
     })
 }
 
-fn channel(raw: raw::Channel) -> Result<ChannelSettings, KeyError> {
-    if raw.tls.is_some() {
-        return at(
-            "channel.tls",
-            "TLS is not supported by this version: remove the key",
-        );
-    }
+fn channel(raw: raw::Channel, base: &Path) -> Result<ChannelSettings, KeyError> {
+    let security = match raw.tls {
+        Some(tls) => Security::Tls(tls::settings(tls, base)?),
+        None => Security::Plain,
+    };
     let source_address = match raw.source_address.0 {
         // Without CONFIG_DB nobody knows Loopback3's address.
         scalar::SourceAddress::Auto | scalar::SourceAddress::None => SourceAddress::Any,
@@ -217,7 +228,7 @@ fn channel(raw: raw::Channel) -> Result<ChannelSettings, KeyError> {
         keepalive_timeout: raw.keepalive_timeout.0,
         backoff,
         source_address,
-        security: Security::Plain,
+        security,
         metadata: raw.metadata.into_iter().collect(),
     })
 }

@@ -12,7 +12,7 @@ mod words;
 pub use event::{ChannelEvent, Event, QueryReport, Report};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
-    SocStatus, StateDbStatus, Transition, TransitionKind,
+    SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
 };
 pub use target::{
     BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Security,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, ensure};
 use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ConfigStatus, Event, Health, MuxDirection, PortState, Query, QueryReport,
-    QueryResult, Report, Side, Snapshot, SocStatus, UpperLower,
+    QueryResult, Report, Side, Snapshot, SocStatus, TlsStatus, UpperLower,
 };
 use dualtor_exporter::publish::exposition::{Format, Pieces};
 use dualtor_exporter::publish::metrics::Scrape;
@@ -90,6 +90,7 @@ fn scrape() -> anyhow::Result<Scrape> {
             side: Side::Upper,
         },
         state_db: None,
+        tls: TlsStatus::default(),
         config: ConfigStatus {
             successful: true,
             last_success: now,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::scalar::{Address, Multiplier, Share, SourceAddress, TcpPort, Value};
+use super::tls::Tls;
 use crate::model::{BackoffSettings, ChannelSettings, Port};
 
 #[derive(Debug, Default, Deserialize)]
@@ -44,7 +45,7 @@ pub(super) struct Channel {
     pub(super) backoff: Backoff,
     pub(super) source_address: Value<SourceAddress>,
     pub(super) metadata: BTreeMap<String, String>,
-    pub(super) tls: Option<serde::de::IgnoredAny>,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Default for Channel {
