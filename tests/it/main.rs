@@ -3,10 +3,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | harness | starts simulator, Redis and exporter on free ports; waits for conditions |
+//! | certificates | makes them, and writes them as PEM files |
 //! | look | what one SoC looks like in the metrics and in its row |
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
+//! | tls | TLS: each way to be refused, rotation, expiry |
 //! | rounds, service | when is probed, what a SoC announces |
 //! | rows, outages | STATE_DB, and Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
@@ -14,6 +16,7 @@
 //! | architecture | the invariants that the source must keep |
 
 mod architecture;
+mod certificates;
 mod cli;
 mod connections;
 mod exposition;
@@ -29,4 +32,5 @@ mod rounds;
 mod rows;
 mod service;
 mod signals;
+mod tls;
 mod web;
