@@ -8,7 +8,7 @@
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
-//! | tls | TLS: each way to be refused, rotation, expiry |
+//! | tls, rotation | TLS: each way to be refused; new certificate files |
 //! | rounds, service | when is probed, what a SoC announces |
 //! | rows, outages | STATE_DB, and Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
@@ -28,6 +28,7 @@ mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod replies;
+mod rotation;
 mod rounds;
 mod rows;
 mod service;

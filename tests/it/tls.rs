@@ -1,4 +1,4 @@
-//! TLS over real sockets: each auth level, each way to be refused, rotation of the files, expiry in the metrics.
+//! TLS over real sockets: each auth level, each way to be refused, expiry in the metrics, and `probe`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use dualtor_exporter::channel::{Channel, TlsStore};
 use dualtor_exporter::model::{
     Cause, ChannelEvent, ChannelSettings, ChannelState, Port, Security, Side, Target, TlsSettings,
 };
-use dualtor_exporter::sim::{ConnectionFault, Tls, TlsVersion};
+use dualtor_exporter::sim::{ConnectionFault, Rpc, Scenario, Simulator, Soc, Tls, TlsVersion};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -16,40 +16,34 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::{Ca, EXPIRED, Files, NOT_YET, Pem, VALID, new_year, self_signed};
-use crate::harness::{LONG, ONLY_AT_READY, Rack, Setup, wait_until};
-use crate::http::{Scrape, get};
+use crate::harness::{LONG, Rack, Setup};
+use crate::http::Scrape;
 use crate::look::Look;
-use crate::program::Program;
+use crate::program::run;
 
-const PORT: &str = "Ethernet0";
-const FAILURES: &str = "dualtor_channel_failures_total";
-const TRANSITIONS: &str = "dualtor_channel_transitions_total";
-const SOC_EXPIRY: &str = "dualtor_soc_certificate_expiry_timestamp_seconds";
-const OUR_EXPIRY: &str = "dualtor_tls_certificate_expiry_timestamp_seconds";
+pub(crate) const PORT: &str = "Ethernet0";
+pub(crate) const FAILURES: &str = "dualtor_channel_failures_total";
+pub(crate) const TRANSITIONS: &str = "dualtor_channel_transitions_total";
+pub(crate) const SOC_EXPIRY: &str = "dualtor_soc_certificate_expiry_timestamp_seconds";
+pub(crate) const OUR_EXPIRY: &str = "dualtor_tls_certificate_expiry_timestamp_seconds";
 /// For silences that are the point.
 const IMPATIENT: &str =
     "keepalive_time: 200ms, keepalive_timeout: 300ms, backoff: {initial: 100ms, max: 500ms}";
 const VERSIONS: [TlsVersion; 3] = [TlsVersion::Any, TlsVersion::V1_2, TlsVersion::V1_3];
 
 /// A CA that SoCs and exporter share, in `ca.crt`.
-fn shared_ca() -> (Files, Ca) {
+pub(crate) fn shared_ca() -> (Files, Ca) {
     let (files, ca) = (Files::new(), Ca::new("CA", VALID));
     files.write("ca.crt", &ca.cert);
     (files, ca)
 }
 
-fn times_ready(scrape: &Scrape) -> u64 {
+pub(crate) fn times_ready(scrape: &Scrape) -> u64 {
     scrape.count(TRANSITIONS, &[("port", PORT), ("to", "ready")])
 }
 
-async fn ready_again(rack: &Rack, times: u64) -> Scrape {
-    rack.scraped(TRANSITIONS, |scrape| times_ready(scrape) == times)
-        .await;
-    rack.shows(PORT, &Look::HEALTHY).await
-}
-
 /// Never READY, for this one reason only.
-async fn check_refused(what: &str, rack: &Rack, cause: &str) -> Scrape {
+pub(crate) async fn check_refused(what: &str, rack: &Rack, cause: &str) -> Scrape {
     rack.counts(FAILURES, &[("cause", cause)], 2).await;
     let scrape = rack.shows(PORT, &Look::unknown("transient_failure")).await;
     assert_eq!(times_ready(&scrape), 0, "{what}");
@@ -361,160 +355,74 @@ async fn a_ready_channel_is_lost_over_tls_as_without() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn files_that_cannot_be_used_are_failed_dials_until_they_can() {
-    for broken in ["ca.crt", "client.crt", "client.key"] {
-        let (files, ca) = shared_ca();
-        let (soc, channel) = (files.soc(&ca.soc(VALID)), files.mutual(""));
-        let client = ca.client(VALID);
-        files.client(&client);
-        let content = std::fs::read_to_string(files.path(broken)).expect("a file");
-        let other = ca.client(VALID);
-        let (what, write): (_, fn(&Files, &str, &str)) = match broken {
-            "ca.crt" => ("missing", |files, name, _| {
-                std::fs::remove_file(files.path(name)).expect("removed");
-            }),
-            "client.crt" => ("half-written", |files, name, content| {
-                files.write(name, &content[..content.len() / 2]);
-            }),
-            _ => ("another's", |files, name, content| {
-                files.write(name, content);
-            }),
-        };
-        let text = if what == "another's" { &other.key } else { &content };
-        write(&files, broken, text);
-        let rack = Setup::rack(1).tls(files, soc, &channel).start().await;
-        let scrape = check_refused(what, &rack, "tls_config").await;
-        assert_eq!(scrape.find(OUR_EXPIRY, &[]).count(), 0, "{what}");
-        assert_eq!(rack.soc(PORT).counters().connections, 0, "{what}");
-        rack.files().write(broken, &content);
-        rack.shows(PORT, &Look::HEALTHY).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn new_files_are_for_the_next_connection_and_a_healthy_one_is_left_alone() {
-    let (files, ca) = shared_ca();
-    files.client(&ca.client((2020, 2070)));
-    let soc = Tls {
+/// A SoC that wants TLS, a certificate of ours and metadata, and for all else is healthy.
+async fn demanding_soc(files: &Files, ca: &Ca) -> (Simulator, Soc) {
+    let mut scenario = Scenario::uniform(1);
+    scenario.defaults.tls = Some(Tls {
         client_ca: Some(files.path("ca.crt")),
         ..files.soc(&ca.soc((2020, 2080)))
-    };
-    let channel = files.mutual("");
-    let rack = Setup::rack(1)
-        .probe(ONLY_AT_READY)
-        .tls(files, soc, &channel)
-        .start()
-        .await;
-    rack.shows(PORT, &Look::HEALTHY).await;
-
-    // Everything new, and nothing of it known to the old CA.
-    let new = Ca::new("new CA", (2020, 2085));
-    let files = rack.files();
-    files.write("ca.crt", &new.cert);
-    files.client(&new.client((2020, 2075)));
-    files.soc(&new.soc((2020, 2081)));
-    let expiry = |scrape: &Scrape, role| scrape.value(OUR_EXPIRY, &[("role", role)]);
-    let scrape = rack
-        .scraped(OUR_EXPIRY, |scrape| {
-            expiry(scrape, "ca") == Some(new_year(2085)) && expiry(scrape, "client") == Some(new_year(2075))
-        })
-        .await;
-    assert_eq!((times_ready(&scrape), scrape.count(FAILURES, &[])), (1, 0));
-    assert_eq!(scrape.value(SOC_EXPIRY, &[]), Some(new_year(2080)));
-    assert_eq!(rack.soc(PORT).counters().connections, 1);
-
-    rack.soc(PORT).close_connections();
-    let scrape = ready_again(&rack, 2).await;
-    assert_eq!(scrape.value(SOC_EXPIRY, &[]), Some(new_year(2081)));
-    assert_eq!(scrape.count(FAILURES, &[]), 1, "only the loss");
+    });
+    let metadata = [("grpc_server".to_owned(), "127.0.0.1".to_owned())];
+    scenario.defaults.require_metadata = Some(metadata.into_iter().collect());
+    let simulator = Simulator::start(scenario).await.expect("a simulator");
+    let soc = simulator.soc(PORT).expect("a SoC");
+    (simulator, soc)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_half_written_set_keeps_the_last_good_one_and_is_said_once() {
+async fn probe_speaks_tls_sends_metadata_and_says_the_cause() {
     let (files, ca) = shared_ca();
-    let (old, new) = (ca.client((2020, 2070)), ca.client((2020, 2075)));
-    files.client(&old);
-    let soc = Tls {
-        client_ca: Some(files.path("ca.crt")),
-        ..files.soc(&ca.soc(VALID))
+    files.client(&ca.client(VALID));
+    let (_simulator, soc) = demanding_soc(&files, &ca).await;
+    let address = soc.address().to_string();
+    let path = |name: &str| files.path(name).to_str().expect("UTF-8").to_owned();
+    let (trusted, cert, key) = (path("ca.crt"), path("client.crt"), path("client.key"));
+    let own = ["--tls-cert", &cert, "--tls-key", &key];
+    let metadata = ["--metadata", "grpc_server=${soc_ip}"];
+    let probe = async |flags: &[&[&str]]| {
+        let fixed: &[&str] = &["probe", &address, "--timeout", "10s"];
+        let ended = run(&[fixed, &flags.concat()].concat()).await;
+        (ended.code, ended.stdout)
     };
-    let channel = files.mutual("");
-    let rack = Setup::rack(1).tls(files, soc, &channel).stage().await;
-    let config = rack.config_path();
-    let config = config.to_str().expect("UTF-8");
-    let mut program = Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
-    let web = program.address().await;
-    let look = async || Scrape::parse(get(web, "/metrics").await.text());
-    let ready = async |times| {
-        wait_until("READY", async || match times_ready(&look().await) {
-            seen if seen == times => Ok(()),
-            seen => Err(format!("{seen} times")),
-        })
-        .await;
-    };
-    ready(1).await;
+    let verify: &[&str] = &["--tls-ca", &trusted];
 
-    rack.files().write("client.key", &new.key);
-    let line = program.says("the last good ones stay", 1).await;
+    let (code, text) = probe(&[verify, &own, &metadata]).await;
+    assert_eq!(code, Some(0), "{text}");
     assert!(
-        line.contains("level=warn") && line.contains("client.key"),
-        "{line}"
+        text.contains("tls        the SoC's certificate expires 2080-01-01T00:00:00Z"),
+        "{text}"
     );
-    assert!(line.contains("is not the private key of"), "{line}");
-    rack.soc(PORT).close_connections();
-    ready(2).await;
-    let expiry = |scrape: &Scrape| scrape.value(OUR_EXPIRY, &[("role", "client")]);
-    assert_eq!(expiry(&look().await), Some(new_year(2070)));
+    let rpcs = soc.counters().rpcs;
+    for rpc in [Rpc::Admin, Rpc::Operation, Rpc::Link, Rpc::Version, Rpc::Health] {
+        assert_eq!(rpcs[&rpc], 1, "{rpc:?}");
+    }
+    let (code, text) = probe(&[verify, &own]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("FAILED_PRECONDITION"), "{text}");
 
-    rack.files().write("client.crt", &new.cert);
-    program.says("TLS files read", 2).await;
-    rack.soc(PORT).close_connections();
-    ready(3).await;
-    assert_eq!(expiry(&look().await), Some(new_year(2075)));
-    let log = program.stderr();
-    assert_eq!(log.matches("the last good ones stay").count(), 1, "{log}");
-    assert_eq!(log.matches("TLS files read").count(), 2, "{log}");
-    assert!(!log.contains("PRIVATE"), "{log}");
-    let key = |pem: &Pem| pem.key.lines().nth(1).expect("base64").to_owned();
-    assert!(!log.contains(&key(&old)) && !log.contains(&key(&new)), "{log}");
-    program.signal("TERM");
-    assert_eq!(program.ended().await.code, Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reload_that_changes_tls_redials_and_one_that_does_not_leaves_the_channel_alone() {
-    let (files, ca) = shared_ca();
-    let soc = files.soc(&ca.soc(VALID));
-    let (plain, secured) = ("source_address: none".to_owned(), files.verify(""));
-    let mut rack = Setup::rack(1)
-        .probe(ONLY_AT_READY)
-        .tls(files, soc, &secured)
-        .start()
-        .await;
-    rack.shows(PORT, &Look::HEALTHY).await;
-    rack.settings.probe = "interval: 200d, timeout: 5s".to_owned();
-    rack.reload().await;
-    let scrape = rack.shows(PORT, &Look::HEALTHY).await;
-    assert_eq!(
-        (times_ready(&scrape), rack.soc(PORT).counters().connections),
-        (1, 1)
-    );
-
-    let with_tls = rack.settings.channel.clone();
-    rack.settings.channel = with_tls.replace(&secured, &plain);
-    rack.reload().await;
-    let scrape = rack.shows(PORT, &Look::unknown("transient_failure")).await;
-    assert_eq!(scrape.find(SOC_EXPIRY, &[]).count(), 0, "forgotten");
-    wait_until("the files are forgotten", async || {
-        match rack.scrape().await.find(OUR_EXPIRY, &[]).count() {
-            0 => Ok(()),
-            n => Err(format!("{n} series")),
-        }
-    })
+    let json: &[&str] = &["--output", "json"];
+    let check = async |flags: &[&[&str]], cause: &str, expiry: Option<&str>| {
+        let (code, text) = probe(flags).await;
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains(&format!("never READY: {cause}: ")), "{text}");
+        let (code, text) = probe(&[flags, &[json]].concat()).await;
+        assert_eq!(code, Some(2), "{text}");
+        let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(found["channel"]["cause"], cause);
+        assert_eq!(found["certificate_expires"].as_str(), expiry, "{text}");
+    };
+    let shown = Some("2080-01-01T00:00:00Z");
+    check(&[verify], "tls_client_refused", shown).await;
+    check(
+        &[verify, &own, &["--tls-server-name", "soc.example"]],
+        "tls_wrong_name",
+        shown,
+    )
     .await;
-    rack.settings.channel = with_tls;
-    rack.reload().await;
-    let scrape = ready_again(&rack, 2).await;
-    assert_eq!(scrape.find(SOC_EXPIRY, &[]).count(), 1);
+    let foreign = Files::new();
+    let foreign = foreign.write("ca.crt", &Ca::new("another CA", VALID).cert);
+    let foreign = foreign.to_str().expect("UTF-8");
+    check(&[&["--tls-ca", foreign], &own], "tls_unknown_ca", shown).await;
+    check(&[&["--tls-ca", &key]], "tls_config", None).await;
+    check(&[], "protocol", None).await;
 }
