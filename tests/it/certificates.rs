@@ -72,6 +72,16 @@ impl Ca {
         self.sign(&params)
     }
 
+    /// A CA's, signed by this one, for 127.0.0.1.
+    pub(crate) fn intermediate(&self) -> Pem {
+        let mut params = params("another CA", VALID);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .subject_alt_names
+            .push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
+        self.sign(&params)
+    }
+
     /// The exporter's own.
     pub(crate) fn client(&self, years: Years) -> Pem {
         let mut params = params("dualtor-exporter", years);

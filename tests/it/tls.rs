@@ -273,7 +273,7 @@ async fn a_self_signed_certificate_is_trusted_where_it_stands_in_the_ca_file() {
     let rack = start(&expired, &expired).await;
     check_refused("expired", &rack, "tls_expired").await;
     let rack = start(&valid, &expired).await;
-    check_refused("another", &rack, "tls").await;
+    check_refused("another", &rack, "tls_unknown_ca").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -425,4 +425,10 @@ async fn probe_speaks_tls_sends_metadata_and_says_the_cause() {
     check(&[&["--tls-ca", foreign], &own], "tls_unknown_ca", shown).await;
     check(&[&["--tls-ca", &key]], "tls_config", None).await;
     check(&[], "protocol", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ca_that_a_soc_shows_as_its_own_certificate_is_named_as_what_it_is() {
+    let make = |ca: &Ca| ca.intermediate();
+    check_certificate("a CA", make, "", "tls").await;
 }

@@ -36,7 +36,7 @@ fn refused(error: &Error) -> String {
 
 fn of(error: &Error) -> Failure {
     let (cause, detail) = match error {
-        Error::InvalidCertificate(reason) => (of_certificate(reason), error.to_string()),
+        Error::InvalidCertificate(reason) => (of_certificate(reason), told(reason, error)),
         Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
             (Cause::TlsClientRefused, refused(error))
         }
@@ -49,6 +49,30 @@ fn of(error: &Error) -> Failure {
         _ => (Cause::Tls, error.to_string()),
     };
     Failure::new(cause, detail)
+}
+
+/// What is wrong with the SoC's certificate. Two of webpki's verdicts come as their bare names, so they are told here.
+fn told(reason: &CertificateError, error: &Error) -> String {
+    let CertificateError::Other(other) = reason else {
+        return error.to_string();
+    };
+    let name = other.to_string();
+    let hint = [
+        (
+            "CaUsedAsEndEntity",
+            "it is a CA's: the SoC needs one of its own, or this one in our CA file",
+        ),
+        (
+            "UnsupportedCertVersion",
+            "it is of X.509 version 1, which cannot hold a name to check: version 3 is needed",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(verdict, hint)| name.contains(verdict).then_some(hint));
+    format!(
+        "the SoC's certificate cannot be accepted: {}",
+        hint.unwrap_or(&name)
+    )
 }
 
 fn of_certificate(reason: &CertificateError) -> Cause {

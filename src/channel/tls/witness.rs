@@ -3,7 +3,8 @@
 //!
 //! One certificate more than with rustls alone is trusted: one that stands in the CA file itself, byte for byte. That is
 //! how a self-signed certificate is trusted by OpenSSL and so by gRPC's own clients; webpki refuses it where it calls
-//! itself a CA, as `openssl req -x509` makes them. Its name and its dates must still be right.
+//! itself a CA, as `openssl req -x509` makes them. Its name and its dates must still be right. One that is self-signed
+//! and does not stand there is signed by nobody we know, whatever else may be said of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,9 +16,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
-use x509_cert::Certificate;
 use x509_cert::der::Decode;
 use x509_cert::time::Validity;
+use x509_cert::{Certificate, TbsCertificate};
 
 /// What one handshake has shown.
 #[derive(Debug, Default)]
@@ -38,15 +39,14 @@ impl Witness {
     }
 }
 
-fn validity(certificate: &CertificateDer<'_>) -> Option<Validity> {
+fn content(certificate: &CertificateDer<'_>) -> Option<TbsCertificate> {
     // One that cannot be read has no dates to show; whether it is good is rustls's verdict.
-    let certificate = Certificate::from_der(certificate).ok()?;
-    Some(certificate.tbs_certificate.validity)
+    Some(Certificate::from_der(certificate).ok()?.tbs_certificate)
 }
 
 /// When a certificate expires, where that can be read.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    validity(certificate).map(|validity| validity.not_after.to_system_time())
+    content(certificate).map(|content| content.validity.not_after.to_system_time())
 }
 
 /// Verifies the SoC's certificate on one connection.
@@ -88,11 +88,18 @@ impl ServerCertVerifier for Verifier {
             self.rustls
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verdict {
-            // webpki's words for a CA's certificate that a server shows as its own.
-            Err(Error::InvalidCertificate(CertificateError::Other(_)))
-                if self.trusted.iter().any(|trusted| trusted == end_entity) =>
-            {
-                trust_itself(end_entity, server_name, now)
+            // What rustls has no word for: a CA's certificate that a server shows as its own is among that.
+            Err(Error::InvalidCertificate(CertificateError::Other(why))) => {
+                let Some(content) = content(end_entity) else {
+                    return Err(CertificateError::Other(why).into());
+                };
+                if self.trusted.iter().any(|trusted| trusted == end_entity) {
+                    trust_itself(end_entity, &content.validity, server_name, now)
+                } else if content.issuer == content.subject {
+                    Err(CertificateError::UnknownIssuer.into())
+                } else {
+                    Err(CertificateError::Other(why).into())
+                }
             }
             verdict => verdict,
         }
@@ -126,12 +133,10 @@ impl ServerCertVerifier for Verifier {
 /// The certificate is one of those that the operator trusts: what is left to be wrong are its dates and its name.
 fn trust_itself(
     certificate: &CertificateDer<'_>,
+    validity: &Validity,
     server_name: &ServerName<'_>,
     now: UnixTime,
 ) -> Result<ServerCertVerified, Error> {
-    let Some(validity) = validity(certificate) else {
-        return Err(CertificateError::BadEncoding.into());
-    };
     if now.as_secs() > validity.not_after.to_unix_duration().as_secs() {
         return Err(CertificateError::Expired.into());
     }
