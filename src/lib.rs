@@ -31,7 +31,7 @@
 //!              fleet ─────────────────────────────▶ │ session   │ ◀── gRPC over one h2 connection ──▶ SoC
 //!                ▲ │ ▲                              │  × SoCs   │ ── spawns ─▶ drain (after a GOAWAY)
 //!                │ │ └── mpsc<(id, Event)> 4096 ─── │           │
-//!                │ │                                └───────────┘
+//!                │ │                                └───────────┘ ◀── watch<Latest> ── TLS files
 //!                │ ├── mailbox, the latest per port ─▶ state_db ── spawns ─▶ driver ──▶ Redis
 //!                │ │                                    └── watch<StateDbStatus> ─▶ web
 //!                │ ├── watch<bool> settled ─▶ readiness ── watch<bool> ready ─▶ web
@@ -47,6 +47,7 @@
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and shows the last rows |
 //! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends |
 //! | drain | 0-1 per SoC | its channel | a GOAWAY's last RPCs are done, 5 s at most; or with the session |
+//! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
 //! | Redis driver | 0-1 | the publisher | with its connection |
 //! | web server ([`publish::http::serve`]) | 1 per listener | app | at the stop |
@@ -60,6 +61,7 @@
 //! |---|---|---|---|
 //! | `watch<Arc<Inventory>>` | 1 | app → fleet | the latest counts |
 //! | `watch<ProbeSettings>` | 1 | app → each session | the latest counts |
+//! | `watch<Latest>` | 1 per set of certificate files | TLS files → channels that dial, web | the latest counts |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits: the fleet waits for nobody, so not long |
 //! | `mpsc` of requests for a [`Snapshot`](model::Snapshot), 64, answered by `oneshot` | 1 | web → fleet | that scrape waits |
 //! | [`mailbox`] | 1; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
@@ -69,8 +71,8 @@
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
 //!
-//! Beside them: one `Semaphore` of 32 permits (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs)
-//! and one `CancellationToken` (the stop, from app to fleet and web servers).
+//! Beside them: one `Semaphore` of 32 permits (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs),
+//! one `TlsStore` (which sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web servers).
 //!
 //! # Stopping
 //!

@@ -106,6 +106,11 @@ fn is_about_our_certificate(alert: AlertDescription) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::client::ResolvesClientCert as _;
+
+    use super::super::witness::Identity;
     use super::*;
 
     fn cause(error: Error) -> Cause {
@@ -159,6 +164,18 @@ mod tests {
         ] {
             assert_eq!(cause(Error::AlertReceived(alert)), Cause::Tls, "{alert:?}");
         }
+    }
+
+    #[test]
+    fn a_handshake_failure_is_about_our_certificate_if_the_soc_had_asked_for_it() {
+        let error = || {
+            let alert = Error::AlertReceived(AlertDescription::HandshakeFailure);
+            io::Error::new(io::ErrorKind::InvalidData, alert)
+        };
+        let witness = Arc::new(Witness::default());
+        assert_eq!(of_handshake(&error(), &witness).cause, Cause::Tls);
+        Identity::new(None, witness.clone()).resolve(&[], &[]);
+        assert_eq!(of_handshake(&error(), &witness).cause, Cause::TlsClientRefused);
     }
 
     #[test]
