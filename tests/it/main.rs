@@ -8,7 +8,7 @@
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
-//! | tls, rotation | TLS: each way to be refused; new certificate files |
+//! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | rounds, service | when is probed, what a SoC announces |
 //! | rows, outages | STATE_DB, and Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
@@ -20,6 +20,7 @@ mod certificates;
 mod cli;
 mod connections;
 mod exposition;
+mod handshakes;
 mod harness;
 mod http;
 mod look;

@@ -1,22 +1,9 @@
 //! TLS over real sockets: each auth level, each way to be refused, expiry in the metrics, and `probe`.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use dualtor_exporter::channel::{Channel, TlsStore};
-use dualtor_exporter::model::{
-    Cause, ChannelEvent, ChannelSettings, ChannelState, Port, Security, Side, Target, TlsSettings,
-};
 use dualtor_exporter::sim::{ConnectionFault, Rpc, Scenario, Simulator, Soc, Tls, TlsVersion};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::{Ca, EXPIRED, Files, NOT_YET, Pem, VALID, new_year, self_signed};
-use crate::harness::{LONG, Rack, Setup};
+use crate::harness::{Rack, Setup};
 use crate::http::Scrape;
 use crate::look::Look;
 use crate::program::run;
@@ -179,84 +166,6 @@ async fn a_client_certificate_that_is_missing_foreign_or_expired_is_refused() {
             let rack = Setup::rack(1).tls(files, soc, &channel).start().await;
             check_refused(&format!("{what}, {version:?}"), &rack, "tls_client_refused").await;
         }
-    }
-}
-
-/// A target at this address, whose SoC's certificate is for 127.0.0.1.
-fn target(address: SocketAddr, tls: TlsSettings) -> Target {
-    Target {
-        port: Port::new(PORT).expect("a port"),
-        address,
-        side: Side::Upper,
-        channel: Arc::new(ChannelSettings {
-            security: Security::Tls(tls),
-            ..ChannelSettings::default()
-        }),
-    }
-}
-
-/// How the first dial ends; READY is none.
-async fn first_failure(channel: &mut Channel) -> Cause {
-    let failure = async {
-        loop {
-            match channel.next().await.event {
-                ChannelEvent::Failed { cause, .. } => return cause,
-                ChannelEvent::State { to, .. } => assert_ne!(to, ChannelState::Ready),
-                _ => {}
-            }
-        }
-    };
-    tokio::time::timeout(LONG, failure).await.expect("an end")
-}
-
-/// Refuses whoever has no certificate, and goes with a reset as soon as the client has written more.
-async fn resetting_server(files: &Files, ca: &Ca) -> SocketAddr {
-    let pem = ca.soc(VALID);
-    let mut roots = RootCertStore::empty();
-    let trusted = CertificateDer::from_pem_slice(ca.cert.as_bytes()).expect("a CA");
-    roots.add(trusted).expect("a CA");
-    files.write("ca.crt", &ca.cert);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .with_client_cert_verifier(verifier.build().expect("a verifier"))
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(pem.cert.as_bytes()).expect("a certificate")],
-            PrivateKeyDer::from_pem_slice(pem.key.as_bytes()).expect("a key"),
-        )
-        .expect("a configuration");
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            let Err((_, tcp)) = acceptor.accept(tcp).into_fallible().await else {
-                panic!("it was not refused");
-            };
-            tcp.set_zero_linger().expect("no linger");
-        }
-    });
-    address
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_heard_although_a_reset_follows_it() {
-    let (files, ca) = shared_ca();
-    let address = resetting_server(&files, &ca).await;
-    let settings = TlsSettings {
-        ca: files.path("ca.crt"),
-        client: None,
-        server_name: None,
-    };
-    let store = TlsStore::default();
-    for n in 0..50 {
-        let target = target(address, settings.clone());
-        let mut channel = Channel::new(target, Arc::default(), &store).expect("a channel");
-        let cause = first_failure(&mut channel).await;
-        assert_eq!(cause, Cause::TlsClientRefused, "the {n}th time");
     }
 }
 

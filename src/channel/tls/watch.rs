@@ -113,3 +113,80 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+
+    use super::*;
+    use crate::model::ClientIdentity;
+
+    /// What is wrong, or nothing; `None` where nothing was said as nothing has changed.
+    type Said = Option<Option<String>>;
+
+    struct Reader {
+        settings: TlsSettings,
+        last: Option<Tried>,
+    }
+
+    impl Reader {
+        fn look(&mut self) -> Said {
+            let (tried, outcome) = attempt(&self.settings, self.last.as_ref())?;
+            self.last = Some(tried);
+            Some(outcome.err().map(|bad| bad.reason))
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_when_it_begins_and_when_it_changes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).expect("written");
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["soc".to_owned()]).expect("a pair");
+        let (cert, key) = (cert.pem(), signing_key.serialize_pem());
+        let other = KeyPair::generate().expect("a key").serialize_pem();
+        let mut reader = Reader {
+            settings: TlsSettings {
+                ca: path("ca.crt"),
+                client: Some(ClientIdentity {
+                    cert: path("c.crt"),
+                    key: path("c.key"),
+                }),
+                server_name: None,
+            },
+            last: None,
+        };
+        let mut check = |expected: Option<&str>| {
+            let said = reader.look().expect("something has changed");
+            match (&said, expected) {
+                (None, None) => {}
+                (Some(said), Some(expected)) if said.contains(expected) => {}
+                _ => panic!("{said:?}, expected {expected:?}"),
+            }
+            assert_eq!(reader.look(), None, "again, after {said:?}");
+        };
+        check(Some("cannot be read: No such file"));
+        write("ca.crt", &cert);
+        write("c.crt", &cert[..cert.len() / 2]);
+        write("c.key", &other);
+        check(Some("is not complete PEM"));
+        write("c.crt", &cert);
+        check(Some("is not the private key of"));
+        write("c.key", &key);
+        check(None);
+        write("ca.crt", "");
+        check(Some("holds no certificate"));
+        write("ca.crt", &"x".repeat(1024 * 1024 + 1));
+        check(Some("expected at most 1 MiB"));
+        std::fs::remove_file(path("ca.crt")).expect("removed");
+        std::fs::create_dir(path("ca.crt")).expect("a directory");
+        check(Some("expected a regular file"));
+        std::fs::remove_dir(path("ca.crt")).expect("removed");
+        write("ca.crt", &cert);
+        write("c.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
+        check(Some("holds no whole private key"));
+        write("c.key", &key);
+        check(None);
+    }
+}
