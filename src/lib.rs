@@ -72,7 +72,8 @@
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
 //!
 //! Beside them: one `Semaphore` of 32 permits (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs),
-//! one `TlsStore` (which sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web servers).
+//! one `TlsStore` (which sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and
+//! web servers).
 //!
 //! # Stopping
 //!

@@ -22,14 +22,10 @@ use crate::certificates::{Ca, Files, VALID};
 use crate::harness::LONG;
 use crate::tls::{PORT, shared_ca};
 
-/// A channel to 127.0.0.1 that trusts the shared CA and has no certificate of its own.
-fn channel(address: SocketAddr, files: &Files, store: &TlsStore) -> Channel {
+/// A channel that is secured so.
+fn secured(address: SocketAddr, security: Security, store: &TlsStore) -> Channel {
     let settings = ChannelSettings {
-        security: Security::Tls(TlsSettings {
-            ca: files.path("ca.crt"),
-            client: None,
-            server_name: None,
-        }),
+        security,
         backoff: BackoffSettings {
             max: Duration::from_millis(50),
             ..BackoffSettings::default()
@@ -45,12 +41,22 @@ fn channel(address: SocketAddr, files: &Files, store: &TlsStore) -> Channel {
     Channel::new(target, Arc::default(), store).expect("a channel")
 }
 
+/// A channel that trusts the shared CA and has no certificate of its own.
+fn channel(address: SocketAddr, files: &Files, store: &TlsStore) -> Channel {
+    let settings = TlsSettings {
+        ca: files.path("ca.crt"),
+        client: None,
+        server_name: None,
+    };
+    secured(address, Security::Tls(settings), store)
+}
+
 /// Why the next dial fails; READY is no failure.
-async fn next_failure(channel: &mut Channel) -> Cause {
+async fn next_failure(channel: &mut Channel) -> (Cause, Arc<str>) {
     let failure = async {
         loop {
             match channel.next().await.event {
-                ChannelEvent::Failed { cause, .. } => return cause,
+                ChannelEvent::Failed { cause, detail } => return (cause, detail),
                 ChannelEvent::State { to, .. } => assert_ne!(to, ChannelState::Ready),
                 _ => {}
             }
@@ -104,7 +110,7 @@ async fn a_refusal_is_heard_although_a_reset_follows_it() {
     let store = TlsStore::default();
     for n in 0..50 {
         let mut channel = channel(address, &files, &store);
-        let cause = next_failure(&mut channel).await;
+        let (cause, _) = next_failure(&mut channel).await;
         assert_eq!(cause, Cause::TlsClientRefused, "the {n}th time");
     }
 }
@@ -131,4 +137,16 @@ async fn no_session_is_resumed_so_that_each_dial_sees_the_certificate() {
         next_failure(&mut channel).await;
         assert_eq!(seen.recv().await, Some(Some(HandshakeKind::Full)));
     }
+}
+
+#[tokio::test]
+async fn tls_that_cannot_be_had_is_a_failed_dial_that_says_why_and_touches_nobody() {
+    let (listener, address) = listener().await;
+    let why: Arc<str> = "GRPCCLIENT has no ca_crt".into();
+    let mut channel = secured(address, Security::Unusable(why.clone()), &TlsStore::default());
+    for _ in 0..3 {
+        assert_eq!(next_failure(&mut channel).await, (Cause::TlsConfig, why.clone()));
+    }
+    let accepted = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(accepted.is_err(), "{accepted:?}");
 }

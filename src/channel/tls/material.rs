@@ -187,7 +187,8 @@ fn config(provider: Arc<CryptoProvider>, verifier: Arc<WebPkiServerVerifier>) ->
         .with_webpki_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
-    // A resumed session would show no certificate: one that has expired meanwhile must be seen at each redial.
+    // A resumed session would show no certificate: one that has expired meanwhile must be seen at each redial. (That each
+    // connection has a verifier of its own keeps rustls from resuming, too, but that is not why it is so.)
     config.resumption = Resumption::disabled();
     Ok(config)
 }
