@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::channel::TlsStore;
 use crate::config::{Config, ConfigError};
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::inventory::Inventory;
@@ -145,10 +146,12 @@ impl Exporter {
         });
 
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let tls = Arc::new(TlsStore::default());
         let context = Context {
             events: events_tx,
             probe: probe_rx,
             pacer: Arc::default(),
+            tls: tls.clone(),
             limiter: Arc::default(),
             origin: Instant::now(),
         };
@@ -166,6 +169,7 @@ impl Exporter {
                 state_db,
                 facts: emits.facts,
                 inventory: emits.inventory,
+                tls,
                 config: config_status_rx,
             }),
             ready: readiness(&handle),
@@ -292,6 +296,7 @@ struct Sources {
     state_db: Vec<watch::Receiver<Option<StateDbStatus>>>,
     facts: watch::Receiver<Option<Arc<Facts>>>,
     inventory: watch::Receiver<Arc<Inventory>>,
+    tls: Arc<TlsStore>,
     config: watch::Receiver<ConfigStatus>,
 }
 
@@ -313,6 +318,7 @@ impl Sources {
             state_db,
             facts,
             problems,
+            tls: self.tls.status(),
             config,
             process: Process::read(),
         })

@@ -3,10 +3,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | harness | starts simulator, Redis and exporter on free ports; waits for conditions |
+//! | certificates | makes them, and writes them as PEM files |
 //! | look | what one SoC looks like in the metrics and in its row |
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
+//! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | rounds | when is probed |
 //! | service, health | what a SoC announces: maintenance, its health |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
@@ -16,10 +18,12 @@
 //! | architecture | the invariants that the source must keep |
 
 mod architecture;
+mod certificates;
 mod cli;
 mod config_db;
 mod connections;
 mod exposition;
+mod handshakes;
 mod harness;
 mod health;
 mod http;
@@ -29,8 +33,10 @@ mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod replies;
+mod rotation;
 mod rounds;
 mod rows;
 mod service;
 mod signals;
+mod tls;
 mod web;
