@@ -3,10 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use dualtor_exporter::sim::Tls;
+
+use crate::certificates::VALID;
 use crate::harness::{Rack, Setup, wait_until};
 use crate::http::{self, Scrape};
 use crate::look::Look;
 use crate::redis_server::Redis;
+use crate::tls::shared_ca;
 
 const CONFIG_DB: i64 = 4;
 const APPL_DB: i64 = 0;
@@ -27,6 +31,10 @@ fn socs_of_a_rack(count: u8) -> Vec<SocketAddr> {
 
 /// A switch whose Redis tells of changes, or does not, with so many SoCs: Ethernet0, Ethernet4 and so on.
 async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
+    switch_of(socs, redis_args, |_| ()).await
+}
+
+async fn switch_of(socs: u8, redis_args: &[&str], change: impl FnOnce(&mut Setup)) -> Rack {
     let addresses = socs_of_a_rack(socs);
     let mut redis = Redis::away();
     redis.launch(redis_args).await;
@@ -39,6 +47,7 @@ async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
     setup.settings.from_config_db = true;
     let port = addresses[0].port();
     setup.settings.channel = format!("port: {port}, {}", setup.settings.channel);
+    change(&mut setup);
     setup.stage().await
 }
 
@@ -359,4 +368,45 @@ async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     shows("unknown unknown unknown None None").await;
     rack.redis.thaw();
     shows("standby standby unknown Some(0.0) Some(0.0)").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpcclients_files_serve_each_auth_level_and_a_change_is_followed() {
+    let (files, ca) = shared_ca();
+    files.client(&ca.client(VALID));
+    let tls = Tls {
+        client_ca: Some(files.path("ca.crt")),
+        ..files.soc(&ca.named("soc.example"))
+    };
+    let mut rack = switch_of(1, &TELLS, |setup| setup.scenario.defaults.tls = Some(tls)).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    let path = |name: &str| files.path(name).to_str().expect("UTF-8").to_owned();
+    let (ca_crt, client_crt, client_key) = (path("ca.crt"), path("client.crt"), path("client.key"));
+    rack.config_db(&format!(
+        "HSET GRPCCLIENT|certs ca_crt {ca_crt} client_crt {client_crt} client_key {client_key}"
+    ));
+    rack.config_db("HSET GRPCCLIENT|config type secure auth_level server");
+    rack.start_exporter().await;
+    let failed = async |cause: &str| {
+        let labels = [("port", "Ethernet0"), ("cause", cause)];
+        rack.counts("dualtor_channel_failures_total", &labels, 1).await;
+    };
+    failed("tls_wrong_name").await;
+    rack.config_db("HSET GRPCCLIENT|certs grpc_ssl_credential soc.example");
+    failed("tls_client_refused").await;
+    for level in ["mutual", "client"] {
+        rack.config_db(&format!("HSET GRPCCLIENT|config auth_level {level}"));
+        rack.shows("Ethernet0", &Look::HEALTHY).await;
+    }
+    rack.config_db("HSET GRPCCLIENT|config auth_level server");
+    let refused = [("port", "Ethernet0"), ("cause", "tls_client_refused")];
+    let before = rack
+        .scrape()
+        .await
+        .count("dualtor_channel_failures_total", &refused);
+    rack.counts("dualtor_channel_failures_total", &refused, before + 1)
+        .await;
+    rack.config_db("HSET GRPCCLIENT|config auth_level mutual");
+    rack.probes(&["Ethernet0"]).await;
 }

@@ -155,6 +155,8 @@ async fn check_refusal(refuse: &str, heal: &str) {
         rig.put(ready(name, 1));
     }
     rig.up(LONG).await;
+    // Nothing is on its way any more: what is counted from now on was refused or not.
+    eventually("all rows are written", LONG, || rig.status().writes_ok >= 100).await;
     let _: redis::Value = redis.ask(refuse);
     let before = rig.status();
     for name in &names {
