@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use dualtor_exporter::sim::Tls;
 
-use crate::certificates::VALID;
+use crate::certificates::{Files, VALID};
 use crate::harness::{Rack, Setup, wait_until};
 use crate::http::{self, Scrape};
 use crate::look::Look;
@@ -409,4 +409,64 @@ async fn grpcclients_files_serve_each_auth_level_and_a_change_is_followed() {
         .await;
     rack.config_db("HSET GRPCCLIENT|config auth_level mutual");
     rack.probes(&["Ethernet0"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_several_asics_each_ports_row_is_in_its_own_namespaces_state_db() {
+    let mut rack = switch(2, &TELLS).await;
+    let mut asic0 = Redis::away();
+    asic0.launch(&TELLS).await;
+    let files = Files::new();
+    let database_config = |redis: &Redis| {
+        let socket = redis.server().to_string().replace("redis+unix://", "");
+        format!(
+            r#"{{"INSTANCES": {{"redis": {{"hostname": "127.0.0.1", "port": 6379, "unix_socket_path": "{socket}"}}}},
+                "DATABASES": {{"APPL_DB": {{"id": 0, "separator": ":", "instance": "redis"}},
+                               "CONFIG_DB": {{"id": 4, "separator": "|", "instance": "redis"}},
+                               "STATE_DB": {{"id": 6, "separator": "|", "instance": "redis"}}}}}}"#
+        )
+    };
+    let host = files.write("database_config.json", &database_config(&rack.redis));
+    files.write("asic0.json", &database_config(&asic0));
+    files.write(
+        "database_global.json",
+        r#"{"INCLUDES": [{"include": "database_config.json"}, {"namespace": "asic0", "include": "asic0.json"}]}"#,
+    );
+    let url = format!("url: \"{}\"", rack.redis.server());
+    let config = format!("config: \"{}\"", host.display());
+    rack.write_config(&rack.settings.yaml(&rack.redis).replace(&url, &config));
+
+    // The switch's own database has the metadata, the ASIC's has the cables.
+    rack.boots();
+    rack.cable("Ethernet0");
+    let ip = rack.soc("Ethernet4").address().ip();
+    for command in [
+        format!("HSET MUX_CABLE|Ethernet4 cable_type active-active soc_ipv4 {ip}/32"),
+        "SET CONFIG_DB_INITIALIZED 1".to_owned(),
+    ] {
+        let _: redis::Value = asic0.ask_db(CONFIG_DB, &command);
+    }
+    rack.start_exporter().await;
+    rack.probes(&["Ethernet0", "Ethernet4"]).await;
+    let keys = |redis: &Redis| -> Vec<String> { redis.ask("KEYS *") };
+    wait_until("each row is where its port is", async || {
+        let seen = (keys(&rack.redis), keys(&asic0));
+        let expected = (
+            vec!["MUX_CABLE_INFO|Ethernet0".to_owned()],
+            vec!["MUX_CABLE_INFO|Ethernet4".to_owned()],
+        );
+        if seen == expected {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}"))
+        }
+    })
+    .await;
+    assert_eq!(rack.scrape().await.value("dualtor_state_db_up", &[]), Some(1.0));
+    asic0.kill();
+    rack.scraped("dualtor_state_db_up", |scrape| {
+        scrape.value("dualtor_state_db_up", &[]) == Some(0.0)
+    })
+    .await;
+    rack.probes(&["Ethernet0", "Ethernet4"]).await;
 }
