@@ -12,6 +12,7 @@
 //! | rounds | when is probed |
 //! | service, health | what a SoC announces: maintenance, its health |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
+//! | network_namespace | a source address that the host does not have yet |
 //! | rows, outages | STATE_DB, and Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
@@ -28,6 +29,7 @@ mod harness;
 mod health;
 mod http;
 mod look;
+mod network_namespace;
 mod outages;
 mod program;
 #[path = "../common/redis.rs"]
