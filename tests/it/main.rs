@@ -8,12 +8,14 @@
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
 //! | rounds, service | when is probed, what a SoC announces |
+//! | acl | a user of Redis who may write our rows alone |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
 //! | rows, outages | STATE_DB, and Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | architecture | the invariants that the source must keep |
 
+mod acl;
 mod architecture;
 mod cli;
 mod config_db;
