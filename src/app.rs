@@ -15,16 +15,17 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Schema};
 use crate::fleet::Rows;
 use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
 use crate::inventory::Inventory;
 use crate::mailbox::mailbox;
 use crate::model::Facts;
-use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
+use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus, StateDbs};
 use crate::publish::http::{self, ReloadRequest, Web};
 use crate::publish::metrics::Scrape;
 use crate::publish::process::Process;
+use crate::publish::shadow::Shadow;
 use crate::publish::state_db::StateDb;
 use crate::session::Context;
 use switch::Switch;
@@ -127,6 +128,7 @@ impl Exporter {
             });
             rows.insert(namespace.clone(), rows_tx);
         }
+        let schema = config.schema;
         let (config, config_rx) = watch::channel(Arc::new(config));
         let (switch, emits) = Switch::new(config_rx, &probe_rx);
         let switch_stop = stop.clone();
@@ -156,6 +158,8 @@ impl Exporter {
                 fleet: handle.clone(),
                 state_db,
                 facts: emits.facts,
+                shadowed: emits.shadowed,
+                schema,
                 inventory: emits.inventory,
                 config: config_status_rx,
             }),
@@ -279,6 +283,8 @@ struct Sources {
     /// One per publisher.
     state_db: Vec<watch::Receiver<Option<StateDbStatus>>>,
     facts: watch::Receiver<Option<Arc<Facts>>>,
+    shadowed: watch::Receiver<Option<StateDbs>>,
+    schema: Schema,
     inventory: watch::Receiver<Arc<Inventory>>,
     config: watch::Receiver<ConfigStatus>,
 }
@@ -296,10 +302,15 @@ impl Sources {
             self.facts.borrow().clone(),
             *self.config.borrow(),
         );
+        let shadow = self.shadowed.borrow().clone().map(|state_dbs| Shadow {
+            schema: self.schema,
+            state_dbs,
+        });
         Some(Scrape {
             snapshot,
             state_db,
             facts,
+            shadow,
             problems,
             config,
             process: Process::read(),

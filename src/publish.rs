@@ -6,6 +6,7 @@ pub mod metrics;
 mod page;
 pub mod process;
 pub mod rows;
+pub mod shadow;
 pub mod state_db;
 #[cfg(test)]
 mod testing;

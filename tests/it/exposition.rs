@@ -16,7 +16,9 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
 
 /// A rack with a healthy and a refusing SoC, each metric of the catalogue at hand.
 async fn mixed() -> Rack {
+    // In shadow mode, which has one metric more.
     let rack = Setup::rack(2)
+        .databases("publish: shadow")
         .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse)
         .start()
         .await;

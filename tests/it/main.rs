@@ -10,7 +10,7 @@
 //! | rounds, service | when is probed, what a SoC announces |
 //! | acl | a user of Redis who may write our rows alone |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
-//! | rows, outages | STATE_DB, and Redis away |
+//! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | architecture | the invariants that the source must keep |
@@ -32,5 +32,6 @@ mod replies;
 mod rounds;
 mod rows;
 mod service;
+mod shadow;
 mod signals;
 mod web;
