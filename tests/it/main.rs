@@ -12,7 +12,7 @@
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
-//! | cli, signals | flags, exit codes, stop and reload of the real binary |
+//! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
 //! | architecture | the invariants that the source must keep |
 
 mod acl;
@@ -20,6 +20,7 @@ mod architecture;
 mod cli;
 mod config_db;
 mod connections;
+mod demo;
 mod exposition;
 mod harness;
 mod http;
