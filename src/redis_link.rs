@@ -282,3 +282,18 @@ fn check_greeting(answer: Value) -> Result<(), Failure> {
 pub fn wire_size(command: &Cmd) -> usize {
     command.get_packed_command().len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_one;
+
+    #[test]
+    fn a_pattern_is_a_key_or_what_keys_begin_with() {
+        let check = |pattern: &str, key: &str, expected| assert_eq!(is_one(pattern, key), expected, "{key}");
+        check("MUX_CABLE|*", "MUX_CABLE|Ethernet0", true);
+        check("MUX_CABLE|*", "MUX_CABLE_INFO|Ethernet0", false);
+        check("MUX_CABLE|*", "MUX_CABLE", false);
+        check("CONFIG_DB_INITIALIZED", "CONFIG_DB_INITIALIZED", true);
+        check("CONFIG_DB_INITIALIZED", "CONFIG_DB_INITIALIZED_2", false);
+    }
+}
