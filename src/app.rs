@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, ConfigError, Schema};
-use crate::fleet::Rows;
-use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
+use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::inventory::Inventory;
 use crate::mailbox::mailbox;
 use crate::model::Facts;
 use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus, StateDbs};
 use crate::publish::http::{self, ReloadRequest, Web};
 use crate::publish::metrics::Scrape;
+use crate::publish::notifications::Notifications;
 use crate::publish::process::Process;
 use crate::publish::shadow::Shadow;
 use crate::publish::state_db::StateDb;
@@ -84,7 +84,7 @@ pub struct Exporter {
     reload_tx: mpsc::Sender<ReloadRequest>,
     reloads: mpsc::Receiver<ReloadRequest>,
     stop: CancellationToken,
-    /// The fleet and the publisher.
+    /// The fleet and the publishers.
     tasks: Tasks,
     /// One web server per listener.
     servers: Tasks,
@@ -116,7 +116,7 @@ impl Exporter {
         let (probe, probe_rx) = watch::channel(config.probe);
 
         let mut state_db = Vec::new();
-        let mut rows = Rows::new();
+        let mut feeds = Feeds::default();
         for (namespace, settings) in config.state_dbs() {
             let status = Arc::new(watch::Sender::new(Some(StateDbStatus::default())));
             state_db.push(status.subscribe());
@@ -126,7 +126,16 @@ impl Exporter {
                 publisher.run().await;
                 Ok("the STATE_DB publisher")
             });
-            rows.insert(namespace.clone(), rows_tx);
+            feeds.rows.insert(namespace.clone(), rows_tx);
+        }
+        for (namespace, appl_db) in config.appl_dbs() {
+            let (notices_tx, notices_rx) = mailbox();
+            let publisher = Notifications::new(appl_db.clone(), notices_rx);
+            tasks.spawn(async move {
+                publisher.run().await;
+                Ok("the publisher of notices")
+            });
+            feeds.notices.insert(namespace.clone(), notices_tx);
         }
         let schema = config.schema;
         let (config, config_rx) = watch::channel(Arc::new(config));
@@ -145,7 +154,7 @@ impl Exporter {
             limiter: Arc::default(),
             origin: Instant::now(),
         };
-        let (fleet, handle) = Fleet::new(emits.inventory.clone(), context, events, rows);
+        let (fleet, handle) = Fleet::new(emits.inventory.clone(), context, events, feeds);
         let fleet_stop = stop.clone();
         tasks.spawn(async move {
             fleet.run(fleet_stop.cancelled()).await;
@@ -249,7 +258,10 @@ impl Exporter {
 
     fn adopt(&mut self, config: Config) -> Result<(), String> {
         let before = self.config.borrow().clone();
-        let databases = |config: &Config| (config.namespaces.clone(), config.publish, config.schema);
+        let databases = |config: &Config| {
+            let publish = (config.publish, config.publish_notifications, config.schema);
+            (config.namespaces.clone(), publish)
+        };
         if databases(&config) != databases(&before) {
             let reason = "databases: a change of where or what to publish or to read, here or in SONiC's database_config.json, needs a restart";
             return Err(reason.to_owned());

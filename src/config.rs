@@ -39,6 +39,8 @@ pub struct Config {
     pub namespaces: Vec<Namespace>,
     /// Whether and where to publish rows.
     pub publish: Publish,
+    /// Whether to publish the SoCs' notices.
+    pub publish_notifications: bool,
     /// The rows' field names and values.
     pub schema: Schema,
 }
@@ -97,6 +99,13 @@ impl Config {
             };
             (&namespace.name, settings)
         })
+    }
+
+    /// Where to publish each namespace's notices; empty unless `publish_notifications`.
+    pub fn appl_dbs(&self) -> impl Iterator<Item = (&Arc<str>, &Database)> {
+        let wanted = self.publish_notifications;
+        let namespaces = self.namespaces.iter().filter(move |_| wanted);
+        namespaces.map(|namespace| (&namespace.name, &namespace.appl_db))
     }
 
     /// Reads and validates a file.
@@ -220,15 +229,16 @@ fn validate(raw: raw::File) -> Result<Config, KeyError> {
         Some(list) => Some(targets(list, port, side, &channel)?),
         None => None,
     };
-    let (publish, schema) = match raw.databases.publish {
-        raw::Publish::Own => (Publish::Own, raw.databases.schema),
-        raw::Publish::Shadow => (Publish::Shadow, raw.databases.schema),
-        raw::Publish::Off => (Publish::Off, raw.databases.schema),
+    let publish = match raw.databases.publish {
+        raw::Publish::Own => Publish::Own,
+        raw::Publish::Shadow => Publish::Shadow,
+        raw::Publish::Off => Publish::Off,
     };
-    let schema = match schema {
+    let schema = match raw.databases.schema {
         raw::Schema::Sonic => Schema::Sonic,
         raw::Schema::Hld => Schema::Hld,
     };
+    let publish_notifications = notifications(raw.databases.publish_notifications.0, publish)?;
     let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
     let needed = publish != Publish::Off || !told_all;
     let namespaces = databases(&raw.databases, needed)?;
@@ -241,6 +251,7 @@ fn validate(raw: raw::File) -> Result<Config, KeyError> {
         targets,
         namespaces,
         publish,
+        publish_notifications,
         schema,
     })
 }
@@ -346,14 +357,25 @@ fn targets(
     Ok(targets)
 }
 
+/// Whether notices may be published, with rows published like that.
+fn notifications(wanted: bool, publish: Publish) -> Result<bool, KeyError> {
+    let refused = |why: &str| {
+        at(
+            "databases.publish_notifications",
+            format!("expected false with {why}"),
+        )
+    };
+    match publish {
+        Publish::Off if wanted => refused("publish: off, which writes nothing"),
+        Publish::Shadow if wanted => {
+            refused("publish: shadow, which writes nothing but MUX_CABLE_INFO_SHADOW")
+        }
+        _ => Ok(wanted),
+    }
+}
+
 /// The switch's databases, if anything needs them.
 fn databases(raw: &raw::Databases, needed: bool) -> Result<Vec<Namespace>, KeyError> {
-    if raw.publish_notifications {
-        return at(
-            "databases.publish_notifications",
-            "is not supported by this version: expected false",
-        );
-    }
     // A bad URL is an error even while nothing needs it: it would only be found out later.
     let from_url = raw.url.as_deref().map(Namespace::from_url).transpose();
     let from_url = from_url.or_else(|message| at("databases.url", message))?;

@@ -1,7 +1,7 @@
 //! The fleet: starts and stops sessions as the inventory says, owns the table of `SocStatus`, and shows it.
 //!
 //! It is the only task that writes the table. In: `watch<Inventory>`, events of all sessions, requests for a snapshot.
-//! Out: snapshots (shared pointers, no copies), the mailbox of rows to write, a feed of transitions, and the
+//! Out: snapshots (shared pointers, no copies), the mailboxes of rows and notices to write, a feed of transitions, and the
 //! latch "every target has been looked at once". It waits for nobody: an event costs O(1), whatever the readers do.
 
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,8 @@ use tracing::{info, warn};
 use crate::inventory::Inventory;
 use crate::mailbox::{self, Change};
 use crate::model::{
-    ChannelEvent, ChannelState, Event, Port, Side, Snapshot, SocStatus, Target, Transition, TransitionKind,
+    ChannelEvent, ChannelState, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition,
+    TransitionKind,
 };
 use crate::session::{Context, Session, SessionId};
 use crate::status::Effect;
@@ -64,14 +65,20 @@ impl FleetHandle {
     }
 }
 
+/// What the fleet feeds, by namespace, where there is somebody to feed. It closes when the fleet ends.
+#[derive(Debug, Default)]
+pub struct Feeds {
+    /// Get each status whose row must be written.
+    pub rows: HashMap<Arc<str>, mailbox::Sender<Change>>,
+    /// Get each notice.
+    pub notices: HashMap<Arc<str>, mailbox::Sender<Notice>>,
+}
+
 struct Entry {
     status: Arc<SocStatus>,
     // Aborting the task closes the connection.
     _task: AbortOnDropHandle<()>,
 }
-
-/// The mailboxes of the namespaces' publishers: empty where nothing is published.
-pub type Rows = HashMap<Arc<str>, mailbox::Sender>;
 
 /// See the module's documentation.
 pub struct Fleet {
@@ -81,7 +88,7 @@ pub struct Fleet {
     snapshots: mpsc::Receiver<oneshot::Sender<Snapshot>>,
     settled: watch::Sender<bool>,
     feed: broadcast::Sender<FeedItem>,
-    rows: Rows,
+    feeds: Feeds,
     entries: HashMap<SessionId, Entry>,
     by_port: HashMap<Port, SessionId>,
     /// In the order of ports' names, for snapshots.
@@ -101,13 +108,12 @@ impl std::fmt::Debug for Fleet {
 }
 
 impl Fleet {
-    /// A fleet that has not begun. `events` is the other end of `context.events`; `rows` get each
-    /// status whose row must be written, and close when the fleet ends.
+    /// A fleet that has not begun. `events` is the other end of `context.events`.
     pub fn new(
         inventory: watch::Receiver<Arc<Inventory>>,
         context: Context,
         events: mpsc::Receiver<(SessionId, Event)>,
-        rows: Rows,
+        feeds: Feeds,
     ) -> (Self, FleetHandle) {
         let (snapshots_tx, snapshots) = mpsc::channel(64);
         let (settled, settled_rx) = watch::channel(false);
@@ -124,7 +130,7 @@ impl Fleet {
             snapshots,
             settled,
             feed,
-            rows,
+            feeds,
             entries: HashMap::new(),
             by_port: HashMap::new(),
             order: Vec::new(),
@@ -173,6 +179,13 @@ impl Fleet {
         match event {
             Event::Round(report) if report.epoch.is_some() => self.settle(id),
             Event::Channel(ChannelEvent::Failed { .. }) => self.settle(id),
+            Event::Service(report) => {
+                if let Some(notices) = self.feeds.notices.get(&shown.target.namespace)
+                    && let Some(last) = report.notices.as_ref().and_then(|notices| notices.last.as_ref())
+                {
+                    notices.send(shown.target.port.clone(), last.clone());
+                }
+            }
             _ => {}
         }
         self.show(&shown, &effect);
@@ -196,7 +209,7 @@ impl Fleet {
     }
 
     fn send_row(&self, target: &Target, change: Change) {
-        if let Some(rows) = self.rows.get(&target.namespace) {
+        if let Some(rows) = self.feeds.rows.get(&target.namespace) {
             rows.send(target.port.clone(), change);
         }
     }

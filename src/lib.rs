@@ -9,8 +9,8 @@
 //!
 //! ```text
 //!   mirror ──Tables──▶ inventory ──Target──▶ session ──Event──▶ fleet ──Snapshot──▶ publish
-//!   (SONiC's           (which SoCs)          (one SoC: channel,  (the only owner     (STATE_DB rows, /metrics,
-//!    databases)                               probes, notices)    of the table)       web pages)
+//!   (SONiC's           (which SoCs)          (one SoC: channel,  (the only owner     (STATE_DB rows, notices in
+//!    databases)                               probes, streams)    of the table)       APPL_DB, /metrics, web pages)
 //!      └──────Tables──▶ facts ──────────────────────Facts──────────────────────────────▶ /metrics
 //! ```
 //!
@@ -39,6 +39,7 @@
 //!                │ │                                └───────────┘
 //!                │ ├── mailbox, the latest per port ─▶ state_db ── spawns ─▶ driver ──▶ Redis
 //!                │ │                                    └── watch<StateDbStatus> ─▶ web
+//!                │ ├── mailbox, the latest per port ─▶ notifications ── spawns ─▶ driver ──▶ Redis
 //!                │ ├── watch<bool> settled ─▶ readiness ── watch<bool> ready ─▶ web
 //!                │ └── broadcast<Transition> 1024 ─▶ demo
 //!                │
@@ -55,13 +56,14 @@
 //! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends |
 //! | drain | 0-1 per SoC | its channel | a GOAWAY's last RPCs are done, 5 s at most; or with the session |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
+//! | publisher of notices ([`publish::notifications::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and written, or could not be |
 //! | Redis driver | 0-1 per publisher, 0-2 per mirror | publisher, mirror | with its connection |
 //! | web server ([`publish::http::serve`]) | 1 per listener | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | readiness | 1 | app | with the web servers |
 //!
-//! A session owns its SoC's channel, round and notice stream as futures that it polls: the five queries of a round are
-//! no tasks. The demo has the simulator's tasks ([`sim`]), one that prints transitions and one that plays the switch.
+//! A session owns its SoC's channel, round and two streams (notices, health) as futures that it polls: the five queries of a round
+//! are no tasks. The demo has the simulator's tasks ([`sim`]), one that prints transitions and one that plays the switch.
 //!
 //! | channel | how many | from → to | when it is full |
 //! |---|---|---|---|
@@ -73,7 +75,8 @@
 //! | `watch<ProbeSettings>` | 1 | app → each session, each mirror | the latest counts |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits: the fleet waits for nobody, so not long |
 //! | `mpsc` of requests for a [`Snapshot`](model::Snapshot), 64, answered by `oneshot` | 1 | web → fleet | that scrape waits |
-//! | [`mailbox`] | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
+//! | [`mailbox`] of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
+//! | [`mailbox`] of notices | 1 per namespace with `publish_notifications`, else 0 | fleet → publisher of notices | never, likewise |
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | the latest counts |
 //! | `watch<ConfigStatus>` | 1 | app → web | the latest counts |
 //! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web | the latest counts |
@@ -85,7 +88,7 @@
 //! # Stopping
 //!
 //! SIGTERM or SIGINT → app cancels the token → the fleet stops its sessions, sends each row a last time (SHUTDOWN, all
-//! else unknown) and drops its end of the mailbox → the publisher writes what is left. App waits 3 s for these two, then 1 s
+//! else unknown) and drops its ends of the mailboxes → the publishers write what is left. App waits 2.5 s for these, then 0.5 s
 //! for answers that scrapers are still reading, and returns whatever hangs.
 pub mod app;
 pub mod channel;

@@ -1,5 +1,6 @@
 //! A mailbox that keeps only the latest message per port: the fleet never waits for a reader, a slow reader never
 //! makes anything grow, and what it reads is always the newest. That is how a hanging Redis stays its own problem.
+//! One carries rows (`Change`), another notices.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,62 +18,69 @@ pub enum Change {
     Remove,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
+#[derive(Debug)]
+struct Shared<T> {
     // A std mutex: it is held for a map operation, never across an await.
-    state: Mutex<State>,
+    state: Mutex<State<T>>,
     notify: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    changes: HashMap<Port, Change>,
+#[derive(Debug)]
+struct State<T> {
+    latest: HashMap<Port, T>,
     closed: bool,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The writing end.
 #[derive(Debug)]
-pub struct Sender(Arc<Shared>);
+pub struct Sender<T = Change>(Arc<Shared<T>>);
 
 /// The reading end.
 #[derive(Debug)]
-pub struct Receiver(Arc<Shared>);
+pub struct Receiver<T = Change>(Arc<Shared<T>>);
 
 /// A new, empty mailbox.
-pub fn mailbox() -> (Sender, Receiver) {
-    let shared = Arc::new(Shared::default());
+pub fn mailbox<T>() -> (Sender<T>, Receiver<T>) {
+    let state = State {
+        latest: HashMap::new(),
+        closed: false,
+    };
+    let shared = Arc::new(Shared {
+        state: Mutex::new(state),
+        notify: Notify::new(),
+    });
     (Sender(shared.clone()), Receiver(shared))
 }
 
-impl Sender {
+impl<T> Sender<T> {
     /// Replaces what was there for `port`. Never waits.
-    pub fn send(&self, port: Port, change: Change) {
-        self.0.lock().changes.insert(port, change);
+    pub fn send(&self, port: Port, message: T) {
+        self.0.lock().latest.insert(port, message);
         self.0.notify.notify_one();
     }
 }
 
-impl Drop for Sender {
+impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.0.lock().closed = true;
         self.0.notify.notify_one();
     }
 }
 
-impl Receiver {
+impl<T> Receiver<T> {
     /// Waits until there is something to take; false once the sender is gone and everything has been taken.
     /// Cancel-safe: nothing is taken here.
     pub async fn ready(&mut self) -> bool {
         loop {
             {
                 let state = self.0.lock();
-                if !state.changes.is_empty() {
+                if !state.latest.is_empty() {
                     return true;
                 }
                 if state.closed {
@@ -89,8 +97,16 @@ impl Receiver {
     }
 
     /// Takes everything that is there.
-    pub fn take(&mut self) -> HashMap<Port, Change> {
-        std::mem::take(&mut self.0.lock().changes)
+    pub fn take(&mut self) -> HashMap<Port, T> {
+        std::mem::take(&mut self.0.lock().latest)
+    }
+
+    /// Puts back what could not be dealt with, unless something newer has come for that port.
+    pub fn put_back(&mut self, messages: impl IntoIterator<Item = (Port, T)>) {
+        let mut state = self.0.lock();
+        for (port, message) in messages {
+            state.latest.entry(port).or_insert(message);
+        }
     }
 }
 
@@ -111,6 +127,18 @@ mod tests {
         tx.send(port("Ethernet4"), Change::Remove);
         assert!(rx.ready().await);
         assert_eq!(rx.take().len(), 2);
+    }
+
+    #[test]
+    fn what_is_put_back_is_there_again_unless_something_newer_is() {
+        let (tx, mut rx) = mailbox();
+        tx.send(port("Ethernet0"), "old");
+        tx.send(port("Ethernet4"), "only");
+        let taken = rx.take();
+        tx.send(port("Ethernet0"), "new");
+        rx.put_back(taken);
+        let expected = [(port("Ethernet0"), "new"), (port("Ethernet4"), "only")];
+        assert_eq!(rx.take(), HashMap::from(expected));
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ mod tables;
 mod target;
 mod words;
 
-pub use event::{ChannelEvent, Event, QueryReport, Report};
+pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
 pub use facts::{Facts, PortFacts, Problem, StateDbs};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
@@ -23,8 +23,8 @@ pub use target::{
     SourceAddress, Target, TlsSettings,
 };
 pub use words::{
-    Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, PortState, ProblemKind, Query, QueryResult,
-    Side, SocService,
+    Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, Plane, PortState, ProblemKind,
+    Query, QueryResult, Side, SocService,
 };
 
 /// One value for each end of the cable, as this ToR sees it.

@@ -1,14 +1,18 @@
 //! One round of queries to one SoC. A probe cannot fail: whatever happens becomes a `Report`.
 //!
 //! The five queries (four of `dualtor`, one of `health`) run side by side under one deadline, whose clock starts only
-//! when the limiter has let the round in: our own queue never eats a SoC's time. `notices` is the other conversation
-//! with a SoC, the stream on which it announces maintenance.
+//! when the limiter has let the round in: our own queue never eats a SoC's time. `notices` and `watch` are the other
+//! conversations with a SoC, streams that are `held` open: on the one it announces maintenance, on the other its health.
 
 mod dualtor;
 mod health;
+mod held;
 mod limiter;
 pub mod notices;
+mod pace;
+mod service;
 mod text;
+pub mod watch;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;

@@ -23,6 +23,17 @@ use crate::config::RedisServer;
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// From attempt to attempt while the database is down: a local socket, and rows must be right 2 s after its return.
+pub const RETRY: Duration = Duration::from_millis(500);
+
+/// A hung database must be noticed: asked this often, with `PATIENCE` for the answer.
+pub const PING_EVERY: Duration = Duration::from_secs(2);
+
+/// What Redis reads from one client at one go (its PROTO_IOBUF_LEN). No batch of writes is larger, and no second one
+/// is sent before the first is answered. A Redis that wakes up from a hang has therefore done all that an abandoned
+/// connection left behind before it answers the PING of the next: no late write can undo a newer one.
+pub const BATCH_BYTES: usize = 16 * 1024;
+
 /// Why the database is down.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {

@@ -1,7 +1,7 @@
-//! The driver of one SoC: one task that owns its channel, its rounds and its notice stream, and turns what they
-//! yield into events. It decides nothing but *when* to probe (`schedule`, pure).
+//! The driver of one SoC: one task that owns its channel, its rounds and its two streams (notices, health), and turns what
+//! they yield into events. It decides nothing but *when* to probe (`schedule`, pure).
 //!
-//! Every wait in `run`'s select is cancel-safe: the channel and the notice stream keep their progress in themselves, the
+//! Every wait in `run`'s select is cancel-safe: the channel and the streams keep their progress in themselves, the
 //! round is a task of its own. It is one because it and the connection wake each other: a task that wakes itself costs
 //! tokio a thread's wake-up (docs/performance.md). Aborting the session aborts its round and closes its connection.
 
@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::channel::{Channel, Pacer, Signal};
-use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Report, Target};
-use crate::probe::{self, Limiter, Ready, notices::NoticeStream};
+use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Target};
+use crate::probe::{self, Limiter, Ready, notices::NoticeStream, watch::HealthWatch};
 use crate::transport::OutgoingError;
 use schedule::Schedule;
 
@@ -46,6 +46,7 @@ pub struct Session {
     context: Context,
     channel: Channel,
     notices: NoticeStream,
+    health: HealthWatch,
     schedule: Schedule,
     /// When the last round was due, or the session began.
     last: Instant,
@@ -55,6 +56,8 @@ pub struct Session {
     dialled: bool,
     ready: Option<Ready>,
     round: Option<AbortOnDropHandle<Report>>,
+    /// When the round under way, or the last one, began.
+    began: Instant,
     /// A round became due while another was under way.
     again: bool,
 }
@@ -77,6 +80,7 @@ impl Session {
         Ok(Self {
             id,
             notices: NoticeStream::new(target.side),
+            health: HealthWatch::new(),
             channel: Channel::new(target, context.pacer.clone())?,
             due: Instant::from_std(schedule.after_start(now.into_std())),
             last: now,
@@ -85,6 +89,7 @@ impl Session {
             dialled: false,
             ready: None,
             round: None,
+            began: now,
             again: false,
         })
     }
@@ -96,7 +101,8 @@ impl Session {
                 biased;
                 signal = self.channel.next() => Some(self.on_signal(signal)),
                 report = under_way(&mut self.round) => Some(self.on_report(report)),
-                change = self.notices.next() => Some(Event::Service(change)),
+                report = self.notices.next() => Some(Event::Service(report)),
+                health = self.health.next() => Some(Event::Health(health)),
                 () = sleep_until(self.due) => {
                     self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));
                     if self.dialled {
@@ -128,17 +134,27 @@ impl Session {
                 Some(ready) => {
                     debug_assert_eq!(to, ChannelState::Ready);
                     self.notices.attach(ready.transport.clone());
+                    self.health.attach(ready.transport.clone());
                     self.due = Instant::from_std(self.schedule.after_start(Instant::now().into_std()));
                     self.start_round();
                 }
-                None => self.notices.detach(),
+                None => {
+                    self.notices.detach();
+                    self.health.detach();
+                }
             }
         }
         Event::Channel(event)
     }
 
-    fn on_report(&mut self, report: Report) -> Event {
+    fn on_report(&mut self, mut report: Report) -> Event {
         self.round = None;
+        // A round ends with its slowest query: what the SoC has said of its health since it began is newer than its Check.
+        if report.query(Query::Health).result == QueryResult::Ok
+            && let Some(health) = self.health.said_since(self.began)
+        {
+            report.health = health;
+        }
         if std::mem::take(&mut self.again) {
             self.start_round();
         }
@@ -151,6 +167,7 @@ impl Session {
             self.again = true;
             return;
         }
+        self.began = self.last;
         let timeout: Duration = self.context.probe.borrow().timeout;
         let limiter = self.context.limiter.clone();
         let round = probe::round(self.ready.clone(), timeout, limiter);

@@ -8,7 +8,7 @@
 //! ```text
 //! Simulator ── one timeline task, one listener task per SoC ── one task per connection ── its calls
 //!      Soc (handle) ──▶ Inner: state, reply fault, counters ◀── read by the calls
-//!                  └──▶ watch<Control>: connection fault, close, reset, GOAWAY, notices ──▶ listener, connections, streams
+//!                  └──▶ watch<Control>: connection fault, close, reset, GOAWAY, notices, changes ──▶ listener, connections, streams
 //! ```
 //!
 //! Dropping the [`Simulator`] aborts the tasks, each of which owns the ones to its right.
@@ -22,7 +22,7 @@
 //! | connection | what one connection does, freezing and ending it |
 //! | wire | the socket under h2: counts PINGs, slips GOAWAY in |
 //! | h2server | HTTP/2 |
-//! | rpc | one call |
+//! | rpc, stream | one call; the two that last |
 //! | grpc | gRPC's framing on h2 |
 //! | reply | what a SoC says |
 //! | timeline | plays the steps |
@@ -51,6 +51,7 @@ mod rpc;
 mod scenario;
 mod soc;
 mod state;
+mod stream;
 mod timeline;
 mod wire;
 

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use crate::model::{
     Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
-    MuxDirection, Observed, Query, QueryResult, Report, SelfPeer, SocService, SocStatus, Target, Transition,
-    TransitionKind,
+    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport,
+    SocService, SocStatus, Target, Transition, TransitionKind,
 };
 
 /// What an event means for the outside.
@@ -44,6 +44,8 @@ impl SocStatus {
             last_success: None,
             last_error: None,
             service: SocService::Unknown,
+            service_end: None,
+            notices: [[0; Plane::COUNT]; NoticeType::COUNT],
             history: std::collections::VecDeque::new(),
         }
     }
@@ -63,6 +65,7 @@ impl SocStatus {
         self.rounds = old.rounds;
         self.last_success = old.last_success;
         self.last_error = old.last_error;
+        self.notices = old.notices;
         self.history = old.history;
     }
 
@@ -71,16 +74,8 @@ impl SocStatus {
         match event {
             Event::Channel(event) => self.apply_channel(event, now),
             Event::Round(report) => self.apply_round(report, now),
-            Event::Service(to) => {
-                let from = std::mem::replace(&mut self.service, *to);
-                if from == *to {
-                    return Effect::default();
-                }
-                Effect {
-                    write_row: true,
-                    transitions: vec![self.record(now, TransitionKind::Service { from, to: *to })],
-                }
-            }
+            Event::Service(report) => self.apply_service(report, now),
+            Event::Health(to) => self.apply_health(*to, now),
         }
     }
 
@@ -167,10 +162,41 @@ impl SocStatus {
         }
     }
 
+    fn apply_service(&mut self, report: &ServiceReport, now: SystemTime) -> Effect {
+        if let Some(notices) = &report.notices {
+            let new = notices.counts.as_flattened();
+            for (count, new) in self.notices.as_flattened_mut().iter_mut().zip(new) {
+                *count += new;
+            }
+        }
+        self.service_end = report.ends_in.and_then(|left| now.checked_add(left));
+        let to = report.state;
+        let from = std::mem::replace(&mut self.service, to);
+        if from == to {
+            return Effect::default();
+        }
+        Effect {
+            write_row: true,
+            transitions: vec![self.record(now, TransitionKind::Service { from, to })],
+        }
+    }
+
+    /// The row does not tell of health: there is nothing to write.
+    fn apply_health(&mut self, to: Health, now: SystemTime) -> Effect {
+        if self.channel != ChannelState::Ready {
+            return Effect::default();
+        }
+        let from = std::mem::replace(&mut self.observed.health, to);
+        Effect {
+            write_row: false,
+            transitions: self.health_changed(from, to, now).into_iter().collect(),
+        }
+    }
+
     fn believe(&mut self, report: &Report, now: SystemTime, transitions: &mut Vec<Transition>) {
         let side = self.target.side;
         let direction = report.direction.seen_from(side);
-        let health_before = self.last_known_health();
+        let health_before = self.observed.health;
         self.observed = Observed {
             direction,
             oper: report.oper.seen_from(side),
@@ -194,18 +220,13 @@ impl SocStatus {
                 transitions.push(self.record(now, TransitionKind::Direction { own, from, to }));
             }
         }
-        if let Some(from) = health_before
-            && report.health != Health::Unknown
-            && report.health != from
-        {
-            let to = report.health;
-            transitions.push(self.record(now, TransitionKind::Health { from, to }));
-        }
+        transitions.extend(self.health_changed(health_before, report.health, now));
     }
 
-    /// The health before this round, where the last round knew one.
-    fn last_known_health(&self) -> Option<Health> {
-        Some(self.observed.health).filter(|health| *health != Health::Unknown)
+    /// A change from one answer to another; to and from the unknown is none.
+    fn health_changed(&mut self, from: Health, to: Health, now: SystemTime) -> Option<Transition> {
+        let changed = from != to && from != Health::Unknown && to != Health::Unknown;
+        changed.then(|| self.record(now, TransitionKind::Health { from, to }))
     }
 
     fn error(&mut self, text: String, at: SystemTime) {

@@ -366,6 +366,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         channel: Arc::default(),
         namespaces: Vec::new(),
         publish: Publish::Off,
+        publish_notifications: false,
         schema: Schema::Sonic,
     };
     let reloaded = config.clone();

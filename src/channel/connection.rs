@@ -25,6 +25,12 @@ const MAX_HEADER_LIST: u32 = 16 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Streams that we reset (a deadline) and whose late frames are still expected: several rounds of a slow SoC.
 const REMEMBERED_RESETS: usize = 64;
+/// How much of a stream a SoC may send ahead of our reading: replies are under 100 bytes.
+const WINDOW: u32 = 16 * 1024;
+/// What h2 may set aside for small frames that we have not read, before it ends the connection: it counts 256 bytes for each
+/// of them, less what is in it. By default that is for some 100 notices, and a SoC that has more to announce in one instant is no
+/// enemy. With this, the window is full first of even the shortest messages (5 bytes): the SoC just has to wait.
+const SMALL_FRAMES: usize = 1024 * 1024;
 
 /// What happened on a connection.
 #[derive(Debug)]
@@ -67,6 +73,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             .enable_push(false)
             .max_header_list_size(MAX_HEADER_LIST)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            .initial_window_size(WINDOW)
+            .data_frame_budget(SMALL_FRAMES)
             .handshake(io)
             .await
             .map_err(|error| failure_of(&error))?;

@@ -107,7 +107,7 @@ pub(super) struct Databases {
     pub(super) config: PathBuf,
     pub(super) publish: Publish,
     pub(super) schema: Schema,
-    pub(super) publish_notifications: bool,
+    pub(super) publish_notifications: Value<bool>,
 }
 
 impl Default for Databases {
@@ -117,7 +117,7 @@ impl Default for Databases {
             config: "/var/run/redis/sonic-db/database_config.json".into(),
             publish: Publish::Own,
             schema: Schema::Sonic,
-            publish_notifications: false,
+            publish_notifications: Value(false),
         }
     }
 }

@@ -96,6 +96,14 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_millis(millis))
 }
 
+impl Scalar for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 /// A TCP port.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct TcpPort(pub(super) u16);

@@ -105,6 +105,20 @@ fn without_a_list_of_targets_config_db_tells_and_a_database_is_used_where_someth
 }
 
 #[test]
+fn notices_go_to_appl_db_of_the_same_server_and_only_if_asked_for() {
+    let notifications = |keys: &str| {
+        let text = format!("{ONE}databases: {{url: 'redis://h:1', {keys}}}");
+        let config = parse(&text).expect("valid");
+        config.appl_dbs().next().map(|(_, appl_db)| appl_db.clone())
+    };
+    assert_eq!(notifications(""), None);
+    assert_eq!(notifications("publish_notifications: false"), None);
+    let appl_db = notifications("publish_notifications: true").expect("asked for");
+    assert_eq!(appl_db.server.to_string(), "redis://h:1");
+    assert_eq!((appl_db.id, &*appl_db.separator), (0, ":"));
+}
+
+#[test]
 fn each_mistake_is_told_with_its_place_and_what_was_expected() {
     let mistakes = [
         "",
@@ -145,7 +159,9 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: []\ndatabases: {url: 'http://127.0.0.1'}",
         "targets: []\ndatabases: {publish: yes}",
         "targets: []\ndatabases: {schema: v2}",
-        "targets: []\ndatabases: {publish_notifications: true}",
+        "targets: []\ndatabases: {publish_notifications: 1}",
+        "targets: []\ndatabases: {publish: off, publish_notifications: true}",
+        "targets: []\ndatabases: {publish: shadow, publish_notifications: true}",
     ];
     let mut told = String::new();
     for text in mistakes {

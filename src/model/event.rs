@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Cause, ChannelState, Health, MuxDirection, PortState, Query, QueryResult, SocService, UpperLower,
+    Cause, ChannelState, Health, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult, SocService,
+    UpperLower,
 };
 
 /// Something that happened to one SoC.
@@ -14,8 +15,46 @@ pub enum Event {
     Channel(ChannelEvent),
     /// A round of queries ended.
     Round(Box<Report>),
-    /// The SoC announced maintenance, or its end.
-    Service(SocService),
+    /// The SoC announced maintenance, or its end; or what it announced is over.
+    Service(ServiceReport),
+    /// The health service says this, unasked.
+    Health(Health),
+}
+
+/// What announced maintenance has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceReport {
+    /// The state now.
+    pub state: SocService,
+    /// How long until the last announced period is over; `None`: nothing is in progress, or for how long is not known.
+    pub ends_in: Option<Duration>,
+    /// The notices since the report before; `None`: there were none.
+    pub notices: Option<Box<Notices>>,
+}
+
+/// Notices, by `NoticeType::index()` and `Plane::index()`.
+pub type NoticeCounts = [[u64; Plane::COUNT]; NoticeType::COUNT];
+
+/// The notices of a while.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// How many there were.
+    pub counts: NoticeCounts,
+    /// The last BEGIN or END among them.
+    pub last: Option<Notice>,
+}
+
+/// A BEGIN or END, as it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Which of the two.
+    pub kind: NoticeType,
+    /// What is being serviced.
+    pub plane: Plane,
+    /// Which service, cleaned and cut by `probe`.
+    pub guid: Arc<str>,
+    /// How long it will take, in seconds; 0: not said.
+    pub period: u32,
 }
 
 /// What happened to the channel.

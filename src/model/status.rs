@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Cause, ChannelState, Health, MuxDirection, Port, PortState, Query, QueryResult, SelfPeer, Side,
-    SocService, Target,
+    Cause, ChannelState, Health, MuxDirection, NoticeCounts, Port, PortState, Query, QueryResult, SelfPeer,
+    Side, SocService, Target,
 };
 
 /// How many transitions a SoC's history keeps.
@@ -56,11 +56,15 @@ pub struct SocStatus {
     pub last_error: Option<LastError>,
     /// Maintenance announced by the SoC.
     pub service: SocService,
+    /// When it is due to end, where that is known.
+    pub service_end: Option<SystemTime>,
+    /// Notices received.
+    pub notices: NoticeCounts,
     /// The last `HISTORY_LEN` transitions, oldest first.
     pub history: History,
 }
 
-/// What a SoC said in its last round.
+/// What a SoC said in its last round; of its health, what it said last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
     /// Admin forwarding.

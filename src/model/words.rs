@@ -135,7 +135,7 @@ macro_rules! unknown_by_default {
     )+};
 }
 
-unknown_by_default!(MuxDirection PortState Health SocService Side LinkmgrHealth);
+unknown_by_default!(MuxDirection PortState Health SocService Side NoticeType Plane LinkmgrHealth);
 
 impl From<bool> for MuxDirection {
     fn from(active: bool) -> Self {
@@ -150,7 +150,7 @@ impl From<bool> for PortState {
 }
 
 words! {
-    /// What `grpc.health.v1.Health/Check` says of service `""`.
+    /// What `grpc.health.v1.Health` says of service `""`.
     Health {
         /// SERVING.
         Serving = "serving",
@@ -185,6 +185,32 @@ impl SocService {
             Self::Noop => "noop",
             Self::Unknown => "NA",
         }
+    }
+}
+
+words! {
+    /// What a notice says of a service.
+    NoticeType {
+        /// It begins.
+        Begin = "begin",
+        /// It ends.
+        End = "end",
+        /// A number that the interface does not have.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// What is being serviced.
+    Plane {
+        /// The control plane.
+        Control = "control_plane",
+        /// The data plane.
+        Data = "data_plane",
+        /// Both.
+        Both = "both",
+        /// A number that the interface does not have.
+        Unknown = "unknown",
     }
 }
 

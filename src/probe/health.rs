@@ -38,7 +38,8 @@ async fn ask(transport: &Transport) -> Result<Response<HealthCheckResponse>, Sta
     client.unary(request, path, SmallCodec::default()).await
 }
 
-fn read(status: i32) -> Answer<Health> {
+/// What a status says, asked for or not.
+pub(super) fn read(status: i32) -> Answer<Health> {
     match ServingStatus::try_from(status) {
         // UNKNOWN is the enum's zero, so its message is empty on the wire: it is an answer all the same.
         Ok(ServingStatus::Unknown) => Answer::ok(Health::Unknown),

@@ -4,6 +4,8 @@
 pub(super) const MAX_ERROR: usize = 200;
 /// The longest version kept, characters; true ones are under 40.
 pub(super) const MAX_VERSION: usize = 128;
+/// The longest guid kept, characters; true ones have 36.
+pub(super) const MAX_GUID: usize = 64;
 
 /// At most `max` characters of `text`, each control character replaced.
 pub(super) fn clean(text: &str, max: usize) -> String {

@@ -11,8 +11,8 @@ use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
 
 use crate::model::{
     Cause, ChannelState, ConfigStatus, DURATION_BUCKETS, Facts, Health, LinkmgrHealth, MuxDirection,
-    PortFacts, PortState, ProblemKind, Query, QueryResult, SelfPeer, Side, Snapshot, SocService, SocStatus,
-    StateDbStatus,
+    NoticeType, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult, SelfPeer, Side, Snapshot,
+    SocService, SocStatus, StateDbStatus,
 };
 
 use super::process::Process;
@@ -255,6 +255,20 @@ fn health(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
     Ok(())
 }
 
+/// A SoC sends few kinds of notices: each appears with its first.
+fn notices(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for kind in NoticeType::ALL {
+        for plane in Plane::ALL {
+            let count = soc.notices[kind.index()][plane.index()];
+            if count > 0 {
+                let labels = [port(soc), ("type", kind.label()), ("plane", plane.label())];
+                samples.counter(&labels, count)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn soc_info(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
     let address = soc.target.address.to_string();
     let version = soc.observed.version.as_deref().unwrap_or("");
@@ -363,6 +377,12 @@ catalogue! {
     "dualtor_soc_service" Gauge ["port, state"]
         "Maintenance that the SoC has announced: 1 for the current state",
         Soc |soc, out| out.states(&[port(soc)], labels_of!(SocService), soc.service.label());
+    "dualtor_soc_notices_total" Counter ["port, type, plane"]
+        "Maintenance notices received, each type and plane from its first on",
+        Soc notices;
+    "dualtor_soc_service_end_timestamp_seconds" Gauge ["port"]
+        "When the announced maintenance is due to end, Unix time; absent without one, and while it is open-ended",
+        Soc |soc, out| out.timestamp(&[port(soc)], soc.service_end);
     "dualtor_soc_info" Gauge ["port, address, version"]
         "Address that is probed, and the SoC's software version (empty until known); always 1",
         Soc soc_info;

@@ -30,15 +30,9 @@ use tracing::{debug, info, warn};
 use crate::config::{Publish, StateDbSettings};
 use crate::mailbox::Receiver;
 use crate::model::{Port, StateDbStatus};
-use crate::redis_link::{Failure, Link};
+use crate::redis_link::{Failure, Link, PING_EVERY, RETRY};
 use batch::{Batch, Outcome};
 use ledger::Ledger;
-
-/// From attempt to attempt while the database is down: a local socket, and rows must be right 2 s after its return.
-const RETRY: Duration = Duration::from_millis(500);
-
-/// A hung database must be noticed: asked this often, with `redis_link::PATIENCE` for the answer.
-const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for the last rows.
 const GRACE: Duration = Duration::from_secs(2);

@@ -16,7 +16,7 @@ use crate::proto::{
 /// A gRPC error instead of a message.
 pub(super) type Status = (Code, String);
 
-/// grpc.health.v1's messages, as far as Check needs them.
+/// grpc.health.v1's messages.
 #[derive(Clone, PartialEq, prost::Message)]
 struct HealthCheckRequest {
     #[prost(string, tag = "1")]
@@ -66,16 +66,37 @@ pub(super) fn message(soc: &Inner, rpc: Rpc, request: &[u8], fault: &ReplyFault)
             })
         }
         Rpc::Health => health(soc, &decode::<HealthCheckRequest>(request)?)?,
-        // A stream: its messages are notices.
-        Rpc::Notices => return Err((Code::Internal, "not a unary RPC".to_owned())),
+        // Streams.
+        Rpc::Watch | Rpc::Notices => return Err((Code::Internal, "not a unary RPC".to_owned())),
     };
-    Ok(match fault {
+    Ok(spoilt(good, fault))
+}
+
+/// The message with what the fault makes of it.
+fn spoilt(good: Bytes, fault: &ReplyFault) -> Bytes {
+    match fault {
         ReplyFault::Empty => frame(&[]),
         // Field 31, of a wire type that does not exist.
         ReplyFault::GarbageMessage => frame(&[0xff; 8]),
         ReplyFault::Oversized { bytes } => oversized(&good[PREFIX..], *bytes),
         _ => good,
-    })
+    }
+}
+
+/// A message of a Watch: the status now. The error is that there is no Watch, or none any more.
+pub(super) fn watch(soc: &Inner, fault: &ReplyFault) -> Result<Bytes, Status> {
+    let (health, served) = soc.with_state(|state| (state.health, state.health_watch));
+    match health {
+        _ if !served => Err((Code::Unimplemented, "no Watch here".to_owned())),
+        // As the protocol wants it: the service may come to be known.
+        Health::NotFound => Ok(spoilt(status_message(3), fault)),
+        health => Ok(spoilt(status_message(number(health)?), fault)),
+    }
+}
+
+/// One of a flood.
+pub(super) fn flood(nth: u64) -> Bytes {
+    status_message(if nth.is_multiple_of(2) { 1 } else { 2 })
 }
 
 /// A gRPC message on the wire.
@@ -158,18 +179,26 @@ fn lists(states: Sides<bool>, fault: &ReplyFault) -> (Vec<i32>, Vec<bool>) {
 }
 
 fn health(soc: &Inner, request: &HealthCheckRequest) -> Result<Bytes, Status> {
-    let status = match soc.with_state(|state| state.health) {
+    let status = number(soc.with_state(|state| state.health))?;
+    if !request.service.is_empty() {
+        return Err((Code::NotFound, "unknown service".to_owned()));
+    }
+    Ok(status_message(status))
+}
+
+fn number(health: Health) -> Result<i32, Status> {
+    Ok(match health {
         Health::None => return Err((Code::Unimplemented, String::new())),
         Health::NotFound => return Err((Code::NotFound, "unknown service".to_owned())),
-        _ if !request.service.is_empty() => {
-            return Err((Code::NotFound, "unknown service".to_owned()));
-        }
         Health::Unknown => 0,
         Health::Serving => 1,
         Health::NotServing => 2,
         Health::ServiceUnknown => 3,
-    };
-    Ok(framed(&HealthCheckResponse { status }))
+    })
+}
+
+fn status_message(status: i32) -> Bytes {
+    framed(&HealthCheckResponse { status })
 }
 
 /// The message with an unknown field of this many bytes behind it: still a valid message.

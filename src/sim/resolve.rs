@@ -174,6 +174,7 @@ impl SocSpec {
             oper: self.oper,
             version: self.version.clone(),
             health: self.health,
+            health_watch: self.health_watch,
             graceful_restart: self.graceful_restart,
             headers_early: self.headers_early,
             require_metadata: self.require_metadata.clone(),

@@ -8,18 +8,16 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Reason, RecvStream};
 use http::{HeaderValue, Request, StatusCode};
-use prost::Message as _;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::fault::{Code, ReplyFault};
 use super::grpc::{self, PREFIX, headers, http_status, reason, status, trailers};
-use super::reply;
 use super::soc::{Control, Inner};
-use crate::proto::{GracefulAdminRequest, ToRSide};
+use super::{reply, stream};
 
 /// The RPCs of a SoC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
@@ -37,19 +35,22 @@ pub enum Rpc {
     Version,
     /// grpc.health.v1.Health/Check
     Health,
+    /// grpc.health.v1.Health/Watch
+    Watch,
     /// GracefulRestart/NotifyGracefulRestartStart
     Notices,
 }
 
 impl Rpc {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Admin,
         Self::SetAdmin,
         Self::Operation,
         Self::Link,
         Self::Version,
         Self::Health,
+        Self::Watch,
         Self::Notices,
     ];
 
@@ -61,6 +62,7 @@ impl Rpc {
             "/DualToRActive/QueryLinkState" => Self::Link,
             "/DualToRActive/QueryServerVersion" => Self::Version,
             "/grpc.health.v1.Health/Check" => Self::Health,
+            "/grpc.health.v1.Health/Watch" => Self::Watch,
             "/GracefulRestart/NotifyGracefulRestartStart" => Self::Notices,
             _ => return None,
         })
@@ -140,8 +142,10 @@ async fn answer(
         }
         _ => {}
     }
-    if rpc == Rpc::Notices {
-        return notices(soc, control, &request[PREFIX..], respond).await;
+    match rpc {
+        Rpc::Notices => return stream::notices(soc, control, &request[PREFIX..], respond).await,
+        Rpc::Watch => return stream::watch(soc, control, respond, &fault).await,
+        _ => {}
     }
     match reply::message(soc, rpc, &request[PREFIX..], &fault) {
         Ok(message) => deliver(respond, message, &fault).await,
@@ -169,64 +173,6 @@ async fn deliver(
         _ => {
             stream.send_data(message, false)?;
             stream.send_trailers(trailers(None))
-        }
-    }
-}
-
-/// Serves the GracefulRestart stream until the client or the SoC ends it.
-async fn notices(
-    soc: &Inner,
-    mut control: watch::Receiver<Control>,
-    request: &[u8],
-    mut respond: SendResponse<Bytes>,
-) -> Result<(), h2::Error> {
-    let (there, headers_early) = soc.with_state(|state| (state.graceful_restart, state.headers_early));
-    if !there {
-        return status(&mut respond, Code::Unimplemented, "no GracefulRestart here");
-    }
-    let side = GracefulAdminRequest::decode(request).map(|request| ToRSide::try_from(request.tor));
-    let Ok(Ok(side)) = side else {
-        return status(&mut respond, Code::InvalidArgument, "expected a ToRSide");
-    };
-    let mut seen = soc.notices();
-    let ends = control.borrow_and_update().stream_ends;
-    soc.saw_tor(side);
-    let _open = soc.notice_stream();
-
-    let mut stream: Option<SendStream<Bytes>> = None;
-    if headers_early {
-        stream = Some(respond.send_response(headers(), false)?);
-    }
-    loop {
-        for notice in soc.notices_after(&mut seen) {
-            let stream = match &mut stream {
-                Some(stream) => stream,
-                None => stream.insert(respond.send_response(headers(), false)?),
-            };
-            stream.send_data(reply::frame(&notice), false)?;
-        }
-        let end = {
-            let now = control.borrow_and_update();
-            (now.stream_ends != ends).then_some(now.stream_end)
-        };
-        if let Some(code) = end {
-            return match (stream, code) {
-                (Some(mut stream), code) => stream.send_trailers(trailers(code)),
-                (None, Some(code)) => status(&mut respond, code, ""),
-                (None, None) => respond
-                    .send_response(headers(), false)?
-                    .send_trailers(trailers(None)),
-            };
-        }
-        tokio::select! {
-            biased;
-            gone = poll_fn(|cx| match &mut stream {
-                Some(stream) => stream.poll_reset(cx),
-                None => respond.poll_reset(cx),
-            }) => return gone.map(drop),
-            changed = control.changed() => if changed.is_err() {
-                return Ok(());
-            },
         }
     }
 }

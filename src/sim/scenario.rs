@@ -85,6 +85,7 @@ pub struct SocSpec {
     pub oper: Option<SidesPatch<Link>>,
     pub version: Option<String>,
     pub health: Option<Health>,
+    pub health_watch: Option<bool>,
     pub graceful_restart: Option<bool>,
     pub headers_early: Option<bool>,
     pub require_metadata: Option<BTreeMap<String, String>>,

@@ -20,8 +20,8 @@ use super::rpc::Rpc;
 use super::state::SocState;
 use crate::proto::ToRSide;
 
-/// Notices that are kept for streams that have not read them yet. They read at once, unless they hang.
-const NOTICES_KEPT: usize = 64;
+/// Notices that are kept for streams that have not read them yet: a flood in one instant. They read at once, unless they hang.
+const NOTICES_KEPT: usize = 4096;
 
 /// What the tasks of a SoC watch.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +39,13 @@ pub(super) struct Control {
     /// How often the notice streams were ended, and how the last time: none is OK.
     pub(super) stream_ends: u64,
     pub(super) stream_end: Option<Code>,
+    /// How often the state was changed; the health streams look at it themselves.
+    changes: u64,
+    /// How often the health streams were ended, and how the last time: none is OK.
+    pub(super) watch_ends: u64,
+    pub(super) watch_end: Option<Code>,
+    /// How many statuses the health streams were to flood their clients with.
+    pub(super) flood: u64,
 }
 
 /// How a SoC answers.
@@ -58,6 +65,7 @@ struct Counters {
     unknown_rpcs: AtomicU64,
     pings: AtomicU64,
     notice_streams: AtomicU64,
+    health_streams: AtomicU64,
     /// The last ToRSide + 1; 0: none yet.
     tor: AtomicU32,
 }
@@ -98,6 +106,8 @@ pub struct SocCounters {
     pub pings_seen: u64,
     /// Open GracefulRestart streams.
     pub notice_streams: u64,
+    /// Open Health/Watch streams.
+    pub health_streams: u64,
     /// The side that the last GracefulRestart stream named.
     pub last_tor: Option<ToRSide>,
     /// Headers of the last call, HTTP/2's pseudo-headers apart.
@@ -122,6 +132,7 @@ impl Soc {
     /// Changes what it answers.
     pub fn set(&self, change: impl FnOnce(&mut SocState)) {
         change(&mut lock(&self.0.answers).state);
+        self.0.control.send_modify(|control| control.changes += 1);
     }
 
     /// What it answers.
@@ -175,6 +186,19 @@ impl Soc {
         });
     }
 
+    /// Ends the open Health/Watch streams, with OK if there is no code.
+    pub fn end_health_streams(&self, code: Option<Code>) {
+        self.0.control.send_modify(|control| {
+            control.watch_ends += 1;
+            control.watch_end = code;
+        });
+    }
+
+    /// Sends so many statuses, SERVING and NOT_SERVING in turn, on each open Health/Watch stream; then the true one again.
+    pub fn flood_health(&self, statuses: u64) {
+        self.0.control.send_modify(|control| control.flood += statuses);
+    }
+
     /// Closes (FIN) all connections, once.
     pub fn close_connections(&self) {
         self.0.control.send_modify(|control| control.closes += 1);
@@ -201,6 +225,7 @@ impl Soc {
             rpcs,
             pings_seen: get(&counters.pings),
             notice_streams: get(&counters.notice_streams),
+            health_streams: get(&counters.health_streams),
             last_tor: match counters.tor.load(Ordering::Relaxed) {
                 1 => Some(ToRSide::LowerTor),
                 2 => Some(ToRSide::UpperTor),
@@ -310,6 +335,11 @@ impl Inner {
     /// Counts an open notice stream until the guard is dropped.
     pub(super) fn notice_stream(&self) -> OpenGuard<'_> {
         OpenGuard::new(&self.counters.notice_streams)
+    }
+
+    /// Counts an open health stream until the guard is dropped.
+    pub(super) fn health_stream(&self) -> OpenGuard<'_> {
+        OpenGuard::new(&self.counters.health_streams)
     }
 }
 

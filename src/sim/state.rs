@@ -36,7 +36,7 @@ pub enum Link {
     Down,
 }
 
-/// What `grpc.health.v1.Health/Check` answers for service `""`.
+/// What `grpc.health.v1.Health` says of service `""`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
@@ -48,7 +48,7 @@ pub enum Health {
     ServiceUnknown,
     /// UNKNOWN.
     Unknown,
-    /// Status NOT_FOUND.
+    /// Check: status NOT_FOUND. Watch has SERVICE_UNKNOWN for that.
     NotFound,
     /// There is no health service: status UNIMPLEMENTED.
     None,
@@ -65,8 +65,10 @@ pub struct SocState {
     pub oper: Sides<Link>,
     /// QueryServerVersion.
     pub version: String,
-    /// Health/Check.
+    /// Health/Check and Health/Watch.
     pub health: Health,
+    /// Whether the health service has Watch.
+    pub health_watch: bool,
     /// Whether there is a GracefulRestart service.
     pub graceful_restart: bool,
     /// Whether its stream sends the response headers at once and not only with the first notice.
@@ -92,6 +94,7 @@ impl Default for SocState {
             oper: up,
             version: "1.0.0".to_owned(),
             health: Health::Serving,
+            health_watch: true,
             graceful_restart: true,
             headers_early: false,
             require_metadata: BTreeMap::new(),
@@ -120,6 +123,7 @@ pub struct StatePatch {
     pub oper: Option<SidesPatch<Link>>,
     pub version: Option<String>,
     pub health: Option<Health>,
+    pub health_watch: Option<bool>,
     pub graceful_restart: Option<bool>,
     pub headers_early: Option<bool>,
     pub require_metadata: Option<BTreeMap<String, String>>,
@@ -148,6 +152,7 @@ impl SocState {
         self.oper.apply(patch.oper);
         put(&mut self.version, &patch.version);
         put(&mut self.health, &patch.health);
+        put(&mut self.health_watch, &patch.health_watch);
         put(&mut self.graceful_restart, &patch.graceful_restart);
         put(&mut self.headers_early, &patch.headers_early);
         put(&mut self.require_metadata, &patch.require_metadata);
@@ -194,6 +199,7 @@ impl fmt::Display for StatePatch {
             sides("oper", self.oper),
             plain("version", self.version.as_ref()),
             plain("health", self.health.as_ref()),
+            plain("health_watch", self.health_watch.as_ref()),
             plain("graceful_restart", self.graceful_restart.as_ref()),
             plain("headers_early", self.headers_early.as_ref()),
             plain("require_metadata", self.require_metadata.as_ref()),

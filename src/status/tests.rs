@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{ChannelSettings, Port, PortState, QueryReport, Side, UpperLower};
+use crate::model::{ChannelSettings, NoticeCounts, Notices, Port, PortState, QueryReport, Side, UpperLower};
 
 use MuxDirection::{Active, Standby, Unknown};
 
@@ -59,6 +59,25 @@ fn report(epoch: Option<u64>, upper: MuxDirection, lower: MuxDirection) -> Repor
 
 fn round(report: Report) -> Event {
     Event::Round(Box::new(report))
+}
+
+fn service(state: SocService) -> Event {
+    Event::Service(ServiceReport {
+        state,
+        ends_in: None,
+        notices: None,
+    })
+}
+
+/// So many notices of one kind.
+fn noticed(state: SocService, ends_in: Option<u64>, kind: NoticeType, plane: Plane, count: u64) -> Event {
+    let mut counts = NoticeCounts::default();
+    counts[kind.index()][plane.index()] = count;
+    Event::Service(ServiceReport {
+        state,
+        ends_in: ends_in.map(Duration::from_secs),
+        notices: Some(Box::new(Notices { counts, last: None })),
+    })
 }
 
 /// READY, and once probed.
@@ -116,8 +135,13 @@ fn the_row_is_written_for_what_changes_it_and_for_nothing_else() {
         (state(ChannelState::Ready, 1), false),
         (round(report(Some(1), Active, Standby)), true),
         (round(report(None, Unknown, Unknown)), true),
-        (Event::Service(SocService::Noop), true),
-        (Event::Service(SocService::Unknown), false),
+        (service(SocService::Noop), true),
+        (service(SocService::Unknown), false),
+        (
+            noticed(SocService::Unknown, None, NoticeType::Unknown, Plane::Both, 1),
+            false,
+        ),
+        (Event::Health(Health::NotServing), false),
         (Event::Channel(ChannelEvent::Dialing), false),
         (failed(Cause::Refused), false),
         (rtt, false),
@@ -319,6 +343,59 @@ fn health_is_told_when_one_answer_differs_from_the_one_before() {
 }
 
 #[test]
+fn health_that_is_said_unasked_is_shown_at_once_but_only_while_ready() {
+    let mut status = ready();
+    let (from, to) = (Health::Serving, Health::NotServing);
+    let effect = status.apply(&Event::Health(to), at(4));
+    assert_eq!(status.observed.health, to);
+    let kind = TransitionKind::Health { from, to };
+    assert_eq!(effect.transitions, [Transition { at: at(4), kind }]);
+    // Nothing else is touched.
+    let health = from;
+    let observed = Observed {
+        health,
+        ..status.observed.clone()
+    };
+    assert_eq!(observed, ready().observed);
+    // The same again is no change, nor is what nobody knows.
+    for health in [to, Health::Unknown, to] {
+        assert_eq!(status.apply(&Event::Health(health), at(5)), Effect::default());
+    }
+    // A Check counts like a Watch: whoever spoke last.
+    status.apply(&round(report(Some(1), Active, Standby)), at(6));
+    assert_eq!(status.observed.health, Health::Serving);
+    status.apply(&state(ChannelState::TransientFailure, 1), at(7));
+    assert_eq!(status.apply(&Event::Health(to), at(8)), Effect::default());
+    assert_eq!(status.observed, Observed::UNKNOWN);
+}
+
+#[test]
+fn a_service_that_goes_on_may_end_at_another_time_and_no_row_is_written_for_that() {
+    let (begin, end) = (NoticeType::Begin, NoticeType::End);
+    let running = |ends_in| noticed(SocService::InProgress, ends_in, begin, Plane::Data, 1);
+    let mut status = ready();
+    assert!(status.apply(&running(Some(60)), at(10)).write_row);
+    assert_eq!(status.service_end, Some(at(70)));
+    for (ends_in, end) in [(Some(100), Some(at(120))), (None, None), (Some(1), Some(at(21)))] {
+        assert_eq!(status.apply(&running(ends_in), at(20)), Effect::default());
+        assert_eq!(status.service_end, end);
+    }
+    // A lost channel ends nothing.
+    status.apply(&state(ChannelState::TransientFailure, 1), at(20));
+    assert_eq!(
+        (status.service, status.service_end),
+        (SocService::InProgress, Some(at(21)))
+    );
+    let effect = status.apply(&noticed(SocService::Noop, None, end, Plane::Both, 3), at(30));
+    assert!(effect.write_row);
+    assert_eq!((status.service, status.service_end), (SocService::Noop, None));
+    let mut expected = NoticeCounts::default();
+    expected[begin.index()][Plane::Data.index()] = 4;
+    expected[end.index()][Plane::Both.index()] = 3;
+    assert_eq!(status.notices, expected);
+}
+
+#[test]
 fn our_own_stop_is_a_local_loss_only_where_there_was_something_to_lose() {
     for (before, losses) in [
         (ChannelState::Idle, 0),
@@ -339,7 +416,8 @@ fn our_own_stop_is_a_local_loss_only_where_there_was_something_to_lose() {
 #[test]
 fn a_changed_target_keeps_its_counters_and_begins_anew() {
     let mut status = ready();
-    status.apply(&Event::Service(SocService::InProgress), at(4));
+    let (begin, both) = (NoticeType::Begin, Plane::Both);
+    status.apply(&noticed(SocService::InProgress, Some(60), begin, both, 1), at(4));
     status.apply(
         &Event::Channel(ChannelEvent::KeepaliveTime(Duration::from_secs(8))),
         at(4),
@@ -352,7 +430,7 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
     assert_eq!(status.target, moved);
     assert_eq!((status.channel, status.epoch), (ChannelState::Idle, 0));
     assert_eq!(status.observed, Observed::UNKNOWN);
-    assert_eq!(status.service, SocService::Unknown);
+    assert_eq!((status.service, status.service_end), (SocService::Unknown, None));
     assert_eq!(
         status.keepalive_time,
         Duration::from_secs(4),
@@ -366,6 +444,7 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
     assert_eq!(status.durations, before.durations);
     assert_eq!((status.dials, status.rounds), (before.dials, before.rounds));
     assert_eq!(status.history, before.history);
+    assert_eq!(status.notices, before.notices);
 }
 
 fn any_of<T: Copy + std::fmt::Debug>(all: &'static [T]) -> impl Strategy<Value = T> {
@@ -392,6 +471,23 @@ fn any_report() -> impl Strategy<Value = Report> {
         })
 }
 
+fn any_service() -> impl Strategy<Value = ServiceReport> {
+    let notices = (any_of(NoticeType::ALL), any_of(Plane::ALL), 0u64..100);
+    let ends_in = prop::option::of(0u64..100);
+    (any_of(SocService::ALL), ends_in, prop::option::of(notices)).prop_map(|(state, ends_in, notices)| {
+        let counted = notices.map(|(kind, plane, count)| {
+            let mut counts = NoticeCounts::default();
+            counts[kind.index()][plane.index()] = count;
+            Box::new(Notices { counts, last: None })
+        });
+        ServiceReport {
+            state,
+            ends_in: ends_in.map(Duration::from_secs),
+            notices: counted,
+        }
+    })
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Channel(ChannelEvent::Dialing)),
@@ -399,7 +495,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         (any_of(ChannelState::ALL), 0u64..4).prop_map(|(to, epoch)| state(to, epoch)),
         (0u64..2000).prop_map(|millis| Event::Channel(ChannelEvent::Rtt(Duration::from_millis(millis)))),
         (1u64..300).prop_map(|secs| Event::Channel(ChannelEvent::KeepaliveTime(Duration::from_secs(secs)))),
-        any_of(SocService::ALL).prop_map(Event::Service),
+        any_service().prop_map(Event::Service),
+        any_of(Health::ALL).prop_map(Event::Health),
         any_report().prop_map(round),
     ]
 }
@@ -408,7 +505,7 @@ proptest! {
     #[test]
     fn after_any_events_the_status_is_consistent(events in prop::collection::vec(any_event(), 0..200)) {
         let mut status = SocStatus::new(target(Side::Upper));
-        let (mut dials, mut failures, mut rounds, mut durations) = (0, 0, 0, 0);
+        let (mut dials, mut failures, mut rounds, mut durations, mut notices) = (0, 0, 0, 0, 0);
         for (n, event) in events.iter().enumerate() {
             let before = status.clone();
             let effect = status.apply(event, at(n as u64));
@@ -419,15 +516,22 @@ proptest! {
                     rounds += 1;
                     durations += report.queries.iter().filter(|query| query.took.is_some()).count() as u64;
                 }
-                _ => {}
+                Event::Service(report) => {
+                    let counted = report.notices.as_ref().map(|notices| notices.counts);
+                    notices += counted.unwrap_or_default().as_flattened().iter().sum::<u64>();
+                }
+                Event::Channel(_) | Event::Health(_) => {}
             }
             // Unless READY nothing is known.
             if status.channel != ChannelState::Ready {
                 prop_assert_eq!(&status.observed, &Observed::UNKNOWN);
                 prop_assert_eq!(status.keepalive_rtt, None);
             }
-            // What a row shows of state and service never changes without a write.
-            let shown = |status: &SocStatus| (status.channel, status.service, status.observed.clone());
+            // What a row shows never changes without a write; it does not show health.
+            let shown = |status: &SocStatus| {
+                let health = Health::Unknown;
+                (status.channel, status.service, Observed { health, ..status.observed.clone() })
+            };
             prop_assert!(effect.write_row || shown(&before) == shown(&status));
             // Whatever is told is remembered, and the other way round.
             prop_assert!(status.history.len() <= HISTORY_LEN);
@@ -438,6 +542,7 @@ proptest! {
         prop_assert_eq!(status.dials, dials);
         prop_assert_eq!(status.failures.iter().sum::<u64>(), failures);
         prop_assert_eq!(status.rounds, rounds);
+        prop_assert_eq!(status.notices.as_flattened().iter().sum::<u64>(), notices);
         for query in status.probes {
             prop_assert_eq!(query.iter().sum::<u64>(), rounds, "each round counts each query once");
         }
@@ -453,6 +558,7 @@ proptest! {
             all.extend(status.failures);
             all.extend(status.probes.as_flattened());
             all.extend(status.durations.counts);
+            all.extend(status.notices.as_flattened());
             all
         }
         let mut status = SocStatus::new(target(Side::Lower));

@@ -151,6 +151,11 @@ impl Redis {
         self.ask(&format!("HGETALL {key}"))
     }
 
+    /// What APPL_DB says of a port's last notice; empty where there is none.
+    pub(crate) fn notice(&self, port: &str) -> BTreeMap<String, String> {
+        self.ask_db(0, &format!("HGETALL MUX_SERVICE_NOTIFICATION:{port}"))
+    }
+
     /// Many rows in one go.
     pub(crate) fn rows(&self, keys: &[String]) -> Vec<HashMap<String, String>> {
         let mut pipe = redis::pipe();

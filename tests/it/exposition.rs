@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use dualtor_exporter::publish::metrics::CATALOGUE;
-use dualtor_exporter::sim::ConnectionFault;
+use dualtor_exporter::sim::{ConnectionFault, Notice, NoticeKind, Plane};
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup};
 use crate::http::{Sample, Scrape, ask, get};
@@ -24,6 +24,13 @@ async fn mixed() -> Rack {
         .await;
     rack.shows("Ethernet4", &Look::unknown("transient_failure")).await;
     rack.service("Ethernet0", "noop").await;
+    rack.soc("Ethernet0").announce(&Notice {
+        kind: NoticeKind::Begin,
+        plane: Plane::Both,
+        guid: "g1".to_owned(),
+        period: 3600,
+    });
+    rack.service("Ethernet0", "inprogress").await;
     let rtt = "dualtor_keepalive_rtt_seconds";
     rack.scraped(rtt, |scrape| scrape.value(rtt, &[]).is_some()).await;
     rack.shows("Ethernet0", &Look::HEALTHY).await;

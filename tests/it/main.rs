@@ -7,7 +7,8 @@
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
-//! | rounds, service | when is probed, what a SoC announces |
+//! | rounds | when is probed |
+//! | service, health | what a SoC announces: maintenance, its health |
 //! | acl | a user of Redis who may write our rows alone |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
@@ -23,6 +24,7 @@ mod connections;
 mod demo;
 mod exposition;
 mod harness;
+mod health;
 mod http;
 mod look;
 mod outages;

@@ -69,6 +69,7 @@ const PORTS: usize = 500;
 async fn a_stop_does_not_wait_for_what_hangs() {
     let setup = Setup::rack(8).probe(ONLY_AT_READY);
     let mut rack = setup
+        .databases("publish_notifications: true")
         .channel("keepalive_time: 4s, keepalive_timeout: 8s")
         .stage()
         .await;

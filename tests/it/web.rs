@@ -158,13 +158,15 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     let good = rack.settings.yaml(&rack.redis);
     let without_last = good.rsplit_once("  - ").expect("two targets").0.to_owned();
     let elsewhere = without_last.replace("publish: own", "publish: shadow");
+    let notices = without_last.replace("publish: own", "publish_notifications: true");
     for (bad, reason) in [
         (format!("{without_last}nonsense: 1\n"), "nonsense"),
         (
             without_last.replace("interval: 600ms", "interval: 0s"),
             "probe.interval",
         ),
-        (elsewhere, "databases"),
+        (elsewhere, "databases: a change"),
+        (notices, "databases: a change"),
         (String::new(), "expected"),
     ] {
         rack.write_config(&bad);

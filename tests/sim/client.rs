@@ -27,6 +27,7 @@ pub(crate) const OPERATION: &str = "/DualToRActive/QueryOperationPortState";
 pub(crate) const LINK: &str = "/DualToRActive/QueryLinkState";
 pub(crate) const VERSION: &str = "/DualToRActive/QueryServerVersion";
 pub(crate) const HEALTH: &str = "/grpc.health.v1.Health/Check";
+pub(crate) const WATCH: &str = "/grpc.health.v1.Health/Watch";
 pub(crate) const NOTICES: &str = "/GracefulRestart/NotifyGracefulRestartStart";
 
 pub(crate) async fn one_soc() -> (Simulator, Soc) {

@@ -103,7 +103,7 @@ async fn requests_unlike_the_interface_are_invalid() {
 async fn an_unknown_rpc_is_unimplemented() {
     let (_simulator, soc) = one_soc().await;
     let mut client = Client::connect(&soc).await;
-    for path in ["/DualToRActive/Nothing", "/grpc.health.v1.Health/Watch", "/"] {
+    for path in ["/DualToRActive/Nothing", "/grpc.health.v1.Health/List", "/"] {
         let answer = client.call(path, &()).await.expect("an answer");
         assert_eq!(answer.status, Some(Code::Unimplemented as u16));
     }

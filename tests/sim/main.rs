@@ -9,3 +9,4 @@ mod healthy;
 mod notices;
 mod replies;
 mod simulator;
+mod watch;

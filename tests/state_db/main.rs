@@ -1,8 +1,9 @@
 //! The STATE_DB publisher against a real redis-server: rows word for word, counters that go on, removal, stop, second
-//! writers, and every way in which Redis can be away.
+//! writers, and every way in which Redis can be away; the publisher of notices likewise.
 
 mod content;
 mod log;
+mod notifications;
 mod outages;
 #[path = "../common/redis.rs"]
 mod redis_server;

@@ -14,12 +14,7 @@ use crate::config::StateDbSettings;
 use crate::mailbox::Change;
 use crate::model::{Port, SocStatus};
 use crate::publish::rows::{self, Counters};
-use crate::redis_link::{Reply, wire_size};
-
-/// What Redis reads from one client at one go (its PROTO_IOBUF_LEN). No batch of writes is larger, and no second one
-/// is sent before the first is answered. A Redis that wakes up from a hang has therefore done all that an abandoned
-/// connection left behind before it answers the PING of the next: no late write can undo a newer one.
-const BATCH_BYTES: usize = 16 * 1024;
+use crate::redis_link::{BATCH_BYTES, Reply, wire_size};
 
 /// How many rows' counters are asked for, or how many rows deleted, at once: at most 150 bytes per DEL.
 const SMALL: usize = 64;
