@@ -15,12 +15,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError, Schema};
+use crate::channel::TlsStore;
+use crate::config::{Config, ConfigError};
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::inventory::Inventory;
 use crate::mailbox::mailbox;
 use crate::model::Facts;
-use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus, StateDbs};
+use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
 use crate::publish::http::{self, ReloadRequest, Web};
 use crate::publish::metrics::Scrape;
 use crate::publish::notifications::Notifications;
@@ -137,7 +138,6 @@ impl Exporter {
             });
             feeds.notices.insert(namespace.clone(), notices_tx);
         }
-        let schema = config.schema;
         let (config, config_rx) = watch::channel(Arc::new(config));
         let (switch, emits) = Switch::new(config_rx, &probe_rx);
         let switch_stop = stop.clone();
@@ -147,10 +147,12 @@ impl Exporter {
         });
 
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let tls = Arc::new(TlsStore::default());
         let context = Context {
             events: events_tx,
             probe: probe_rx,
             pacer: Arc::default(),
+            tls: tls.clone(),
             limiter: Arc::default(),
             origin: Instant::now(),
         };
@@ -167,9 +169,9 @@ impl Exporter {
                 fleet: handle.clone(),
                 state_db,
                 facts: emits.facts,
-                shadowed: emits.shadowed,
-                schema,
+                shadow: emits.shadow,
                 inventory: emits.inventory,
+                tls,
                 config: config_status_rx,
             }),
             ready: readiness(&handle),
@@ -295,9 +297,9 @@ struct Sources {
     /// One per publisher.
     state_db: Vec<watch::Receiver<Option<StateDbStatus>>>,
     facts: watch::Receiver<Option<Arc<Facts>>>,
-    shadowed: watch::Receiver<Option<StateDbs>>,
-    schema: Schema,
+    shadow: watch::Receiver<Option<Shadow>>,
     inventory: watch::Receiver<Arc<Inventory>>,
+    tls: Arc<TlsStore>,
     config: watch::Receiver<ConfigStatus>,
 }
 
@@ -314,16 +316,13 @@ impl Sources {
             self.facts.borrow().clone(),
             *self.config.borrow(),
         );
-        let shadow = self.shadowed.borrow().clone().map(|state_dbs| Shadow {
-            schema: self.schema,
-            state_dbs,
-        });
         Some(Scrape {
             snapshot,
             state_db,
             facts,
-            shadow,
+            shadow: self.shadow.borrow().clone(),
             problems,
+            tls: self.tls.status(),
             config,
             process: Process::read(),
         })

@@ -8,7 +8,8 @@
 //! | connectivity | the five states, pure; when the next dial is due |
 //! | backoff, keepalive | their timing, pure |
 //! | pacer | spreads the dials of thousands of channels |
-//! | dial | TCP, source address (and TLS, one day); I/O errors → causes |
+//! | dial | TCP, source address; I/O errors → causes |
+//! | tls | certificate files, the handshake, its errors → causes |
 //! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by |
 //! | connection | one h2 connection from preface to end |
 //!
@@ -21,6 +22,7 @@ mod dial;
 mod keepalive;
 mod pacer;
 mod sniffer;
+mod tls;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -36,11 +38,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use dial::Failure;
 pub use pacer::Pacer;
+pub use tls::TlsStore;
 
 use crate::model::{Cause, ChannelEvent, Security, Target};
 use crate::transport::{Outgoing, OutgoingError, Transport};
 use connection::{Connection, Happened};
 use connectivity::{Connectivity, Input};
+use tls::{Stream, Witness};
 
 /// No keepalive time grows past this, however often a peer says too_many_pings (contract, "Channel state").
 const MAX_KEEPALIVE_TIME: Duration = Duration::from_secs(300);
@@ -63,6 +67,8 @@ pub struct Channel {
     outgoing: Arc<Outgoing>,
     connectivity: Connectivity,
     pacer: Arc<Pacer>,
+    /// The certificate files, where there are any.
+    tls: Option<Arc<tls::Set>>,
     keepalive_time: Duration,
     phase: Phase,
     signals: VecDeque<Signal>,
@@ -76,17 +82,29 @@ enum Phase {
     /// It is due: until its turn comes.
     Queued { turn: Instant },
     /// TCP is not up yet.
-    Dialing { deadline: Instant, dial: BoxedDial },
-    /// TCP is up; until the deadline the peer must prove itself, and gets its transport then.
+    Dialing { deadline: Instant, dial: Step<Dialed> },
+    /// TCP is up; TLS, if there is to be any, is not yet, and our preface is not out.
+    Opening {
+        deadline: Instant,
+        opening: Step<Live>,
+        witness: Arc<Witness>,
+    },
+    /// Until the deadline the peer must prove itself, and gets its transport then.
     Proving { deadline: Instant, live: Live },
     /// READY.
-    Ready(Box<Connection<TcpStream>>),
+    Ready(Box<Connection<Stream>>),
 }
 
-type BoxedDial = Pin<Box<dyn Future<Output = Result<Live, Failure>> + Send>>;
+type Step<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+
+/// A TCP connection, and what to secure it with.
+struct Dialed {
+    tcp: TcpStream,
+    material: Option<Arc<tls::Material>>,
+}
 
 struct Live {
-    connection: Box<Connection<TcpStream>>,
+    connection: Box<Connection<Stream>>,
     requests: SendRequest<Bytes>,
 }
 
@@ -96,6 +114,7 @@ impl std::fmt::Debug for Phase {
             Self::Waiting => "Waiting",
             Self::Queued { .. } => "Queued",
             Self::Dialing { .. } => "Dialing",
+            Self::Opening { .. } => "Opening",
             Self::Proving { .. } => "Proving",
             Self::Ready(_) => "Ready",
         })
@@ -103,10 +122,15 @@ impl std::fmt::Debug for Phase {
 }
 
 impl Channel {
-    /// IDLE; the first dial is due at once.
-    pub fn new(target: Target, pacer: Arc<Pacer>) -> Result<Self, OutgoingError> {
+    /// IDLE; the first dial is due at once. Needs a tokio runtime.
+    pub fn new(target: Target, pacer: Arc<Pacer>, tls: &TlsStore) -> Result<Self, OutgoingError> {
         let now = Instant::now().into_std();
+        let tls = match &target.channel.security {
+            Security::Tls(settings) => Some(tls.set(settings)),
+            Security::Plain | Security::Unusable(_) => None,
+        };
         Ok(Self {
+            tls,
             outgoing: Arc::new(Outgoing::new(&target)?),
             connectivity: Connectivity::new(target.channel.backoff, now),
             keepalive_time: target.channel.keepalive_time,
@@ -143,7 +167,7 @@ impl Channel {
             Phase::Dialing { deadline, dial } => {
                 let deadline = *deadline;
                 match timeout_at(deadline, dial.as_mut()).await {
-                    Ok(Ok(live)) => self.phase = Phase::Proving { deadline, live },
+                    Ok(Ok(dialed)) => self.open(dialed, deadline),
                     Ok(Err(failure)) => self.dial_failed(failure),
                     Err(_) => {
                         let text = format!(
@@ -151,6 +175,21 @@ impl Channel {
                             self.target.channel.dial_timeout()
                         );
                         self.dial_failed(Failure::new(Cause::ConnectTimeout, text));
+                    }
+                }
+            }
+            Phase::Opening {
+                deadline, opening, ..
+            } => {
+                let deadline = *deadline;
+                let opened = timeout_at(deadline, opening.as_mut()).await;
+                self.tell_certificate();
+                match opened {
+                    Ok(Ok(live)) => self.phase = Phase::Proving { deadline, live },
+                    Ok(Err(failure)) => self.dial_failed(failure),
+                    Err(_) => {
+                        let text = "TCP is up, but the TLS handshake has not ended";
+                        self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
                     }
                 }
             }
@@ -172,29 +211,55 @@ impl Channel {
         let now = Instant::now();
         self.emit(ChannelEvent::Dialing);
         self.apply(Input::Dial, None);
-        let (address, settings, time) = (
-            self.target.address,
-            self.target.channel.clone(),
-            self.keepalive_time,
-        );
+        let (address, settings, set) = (self.target.address, self.target.channel.clone(), self.tls.clone());
+        let deadline = now + settings.dial_timeout();
         self.phase = Phase::Dialing {
-            deadline: now + settings.dial_timeout(),
+            deadline,
             dial: Box::pin(async move {
-                if settings.security != Security::Plain {
-                    return Err(Failure::new(
-                        Cause::TlsConfig,
-                        "TLS is not supported by this version",
-                    ));
+                if let Security::Unusable(why) = &settings.security {
+                    return Err(Failure::new(Cause::TlsConfig, why.clone()));
                 }
-                let stream = dial::tcp(address, &settings.source_address).await?;
-                let (connection, requests) =
-                    Connection::open(stream, time, settings.keepalive_timeout).await?;
+                // Before TCP: a SoC need not see that we have no certificate to show.
+                let material = match set {
+                    Some(set) => Some(set.material(deadline).await?),
+                    None => None,
+                };
+                let tcp = dial::tcp(address, &settings.source_address).await?;
+                Ok(Dialed { tcp, material })
+            }),
+        };
+    }
+
+    /// TCP is up.
+    fn open(&mut self, Dialed { tcp, material }: Dialed, deadline: Instant) {
+        let (ip, timeout) = (self.target.address.ip(), self.target.channel.keepalive_timeout);
+        let time = self.keepalive_time;
+        let witness = Arc::new(Witness::default());
+        let of_handshake = witness.clone();
+        self.phase = Phase::Opening {
+            deadline,
+            opening: Box::pin(async move {
+                let stream = match material {
+                    Some(material) => tls::handshake(tcp, ip, &material, of_handshake).await?,
+                    None => Stream::Plain(tcp),
+                };
+                let (connection, requests) = Connection::open(stream, time, timeout).await?;
                 Ok(Live {
                     connection: Box::new(connection),
                     requests,
                 })
             }),
+            witness,
         };
+    }
+
+    /// What the SoC's certificate says is told whatever becomes of the handshake.
+    fn tell_certificate(&mut self) {
+        if let Phase::Opening { witness, .. } = &self.phase
+            && let Some(not_after) = witness.not_after()
+        {
+            self.emit(ChannelEvent::PeerCertificate { not_after });
+        }
     }
 
     fn on_proving(&mut self, happened: Happened) {

@@ -82,14 +82,16 @@ struct ExporterArgs {
 #[derive(Debug, Args)]
 struct LogArgs {
     /// Least severe messages to log [default: info; with demo: warn]
-    #[arg(long = "log.level", value_name = "LEVEL", global = true)]
+    // After a command's own, however many there are.
+    #[arg(long = "log.level", value_name = "LEVEL", global = true, display_order = 900)]
     level: Option<Level>,
     /// Format of the log, on stderr
     #[arg(
         long = "log.format",
         value_name = "FORMAT",
         default_value = "logfmt",
-        global = true
+        global = true,
+        display_order = 901
     )]
     format: LogFormat,
 }

@@ -1,12 +1,14 @@
 //! The configuration file, validated: bad input becomes one error that names the file, the key and what was expected,
 //! and nothing of it is applied.
 //!
-//! `raw` is the file's shape, `scalar` its values, `databases` where Redis is; here is what it all means.
+//! `raw` is the file's shape, `scalar` its values, `databases` where Redis is, `tls` the TLS files; here is what it all
+//! means.
 
 mod databases;
 mod raw;
 mod scalar;
 mod settings;
+mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -124,7 +126,17 @@ impl Config {
         <Duration as scalar::Scalar>::parse(text)
     }
 
-    /// Validates the text of a file; `path` is only for errors.
+    /// A server name as `channel.tls.server_name` may be, for flags.
+    pub fn server_name(text: &str) -> Option<String> {
+        <tls::Name as scalar::Scalar>::parse(text).map(|name| name.0)
+    }
+
+    /// Whether `channel.metadata` may have this entry, for flags; an `Err` says what was expected.
+    pub fn metadata(name: &str, value: &str) -> Result<(), String> {
+        metadata(name, value).map_err(|(_, message)| message)
+    }
+
+    /// Validates the text of a file; `path` is for errors, and relative paths in the text are its directory's.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file = path.to_owned();
         // A file that is just being written must not be taken for one that wants every default.
@@ -145,7 +157,8 @@ impl Config {
             key,
             message,
         })?;
-        validate(raw).map_err(|(key, message)| ConfigError {
+        let base = path.parent().unwrap_or(Path::new(""));
+        validate(raw, base).map_err(|(key, message)| ConfigError {
             file,
             line: None,
             key: Some(key),
@@ -205,7 +218,7 @@ fn without_urls(text: &str) -> String {
         .collect()
 }
 
-fn validate(raw: raw::File) -> Result<Config, KeyError> {
+fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
     let probe = ProbeSettings {
         interval: raw.probe.interval.0,
         timeout: raw.probe.timeout.0,
@@ -224,7 +237,7 @@ fn validate(raw: raw::File) -> Result<Config, KeyError> {
     };
     let port = raw.channel.port.0.0;
     let source = raw.channel.source_address.0;
-    let channel = Arc::new(channel(raw.channel)?);
+    let channel = Arc::new(channel(raw.channel, base)?);
     let targets = match &raw.targets {
         Some(list) => Some(targets(list, port, side, &channel)?),
         None => None,
@@ -256,13 +269,11 @@ fn validate(raw: raw::File) -> Result<Config, KeyError> {
     })
 }
 
-fn channel(raw: raw::Channel) -> Result<ChannelSettings, KeyError> {
-    if raw.tls.is_some() {
-        return at(
-            "channel.tls",
-            "TLS is not supported by this version: remove the key",
-        );
-    }
+fn channel(raw: raw::Channel, base: &Path) -> Result<ChannelSettings, KeyError> {
+    let security = match raw.tls {
+        Some(tls) => Security::Tls(tls::settings(tls, base)?),
+        None => Security::Plain,
+    };
     let source_address = match raw.source_address.0 {
         // The inventory fills in Loopback3's, once it is known.
         SourceRule::Auto | SourceRule::None => SourceAddress::Any,
@@ -283,7 +294,7 @@ fn channel(raw: raw::Channel) -> Result<ChannelSettings, KeyError> {
         keepalive_timeout: raw.keepalive_timeout.0,
         backoff,
         source_address,
-        security: Security::Plain,
+        security,
         metadata: raw.metadata.into_iter().collect(),
     })
 }

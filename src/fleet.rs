@@ -331,7 +331,10 @@ fn log_failure(status: &SocStatus, event: &Event) {
         ChannelEvent::KeepaliveTime(time) => {
             warn!(%port, %address, keepalive_time = ?time, "the SoC says too_many_pings: its keepalive time is doubled");
         }
-        ChannelEvent::Dialing | ChannelEvent::State { .. } | ChannelEvent::Rtt(_) => {}
+        ChannelEvent::Dialing
+        | ChannelEvent::State { .. }
+        | ChannelEvent::PeerCertificate { .. }
+        | ChannelEvent::Rtt(_) => {}
     }
 }
 

@@ -36,7 +36,7 @@
 //!              fleet ─────────────────────────────▶ │ session   │ ◀── gRPC over one h2 connection ──▶ SoC
 //!                ▲ │ ▲                              │  × SoCs   │ ── spawns ─▶ drain (after a GOAWAY)
 //!                │ │ └── mpsc<(id, Event)> 4096 ─── │           │
-//!                │ │                                └───────────┘
+//!                │ │                                └───────────┘ ◀── watch<Latest> ── TLS files
 //!                │ ├── mailbox, the latest per port ─▶ state_db ── spawns ─▶ driver ──▶ Redis
 //!                │ │                                    └── watch<StateDbStatus> ─▶ web
 //!                │ ├── mailbox, the latest per port ─▶ notifications ── spawns ─▶ driver ──▶ Redis
@@ -55,6 +55,7 @@
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and shows the last rows |
 //! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends |
 //! | drain | 0-1 per SoC | its channel | a GOAWAY's last RPCs are done, 5 s at most; or with the session |
+//! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
 //! | publisher of notices ([`publish::notifications::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and written, or could not be |
 //! | Redis driver | 0-1 per publisher, 0-2 per mirror | publisher, mirror | with its connection |
@@ -71,8 +72,9 @@
 //! | `watch<Reading>` | 1 per mirror | mirror → switch | the latest counts |
 //! | `watch<Arc<Inventory>>` | 1 | switch → fleet, web | the latest counts |
 //! | `watch<Option<Arc<Facts>>>` | 1 | switch → web | the latest counts |
-//! | `watch<Option<StateDbs>>` | 1 | switch → web, in shadow mode | the latest counts |
+//! | `watch<Option<Shadow>>` | 1 | switch → web, in shadow mode | the latest counts |
 //! | `watch<ProbeSettings>` | 1 | app → each session, each mirror | the latest counts |
+//! | `watch<Latest>` | 1 per set of certificate files | TLS files → channels that dial, web | the latest counts |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits: the fleet waits for nobody, so not long |
 //! | `mpsc` of requests for a [`Snapshot`](model::Snapshot), 64, answered by `oneshot` | 1 | web → fleet | that scrape waits |
 //! | [`mailbox`] of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
@@ -83,7 +85,8 @@
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
 //!
-//! Beside them: one `Limiter` (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs) and one `CancellationToken` (the stop, from app to fleet and web servers).
+//! Beside them: one `Limiter` (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs), one `TlsStore` (which
+//! sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web servers).
 //!
 //! # Stopping
 //!

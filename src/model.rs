@@ -15,7 +15,7 @@ pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport,
 pub use facts::{Facts, PortFacts, Problem, StateDbs};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
-    SocStatus, StateDbStatus, Transition, TransitionKind,
+    SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
 };
 pub use tables::{Entry, Row, Spec, Tables};
 pub use target::{

@@ -15,7 +15,7 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::channel::{Channel, Pacer, Signal};
+use crate::channel::{Channel, Pacer, Signal, TlsStore};
 use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Target};
 use crate::probe::{self, Limiter, Ready, notices::NoticeStream, watch::HealthWatch};
 use crate::transport::OutgoingError;
@@ -34,6 +34,8 @@ pub struct Context {
     pub probe: watch::Receiver<ProbeSettings>,
     /// Spreads the dials, over all SoCs.
     pub pacer: Arc<Pacer>,
+    /// The TLS files, over all SoCs.
+    pub tls: Arc<TlsStore>,
     /// How many rounds may be under way at a time, over all SoCs.
     pub limiter: Arc<Limiter>,
     /// The moment from which all schedules count, so that their phases stay spread.
@@ -81,7 +83,7 @@ impl Session {
             id,
             notices: NoticeStream::new(target.side),
             health: HealthWatch::new(),
-            channel: Channel::new(target, context.pacer.clone())?,
+            channel: Channel::new(target, context.pacer.clone(), &context.tls)?,
             due: Instant::from_std(schedule.after_start(now.into_std())),
             last: now,
             schedule,

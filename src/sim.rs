@@ -20,7 +20,8 @@
 //! | soc | a SoC, its handle, its counters |
 //! | listener | accept, refuse |
 //! | connection | what one connection does, freezing and ending it |
-//! | wire | the socket under h2: counts PINGs, slips GOAWAY in |
+//! | wire | what is under h2: the socket, maybe TLS; counts PINGs, slips GOAWAY in |
+//! | tls | the certificates of a SoC that serves TLS |
 //! | h2server | HTTP/2 |
 //! | rpc, stream | one call; the two that last |
 //! | grpc | gRPC's framing on h2 |
@@ -53,6 +54,7 @@ mod soc;
 mod state;
 mod stream;
 mod timeline;
+mod tls;
 mod wire;
 
 pub use fault::{Code, ConnectionFault, GoAway, H2Code, ReplyFault};
@@ -61,6 +63,7 @@ pub use rpc::Rpc;
 pub use scenario::{Rack, Scenario, SocSpec, Spread, Step, Targets};
 pub use soc::{Soc, SocCounters};
 pub use state::{Direction, Health, Link, Sides, SidesPatch, SocState, StatePatch};
+pub use tls::{Tls, TlsVersion};
 
 /// Lines about the timeline that wait for a slow reader.
 const EVENTS_KEPT: usize = 256;
@@ -130,6 +133,11 @@ impl Simulator {
                 address: resolved.address,
                 source,
             };
+            if let Some(tls) = &resolved.state.tls {
+                let key = format!("{}: tls", resolved.name);
+                tls.acceptor()
+                    .map_err(|expected| SimError::Invalid { key, expected })?;
+            }
             let listener = listener::listen(resolved.address).map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
             let soc = Soc(Arc::new(soc::Inner::new(resolved.name, address, resolved.state)));

@@ -35,6 +35,7 @@ impl SocStatus {
             failures: [0; Cause::COUNT],
             last_failure: None,
             keepalive_rtt: None,
+            certificate_expiry: None,
             observed: Observed::UNKNOWN,
             known_direction: SelfPeer::default(),
             direction_transitions: SelfPeer::default(),
@@ -96,6 +97,7 @@ impl SocStatus {
                 self.last_failure = Some(*cause);
                 self.error(format!("channel: {cause}: {detail}"), now);
             }
+            ChannelEvent::PeerCertificate { not_after } => self.certificate_expiry = Some(*not_after),
             ChannelEvent::Rtt(rtt) => {
                 if self.channel == ChannelState::Ready {
                     self.keepalive_rtt = Some(*rtt);

@@ -5,6 +5,7 @@
 //! control, h2's errors as gRPC status codes, and a limit on what a SoC may answer.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,13 +14,14 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use h2::{Reason, RecvStream};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame};
 use percent_encoding::percent_decode;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use crate::model::Target;
+use crate::model::{Security, Target};
 
 /// No message of a SoC may be longer; a true one is under 100 bytes.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -44,9 +46,24 @@ pub struct OutgoingError(#[from] http::Error);
 
 impl Outgoing {
     pub(crate) fn new(target: &Target) -> Result<Self, OutgoingError> {
+        let (scheme, name) = match &target.channel.security {
+            Security::Plain => ("http", None),
+            Security::Tls(tls) => ("https", tls.server_name.as_deref()),
+            // Nothing is ever sent.
+            Security::Unusable(_) => ("https", None),
+        };
+        // gRPC's own clients send the name in place of the address, too: a proxy may route by it.
+        let authority = match name.and_then(authority) {
+            Some(authority) => authority,
+            None => target
+                .address
+                .to_string()
+                .parse::<Authority>()
+                .map_err(http::Error::from)?,
+        };
         let origin = Uri::builder()
-            .scheme("http")
-            .authority(target.address.to_string())
+            .scheme(scheme)
+            .authority(authority)
             .path_and_query("/")
             .build()?;
         let mut metadata = vec![(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT))];
@@ -59,6 +76,15 @@ impl Outgoing {
         }
         Ok(Self { origin, metadata })
     }
+}
+
+/// A server name as it stands in a URI, an IPv6 address in brackets; `None`: it is no name at all, and no dial succeeds.
+fn authority(name: &str) -> Option<Authority> {
+    let text = match name.parse() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        Ok(IpAddr::V4(_)) | Err(_) => name.to_owned(),
+    };
+    text.parse().ok()
 }
 
 /// A way to send RPCs over one connection, as long as that lives. Cheap to clone.
@@ -331,12 +357,45 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::{ChannelSettings, Port, Side, TlsSettings};
 
     fn message(length: usize) -> Vec<u8> {
         let mut bytes = vec![0];
         bytes.extend(u32::try_from(length).expect("fits").to_be_bytes());
         bytes.resize(PREFIX_LEN + length, 7);
         bytes
+    }
+
+    #[test]
+    fn the_origin_says_how_the_channel_is_secured_and_whose_certificate_is_expected() {
+        let check = |security: Security, expected: &str| {
+            let target = Target {
+                namespace: "".into(),
+                port: Port::new("Ethernet0").expect("a port"),
+                address: ([127, 0, 0, 1], 50075).into(),
+                side: Side::Upper,
+                channel: Arc::new(ChannelSettings {
+                    security,
+                    ..ChannelSettings::default()
+                }),
+            };
+            let outgoing = Outgoing::new(&target).expect("sendable");
+            assert_eq!(outgoing.origin.to_string(), expected);
+        };
+        let tls = |name: Option<&str>| {
+            Security::Tls(TlsSettings {
+                ca: "ca.crt".into(),
+                client: None,
+                server_name: name.map(str::to_owned),
+            })
+        };
+        check(Security::Plain, "http://127.0.0.1:50075/");
+        check(tls(None), "https://127.0.0.1:50075/");
+        check(tls(Some("soc.example")), "https://soc.example/");
+        check(tls(Some("fc02::1")), "https://[fc02::1]/");
+        // No dial succeeds with it, but the target must be there to say so.
+        check(tls(Some("soc one")), "https://127.0.0.1:50075/");
+        check(Security::Unusable("no CA".into()), "https://127.0.0.1:50075/");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use dualtor_exporter::app::{Exporter, Options};
-use dualtor_exporter::channel::Channel;
+use dualtor_exporter::channel::{Channel, TlsStore};
 use dualtor_exporter::config::{Config, Publish, Schema, SourceRule};
 use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
@@ -166,7 +166,7 @@ fn group(kind: Kind, spec: &Spec) -> anyhow::Result<Group> {
                 }
                 Kind::Ours => {
                     tokio::spawn(our_soc(
-                        Channel::new(target, Arc::default())?,
+                        Channel::new(target, Arc::default(), &TlsStore::default())?,
                         healthy,
                         limiter.clone(),
                         go,

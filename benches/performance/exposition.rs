@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, ensure};
 use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ConfigStatus, Event, Health, MuxDirection, PortState, ProblemKind, Query,
-    QueryReport, QueryResult, Report, Side, Snapshot, SocStatus, UpperLower,
+    QueryReport, QueryResult, Report, Side, Snapshot, SocStatus, TlsStatus, UpperLower,
 };
 use dualtor_exporter::publish::exposition::{Format, Pieces};
 use dualtor_exporter::publish::metrics::Scrape;
@@ -93,6 +93,7 @@ fn scrape() -> anyhow::Result<Scrape> {
         facts: None,
         shadow: None,
         problems: [0; ProblemKind::COUNT],
+        tls: TlsStatus::default(),
         config: ConfigStatus {
             successful: true,
             last_success: now,

@@ -20,6 +20,7 @@ use crate::facts;
 use crate::inventory::{self, Inventory, Source};
 use crate::mirror::{Mirror, Reading};
 use crate::model::{Facts, ProbeSettings, Problem, Side, StateDbs};
+use crate::publish::shadow::Shadow;
 
 /// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
 /// database that is there answers in milliseconds, one that is not must not keep us from looking.
@@ -41,7 +42,7 @@ pub(super) struct Switch {
     sources: Vec<Source>,
     inventory: watch::Sender<Arc<Inventory>>,
     facts: watch::Sender<Option<Arc<Facts>>>,
-    shadowed: watch::Sender<Option<StateDbs>>,
+    shadow: watch::Sender<Option<Shadow>>,
     problems: BTreeSet<Problem>,
     side: Option<Side>,
     mirrors: JoinSet<()>,
@@ -53,7 +54,7 @@ pub(super) struct Emits {
     /// `None` where no database is used.
     pub(super) facts: watch::Receiver<Option<Arc<Facts>>>,
     /// `None` but in shadow mode, and there while some STATE_DB cannot be read: what was not compared does not agree.
-    pub(super) shadowed: watch::Receiver<Option<StateDbs>>,
+    pub(super) shadow: watch::Receiver<Option<Shadow>>,
 }
 
 impl Switch {
@@ -92,11 +93,11 @@ impl Switch {
         let used = !readings.is_empty();
         let inventory = watch::Sender::new(Arc::new(known));
         let facts = watch::Sender::new(used.then(Arc::default));
-        let shadowed = watch::Sender::new(None);
+        let shadow = watch::Sender::new(None);
         let emits = Emits {
             inventory: inventory.subscribe(),
             facts: facts.subscribe(),
-            shadowed: shadowed.subscribe(),
+            shadow: shadow.subscribe(),
         };
         let switch = Self {
             config,
@@ -104,7 +105,7 @@ impl Switch {
             sources,
             inventory,
             facts,
-            shadowed,
+            shadow,
             problems: BTreeSet::new(),
             side: None,
             mirrors,
@@ -162,9 +163,14 @@ impl Switch {
             facts::collect(appl_db.map(|t| &**t), state_db.map(|t| &**t), &mut facts);
             state_dbs.extend(state_db.map(|tables| (source.namespace.clone(), tables.clone())));
         }
-        if self.config.borrow().publish == Publish::Shadow {
+        let (publish, schema) = {
+            let config = self.config.borrow();
+            (config.publish, config.schema)
+        };
+        if publish == Publish::Shadow {
             let all = state_dbs.len() == self.readings.len();
-            self.shadowed.send_replace(all.then_some(state_dbs));
+            self.shadow
+                .send_replace(all.then_some(Shadow { schema, state_dbs }));
         }
         if !self.readings.is_empty() {
             self.facts.send_replace(Some(Arc::new(facts)));

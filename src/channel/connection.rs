@@ -77,7 +77,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             .data_frame_budget(SMALL_FRAMES)
             .handshake(io)
             .await
-            .map_err(|error| failure_of(&error))?;
+            .map_err(|error| failure_of(&error, &seen))?;
         let ping = h2
             .ping_pong()
             .ok_or_else(|| Failure::new(Cause::Local, "h2 gave no handle for PINGs"))?;
@@ -102,8 +102,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         // h2 first: after a pause of our own (a suspended machine) the answer may be in although the timer has fired.
         let over = match Pin::new(&mut self.h2).poll(cx) {
             Poll::Pending => None,
-            Poll::Ready(Ok(())) => Some(Failure::new(Cause::Closed, "the peer closed the connection")),
-            Poll::Ready(Err(error)) => Some(failure_of(&error)),
+            Poll::Ready(Ok(())) => Some(
+                not_plain(&self.seen)
+                    .unwrap_or_else(|| Failure::new(Cause::Closed, "the peer closed the connection")),
+            ),
+            Poll::Ready(Err(error)) => Some(failure_of(&error, &self.seen)),
         };
         if let Some(goaway) = self.seen.take_goaway() {
             return Poll::Ready(Happened::GoAway {
@@ -158,9 +161,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 }
 
-fn failure_of(error: &h2::Error) -> Failure {
+/// What there is to say of a peer that began with TLS where we spoke plain text, however the connection ended.
+fn not_plain(seen: &Seen) -> Option<Failure> {
+    let detail = "the peer speaks TLS, and this channel is plain text";
+    seen.tls().then(|| Failure::new(Cause::Protocol, detail))
+}
+
+fn failure_of(error: &h2::Error, seen: &Seen) -> Failure {
+    if let Some(failure) = not_plain(seen) {
+        return failure;
+    }
     if let Some(io) = error.get_io() {
-        return Failure::from_io(io);
+        return seen.failure().cloned().unwrap_or_else(|| Failure::from_io(io));
     }
     let cause = if error.is_remote() {
         Cause::Goaway

@@ -29,6 +29,9 @@ impl Failure {
     /// What an I/O error on an established connection means.
     pub(super) fn from_io(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
+        if let Some(failure) = super::tls::of_io(error) {
+            return failure;
+        }
         let cause = match error.kind() {
             Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Cause::Reset,
             Kind::UnexpectedEof | Kind::NotConnected => Cause::Closed,

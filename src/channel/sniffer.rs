@@ -1,20 +1,27 @@
-//! Reads along on the bytes that come from the peer (above TLS) and notes what h2 does not tell in time:
-//! that the peer's SETTINGS frame is in (the proof that it speaks HTTP/2), and a GOAWAY with its code and debug data.
+//! Reads along on the bytes that come from the peer (above TLS) and notes what h2 does not tell in time, or not at all:
+//! that the peer's SETTINGS frame is in (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, what
+//! an error of a read means (h2 keeps only its words), and that a peer we speak plain text to speaks TLS.
 //!
 //! It only reads frame headers (9 bytes) and a GOAWAY's payload; whether the bytes are valid is h2's verdict, not ours.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::dial::Failure;
 
 const HEADER_LEN: usize = 9;
 const TYPE_SETTINGS: u8 = 0x4;
 const TYPE_GOAWAY: u8 = 0x7;
 const FLAG_ACK: u8 = 0x1;
+/// The first bytes of a TLS record: alert or handshake, then the version's 3.
+const TLS_ALERT: u8 = 21;
+const TLS_HANDSHAKE: u8 = 22;
+const TLS_MAJOR: u8 = 3;
 /// Last stream id (4 bytes) and code (4 bytes) come before a GOAWAY's debug data.
 const GOAWAY_FIXED: usize = 8;
 /// How much of a GOAWAY's debug data is kept.
@@ -22,6 +29,7 @@ const MAX_DEBUG: usize = 128;
 
 const SEEN_SETTINGS: u8 = 1;
 const SEEN_GOAWAY: u8 = 2;
+const SEEN_TLS: u8 = 4;
 
 /// A peer's GOAWAY.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +43,7 @@ pub(super) struct GoAway {
 pub(super) struct Seen {
     flags: AtomicU8,
     goaway: Mutex<Option<GoAway>>,
+    failure: OnceLock<Failure>,
 }
 
 impl Seen {
@@ -49,6 +58,16 @@ impl Seen {
             return None;
         }
         self.goaway.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What the first error of a read meant.
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+
+    /// The peer began with a TLS record: a version in the place where the length of a first frame cannot be so large.
+    pub(super) fn tls(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & SEEN_TLS != 0
     }
 
     fn set_goaway(&self, goaway: GoAway) {
@@ -83,6 +102,8 @@ struct Frames {
     /// Bytes of the payload still to come.
     payload_left: usize,
     goaway: Vec<u8>,
+    /// No frame has been completed yet.
+    first: bool,
 }
 
 impl Frames {
@@ -93,6 +114,7 @@ impl Frames {
             have: 0,
             payload_left: 0,
             goaway: Vec::new(),
+            first: true,
         }
     }
 
@@ -103,6 +125,10 @@ impl Frames {
                 self.header[self.have..self.have + n].copy_from_slice(&bytes[..n]);
                 self.have += n;
                 bytes = &bytes[n..];
+                let tls_record = matches!(self.header, [TLS_ALERT | TLS_HANDSHAKE, TLS_MAJOR, ..]);
+                if self.first && self.have >= 2 && tls_record {
+                    self.seen.flags.fetch_or(SEEN_TLS, Ordering::AcqRel);
+                }
                 if self.have == HEADER_LEN {
                     let [a, b, c, ..] = self.header;
                     self.payload_left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
@@ -119,6 +145,7 @@ impl Frames {
             if self.have == HEADER_LEN && self.payload_left == 0 {
                 self.frame_complete();
                 self.have = 0;
+                self.first = false;
             }
         }
     }
@@ -147,8 +174,13 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
         let this = self.get_mut();
         let before = buf.filled().len();
         let result = Pin::new(&mut this.io).poll_read(cx, buf);
-        if let Poll::Ready(Ok(())) = result {
-            this.frames.feed(&buf.filled()[before..]);
+        match &result {
+            Poll::Ready(Ok(())) => this.frames.feed(&buf.filled()[before..]),
+            Poll::Ready(Err(error)) => {
+                // The first is the one that counts.
+                let _ = this.frames.seen.failure.set(Failure::from_io(error));
+            }
+            Poll::Pending => {}
         }
         result
     }
@@ -232,6 +264,17 @@ mod tests {
             (11, b"too_many_pings".as_slice())
         );
         assert_eq!(seen.take_goaway(), None);
+    }
+
+    #[test]
+    fn a_peer_that_begins_with_a_tls_record_speaks_tls() {
+        let check = |chunks: &[&[u8]], expected| assert_eq!(seen_in(chunks).tls(), expected, "{chunks:?}");
+        check(&[&[TLS_ALERT, 3, 3, 0, 2, 2, 70]], true);
+        check(&[&[TLS_HANDSHAKE], &[3]], true);
+        check(&[&[TLS_ALERT]], false);
+        check(&[&frame(TYPE_SETTINGS, 0, &[])], false);
+        check(&[&frame(TYPE_SETTINGS, 0, &[]), &[TLS_ALERT, 3, 3]], false);
+        check(&[b"HTTP/1.1 400 Bad Request\r\n"], false);
     }
 
     #[test]

@@ -5,18 +5,21 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::print;
-use crate::channel::{Channel, Failure};
+use crate::channel::{Channel, Failure, TlsStore};
 use crate::config::Config;
 use crate::model::{
-    ChannelEvent, ChannelSettings, Health, Port, Query, QueryReport, QueryResult, Report, Side, Target,
+    ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult, Report,
+    Security, Side, Target, TlsSettings,
 };
 use crate::probe::{self, Ready};
 
@@ -34,6 +37,21 @@ pub(super) struct ProbeArgs {
     /// Each query's deadline
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = timeout)]
     timeout: Duration,
+    /// Use TLS: the certificates (PEM) that may sign the SoC's
+    #[arg(long = "tls-ca", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Our own certificate (PEM), where the SoC asks for one
+    #[arg(long = "tls-cert", value_name = "FILE", requires_all = ["tls_ca", "tls_key"])]
+    tls_cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long = "tls-key", value_name = "FILE", requires_all = ["tls_ca", "tls_cert"])]
+    tls_key: Option<PathBuf>,
+    /// The name that the SoC's certificate must be for [default: its address]
+    #[arg(long = "tls-server-name", value_name = "NAME", requires = "tls_ca", value_parser = server_name)]
+    tls_server_name: Option<String>,
+    /// Send this with each query, repeatable; ${soc_ip} is filled in
+    #[arg(long, value_name = "NAME=VALUE", value_parser = metadata)]
+    metadata: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,6 +84,36 @@ fn timeout(text: &str) -> Result<Duration, String> {
     Config::duration(text).ok_or_else(|| "expected a duration such as 500ms or 2s".to_owned())
 }
 
+fn server_name(text: &str) -> Result<String, String> {
+    Config::server_name(text).ok_or_else(|| "expected a DNS name or an IP address".to_owned())
+}
+
+fn metadata(text: &str) -> Result<(String, String), String> {
+    let Some((name, value)) = text.split_once('=') else {
+        return Err("expected NAME=VALUE, such as grpc_server=${soc_ip}".to_owned());
+    };
+    Config::metadata(name, value)?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl ProbeArgs {
+    fn security(&self) -> Security {
+        let Some(ca) = self.tls_ca.clone() else {
+            return Security::Plain;
+        };
+        let client = match (self.tls_cert.clone(), self.tls_key.clone()) {
+            (Some(cert), Some(key)) => Some(ClientIdentity { cert, key }),
+            // clap lets neither be without the other.
+            _ => None,
+        };
+        Security::Tls(TlsSettings {
+            ca,
+            client,
+            server_name: self.tls_server_name.clone(),
+        })
+    }
+}
+
 pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     let side = match args.side {
         Some(SideArg::Upper) => Side::Upper,
@@ -77,12 +125,16 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         port: Port::new("probe")?,
         address: args.address,
         side,
-        channel: Arc::new(ChannelSettings::default()),
+        channel: Arc::new(ChannelSettings {
+            security: args.security(),
+            metadata: args.metadata,
+            ..ChannelSettings::default()
+        }),
     };
-    let found = look(target, args.timeout).await?;
+    let (found, expiry) = look(target, args.timeout).await?;
     let text = match args.output {
-        Output::Text => text(args.address, side, &found),
-        Output::Json => serde_json::to_string_pretty(&as_json(args.address, side, &found))?,
+        Output::Text => text(args.address, side, &found, expiry),
+        Output::Json => serde_json::to_string_pretty(&as_json(args.address, side, &found, expiry))?,
     };
     print(text.trim_end());
     Ok(match &found {
@@ -97,15 +149,17 @@ enum Found {
     Ready { after: Duration, report: Box<Report> },
 }
 
-/// Dials once, and runs one round if that leads to READY.
-async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
-    let mut channel = Channel::new(target, Arc::default())?;
+/// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
+async fn look(target: Target, timeout: Duration) -> anyhow::Result<(Found, Option<SystemTime>)> {
+    let mut channel = Channel::new(target, Arc::default(), &TlsStore::default())?;
     let began = Instant::now();
+    let mut expiry = None;
     loop {
         let signal = channel.next().await;
         match (signal.event, signal.transport) {
+            (ChannelEvent::PeerCertificate { not_after }, _) => expiry = Some(not_after),
             (ChannelEvent::Failed { cause, detail }, _) => {
-                return Ok(Found::NeverReady(Failure { cause, detail }));
+                return Ok((Found::NeverReady(Failure { cause, detail }), expiry));
             }
             (ChannelEvent::State { epoch, .. }, Some(transport)) => {
                 let after = began.elapsed();
@@ -114,7 +168,9 @@ async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
                 loop {
                     // The channel makes progress, and so do the queries on it, only while it is polled.
                     tokio::select! {
-                        report = &mut round => return Ok(Found::Ready { after, report: Box::new(report) }),
+                        report = &mut round => {
+                            return Ok((Found::Ready { after, report: Box::new(report) }, expiry));
+                        }
                         _ = channel.next() => {}
                     }
                 }
@@ -159,8 +215,17 @@ fn milliseconds(duration: Option<Duration>) -> String {
     duration.map_or("-".to_owned(), |d| format!("{:.1} ms", d.as_secs_f64() * 1000.0))
 }
 
-fn text(address: SocketAddr, side: Side, found: &Found) -> String {
+/// A time to the second, UTC.
+fn utc(at: SystemTime) -> String {
+    let at = DateTime::<Utc>::from(at);
+    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn text(address: SocketAddr, side: Side, found: &Found, expiry: Option<SystemTime>) -> String {
     let mut out = format!("address    {address}\n");
+    if let Some(expiry) = expiry {
+        out += &format!("tls        the SoC's certificate expires {}\n", utc(expiry));
+    }
     // Writing into a String cannot fail.
     let _ = match found {
         Found::NeverReady(failure) => {
@@ -202,11 +267,13 @@ fn queries_table(report: &Report) -> String {
     out
 }
 
-fn as_json(address: SocketAddr, side: Side, found: &Found) -> Value {
+fn as_json(address: SocketAddr, side: Side, found: &Found, expiry: Option<SystemTime>) -> Value {
+    let expiry = expiry.map(utc);
     match found {
         Found::NeverReady(Failure { cause, detail }) => json!({
             "address": address.to_string(),
             "side": side.label(),
+            "certificate_expires": expiry,
             "channel": {"ready": false, "ready_seconds": null, "cause": cause.label(), "detail": &**detail},
         }),
         Found::Ready { after, report } => {
@@ -227,6 +294,7 @@ fn as_json(address: SocketAddr, side: Side, found: &Found) -> Value {
             json!({
                 "address": address.to_string(),
                 "side": side.label(),
+                "certificate_expires": expiry,
                 "channel": {"ready": true, "ready_seconds": after.as_secs_f64(), "cause": null, "detail": null},
                 first: end(0),
                 second: end(1),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::SourceRule;
 use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
+use super::tls::Tls;
 use crate::model::{BackoffSettings, ChannelSettings, Port};
 
 #[derive(Debug, Default, Deserialize)]
@@ -45,7 +46,7 @@ pub(super) struct Channel {
     pub(super) backoff: Backoff,
     pub(super) source_address: Value<SourceRule>,
     pub(super) metadata: BTreeMap<String, String>,
-    pub(super) tls: Option<serde::de::IgnoredAny>,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Default for Channel {

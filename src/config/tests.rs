@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::model::{ClientIdentity, TlsSettings};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("dualtor.yml"))
@@ -48,6 +49,7 @@ channel:
   backoff: {initial: 1s, multiplier: 1.6, jitter: 0.2, max: 10s}
   source_address: auto
   metadata: {grpc_server: "${soc_ip}"}
+  tls: {ca: ca.crt, cert: c.crt, key: c.key, server_name: soc.example}
 side: auto
 targets:
   - {port: Ethernet0, address: 127.9.0.1}
@@ -67,6 +69,35 @@ databases:
         targets[0].channel.metadata,
         [("grpc_server".to_owned(), "${soc_ip}".to_owned())]
     );
+}
+
+#[test]
+fn tls_files_are_relative_to_the_configuration_file() {
+    let tls = |text: &str| {
+        let text = format!("{ONE}channel: {{tls: {{{text}}}}}");
+        let config = Config::parse(&text, Path::new("/etc/dualtor/config.yml")).expect("valid");
+        config.channel.security.clone()
+    };
+    let expected = |client: Option<[&str; 2]>, server_name: Option<&str>| {
+        Security::Tls(TlsSettings {
+            ca: "/etc/dualtor/ca.crt".into(),
+            client: client.map(|[cert, key]| ClientIdentity {
+                cert: cert.into(),
+                key: key.into(),
+            }),
+            server_name: server_name.map(str::to_owned),
+        })
+    };
+    assert_eq!(tls("ca: ca.crt"), expected(None, None));
+    assert_eq!(
+        tls("ca: ca.crt, cert: tls/c.crt, key: /run/c.key"),
+        expected(Some(["/etc/dualtor/tls/c.crt", "/run/c.key"]), None)
+    );
+    for name in ["soc.example", "10.0.0.1", "fc02::1"] {
+        let yaml = format!("ca: /etc/dualtor/ca.crt, server_name: '{name}'");
+        assert_eq!(tls(&yaml), expected(None, Some(name)));
+    }
+    assert_eq!(parse(ONE).expect("valid").channel.security, Security::Plain);
 }
 
 #[test]
@@ -149,7 +180,16 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: []\nchannel: {backoff: {max: 2y}}",
         "targets: []\nchannel: {source_address: eth0}",
         "targets: [{port: Ethernet0, address: 'fc02::1'}]\nchannel: {source_address: 10.0.0.1}",
-        "targets: []\nchannel: {tls: {ca: ca.crt}}",
+        "targets: []\nchannel: {tls: yes}",
+        "targets: []\nchannel: {tls: {}}",
+        "targets: []\nchannel: {tls: {ca: ''}}",
+        "targets: []\nchannel: {tls: {ca: [ca.crt]}}",
+        "targets: []\nchannel: {tls: {ca: ca.crt, cert: c.crt}}",
+        "targets: []\nchannel: {tls: {ca: ca.crt, key: c.key}}",
+        "targets: []\nchannel: {tls: {ca: ca.crt, key: c.key, cert: ''}}",
+        "targets: []\nchannel: {tls: {ca: ca.crt, server_name: 'soc one'}}",
+        "targets: []\nchannel: {tls: {ca: ca.crt, server_name: ''}}",
+        "targets: []\nchannel: {tls: {ca: ca.crt, insecure: true}}",
         "targets: []\nchannel: {metadata: {grpc-timeout: 1S}}",
         "targets: []\nchannel: {metadata: {Server: x}}",
         "targets: []\nchannel: {metadata: {server: '${host}'}}",

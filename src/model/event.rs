@@ -1,7 +1,7 @@
 //! What a session tells the fleet about its SoC.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{
     Cause, ChannelState, Health, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult, SocService,
@@ -77,6 +77,11 @@ pub enum ChannelEvent {
         cause: Option<Cause>,
         /// How many times the channel has been READY, this time included: tells reports of an older connection apart.
         epoch: u64,
+    },
+    /// The SoC showed its certificate, whatever became of the connection then.
+    PeerCertificate {
+        /// The end of its validity.
+        not_after: SystemTime,
     },
     /// A PING was answered after this long.
     Rtt(Duration),

@@ -38,6 +38,8 @@ pub struct SocStatus {
     pub keepalive_rtt: Option<Duration>,
     /// The keepalive time in force.
     pub keepalive_time: Duration,
+    /// When the certificate expires that the SoC last showed; `None` before the first one, and on plain channels.
+    pub certificate_expiry: Option<SystemTime>,
     /// What the SoC last said, unknown unless READY.
     pub observed: Observed,
     /// The last direction that was not unknown, per end.
@@ -209,6 +211,15 @@ impl StateDbStatus {
             foreign_writes: self.foreign_writes + other.foreign_writes,
         }
     }
+}
+
+/// When the certificates in our own TLS files expire: the earliest of all files in use; `None` where there are none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TlsStatus {
+    /// Those that may sign a SoC's certificate.
+    pub ca: Option<SystemTime>,
+    /// Our own, and those that signed it.
+    pub client: Option<SystemTime>,
 }
 
 /// How loading the configuration went.

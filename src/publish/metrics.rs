@@ -12,7 +12,7 @@ use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
 use crate::model::{
     Cause, ChannelState, ConfigStatus, DURATION_BUCKETS, Facts, Health, LinkmgrHealth, MuxDirection,
     NoticeType, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult, SelfPeer, Side, Snapshot,
-    SocService, SocStatus, StateDbStatus,
+    SocService, SocStatus, StateDbStatus, TlsStatus,
 };
 
 use super::process::Process;
@@ -31,6 +31,8 @@ pub struct Scrape {
     pub shadow: Option<Shadow>,
     /// Rows of the inventory that cannot be used, by `ProblemKind::index()`.
     pub problems: [u64; ProblemKind::COUNT],
+    /// Our own certificates.
+    pub tls: TlsStatus,
     /// The configuration's reloads.
     pub config: ConfigStatus,
     /// This process, where the system tells.
@@ -307,6 +309,11 @@ fn known(soc: &SocStatus, samples: &mut Samples<'_>, value: Option<bool>) -> fmt
     value.map_or(Ok(()), |value| samples.whole(&[port(soc)], u64::from(value)))
 }
 
+fn certificates(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    samples.timestamp(&[("role", "ca")], scrape.tls.ca)?;
+    samples.timestamp(&[("role", "client")], scrape.tls.client)
+}
+
 fn build_info(_: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
     let labels = [
         ("version", env!("CARGO_PKG_VERSION")),
@@ -350,6 +357,9 @@ catalogue! {
     "dualtor_keepalive_interval_seconds" Gauge ["port"]
         "Keepalive time in force: doubled each time the SoC says too_many_pings",
         Soc |soc, out| out.seconds(&[port(soc)], Some(soc.keepalive_time));
+    "dualtor_soc_certificate_expiry_timestamp_seconds" Gauge ["port"]
+        "When the certificate expires that the SoC last showed, Unix time; absent without TLS",
+        Soc |soc, out| out.timestamp(&[port(soc)], soc.certificate_expiry);
     "dualtor_mux_direction" Gauge ["port, side, state"]
         "Whether this side may forward to the server, as the SoC says: 1 for the current state",
         Soc mux_direction;
@@ -410,6 +420,9 @@ catalogue! {
     "dualtor_inventory_problems" Gauge ["reason"]
         "Rows of MUX_CABLE that cannot be used, by what is wrong with them",
         Global problems;
+    "dualtor_tls_certificate_expiry_timestamp_seconds" Gauge ["role"]
+        "When the first of our own TLS files' certificates expires, CA and client, Unix time; absent without TLS",
+        Global certificates;
     "dualtor_state_db_up" Gauge [""]
         "Whether STATE_DB answers and takes writes; absent when no database is used",
         Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain(f64::from(db.up)));

@@ -20,7 +20,7 @@ use super::connection::Ending;
 use super::fault::{GoAway, H2Code};
 use super::rpc;
 use super::soc::{Control, Inner};
-use super::wire::{GOAWAY, Socket, Wire, frame};
+use super::wire::{GOAWAY, Io, Raw, Socket, Wire, frame};
 
 /// Highest stream there can be: "everything that you have sent will be answered".
 const LAST_STREAM: u32 = 0x7fff_ffff;
@@ -32,7 +32,10 @@ pub(super) async fn serve(
     mut control: watch::Receiver<Control>,
     goaways: u64,
 ) -> Ending {
-    let Ok(mut connection) = handshake(&socket, &soc).await else {
+    let Some(io) = secured(&socket, &soc).await else {
+        return Ending::Close;
+    };
+    let Ok(mut connection) = handshake(&socket, io, &soc).await else {
         return Ending::Close;
     };
     let mut calls = FuturesUnordered::new();
@@ -64,7 +67,17 @@ pub(super) async fn serve(
     }
 }
 
-async fn handshake(socket: &Arc<Socket>, soc: &Inner) -> Result<Connection<Wire, Bytes>, h2::Error> {
+/// The stream to speak HTTP/2 over; none if TLS came to nothing, which rustls has told the client.
+async fn secured(socket: &Arc<Socket>, soc: &Inner) -> Option<Io> {
+    let raw = Raw::new(socket.clone());
+    let Some(tls) = soc.with_state(|state| state.tls.clone()) else {
+        return Some(Io::Plain(raw));
+    };
+    let stream = tls.acceptor().ok()?.accept(raw).await.ok()?;
+    Some(Io::Tls(Box::new(stream)))
+}
+
+async fn handshake(socket: &Arc<Socket>, io: Io, soc: &Inner) -> Result<Connection<Wire, Bytes>, h2::Error> {
     let mut builder = Builder::new();
     builder
         // After a hang there may be a great many calls that were cancelled meanwhile; h2 would take them for an attack
@@ -74,7 +87,7 @@ async fn handshake(socket: &Arc<Socket>, soc: &Inner) -> Result<Connection<Wire,
     if let Some(max) = soc.with_state(|state| state.max_concurrent_streams) {
         builder.max_concurrent_streams(max);
     }
-    builder.handshake(Wire::new(socket.clone())).await
+    builder.handshake(Wire::new(socket.clone(), io)).await
 }
 
 /// Tells the client to leave; true if h2 itself ends the connection after the streams in flight.

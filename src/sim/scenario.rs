@@ -17,6 +17,7 @@ use super::fault::{ConnectionFault, ReplyFault};
 use super::notice::Notice;
 use super::rpc::Rpc;
 use super::state::{Direction, Health, Link, SidesPatch, StatePatch};
+use super::tls::Tls;
 
 /// Where SoCs serve gRPC unless told otherwise.
 pub(super) const DEFAULT_PORT: u16 = 50075;
@@ -90,6 +91,7 @@ pub struct SocSpec {
     pub headers_early: Option<bool>,
     pub require_metadata: Option<BTreeMap<String, String>>,
     pub max_concurrent_streams: Option<u32>,
+    pub tls: Option<Tls>,
     pub fault: ConnectionFault,
     pub reply: ReplyFault,
     pub only: Vec<Rpc>,

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::tls::Tls;
+
 /// One value for each ToR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sides<T> {
@@ -77,6 +79,8 @@ pub struct SocState {
     pub require_metadata: BTreeMap<String, String>,
     /// SETTINGS_MAX_CONCURRENT_STREAMS of new connections; none: no limit announced.
     pub max_concurrent_streams: Option<u32>,
+    /// TLS on new connections; none: plain text.
+    pub tls: Option<Tls>,
 }
 
 impl Default for SocState {
@@ -99,6 +103,7 @@ impl Default for SocState {
             headers_early: false,
             require_metadata: BTreeMap::new(),
             max_concurrent_streams: None,
+            tls: None,
         }
     }
 }
@@ -128,6 +133,7 @@ pub struct StatePatch {
     pub headers_early: Option<bool>,
     pub require_metadata: Option<BTreeMap<String, String>>,
     pub max_concurrent_streams: Option<u32>,
+    pub tls: Option<Tls>,
 }
 
 impl<T: Copy> Sides<T> {
@@ -158,6 +164,9 @@ impl SocState {
         put(&mut self.require_metadata, &patch.require_metadata);
         if patch.max_concurrent_streams.is_some() {
             self.max_concurrent_streams = patch.max_concurrent_streams;
+        }
+        if patch.tls.is_some() {
+            self.tls.clone_from(&patch.tls);
         }
     }
 }
@@ -204,6 +213,7 @@ impl fmt::Display for StatePatch {
             plain("headers_early", self.headers_early.as_ref()),
             plain("require_metadata", self.require_metadata.as_ref()),
             plain("max_concurrent_streams", self.max_concurrent_streams.as_ref()),
+            plain("tls", self.tls.as_ref().map(|tls| &tls.cert)),
         ]
         .into_iter()
         .flatten()

@@ -1,4 +1,4 @@
-//! The socket under HTTP/2: counts the client's PINGs as they pass and can slip a frame of our own in between two of
+//! What is under HTTP/2, the socket or TLS over it: counts the client's PINGs as they pass and can slip a frame of our own in between two of
 //! h2's, because h2 cannot send a GOAWAY with debug data.
 //!
 //! [`Socket`] is shared by the connection's task and h2, so that the task still has the TCP stream when h2 is gone.
@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::soc::Inner;
 
@@ -140,10 +141,85 @@ impl Socket {
     }
 }
 
+/// The socket as a stream.
+#[derive(Debug)]
+pub(super) struct Raw(Arc<Socket>);
+
+impl Raw {
+    pub(super) fn new(socket: Arc<Socket>) -> Self {
+        Self(socket)
+    }
+}
+
+impl AsyncRead for Raw {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.tcp.poll_read_ready(cx))?;
+            match self.0.tcp.try_read_buf(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done.map(drop)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Raw {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.tcp.poll_write_ready(cx))?;
+            match self.0.tcp.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection's task closes, in the manner that its ending asks for.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Plain text, or TLS over it.
+#[derive(Debug)]
+pub(super) enum Io {
+    Plain(Raw),
+    /// Boxed: plain connections, thousands of them, need not pay for its size.
+    Tls(Box<TlsStream<Raw>>),
+}
+
+impl Io {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(raw) => Pin::new(raw).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_read(cx, buf),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(raw) => Pin::new(raw).poll_write(cx, bytes),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(raw) => Pin::new(raw).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
+        }
+    }
+}
+
 /// The stream that h2 reads and writes.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: Arc<Socket>,
+    io: Io,
     incoming: Walker,
     outgoing: Walker,
     /// Part of an injected frame is out: the rest must follow before anything else.
@@ -151,22 +227,13 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(socket: Arc<Socket>) -> Self {
+    pub(super) fn new(socket: Arc<Socket>, io: Io) -> Self {
         Self {
             socket,
+            io,
             incoming: Walker::after(PREFACE),
             outgoing: Walker::default(),
             injecting: false,
-        }
-    }
-
-    fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.socket.tcp.poll_write_ready(cx))?;
-            match self.socket.tcp.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
-            }
         }
     }
 
@@ -178,7 +245,7 @@ impl Wire {
         let socket = self.socket.clone();
         let mut frame = socket.inject.lock().unwrap_or_else(PoisonError::into_inner);
         while !frame.is_empty() {
-            let sent = ready!(self.poll_send(cx, &frame))?;
+            let sent = ready!(self.io.poll_write(cx, &frame))?;
             frame.advance(sent);
             self.injecting = !frame.is_empty();
         }
@@ -190,14 +257,7 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        loop {
-            ready!(this.socket.tcp.poll_read_ready(cx))?;
-            match this.socket.tcp.try_read_buf(buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(_) => break,
-            }
-        }
+        ready!(this.io.poll_read(cx, buf))?;
         let socket = &this.socket;
         this.incoming
             .advance(&buf.filled()[before..], |head| match head.kind {
@@ -221,13 +281,15 @@ impl AsyncWrite for Wire {
             // Something waits for the end of this frame.
             &bytes[..bytes.len().min(this.outgoing.left())]
         };
-        let sent = ready!(this.poll_send(cx, bytes))?;
+        let sent = ready!(this.io.poll_write(cx, bytes))?;
         this.outgoing.advance(&bytes[..sent], |_| {});
         Poll::Ready(Ok(sent))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_inject(cx)
+        let this = self.get_mut();
+        ready!(this.poll_inject(cx))?;
+        this.io.poll_flush(cx)
     }
 
     /// The connection's task closes, in the manner that its ending asks for.

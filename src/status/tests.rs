@@ -324,6 +324,21 @@ fn a_round_trip_is_shown_only_while_ready() {
 }
 
 #[test]
+fn the_last_certificate_that_a_soc_showed_is_remembered_until_its_target_changes() {
+    let mut status = ready();
+    assert_eq!(status.certificate_expiry, None);
+    for secs in [2_000_000_000, 2_100_000_000] {
+        let event = Event::Channel(ChannelEvent::PeerCertificate { not_after: at(secs) });
+        let effect = status.apply(&event, at(5));
+        assert!(!effect.write_row && effect.transitions.is_empty());
+        status.apply(&failed(Cause::TlsExpired), at(6));
+        assert_eq!(status.certificate_expiry, Some(at(secs)));
+    }
+    status.retarget(target(Side::Upper));
+    assert_eq!(status.certificate_expiry, None);
+}
+
+#[test]
 fn health_is_told_when_one_answer_differs_from_the_one_before() {
     let mut status = ready();
     let mut tell = |health| {

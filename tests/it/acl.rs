@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dualtor_exporter::sim::Direction;
+use dualtor_exporter::sim::{Direction, Notice, NoticeKind, Plane};
 use redis::Value;
 
 use crate::config_db::{NEVER_POLLED, TELLS, switch_on};
@@ -179,6 +179,39 @@ async fn nothing_but_the_rows_of_our_ports_is_ever_written() {
         rack.redis.row("MUX_CABLE_INFO|Ethernet0")["link_status_peer"],
         "up"
     );
+    assert_eq!(refused(&rack), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_notices_published_those_of_our_ports_are_written_too() {
+    let user = with("~", &["~MUX_CABLE_INFO*", "~MUX_SERVICE_NOTIFICATION:*"]);
+    let mut rack = switch_of(&user, "publish: own, publish_notifications: true").await;
+    let before = dump(&rack.redis);
+    rack.start_exporter().await;
+    rack.service("Ethernet0", "noop").await;
+    rack.soc("Ethernet0").announce(&Notice {
+        kind: NoticeKind::Begin,
+        plane: Plane::Both,
+        guid: "g1".to_owned(),
+        period: 0,
+    });
+    wait_until("the notice", async || {
+        let notice: BTreeMap<String, String> =
+            rack.redis.ask_db(0, "HGETALL MUX_SERVICE_NOTIFICATION:Ethernet0");
+        if notice.is_empty() {
+            Err("none".to_owned())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    rack.stop_exporter().await;
+    let ours = [
+        "0 MUX_SERVICE_NOTIFICATION:Ethernet0",
+        "6 MUX_CABLE_INFO|Ethernet0",
+        "6 MUX_CABLE_INFO|Ethernet4",
+    ];
+    assert_eq!(differences(&before, &dump(&rack.redis)), set(&ours));
     assert_eq!(refused(&rack), []);
 }
 

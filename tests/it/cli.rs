@@ -134,6 +134,20 @@ async fn a_flag_that_does_not_exist_or_fit_is_bad_usage() {
         &["probe", "127.0.0.1", "--side", "middle"],
         &["probe", "127.0.0.1", "--output", "xml"],
         &["probe", "127.0.0.1", "--timeout", "fast"],
+        &["probe", "127.0.0.1", "--tls-cert", "c.crt", "--tls-key", "c.key"],
+        &["probe", "127.0.0.1", "--tls-ca", "ca.crt", "--tls-key", "c.key"],
+        &["probe", "127.0.0.1", "--tls-ca", "ca.crt", "--tls-cert", "c.crt"],
+        &[
+            "probe",
+            "127.0.0.1",
+            "--tls-ca",
+            "ca.crt",
+            "--tls-server-name",
+            "soc one",
+        ],
+        &["probe", "127.0.0.1", "--tls-server-name", "soc.example"],
+        &["probe", "127.0.0.1", "--metadata", "grpc_server"],
+        &["probe", "127.0.0.1", "--metadata", "grpc-timeout=1S"],
         &["simulate"],
     ] {
         let ended = run(args).await;

@@ -8,17 +8,23 @@ use std::process::{Command, Stdio};
 use dualtor_exporter::publish::metrics::CATALOGUE;
 use dualtor_exporter::sim::{ConnectionFault, Notice, NoticeKind, Plane};
 
+use crate::certificates::{Ca, Files, VALID};
 use crate::harness::{ONLY_AT_READY, Rack, Setup};
 use crate::http::{Sample, Scrape, ask, get};
 use crate::look::Look;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
 
-/// A rack with a healthy and a refusing SoC, each metric of the catalogue at hand.
+/// A rack with a healthy and a refusing SoC, each metric of the catalogue at hand: so with TLS.
 async fn mixed() -> Rack {
-    // In shadow mode, which has one metric more.
+    let (files, ca) = (Files::new(), Ca::new("CA", VALID));
+    files.write("ca.crt", &ca.cert);
+    files.client(&ca.client(VALID));
+    let (soc, channel) = (files.soc(&ca.soc(VALID)), files.mutual(""));
     let rack = Setup::rack(2)
+        // It has one metric more.
         .databases("publish: shadow")
+        .tls(files, soc, &channel)
         .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse)
         .start()
         .await;

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use dualtor_exporter::app::{AppError, Exporter, Options};
 use dualtor_exporter::config::Config;
-use dualtor_exporter::sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec};
+use dualtor_exporter::sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec, Tls};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::certificates::Files;
 use crate::http::{self, Scrape};
 use crate::look::{self, Look, Row};
 use crate::redis_server::Redis;
@@ -98,6 +99,8 @@ pub(crate) struct Setup {
     pub(crate) redis: Option<Redis>,
     pub(crate) lifecycle: bool,
     pub(crate) telemetry_path: String,
+    /// They last as long as the rack.
+    files: Option<Files>,
 }
 
 impl Setup {
@@ -109,6 +112,7 @@ impl Setup {
             redis: None,
             lifecycle: true,
             telemetry_path: "/metrics".to_owned(),
+            files: None,
         }
     }
 
@@ -132,6 +136,15 @@ impl Setup {
     /// The keys of `channel`.
     pub(crate) fn channel(mut self, keys: &str) -> Self {
         self.settings.channel = keys.to_owned();
+        self
+    }
+
+    /// TLS on all connections: how the SoCs serve it, and a key of `channel` beside the others.
+    pub(crate) fn tls(mut self, files: Files, soc: Tls, channel: &str) -> Self {
+        self.scenario.defaults.tls = Some(soc);
+        let others = &self.settings.channel;
+        self.settings.channel = format!("{others}, {channel}");
+        self.files = Some(files);
         self
     }
 
@@ -172,6 +185,7 @@ impl Setup {
             dir: tempfile::tempdir().expect("a directory"),
             lifecycle: self.lifecycle,
             telemetry_path: self.telemetry_path,
+            files: self.files,
             web: ([127, 0, 0, 1], 0).into(),
             running: None,
         };
@@ -204,6 +218,7 @@ pub(crate) struct Rack {
     dir: TempDir,
     lifecycle: bool,
     telemetry_path: String,
+    files: Option<Files>,
     /// Where the exporter serves.
     pub(crate) web: SocketAddr,
     running: Option<Running>,
@@ -237,6 +252,11 @@ impl Rack {
         let _ = running.stop.send(());
         let ended = tokio::time::timeout(LONG, running.task).await;
         ended.expect("an end").expect("no panic").expect("a clean stop");
+    }
+
+    /// The PEM files of a rack with TLS.
+    pub(crate) fn files(&self) -> &Files {
+        self.files.as_ref().expect("a rack with TLS")
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {

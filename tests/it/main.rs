@@ -3,10 +3,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | harness | starts simulator, Redis and exporter on free ports; waits for conditions |
+//! | certificates | makes them, and writes them as PEM files |
 //! | look | what one SoC looks like in the metrics and in its row |
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
+//! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | rounds | when is probed |
 //! | service, health | what a SoC announces: maintenance, its health |
 //! | acl | a user of Redis who may write our rows alone |
@@ -18,11 +20,13 @@
 
 mod acl;
 mod architecture;
+mod certificates;
 mod cli;
 mod config_db;
 mod connections;
 mod demo;
 mod exposition;
+mod handshakes;
 mod harness;
 mod health;
 mod http;
@@ -32,9 +36,11 @@ mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod replies;
+mod rotation;
 mod rounds;
 mod rows;
 mod service;
 mod shadow;
 mod signals;
+mod tls;
 mod web;

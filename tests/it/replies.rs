@@ -313,7 +313,7 @@ async fn what_a_soc_says_reaches_rows_and_labels_cut_and_clean() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn configured_metadata_goes_with_each_query() {
+async fn configured_metadata_goes_with_each_query_and_the_notice_stream() {
     let ip = "127.0.0.1".to_owned();
     let required = [
         ("grpc_server".to_owned(), ip),
@@ -327,6 +327,8 @@ async fn configured_metadata_goes_with_each_query() {
         .start()
         .await;
     rack.shows("Ethernet0", &Look::HEALTHY).await;
+    // The GracefulRestart stream has it too, or the SoC would have refused that.
+    rack.service("Ethernet0", "noop").await;
     let sent = rack.soc("Ethernet0").counters().last_metadata;
     assert!(sent["user-agent"].starts_with("dualtor-exporter/"), "{sent:?}");
     assert_eq!(sent["te"], "trailers");

@@ -9,4 +9,5 @@ mod healthy;
 mod notices;
 mod replies;
 mod simulator;
+mod tls;
 mod watch;

@@ -1,0 +1,192 @@
+//! Reads one set of files again and again, and keeps what was last good.
+//!
+//! One task per set, which ends with it. A set that is broken or half-written replaces nothing: it is said once, with
+//! file and reason, and not again until something about it changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
+
+use super::material::{Bad, Files, Material};
+use crate::model::TlsSettings;
+
+/// New files are used for the next connections within 10 s (half of that is left for reading them).
+const READ_EVERY: Duration = Duration::from_secs(5);
+
+/// What is known of a set.
+#[derive(Debug, Clone)]
+pub(super) enum Latest {
+    /// Nothing yet.
+    Unread,
+    /// The last good content.
+    Good(Arc<Material>),
+    /// There has been none: what is wrong.
+    Bad(Arc<str>),
+}
+
+/// A set that is being watched; dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Watched {
+    latest: watch::Receiver<Latest>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Watched {
+    pub(super) fn new(settings: TlsSettings) -> Self {
+        let (tx, latest) = watch::channel(Latest::Unread);
+        Self {
+            latest,
+            _task: AbortOnDropHandle::new(tokio::spawn(run(settings, tx))),
+        }
+    }
+
+    /// What is known now.
+    pub(super) fn latest(&self) -> Latest {
+        self.latest.borrow().clone()
+    }
+
+    /// What is known once the files have been read a first time. Cancel-safe.
+    pub(super) async fn read(&self) -> Latest {
+        let mut latest = self.latest.clone();
+        let known = latest.wait_for(|latest| !matches!(latest, Latest::Unread)).await;
+        // An error: the runtime is shutting down.
+        known.map_or(Latest::Unread, |known| known.clone())
+    }
+}
+
+/// What the last attempt saw.
+type Tried = Result<Files, Bad>;
+
+async fn run(settings: TlsSettings, latest: watch::Sender<Latest>) {
+    let settings = Arc::new(settings);
+    let mut last: Option<Arc<Tried>> = None;
+    let mut every = interval(READ_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let (settings, before) = (settings.clone(), last.clone());
+        // A thread of its own: a file may lie on a file system that hangs.
+        let attempt = tokio::task::spawn_blocking(move || attempt(&settings, before.as_deref())).await;
+        match attempt {
+            Ok(None) => {}
+            Ok(Some((tried, outcome))) => {
+                last = Some(Arc::new(tried));
+                adopt(&latest, outcome);
+            }
+            Err(error) => error!(%error, "the TLS files could not be read"),
+        }
+    }
+}
+
+/// Reads the files; `None` if all is as it was.
+fn attempt(settings: &TlsSettings, before: Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)> {
+    let tried = Files::read(settings);
+    if before == Some(&tried) {
+        return None;
+    }
+    let outcome = match &tried {
+        Ok(files) => Material::new(settings, files),
+        Err(bad) => Err(bad.clone()),
+    };
+    Some((tried, outcome))
+}
+
+fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
+    let used = matches!(&*latest.borrow(), Latest::Good(_));
+    match outcome {
+        Ok(material) => {
+            info!(set = %material, "TLS files read: the next connections use them");
+            latest.send_replace(Latest::Good(Arc::new(material)));
+        }
+        Err(Bad { file, reason }) => {
+            let path = file.display();
+            if used {
+                warn!(file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
+            } else {
+                warn!(file = %path, reason, "the TLS files cannot be used: no dial succeeds before they can");
+                latest.send_replace(Latest::Bad(format!("{path}: {reason}").into()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+
+    use super::*;
+    use crate::model::ClientIdentity;
+
+    /// What is wrong, or nothing; `None` where nothing was said as nothing has changed.
+    type Said = Option<Option<String>>;
+
+    struct Reader {
+        settings: TlsSettings,
+        last: Option<Tried>,
+    }
+
+    impl Reader {
+        fn look(&mut self) -> Said {
+            let (tried, outcome) = attempt(&self.settings, self.last.as_ref())?;
+            self.last = Some(tried);
+            Some(outcome.err().map(|bad| bad.reason))
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_when_it_begins_and_when_it_changes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| dir.path().join(name);
+        let write = |name: &str, text: &str| std::fs::write(path(name), text).expect("written");
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["soc".to_owned()]).expect("a pair");
+        let (cert, key) = (cert.pem(), signing_key.serialize_pem());
+        let other = KeyPair::generate().expect("a key").serialize_pem();
+        let mut reader = Reader {
+            settings: TlsSettings {
+                ca: path("ca.crt"),
+                client: Some(ClientIdentity {
+                    cert: path("c.crt"),
+                    key: path("c.key"),
+                }),
+                server_name: None,
+            },
+            last: None,
+        };
+        let mut check = |expected: Option<&str>| {
+            let said = reader.look().expect("something has changed");
+            match (&said, expected) {
+                (None, None) => {}
+                (Some(said), Some(expected)) if said.contains(expected) => {}
+                _ => panic!("{said:?}, expected {expected:?}"),
+            }
+            assert_eq!(reader.look(), None, "again, after {said:?}");
+        };
+        check(Some("cannot be read: No such file"));
+        write("ca.crt", &cert);
+        write("c.crt", &cert[..cert.len() / 2]);
+        write("c.key", &other);
+        check(Some("is not complete PEM"));
+        write("c.crt", &cert);
+        check(Some("is not the private key of"));
+        write("c.key", &key);
+        check(None);
+        write("ca.crt", "");
+        check(Some("holds no certificate"));
+        write("ca.crt", &"x".repeat(1024 * 1024 + 1));
+        check(Some("expected at most 1 MiB"));
+        std::fs::remove_file(path("ca.crt")).expect("removed");
+        std::fs::create_dir(path("ca.crt")).expect("a directory");
+        check(Some("expected a regular file"));
+        std::fs::remove_dir(path("ca.crt")).expect("removed");
+        write("ca.crt", &cert);
+        write("c.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
+        check(Some("holds no whole private key"));
+        write("c.key", &key);
+        check(None);
+    }
+}

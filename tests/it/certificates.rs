@@ -1,0 +1,171 @@
+//! Certificates for the tests: made anew for each test, written as the PEM files of a SoC and of the exporter.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use dualtor_exporter::sim::Tls;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+    date_time_ymd,
+};
+
+/// A certificate and its key, as PEM.
+#[derive(Debug, Clone)]
+pub(crate) struct Pem {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+}
+
+/// One that signs.
+pub(crate) struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    pub(crate) cert: String,
+}
+
+/// The years in which a certificate is valid, from New Year to New Year.
+pub(crate) type Years = (i32, i32);
+/// Any test runs in one of these.
+pub(crate) const VALID: Years = (2020, 2090);
+pub(crate) const EXPIRED: Years = (2020, 2021);
+pub(crate) const NOT_YET: Years = (2090, 2091);
+
+/// The Unix time at which a year begins.
+pub(crate) fn new_year(year: i32) -> f64 {
+    date_time_ymd(year, 1, 1).unix_timestamp() as f64
+}
+
+fn params(name: &str, (from, to): Years) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(from, 1, 1);
+    params.not_after = date_time_ymd(to, 1, 1);
+    params
+}
+
+impl Ca {
+    pub(crate) fn new(name: &str, years: Years) -> Self {
+        let mut params = params(name, years);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("a certificate").pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            cert,
+        }
+    }
+
+    /// A SoC's, for 127.0.0.1.
+    pub(crate) fn soc(&self, years: Years) -> Pem {
+        self.server(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()), years)
+    }
+
+    /// A SoC's, for a DNS name.
+    pub(crate) fn named(&self, name: &str) -> Pem {
+        self.server(SanType::DnsName(name.try_into().expect("a name")), VALID)
+    }
+
+    fn server(&self, name: SanType, years: Years) -> Pem {
+        let mut params = params("soc", years);
+        params.subject_alt_names.push(name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(&params)
+    }
+
+    /// A CA's, signed by this one, for 127.0.0.1.
+    pub(crate) fn intermediate(&self) -> Pem {
+        let mut params = params("another CA", VALID);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .subject_alt_names
+            .push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
+        self.sign(&params)
+    }
+
+    /// The exporter's own.
+    pub(crate) fn client(&self, years: Years) -> Pem {
+        let mut params = params("dualtor-exporter", years);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Pem {
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Pem {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+/// A SoC's certificate that is signed by itself and calls itself a CA, as `openssl req -x509` makes it.
+pub(crate) fn self_signed(years: Years) -> Pem {
+    let mut params = params("soc", years);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+        .subject_alt_names
+        .push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
+    let key = KeyPair::generate().expect("a key");
+    Pem {
+        cert: params.self_signed(&key).expect("a certificate").pem(),
+        key: key.serialize_pem(),
+    }
+}
+
+/// A directory of PEM files.
+pub(crate) struct Files(tempfile::TempDir);
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file in one go, as whoever rotates certificates should.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        static WRITTEN: AtomicU32 = AtomicU32::new(0);
+        let whole = self.path(&format!("{}.new", WRITTEN.fetch_add(1, Ordering::Relaxed)));
+        std::fs::write(&whole, text).expect("written");
+        let path = self.path(name);
+        std::fs::rename(&whole, &path).expect("renamed");
+        path
+    }
+
+    /// A SoC that serves with this certificate, and asks for none.
+    pub(crate) fn soc(&self, pem: &Pem) -> Tls {
+        Tls {
+            cert: self.write("soc.crt", &pem.cert),
+            key: self.write("soc.key", &pem.key),
+            ..Tls::default()
+        }
+    }
+
+    /// Our own certificate: `client.crt` and `client.key`.
+    pub(crate) fn client(&self, pem: &Pem) {
+        self.write("client.crt", &pem.cert);
+        self.write("client.key", &pem.key);
+    }
+
+    /// `channel.tls` with the CA of the file `ca.crt`, and more keys.
+    pub(crate) fn verify(&self, more: &str) -> String {
+        format!("tls: {{ca: \"{}\"{more}}}", show(&self.path("ca.crt")))
+    }
+
+    /// The same with a client certificate.
+    pub(crate) fn mutual(&self, more: &str) -> String {
+        let (cert, key) = (self.path("client.crt"), self.path("client.key"));
+        self.verify(&format!(
+            ", cert: \"{}\", key: \"{}\"{more}",
+            show(&cert),
+            show(&key)
+        ))
+    }
+}
+
+fn show(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}

@@ -1,0 +1,153 @@
+//! A channel against TLS servers that the simulator does not play: one that leaves with a reset, one that remembers us.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dualtor_exporter::channel::{Channel, TlsStore};
+use dualtor_exporter::model::{
+    BackoffSettings, Cause, ChannelEvent, ChannelSettings, ChannelState, Port, Security, Side, Target,
+    TlsSettings,
+};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{HandshakeKind, RootCertStore, ServerConfig};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+
+use crate::certificates::{Ca, Files, VALID};
+use crate::harness::LONG;
+use crate::tls::{PORT, shared_ca};
+
+/// A channel that is secured so.
+fn secured(address: SocketAddr, security: Security, store: &TlsStore) -> Channel {
+    let settings = ChannelSettings {
+        security,
+        backoff: BackoffSettings {
+            max: Duration::from_millis(50),
+            ..BackoffSettings::default()
+        },
+        ..ChannelSettings::default()
+    };
+    let target = Target {
+        namespace: "".into(),
+        port: Port::new(PORT).expect("a port"),
+        address,
+        side: Side::Upper,
+        channel: Arc::new(settings),
+    };
+    Channel::new(target, Arc::default(), store).expect("a channel")
+}
+
+/// A channel that trusts the shared CA and has no certificate of its own.
+fn channel(address: SocketAddr, files: &Files, store: &TlsStore) -> Channel {
+    let settings = TlsSettings {
+        ca: files.path("ca.crt"),
+        client: None,
+        server_name: None,
+    };
+    secured(address, Security::Tls(settings), store)
+}
+
+/// Why the next dial fails; READY is no failure.
+async fn next_failure(channel: &mut Channel) -> (Cause, Arc<str>) {
+    let failure = async {
+        loop {
+            match channel.next().await.event {
+                ChannelEvent::Failed { cause, detail } => return (cause, detail),
+                ChannelEvent::State { to, .. } => assert_ne!(to, ChannelState::Ready),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(LONG, failure).await.expect("an end")
+}
+
+/// A server's TLS with a certificate of this CA; `clients`: it wants one of that CA in return.
+fn acceptor(ca: &Ca, clients: bool) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3");
+    let builder = if clients {
+        let mut roots = RootCertStore::empty();
+        let trusted = CertificateDer::from_pem_slice(ca.cert.as_bytes()).expect("a CA");
+        roots.add(trusted).expect("a CA");
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let pem = ca.soc(VALID);
+    let cert = CertificateDer::from_pem_slice(pem.cert.as_bytes()).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes()).expect("a key");
+    let mut config = builder.with_single_cert(vec![cert], key).expect("a server");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_heard_although_a_reset_follows_it() {
+    let (files, ca) = shared_ca();
+    let (listener, address) = listener().await;
+    let acceptor = acceptor(&ca, true);
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Err((_, tcp)) = acceptor.accept(tcp).into_fallible().await else {
+                panic!("it was not refused");
+            };
+            tcp.set_zero_linger().expect("no linger");
+        }
+    });
+    let store = TlsStore::default();
+    for n in 0..50 {
+        let mut channel = channel(address, &files, &store);
+        let (cause, _) = next_failure(&mut channel).await;
+        assert_eq!(cause, Cause::TlsClientRefused, "the {n}th time");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_is_resumed_so_that_each_dial_sees_the_certificate() {
+    let (files, ca) = shared_ca();
+    let (listener, address) = listener().await;
+    let acceptor = acceptor(&ca, false);
+    let (seen_tx, mut seen) = mpsc::channel(8);
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let mut stream = acceptor.accept(tcp).await.expect("a client");
+            let kind = stream.get_ref().1.handshake_kind();
+            // Its preface: then it has had its ticket.
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.expect("a preface");
+            seen_tx.send(kind).await.expect("somebody looks");
+        }
+    });
+    let store = TlsStore::default();
+    let mut channel = channel(address, &files, &store);
+    for _ in 0..3 {
+        next_failure(&mut channel).await;
+        assert_eq!(seen.recv().await, Some(Some(HandshakeKind::Full)));
+    }
+}
+
+#[tokio::test]
+async fn tls_that_cannot_be_had_is_a_failed_dial_that_says_why_and_touches_nobody() {
+    let (listener, address) = listener().await;
+    let why: Arc<str> = "GRPCCLIENT has no ca_crt".into();
+    let mut channel = secured(address, Security::Unusable(why.clone()), &TlsStore::default());
+    for _ in 0..3 {
+        assert_eq!(next_failure(&mut channel).await, (Cause::TlsConfig, why.clone()));
+    }
+    let accepted = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(accepted.is_err(), "{accepted:?}");
+}
