@@ -26,6 +26,7 @@ use crate::publish::http::{self, ReloadRequest, Web};
 use crate::publish::metrics::Scrape;
 use crate::publish::notifications::Notifications;
 use crate::publish::process::Process;
+use crate::publish::shadow::Shadow;
 use crate::publish::state_db::StateDb;
 use crate::session::Context;
 use switch::Switch;
@@ -168,6 +169,7 @@ impl Exporter {
                 fleet: handle.clone(),
                 state_db,
                 facts: emits.facts,
+                shadow: emits.shadow,
                 inventory: emits.inventory,
                 tls,
                 config: config_status_rx,
@@ -295,6 +297,7 @@ struct Sources {
     /// One per publisher.
     state_db: Vec<watch::Receiver<Option<StateDbStatus>>>,
     facts: watch::Receiver<Option<Arc<Facts>>>,
+    shadow: watch::Receiver<Option<Shadow>>,
     inventory: watch::Receiver<Arc<Inventory>>,
     tls: Arc<TlsStore>,
     config: watch::Receiver<ConfigStatus>,
@@ -317,6 +320,7 @@ impl Sources {
             snapshot,
             state_db,
             facts,
+            shadow: self.shadow.borrow().clone(),
             problems,
             tls: self.tls.status(),
             config,

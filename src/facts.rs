@@ -19,6 +19,13 @@ pub const STATE_DB: Spec = Spec {
     values: &[],
 };
 
+/// The same in shadow mode: ycabled's rows too, with which ours are compared.
+pub const STATE_DB_SHADOWED: Spec = Spec {
+    name: "STATE_DB",
+    tables: &["MUX_CABLE_TABLE", "MUX_LINKMGR_TABLE", "MUX_CABLE_INFO"],
+    values: &[],
+};
+
 /// Adds to `facts` what one namespace's databases say of its ports.
 pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut Facts) {
     if let Some(tables) = appl_db {

@@ -64,7 +64,7 @@
 //! | readiness | 1 | app | with the web servers |
 //!
 //! A session owns its SoC's channel, round and two streams (notices, health) as futures that it polls: the five queries of a round
-//! are no tasks. The demo has the simulator's tasks ([`sim`]) and one that prints transitions.
+//! are no tasks. The demo has the simulator's tasks ([`sim`]), one that prints transitions and one that plays the switch.
 //!
 //! | channel | how many | from → to | when it is full |
 //! |---|---|---|---|
@@ -72,6 +72,7 @@
 //! | `watch<Reading>` | 1 per mirror | mirror → switch | the latest counts |
 //! | `watch<Arc<Inventory>>` | 1 | switch → fleet, web | the latest counts |
 //! | `watch<Option<Arc<Facts>>>` | 1 | switch → web | the latest counts |
+//! | `watch<Option<Shadow>>` | 1 | switch → web, in shadow mode | the latest counts |
 //! | `watch<ProbeSettings>` | 1 | app → each session, each mirror | the latest counts |
 //! | `watch<Latest>` | 1 per set of certificate files | TLS files → channels that dial, web | the latest counts |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits: the fleet waits for nobody, so not long |

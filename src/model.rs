@@ -12,7 +12,7 @@ mod target;
 mod words;
 
 pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
-pub use facts::{Facts, PortFacts, Problem};
+pub use facts::{Facts, PortFacts, Problem, StateDbs};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
     SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,

@@ -7,6 +7,7 @@ pub mod notifications;
 mod page;
 pub mod process;
 pub mod rows;
+pub mod shadow;
 pub mod state_db;
 #[cfg(test)]
 mod testing;

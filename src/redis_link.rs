@@ -90,7 +90,9 @@ impl Failure {
                 Some("OOM") => "redis-server is at its maxmemory: raise it, or free memory",
                 Some("MISCONF") => "redis-server cannot save to disk: see its log",
                 Some("NOAUTH") => "give user and password in databases.url",
-                Some("NOPERM") => "allow this user SELECT, PING, HGET, HMGET, HSET and DEL on our table",
+                Some("NOPERM") => {
+                    "allow this user SELECT, PING, HGET, HMGET, HSET and DEL on our table, and SCAN, GET and HGETALL (docs/sonic.md)"
+                }
                 _ => "see redis-server's log",
             },
         }
@@ -202,6 +204,9 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, Failure> {
 /// A connection that tells which keys have changed.
 pub struct Subscription {
     messages: PubSubStream,
+    /// What comes before a key in the channels' names.
+    prefix: String,
+    patterns: Vec<String>,
     // Its end would end the stream.
     _sink: PubSubSink,
 }
@@ -213,8 +218,11 @@ impl std::fmt::Debug for Subscription {
 }
 
 impl Subscription {
-    /// Subscribes to keyspace events of the keys of database `db` that match one of `patterns`. An error that is not
-    /// the connection's own means that this user may not.
+    /// Subscribes to keyspace events of the keys of database `db` that are one of `patterns`, or begin with one that ends
+    /// in `*`. An error that is not the connection's own means that this user may not.
+    ///
+    /// Redis compares the pattern of a subscription with those of the user's ACL letter by letter: `&__keyspace@*` permits
+    /// `__keyspace@*` and nothing narrower. Where ours are refused that one is asked for, and what it tells is sifted here.
     pub async fn open(server: &RedisServer, db: i64, patterns: &[String]) -> Result<Self, Failure> {
         let connecting = async {
             let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
@@ -236,13 +244,16 @@ impl Subscription {
                 }
             };
             let (mut sink, messages) = pubsub.split();
-            let channels: Vec<String> = patterns
-                .iter()
-                .map(|pattern| format!("__keyspace@{db}__:{pattern}"))
-                .collect();
-            sink.psubscribe(channels).await?;
+            let prefix = format!("__keyspace@{db}__:");
+            let channels: Vec<String> = patterns.iter().map(|p| format!("{prefix}{p}")).collect();
+            match sink.psubscribe(channels).await {
+                Err(error) if error.code() == Some("NOPERM") => sink.psubscribe("__keyspace@*").await?,
+                subscribed => subscribed?,
+            }
             Ok(Self {
                 messages,
+                prefix,
+                patterns: patterns.to_vec(),
                 _sink: sink,
             })
         };
@@ -255,10 +266,19 @@ impl Subscription {
     pub async fn changed(&mut self) -> Option<String> {
         loop {
             let message = poll_fn(|cx| Pin::new(&mut self.messages).poll_next(cx)).await?;
-            if let Some((_, key)) = message.get_channel_name().split_once("__:") {
+            let key = message.get_channel_name().strip_prefix(&self.prefix);
+            if let Some(key) = key.filter(|key| self.patterns.iter().any(|pattern| is_one(pattern, key))) {
                 return Some(key.to_owned());
             }
         }
+    }
+}
+
+/// Whether `pattern` is the key, or, ending in `*`, what it begins with.
+fn is_one(pattern: &str, key: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => key.starts_with(beginning),
+        None => key == pattern,
     }
 }
 
@@ -272,4 +292,19 @@ fn check_greeting(answer: Value) -> Result<(), Failure> {
 /// The size of a command on the wire.
 pub fn wire_size(command: &Cmd) -> usize {
     command.get_packed_command().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_one;
+
+    #[test]
+    fn a_pattern_is_a_key_or_what_keys_begin_with() {
+        let check = |pattern: &str, key: &str, expected| assert_eq!(is_one(pattern, key), expected, "{key}");
+        check("MUX_CABLE|*", "MUX_CABLE|Ethernet0", true);
+        check("MUX_CABLE|*", "MUX_CABLE_INFO|Ethernet0", false);
+        check("MUX_CABLE|*", "MUX_CABLE", false);
+        check("CONFIG_DB_INITIALIZED", "CONFIG_DB_INITIALIZED", true);
+        check("CONFIG_DB_INITIALIZED", "CONFIG_DB_INITIALIZED_2", false);
+    }
 }

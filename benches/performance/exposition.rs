@@ -91,6 +91,7 @@ fn scrape() -> anyhow::Result<Scrape> {
         },
         state_db: None,
         facts: None,
+        shadow: None,
         problems: [0; ProblemKind::COUNT],
         tls: TlsStatus::default(),
         config: ConfigStatus {

@@ -1,5 +1,5 @@
 //! Joins the mirrors of the switch's databases to what follows from them: the inventory for the fleet, the facts for the
-//! metrics.
+//! metrics, and in shadow mode the rows with which ours are compared.
 //!
 //! CONFIG_DB is believed only while it is whole (`CONFIG_DB_INITIALIZED`), and the last inventory holds whenever it is not,
 //! or cannot be read: a Redis that restarts empty must not take a single SoC away.
@@ -15,11 +15,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::config::{Config, Namespace};
+use crate::config::{Config, Namespace, Publish};
 use crate::facts;
 use crate::inventory::{self, Inventory, Source};
 use crate::mirror::{Mirror, Reading};
-use crate::model::{Facts, ProbeSettings, Problem, Side};
+use crate::model::{Facts, ProbeSettings, Problem, Side, StateDbs};
+use crate::publish::shadow::Shadow;
 
 /// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
 /// database that is there answers in milliseconds, one that is not must not keep us from looking.
@@ -41,6 +42,7 @@ pub(super) struct Switch {
     sources: Vec<Source>,
     inventory: watch::Sender<Arc<Inventory>>,
     facts: watch::Sender<Option<Arc<Facts>>>,
+    shadow: watch::Sender<Option<Shadow>>,
     problems: BTreeSet<Problem>,
     side: Option<Side>,
     mirrors: JoinSet<()>,
@@ -51,6 +53,8 @@ pub(super) struct Emits {
     pub(super) inventory: watch::Receiver<Arc<Inventory>>,
     /// `None` where no database is used.
     pub(super) facts: watch::Receiver<Option<Arc<Facts>>>,
+    /// `None` but in shadow mode, and there while some STATE_DB cannot be read: what was not compared does not agree.
+    pub(super) shadow: watch::Receiver<Option<Shadow>>,
 }
 
 impl Switch {
@@ -66,13 +70,17 @@ impl Switch {
             mirrors.spawn(mirror.run());
             reading
         };
+        let of_state_db = match first.publish {
+            Publish::Shadow => &facts::STATE_DB_SHADOWED,
+            Publish::Own | Publish::Off => &facts::STATE_DB,
+        };
         let readings: Vec<Readings> = first
             .namespaces
             .iter()
             .map(|namespace| Readings {
                 config_db: start(&namespace.config_db, &inventory::CONFIG_DB),
                 appl_db: start(&namespace.appl_db, &facts::APPL_DB),
-                state_db: start(&namespace.state_db, &facts::STATE_DB),
+                state_db: start(&namespace.state_db, of_state_db),
             })
             .collect();
         let sources = first.namespaces.iter().map(never_read).collect();
@@ -85,9 +93,11 @@ impl Switch {
         let used = !readings.is_empty();
         let inventory = watch::Sender::new(Arc::new(known));
         let facts = watch::Sender::new(used.then(Arc::default));
+        let shadow = watch::Sender::new(None);
         let emits = Emits {
             inventory: inventory.subscribe(),
             facts: facts.subscribe(),
+            shadow: shadow.subscribe(),
         };
         let switch = Self {
             config,
@@ -95,6 +105,7 @@ impl Switch {
             sources,
             inventory,
             facts,
+            shadow,
             problems: BTreeSet::new(),
             side: None,
             mirrors,
@@ -137,6 +148,7 @@ impl Switch {
     /// Takes in what the mirrors show now.
     fn read(&mut self) {
         let mut facts = Facts::new();
+        let mut state_dbs = StateDbs::new();
         for (readings, source) in self.readings.iter_mut().zip(&mut self.sources) {
             if let Some(tables) = readings.config_db.borrow_and_update().tables()
                 && inventory::is_believed(tables)
@@ -149,6 +161,16 @@ impl Switch {
             );
             let (appl_db, state_db) = (appl_db.tables(), state_db.tables());
             facts::collect(appl_db.map(|t| &**t), state_db.map(|t| &**t), &mut facts);
+            state_dbs.extend(state_db.map(|tables| (source.namespace.clone(), tables.clone())));
+        }
+        let (publish, schema) = {
+            let config = self.config.borrow();
+            (config.publish, config.schema)
+        };
+        if publish == Publish::Shadow {
+            let all = state_dbs.len() == self.readings.len();
+            self.shadow
+                .send_replace(all.then_some(Shadow { schema, state_dbs }));
         }
         if !self.readings.is_empty() {
             self.facts.send_replace(Some(Arc::new(facts)));

@@ -1,32 +1,40 @@
 //! `demo`: a simulated rack, a private Redis and an exporter in one process, and where to look.
 //!
+//! The Redis is filled as a switch's is, and the exporter finds the SoCs there. Where there is no redis-server it is told of
+//! them instead.
+//!
+//! | file | job |
+//! |---|---|
+//! | demo.yaml | the SoCs, and what happens to them |
+//! | switch | the switch's databases, and what happens in them |
+//! | server | the redis-server |
+//! | teller | the lines that are printed while it runs |
+//!
 //! Everything lives on loopback addresses and in one temporary directory; all of it is gone when the demo ends.
 
+mod server;
+mod switch;
+mod teller;
+
+use std::io::ErrorKind;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
-use std::time::{Duration, SystemTime};
+use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use chrono::{DateTime, Utc};
 use clap::Args;
 use tempfile::TempDir;
-use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, sleep};
-use tracing::debug;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
 
 use super::{listen, print, raise_open_files, stop_signals};
 use crate::app::{Exporter, Options};
 use crate::config::Config;
-use crate::fleet::FeedItem;
-use crate::model::{Cause, ChannelState, SocService, Transition, TransitionKind};
-use crate::sim::{Scenario, Simulator};
+use crate::sim::{Scenario, SimError, Simulator};
+use server::Redis;
+use switch::Switch;
 
 /// The rack and what happens in it.
 const SCENARIO: &str = include_str!("demo.yaml");
-/// A rack-local Redis is up in some 10 ms.
-const REDIS_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
@@ -48,7 +56,11 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let mut stop = stop_signals()?;
     let directory = TempDir::with_prefix("dualtor-demo-").context("cannot make a temporary directory")?;
     let redis = Redis::start(directory.path()).await?;
-    let simulator = Simulator::start(Scenario::from_yaml(SCENARIO)?).await?;
+    let simulator = simulator().await?;
+    let switch = match &redis {
+        Some(redis) => Some(Switch::boot(&redis.server(), &simulator).await?),
+        None => None,
+    };
     let config = config(&simulator, redis.as_ref())?;
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {
@@ -77,20 +89,17 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         }
     }
 
-    let mut feed = exporter.fleet().feed();
-    let teller = tokio::spawn(async move {
-        loop {
-            match feed.recv().await {
-                Ok(item) if is_news(&item.1.kind) => print(&line(&item)),
-                Ok(_) => {}
-                Err(RecvError::Lagged(lines)) => print(&format!("({lines} lines left out)")),
-                Err(RecvError::Closed) => return,
+    let teller = tokio::spawn(teller::tell(exporter.fleet().feed(), simulator.socs().len()));
+    let life = switch.map(|switch| {
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Err(error) = switch.live(teller::print_about).await {
+                warn!(%error, "nothing more happens in the switch's databases");
             }
-        }
+        }))
     });
     let outcome = exporter.run(async move { stop.recv().await }).await;
     teller.abort();
-    drop(simulator);
+    drop((life, simulator));
     if let Some(redis) = redis {
         redis.stop().await;
     }
@@ -101,128 +110,38 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn config(simulator: &Simulator, redis: Option<&Redis>) -> anyhow::Result<Config> {
-    let mut yaml = String::from("probe: {interval: 5s}\nside: upper\n");
-    match redis {
-        Some(redis) => {
-            yaml += &format!(
-                "databases: {{url: \"redis+unix://{}\"}}\n",
-                redis.socket.display()
-            )
-        }
-        None => yaml += "databases: {publish: off}\n",
+/// Its addresses are always the same, so that they can be written into commands.
+async fn simulator() -> anyhow::Result<Simulator> {
+    match Simulator::start(Scenario::from_yaml(SCENARIO)?).await {
+        Err(SimError::Listen { address, source, .. }) if source.kind() == ErrorKind::AddrInUse => bail!(
+            "{address} is in use, where one of the demo's SoCs should be: end the demo (or simulate) that runs already"
+        ),
+        started => Ok(started?),
     }
-    yaml += "targets:\n";
-    for soc in simulator.socs() {
-        yaml += &format!("  - {{port: {}, address: \"{}\"}}\n", soc.name(), soc.address());
+}
+
+/// From CONFIG_DB, as on a switch; without a Redis the SoCs are named one by one.
+fn config(simulator: &Simulator, redis: Option<&Redis>) -> anyhow::Result<Config> {
+    let mut yaml = String::from("probe: {interval: 5s}\n");
+    match redis {
+        Some(redis) => yaml += &format!("databases: {{url: \"{}\"}}\n", redis.server()),
+        None => {
+            yaml += "side: upper\ndatabases: {publish: off}\ntargets:\n";
+            for soc in simulator.socs() {
+                yaml += &format!("  - {{port: {}, address: \"{}\"}}\n", soc.name(), soc.address());
+            }
+        }
     }
     Ok(Config::parse(&yaml, Path::new("the demo's configuration"))?)
-}
-
-/// A redis-server of our own on a unix socket.
-struct Redis {
-    child: Child,
-    socket: std::path::PathBuf,
-}
-
-impl Redis {
-    /// `None` where there is no redis-server to start.
-    async fn start(directory: &Path) -> anyhow::Result<Option<Self>> {
-        let socket = directory.join("redis.sock");
-        let child = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-            .arg(&socket)
-            .arg("--dir")
-            .arg(directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C goes to the whole group of the terminal: Redis must outlive our last rows.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).context("cannot start redis-server"),
-        };
-        let deadline = Instant::now() + REDIS_PATIENCE;
-        while let Err(error) = UnixStream::connect(&socket).await {
-            if let Some(status) = child.try_wait()? {
-                bail!("redis-server ended at once ({status})");
-            }
-            if Instant::now() > deadline {
-                bail!("redis-server does not listen on {}: {error}", socket.display());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        Ok(Some(Self { child, socket }))
-    }
-
-    async fn stop(mut self) {
-        if let Err(error) = self.child.kill().await {
-            debug!(%error, "redis-server was gone already");
-        }
-    }
-}
-
-/// One transition for a person, such as `02:31:07 Ethernet4    channel READY -> TRANSIENT_FAILURE (closed)`.
-fn line((port, transition): &FeedItem) -> String {
-    let Transition { at, kind } = transition;
-    let what = match kind {
-        TransitionKind::Channel { from, to, cause } => {
-            let cause = cause.map_or(String::new(), |cause: Cause| format!(" ({cause})"));
-            format!("channel {} -> {}{cause}", from.upper(), to.upper())
-        }
-        TransitionKind::Direction { own, from, to } => {
-            format!(
-                "{} mux direction {from} -> {to}",
-                if *own { "self" } else { "peer" }
-            )
-        }
-        TransitionKind::Service { from, to } => format!("soc service {from} -> {to}"),
-        TransitionKind::Health { from, to } => format!("health {from} -> {to}"),
-    };
-    format!("{} {port:<12} {what}", clock(*at))
-}
-
-/// Not the first dial of each SoC, nor the stop.
-fn is_news(kind: &TransitionKind) -> bool {
-    use TransitionKind::{Channel, Direction, Health, Service};
-    match kind {
-        Channel { from, to, .. } => *from != ChannelState::Idle && *to != ChannelState::Shutdown,
-        Service { from, .. } => *from != SocService::Unknown,
-        Direction { .. } | Health { .. } => true,
-    }
-}
-
-fn clock(at: SystemTime) -> String {
-    DateTime::<Utc>::from(at).format("%H:%M:%S").to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Port;
 
     #[test]
     fn the_demos_scenario_is_valid_and_has_24_socs() {
         let scenario = Scenario::from_yaml(SCENARIO).expect("valid");
         assert_eq!(scenario.rack.map(|rack| rack.count), Some(24));
-    }
-
-    #[test]
-    fn a_transition_is_told_in_one_line() {
-        let kind = TransitionKind::Channel {
-            from: ChannelState::Ready,
-            to: ChannelState::TransientFailure,
-            cause: Some(Cause::Closed),
-        };
-        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(3661);
-        let port = Port::new("Ethernet4").expect("a port");
-        assert_eq!(
-            line(&(port, Transition { at, kind })),
-            "01:01:01 Ethernet4    channel READY -> TRANSIENT_FAILURE (closed)"
-        );
     }
 }

@@ -1,8 +1,9 @@
 //! What the switch's own databases say: about its ports, and what is wrong with its rows.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{LinkmgrHealth, MuxDirection, Port, ProblemKind};
+use super::{LinkmgrHealth, MuxDirection, Port, ProblemKind, Tables};
 
 /// A row of the inventory that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,3 +50,6 @@ impl PortFacts {
 
 /// The facts of all ports.
 pub type Facts = HashMap<Port, PortFacts>;
+
+/// What each namespace's STATE_DB holds, by namespace.
+pub type StateDbs = HashMap<Arc<str>, Arc<Tables>>;

@@ -16,6 +16,7 @@ use crate::model::{
 };
 
 use super::process::Process;
+use super::shadow::Shadow;
 
 /// Everything that one scrape shows.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Scrape {
     pub state_db: Option<StateDbStatus>,
     /// What the switch's own databases say of its ports; `None` where no database is used.
     pub facts: Option<Arc<Facts>>,
+    /// What our rows are compared with; `None` but in shadow mode.
+    pub shadow: Option<Shadow>,
     /// Rows of the inventory that cannot be used, by `ProblemKind::index()`.
     pub problems: [u64; ProblemKind::COUNT],
     /// Our own certificates.
@@ -292,6 +295,15 @@ fn problems(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
     Ok(())
 }
 
+fn differences(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    let Some(shadow) = &scrape.shadow else {
+        return Ok(());
+    };
+    let socs = scrape.snapshot.socs.iter().map(|soc| &**soc);
+    let mut differences = shadow.differences(socs).into_iter();
+    differences.try_for_each(|(field, ports)| samples.whole(&[("field", field)], ports))
+}
+
 /// A 0/1 gauge that is absent while nobody knows.
 fn known(soc: &SocStatus, samples: &mut Samples<'_>, value: Option<bool>) -> fmt::Result {
     value.map_or(Ok(()), |value| samples.whole(&[port(soc)], u64::from(value)))
@@ -426,6 +438,9 @@ catalogue! {
     "dualtor_state_db_foreign_writes_total" Counter [""]
         "Times that a row was found written by somebody else",
         Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.encoder.encode_counter::<NoLabelSet, u64, f64>(&db.foreign_writes, None));
+    "dualtor_shadow_differences" Gauge ["field"]
+        "Ports of which ycabled's row says something else in this field; only with publish: shadow",
+        Global differences;
     "dualtor_config_last_reload_successful" Gauge [""]
         "Whether the last attempt to load the configuration succeeded",
         Global |scrape, out| out.plain(f64::from(scrape.config.successful));

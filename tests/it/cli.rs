@@ -1,7 +1,6 @@
 //! The command line of the real binary: what it prints and how it exits.
 
 use std::net::TcpListener;
-use std::path::Path;
 
 use dualtor_exporter::sim::{Code, ConnectionFault, Health, ReplyFault, Rpc, Scenario, Simulator};
 use tempfile::TempDir;
@@ -20,7 +19,7 @@ fn file(dir: &TempDir, text: &str) -> String {
 }
 
 /// It could not start: code 2, nothing on stdout, one message that holds all these words.
-fn assert_cannot_start(ended: &Ended, words: &[&str]) {
+pub(crate) fn assert_cannot_start(ended: &Ended, words: &[&str]) {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_eq!(ended.stdout, "", "{ended:?}");
     for word in words {
@@ -321,67 +320,4 @@ async fn simulate_says_what_there_is_and_what_happens() {
     let bad = file(&dir, "rack: {count: 3, first_address: 10.0.0.1}\n");
     let ended = run(&["simulate", &bad]).await;
     assert_cannot_start(&ended, &[&bad, "loopback"]);
-}
-
-/// Whether a process with this id is there.
-fn runs(process: &str) -> bool {
-    Path::new("/proc").join(process).exists()
-}
-
-/// A running demo. Its SoCs have fixed addresses: where another demo has them, it has to be waited for.
-async fn demo(temp: &str) -> Program {
-    let args = ["demo", "--web.listen-address", "127.0.0.1:0"];
-    wait_until("a demo", async || {
-        let mut demo = Program::start_with(&args, &[("TMPDIR", temp)]);
-        demo.says_or_ends("24 simulated SoCs").await.map(|()| demo)
-    })
-    .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_demo_shows_a_rack_and_leaves_nothing_behind() {
-    let dir = TempDir::new().expect("a directory");
-    let temp = dir.path().to_str().expect("UTF-8");
-    let mut demo = demo(temp).await;
-    let line = demo.says("curl -s http://", 1).await;
-    let url = line.split("http://").nth(1).expect("a URL");
-    let address = url
-        .split('/')
-        .next()
-        .expect("an address")
-        .parse()
-        .expect("an address");
-    let line = demo.says("redis-cli -s ", 1).await;
-    let socket = line
-        .split("redis-cli -s ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next());
-    let socket = socket.expect("a socket").to_owned();
-    assert!(socket.starts_with(temp), "{socket}");
-    wait_until("24 READY SoCs", async || {
-        let scrape = http::Scrape::parse(http::get(address, "/metrics").await.text());
-        match scrape.count("dualtor_channel_state", &[("state", "ready")]) {
-            24 => Ok(()),
-            ready => Err(format!("{ready} READY")),
-        }
-    })
-    .await;
-    // The first switchover of its scenario.
-    demo.says("Ethernet0    self mux direction active -> standby", 1)
-        .await;
-    let client = redis::Client::open(format!("redis+unix://{socket}")).expect("an address");
-    let mut connection = client.get_connection().expect("a connection");
-    let info: String = redis::cmd("INFO")
-        .arg("server")
-        .query(&mut connection)
-        .expect("an answer");
-    let process = info.lines().find_map(|line| line.strip_prefix("process_id:"));
-    let process = process.expect("its process").to_owned();
-    assert!(runs(&process));
-    demo.signal("INT");
-    let ended = demo.ended().await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(!runs(&process), "redis-server runs on");
-    let left: Vec<_> = std::fs::read_dir(temp).expect("a directory").collect();
-    assert!(left.is_empty(), "{left:?}");
 }

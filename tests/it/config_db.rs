@@ -16,7 +16,7 @@ const CONFIG_DB: i64 = 4;
 const APPL_DB: i64 = 0;
 const STATE_DB: i64 = 6;
 /// Longer than any test: only what is told at once is seen.
-const NEVER_POLLED: &str = "interval: 300d, timeout: 5s";
+pub(crate) const NEVER_POLLED: &str = "interval: 300d, timeout: 5s";
 
 /// One address for each SoC and one port for all of them, as a rack has them.
 fn socs_of_a_rack(count: u8) -> Vec<SocketAddr> {
@@ -30,14 +30,19 @@ fn socs_of_a_rack(count: u8) -> Vec<SocketAddr> {
 }
 
 /// A switch whose Redis tells of changes, or does not, with so many SoCs: Ethernet0, Ethernet4 and so on.
-async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
-    switch_of(socs, redis_args, |_| ()).await
-}
-
-async fn switch_of(socs: u8, redis_args: &[&str], change: impl FnOnce(&mut Setup)) -> Rack {
-    let addresses = socs_of_a_rack(socs);
+pub(crate) async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
     let mut redis = Redis::away();
     redis.launch(redis_args).await;
+    switch_on(redis, socs).await
+}
+
+/// A switch with this Redis.
+pub(crate) async fn switch_on(redis: Redis, socs: u8) -> Rack {
+    switch_of(redis, socs, |_| ()).await
+}
+
+async fn switch_of(redis: Redis, socs: u8, change: impl FnOnce(&mut Setup)) -> Rack {
+    let addresses = socs_of_a_rack(socs);
     let mut setup = Setup::rack(0);
     for (n, address) in addresses.iter().enumerate() {
         setup = setup.soc(&format!("Ethernet{}", n * 4), |soc| soc.address = Some(*address));
@@ -51,28 +56,28 @@ async fn switch_of(socs: u8, redis_args: &[&str], change: impl FnOnce(&mut Setup
     setup.stage().await
 }
 
-const TELLS: [&str; 2] = ["--notify-keyspace-events", "AKE"];
+pub(crate) const TELLS: [&str; 2] = ["--notify-keyspace-events", "AKE"];
 
 impl Rack {
-    fn config_db(&self, command: &str) {
+    pub(crate) fn config_db(&self, command: &str) {
         let _: redis::Value = self.redis.ask_db(CONFIG_DB, command);
     }
 
     /// What a booted dual-ToR switch has, but for its cables.
-    fn boots(&self) {
+    pub(crate) fn boots(&self) {
         self.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
         self.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32 NULL NULL");
         self.config_db("SET CONFIG_DB_INITIALIZED 1");
     }
 
-    fn cable(&self, port: &str) {
+    pub(crate) fn cable(&self, port: &str) {
         let ip = self.soc(port).address().ip();
         self.config_db(&format!(
             "HSET MUX_CABLE|{port} cable_type active-active state auto soc_ipv4 {ip}/32"
         ));
     }
 
-    async fn probes(&self, expected: &[&str]) -> Scrape {
+    pub(crate) async fn probes(&self, expected: &[&str]) -> Scrape {
         wait_until(
             &format!("{expected:?} are READY and nobody else is there"),
             async || {
@@ -378,7 +383,9 @@ async fn grpcclients_files_serve_each_auth_level_and_a_change_is_followed() {
         client_ca: Some(files.path("ca.crt")),
         ..files.soc(&ca.named("soc.example"))
     };
-    let mut rack = switch_of(1, &TELLS, |setup| setup.scenario.defaults.tls = Some(tls)).await;
+    let mut redis = Redis::away();
+    redis.launch(&TELLS).await;
+    let mut rack = switch_of(redis, 1, |setup| setup.scenario.defaults.tls = Some(tls)).await;
     rack.boots();
     rack.cable("Ethernet0");
     let path = |name: &str| files.path(name).to_str().expect("UTF-8").to_owned();

@@ -22,6 +22,8 @@ async fn mixed() -> Rack {
     files.client(&ca.client(VALID));
     let (soc, channel) = (files.soc(&ca.soc(VALID)), files.mutual(""));
     let rack = Setup::rack(2)
+        // It has one metric more.
+        .databases("publish: shadow")
         .tls(files, soc, &channel)
         .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse)
         .start()

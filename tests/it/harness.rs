@@ -300,9 +300,13 @@ impl Rack {
         Scrape::parse(answer.text())
     }
 
-    /// The port's row in MUX_CABLE_INFO; empty where there is none.
+    /// The port's row, in shadow mode the shadow's; empty where there is none.
     pub(crate) fn row(&self, port: &str) -> Row {
-        self.redis.row(&format!("MUX_CABLE_INFO|{port}"))
+        let table = match self.settings.databases.contains("publish: shadow") {
+            true => "MUX_CABLE_INFO_SHADOW",
+            false => "MUX_CABLE_INFO",
+        };
+        self.redis.row(&format!("{table}|{port}"))
     }
 
     /// Waits until metrics and row both show this; returns the scrape that did.

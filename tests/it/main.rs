@@ -11,18 +11,21 @@
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | rounds | when is probed |
 //! | service, health | what a SoC announces: maintenance, its health |
+//! | acl | a user of Redis who may write our rows alone |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
 //! | network_namespace | a source address that the host does not have yet |
-//! | rows, outages | STATE_DB, and Redis away |
+//! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
-//! | cli, signals | flags, exit codes, stop and reload of the real binary |
+//! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
 //! | architecture | the invariants that the source must keep |
 
+mod acl;
 mod architecture;
 mod certificates;
 mod cli;
 mod config_db;
 mod connections;
+mod demo;
 mod exposition;
 mod handshakes;
 mod harness;
@@ -39,6 +42,7 @@ mod rotation;
 mod rounds;
 mod rows;
 mod service;
+mod shadow;
 mod signals;
 mod tls;
 mod web;
