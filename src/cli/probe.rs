@@ -37,7 +37,7 @@ pub(super) struct ProbeArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     Text,
     Json,
 }
@@ -62,7 +62,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     Config::duration(text).ok_or_else(|| "expected a duration such as 500ms or 2s".to_owned())
 }
 
@@ -92,13 +92,14 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-enum Found {
+#[derive(Debug)]
+pub(super) enum Found {
     NeverReady(Failure),
     Ready { after: Duration, report: Box<Report> },
 }
 
 /// Dials once, and runs one round if that leads to READY.
-async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
+pub(super) async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
     let mut channel = Channel::new(target, Arc::default())?;
     let began = Instant::now();
     loop {
@@ -124,7 +125,7 @@ async fn look(target: Target, timeout: Duration) -> anyhow::Result<Found> {
     }
 }
 
-fn answers(report: &Report) -> bool {
+pub(super) fn answers(report: &Report) -> bool {
     let query_ok = |query: &Query| {
         let result = report.query(*query).result;
         result.is_answer() || (*query == Query::Health && result == QueryResult::Unimplemented)
@@ -155,7 +156,7 @@ fn states(report: &Report, side: Side) -> [[&'static str; 3]; 2] {
     ]
 }
 
-fn milliseconds(duration: Option<Duration>) -> String {
+pub(super) fn milliseconds(duration: Option<Duration>) -> String {
     duration.map_or("-".to_owned(), |d| format!("{:.1} ms", d.as_secs_f64() * 1000.0))
 }
 
