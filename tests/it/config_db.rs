@@ -26,7 +26,7 @@ fn socs_of_a_rack(count: u8) -> Vec<SocketAddr> {
 }
 
 /// A switch whose Redis tells of changes, or does not, with so many SoCs: Ethernet0, Ethernet4 and so on.
-async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
+pub(crate) async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
     let addresses = socs_of_a_rack(socs);
     let mut redis = Redis::away();
     redis.launch(redis_args).await;
@@ -42,21 +42,21 @@ async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
     setup.stage().await
 }
 
-const TELLS: [&str; 2] = ["--notify-keyspace-events", "AKE"];
+pub(crate) const TELLS: [&str; 2] = ["--notify-keyspace-events", "AKE"];
 
 impl Rack {
-    fn config_db(&self, command: &str) {
+    pub(crate) fn config_db(&self, command: &str) {
         let _: redis::Value = self.redis.ask_db(CONFIG_DB, command);
     }
 
     /// What a booted dual-ToR switch has, but for its cables.
-    fn boots(&self) {
+    pub(crate) fn boots(&self) {
         self.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
         self.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32 NULL NULL");
         self.config_db("SET CONFIG_DB_INITIALIZED 1");
     }
 
-    fn cable(&self, port: &str) {
+    pub(crate) fn cable(&self, port: &str) {
         let ip = self.soc(port).address().ip();
         self.config_db(&format!(
             "HSET MUX_CABLE|{port} cable_type active-active state auto soc_ipv4 {ip}/32"

@@ -12,12 +12,14 @@
 //! | rows, outages | STATE_DB, and Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
+//! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
 
 mod architecture;
 mod cli;
 mod config_db;
 mod connections;
+mod doctor;
 mod exposition;
 mod harness;
 mod http;

@@ -1,4 +1,5 @@
-//! Looks at databases, files, routes and SoCs, once each. Whatever hangs, it ends: each wait has a limit of its own, and what
+//! Looks at databases, files, routes and SoCs, once each. Whatever hangs, it ends: each wait has a limit
+//! of its own, and what
 //! could not be found out is said to be so.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,7 +228,8 @@ fn impatient(target: &Target) -> Target {
     }
 }
 
-/// Where a packet to `address` would leave from. Nothing is sent: a UDP socket's connect only looks up the route.
+/// Where a packet to `address` would leave from. Nothing is sent: a UDP socket's connect only looks up the
+/// route.
 fn route(address: SocketAddr, source: &SourceAddress) -> Result<IpAddr, String> {
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

@@ -109,8 +109,8 @@ impl Finding {
         Self {
             area,
             level: Level::Ok,
-            subject: subject.into(),
-            text: text.into(),
+            subject: printable(subject.into()),
+            text: printable(text.into()),
             remedy: None,
         }
     }
@@ -123,7 +123,7 @@ impl Finding {
     ) -> Self {
         Self {
             level: Level::Note,
-            remedy: remedy.into(),
+            remedy: remedy.into().map(printable),
             ..Self::ok(area, subject, text)
         }
     }
@@ -136,7 +136,7 @@ impl Finding {
     ) -> Self {
         Self {
             level: Level::Problem,
-            remedy: Some(remedy.into()),
+            remedy: Some(printable(remedy.into())),
             ..Self::ok(area, subject, text)
         }
     }
@@ -152,6 +152,11 @@ pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
         socs::check(seen),
     ]
     .concat()
+}
+
+/// What databases and SoCs say stands in a terminal: it must not steer it.
+fn printable(text: String) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// How to reach a database from a shell. Never with a password: who needs one knows it.

@@ -76,7 +76,8 @@ fn events(databases: &Databases, interval: &str) -> Option<Finding> {
         Events::Unknown => return None,
         Events::Denied => {
             let text = format!(
-                "not known: this user may not ask (CONFIG GET). Where they are off, changes are found each interval ({interval})"
+                "not known: this user may not ask (CONFIG GET). Where they are off, changes are found \
+                 each interval ({interval})"
             );
             return Some(Finding::note(AREA, subject, text, None));
         }
@@ -91,7 +92,8 @@ fn events(databases: &Databases, interval: &str) -> Option<Finding> {
         )
     } else {
         let text = format!(
-            "off ({flags:?}; needed are K, g and h, or A for all): changes are found each interval ({interval}), not at once"
+            "off ({flags:?}; needed are K, g and h, or A for all): changes are found each interval \
+             ({interval}), not at once"
         );
         let cli = redis_cli(&databases.namespace.config_db);
         let remedy = format!("on a SONiC switch they are on: {cli} CONFIG SET notify-keyspace-events AKE");

@@ -1,7 +1,10 @@
-//! Plain text or TLS: GRPCCLIENT against the files that exist, against YANG's model, and against what ycabled makes of it.
+//! Plain text or TLS: GRPCCLIENT against the files that exist, against YANG's model, and against what
+//! ycabled makes of it.
 //!
-//! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`, and calls the rows `CONFIG` and `CERTS`.
-//! ycabled reads the rows `config` and `certs` of GRPCCLIENT only and knows `server` and `mutual`; with `type` secure and
+//! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`, and calls the rows
+//! `CONFIG` and `CERTS`.
+//! ycabled reads the rows `config` and `certs` of GRPCCLIENT only and knows `server` and `mutual`; with
+//! `type` secure and
 //! anything else, or without `grpc_ssl_credential`, it makes no channel at all.
 
 use std::collections::BTreeSet;
@@ -143,7 +146,8 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
         }
     }
     if certs.and_then(|row| said(row, "grpc_ssl_credential")).is_none() {
-        let text = "no grpc_ssl_credential: we expect the SoC's certificate to be for its IP address, ycabled makes no channel";
+        let text = "no grpc_ssl_credential: we expect the SoC's certificate to be for its IP address, \
+         ycabled makes no channel";
         let remedy =
             format!("{cli} HSET '{table}|certs' grpc_ssl_credential <the name in the SoCs' certificates>");
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
@@ -163,7 +167,8 @@ fn upper_case(databases: &Databases, tables: &Tables, cli: &str) -> Vec<Finding>
     let finding = |key: &str| {
         let small = key.to_lowercase();
         let text = format!(
-            "the row is called {key}, as in YANG's model; ycabled and we read {small} only, so it has no effect"
+            "the row is called {key}, as in YANG's model; ycabled and we read {small} only, so it has \
+             no effect"
         );
         let remedy = format!("{cli} RENAME 'GRPCCLIENT|{key}' 'GRPCCLIENT|{small}'");
         Finding::problem(AREA, databases.named("GRPCCLIENT"), text, remedy)
@@ -175,7 +180,8 @@ fn upper_case(databases: &Databases, tables: &Tables, cli: &str) -> Vec<Finding>
         .collect()
 }
 
-/// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we know all three.
+/// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we
+/// know all three.
 fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str) -> Finding {
     let set = |word: &str| format!("{cli} HSET '{table}|config' auth_level {word}");
     match level {
@@ -183,14 +189,16 @@ fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str) -> Fin
         Some("mutual") => Finding::note(
             AREA,
             subject,
-            "TLS with a client certificate (auth_level mutual): ycabled's word and ours, but YANG's sonic-grpcclient allows server and \
+            "TLS with a client certificate (auth_level mutual): ycabled's word and ours, but YANG's \
+             sonic-grpcclient allows server and \
              client only, so a validated `config load` or `config apply-patch` refuses it",
             "leave it: with client, YANG's word, ycabled would make no channel".to_owned(),
         ),
         Some("client") => Finding::note(
             AREA,
             subject,
-            "TLS with a client certificate (auth_level client): YANG's word, and we take it for mutual, but ycabled knows server and \
+            "TLS with a client certificate (auth_level client): YANG's word, and we take it for mutual, \
+             but ycabled knows server and \
              mutual only and makes no channel",
             format!("if ycabled runs here: {}", set("mutual")),
         ),
@@ -204,7 +212,8 @@ fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str) -> Fin
             AREA,
             subject,
             format!(
-                "auth_level {other:?}: expected server or mutual; nobody dials with it (YANG allows server and client)"
+                "auth_level {other:?}: expected server or mutual; nobody dials with it (YANG allows \
+                 server and client)"
             ),
             set("server"),
         ),
@@ -227,7 +236,8 @@ fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, Kind)>) -> Vec<Fi
                 AREA,
                 subject,
                 format!("{what} {path}: no such PEM block in it"),
-                "put the PEM file there (-----BEGIN ...); a DER file is converted by `openssl x509 -inform der` or `openssl pkey`",
+                "put the PEM file there (-----BEGIN ...); a DER file is converted by `openssl x509 \
+                 -inform der` or `openssl pkey`",
             )),
             FileState::Unreadable(why) => Some(Finding::problem(
                 AREA,

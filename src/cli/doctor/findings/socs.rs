@@ -98,7 +98,8 @@ fn remedy_of(cause: Cause) -> &'static str {
             "the SoC hangs up: check that a gRPC server listens there, and that both speak TLS or both do not"
         }
         Cause::KeepaliveTimeout => {
-            "TCP is up but the peer is mute: its gRPC server hangs, or expects TLS; restart it, or see GRPCCLIENT"
+            "TCP is up but the peer is mute: its gRPC server hangs, or expects TLS; restart it, or see \
+             GRPCCLIENT"
         }
         Cause::Goaway => "the SoC's gRPC server says go away: it is stopping or overloaded, see its log",
         Cause::Protocol => {
@@ -199,8 +200,12 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
     let own = report.direction.seen_from(soc.target.side).own;
     let differs = facts.consistent(own) == Some(false);
     differs.then(|| {
-        let text = format!("linkmgrd wants this side {}, the SoC says it is {own}", facts.intended);
-        let remedy = "look again in some seconds: it may be switching over. If it stays: `show mux status`, linkmgrd's and ycabled's log";
+        let text = format!(
+            "linkmgrd wants this side {}, the SoC says it is {own}",
+            facts.intended
+        );
+        let remedy = "look again in some seconds: it may be switching over. If it stays: `show mux \
+         status`, linkmgrd's and ycabled's log";
         Finding::problem(AREA, soc.port().as_str(), text, remedy)
     })
 }

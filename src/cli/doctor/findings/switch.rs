@@ -43,13 +43,26 @@ fn metadata(seen: &Collected) -> Vec<Finding> {
             return Some(Finding::ok(AREA, subject, format!("{is}: a dual-ToR switch")));
         }
         if !databases.namespace.name.is_empty() && (row.is_none() || field("sub_role") == "BackEnd") {
-            return Some(Finding::ok(AREA, subject, "none of this namespace's ports is a server's"));
+            return Some(Finding::ok(
+                AREA,
+                subject,
+                "none of this namespace's ports is a server's",
+            ));
         }
         let text = format!("{is}: not a dual-ToR switch (type ToRRouter, subtype DualToR)");
         Some(if seen.config.targets.is_some() {
-            Finding::note(AREA, subject, format!("{text}; the configuration's targets are probed all the same"), None)
+            Finding::note(
+                AREA,
+                subject,
+                format!(
+                    "{text}; the configuration's targets are probed all \
+             the same"
+                ),
+                None,
+            )
         } else {
-            let remedy = "nothing, if that is so: the exporter watches and waits. Else set both as the minigraph should have: \
+            let remedy = "nothing, if that is so: the exporter watches and waits. Else set both as the \
+             minigraph should have: \
                           `sudo config load_minigraph`, or subtype by hand"
                 .to_owned();
             Finding::note(AREA, subject, format!("{text}: no port is probed"), remedy)
@@ -70,7 +83,8 @@ fn side(seen: &Collected) -> Option<Finding> {
                     AREA,
                     "side",
                     format!(
-                        "{told} in the configuration, but Loopback3 ({ip}) is the {other} ToR's: self and peer may be swapped"
+                        "{told} in the configuration, but Loopback3 ({ip}) is the {other} ToR's: self \
+                         and peer may be swapped"
                     ),
                     "remove the key side, unless Loopback3 is what is wrong",
                 ),
@@ -93,7 +107,8 @@ fn side(seen: &Collected) -> Option<Finding> {
         some => format!("unknown: Loopback3 is {some:?}, of which none (or both) is a known ToR's"),
     };
     let text = format!("{text}. Every direction, link and operation is unknown");
-    let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.2 or 10.1.0.39; lower: 10.212.64.1 or \
+    let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.2 or \
+     10.1.0.39; lower: 10.212.64.1 or \
                   10.1.0.38 on Loopback3)";
     Some(Finding::problem(AREA, "side", text, remedy))
 }
@@ -101,7 +116,8 @@ fn side(seen: &Collected) -> Option<Finding> {
 fn loopback3(seen: &Collected) -> Vec<Finding> {
     let each = seen.loopback3.iter().filter_map(|(ip, here)| {
         let text = |end: &str| format!("{ip} is not on this host: {end}");
-        let remedy = "check `show ip interfaces`: Loopback3 must be up in this network namespace, and this process in the host's";
+        let remedy = "check `show ip interfaces`: Loopback3 must be up in this network namespace, and \
+         this process in the host's";
         match seen.config.source {
             _ if *here => Some(Finding::ok(AREA, "Loopback3", format!("{ip} is on this host"))),
             SourceRule::Auto => {
@@ -159,7 +175,9 @@ fn cables(seen: &Collected) -> Option<Finding> {
     if good + bad > 0 {
         return Some(Finding::ok(AREA, "MUX_CABLE", text));
     }
-    let remedy = "where that is wrong: cable_type active-active and soc_ipv4 in the ports' rows, as the minigraph should have".to_owned();
+    let remedy = "where that is wrong: cable_type active-active and soc_ipv4 in the ports' rows, as the \
+     minigraph should have"
+        .to_owned();
     Some(Finding::note(
         AREA,
         "MUX_CABLE",
