@@ -197,6 +197,20 @@ async fn a_redis_that_is_away_or_denies_us_is_told_and_no_password_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whether_redis_tells_of_changes_is_not_known_to_a_user_who_may_not_ask() {
+    let rack = clean().await;
+    let redis = Redis::start_tcp(&[]).await;
+    let _: redis::Value = redis.ask_db(4, "ACL SETUSER looker on >secret ~* +@all -config");
+    let server = redis.server().to_string();
+    let address = server.strip_prefix("redis://").expect("TCP");
+    rack.write_config(&format!(
+        "databases: {{url: \"redis://looker:secret@{address}\"}}\n"
+    ));
+    let words = ["! keyspace notifications: not known: this user may not ask"];
+    says(&rack, PROBLEMS, &words).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn targets_of_the_configuration_need_no_database() {
     let rack = Setup::rack(1).databases("publish: off").stage().await;
     says(

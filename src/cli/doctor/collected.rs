@@ -29,6 +29,13 @@ pub(super) struct Collected {
     pub(super) now: DateTime<Utc>,
 }
 
+impl Collected {
+    /// Whether databases are used, but no CONFIG_DB could be read and believed.
+    pub(super) fn is_in_the_dark(&self) -> bool {
+        !self.namespaces.is_empty() && self.namespaces.iter().all(|d| d.believed().is_none())
+    }
+}
+
 /// The databases of one namespace.
 #[derive(Debug)]
 pub(super) struct Databases {

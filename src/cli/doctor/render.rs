@@ -91,7 +91,11 @@ mod tests {
         assert_eq!((&json["ports"], &json["notes"]), (&1.into(), &1.into()));
         let problem = &json["findings"][1];
         let expected = json!({
-            "area": "socs", "level": "problem", "subject": "Ethernet4", "text": "refused", "remedy": "start it",
+            "area": "socs",
+            "level": "problem",
+            "subject": "Ethernet4",
+            "text": "refused",
+            "remedy": "start it",
         });
         assert_eq!(problem, &expected);
         assert!(json["findings"][0]["remedy"].is_null());

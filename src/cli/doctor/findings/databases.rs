@@ -26,9 +26,12 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     found
 }
 
+/// A server, why it is away (and what to do), and the databases that fare so.
+type Group<'a> = (String, Option<(&'a str, &'a str)>, Vec<&'a str>);
+
 /// One finding for all databases that fare alike on one server.
 fn servers(databases: &Databases) -> Vec<Finding> {
-    let mut groups: Vec<(String, Option<(&str, &str)>, Vec<&str>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
     for (name, database, reading) in databases.all() {
         let server = database.server.to_string();
         let away = reading.as_ref().err().map(|away| (&*away.why, away.hint));
@@ -37,7 +40,7 @@ fn servers(databases: &Databases) -> Vec<Finding> {
             None => groups.push((server, away, vec![name])),
         }
     }
-    let of_group = |(server, away, names): (String, Option<(&str, &str)>, Vec<&str>)| {
+    let of_group = |(server, away, names): Group<'_>| {
         let (subject, names) = (databases.named("Redis"), names.join(", "));
         match away {
             None => Finding::ok(AREA, subject, format!("{server} answers: {names}")),

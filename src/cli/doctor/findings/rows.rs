@@ -28,6 +28,10 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 /// telemetry is also what fills their `link_status_peer`, on which linkmgrd acts: then it must stay on.
 fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
     let tables = databases.believed()?;
+    let mut targets = seen.inventory.targets.iter();
+    if !targets.any(|target| target.namespace == databases.namespace.name) {
+        return None;
+    }
     let subject = databases.named("ycabled");
     let row = tables.row("XCVRD_LOG", "Y_CABLE");
     let value = row.and_then(|row| row.get("disable_telemetry"));

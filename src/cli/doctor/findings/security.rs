@@ -84,6 +84,11 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
         found.extend(files(seen, "channel.tls", of_settings(tls)));
         return found;
     }
+    if seen.is_in_the_dark() {
+        let text = "not known: CONFIG_DB is not there. Until it is, targets of the configuration are \
+         dialled in plain text";
+        return vec![Finding::note(AREA, "GRPCCLIENT", text, None)];
+    }
     let each = seen.namespaces.iter().filter_map(|databases| {
         let tables = databases.believed()?;
         // An ASIC that says nothing goes by the switch's own words.

@@ -103,6 +103,7 @@ fn side(seen: &Collected) -> Option<Finding> {
     }
     let addresses: Vec<IpAddr> = of_loopback3.map(|(ip, _)| ip).collect();
     let text = match &addresses[..] {
+        [] if seen.is_in_the_dark() => "unknown: CONFIG_DB, which would tell, is not there".to_owned(),
         [] => "unknown: CONFIG_DB knows no Loopback3, and the configuration says nothing".to_owned(),
         some => format!("unknown: Loopback3 is {some:?}, of which none (or both) is a known ToR's"),
     };
@@ -132,7 +133,8 @@ fn loopback3(seen: &Collected) -> Vec<Finding> {
         }
     });
     let mut found: Vec<Finding> = each.collect();
-    if seen.config.source == SourceRule::Loopback3 && seen.loopback3.is_empty() {
+    let known = !seen.is_in_the_dark();
+    if seen.config.source == SourceRule::Loopback3 && seen.loopback3.is_empty() && known {
         let text = "CONFIG_DB knows no address of it, and channel.source_address wants that one and no other";
         let remedy = "`sudo config interface ip add Loopback3 <address>/32`, or source_address: auto";
         found.push(Finding::problem(AREA, "Loopback3", text, remedy));

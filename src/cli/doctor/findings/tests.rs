@@ -223,6 +223,14 @@ fn each_state_of_the_databases_is_told() {
         "CONFIG_DB, APPL_DB, STATE_DB on",
         "look at its log",
     );
+    let alone = Switch {
+        away: true,
+        ..healthy().config("targets: [{port: Ethernet0, address: 192.168.0.3}]\n")
+    };
+    let findings = alone.findings();
+    let told = |subject: &str| findings.iter().find(|finding| finding.subject == subject);
+    assert!(told("side").is_some_and(|side| side.text.contains("CONFIG_DB, which would tell")));
+    assert!(told("GRPCCLIENT").is_some_and(|tls| tls.level == Note));
     let empty = Switch {
         config_db: Vec::new(),
         ..healthy()
