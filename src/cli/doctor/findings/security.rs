@@ -86,7 +86,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     }
     if seen.is_in_the_dark() {
         let text = "not known: CONFIG_DB is not there. Until it is, targets of the configuration are \
-         dialled in plain text";
+                    dialled in plain text";
         return vec![Finding::note(AREA, "GRPCCLIENT", text, None)];
     }
     let each = seen.namespaces.iter().filter_map(|databases| {
@@ -152,7 +152,7 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
     }
     if certs.and_then(|row| said(row, "grpc_ssl_credential")).is_none() {
         let text = "no grpc_ssl_credential: we expect the SoC's certificate to be for its IP address, \
-         ycabled makes no channel";
+                    ycabled makes no channel";
         let remedy =
             format!("{cli} HSET '{table}|certs' grpc_ssl_credential <the name in the SoCs' certificates>");
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));

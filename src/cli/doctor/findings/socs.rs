@@ -1,6 +1,6 @@
 //! Each SoC: is there a way to it, does it answer, and is what it says what the switch wants?
 
-use super::{Area, Finding};
+use super::{Area, Finding, listed};
 use crate::channel::Failure;
 use crate::cli::doctor::collected::{Collected, Soc};
 use crate::cli::probe::{Found, milliseconds};
@@ -17,18 +17,22 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
         facts::collect(appl_db, state_db, &mut facts);
     }
     let each = seen.socs.iter();
-    each.flat_map(|soc| of_soc(soc, facts.get(soc.port()).copied().unwrap_or_default()))
-        .collect()
+    let found = each.flat_map(|soc| of_soc(soc, facts.get(soc.port()).copied().unwrap_or_default()));
+    found.chain(not_probed(seen)).collect()
+}
+
+fn not_probed(seen: &Collected) -> Option<Finding> {
+    let left = seen.socs.iter().filter(|soc| soc.probe.is_none());
+    let ports: Vec<&str> = left.map(|soc| soc.port().as_str()).collect();
+    let remedy = "`dualtor-exporter probe <address>`, or doctor again once fewer SoCs hang".to_owned();
+    let text = "not probed: the time was over";
+    (!ports.is_empty()).then(|| Finding::note(AREA, listed(&ports), text, remedy))
 }
 
 fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
-    let (port, address) = (soc.port().as_str(), soc.target.address);
+    let port = soc.port().as_str();
     let mut found = match &soc.probe {
-        None => {
-            let text = format!("{address}: not probed, the time was over");
-            let remedy = format!("`dualtor-exporter probe {address}`");
-            vec![Finding::note(AREA, port, text, remedy)]
-        }
+        None => Vec::new(),
         Some(Found::NeverReady(failure)) => vec![never_ready(soc, failure)],
         Some(Found::Ready { after, report }) => {
             let mut found = answers(soc, report);
@@ -64,7 +68,8 @@ fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
     let text = format!("{}: never READY: {failure}", soc.target.address);
     let (text, remedy) = match &soc.route {
         Ok(from) => (format!("{text} (from {from})"), remedy_of(failure.cause)),
-        // Then the dial's failure only says the same again.
+        // Here both say the same.
+        Err(_) if failure.cause == Cause::SourceAddress => (text, remedy_of(failure.cause)),
         Err(why) => (
             format!("{text}; {why}"),
             "check `show ip route` for the SoC's address, and channel.source_address",
@@ -205,7 +210,7 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
             facts.intended
         );
         let remedy = "look again in some seconds: it may be switching over. If it stays: `show mux \
-         status`, linkmgrd's and ycabled's log";
+                      status`, linkmgrd's and ycabled's log";
         Finding::problem(AREA, soc.port().as_str(), text, remedy)
     })
 }

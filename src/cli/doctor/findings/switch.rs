@@ -51,19 +51,11 @@ fn metadata(seen: &Collected) -> Vec<Finding> {
         }
         let text = format!("{is}: not a dual-ToR switch (type ToRRouter, subtype DualToR)");
         Some(if seen.config.targets.is_some() {
-            Finding::note(
-                AREA,
-                subject,
-                format!(
-                    "{text}; the configuration's targets are probed all \
-             the same"
-                ),
-                None,
-            )
+            let text = format!("{text}; the configuration's targets are probed all the same");
+            Finding::note(AREA, subject, text, None)
         } else {
-            let remedy = "nothing, if that is so: the exporter watches and waits. Else set both as the \
-             minigraph should have: \
-                          `sudo config load_minigraph`, or subtype by hand"
+            let remedy = "nothing, if that is so: the exporter watches and waits. Else set both in \
+                          DEVICE_METADATA|localhost"
                 .to_owned();
             Finding::note(AREA, subject, format!("{text}: no port is probed"), remedy)
         })
@@ -109,7 +101,7 @@ fn side(seen: &Collected) -> Option<Finding> {
     };
     let text = format!("{text}. Every direction, link and operation is unknown");
     let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.2 or \
-     10.1.0.39; lower: 10.212.64.1 or \
+                  10.1.0.39; lower: 10.212.64.1 or \
                   10.1.0.38 on Loopback3)";
     Some(Finding::problem(AREA, "side", text, remedy))
 }
@@ -118,7 +110,7 @@ fn loopback3(seen: &Collected) -> Vec<Finding> {
     let each = seen.loopback3.iter().filter_map(|(ip, here)| {
         let text = |end: &str| format!("{ip} is not on this host: {end}");
         let remedy = "check `show ip interfaces`: Loopback3 must be up in this network namespace, and \
-         this process in the host's";
+                      this process in the host's";
         match seen.config.source {
             _ if *here => Some(Finding::ok(AREA, "Loopback3", format!("{ip} is on this host"))),
             SourceRule::Auto => {
@@ -178,7 +170,7 @@ fn cables(seen: &Collected) -> Option<Finding> {
         return Some(Finding::ok(AREA, "MUX_CABLE", text));
     }
     let remedy = "where that is wrong: cable_type active-active and soc_ipv4 in the ports' rows, as the \
-     minigraph should have"
+                  minigraph should have"
         .to_owned();
     Some(Finding::note(
         AREA,

@@ -603,6 +603,18 @@ fn each_cause_of_a_failed_dial_has_a_remedy() {
             remedy,
         );
     }
+    let elsewhere = Switch {
+        failure: Some(Cause::SourceAddress),
+        route: Err("the same again".to_owned()),
+        ..healthy()
+    };
+    check(
+        elsewhere,
+        Level::Problem,
+        "Ethernet0",
+        "source_address: details",
+        "on this host",
+    );
     let nowhere = Switch {
         failure: Some(Cause::Unreachable),
         route: Err("no route from here: why".to_owned()),
