@@ -1,9 +1,10 @@
-//! The command line: flags in the exporters' style, and the commands `demo`, `simulate` and `probe`.
+//! The command line: flags in the exporters' style, and the commands `demo`, `simulate`, `probe` and `doctor`.
 //!
 //! Exit codes: 0 done; 1 the exporter failed while running; 2 it could not start (bad flag, bad file, port in use).
-//! `probe` has its own, see there. Logs go to stderr, stdout carries a command's output only.
+//! `probe` and `doctor` have their own, see there. Logs go to stderr, stdout carries a command's output only.
 
 mod demo;
+mod doctor;
 mod probe;
 
 use std::io::{self, Write};
@@ -123,6 +124,9 @@ enum Command {
     /// Probe one SoC once and print what it says: exit code 0 it answers, 1 READY but a query failed or health is
     /// not serving, 2 never READY
     Probe(probe::ProbeArgs),
+    /// Look at everything that the exporter depends on here and say what is wrong and what to do: exit code 0
+    /// nothing is wrong, 1 there is a problem
+    Doctor(doctor::DoctorArgs),
 }
 
 fn telemetry_path(path: &str) -> Result<String, String> {
@@ -136,7 +140,10 @@ fn telemetry_path(path: &str) -> Result<String, String> {
 impl Cli {
     /// Does what the command line says.
     pub fn run(self) -> ExitCode {
-        let quiet = matches!(self.command, Some(Command::Demo(_) | Command::Probe(_)));
+        let quiet = matches!(
+            self.command,
+            Some(Command::Demo(_) | Command::Probe(_) | Command::Doctor(_))
+        );
         let default_level = if quiet { Level::Warn } else { Level::Info };
         init_log(self.log.level.unwrap_or(default_level), self.log.format);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -154,6 +161,7 @@ impl Cli {
                 Some(Command::Demo(args)) => demo::run(args).await,
                 Some(Command::Simulate { scenario }) => simulate(&scenario).await,
                 Some(Command::Probe(args)) => probe::run(args).await,
+                Some(Command::Doctor(args)) => doctor::run(args).await,
             }
         });
         // Whatever still hangs has had its time.

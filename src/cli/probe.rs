@@ -55,7 +55,7 @@ pub(super) struct ProbeArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     Text,
     Json,
 }
@@ -80,7 +80,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     Config::duration(text).ok_or_else(|| "expected a duration such as 500ms or 2s".to_owned())
 }
 
@@ -144,13 +144,14 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-enum Found {
+#[derive(Debug)]
+pub(super) enum Found {
     NeverReady(Failure),
     Ready { after: Duration, report: Box<Report> },
 }
 
 /// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
-async fn look(target: Target, timeout: Duration) -> anyhow::Result<(Found, Option<SystemTime>)> {
+pub(super) async fn look(target: Target, timeout: Duration) -> anyhow::Result<(Found, Option<SystemTime>)> {
     let mut channel = Channel::new(target, Arc::default(), &TlsStore::default())?;
     let began = Instant::now();
     let mut expiry = None;
@@ -180,7 +181,7 @@ async fn look(target: Target, timeout: Duration) -> anyhow::Result<(Found, Optio
     }
 }
 
-fn answers(report: &Report) -> bool {
+pub(super) fn answers(report: &Report) -> bool {
     let query_ok = |query: &Query| {
         let result = report.query(*query).result;
         result.is_answer() || (*query == Query::Health && result == QueryResult::Unimplemented)
@@ -211,7 +212,7 @@ fn states(report: &Report, side: Side) -> [[&'static str; 3]; 2] {
     ]
 }
 
-fn milliseconds(duration: Option<Duration>) -> String {
+pub(super) fn milliseconds(duration: Option<Duration>) -> String {
     duration.map_or("-".to_owned(), |d| format!("{:.1} ms", d.as_secs_f64() * 1000.0))
 }
 

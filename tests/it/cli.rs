@@ -37,6 +37,7 @@ async fn help_says_what_there_is() {
     for (args, name) in [
         (&["--help"][..], "help"),
         (&["probe", "--help"], "help_probe"),
+        (&["doctor", "--help"], "help_doctor"),
         (&["simulate", "--help"], "help_simulate"),
         (&["demo", "--help"], "help_demo"),
     ] {

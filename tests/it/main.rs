@@ -17,6 +17,7 @@
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
+//! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
 
 mod acl;
@@ -26,6 +27,7 @@ mod cli;
 mod config_db;
 mod connections;
 mod demo;
+mod doctor;
 mod exposition;
 mod handshakes;
 mod harness;

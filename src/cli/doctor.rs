@@ -1,0 +1,63 @@
+//! `doctor`: looks once at everything that the exporter depends on here, and says in plain words what it
+//! finds, what is
+//! wrong and what to do about it.
+//!
+//! Exit codes: 0 nothing is wrong; 1 there is a problem; 2 bad usage or a bad configuration file.
+//!
+//! | file | job |
+//! |---|---|
+//! | collect | reads databases and files, asks the kernel for routes, probes each SoC: all I/O, all of it
+//! bounded |
+//! | collected | what was seen: plain data |
+//! | findings | what was seen → what is the case (pure) |
+//! | render | findings → text or JSON (pure) |
+
+mod collect;
+mod collected;
+mod findings;
+mod render;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::probe::{Output, timeout};
+use super::{FAILED, load_config, print, raise_open_files};
+use collect::collect;
+use findings::{Level, diagnose};
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Configuration file (YAML) [default: /etc/dualtor-exporter/config.yml, where there is one]
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    output: Output,
+    /// Each query's deadline [default: the configuration's probe.timeout]
+    #[arg(long, value_name = "DURATION", value_parser = timeout)]
+    timeout: Option<Duration>,
+}
+
+pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let config = load_config(args.config_file.as_deref())?;
+    raise_open_files(0);
+    let timeout = args.timeout.unwrap_or(config.probe.timeout);
+    let seen = collect(config, timeout).await;
+    let findings = diagnose(&seen);
+    let text = match args.output {
+        Output::Text => render::text(&findings),
+        Output::Json => {
+            serde_json::to_string_pretty(&render::json(seen.inventory.side, seen.socs.len(), &findings))?
+        }
+    };
+    print(text.trim_end());
+    let healthy = findings.iter().all(|finding| finding.level != Level::Problem);
+    Ok(if healthy {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    })
+}

@@ -1,0 +1,312 @@
+//! Looks at databases, files, routes and SoCs, once each. Whatever hangs, it ends: each wait has a limit
+//! of its own, and what
+//! could not be found out is said to be so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::{FromRedisValue, Value};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Reading, Soc};
+use super::findings::security::files_named;
+use crate::cli::probe::{Found, look};
+use crate::config::{Config, Database, Namespace};
+use crate::inventory::{Inventory, Loopback3, Source};
+use crate::mirror;
+use crate::model::{ChannelSettings, SourceAddress, Spec, Target};
+use crate::redis_link::{Failure, Link};
+
+/// A whole database, which answers in milliseconds; a hung one says so by itself after 2 s.
+const READING: Duration = Duration::from_secs(5);
+/// A file, which may be on a file system that hangs.
+const FILE: Duration = Duration::from_secs(2);
+/// From the dial to READY, in two parts as a channel has them: less than its usual 12 s, for people wait.
+const DIAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+/// SoCs probed side by side.
+const AT_A_TIME: usize = 64;
+/// All SoCs together: four hundred that hang.
+const PROBING: Duration = Duration::from_secs(20);
+/// A switch's whole bundle of public CAs takes 250 kB.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// What the exporter reads of CONFIG_DB, and what ycabled reads of it.
+pub(super) const CONFIG_DB: Spec = Spec {
+    name: "CONFIG_DB",
+    tables: &[
+        "DEVICE_METADATA",
+        "MUX_CABLE",
+        "LOOPBACK_INTERFACE",
+        "GRPCCLIENT",
+        "GRPC_CLIENT",
+        "XCVRD_LOG",
+    ],
+    values: &["CONFIG_DB_INITIALIZED"],
+};
+/// What the exporter reads of STATE_DB, and what it writes there.
+pub(super) const STATE_DB: Spec = Spec {
+    name: "STATE_DB",
+    tables: &[
+        "MUX_CABLE_TABLE",
+        "MUX_LINKMGR_TABLE",
+        "MUX_CABLE_INFO",
+        "MUX_CABLE_INFO_SHADOW",
+    ],
+    values: &[],
+};
+
+/// Looks at everything that `config` leads to; each query has this long.
+pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collected {
+    let namespaces: Vec<Databases> = join_all(config.namespaces.iter().map(databases)).await;
+    let believed: Vec<Source> = namespaces
+        .iter()
+        .map(|databases| Source {
+            namespace: databases.namespace.name.clone(),
+            tables: databases.believed().cloned(),
+        })
+        .collect();
+    let inventory = Inventory::of(&config, &believed);
+    let tables = believed.iter().filter_map(|source| source.tables.as_deref());
+    let loopback3 = Loopback3::find(tables);
+    let loopback3 = loopback3.addresses().iter().map(|ip| (*ip, is_here(*ip)));
+    let tables = namespaces.iter().filter_map(Databases::believed);
+    let names: BTreeSet<(PathBuf, Kind)> = files_named(&config, &inventory, tables);
+    let (files, socs) = tokio::join!(files(names), socs(&inventory.targets, query_timeout));
+    Collected {
+        loopback3: loopback3.collect(),
+        now: std::time::SystemTime::now().into(),
+        config,
+        namespaces,
+        inventory,
+        files,
+        socs,
+    }
+}
+
+async fn databases(namespace: &Namespace) -> Databases {
+    let (config_db, appl_db, state_db, events) = tokio::join!(
+        read(&namespace.config_db, &CONFIG_DB),
+        read(&namespace.appl_db, &crate::facts::APPL_DB),
+        read(&namespace.state_db, &STATE_DB),
+        events(&namespace.config_db),
+    );
+    Databases {
+        namespace: namespace.clone(),
+        config_db,
+        appl_db,
+        state_db,
+        events,
+    }
+}
+
+async fn read(database: &Database, spec: &Spec) -> Reading {
+    let away = |failure: Failure| Away {
+        why: failure.to_string(),
+        hint: failure.hint(),
+    };
+    match timeout(READING, mirror::read_once(database, spec)).await {
+        Ok(read) => read.map(Arc::new).map_err(away),
+        Err(_) => Err(Away {
+            why: format!("not read within {} s", READING.as_secs()),
+            hint: Failure::Timeout.hint(),
+        }),
+    }
+}
+
+async fn events(database: &Database) -> Events {
+    let asked = async {
+        let mut link = Link::open(&database.server, database.id).await.ok()?;
+        let mut ask = redis::pipe();
+        ask.cmd("CONFIG").arg("GET").arg("notify-keyspace-events");
+        let replies = link.ask(&mut ask).await.ok()?;
+        link.close().await;
+        let reply: Value = match replies.into_iter().next()? {
+            Ok(reply) => reply,
+            Err(_) => return Some(Events::Denied),
+        };
+        let found: Option<BTreeMap<String, String>> = FromRedisValue::from_redis_value(reply).ok();
+        found?.remove("notify-keyspace-events").map(Events::Told)
+    };
+    timeout(READING, asked)
+        .await
+        .ok()
+        .flatten()
+        .unwrap_or(Events::Unknown)
+}
+
+async fn files(names: BTreeSet<(PathBuf, Kind)>) -> BTreeMap<(PathBuf, Kind), FileState> {
+    let looks = names.into_iter().map(|(path, kind)| async move {
+        let name = path.clone();
+        let looked = tokio::task::spawn_blocking(move || file(&name, kind));
+        let state = match timeout(FILE, looked).await {
+            Ok(Ok(state)) => state,
+            _ => FileState::Unreadable(format!("not read within {} s", FILE.as_secs())),
+        };
+        ((path, kind), state)
+    });
+    join_all(looks).await.into_iter().collect()
+}
+
+/// Blocks. No word of a file's content leaves this function: one of them is a private key.
+fn file(path: &Path, kind: Kind) -> FileState {
+    let read = || -> io::Result<Vec<u8>> {
+        // A pipe would hang us, a device fill the memory.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("expected a regular file"));
+        }
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?
+            .take(MAX_FILE)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = match read() {
+        Ok(bytes) => bytes,
+        Err(error) => return FileState::Unreadable(error.to_string()),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let is_of_kind = |label: &str| match kind {
+        Kind::Ca | Kind::Certificate => label.ends_with("CERTIFICATE"),
+        Kind::Key => label.ends_with("PRIVATE KEY"),
+    };
+    let mut labels = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
+    if labels.any(is_of_kind) {
+        FileState::Good
+    } else {
+        FileState::NotPem
+    }
+}
+
+async fn socs(targets: &[Target], query_timeout: Duration) -> Vec<Soc> {
+    let deadline = Instant::now() + PROBING;
+    let places = Arc::new(Semaphore::new(AT_A_TIME));
+    let mut probes = JoinSet::new();
+    for (n, target) in targets.iter().enumerate() {
+        let (target, places) = (impatient(target), places.clone());
+        probes.spawn(async move {
+            let probe = async {
+                let _place = places.acquire().await.ok()?;
+                let most = target.channel.dial_timeout() + query_timeout + Duration::from_secs(1);
+                let (found, _) = timeout(most, look(target, query_timeout)).await.ok()?.ok()?;
+                Some(found)
+            };
+            (n, timeout_at(deadline, probe).await.ok().flatten())
+        });
+    }
+    let mut found: BTreeMap<usize, Found> = BTreeMap::new();
+    while let Some(ended) = probes.join_next().await {
+        if let Ok((n, Some(probe))) = ended {
+            found.insert(n, probe);
+        }
+    }
+    let each = targets.iter().enumerate().map(|(n, target)| Soc {
+        route: route(target.address, &target.channel.source_address),
+        target: target.clone(),
+        probe: found.remove(&n),
+    });
+    each.collect()
+}
+
+/// The same target, on which a dial ends sooner.
+fn impatient(target: &Target) -> Target {
+    let [keepalive_time, keepalive_timeout] = DIAL;
+    Target {
+        channel: Arc::new(ChannelSettings {
+            keepalive_time,
+            keepalive_timeout,
+            ..(*target.channel).clone()
+        }),
+        ..target.clone()
+    }
+}
+
+/// Where a packet to `address` would leave from. Nothing is sent: a UDP socket's connect only looks up the
+/// route.
+fn route(address: SocketAddr, source: &SourceAddress) -> Result<IpAddr, String> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = match source {
+        SourceAddress::Any => any,
+        // As a dial does: where it cannot serve, the kernel chooses.
+        SourceAddress::Prefer(ip) if ip.is_ipv4() == address.is_ipv4() && is_here(*ip) => *ip,
+        SourceAddress::Prefer(_) => any,
+        SourceAddress::Fixed(ip) => *ip,
+        SourceAddress::Missing(why) => return Err(why.to_string()),
+    };
+    let socket = UdpSocket::bind((from, 0))
+        .map_err(|error| format!("the source address {from} cannot be used: {error}"))?;
+    let connected = socket.connect(address).and_then(|()| socket.local_addr());
+    connected
+        .map(|local| local.ip())
+        .map_err(|error| format!("no route from here: {error}"))
+}
+
+fn is_here(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_the_exporter_reads_is_read() {
+        for table in crate::inventory::CONFIG_DB.tables {
+            assert!(CONFIG_DB.tables.contains(table), "{table}");
+        }
+        assert_eq!(CONFIG_DB.values, crate::inventory::CONFIG_DB.values);
+        for table in crate::facts::STATE_DB.tables {
+            assert!(STATE_DB.tables.contains(table), "{table}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_good_if_a_block_of_its_kind_is_in_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("file.pem");
+        let check = |text: &str, kind, expected| {
+            std::fs::write(&path, text).expect("written");
+            assert_eq!(file(&path, kind), expected, "{text} {kind:?}");
+        };
+        let (cert, key) = (
+            "words\n-----BEGIN CERTIFICATE-----\nMII\n",
+            "-----BEGIN EC PRIVATE KEY-----\n",
+        );
+        check(cert, Kind::Ca, FileState::Good);
+        check(cert, Kind::Certificate, FileState::Good);
+        check(cert, Kind::Key, FileState::NotPem);
+        check(key, Kind::Key, FileState::Good);
+        check(key, Kind::Ca, FileState::NotPem);
+        check("", Kind::Ca, FileState::NotPem);
+        for elsewhere in [dir.path().to_owned(), dir.path().join("missing")] {
+            let state = file(&elsewhere, Kind::Ca);
+            assert!(matches!(state, FileState::Unreadable(_)), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_says_where_a_packet_would_leave_from() {
+        let soc: SocketAddr = "127.0.0.9:50075".parse().expect("an address");
+        let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
+        let (here, elsewhere) = (ip("127.0.0.7"), ip("192.0.2.1"));
+        assert_eq!(route(soc, &SourceAddress::Prefer(here)), Ok(here));
+        assert_eq!(route(soc, &SourceAddress::Fixed(here)), Ok(here));
+        assert!(route(soc, &SourceAddress::Any).is_ok_and(|from| from.is_loopback()));
+        assert!(route(soc, &SourceAddress::Prefer(elsewhere)).is_ok_and(|from| from.is_loopback()));
+        let error = route(soc, &SourceAddress::Fixed(elsewhere)).expect_err("not here");
+        assert!(error.contains("192.0.2.1"), "{error}");
+        let error = route(soc, &SourceAddress::Missing("why".into())).expect_err("none");
+        assert_eq!(error, "why");
+    }
+}

@@ -1,0 +1,129 @@
+//! What `doctor` has seen: plain data, from which the findings follow.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::cli::probe::Found;
+use crate::config::{Config, Database, Namespace};
+use crate::inventory::{Inventory, is_believed};
+use crate::model::{Port, Tables, Target};
+
+/// Everything.
+#[derive(Debug)]
+pub(super) struct Collected {
+    pub(super) config: Config,
+    /// The switch's own first; empty: no database is used.
+    pub(super) namespaces: Vec<Databases>,
+    /// What the exporter would make of configuration and CONFIG_DB.
+    pub(super) inventory: Inventory,
+    /// Loopback3's addresses, and whether they are on this host.
+    pub(super) loopback3: Vec<(IpAddr, bool)>,
+    /// The files for TLS that somebody names.
+    pub(super) files: BTreeMap<(PathBuf, Kind), FileState>,
+    /// One per target of the inventory.
+    pub(super) socs: Vec<Soc>,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Collected {
+    /// Whether databases are used, but no CONFIG_DB could be read and believed.
+    pub(super) fn is_in_the_dark(&self) -> bool {
+        !self.namespaces.is_empty() && self.namespaces.iter().all(|d| d.believed().is_none())
+    }
+}
+
+/// The databases of one namespace.
+#[derive(Debug)]
+pub(super) struct Databases {
+    pub(super) namespace: Namespace,
+    pub(super) config_db: Reading,
+    pub(super) appl_db: Reading,
+    pub(super) state_db: Reading,
+    /// Whether CONFIG_DB's server tells of changes.
+    pub(super) events: Events,
+}
+
+impl Databases {
+    /// CONFIG_DB, where it could be read and is whole.
+    pub(super) fn believed(&self) -> Option<&Arc<Tables>> {
+        self.config_db.as_ref().ok().filter(|tables| is_believed(tables))
+    }
+
+    /// A name as it is said of this namespace: "CONFIG_DB", "asic0 CONFIG_DB".
+    pub(super) fn named(&self, name: &str) -> String {
+        format!("{} {name}", self.namespace.name).trim_start().to_owned()
+    }
+
+    /// Each with its name and where it is.
+    pub(super) fn all(&self) -> [(&'static str, &Database, &Reading); 3] {
+        [
+            ("CONFIG_DB", &self.namespace.config_db, &self.config_db),
+            ("APPL_DB", &self.namespace.appl_db, &self.appl_db),
+            ("STATE_DB", &self.namespace.state_db, &self.state_db),
+        ]
+    }
+}
+
+/// A database that was read once, or why it was not.
+pub(super) type Reading = Result<Arc<Tables>, Away>;
+
+/// Why a database could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Away {
+    pub(super) why: String,
+    /// What an operator can do about it.
+    pub(super) hint: &'static str,
+}
+
+/// `notify-keyspace-events` of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Events {
+    /// Its value.
+    Told(String),
+    /// We may not ask.
+    Denied,
+    /// The server is away.
+    Unknown,
+}
+
+/// What a file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// Certificates that may sign the SoC's.
+    Ca,
+    /// Our own certificate.
+    Certificate,
+    /// Its private key.
+    Key,
+}
+
+/// How it stands with a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FileState {
+    /// It can be read, and a PEM block of the right kind is in it.
+    Good,
+    /// It can be read, but no such block is in it.
+    NotPem,
+    /// It cannot be read, for people: why.
+    Unreadable(String),
+}
+
+/// One SoC.
+#[derive(Debug)]
+pub(super) struct Soc {
+    pub(super) target: Target,
+    /// The local address that a packet to it leaves from, or why there is none.
+    pub(super) route: Result<IpAddr, String>,
+    /// One dial and one round; `None`: there was no time left for it.
+    pub(super) probe: Option<Found>,
+}
+
+impl Soc {
+    pub(super) fn port(&self) -> &Port {
+        &self.target.port
+    }
+}

@@ -1,0 +1,183 @@
+//! What was seen → what is the case, and what to do where it is wrong. Pure.
+//!
+//! | file | job |
+//! |---|---|
+//! | databases | Redis: can it be read, is CONFIG_DB whole, does it tell of changes |
+//! | switch | what kind of switch, which side, Loopback3, the rows of MUX_CABLE |
+//! | security | GRPCCLIENT against the files, YANG's model and ycabled |
+//! | rows | who writes MUX_CABLE_INFO |
+//! | socs | routes, probes, intent |
+
+mod databases;
+mod rows;
+pub(super) mod security;
+mod socs;
+mod switch;
+#[cfg(test)]
+mod tests;
+
+use super::collected::Collected;
+use crate::config::{Database, RedisServer};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth knowing; nothing need be done.
+    Note,
+    /// Something does not work.
+    Problem,
+}
+
+impl Level {
+    /// The word for it in JSON.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Problem => "problem",
+        }
+    }
+
+    /// In front of a line; reads without colour.
+    pub(super) const fn mark(self) -> char {
+        match self {
+            Self::Ok => '✓',
+            Self::Note => '!',
+            Self::Problem => '✗',
+        }
+    }
+}
+
+/// What it is about; in the order of printing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Area {
+    Databases,
+    Switch,
+    Security,
+    Rows,
+    Socs,
+}
+
+impl Area {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Databases,
+        Self::Switch,
+        Self::Security,
+        Self::Rows,
+        Self::Socs,
+    ];
+
+    /// The word for it in JSON.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Databases => "databases",
+            Self::Switch => "switch",
+            Self::Security => "security",
+            Self::Rows => "rows",
+            Self::Socs => "socs",
+        }
+    }
+
+    /// Over its lines.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Databases => "Databases",
+            Self::Switch => "Switch",
+            Self::Security => "Security of the channels",
+            Self::Rows => "Rows in STATE_DB",
+            Self::Socs => "SoCs",
+        }
+    }
+}
+
+/// One thing that is the case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) area: Area,
+    pub(super) level: Level,
+    /// What it is about: a database, a table, a port.
+    pub(super) subject: String,
+    pub(super) text: String,
+    /// What to do.
+    pub(super) remedy: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn ok(area: Area, subject: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            area,
+            level: Level::Ok,
+            subject: printable(subject.into()),
+            text: printable(text.into()),
+            remedy: None,
+        }
+    }
+
+    pub(super) fn note(
+        area: Area,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+        remedy: impl Into<Option<String>>,
+    ) -> Self {
+        Self {
+            level: Level::Note,
+            remedy: remedy.into().map(printable),
+            ..Self::ok(area, subject, text)
+        }
+    }
+
+    pub(super) fn problem(
+        area: Area,
+        subject: impl Into<String>,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            level: Level::Problem,
+            remedy: Some(printable(remedy.into())),
+            ..Self::ok(area, subject, text)
+        }
+    }
+}
+
+/// Everything that follows from what was seen.
+pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
+    [
+        databases::check(seen),
+        switch::check(seen),
+        security::check(seen),
+        rows::check(seen),
+        socs::check(seen),
+    ]
+    .concat()
+}
+
+/// What databases and SoCs say stands in a terminal: it must not steer it.
+fn printable(text: String) -> String {
+    text.replace(char::is_control, "?")
+}
+
+/// How to reach a database from a shell. Never with a password: who needs one knows it.
+fn redis_cli(database: &Database) -> String {
+    let server = match &database.server {
+        RedisServer::Unix(path) => format!("-s {}", path.display()),
+        RedisServer::Tcp { host, port, .. } => format!("-h {host} -p {port}"),
+    };
+    format!("redis-cli {server} -n {}", database.id)
+}
+
+/// `Ethernet0, Ethernet4 and 3 more`.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    match names.len().checked_sub(SHOWN) {
+        Some(more @ 1..) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+/// `1 port`, `2 ports`.
+fn counted(n: usize, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,256 @@
+//! Plain text or TLS: GRPCCLIENT against the files that exist, against YANG's model, and against what
+//! ycabled makes of it.
+//!
+//! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`, and calls the rows
+//! `CONFIG` and `CERTS`.
+//! ycabled reads the rows `config` and `certs` of GRPCCLIENT only and knows `server` and `mutual`; with
+//! `type` secure and
+//! anything else, or without `grpc_ssl_credential`, it makes no channel at all.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Area, Finding, redis_cli};
+use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
+use crate::config::Config;
+use crate::inventory::Inventory;
+use crate::model::{Row, Security, Tables, TlsSettings};
+
+const AREA: Area = Area::Security;
+/// The deployed name, then the one of SONiC's design document.
+const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
+/// The fields of `certs` that are paths.
+const FILES: [(&str, Kind); 3] = [
+    ("ca_crt", Kind::Ca),
+    ("client_crt", Kind::Certificate),
+    ("client_key", Kind::Key),
+];
+
+/// The files that the configuration, the targets or GRPCCLIENT name.
+pub(in crate::cli::doctor) fn files_named<'a>(
+    config: &Config,
+    inventory: &Inventory,
+    tables: impl Iterator<Item = &'a Arc<Tables>>,
+) -> BTreeSet<(PathBuf, Kind)> {
+    let settings = inventory.targets.iter().map(|target| &target.channel.security);
+    let mut files = BTreeSet::new();
+    for security in settings.chain([&config.channel.security]) {
+        if let Security::Tls(tls) = security {
+            files.extend(of_settings(tls));
+        }
+    }
+    for tables in tables {
+        files.extend(of_certs(tables));
+    }
+    files
+}
+
+fn of_settings(tls: &TlsSettings) -> Vec<(PathBuf, Kind)> {
+    let client = tls.client.iter().flat_map(|client| {
+        [
+            (client.cert.clone(), Kind::Certificate),
+            (client.key.clone(), Kind::Key),
+        ]
+    });
+    client.chain([(tls.ca.clone(), Kind::Ca)]).collect()
+}
+
+fn of_certs(tables: &Tables) -> Vec<(PathBuf, Kind)> {
+    let certs = row(tables, "certs").map(|(_, row)| row);
+    let path = |(name, kind)| Some((said(certs?, name)?.into(), kind));
+    FILES.into_iter().filter_map(path).collect()
+}
+
+fn row<'a>(tables: &'a Tables, key: &str) -> Option<(&'static str, &'a Row)> {
+    TABLES
+        .into_iter()
+        .find_map(|table| Some((table, tables.row(table, key)?)))
+}
+
+fn said<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
+    row.get(name)
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty())
+}
+
+pub(super) fn check(seen: &Collected) -> Vec<Finding> {
+    if let Security::Tls(tls) = &seen.config.channel.security {
+        let mut found = vec![Finding::ok(
+            AREA,
+            "channel.tls",
+            "TLS, as the configuration says; GRPCCLIENT is not used",
+        )];
+        found.extend(files(seen, "channel.tls", of_settings(tls)));
+        return found;
+    }
+    if seen.is_in_the_dark() {
+        let text = "not known: CONFIG_DB is not there. Until it is, targets of the configuration are \
+                    dialled in plain text";
+        return vec![Finding::note(AREA, "GRPCCLIENT", text, None)];
+    }
+    let each = seen.namespaces.iter().filter_map(|databases| {
+        let tables = databases.believed()?;
+        // An ASIC that says nothing goes by the switch's own words.
+        let own = row(tables, "config").is_some() || databases.namespace.name.is_empty();
+        own.then(|| of_namespace(seen, databases, tables))
+    });
+    let found: Vec<Finding> = each.flatten().collect();
+    if found.is_empty() {
+        return vec![Finding::ok(AREA, "channels", "plain text: nobody says otherwise")];
+    }
+    found
+}
+
+fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec<Finding> {
+    let cli = redis_cli(&databases.namespace.config_db);
+    let mut found = upper_case(databases, tables, &cli);
+    let Some((table, config)) = row(tables, "config") else {
+        found.push(Finding::ok(
+            AREA,
+            databases.named("GRPCCLIENT"),
+            "none: plain text, for us as for ycabled",
+        ));
+        return found;
+    };
+    let subject = databases.named(table);
+    if table == "GRPC_CLIENT" {
+        let text = "is the design document's name of GRPCCLIENT: we read it, ycabled does not";
+        let remedy = "write GRPCCLIENT as well, so that both go by the same".to_owned();
+        found.push(Finding::note(AREA, subject.as_str(), text, remedy));
+    }
+    let level = said(config, "auth_level");
+    match said(config, "type") {
+        None | Some("insecure") => {
+            found.push(Finding::ok(AREA, subject.as_str(), "type insecure: plain text"));
+            if !of_certs(tables).is_empty() {
+                let text = "names certificate files, which type insecure leaves unused";
+                let remedy = format!("for TLS: {cli} HSET '{table}|config' type secure");
+                found.push(Finding::note(AREA, subject, text, remedy));
+            }
+            return found;
+        }
+        Some("secure") => {}
+        Some(other) => {
+            let text =
+                format!("type {other:?}: we refuse to dial (tls_config), ycabled takes it for insecure");
+            let remedy = format!("{cli} HSET '{table}|config' type insecure (or secure)");
+            found.push(Finding::problem(AREA, subject, text, remedy));
+            return found;
+        }
+    }
+    found.push(auth_level(&subject, level, &cli, table));
+    let certs = row(tables, "certs").map(|(_, row)| row);
+    let client = matches!(level, Some("mutual" | "client"));
+    let needed = if client { &FILES[..] } else { &FILES[..1] };
+    for (name, _) in needed {
+        if certs.and_then(|row| said(row, name)).is_none() {
+            let text = format!("type secure, but certs has no {name}: no dial is possible (tls_config)");
+            let remedy = format!("{cli} HSET '{table}|certs' {name} <path of the PEM file>");
+            found.push(Finding::problem(AREA, subject.as_str(), text, remedy));
+        }
+    }
+    if certs.and_then(|row| said(row, "grpc_ssl_credential")).is_none() {
+        let text = "no grpc_ssl_credential: we expect the SoC's certificate to be for its IP address, \
+                    ycabled makes no channel";
+        let remedy =
+            format!("{cli} HSET '{table}|certs' grpc_ssl_credential <the name in the SoCs' certificates>");
+        found.push(Finding::note(AREA, subject.as_str(), text, remedy));
+    }
+    let used = of_certs(tables)
+        .into_iter()
+        .filter(|(_, kind)| client || *kind == Kind::Ca);
+    found.extend(files(seen, &subject, used.collect()));
+    found
+}
+
+/// YANG's model writes the rows' keys in capitals, and nobody reads those.
+fn upper_case(databases: &Databases, tables: &Tables, cli: &str) -> Vec<Finding> {
+    let lost = |key: &&str| {
+        tables.row("GRPCCLIENT", key).is_some() && tables.row("GRPCCLIENT", &key.to_lowercase()).is_none()
+    };
+    let finding = |key: &str| {
+        let small = key.to_lowercase();
+        let text = format!(
+            "the row is called {key}, as in YANG's model; ycabled and we read {small} only, so it has \
+             no effect"
+        );
+        let remedy = format!("{cli} RENAME 'GRPCCLIENT|{key}' 'GRPCCLIENT|{small}'");
+        Finding::problem(AREA, databases.named("GRPCCLIENT"), text, remedy)
+    };
+    ["CONFIG", "CERTS"]
+        .into_iter()
+        .filter(lost)
+        .map(finding)
+        .collect()
+}
+
+/// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we
+/// know all three.
+fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str) -> Finding {
+    let set = |word: &str| format!("{cli} HSET '{table}|config' auth_level {word}");
+    match level {
+        Some("server") => Finding::ok(AREA, subject, "TLS, the SoC is verified (auth_level server)"),
+        Some("mutual") => Finding::note(
+            AREA,
+            subject,
+            "TLS with a client certificate (auth_level mutual): ycabled's word and ours, but YANG's \
+             sonic-grpcclient allows server and \
+             client only, so a validated `config load` or `config apply-patch` refuses it",
+            "leave it: with client, YANG's word, ycabled would make no channel".to_owned(),
+        ),
+        Some("client") => Finding::note(
+            AREA,
+            subject,
+            "TLS with a client certificate (auth_level client): YANG's word, and we take it for mutual, \
+             but ycabled knows server and \
+             mutual only and makes no channel",
+            format!("if ycabled runs here: {}", set("mutual")),
+        ),
+        None => Finding::note(
+            AREA,
+            subject,
+            "type secure without auth_level: we take it for server, ycabled makes no channel",
+            set("server"),
+        ),
+        Some(other) => Finding::problem(
+            AREA,
+            subject,
+            format!(
+                "auth_level {other:?}: expected server or mutual; nobody dials with it (YANG allows \
+                 server and client)"
+            ),
+            set("server"),
+        ),
+    }
+}
+
+fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, Kind)>) -> Vec<Finding> {
+    let finding = |file: (PathBuf, Kind)| {
+        let (path, what) = (
+            file.0.display().to_string(),
+            match file.1 {
+                Kind::Ca => "CA certificates",
+                Kind::Certificate => "client certificate",
+                Kind::Key => "client key",
+            },
+        );
+        match seen.files.get(&file)? {
+            FileState::Good => Some(Finding::ok(AREA, subject, format!("{what} {path} can be read"))),
+            FileState::NotPem => Some(Finding::problem(
+                AREA,
+                subject,
+                format!("{what} {path}: no such PEM block in it"),
+                "put the PEM file there (-----BEGIN ...); a DER file is converted by `openssl x509 \
+                 -inform der` or `openssl pkey`",
+            )),
+            FileState::Unreadable(why) => Some(Finding::problem(
+                AREA,
+                subject,
+                format!("{what} {path} cannot be read: {why}"),
+                "put the file there and let the exporter's user read it; a container must have it mounted",
+            )),
+        }
+    };
+    named.into_iter().filter_map(finding).collect()
+}

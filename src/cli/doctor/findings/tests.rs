@@ -1,0 +1,688 @@
+//! Tables: what was seen → what is said.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::channel::Failure;
+use crate::cli::doctor::collected::{Away, Databases, Events, FileState, Soc};
+use crate::cli::probe::Found;
+use crate::config::Config;
+use crate::inventory::{Inventory, Loopback3, Source};
+use crate::model::{
+    Cause, Entry, Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, Row, Tables,
+    UpperLower,
+};
+
+/// A healthy switch: upper ToR, one SoC, one row, ycabled's telemetry off.
+struct Switch {
+    config: &'static str,
+    config_db: Vec<(&'static str, &'static str)>,
+    appl_db: Vec<(&'static str, &'static str)>,
+    state_db: Vec<(&'static str, &'static str)>,
+    events: Events,
+    away: bool,
+    here: bool,
+    file: FileState,
+    report: Report,
+    failure: Option<Cause>,
+    route: Result<IpAddr, String>,
+}
+
+fn healthy() -> Switch {
+    Switch {
+        config: "{}",
+        config_db: vec![
+            ("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR"),
+            ("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL"),
+            (
+                "MUX_CABLE|Ethernet0",
+                "cable_type=active-active soc_ipv4=192.168.0.3/32",
+            ),
+            ("XCVRD_LOG|Y_CABLE", "disable_telemetry=True"),
+        ],
+        appl_db: vec![("MUX_CABLE_TABLE:Ethernet0", "state=active")],
+        state_db: vec![(
+            "MUX_CABLE_INFO|Ethernet0",
+            "time_post=2026-Nov-21_00:06:31.406616",
+        )],
+        events: Events::Told("AKE".to_owned()),
+        away: false,
+        here: true,
+        file: FileState::Good,
+        report: Report {
+            epoch: Some(1),
+            queries: [0; Query::COUNT].map(|_| QueryReport {
+                result: QueryResult::Ok,
+                took: Some(Duration::from_millis(2)),
+                error: None,
+            }),
+            direction: UpperLower {
+                upper: MuxDirection::Active,
+                lower: MuxDirection::Standby,
+            },
+            oper: UpperLower::<PortState>::default(),
+            link: UpperLower::<PortState>::default(),
+            version: Some("1.4.2".into()),
+            health: Health::Serving,
+        },
+        failure: None,
+        route: Ok([10, 212, 64, 2].into()),
+    }
+}
+
+/// Fields are `name=value`, split at blanks; `_` is a blank in a value.
+fn tables(separator: &str, rows: &[(&str, &str)]) -> Tables {
+    let mut tables = Tables::new(separator);
+    for (key, fields) in rows {
+        let fields = fields.split(' ').filter_map(|field| field.split_once('='));
+        let row: Row = fields
+            .map(|(name, value)| (name.to_owned(), value.replace('_', " ")))
+            .collect();
+        tables.set((*key).to_owned(), Some(Entry::Row(row)));
+    }
+    tables
+}
+
+impl Switch {
+    /// Replaces a row of CONFIG_DB; no fields: it is gone.
+    fn with(mut self, key: &'static str, fields: &'static str) -> Self {
+        self.config_db.retain(|(other, _)| *other != key);
+        if !fields.is_empty() {
+            self.config_db.push((key, fields));
+        }
+        self
+    }
+
+    fn config(self, config: &'static str) -> Self {
+        Self { config, ..self }
+    }
+
+    fn query(mut self, query: Query, result: QueryResult) -> Self {
+        self.report.queries[query.index()].result = result;
+        self
+    }
+
+    fn findings(self) -> Vec<Finding> {
+        let config = Config::parse(self.config, Path::new("c.yml")).expect("good");
+        let mut config_db = tables("|", &self.config_db);
+        if !self.config_db.is_empty() {
+            config_db.set(
+                "CONFIG_DB_INITIALIZED".to_owned(),
+                Some(Entry::Value("1".to_owned())),
+            );
+        }
+        let reading = |tables: Tables| {
+            if self.away {
+                let (why, hint) = ("no answer within 2 s".to_owned(), "look at its log");
+                return Err(Away { why, hint });
+            }
+            Ok(Arc::new(tables))
+        };
+        let namespaces: Vec<Databases> = config
+            .namespaces
+            .iter()
+            .map(|namespace| Databases {
+                namespace: namespace.clone(),
+                config_db: reading(config_db.clone()),
+                appl_db: reading(tables(":", &self.appl_db)),
+                state_db: reading(tables("|", &self.state_db)),
+                events: self.events.clone(),
+            })
+            .collect();
+        let sources: Vec<Source> = namespaces
+            .iter()
+            .map(|databases| Source {
+                namespace: databases.namespace.name.clone(),
+                tables: databases.believed().cloned(),
+            })
+            .collect();
+        let inventory = Inventory::of(&config, &sources);
+        let loopback3 = Loopback3::find(sources.iter().filter_map(|source| source.tables.as_deref()));
+        let believed = namespaces.iter().filter_map(Databases::believed);
+        let files = security::files_named(&config, &inventory, believed);
+        let socs = inventory.targets.iter().map(|target| Soc {
+            target: target.clone(),
+            route: self.route.clone(),
+            probe: Some(match self.failure {
+                Some(cause) => Found::NeverReady(Failure {
+                    cause,
+                    detail: "details".into(),
+                }),
+                None => Found::Ready {
+                    after: Duration::from_millis(4),
+                    report: Box::new(self.report.clone()),
+                },
+            }),
+        });
+        let seen = Collected {
+            socs: socs.collect(),
+            loopback3: loopback3.addresses().iter().map(|ip| (*ip, self.here)).collect(),
+            files: files.into_iter().map(|file| (file, self.file.clone())).collect(),
+            now: "2026-11-21T00:07:00Z".parse().expect("a time"),
+            config,
+            namespaces,
+            inventory,
+        };
+        diagnose(&seen)
+    }
+}
+
+/// Nothing is wrong, but one thing: of this level, about this, in these words, with this remedy.
+fn check(switch: Switch, level: Level, subject: &str, words: &str, remedy: &str) {
+    let findings = switch.findings();
+    let fits = |finding: &&Finding| {
+        let told = finding.remedy.as_deref().unwrap_or("");
+        finding.subject == subject && finding.text.contains(words) && told.contains(remedy)
+    };
+    let found = findings.iter().find(fits);
+    let found = found.unwrap_or_else(|| panic!("{subject}, {words}, {remedy}: {findings:#?}"));
+    assert_eq!(found.level, level, "{found:?}");
+    let problems = findings.iter().filter(|finding| finding.level == Level::Problem);
+    let expected = usize::from(level == Level::Problem);
+    assert_eq!(problems.count(), expected, "{subject}: {findings:#?}");
+}
+
+#[test]
+fn a_healthy_switch_has_neither_problems_nor_notes() {
+    let findings = healthy().findings();
+    assert!(
+        findings.iter().all(|finding| finding.level == Level::Ok),
+        "{findings:#?}"
+    );
+    let said: Vec<&str> = findings.iter().map(|finding| &*finding.subject).collect();
+    let expected = [
+        "Redis",
+        "CONFIG_DB",
+        "keyspace notifications",
+        "DEVICE_METADATA",
+        "side",
+        "Loopback3",
+        "MUX_CABLE",
+        "GRPCCLIENT",
+        "ycabled",
+        "MUX_CABLE_INFO",
+        "Ethernet0",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn each_state_of_the_databases_is_told() {
+    use Level::{Note, Problem};
+    let away = Switch {
+        away: true,
+        ..healthy()
+    };
+    check(
+        away,
+        Problem,
+        "Redis",
+        "CONFIG_DB, APPL_DB, STATE_DB on",
+        "look at its log",
+    );
+    let alone = Switch {
+        away: true,
+        ..healthy().config("targets: [{port: Ethernet0, address: 192.168.0.3}]\n")
+    };
+    let findings = alone.findings();
+    let told = |subject: &str| findings.iter().find(|finding| finding.subject == subject);
+    assert!(told("side").is_some_and(|side| side.text.contains("CONFIG_DB, which would tell")));
+    assert!(told("GRPCCLIENT").is_some_and(|tls| tls.level == Note));
+    let empty = Switch {
+        config_db: Vec::new(),
+        ..healthy()
+    };
+    check(
+        empty,
+        Problem,
+        "CONFIG_DB",
+        "CONFIG_DB_INITIALIZED is missing",
+        "wait",
+    );
+    for (flags, on) in [
+        ("AKE", true),
+        ("Kgh", true),
+        ("", false),
+        ("AE", false),
+        ("Kg", false),
+    ] {
+        let events = Events::Told(flags.to_owned());
+        let level = if on { Level::Ok } else { Note };
+        let (words, remedy) = if on {
+            ("on (", "")
+        } else {
+            ("each interval", "AKE")
+        };
+        check(
+            Switch { events, ..healthy() },
+            level,
+            "keyspace notifications",
+            words,
+            remedy,
+        );
+    }
+    let denied = Switch {
+        events: Events::Denied,
+        ..healthy()
+    };
+    check(denied, Note, "keyspace notifications", "not known", "");
+}
+
+#[test]
+fn each_state_of_the_switch_is_told() {
+    use Level::{Note, Ok, Problem};
+    let leaf = || healthy().with("DEVICE_METADATA|localhost", "type=LeafRouter");
+    check(
+        leaf(),
+        Note,
+        "DEVICE_METADATA",
+        "type LeafRouter, subtype -: not a dual-ToR",
+        "subtype",
+    );
+    let targets = "side: upper\ntargets: [{port: Ethernet0, address: 192.168.0.3}]\n";
+    check(
+        leaf().config(targets),
+        Note,
+        "DEVICE_METADATA",
+        "probed all the same",
+        "",
+    );
+    check(
+        healthy().config(targets),
+        Ok,
+        "targets",
+        "1 target in the configuration",
+        "",
+    );
+
+    let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32";
+    check(
+        healthy().with(key, ""),
+        Problem,
+        "side",
+        "knows no Loopback3",
+        "side: upper",
+    );
+    let other = healthy()
+        .with(key, "")
+        .with("LOOPBACK_INTERFACE|Loopback3|10.9.9.9/32", "NULL=NULL");
+    check(other, Problem, "side", "10.9.9.9", "side: upper");
+    let swapped = || healthy().config("side: lower\n");
+    check(
+        Switch {
+            appl_db: Vec::new(),
+            ..swapped()
+        },
+        Problem,
+        "side",
+        "Loopback3 (10.212.64.2) is the upper ToR's",
+        "remove the key side",
+    );
+    let elsewhere = || Switch {
+        here: false,
+        ..healthy()
+    };
+    check(
+        elsewhere(),
+        Note,
+        "Loopback3",
+        "10.212.64.2 is not on this host",
+        "Loopback3 must be up",
+    );
+    let wanted = elsewhere().config("channel: {source_address: loopback3}\n");
+    check(
+        wanted,
+        Problem,
+        "Loopback3",
+        "no dial can leave",
+        "Loopback3 must be up",
+    );
+}
+
+#[test]
+fn each_row_that_cannot_be_used_is_told_with_its_remedy() {
+    use Level::{Note, Ok, Problem};
+    let row = |fields| healthy().with("MUX_CABLE|Ethernet4", fields);
+    check(
+        row("cable_type=active-standby"),
+        Problem,
+        "ycabled",
+        "1 active-standby port",
+        "shadow",
+    );
+    check(
+        row("cable_type=active-active"),
+        Problem,
+        "Ethernet4",
+        "no_address",
+        "soc_ipv4 <",
+    );
+    let prefix = row("cable_type=active-active soc_ipv4=192.168.0.0/24");
+    check(prefix, Problem, "Ethernet4", "bad_address", "soc_ipv4 <");
+    check(
+        row("cable_type=passive"),
+        Problem,
+        "Ethernet4",
+        "bad_cable_type",
+        "active-active",
+    );
+    let twice = row("cable_type=active-active soc_ipv4=192.168.0.3/32");
+    check(
+        twice,
+        Problem,
+        "Ethernet0, Ethernet4",
+        "one SoC, 192.168.0.3:50075",
+        "its own SoC",
+    );
+    check(
+        healthy().with("MUX_CABLE|Ethernet0", ""),
+        Note,
+        "MUX_CABLE",
+        "0 active-active ports",
+        "",
+    );
+    check(healthy(), Ok, "MUX_CABLE", "1 active-active port to probe", "");
+}
+
+#[test]
+fn ycabled_is_turned_off_only_where_nobody_needs_it() {
+    use Level::{Note, Ok, Problem};
+    let on = || healthy().with("XCVRD_LOG|Y_CABLE", "");
+    check(on(), Problem, "ycabled", "is on", "disable_telemetry True");
+    let almost = healthy().with("XCVRD_LOG|Y_CABLE", "disable_telemetry=true");
+    check(
+        almost,
+        Problem,
+        "ycabled",
+        "only True counts",
+        "disable_telemetry True",
+    );
+    let beside = on().with("MUX_CABLE|Ethernet4", "state=auto");
+    check(
+        beside,
+        Note,
+        "ycabled",
+        "is on",
+        "Leave the telemetry on: 1 active-standby port here",
+    );
+    check(
+        on().config("databases: {publish: shadow}\n"),
+        Ok,
+        "ycabled",
+        "SHADOW only",
+        "",
+    );
+    check(
+        on().config("databases: {publish: off}\n"),
+        Ok,
+        "ycabled",
+        "no rows",
+        "",
+    );
+}
+
+#[test]
+fn rows_that_nobody_writes_are_told() {
+    use Level::{Note, Ok};
+    let row = |fields| Switch {
+        state_db: vec![("MUX_CABLE_INFO|Ethernet0", fields)],
+        ..healthy()
+    };
+    check(
+        row("time_post=2026-Nov-21_00:06:31.406616"),
+        Ok,
+        "MUX_CABLE_INFO",
+        "1 row",
+        "",
+    );
+    check(
+        row("time_post=2026-Nov-20_00:06:31.406616"),
+        Note,
+        "MUX_CABLE_INFO",
+        "nobody writes",
+        "running",
+    );
+    check(
+        row("time_post=yesterday"),
+        Note,
+        "MUX_CABLE_INFO",
+        "Ethernet0",
+        "running",
+    );
+    let none = Switch {
+        state_db: Vec::new(),
+        ..healthy()
+    };
+    check(
+        none,
+        Note,
+        "MUX_CABLE_INFO",
+        "nobody has written any yet",
+        "running",
+    );
+}
+
+#[test]
+fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
+    use Level::{Note, Ok, Problem};
+    const CERTS: &str = "ca_crt=/a/ca.pem client_crt=/a/c.pem client_key=/a/k.pem grpc_ssl_credential=soc";
+    let with = |config| {
+        healthy()
+            .with("GRPCCLIENT|config", config)
+            .with("GRPCCLIENT|certs", CERTS)
+    };
+    check(
+        with("type=secure auth_level=server"),
+        Ok,
+        "GRPCCLIENT",
+        "auth_level server",
+        "",
+    );
+    check(
+        with("type=secure auth_level=server"),
+        Ok,
+        "GRPCCLIENT",
+        "/a/ca.pem can be read",
+        "",
+    );
+    let mutual = || with("type=secure auth_level=mutual");
+    check(
+        mutual(),
+        Note,
+        "GRPCCLIENT",
+        "YANG's sonic-grpcclient allows server and client only",
+        "leave it",
+    );
+    check(mutual(), Ok, "GRPCCLIENT", "client key /a/k.pem can be read", "");
+    let client = with("type=secure auth_level=client");
+    check(
+        client,
+        Note,
+        "GRPCCLIENT",
+        "ycabled knows server and mutual only",
+        "auth_level mutual",
+    );
+    check(
+        with("type=secure"),
+        Note,
+        "GRPCCLIENT",
+        "ycabled makes no channel",
+        "auth_level server",
+    );
+    check(
+        with("type=secure auth_level=both"),
+        Problem,
+        "GRPCCLIENT",
+        "auth_level \"both\"",
+        "server",
+    );
+    check(
+        with("type=tls"),
+        Problem,
+        "GRPCCLIENT",
+        "we refuse to dial",
+        "insecure",
+    );
+    check(with("type=insecure"), Note, "GRPCCLIENT", "unused", "type secure");
+
+    let bare = |certs| {
+        healthy()
+            .with("GRPCCLIENT|config", "type=secure auth_level=server")
+            .with("GRPCCLIENT|certs", certs)
+    };
+    check(
+        bare("grpc_ssl_credential=soc"),
+        Problem,
+        "GRPCCLIENT",
+        "no ca_crt",
+        "ca_crt <path",
+    );
+    check(
+        bare("ca_crt=/a/ca.pem"),
+        Note,
+        "GRPCCLIENT",
+        "no grpc_ssl_credential",
+        "<the name",
+    );
+    let file = |file| Switch {
+        file,
+        ..with("type=secure auth_level=server")
+    };
+    check(
+        file(FileState::NotPem),
+        Problem,
+        "GRPCCLIENT",
+        "no such PEM block",
+        "PEM",
+    );
+    let denied = FileState::Unreadable("Permission denied".to_owned());
+    check(file(denied), Problem, "GRPCCLIENT", "Permission denied", "user");
+
+    let capitals = healthy().with("GRPCCLIENT|CONFIG", "type=secure auth_level=client");
+    check(
+        capitals,
+        Problem,
+        "GRPCCLIENT",
+        "the row is called CONFIG",
+        "RENAME",
+    );
+    let hld = healthy().with("GRPC_CLIENT|config", "type=insecure");
+    check(hld, Note, "GRPC_CLIENT", "ycabled does not", "GRPCCLIENT");
+}
+
+#[test]
+fn each_cause_of_a_failed_dial_has_a_remedy() {
+    for (cause, remedy) in [
+        (Cause::Refused, "gRPC server"),
+        (Cause::Unreachable, "route"),
+        (Cause::ConnectTimeout, "firewall"),
+        (Cause::SourceAddress, "source_address"),
+        (Cause::TlsConfig, "certificate files"),
+        (Cause::TlsExpired, "renew"),
+        (Cause::TlsUnknownCa, "ca_crt"),
+        (Cause::TlsWrongName, "grpc_ssl_credential"),
+        (Cause::TlsClientRefused, "client_crt"),
+        (Cause::Tls, "plain text"),
+        (Cause::Closed, "TLS"),
+        (Cause::Reset, "TLS"),
+        (Cause::KeepaliveTimeout, "hangs"),
+        (Cause::Goaway, "stopping"),
+        (Cause::Protocol, "port"),
+        (Cause::Local, "ulimit"),
+    ] {
+        let failure = Some(cause);
+        let words = format!("192.168.0.3:50075: never READY: {cause}: details (from 10.212.64.2)");
+        check(
+            Switch { failure, ..healthy() },
+            Level::Problem,
+            "Ethernet0",
+            &words,
+            remedy,
+        );
+    }
+    let elsewhere = Switch {
+        failure: Some(Cause::SourceAddress),
+        route: Err("the same again".to_owned()),
+        ..healthy()
+    };
+    check(
+        elsewhere,
+        Level::Problem,
+        "Ethernet0",
+        "source_address: details",
+        "on this host",
+    );
+    let nowhere = Switch {
+        failure: Some(Cause::Unreachable),
+        route: Err("no route from here: why".to_owned()),
+        ..healthy()
+    };
+    check(
+        nowhere,
+        Level::Problem,
+        "Ethernet0",
+        "details; no route from here: why",
+        "show ip route",
+    );
+}
+
+#[test]
+fn each_odd_answer_is_told() {
+    use Level::{Note, Ok, Problem};
+    check(
+        healthy(),
+        Ok,
+        "Ethernet0",
+        "self active, peer standby, version 1.4.2, health serving",
+        "",
+    );
+    let slow = healthy().query(Query::Link, QueryResult::DeadlineExceeded);
+    check(
+        slow,
+        Problem,
+        "Ethernet0",
+        "query link ended with DEADLINE_EXCEEDED",
+        "--timeout",
+    );
+    let empty = healthy().query(Query::Operation, QueryResult::EmptyReply);
+    check(empty, Note, "Ethernet0", "empty replies to operation", "");
+    let mut no_health = healthy().query(Query::Health, QueryResult::Unimplemented);
+    no_health.report.health = Health::Unimplemented;
+    check(no_health, Ok, "Ethernet0", "health unimplemented", "");
+    let mut down = healthy();
+    down.report.health = Health::NotServing;
+    check(down, Problem, "Ethernet0", "health is not_serving", "its log");
+    let wanted = Switch {
+        appl_db: vec![("MUX_CABLE_TABLE:Ethernet0", "state=standby")],
+        ..healthy()
+    };
+    check(
+        wanted,
+        Problem,
+        "Ethernet0",
+        "wants this side standby, the SoC says it is active",
+        "show mux",
+    );
+    let port = Switch {
+        appl_db: vec![("PORT_TABLE:Ethernet0", "oper_status=down")],
+        ..healthy()
+    };
+    check(
+        port,
+        Note,
+        "Ethernet0",
+        "port is down",
+        "show interfaces status Ethernet0",
+    );
+}
+
+#[test]
+fn nothing_that_was_read_steers_a_terminal() {
+    let switch = healthy().with("DEVICE_METADATA|localhost", "type=\u{1b}[2J");
+    for Finding { text, .. } in switch.findings() {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
+}

@@ -1,0 +1,249 @@
+//! `doctor` of the real binary: a real redis-server, simulated SoCs, and what it says of them.
+
+use std::time::{Duration, Instant};
+
+use dualtor_exporter::sim::{ConnectionFault, Health};
+use serde_json::Value;
+
+use crate::config_db::{TELLS, switch};
+use crate::harness::{Rack, Setup};
+use crate::program::{Ended, run};
+use crate::redis_server::Redis;
+
+const CLEAN: i32 = 0;
+const PROBLEMS: i32 = 1;
+/// Longer than anything that hangs may take, on a busy machine.
+const SECONDS: Duration = Duration::from_secs(20);
+
+/// A switch without a fault: two SoCs, ycabled's telemetry off.
+async fn clean() -> Rack {
+    let rack = switch(2, &TELLS).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.cable("Ethernet4");
+    rack.config_db("HSET XCVRD_LOG|Y_CABLE disable_telemetry True");
+    rack
+}
+
+async fn doctor(rack: &Rack, args: &[&str]) -> Ended {
+    let path = rack.config_path();
+    let path = path.to_str().expect("UTF-8");
+    // A busy machine's SoCs are slow.
+    let fixed = ["doctor", "--config.file", path, "--timeout", "10s"];
+    let ended = run(&[&fixed[..], args].concat()).await;
+    assert_eq!(ended.stderr, "", "{ended:?}");
+    ended
+}
+
+/// It exits so and says all these words.
+async fn says(rack: &Rack, code: i32, words: &[&str]) {
+    let ended = doctor(rack, &[]).await;
+    for word in words {
+        assert!(ended.stdout.contains(word), "{word:?}: {}", ended.stdout);
+    }
+    assert_eq!(ended.code, Some(code), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_without_a_fault_is_told_as_such() {
+    let rack = clean().await;
+    says(
+        &rack,
+        CLEAN,
+        &[
+            "answers: CONFIG_DB, APPL_DB, STATE_DB",
+            "✓ keyspace notifications: on",
+            "✓ side: upper, from Loopback3 (10.212.64.2)",
+            "2 active-active ports to probe",
+            "✓ ycabled: its telemetry is off",
+            "✓ Ethernet0: 127.",
+            "✓ Ethernet4: 127.",
+            "self active, peer standby",
+            "0 problems",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_is_told_with_what_to_do() {
+    let rack = clean().await;
+    let write = |db: i64, command: &str| {
+        let _: redis::Value = rack.redis.ask_db(db, command);
+    };
+    rack.config_db("HSET MUX_CABLE|Ethernet8 cable_type active-active");
+    rack.config_db("HDEL XCVRD_LOG|Y_CABLE disable_telemetry");
+    rack.config_db("HSET GRPCCLIENT|CONFIG type secure");
+    rack.config_db("CONFIG SET notify-keyspace-events KE");
+    write(0, "HSET MUX_CABLE_TABLE:Ethernet0 state standby");
+    rack.soc("Ethernet0")
+        .set(|state| state.health = Health::NotServing);
+    rack.soc("Ethernet4").connection_fault(ConnectionFault::Refuse);
+    rack.refuses("Ethernet4").await;
+    says(
+        &rack,
+        PROBLEMS,
+        &[
+            "! keyspace notifications: off",
+            "CONFIG SET notify-keyspace-events AKE",
+            "✗ Ethernet8: its row in MUX_CABLE cannot be used (no_address)",
+            "HSET 'MUX_CABLE|Ethernet8' soc_ipv4",
+            "✗ ycabled: its telemetry is on",
+            "HSET 'XCVRD_LOG|Y_CABLE' disable_telemetry True",
+            "✗ GRPCCLIENT: the row is called CONFIG",
+            "✗ Ethernet0: linkmgrd wants this side standby, the SoC says it is active",
+            "its health is not_serving",
+            "never READY: refused",
+            "start its gRPC server",
+        ],
+    )
+    .await;
+
+    // An active-standby port beside: ycabled's telemetry feeds it.
+    rack.config_db("HSET MUX_CABLE|Ethernet8 cable_type active-standby");
+    says(
+        &rack,
+        PROBLEMS,
+        &["! ycabled: its telemetry is on", "Leave the telemetry on"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_get_json() {
+    let rack = clean().await;
+    rack.soc("Ethernet4").connection_fault(ConnectionFault::Refuse);
+    rack.refuses("Ethernet4").await;
+    let ended = doctor(&rack, &["--output", "json"]).await;
+    assert_eq!(ended.code, Some(PROBLEMS), "{ended:?}");
+    let json: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!((&json["side"], &json["ports"]), (&"upper".into(), &2.into()));
+    assert_eq!(json["problems"], 1, "{json:#}");
+    let findings = json["findings"].as_array().expect("findings");
+    let problem = findings.iter().find(|finding| finding["level"] == "problem");
+    let problem = problem.expect("a problem");
+    assert_eq!(
+        (&problem["area"], &problem["subject"]),
+        (&"socs".into(), &"Ethernet4".into())
+    );
+    assert!(
+        problem["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("refused"))
+    );
+    assert!(problem["remedy"].is_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_is_said_to_hang_and_keeps_nobody_waiting() {
+    let rack = clean().await;
+    rack.soc("Ethernet4").connection_fault(ConnectionFault::Hang);
+    let began = Instant::now();
+    says(
+        &rack,
+        PROBLEMS,
+        &["never READY: keepalive_timeout", "✓ Ethernet0: "],
+    )
+    .await;
+    assert!(began.elapsed() < SECONDS, "{:?}", began.elapsed());
+
+    rack.redis.freeze();
+    let began = Instant::now();
+    says(
+        &rack,
+        PROBLEMS,
+        &["cannot be read: no answer within 2 s", "hangs or is overloaded"],
+    )
+    .await;
+    assert!(began.elapsed() < SECONDS, "{:?}", began.elapsed());
+    rack.redis.thaw();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_away_or_denies_us_is_told_and_no_password_is() {
+    let mut rack = clean().await;
+    rack.redis.kill();
+    says(
+        &rack,
+        PROBLEMS,
+        &["cannot be read: cannot connect", "redis-server runs"],
+    )
+    .await;
+
+    let locked = Redis::start_tcp(&["--requirepass", "right"]).await;
+    let server = locked.server().to_string();
+    let address = server.strip_prefix("redis://").expect("TCP");
+    for (password, words) in [
+        ("wrong", "refused"),
+        ("right", "CONFIG_DB_INITIALIZED is missing"),
+    ] {
+        rack.write_config(&format!(
+            "databases: {{url: \"redis://:{password}@{address}\"}}\n"
+        ));
+        let ended = doctor(&rack, &[]).await;
+        assert_eq!(ended.code, Some(PROBLEMS), "{ended:?}");
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+        assert!(
+            !ended.stdout.contains(&format!("{password}@")),
+            "{}",
+            ended.stdout
+        );
+        assert!(
+            !ended.stdout.contains(&format!(":{password}")),
+            "{}",
+            ended.stdout
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_redis_tells_of_changes_is_not_known_to_a_user_who_may_not_ask() {
+    let rack = clean().await;
+    let redis = Redis::start_tcp(&[]).await;
+    let _: redis::Value = redis.ask_db(4, "ACL SETUSER looker on >secret ~* +@all -config");
+    let server = redis.server().to_string();
+    let address = server.strip_prefix("redis://").expect("TCP");
+    rack.write_config(&format!(
+        "databases: {{url: \"redis://looker:secret@{address}\"}}\n"
+    ));
+    let words = ["! keyspace notifications: not known: this user may not ask"];
+    says(&rack, PROBLEMS, &words).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_of_the_configuration_need_no_database() {
+    let rack = Setup::rack(1).databases("publish: off").stage().await;
+    says(
+        &rack,
+        CLEAN,
+        &[
+            "Redis: not used",
+            "1 target in the configuration",
+            "✓ Ethernet0: 127.",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_of_another_kind_has_nothing_wrong_with_it() {
+    let rack = clean().await;
+    rack.config_db("HSET DEVICE_METADATA|localhost type LeafRouter");
+    says(
+        &rack,
+        CLEAN,
+        &["! DEVICE_METADATA: type LeafRouter", "no port is probed"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_is_bad_usage() {
+    let rack = clean().await;
+    rack.write_config("side: middle\n");
+    let path = rack.config_path();
+    let ended = run(&["doctor", "--config.file", path.to_str().expect("UTF-8")]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    assert!(ended.stderr.contains("side"), "{ended:?}");
+    assert_eq!(run(&["doctor", "--output", "xml"]).await.code, Some(2));
+}
