@@ -280,7 +280,7 @@ fn each_state_of_the_switch_is_told() {
         Note,
         "DEVICE_METADATA",
         "type LeafRouter, subtype -: not a dual-ToR",
-        "subtype",
+        "set both",
     );
     let targets = "side: upper\ntargets: [{port: Ethernet0, address: 192.168.0.3}]\n";
     check(
