@@ -135,8 +135,7 @@ impl Mirror {
                 },
                 () = until(read_changed_at) => {
                     read_changed_at = None;
-                    let keys: Vec<String> = std::mem::take(&mut changed).into_iter().collect();
-                    read_keys(link, &self.spec, keys, &mut tables).await?;
+                    self.catch_up(link, std::mem::take(&mut changed), &mut tables).await?;
                     self.show(&tables);
                 }
                 () = sleep_until(read_all_at) => {
@@ -147,10 +146,42 @@ impl Mirror {
                 Ok(()) = self.probe.changed() => {
                     read_all_at = Instant::now() + self.probe.borrow_and_update().interval;
                 }
-                _ = ping.tick() => link.ping().await?,
+                _ = ping.tick() => {
+                    link.ping().await?;
+                    // A flush tells nobody.
+                    self.catch_up(link, BTreeSet::new(), &mut tables).await?;
+                    self.show(&tables);
+                }
                 failure = link.closed() => return Err(failure),
             }
         }
+    }
+
+    /// Reads what has changed; and everything, where a value has. Such a value says whether the database is whole
+    /// (`CONFIG_DB_INITIALIZED`): around its change, a flush and a load for instance, no event was sent for the rows that are
+    /// gone, and a copy that holds rows from before and from after is neither.
+    async fn catch_up(
+        &self,
+        link: &mut Link,
+        mut changed: BTreeSet<String>,
+        tables: &mut Tables,
+    ) -> Result<(), Failure> {
+        let values = self.spec.values;
+        let before: Vec<Option<String>> = values
+            .iter()
+            .map(|key| tables.value(key).map(str::to_owned))
+            .collect();
+        let told = values.iter().any(|&key| changed.contains(key));
+        changed.extend(values.iter().map(|&key| key.to_owned()));
+        read_keys(link, &self.spec, changed.into_iter().collect(), tables).await?;
+        let same = values
+            .iter()
+            .zip(&before)
+            .all(|(key, before)| tables.value(key) == before.as_deref());
+        if told || !same {
+            *tables = read_all(link, &self.database.separator, &self.spec).await?;
+        }
+        Ok(())
     }
 
     /// `None`: this user may not subscribe. The copy is then as old as the interval at most.

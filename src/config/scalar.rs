@@ -193,7 +193,11 @@ impl Scalar for SourceRule {
             "auto" => Self::Auto,
             "loopback3" => Self::Loopback3,
             "none" => Self::None,
-            ip => Self::Ip(ip.parse().ok()?),
+            ip => Self::Ip(
+                ip.parse()
+                    .ok()
+                    .filter(|ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast())?,
+            ),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! `GRPCCLIENT`: whether the SoCs are spoken to in plain text or over TLS, and with which files.
 
-use crate::model::{ClientIdentity, Row, Security, Tables, TlsSettings};
+use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings};
 
 /// The deployed name, then the one of SONiC's design document.
 const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
@@ -8,8 +8,23 @@ const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
 /// What CONFIG_DB says; `None` where it says nothing.
 pub fn security(tables: &Tables) -> Option<Security> {
     let row = |key: &str| TABLES.iter().find_map(|table| tables.row(table, key));
+    // What cannot be read may have asked for TLS: that must not end in plain text.
+    let unreadable = |table: &&&str| {
+        tables
+            .table(table)
+            .any(|(key, entry)| key == "config" && !is_row(entry))
+    };
+    if let Some(table) = TABLES.iter().find(unreadable) {
+        return Some(Security::Unusable(
+            format!("CONFIG_DB {table}|config: expected a hash").into(),
+        ));
+    }
     let config = row("config")?;
     Some(read(config, row("certs")).unwrap_or_else(|why| Security::Unusable(why.into())))
+}
+
+fn is_row(entry: &Entry) -> bool {
+    matches!(entry, Entry::Row(_))
 }
 
 fn read(config: &Row, certs: Option<&Row>) -> Result<Security, String> {

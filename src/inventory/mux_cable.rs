@@ -72,5 +72,10 @@ fn host(text: &str) -> Option<IpAddr> {
     let ip: IpAddr = ip.parse().ok()?;
     let whole = if ip.is_ipv4() { "32" } else { "128" };
     let one = length.is_none_or(|length| length == whole);
-    (one && !ip.is_unspecified() && !ip.is_multicast()).then_some(ip)
+    let dialled = match ip {
+        IpAddr::V4(ip) => !ip.is_broadcast(),
+        // A link-local address means nothing without its link; a mapped one belongs into soc_ipv4.
+        IpAddr::V6(ip) => !ip.is_unicast_link_local() && ip.to_ipv4_mapped().is_none(),
+    };
+    (one && dialled && !ip.is_unspecified() && !ip.is_multicast()).then_some(ip)
 }

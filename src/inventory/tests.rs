@@ -107,10 +107,15 @@ fn a_row_that_cannot_be_used_concerns_its_own_port_alone() {
         "192.168.0.0/24",
         "0.0.0.0/32",
         "224.0.0.1/32",
+        "255.255.255.255/32",
         "fc02::1/128",
         "1.2.3.4:5",
     ] {
         let fields = format!("cable_type=active-active soc_ipv4={bad}");
+        check(ethernet4, &fields, ProblemKind::BadAddress);
+    }
+    for bad in ["fe80::1/128", "::ffff:127.0.0.1/128"] {
+        let fields = format!("cable_type=active-active soc_ipv6={bad}");
         check(ethernet4, &fields, ProblemKind::BadAddress);
     }
     check(
@@ -303,6 +308,9 @@ fn grpcclient_that_cannot_be_met_says_what_is_missing() {
     );
     check("type=secure auth_level=both", "ca_crt=/c/ca.pem", "auth_level");
     check("type=tls", "ca_crt=/c/ca.pem", "type");
+    let mut tables = Tables::new("|");
+    tables.set("GRPCCLIENT|config".into(), Some(Entry::Value("x".into())));
+    assert!(matches!(security(&tables), Some(Security::Unusable(_))));
 }
 
 #[test]

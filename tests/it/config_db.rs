@@ -185,6 +185,31 @@ async fn a_redis_that_restarts_empty_takes_no_port_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_config_db_that_is_flushed_and_loaded_anew_leaves_nothing_of_the_old_one() {
+    let mut rack = switch(3, &TELLS).await;
+    rack.settings.probe = NEVER_POLLED.to_owned();
+    rack.write_config(&rack.settings.yaml(&rack.redis));
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.cable("Ethernet4");
+    rack.config_db("HSET GRPCCLIENT|config type insecure");
+    rack.start_exporter().await;
+    rack.probes(&["Ethernet0", "Ethernet4"]).await;
+
+    rack.config_db("FLUSHDB");
+    rack.cable("Ethernet0");
+    rack.cable("Ethernet8");
+    rack.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
+    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32 NULL NULL");
+    rack.config_db("SET CONFIG_DB_INITIALIZED 1");
+    rack.scraped("dualtor_side", |scrape| {
+        scrape.state("dualtor_side", &[], "side") == "lower"
+    })
+    .await;
+    rack.probes(&["Ethernet0", "Ethernet8"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_switch_that_boots_is_not_ready_and_has_no_ports_yet() {
     let mut rack = switch(1, &TELLS).await;
     rack.cable("Ethernet0");

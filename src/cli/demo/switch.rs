@@ -75,6 +75,8 @@ impl Switch {
                 "LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32",
                 &["NULL", "NULL"],
             ),
+            // Nobody else writes our rows here.
+            put(CONFIG_DB, "XCVRD_LOG|Y_CABLE", &["disable_telemetry", "True"]),
         ];
         for soc in simulator.socs() {
             writes.extend(cable(soc.name(), soc.address().ip()));

@@ -86,7 +86,8 @@ fn events(databases: &Databases, interval: &str) -> Option<Finding> {
         }
         Events::Told(flags) => flags,
     };
-    let on = flags.contains('K') && (flags.contains('A') || (flags.contains('g') && flags.contains('h')));
+    let classes = |needed: &[char]| needed.iter().all(|class| flags.contains(*class));
+    let on = flags.contains('K') && (flags.contains('A') || classes(&['g', 'h', '$']));
     Some(if on {
         Finding::ok(
             AREA,
@@ -95,7 +96,7 @@ fn events(databases: &Databases, interval: &str) -> Option<Finding> {
         )
     } else {
         let text = format!(
-            "off ({flags:?}; needed are K, g and h, or A for all): changes are found each interval \
+            "off ({flags:?}; needed is K with A, or with g, h and $): changes are found each interval \
              ({interval}), not at once"
         );
         let cli = redis_cli(&databases.namespace.config_db);

@@ -244,7 +244,8 @@ fn each_state_of_the_databases_is_told() {
     );
     for (flags, on) in [
         ("AKE", true),
-        ("Kgh", true),
+        ("Kgh$", true),
+        ("Kgh", false),
         ("", false),
         ("AE", false),
         ("Kg", false),
