@@ -12,11 +12,14 @@ mod tls;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use settings::{Database, Namespace, Publish, RedisServer, Schema, SourceRule, StateDbSettings};
+pub use tls::read_pem;
 
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
@@ -112,7 +115,7 @@ impl Config {
 
     /// Reads and validates a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_file(path).map_err(|error| ConfigError {
+        let text = read_text(path).map_err(|error| ConfigError {
             file: path.to_owned(),
             line: None,
             key: None,
@@ -168,15 +171,24 @@ impl Config {
 }
 
 /// Reads a regular file of a sane size: a pipe would hang us, a device fill the memory.
-fn read_file(path: &Path) -> std::io::Result<String> {
-    /// 10,000 targets take 600 kB.
-    const MAX: u64 = 16 * 1024 * 1024;
-    let refused = |expected: &str| Err(std::io::Error::other(format!("expected {expected}")));
-    match std::fs::metadata(path)? {
-        metadata if !metadata.is_file() => refused("a regular file"),
-        metadata if metadata.len() > MAX => refused("at most 16 MiB"),
-        _ => std::fs::read_to_string(path),
+fn read_file(path: &Path, most_mib: u64) -> io::Result<Vec<u8>> {
+    let refused = |expected: &str| Err(io::Error::other(format!("expected {expected}")));
+    if !std::fs::metadata(path)?.is_file() {
+        return refused("a regular file");
     }
+    let (most, mut bytes) = (most_mib * 1024 * 1024, Vec::new());
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return refused(&format!("at most {most_mib} MiB"));
+    }
+    Ok(bytes)
+}
+
+/// A file that somebody wrote: YAML, JSON.
+fn read_text(path: &Path) -> io::Result<String> {
+    // 10,000 targets take 600 kB.
+    let text = String::from_utf8(read_file(path, 16)?);
+    text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
 fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> {

@@ -23,12 +23,8 @@ use tracing::{debug, info};
 
 use crate::config::Database;
 use crate::model::{Entry, ProbeSettings, Spec, Tables};
-use crate::redis_link::{Failure, Link, Reply, Subscription};
+use crate::redis_link::{Failure, Link, PING_EVERY, RETRY, Reply, Subscription};
 
-/// From attempt to attempt while the database is down: a local socket.
-const RETRY: Duration = Duration::from_millis(500);
-/// A hung database must be noticed.
-const PING_EVERY: Duration = Duration::from_secs(2);
 /// From the first change told to reading what has changed: a reload of a whole table is then a few reads, not one for
 /// each of its rows, and what depends on it is worked out a few times a second at most.
 const GATHER: Duration = Duration::from_millis(50);
@@ -117,7 +113,7 @@ impl Mirror {
     async fn serve_over(&mut self, link: &mut Link) -> Result<std::convert::Infallible, Failure> {
         // Before the first reading: what changes from now on is told.
         let mut subscription = self.subscribe().await?;
-        let mut tables = read_all(link, &self.database.separator, &self.spec).await?;
+        let mut tables = self.read_all(link).await?;
         self.up(&tables, subscription.is_some());
         let mut changed = BTreeSet::new();
         let mut read_changed_at = None;
@@ -133,13 +129,13 @@ impl Mirror {
                         read_changed_at.get_or_insert_with(|| Instant::now() + GATHER);
                     }
                 },
-                () = until(read_changed_at) => {
+                () = sleep_until(read_changed_at.unwrap_or(read_all_at)), if read_changed_at.is_some() => {
                     read_changed_at = None;
                     self.catch_up(link, std::mem::take(&mut changed), &mut tables).await?;
                     self.show(&tables);
                 }
                 () = sleep_until(read_all_at) => {
-                    tables = read_all(link, &self.database.separator, &self.spec).await?;
+                    tables = self.read_all(link).await?;
                     read_all_at = Instant::now() + self.probe.borrow().interval;
                     self.show(&tables);
                 }
@@ -149,8 +145,10 @@ impl Mirror {
                 _ = ping.tick() => {
                     link.ping().await?;
                     // A flush tells nobody.
-                    self.catch_up(link, BTreeSet::new(), &mut tables).await?;
-                    self.show(&tables);
+                    if !self.spec.values.is_empty() {
+                        self.catch_up(link, BTreeSet::new(), &mut tables).await?;
+                        self.show(&tables);
+                    }
                 }
                 failure = link.closed() => return Err(failure),
             }
@@ -179,9 +177,13 @@ impl Mirror {
             .zip(&before)
             .all(|(key, before)| tables.value(key) == before.as_deref());
         if told || !same {
-            *tables = read_all(link, &self.database.separator, &self.spec).await?;
+            *tables = self.read_all(link).await?;
         }
         Ok(())
+    }
+
+    async fn read_all(&self, link: &mut Link) -> Result<Tables, Failure> {
+        read_all(link, &self.database.separator, &self.spec).await
     }
 
     /// `None`: this user may not subscribe. The copy is then as old as the interval at most.
@@ -234,13 +236,6 @@ impl Mirror {
             debug!(database = self.spec.name, %server, reason = %failure, "database still cannot be read");
         }
         self.out.send_replace(Reading::Down(failure.to_string().into()));
-    }
-}
-
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -15,11 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::config::{Config, Namespace, Publish};
+use crate::config::{Config, Database, Namespace, Publish};
 use crate::facts;
 use crate::inventory::{self, Inventory, Source};
 use crate::mirror::{Mirror, Reading};
-use crate::model::{Facts, ProbeSettings, Problem, Side, StateDbs};
+use crate::model::{Facts, ProbeSettings, Problem, Side, Spec, StateDbs};
 use crate::publish::shadow::Shadow;
 
 /// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
@@ -65,7 +65,7 @@ impl Switch {
     ) -> (Self, Emits) {
         let first = config.borrow().clone();
         let mut mirrors = JoinSet::new();
-        let mut start = |database: &crate::config::Database, spec: &crate::model::Spec| {
+        let mut start = |database: &Database, spec: &Spec| {
             let (mirror, reading) = Mirror::new(database.clone(), spec.clone(), probe.clone());
             mirrors.spawn(mirror.run());
             reading

@@ -142,7 +142,7 @@ impl Namespace {
                 ));
             }
             let path = global.with_file_name("").join(include);
-            let text = super::read_file(&path).map_err(|error| in_file(&path, &error.to_string()))?;
+            let text = super::read_text(&path).map_err(|error| in_file(&path, &error.to_string()))?;
             all.push(Self::from_json(&text, &name).map_err(|error| in_file(&path, &error))?);
         }
         Ok(all)
@@ -164,7 +164,7 @@ fn in_file(path: &Path, error: &str) -> String {
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, String> {
-    match super::read_file(path) {
+    match super::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),

@@ -1,8 +1,9 @@
 //! `channel.tls`: which files, and the name that the SoCs' certificates must be for.
 //!
-//! The files themselves are not looked at here: one that is missing is a failed dial, tried again like any other, and no
-//! reason not to start.
+//! Loading the configuration does not look at the files themselves: one that is missing is a failed dial, tried again like
+//! any other, and no reason not to start.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::ServerName;
@@ -47,6 +48,12 @@ impl Scalar for Name {
         let name = ServerName::try_from(text).ok()?;
         Some(Self(name.to_str().into_owned()))
     }
+}
+
+/// What stands in one of the files. Blocks.
+pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
+    // A switch's whole bundle of public CAs takes 250 kB.
+    super::read_file(path, 1)
 }
 
 /// What it means; relative paths are `base`'s.

@@ -4,8 +4,6 @@
 //! No message repeats what stands in a file: one of them is a private key.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +19,8 @@ use tokio_rustls::TlsConnector;
 
 use super::ALPN_H2;
 use super::witness::{Identity, Verifier, Witness, not_after};
+use crate::config::read_pem;
 use crate::model::{ClientIdentity, TlsSettings};
-
-/// A switch's whole bundle of public CAs takes 250 kB.
-const MAX_FILE: u64 = 1024 * 1024;
 
 /// A file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,20 +58,8 @@ impl Files {
     }
 }
 
-/// A regular file of a sane size: a pipe would hang us, a device fill the memory.
 fn read(path: &Path) -> Result<Vec<u8>, Bad> {
-    let read = || {
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("expected a regular file"));
-        }
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(io::Error::other("expected at most 1 MiB"));
-        }
-        Ok(bytes)
-    };
-    read().map_err(|error| Bad::new(path, format!("cannot be read: {error}")))
+    read_pem(path).map_err(|error| Bad::new(path, format!("cannot be read: {error}")))
 }
 
 /// What a dial needs.

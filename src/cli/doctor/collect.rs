@@ -1,9 +1,7 @@
-//! Looks at databases, files, routes and SoCs, once each. Whatever hangs, it ends: each wait has a limit
-//! of its own, and what
-//! could not be found out is said to be so.
+//! Looks at databases, files, routes and SoCs, once each. Whatever hangs, it ends: each wait has a limit of its own, and
+//! what could not be found out is said to be so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Reading, Soc};
 use super::findings::security::files_named;
 use crate::cli::probe::{Found, look};
-use crate::config::{Config, Database, Namespace};
+use crate::config::{Config, Database, Namespace, read_pem};
 use crate::inventory::{Inventory, Loopback3, Source};
 use crate::mirror;
 use crate::model::{ChannelSettings, SourceAddress, Spec, Target};
@@ -34,8 +32,6 @@ const DIAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 const AT_A_TIME: usize = 64;
 /// All SoCs together: four hundred that hang.
 const PROBING: Duration = Duration::from_secs(20);
-/// A switch's whole bundle of public CAs takes 250 kB.
-const MAX_FILE: u64 = 1024 * 1024;
 
 /// What the exporter reads of CONFIG_DB, and what ycabled reads of it.
 pub(super) const CONFIG_DB: Spec = Spec {
@@ -156,18 +152,7 @@ async fn files(names: BTreeSet<(PathBuf, Kind)>) -> BTreeMap<(PathBuf, Kind), Fi
 
 /// Blocks. No word of a file's content leaves this function: one of them is a private key.
 fn file(path: &Path, kind: Kind) -> FileState {
-    let read = || -> io::Result<Vec<u8>> {
-        // A pipe would hang us, a device fill the memory.
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("expected a regular file"));
-        }
-        let mut bytes = Vec::new();
-        std::fs::File::open(path)?
-            .take(MAX_FILE)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = match read() {
+    let bytes = match read_pem(path) {
         Ok(bytes) => bytes,
         Err(error) => return FileState::Unreadable(error.to_string()),
     };
@@ -229,8 +214,7 @@ fn impatient(target: &Target) -> Target {
     }
 }
 
-/// Where a packet to `address` would leave from. Nothing is sent: a UDP socket's connect only looks up the
-/// route.
+/// Where a packet to `address` would leave from. Nothing is sent: a UDP socket's connect only looks up the route.
 fn route(address: SocketAddr, source: &SourceAddress) -> Result<IpAddr, String> {
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

@@ -178,6 +178,6 @@ fn listed(names: &[&str]) -> String {
 }
 
 /// `1 port`, `2 ports`.
-fn counted(n: usize, word: &str) -> String {
+pub(super) fn counted(n: usize, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }

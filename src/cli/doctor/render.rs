@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::findings::{Area, Finding, Level};
+use super::findings::{Area, Finding, Level, counted};
 use crate::model::Side;
 
 /// For people: grouped, a line each, and what to do under it.
@@ -31,12 +31,11 @@ pub(super) fn text(findings: &[Finding]) -> String {
         }
     }
     let (problems, notes) = (count(findings, Level::Problem), count(findings, Level::Note));
-    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     let _ = write!(
         out,
         "\n{}, {}",
-        plural(problems, "problem"),
-        plural(notes, "note")
+        counted(problems, "problem"),
+        counted(notes, "note")
     );
     out
 }

@@ -23,8 +23,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     found
 }
 
-/// ycabled writes the same rows each minute, unless it is told not to. Where there are active-standby
-/// ports beside, its
+/// ycabled writes the same rows each minute, unless it is told not to. Where there are active-standby ports beside, its
 /// telemetry is also what fills their `link_status_peer`, on which linkmgrd acts: then it must stay on.
 fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
     let tables = databases.believed()?;
@@ -73,8 +72,7 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
             let text = format!("{on}: it writes the same rows as we, each minute");
             let remedy = format!(
                 "databases.publish: shadow, or live with it. Leave the telemetry on: {beside} here, and \
-                 it fills their \
-                 link_status_peer"
+                 it fills their link_status_peer"
             );
             Finding::note(AREA, subject, text, remedy)
         }

@@ -1,10 +1,8 @@
 //! Plain text or TLS: GRPCCLIENT against the files that exist, against YANG's model, and against what
 //! ycabled makes of it.
 //!
-//! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`, and calls the rows
-//! `CONFIG` and `CERTS`.
-//! ycabled reads the rows `config` and `certs` of GRPCCLIENT only and knows `server` and `mutual`; with
-//! `type` secure and
+//! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`, and calls the rows `CONFIG` and `CERTS`.
+//! ycabled reads the rows `config` and `certs` of GRPCCLIENT only and knows `server` and `mutual`; with `type` secure and
 //! anything else, or without `grpc_ssl_credential`, it makes no channel at all.
 
 use std::collections::BTreeSet;
@@ -185,8 +183,7 @@ fn upper_case(databases: &Databases, tables: &Tables, cli: &str) -> Vec<Finding>
         .collect()
 }
 
-/// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we
-/// know all three.
+/// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we know all three.
 fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str) -> Finding {
     let set = |word: &str| format!("{cli} HSET '{table}|config' auth_level {word}");
     match level {
@@ -195,16 +192,14 @@ fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str) -> Fin
             AREA,
             subject,
             "TLS with a client certificate (auth_level mutual): ycabled's word and ours, but YANG's \
-             sonic-grpcclient allows server and \
-             client only, so a validated `config load` or `config apply-patch` refuses it",
+             sonic-grpcclient allows server and client only, so a validated `config load` or `config apply-patch` refuses it",
             "leave it: with client, YANG's word, ycabled would make no channel".to_owned(),
         ),
         Some("client") => Finding::note(
             AREA,
             subject,
             "TLS with a client certificate (auth_level client): YANG's word, and we take it for mutual, \
-             but ycabled knows server and \
-             mutual only and makes no channel",
+             but ycabled knows server and mutual only and makes no channel",
             format!("if ycabled runs here: {}", set("mutual")),
         ),
         None => Finding::note(

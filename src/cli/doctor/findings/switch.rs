@@ -101,8 +101,7 @@ fn side(seen: &Collected) -> Option<Finding> {
     };
     let text = format!("{text}. Every direction, link and operation is unknown");
     let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.2 or \
-                  10.1.0.39; lower: 10.212.64.1 or \
-                  10.1.0.38 on Loopback3)";
+                  10.1.0.39; lower: 10.212.64.1 or 10.1.0.38 on Loopback3)";
     Some(Finding::problem(AREA, "side", text, remedy))
 }
 
