@@ -80,6 +80,15 @@ struct Entry {
     _task: AbortOnDropHandle<()>,
 }
 
+/// Between a target of the inventory and what runs.
+enum Difference {
+    None,
+    /// We are another ToR than we thought: the channel can stay.
+    Side(SessionId),
+    Other,
+    New,
+}
+
 /// See the module's documentation.
 pub struct Fleet {
     inventory: watch::Receiver<Arc<Inventory>>,
@@ -96,7 +105,8 @@ pub struct Fleet {
     /// Sessions that have neither finished a round nor failed a dial.
     unsettled: HashSet<SessionId>,
     next_id: u64,
-    side: Side,
+    /// For the sessions.
+    side: watch::Sender<Side>,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -136,7 +146,7 @@ impl Fleet {
             order: Vec::new(),
             unsettled: HashSet::new(),
             next_id: 0,
-            side: Side::Unknown,
+            side: watch::Sender::new(Side::Unknown),
         };
         (fleet, handle)
     }
@@ -217,7 +227,8 @@ impl Fleet {
     /// Makes what runs equal to the inventory, without touching what is equal already.
     fn adopt_inventory(&mut self) {
         let inventory = self.inventory.borrow_and_update().clone();
-        self.side = inventory.side;
+        self.side
+            .send_if_modified(|side| std::mem::replace(side, inventory.side) != inventory.side);
         if inventory.side == Side::Unknown && !inventory.targets.is_empty() {
             warn!(
                 "which ToR this is, is not known: every direction will be unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
@@ -237,12 +248,21 @@ impl Fleet {
             }
         }
         for target in &inventory.targets {
-            match self.by_port.get(&target.port) {
-                Some(id) if self.entries.get(id).is_some_and(|e| e.status.target == *target) => continue,
-                Some(_) => changed += 1,
-                None => added += 1,
+            match self.difference(target) {
+                Difference::None => {}
+                Difference::Side(id) => {
+                    changed += 1;
+                    self.change_side(id, target.side);
+                }
+                Difference::Other => {
+                    changed += 1;
+                    self.put_in(target);
+                }
+                Difference::New => {
+                    added += 1;
+                    self.put_in(target);
+                }
             }
-            self.put_in(target);
         }
         let mut by_name: Vec<_> = self.by_port.iter().collect();
         by_name.sort();
@@ -262,6 +282,28 @@ impl Fleet {
         }
     }
 
+    fn difference(&self, target: &Target) -> Difference {
+        let id = self.by_port.get(&target.port);
+        let Some((id, running)) = id.and_then(|id| Some((*id, &self.entries.get(id)?.status.target))) else {
+            return Difference::New;
+        };
+        if running == target {
+            Difference::None
+        } else if running.seen_from(target.side) == *target {
+            Difference::Side(id)
+        } else {
+            Difference::Other
+        }
+    }
+
+    fn change_side(&mut self, id: SessionId, side: Side) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let effect = Arc::make_mut(&mut entry.status).change_side(side);
+            let shown = entry.status.clone();
+            self.show(&shown, &effect);
+        }
+    }
+
     fn take_out(&mut self, port: &Port) -> Option<Arc<SocStatus>> {
         let id = self.by_port.remove(port)?;
         self.unsettled.remove(&id);
@@ -274,7 +316,7 @@ impl Fleet {
     fn put_in(&mut self, target: &Target) {
         let id = SessionId(self.next_id);
         self.next_id += 1;
-        let session = match Session::new(id, target.clone(), self.context.clone()) {
+        let session = match Session::new(id, target.clone(), self.side.subscribe(), self.context.clone()) {
             Ok(session) => session,
             Err(error) => {
                 // The configuration is checked before: this is a defect, but not one to take anything down for.
@@ -303,7 +345,7 @@ impl Fleet {
         let socs = self.order.iter().filter_map(|id| self.entries.get(id));
         Snapshot {
             socs: socs.map(|entry| entry.status.clone()).collect(),
-            side: self.side,
+            side: *self.side.borrow(),
         }
     }
 

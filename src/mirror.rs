@@ -10,6 +10,9 @@
 //!   connect, subscribe ──▶ read everything: Up ──▶ changes, each interval, PING ─┘
 //! ```
 //!
+//! Redis throws out a subscriber that follows slower than it tells (`client-output-buffer-limit pubsub`). Such a loss alone
+//! takes nothing down: it subscribes again 500 ms later, and everything is read again.
+//!
 //! What to believe while a database is down, or empty after its restart, is the reader's decision, not ours.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,18 +120,28 @@ impl Mirror {
         self.up(&tables, subscription.is_some());
         let mut changed = BTreeSet::new();
         let mut read_changed_at = None;
+        let mut subscribe_at = None;
         let mut read_all_at = Instant::now() + self.probe.borrow_and_update().interval;
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                key = next_change(&mut subscription) => match key {
-                    None => return Err(Failure::Closed),
-                    Some(key) => {
-                        changed.insert(key);
+                more = told(&mut subscription, &mut changed) => {
+                    if more {
                         read_changed_at.get_or_insert_with(|| Instant::now() + GATHER);
+                    } else {
+                        let database = self.spec.name;
+                        debug!(database, "keyspace notifications lost: subscribing again");
+                        subscription = None;
+                        subscribe_at = Some(Instant::now() + RETRY);
                     }
-                },
+                }
+                () = sleep_until(subscribe_at.unwrap_or(read_all_at)), if subscribe_at.is_some() => {
+                    subscribe_at = None;
+                    subscription = self.subscribe().await?;
+                    // What happened meanwhile was not told.
+                    read_all_at = Instant::now();
+                }
                 () = sleep_until(read_changed_at.unwrap_or(read_all_at)), if read_changed_at.is_some() => {
                     read_changed_at = None;
                     self.catch_up(link, std::mem::take(&mut changed), &mut tables).await?;
@@ -239,9 +252,10 @@ impl Mirror {
     }
 }
 
-async fn next_change(subscription: &mut Option<Subscription>) -> Option<String> {
+/// As `Subscription::changed`; never where there is none.
+async fn told(subscription: &mut Option<Subscription>, changed: &mut BTreeSet<String>) -> bool {
     match subscription {
-        Some(subscription) => subscription.changed().await,
+        Some(subscription) => subscription.changed(changed).await,
         None => std::future::pending().await,
     }
 }

@@ -4,10 +4,12 @@
 //! It is opened by hand rather than by redis's `Client`, so that its driver task is ours to watch: a closed socket is
 //! then seen at once and not at the next PING, and an abandoned connection is really gone before the next one is made.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -262,15 +264,25 @@ impl Subscription {
             .map_err(|_| Failure::Timeout)?
     }
 
-    /// The next key that has changed; `None` when the connection has ended. Cancel-safe: it takes nothing it drops.
-    pub async fn changed(&mut self) -> Option<String> {
-        loop {
-            let message = poll_fn(|cx| Pin::new(&mut self.messages).poll_next(cx)).await?;
-            let key = message.get_channel_name().strip_prefix(&self.prefix);
-            if let Some(key) = key.filter(|key| self.patterns.iter().any(|pattern| is_one(pattern, key))) {
-                return Some(key.to_owned());
+    /// Waits until keys have changed and adds to `keys` all that have been told of; false: the connection has ended.
+    /// Cancel-safe: what it takes is in `keys` at once.
+    pub async fn changed(&mut self, keys: &mut BTreeSet<String>) -> bool {
+        poll_fn(|cx| {
+            let mut some = false;
+            // All at one go: who follows slower than Redis tells is thrown out.
+            while let Poll::Ready(message) = Pin::new(&mut self.messages).poll_next(cx) {
+                let Some(message) = message else {
+                    return Poll::Ready(false);
+                };
+                let key = message.get_channel_name().strip_prefix(&self.prefix);
+                if let Some(key) = key.filter(|key| self.patterns.iter().any(|pattern| is_one(pattern, key)))
+                {
+                    some |= keys.insert(key.to_owned());
+                }
             }
-        }
+            if some { Poll::Ready(true) } else { Poll::Pending }
+        })
+        .await
     }
 }
 

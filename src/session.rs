@@ -16,7 +16,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::channel::{Channel, Pacer, Signal, TlsStore};
-use crate::model::{ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Target};
+use crate::model::{
+    ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Side, Target,
+};
 use crate::probe::{self, Limiter, Ready, notices::NoticeStream, watch::HealthWatch};
 use crate::transport::OutgoingError;
 use schedule::Schedule;
@@ -46,6 +48,8 @@ pub struct Context {
 pub struct Session {
     id: SessionId,
     context: Context,
+    /// Which ToR we are; may change while we run.
+    side: watch::Receiver<Side>,
     channel: Channel,
     notices: NoticeStream,
     health: HealthWatch,
@@ -75,13 +79,19 @@ impl std::fmt::Debug for Session {
 
 impl Session {
     /// A session for `target` that has not begun.
-    pub fn new(id: SessionId, target: Target, context: Context) -> Result<Self, OutgoingError> {
+    pub fn new(
+        id: SessionId,
+        target: Target,
+        side: watch::Receiver<Side>,
+        context: Context,
+    ) -> Result<Self, OutgoingError> {
         let interval = context.probe.borrow().interval;
         let schedule = Schedule::new(target.port.as_str(), context.origin.into_std(), interval);
         let now = Instant::now();
         Ok(Self {
             id,
             notices: NoticeStream::new(target.side),
+            side,
             health: HealthWatch::new(),
             channel: Channel::new(target, context.pacer.clone(), &context.tls)?,
             due: Instant::from_std(schedule.after_start(now.into_std())),
@@ -110,6 +120,12 @@ impl Session {
                     if self.dialled {
                         self.start_round();
                     }
+                    None
+                }
+                Ok(()) = self.side.changed() => {
+                    let side = *self.side.borrow_and_update();
+                    self.notices.change_side(side);
+                    self.start_round();
                     None
                 }
                 Ok(()) = self.context.probe.changed() => {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use crate::model::{
     Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
-    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport,
+    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport, Side,
     SocService, SocStatus, Target, Transition, TransitionKind,
 };
 
@@ -68,6 +68,22 @@ impl SocStatus {
         self.last_error = old.last_error;
         self.notices = old.notices;
         self.history = old.history;
+    }
+
+    /// The same SoC, seen from another ToR. Which end is our own is another question now: it is unknown until the next
+    /// round has answered it.
+    pub fn change_side(&mut self, side: Side) -> Effect {
+        self.target.side = side;
+        self.known_direction = SelfPeer::default();
+        self.observed = Observed {
+            version: self.observed.version.take(),
+            health: self.observed.health,
+            ..Observed::UNKNOWN
+        };
+        Effect {
+            write_row: true,
+            transitions: Vec::new(),
+        }
     }
 
     /// Takes one event, which happened at `now`.

@@ -45,7 +45,7 @@ impl fmt::Debug for Port {
     }
 }
 
-/// One SoC to probe. Two equal targets need no redial; any difference does.
+/// One SoC to probe. Two equal targets need no redial; any difference does, but for that of the side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// The ToR's port that the cable is plugged into.
@@ -58,6 +58,13 @@ pub struct Target {
     pub side: Side,
     /// How to hold the channel; shared by all targets of one configuration.
     pub channel: Arc<ChannelSettings>,
+}
+
+impl Target {
+    /// The same SoC for another ToR.
+    pub fn seen_from(&self, side: Side) -> Self {
+        Self { side, ..self.clone() }
+    }
 }
 
 /// How to dial and keep a channel.

@@ -91,6 +91,13 @@ impl<S: Subscription> Held<S> {
         self.open();
     }
 
+    /// Asks for something else from now on: on an open channel at once.
+    pub(super) fn ask(&mut self, subscription: S) {
+        self.subscription = subscription;
+        self.reopen = REOPEN_MIN;
+        self.open();
+    }
+
     /// The channel is not READY any more.
     pub(super) fn detach(&mut self) {
         self.transport = None;

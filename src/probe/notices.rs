@@ -20,6 +20,16 @@ use crate::transport::Transport;
 #[derive(Debug)]
 struct GracefulRestart(Option<ToRSide>);
 
+impl GracefulRestart {
+    fn of(side: Side) -> Self {
+        Self(match side {
+            Side::Upper => Some(ToRSide::UpperTor),
+            Side::Lower => Some(ToRSide::LowerTor),
+            Side::Unknown => None,
+        })
+    }
+}
+
 impl Subscription for GracefulRestart {
     type Message = GracefulAdminResponse;
     /// The five queries of a round, and this one.
@@ -54,13 +64,8 @@ pub struct NoticeStream {
 impl NoticeStream {
     /// Off, until the channel is READY. With no known side there is nobody to ask for: it stays off.
     pub fn new(side: Side) -> Self {
-        let tor = match side {
-            Side::Upper => Some(ToRSide::UpperTor),
-            Side::Lower => Some(ToRSide::LowerTor),
-            Side::Unknown => None,
-        };
         Self {
-            stream: Held::new(GracefulRestart(tor)),
+            stream: Held::new(GracefulRestart::of(side)),
             service: Service::default(),
             fresh: None,
             told: (SocService::default(), None),
@@ -72,6 +77,11 @@ impl NoticeStream {
     pub fn attach(&mut self, transport: Transport) {
         self.input(Input::ReadyAgain);
         self.stream.attach(transport);
+    }
+
+    /// We are another ToR than we thought: asks as that one from now on. What was announced stands.
+    pub fn change_side(&mut self, side: Side) {
+        self.stream.ask(GracefulRestart::of(side));
     }
 
     /// The channel is not READY any more. What was announced stands.

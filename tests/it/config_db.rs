@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use dualtor_exporter::proto::ToRSide;
 use dualtor_exporter::sim::Tls;
 
 use crate::certificates::{Files, VALID};
@@ -282,6 +283,10 @@ async fn a_row_that_cannot_be_used_is_counted_and_concerns_its_port_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_side_follows_loopback3() {
     let mut rack = switch(1, &TELLS).await;
+    rack.settings.probe = NEVER_POLLED.to_owned();
+    // Another source address would be a reason to dial again.
+    rack.settings.channel += ", source_address: none";
+    rack.write_config(&rack.settings.yaml(&rack.redis));
     rack.boots();
     rack.cable("Ethernet0");
     rack.start_exporter().await;
@@ -293,6 +298,18 @@ async fn the_side_follows_loopback3() {
     };
     side("upper").await;
     rack.shows("Ethernet0", &Look::HEALTHY).await;
+    let asked_as = async |expected: ToRSide| {
+        let soc = rack.soc("Ethernet0");
+        wait_until(
+            &format!("the SoC is asked for notices as {expected:?}"),
+            async || match soc.counters().last_tor {
+                Some(tor) if tor == expected => Ok(()),
+                other => Err(format!("{other:?}")),
+            },
+        )
+        .await;
+    };
+    asked_as(ToRSide::UpperTor).await;
     rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32");
     side("unknown").await;
     let unknown = |scrape: &Scrape| {
@@ -306,6 +323,16 @@ async fn the_side_follows_loopback3() {
     rack.scraped("dualtor_mux_direction", unknown).await;
     rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32 NULL NULL");
     side("lower").await;
+    asked_as(ToRSide::LowerTor).await;
+    // What was self is peer now; the connection is the same.
+    let swapped = Look {
+        own: Look::HEALTHY.peer,
+        peer: Look::HEALTHY.own,
+        ..Look::HEALTHY
+    };
+    let scrape = rack.shows("Ethernet0", &swapped).await;
+    assert_eq!(dials(&scrape, "Ethernet0"), 1);
+    assert_eq!(scrape.count("dualtor_mux_direction_transitions_total", &[]), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -349,6 +376,8 @@ async fn grpcclient_that_cannot_be_met_is_a_failed_dial_and_is_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     let mut rack = switch(2, &TELLS).await;
+    rack.settings.probe = NEVER_POLLED.to_owned();
+    rack.write_config(&rack.settings.yaml(&rack.redis));
     rack.boots();
     rack.cable("Ethernet0");
     rack.cable("Ethernet4");
@@ -391,6 +420,28 @@ async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     write(APPL_DB, "HSET PORT_TABLE:Ethernet0 oper_status down");
     shows("standby standby healthy Some(0.0) Some(0.0)").await;
     write(STATE_DB, "DEL MUX_LINKMGR_TABLE|Ethernet0");
+    shows("standby standby unknown Some(0.0) Some(0.0)").await;
+
+    // Redis throws our subscriptions out, as it does with who does not follow: nothing is unknown, and nothing missed.
+    let calls = rack.redis.calls("psubscribe");
+    write(0, "CLIENT KILL TYPE pubsub");
+    write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state active");
+    wait_until("the change is seen", async || {
+        match &*shown(&rack.scrape().await) {
+            "active standby unknown Some(0.0) Some(1.0)" => Ok(()),
+            "standby standby unknown Some(0.0) Some(0.0)" => Err("not yet".to_owned()),
+            other => panic!("{other}"),
+        }
+    })
+    .await;
+    wait_until("each mirror has subscribed again", async || {
+        match rack.redis.calls("psubscribe") - calls {
+            3.. => Ok(()),
+            n => Err(n.to_string()),
+        }
+    })
+    .await;
+    write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state standby");
     shows("standby standby unknown Some(0.0) Some(0.0)").await;
 
     // Nobody can tell any more: unknown, not what was true then.
