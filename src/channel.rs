@@ -38,7 +38,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use dial::Failure;
 pub use pacer::Pacer;
-pub use tls::TlsStore;
+pub use tls::{TlsStore, check};
 
 use crate::model::{Cause, ChannelEvent, Security, Target};
 use crate::transport::{Outgoing, OutgoingError, Transport};

@@ -22,7 +22,7 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::config::Database;
 use crate::model::{Entry, ProbeSettings, Spec, Tables};
@@ -243,7 +243,7 @@ impl Mirror {
         let server = &self.database.server;
         if self.told_up != Some(false) {
             let hint = failure.hint();
-            info!(database = self.spec.name, %server, db = self.database.id, reason = %failure, hint, "database cannot be read");
+            warn!(database = self.spec.name, %server, db = self.database.id, reason = %failure, hint, "database cannot be read");
             self.told_up = Some(false);
         } else {
             debug!(database = self.spec.name, %server, reason = %failure, "database still cannot be read");

@@ -80,10 +80,12 @@ impl Failure {
                 "let this process use the socket: on SONiC it belongs to the group redis"
             }
             Self::Connect(_) | Self::Closed => {
-                "check that redis-server runs and listens at this address (databases.url)"
+                "check that redis-server runs and listens at this address (databases.url, else database_config.json)"
             }
             Self::Timeout => "redis-server hangs or is overloaded: check its process and its log",
-            Self::NotRedis => "check that this address (databases.url) is that of a redis-server",
+            Self::NotRedis => {
+                "check that this address (databases.url, else database_config.json) is that of a redis-server"
+            }
             Self::Auth(_) => "check user and password in databases.url",
             Self::Refused(error) => match error.code() {
                 Some("LOADING") => "redis-server is reading its data: wait",

@@ -28,6 +28,7 @@ use tokio::time::Instant;
 
 pub(super) use failure::of_io;
 pub(super) use io::Stream;
+use material::Files;
 pub(super) use material::Material;
 pub(super) use witness::Witness;
 
@@ -74,6 +75,17 @@ impl TlsStore {
         }
         status
     }
+}
+
+/// Whether the files of a set serve for a dial, and when their certificates expire; else what is wrong with which. For
+/// commands that look and go. Blocks.
+pub fn check(settings: &TlsSettings) -> Result<TlsStatus, String> {
+    let material = Files::read(settings).and_then(|files| Material::new(settings, &files));
+    let material = material.map_err(|bad| bad.to_string())?;
+    Ok(TlsStatus {
+        ca: material.ca_expiry(),
+        client: material.client_expiry(),
+    })
 }
 
 fn earliest(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {

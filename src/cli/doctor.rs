@@ -1,13 +1,11 @@
-//! `doctor`: looks once at everything that the exporter depends on here, and says in plain words what it
-//! finds, what is
+//! `doctor`: looks once at everything that the exporter depends on here, and says in plain words what it finds, what is
 //! wrong and what to do about it.
 //!
 //! Exit codes: 0 nothing is wrong; 1 there is a problem; 2 bad usage or a bad configuration file.
 //!
 //! | file | job |
 //! |---|---|
-//! | collect | reads databases and files, asks the kernel for routes, probes each SoC: all I/O, all of it
-//! bounded |
+//! | collect | reads databases and files, asks the kernel for routes, probes each SoC: all I/O, all of it bounded |
 //! | collected | what was seen: plain data |
 //! | findings | what was seen → what is the case (pure) |
 //! | render | findings → text or JSON (pure) |

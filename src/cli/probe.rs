@@ -131,7 +131,7 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             ..ChannelSettings::default()
         }),
     };
-    let (found, expiry) = look(target, args.timeout).await?;
+    let (found, expiry) = look(target, args.timeout, &TlsStore::default()).await?;
     let text = match args.output {
         Output::Text => text(args.address, side, &found, expiry),
         Output::Json => serde_json::to_string_pretty(&as_json(args.address, side, &found, expiry))?,
@@ -151,8 +151,12 @@ pub(super) enum Found {
 }
 
 /// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
-pub(super) async fn look(target: Target, timeout: Duration) -> anyhow::Result<(Found, Option<SystemTime>)> {
-    let mut channel = Channel::new(target, Arc::default(), &TlsStore::default())?;
+pub(super) async fn look(
+    target: Target,
+    timeout: Duration,
+    tls: &TlsStore,
+) -> anyhow::Result<(Found, Option<SystemTime>)> {
+    let mut channel = Channel::new(target, Arc::default(), tls)?;
     let began = Instant::now();
     let mut expiry = None;
     loop {

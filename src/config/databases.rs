@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{Database, Namespace, RedisServer};
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
 const DEFAULT_PORT: u16 = 6379;
+/// What SELECT takes; SONiC's redis.conf has 100 databases.
+const ID: std::ops::RangeInclusive<i64> = 0..=65_535;
 
 /// SONiC's `database_config.json`, as far as we read it.
 #[derive(Debug, Deserialize)]
@@ -128,8 +131,7 @@ impl Namespace {
         let Some(text) = read_if_there(&global)? else {
             return Ok(all);
         };
-        let list: GlobalConfig =
-            serde_json::from_str(&text).map_err(|error| in_file(&global, &error.to_string()))?;
+        let list: GlobalConfig = json(&text).map_err(|error| in_file(&global, &error))?;
         for Include { namespace, include } in list.includes {
             // The one without a name is the file that was read first.
             let Some(name) = namespace.filter(|name| !name.is_empty()) else {
@@ -149,7 +151,7 @@ impl Namespace {
     }
 
     fn from_json(text: &str, name: &str) -> Result<Self, String> {
-        let config: DatabaseConfig = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let config: DatabaseConfig = json(text)?;
         Ok(Self {
             name: name.into(),
             config_db: config.database(&CONFIG_DB)?,
@@ -157,6 +159,15 @@ impl Namespace {
             state_db: config.database(&STATE_DB)?,
         })
     }
+}
+
+/// Its error names the key, in JSON's own way of writing it.
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let deserializer = &mut serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(deserializer).map_err(|error| match error.path().to_string() {
+        path if path == "." => error.into_inner().to_string(),
+        path => format!("{path}: {}", error.into_inner()),
+    })
 }
 
 fn in_file(path: &Path, error: &str) -> String {
@@ -196,6 +207,19 @@ impl DatabaseConfig {
                 ));
             }
         };
+        let name = known.name;
+        if !ID.contains(&database.id) {
+            let (least, most) = ID.into_inner();
+            return Err(format!(
+                "DATABASES.{name}.id: expected {least} to {most}, got {}",
+                database.id
+            ));
+        }
+        if database.separator.is_empty() {
+            return Err(format!(
+                "DATABASES.{name}.separator: expected such as \"|\", got nothing"
+            ));
+        }
         Ok(Database {
             server,
             id: database.id,
@@ -281,6 +305,19 @@ mod tests {
             "",
         );
         assert!(error.expect_err("no such instance").contains("\"x\""));
+        for (from, to, words) in [
+            (
+                "\"id\": 13",
+                "\"id\": -1",
+                "DATABASES.STATE_DB.id: expected 0 to 65535, got -1",
+            ),
+            ("\"id\": 13", "\"id\": \"x\"", "DATABASES.STATE_DB.id: "),
+            ("\"!\"", "\"\"", "DATABASES.STATE_DB.separator: expected"),
+            ("6380", "99999", "INSTANCES.redis2.port: "),
+        ] {
+            let error = Namespace::from_json(&json("").replace(from, to), "").expect_err(to);
+            assert!(error.starts_with(words), "{error}");
+        }
         let missing =
             Namespace::from_files(Path::new("/nonexistent/database_config.json")).expect("defaults");
         assert_eq!(missing, [Namespace::on(&unix(DEFAULT_SOCKET))]);

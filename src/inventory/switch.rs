@@ -41,7 +41,8 @@ impl Loopback3 {
             rows.filter(|(_, entry)| matches!(entry, Entry::Row(_)))
                 .filter_map(|(key, _)| {
                     let (name, prefix) = key.split_once(tables.separator())?;
-                    let (ip, _) = prefix.split_once('/')?;
+                    // Without a length it means the same; all of SONiC writes one.
+                    let ip = prefix.split_once('/').map_or(prefix, |(ip, _)| ip);
                     (name == "Loopback3").then_some(ip)?.parse().ok()
                 })
                 .collect()

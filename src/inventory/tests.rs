@@ -194,6 +194,10 @@ fn loopback3_tells_the_side_and_nothing_else_does() {
         Side::Lower,
     );
     check(
+        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.38", "NULL=NULL")],
+        Side::Lower,
+    );
+    check(
         &[("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL")],
         Side::Unknown,
     );

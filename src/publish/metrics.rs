@@ -424,7 +424,7 @@ catalogue! {
         "When the first of our own TLS files' certificates expires, CA and client, Unix time; absent without TLS",
         Global certificates;
     "dualtor_state_db_up" Gauge [""]
-        "Whether STATE_DB answers and takes writes; absent when no database is used",
+        "Whether STATE_DB answers and takes writes; absent where no rows are written",
         Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain(f64::from(db.up)));
     "dualtor_state_db_last_write_timestamp_seconds" Gauge [""]
         "When STATE_DB last confirmed a row, Unix time",

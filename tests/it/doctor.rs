@@ -88,7 +88,7 @@ async fn each_fault_is_told_with_what_to_do() {
             "CONFIG SET notify-keyspace-events AKE",
             "✗ Ethernet8: its row in MUX_CABLE cannot be used (no_address)",
             "HSET 'MUX_CABLE|Ethernet8' soc_ipv4",
-            "✗ ycabled: its telemetry is on",
+            "✗ ycabled: nothing turns its telemetry off",
             "HSET 'XCVRD_LOG|Y_CABLE' disable_telemetry True",
             "✗ GRPCCLIENT: the row is called CONFIG",
             "✗ Ethernet0: linkmgrd wants this side standby, the SoC says it is active",
@@ -104,7 +104,10 @@ async fn each_fault_is_told_with_what_to_do() {
     says(
         &rack,
         PROBLEMS,
-        &["! ycabled: its telemetry is on", "Leave the telemetry on"],
+        &[
+            "! ycabled: nothing turns its telemetry off",
+            "Leave the telemetry on",
+        ],
     )
     .await;
 }

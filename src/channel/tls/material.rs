@@ -39,6 +39,12 @@ impl Bad {
     }
 }
 
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.reason)
+    }
+}
+
 /// What stands in the files.
 #[derive(PartialEq, Eq)]
 pub(super) struct Files {

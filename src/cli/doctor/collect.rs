@@ -15,11 +15,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Reading, Soc};
 use super::findings::security::files_named;
+use crate::channel::{TlsStore, check};
 use crate::cli::probe::{Found, look};
 use crate::config::{Config, Database, Namespace, read_pem};
 use crate::inventory::{Inventory, Loopback3, Source};
 use crate::mirror;
-use crate::model::{ChannelSettings, SourceAddress, Spec, Target};
+use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Target, TlsSettings, TlsStatus};
 use crate::redis_link::{Failure, Link};
 
 /// A whole database, which answers in milliseconds; a hung one says so by itself after 2 s.
@@ -74,7 +75,11 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     let loopback3 = loopback3.addresses().iter().map(|ip| (*ip, is_here(*ip)));
     let tables = namespaces.iter().filter_map(Databases::believed);
     let names: BTreeSet<(PathBuf, Kind)> = files_named(&config, &inventory, tables);
-    let (files, socs) = tokio::join!(files(names), socs(&inventory.targets, query_timeout));
+    let (files, tls, socs) = tokio::join!(
+        files(names),
+        sets(&inventory.targets),
+        socs(&inventory.targets, query_timeout)
+    );
     Collected {
         loopback3: loopback3.collect(),
         now: std::time::SystemTime::now().into(),
@@ -82,6 +87,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         namespaces,
         inventory,
         files,
+        tls,
         socs,
     }
 }
@@ -137,15 +143,36 @@ async fn events(database: &Database) -> Events {
         .unwrap_or(Events::Unknown)
 }
 
+/// Reads something that may lie on a file system that hangs.
+async fn patiently<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    match timeout(FILE, tokio::task::spawn_blocking(read)).await {
+        Ok(Ok(read)) => Ok(read),
+        _ => Err(format!("not read within {} s", FILE.as_secs())),
+    }
+}
+
+async fn sets(targets: &[Target]) -> Vec<(TlsSettings, Result<TlsStatus, String>)> {
+    let mut sets: Vec<TlsSettings> = Vec::new();
+    for target in targets {
+        if let Security::Tls(settings) = &target.channel.security
+            && !sets.contains(settings)
+        {
+            sets.push(settings.clone());
+        }
+    }
+    let checks = sets.into_iter().map(|settings| async move {
+        let copy = settings.clone();
+        let checked = patiently(move || check(&copy)).await;
+        (settings, checked.flatten())
+    });
+    join_all(checks).await
+}
+
 async fn files(names: BTreeSet<(PathBuf, Kind)>) -> BTreeMap<(PathBuf, Kind), FileState> {
     let looks = names.into_iter().map(|(path, kind)| async move {
         let name = path.clone();
-        let looked = tokio::task::spawn_blocking(move || file(&name, kind));
-        let state = match timeout(FILE, looked).await {
-            Ok(Ok(state)) => state,
-            _ => FileState::Unreadable(format!("not read within {} s", FILE.as_secs())),
-        };
-        ((path, kind), state)
+        let looked = patiently(move || file(&name, kind)).await;
+        ((path, kind), looked.unwrap_or_else(FileState::Unreadable))
     });
     join_all(looks).await.into_iter().collect()
 }
@@ -174,14 +201,19 @@ fn file(path: &Path, kind: Kind) -> FileState {
 async fn socs(targets: &[Target], query_timeout: Duration) -> Vec<Soc> {
     let deadline = Instant::now() + PROBING;
     let places = Arc::new(Semaphore::new(AT_A_TIME));
+    // One for all: their files are then read once.
+    let tls = Arc::new(TlsStore::default());
     let mut probes = JoinSet::new();
     for (n, target) in targets.iter().enumerate() {
-        let (target, places) = (impatient(target), places.clone());
+        let (target, places, tls) = (impatient(target), places.clone(), tls.clone());
         probes.spawn(async move {
             let probe = async {
                 let _place = places.acquire().await.ok()?;
                 let most = target.channel.dial_timeout() + query_timeout + Duration::from_secs(1);
-                let (found, _) = timeout(most, look(target, query_timeout)).await.ok()?.ok()?;
+                let (found, _) = timeout(most, look(target, query_timeout, &tls))
+                    .await
+                    .ok()?
+                    .ok()?;
                 Some(found)
             };
             (n, timeout_at(deadline, probe).await.ok().flatten())

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::cli::probe::Found;
 use crate::config::{Config, Database, Namespace};
 use crate::inventory::{Inventory, is_believed};
-use crate::model::{Port, Tables, Target};
+use crate::model::{Port, Tables, Target, TlsSettings, TlsStatus};
 
 /// Everything.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Collected {
     pub(super) loopback3: Vec<(IpAddr, bool)>,
     /// The files for TLS that somebody names.
     pub(super) files: BTreeMap<(PathBuf, Kind), FileState>,
+    /// The sets of TLS files that the targets dial with: when their certificates expire, or why they do not serve.
+    pub(super) tls: Vec<(TlsSettings, Result<TlsStatus, String>)>,
     /// One per target of the inventory.
     pub(super) socs: Vec<Soc>,
     pub(super) now: DateTime<Utc>,

@@ -102,6 +102,8 @@ pub(super) struct Finding {
     pub(super) text: String,
     /// What to do.
     pub(super) remedy: Option<String>,
+    /// The text without what is this port's own: where many ports fare alike, people read it once.
+    pub(super) alike: Option<String>,
 }
 
 impl Finding {
@@ -112,6 +114,15 @@ impl Finding {
             subject: printable(subject.into()),
             text: printable(text.into()),
             remedy: None,
+            alike: None,
+        }
+    }
+
+    /// With a text that may be said once for many ports.
+    pub(super) fn alike(self, text: impl Into<String>) -> Self {
+        Self {
+            alike: Some(printable(text.into())),
+            ..self
         }
     }
 
@@ -169,7 +180,7 @@ fn redis_cli(database: &Database) -> String {
 }
 
 /// `Ethernet0, Ethernet4 and 3 more`.
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     const SHOWN: usize = 8;
     match names.len().checked_sub(SHOWN) {
         Some(more @ 1..) => format!("{} and {more} more", names[..SHOWN].join(", ")),

@@ -4,28 +4,39 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::findings::{Area, Finding, Level, counted};
+use super::findings::{Area, Finding, Level, counted, listed};
 use crate::model::Side;
+
+/// As many ports that fare alike are told in one line.
+const MANY: usize = 4;
 
 /// For people: grouped, a line each, and what to do under it.
 pub(super) fn text(findings: &[Finding]) -> String {
     let mut out = String::new();
     // Writing into a String cannot fail.
     for area in Area::ALL {
-        let mut of_area = findings.iter().filter(|finding| finding.area == area).peekable();
-        if of_area.peek().is_some() {
+        let of_area: Vec<&Finding> = findings.iter().filter(|finding| finding.area == area).collect();
+        if !of_area.is_empty() {
             let _ = writeln!(out, "{}", area.title());
         }
-        for Finding {
-            level,
-            subject,
-            text,
-            remedy,
-            ..
-        } in of_area
-        {
-            let _ = writeln!(out, "  {} {subject}: {text}", level.mark());
-            if let Some(remedy) = remedy {
+        for (n, finding) in of_area.iter().enumerate() {
+            let group: Vec<&Finding> = of_area
+                .iter()
+                .copied()
+                .filter(|f| are_alike(f, finding))
+                .collect();
+            let mark = finding.level.mark();
+            if let Some(alike) = finding.alike.as_ref().filter(|_| group.len() >= MANY) {
+                if of_area[..n].iter().any(|f| are_alike(f, finding)) {
+                    continue;
+                }
+                let ports: Vec<&str> = group.iter().map(|f| f.subject.as_str()).collect();
+                let _ = writeln!(out, "  {mark} {} ports: {alike}", ports.len());
+                let _ = writeln!(out, "      {}", listed(&ports));
+            } else {
+                let _ = writeln!(out, "  {mark} {}: {}", finding.subject, finding.text);
+            }
+            if let Some(remedy) = &finding.remedy {
                 let _ = writeln!(out, "      -> {remedy}");
             }
         }
@@ -38,6 +49,10 @@ pub(super) fn text(findings: &[Finding]) -> String {
         counted(notes, "note")
     );
     out
+}
+
+fn are_alike(one: &Finding, other: &Finding) -> bool {
+    one.alike.is_some() && one.alike == other.alike && one.level == other.level && one.remedy == other.remedy
 }
 
 /// For programs.
@@ -81,6 +96,25 @@ mod tests {
         let expected = "Databases\n  ✓ Redis: it answers\n  ! Redis: it is quiet\n\
                         SoCs\n  ✗ Ethernet4: refused\n      -> start it\n\n1 problem, 1 note";
         assert_eq!(text(&findings()), expected);
+    }
+
+    #[test]
+    fn many_ports_that_fare_alike_are_told_once_to_people_and_each_to_programs() {
+        let hung = |n: usize| {
+            let text = format!("192.168.0.{n}: never READY");
+            Finding::problem(Area::Socs, format!("Ethernet{n}"), text, "start it").alike("never READY")
+        };
+        let mut findings: Vec<Finding> = (0..4).map(hung).collect();
+        findings.insert(2, Finding::ok(Area::Socs, "Ethernet9", "well"));
+        let expected = "SoCs\n  ✗ 4 ports: never READY\n      Ethernet0, Ethernet1, Ethernet2, Ethernet3\n      \
+                        -> start it\n  ✓ Ethernet9: well\n\n4 problems, 0 notes";
+        assert_eq!(text(&findings), expected);
+        assert_eq!(
+            json(Side::Upper, 5, &findings)["findings"][4]["text"],
+            "192.168.0.3: never READY"
+        );
+        findings.pop();
+        assert!(text(&findings).contains("Ethernet2: 192.168.0.2: never READY\n"));
     }
 
     #[test]

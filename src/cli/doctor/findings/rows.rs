@@ -58,9 +58,9 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
             " (disable_telemetry {:?}: only True counts)",
             value.chars().take(16).collect::<String>()
         ),
-        None => String::new(),
+        None => " (no disable_telemetry True)".to_owned(),
     };
-    let on = format!("its telemetry is on{said}");
+    let on = format!("nothing turns its telemetry off{said}");
     Some(match seen.config.publish {
         Publish::Shadow => Finding::ok(
             AREA,
@@ -69,7 +69,7 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
         ),
         Publish::Off => Finding::ok(AREA, subject, format!("{on}; we write no rows")),
         Publish::Own if standby > 0 => {
-            let text = format!("{on}: it writes the same rows as we, each minute");
+            let text = format!("{on}: where it runs, it writes the same rows as we, each minute");
             let remedy = format!(
                 "databases.publish: shadow, or live with it. Leave the telemetry on: {beside} here, and \
                  it fills their link_status_peer"
@@ -78,7 +78,7 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
         }
         Publish::Own => {
             let text = format!(
-                "{on}: it writes the same rows as we, each minute, and each undoes the other's words"
+                "{on}: where it runs, it writes the same rows as we, each minute, and each undoes the other's words"
             );
             let remedy = format!("{cli} HSET {key} True, or databases.publish: shadow");
             Finding::problem(AREA, subject, text, remedy)

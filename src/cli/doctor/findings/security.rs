@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Area, Finding, redis_cli};
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
 use crate::config::Config;
 use crate::inventory::Inventory;
@@ -18,6 +20,8 @@ use crate::model::{Row, Security, Tables, TlsSettings};
 const AREA: Area = Area::Security;
 /// The deployed name, then the one of SONiC's design document.
 const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
+/// A certificate that expires before then needs a new one.
+const SOON: TimeDelta = TimeDelta::days(30);
 /// The fields of `certs` that are paths.
 const FILES: [(&str, Kind); 3] = [
     ("ca_crt", Kind::Ca),
@@ -73,6 +77,59 @@ fn said<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
 }
 
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
+    let mut found = words(seen);
+    found.extend(sets(seen));
+    found
+}
+
+/// Whether each set of files serves as a whole, and for how long yet. What is wrong with one of them alone is said before.
+fn sets(seen: &Collected) -> Vec<Finding> {
+    let alone = |tls: &TlsSettings| {
+        let mut states = of_settings(tls)
+            .into_iter()
+            .filter_map(|file| seen.files.get(&file));
+        states.any(|state| *state != FileState::Good)
+    };
+    let mut found = Vec::new();
+    for (tls, checked) in &seen.tls {
+        let status = match checked {
+            Ok(status) => status,
+            Err(_) if alone(tls) => continue,
+            Err(why) => {
+                let text =
+                    format!("the files do not serve together, no dial is possible (tls_config): {why}");
+                let remedy = "put a whole set there: the CA's certificates, our certificate, and its own key";
+                found.push(Finding::problem(AREA, "TLS files", text, remedy));
+                continue;
+            }
+        };
+        let expiries = [("CA", status.ca), ("client certificate", status.client)];
+        for (what, at) in expiries {
+            let Some(at) = at.map(DateTime::<Utc>::from) else {
+                continue;
+            };
+            let (left, day) = (at - seen.now, at.format("%Y-%m-%d %H:%M UTC"));
+            let remedy =
+                "put a new one in its place: it is used within 10 s, and channels that are up stay up";
+            found.push(if left < TimeDelta::zero() {
+                Finding::problem(
+                    AREA,
+                    "TLS files",
+                    format!("the {what} has expired ({day})"),
+                    remedy,
+                )
+            } else if left < SOON {
+                let text = format!("the {what} expires soon ({day})");
+                Finding::note(AREA, "TLS files", text, remedy.to_owned())
+            } else {
+                Finding::ok(AREA, "TLS files", format!("the {what} is good until {day}"))
+            });
+        }
+    }
+    found
+}
+
+fn words(seen: &Collected) -> Vec<Finding> {
     if let Security::Tls(tls) = &seen.config.channel.security {
         let mut found = vec![Finding::ok(
             AREA,
@@ -83,8 +140,8 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
         return found;
     }
     if seen.is_in_the_dark() {
-        let text = "not known: CONFIG_DB is not there. Until it is, targets of the configuration are \
-                    dialled in plain text";
+        let text = "not known: CONFIG_DB is not to be read, or not whole. Until it is, targets of the \
+                    configuration are dialled in plain text";
         return vec![Finding::note(AREA, "GRPCCLIENT", text, None)];
     }
     let each = seen.namespaces.iter().filter_map(|databases| {
@@ -104,19 +161,24 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
     let cli = redis_cli(&databases.namespace.config_db);
     let mut found = upper_case(databases, tables, &cli);
     let Some((table, config)) = row(tables, "config") else {
-        found.push(Finding::ok(
-            AREA,
-            databases.named("GRPCCLIENT"),
-            "none: plain text, for us as for ycabled",
-        ));
+        let subject = databases.named("GRPCCLIENT");
+        found.push(if of_certs(tables).is_empty() {
+            Finding::ok(AREA, subject, "none: plain text, for us as for ycabled")
+        } else {
+            let text = "certs names files, but there is no row config: plain text, for us as for ycabled";
+            let remedy = format!("for TLS: {cli} HSET 'GRPCCLIENT|config' type secure auth_level server");
+            Finding::note(AREA, subject, text, remedy)
+        });
         return found;
     };
     let subject = databases.named(table);
     if table == "GRPC_CLIENT" {
-        let text = "is the design document's name of GRPCCLIENT: we read it, ycabled does not";
-        let remedy = "write GRPCCLIENT as well, so that both go by the same".to_owned();
+        let text = "is the design document's name of GRPCCLIENT: we read it; ycabled does not, and dials in \
+                    plain text";
+        let remedy = "write GRPCCLIENT in its place, so that both go by the same".to_owned();
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
     }
+    let deployed = table == "GRPCCLIENT";
     let level = said(config, "auth_level");
     match said(config, "type") {
         None | Some("insecure") => {
@@ -130,14 +192,13 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
         }
         Some("secure") => {}
         Some(other) => {
-            let text =
-                format!("type {other:?}: we refuse to dial (tls_config), ycabled takes it for insecure");
+            let text = format!("type {other:?}: expected secure or insecure; we refuse to dial (tls_config)");
             let remedy = format!("{cli} HSET '{table}|config' type insecure (or secure)");
             found.push(Finding::problem(AREA, subject, text, remedy));
             return found;
         }
     }
-    found.push(auth_level(&subject, level, &cli, table));
+    found.push(auth_level(&subject, level, &cli, table, deployed));
     let certs = row(tables, "certs").map(|(_, row)| row);
     let client = matches!(level, Some("mutual" | "client"));
     let needed = if client { &FILES[..] } else { &FILES[..1] };
@@ -149,8 +210,14 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
         }
     }
     if certs.and_then(|row| said(row, "grpc_ssl_credential")).is_none() {
-        let text = "no grpc_ssl_credential: we expect the SoC's certificate to be for its IP address, \
-                    ycabled makes no channel";
+        let ycabled = if deployed {
+            ", ycabled makes no channel"
+        } else {
+            ""
+        };
+        let text = format!(
+            "no grpc_ssl_credential: we expect the SoC's certificate to be for its IP address{ycabled}"
+        );
         let remedy =
             format!("{cli} HSET '{table}|certs' grpc_ssl_credential <the name in the SoCs' certificates>");
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
@@ -184,9 +251,20 @@ fn upper_case(databases: &Databases, tables: &Tables, cli: &str) -> Vec<Finding>
 }
 
 /// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we know all three.
-fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str) -> Finding {
+/// Of the design document's table neither of them knows.
+fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str, deployed: bool) -> Finding {
     let set = |word: &str| format!("{cli} HSET '{table}|config' auth_level {word}");
     match level {
+        Some("mutual" | "client") if !deployed => Finding::ok(
+            AREA,
+            subject,
+            "TLS with a client certificate (auth_level mutual or client)",
+        ),
+        None if !deployed => Finding::ok(
+            AREA,
+            subject,
+            "TLS, the SoC is verified (no auth_level: as server)",
+        ),
         Some("server") => Finding::ok(AREA, subject, "TLS, the SoC is verified (auth_level server)"),
         Some("mutual") => Finding::note(
             AREA,

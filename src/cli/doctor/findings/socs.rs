@@ -44,13 +44,11 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
         }
     };
     if facts.linkmgr == LinkmgrHealth::Unhealthy {
-        let text = "linkmgrd calls the port unhealthy";
-        found.push(Finding::note(
-            AREA,
-            port,
-            text,
+        let (text, remedy) = (
+            "linkmgrd calls the port unhealthy",
             "`show mux status`, and linkmgrd's log".to_owned(),
-        ));
+        );
+        found.push(Finding::note(AREA, port, text, remedy).alike(text));
     }
     if facts.oper_up == Some(false) {
         let text = "the switch's port is down (PORT_TABLE oper_status)";
@@ -65,17 +63,18 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
 }
 
 fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
-    let text = format!("{}: never READY: {failure}", soc.target.address);
-    let (text, remedy) = match &soc.route {
-        Ok(from) => (format!("{text} (from {from})"), remedy_of(failure.cause)),
+    let alike = format!("never READY: {failure}");
+    let (alike, remedy) = match &soc.route {
+        Ok(from) => (format!("{alike} (from {from})"), remedy_of(failure.cause)),
         // Here both say the same.
-        Err(_) if failure.cause == Cause::SourceAddress => (text, remedy_of(failure.cause)),
+        Err(_) if failure.cause == Cause::SourceAddress => (alike, remedy_of(failure.cause)),
         Err(why) => (
-            format!("{text}; {why}"),
+            format!("{alike}; {why}"),
             "check `show ip route` for the SoC's address, and channel.source_address",
         ),
     };
-    Finding::problem(AREA, soc.port().as_str(), text, remedy)
+    let text = format!("{}: {alike}", soc.target.address);
+    Finding::problem(AREA, soc.port().as_str(), text, remedy).alike(alike)
 }
 
 /// What to do about each cause of a failed dial.
@@ -86,7 +85,9 @@ fn remedy_of(cause: Cause) -> &'static str {
         Cause::ConnectTimeout => {
             "no answer to TCP: check the address (MUX_CABLE soc_ipv4), the cable, and a firewall on the way"
         }
-        Cause::SourceAddress => "check channel.source_address: that address must be on this host",
+        Cause::SourceAddress => {
+            "check channel.source_address: that address must be on this host, and IPv4 or IPv6 as the SoC's is"
+        }
         Cause::TlsConfig => "check the certificate files (see the security of the channels above)",
         Cause::TlsExpired => "renew the SoC's certificate, and check the clocks of SoC and switch (`date`)",
         Cause::TlsUnknownCa => "put the CA that signed the SoC's certificate into ca_crt (or channel.tls.ca)",
@@ -130,26 +131,26 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
                     .error
                     .as_deref()
                     .map_or(String::new(), |error| format!(": {error}"));
-                let text = format!("{address}: READY, but the query {query} ended with {result}{error}");
-                found.push(Finding::problem(AREA, port, text, remedy_of_result(result)));
+                let alike = format!("READY, but the query {query} ended with {result}{error}");
+                let text = format!("{address}: {alike}");
+                found.push(Finding::problem(AREA, port, text, remedy_of_result(result)).alike(alike));
             }
         }
     }
     if !empty.is_empty() {
-        let text = format!(
-            "{address}: READY, but empty replies to {}: unknown. SONiC's NIC simulator does that",
+        let alike = format!(
+            "READY, but empty replies to {}: unknown. SONiC's NIC simulator does that",
             empty.join(", ")
         );
-        found.push(Finding::note(AREA, port, text, None));
+        found.push(Finding::note(AREA, port, format!("{address}: {alike}"), None).alike(alike));
     }
     if matches!(report.health, Health::NotServing | Health::ServiceUnknown) {
-        let text = format!("{address}: READY, but its health is {}", report.health);
-        found.push(Finding::problem(
-            AREA,
-            port,
-            text,
+        let alike = format!("READY, but its health is {}", report.health);
+        let (text, remedy) = (
+            format!("{address}: {alike}"),
             "the SoC itself says it does not serve: see its log",
-        ));
+        );
+        found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
     }
     found
 }

@@ -13,6 +13,10 @@ const AREA: Area = Area::Switch;
 
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     let mut found = metadata(seen);
+    if seen.is_in_the_dark() {
+        let text = "what kind of switch this is, is not known: CONFIG_DB is not to be read, or not whole (see above)";
+        found.push(Finding::note(AREA, "DEVICE_METADATA", text, None));
+    }
     found.extend(side(seen));
     found.extend(loopback3(seen));
     found.extend(cables(seen));
@@ -95,7 +99,9 @@ fn side(seen: &Collected) -> Option<Finding> {
     }
     let addresses: Vec<IpAddr> = of_loopback3.map(|(ip, _)| ip).collect();
     let text = match &addresses[..] {
-        [] if seen.is_in_the_dark() => "unknown: CONFIG_DB, which would tell, is not there".to_owned(),
+        [] if seen.is_in_the_dark() => {
+            "unknown: CONFIG_DB, which would tell, is not to be read, or not whole".to_owned()
+        }
         [] => "unknown: CONFIG_DB knows no Loopback3, and the configuration says nothing".to_owned(),
         some => format!("unknown: Loopback3 is {some:?}, of which none (or both) is a known ToR's"),
     };

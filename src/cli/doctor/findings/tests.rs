@@ -12,8 +12,8 @@ use crate::cli::probe::Found;
 use crate::config::Config;
 use crate::inventory::{Inventory, Loopback3, Source};
 use crate::model::{
-    Cause, Entry, Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, Row, Tables,
-    UpperLower,
+    Cause, Entry, Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, Row, Security,
+    Tables, TlsStatus, UpperLower,
 };
 
 /// A healthy switch: upper ToR, one SoC, one row, ycabled's telemetry off.
@@ -26,6 +26,7 @@ struct Switch {
     away: bool,
     here: bool,
     file: FileState,
+    tls: Result<TlsStatus, String>,
     report: Report,
     failure: Option<Cause>,
     route: Result<IpAddr, String>,
@@ -52,6 +53,7 @@ fn healthy() -> Switch {
         away: false,
         here: true,
         file: FileState::Good,
+        tls: Ok(TlsStatus::default()),
         report: Report {
             epoch: Some(1),
             queries: [0; Query::COUNT].map(|_| QueryReport {
@@ -157,7 +159,15 @@ impl Switch {
                 },
             }),
         });
+        let tls = inventory
+            .targets
+            .iter()
+            .filter_map(|target| match &target.channel.security {
+                Security::Tls(settings) => Some((settings.clone(), self.tls.clone())),
+                _ => None,
+            });
         let seen = Collected {
+            tls: tls.collect(),
             socs: socs.collect(),
             loopback3: loopback3.addresses().iter().map(|ip| (*ip, self.here)).collect(),
             files: files.into_iter().map(|file| (file, self.file.clone())).collect(),
@@ -392,7 +402,13 @@ fn each_row_that_cannot_be_used_is_told_with_its_remedy() {
 fn ycabled_is_turned_off_only_where_nobody_needs_it() {
     use Level::{Note, Ok, Problem};
     let on = || healthy().with("XCVRD_LOG|Y_CABLE", "");
-    check(on(), Problem, "ycabled", "is on", "disable_telemetry True");
+    check(
+        on(),
+        Problem,
+        "ycabled",
+        "nothing turns its telemetry off",
+        "disable_telemetry True",
+    );
     let almost = healthy().with("XCVRD_LOG|Y_CABLE", "disable_telemetry=true");
     check(
         almost,
@@ -406,7 +422,7 @@ fn ycabled_is_turned_off_only_where_nobody_needs_it() {
         beside,
         Note,
         "ycabled",
-        "is on",
+        "nothing turns its telemetry off",
         "Leave the telemetry on: 1 active-standby port here",
     );
     check(
@@ -570,8 +586,85 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         "the row is called CONFIG",
         "RENAME",
     );
-    let hld = healthy().with("GRPC_CLIENT|config", "type=insecure");
-    check(hld, Note, "GRPC_CLIENT", "ycabled does not", "GRPCCLIENT");
+    let hld = || healthy().with("GRPC_CLIENT|config", "type=insecure");
+    check(hld(), Note, "GRPC_CLIENT", "ycabled does not", "GRPCCLIENT");
+    // Of this table neither ycabled nor YANG knows.
+    let secure = hld()
+        .with("GRPC_CLIENT|config", "type=secure auth_level=client")
+        .with(
+            "GRPC_CLIENT|certs",
+            "ca_crt=/a/ca.pem client_crt=/a/c.pem client_key=/a/k.pem",
+        );
+    for Finding { text, .. } in secure.findings() {
+        assert!(
+            !text.contains("makes no channel") && !text.contains("YANG"),
+            "{text}"
+        );
+    }
+    let certs = healthy().with("GRPCCLIENT|certs", CERTS);
+    check(
+        certs,
+        Note,
+        "GRPCCLIENT",
+        "no row config: plain text",
+        "type secure",
+    );
+}
+
+#[test]
+fn a_set_of_tls_files_is_judged_as_a_whole() {
+    use Level::{Note, Ok, Problem};
+    let now: std::time::SystemTime = chrono::DateTime::<chrono::Utc>::from_timestamp(1_795_219_620, 0)
+        .expect("a time")
+        .into();
+    let days = |n: u64| Duration::from_secs(n * 24 * 3600);
+    let with = |tls| Switch {
+        tls,
+        ..healthy()
+            .with("GRPCCLIENT|config", "type=secure auth_level=server")
+            .with("GRPCCLIENT|certs", "ca_crt=/a/ca.pem grpc_ssl_credential=soc")
+    };
+    let until = |ca| {
+        with(Result::Ok(TlsStatus {
+            ca: Some(ca),
+            client: Some(now + days(400)),
+        }))
+    };
+    check(
+        until(now + days(31)),
+        Ok,
+        "TLS files",
+        "the CA is good until 2026-12-22",
+        "",
+    );
+    check(
+        until(now + days(29)),
+        Note,
+        "TLS files",
+        "the CA expires soon (2026-12-20",
+        "a new one",
+    );
+    check(
+        until(now - days(1)),
+        Problem,
+        "TLS files",
+        "the CA has expired (2026-11-20",
+        "a new one",
+    );
+    let why = || Err("/a/k.pem: is not the certificate's".to_owned());
+    check(
+        with(why()),
+        Problem,
+        "TLS files",
+        "do not serve together",
+        "its own key",
+    );
+    // What is wrong with one file alone is said once.
+    let unreadable = Switch {
+        file: FileState::NotPem,
+        ..with(why())
+    };
+    check(unreadable, Problem, "GRPCCLIENT", "no such PEM block", "PEM");
 }
 
 #[test]
