@@ -90,7 +90,11 @@ enum Phase {
         witness: Arc<Witness>,
     },
     /// Until the deadline the peer must prove itself, and gets its transport then.
-    Proving { deadline: Instant, live: Live },
+    Proving {
+        deadline: Instant,
+        live: Live,
+        witness: Arc<Witness>,
+    },
     /// READY.
     Ready(Box<Connection<Stream>>),
 }
@@ -142,6 +146,11 @@ impl Channel {
         })
     }
 
+    /// The same SoC, to be dialled like `target` from now on; the connection that is up stays as it is.
+    pub fn adopt(&mut self, target: Target) {
+        self.target = target;
+    }
+
     /// The next thing that happens. Cancel-safe: all that it waits for lives in the struct.
     pub async fn next(&mut self) -> Signal {
         loop {
@@ -179,27 +188,37 @@ impl Channel {
                 }
             }
             Phase::Opening {
-                deadline, opening, ..
+                deadline,
+                opening,
+                witness,
             } => {
-                let deadline = *deadline;
+                let (deadline, witness) = (*deadline, witness.clone());
                 let opened = timeout_at(deadline, opening.as_mut()).await;
                 self.tell_certificate();
                 match opened {
-                    Ok(Ok(live)) => self.phase = Phase::Proving { deadline, live },
-                    Ok(Err(failure)) => self.dial_failed(failure),
+                    Ok(Ok(live)) => {
+                        self.phase = Phase::Proving {
+                            deadline,
+                            live,
+                            witness,
+                        }
+                    }
+                    Ok(Err(failure)) => self.dial_failed(tls::of_silence(failure, &witness)),
                     Err(_) => {
                         let text = "TCP is up, but the TLS handshake has not ended";
                         self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
                     }
                 }
             }
-            Phase::Proving { deadline, live } => match timeout_at(*deadline, live.connection.next()).await {
-                Ok(happened) => self.on_proving(happened),
-                Err(_) => {
-                    let text = "TCP is up, but the peer did not prove that it speaks HTTP/2";
-                    self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
+            Phase::Proving { deadline, live, .. } => {
+                match timeout_at(*deadline, live.connection.next()).await {
+                    Ok(happened) => self.on_proving(happened),
+                    Err(_) => {
+                        let text = "TCP is up, but the peer did not prove that it speaks HTTP/2";
+                        self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
+                    }
                 }
-            },
+            }
             Phase::Ready(connection) => {
                 let happened = connection.next().await;
                 self.on_ready(happened);
@@ -280,7 +299,13 @@ impl Channel {
                 self.heed(reason, &debug);
                 self.dial_failed(goaway(reason, &debug));
             }
-            Happened::Lost(failure) => self.dial_failed(failure),
+            Happened::Lost(failure) => {
+                let failure = match &self.phase {
+                    Phase::Proving { witness, .. } => tls::of_silence(failure, witness),
+                    _ => failure,
+                };
+                self.dial_failed(failure);
+            }
         }
     }
 

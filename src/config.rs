@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use settings::{Database, Namespace, Publish, RedisServer, Schema, SourceRule, StateDbSettings};
-pub use tls::read_pem;
+pub use tls::{is_server_name, read_pem};
 
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,

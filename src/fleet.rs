@@ -76,6 +76,8 @@ pub struct Feeds {
 
 struct Entry {
     status: Arc<SocStatus>,
+    /// For the session: a target that is alike.
+    target: watch::Sender<Target>,
     // Aborting the task closes the connection.
     _task: AbortOnDropHandle<()>,
 }
@@ -83,8 +85,8 @@ struct Entry {
 /// Between a target of the inventory and what runs.
 enum Difference {
     None,
-    /// We are another ToR than we thought: the channel can stay.
-    Side(SessionId),
+    /// The channel can stay.
+    Alike(SessionId),
     Other,
     New,
 }
@@ -105,8 +107,9 @@ pub struct Fleet {
     /// Sessions that have neither finished a round nor failed a dial.
     unsettled: HashSet<SessionId>,
     next_id: u64,
-    /// For the sessions.
-    side: watch::Sender<Side>,
+    side: Side,
+    /// That the side is unknown has been said.
+    told_unknown: bool,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -146,7 +149,8 @@ impl Fleet {
             order: Vec::new(),
             unsettled: HashSet::new(),
             next_id: 0,
-            side: watch::Sender::new(Side::Unknown),
+            side: Side::Unknown,
+            told_unknown: false,
         };
         (fleet, handle)
     }
@@ -227,13 +231,14 @@ impl Fleet {
     /// Makes what runs equal to the inventory, without touching what is equal already.
     fn adopt_inventory(&mut self) {
         let inventory = self.inventory.borrow_and_update().clone();
-        self.side
-            .send_if_modified(|side| std::mem::replace(side, inventory.side) != inventory.side);
-        if inventory.side == Side::Unknown && !inventory.targets.is_empty() {
+        self.side = inventory.side;
+        let unknown = inventory.side == Side::Unknown && !inventory.targets.is_empty();
+        if unknown && !self.told_unknown {
             warn!(
                 "which ToR this is, is not known: every direction will be unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
             );
         }
+        self.told_unknown = unknown;
         let wanted: HashSet<&Port> = inventory.targets.iter().map(|target| &target.port).collect();
         let gone: Vec<Port> = self
             .by_port
@@ -250,9 +255,9 @@ impl Fleet {
         for target in &inventory.targets {
             match self.difference(target) {
                 Difference::None => {}
-                Difference::Side(id) => {
+                Difference::Alike(id) => {
                     changed += 1;
-                    self.change_side(id, target.side);
+                    self.adopt_target(id, target);
                 }
                 Difference::Other => {
                     changed += 1;
@@ -289,16 +294,17 @@ impl Fleet {
         };
         if running == target {
             Difference::None
-        } else if running.seen_from(target.side) == *target {
-            Difference::Side(id)
+        } else if running.is_alike(target) {
+            Difference::Alike(id)
         } else {
             Difference::Other
         }
     }
 
-    fn change_side(&mut self, id: SessionId, side: Side) {
+    fn adopt_target(&mut self, id: SessionId, target: &Target) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            let effect = Arc::make_mut(&mut entry.status).change_side(side);
+            let effect = Arc::make_mut(&mut entry.status).adopt(target.clone());
+            entry.target.send_replace(target.clone());
             let shown = entry.status.clone();
             self.show(&shown, &effect);
         }
@@ -316,7 +322,8 @@ impl Fleet {
     fn put_in(&mut self, target: &Target) {
         let id = SessionId(self.next_id);
         self.next_id += 1;
-        let session = match Session::new(id, target.clone(), self.side.subscribe(), self.context.clone()) {
+        let (sender, receiver) = watch::channel(target.clone());
+        let session = match Session::new(id, receiver, self.context.clone()) {
             Ok(session) => session,
             Err(error) => {
                 // The configuration is checked before: this is a defect, but not one to take anything down for.
@@ -336,7 +343,12 @@ impl Fleet {
         };
         let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
         self.send_row(target, Change::Put(status.clone()));
-        self.entries.insert(id, Entry { status, _task: task });
+        let entry = Entry {
+            status,
+            target: sender,
+            _task: task,
+        };
+        self.entries.insert(id, entry);
         self.by_port.insert(target.port.clone(), id);
         self.unsettled.insert(id);
     }
@@ -345,7 +357,7 @@ impl Fleet {
         let socs = self.order.iter().filter_map(|id| self.entries.get(id));
         Snapshot {
             socs: socs.map(|entry| entry.status.clone()).collect(),
-            side: *self.side.borrow(),
+            side: self.side,
         }
     }
 
@@ -388,11 +400,13 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
             to,
             cause: Some(cause),
         } => {
-            let detail = status
+            let error = status
                 .last_error
                 .as_ref()
                 .filter(|_| to != ChannelState::Shutdown);
-            let detail = detail.map_or("", |error| &error.text);
+            let text = error.map_or("", |error| &error.text);
+            // The rest stands in fields of its own.
+            let detail = text.strip_prefix(&format!("channel: {cause}: ")).unwrap_or(text);
             info!(%port, %address, %from, %to, %cause, detail, "channel");
         }
         TransitionKind::Channel {

@@ -48,8 +48,9 @@ pub struct Context {
 pub struct Session {
     id: SessionId,
     context: Context,
-    /// Which ToR we are; may change while we run.
-    side: watch::Receiver<Side>,
+    /// May become one that is alike while we run.
+    target: watch::Receiver<Target>,
+    side: Side,
     channel: Channel,
     notices: NoticeStream,
     health: HealthWatch,
@@ -81,19 +82,20 @@ impl Session {
     /// A session for `target` that has not begun.
     pub fn new(
         id: SessionId,
-        target: Target,
-        side: watch::Receiver<Side>,
+        target: watch::Receiver<Target>,
         context: Context,
     ) -> Result<Self, OutgoingError> {
+        let first = target.borrow().clone();
         let interval = context.probe.borrow().interval;
-        let schedule = Schedule::new(target.port.as_str(), context.origin.into_std(), interval);
+        let schedule = Schedule::new(first.port.as_str(), context.origin.into_std(), interval);
         let now = Instant::now();
         Ok(Self {
             id,
-            notices: NoticeStream::new(target.side),
-            side,
+            notices: NoticeStream::new(first.side),
+            side: first.side,
+            target,
             health: HealthWatch::new(),
-            channel: Channel::new(target, context.pacer.clone(), &context.tls)?,
+            channel: Channel::new(first, context.pacer.clone(), &context.tls)?,
             due: Instant::from_std(schedule.after_start(now.into_std())),
             last: now,
             schedule,
@@ -122,10 +124,8 @@ impl Session {
                     }
                     None
                 }
-                Ok(()) = self.side.changed() => {
-                    let side = *self.side.borrow_and_update();
-                    self.notices.change_side(side);
-                    self.start_round();
+                Ok(()) = self.target.changed() => {
+                    self.adopt_target();
                     None
                 }
                 Ok(()) = self.context.probe.changed() => {
@@ -142,6 +142,16 @@ impl Session {
                 return;
             }
         }
+    }
+
+    fn adopt_target(&mut self) {
+        let target = self.target.borrow_and_update().clone();
+        if target.side != self.side {
+            self.side = target.side;
+            self.notices.change_side(target.side);
+            self.start_round();
+        }
+        self.channel.adopt(target);
     }
 
     fn on_signal(&mut self, Signal { event, transport }: Signal) -> Event {

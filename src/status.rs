@@ -4,11 +4,11 @@
 //! publishers need not compare before and after.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::model::{
     Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
-    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport, Side,
+    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport,
     SocService, SocStatus, Target, Transition, TransitionKind,
 };
 
@@ -70,10 +70,13 @@ impl SocStatus {
         self.history = old.history;
     }
 
-    /// The same SoC, seen from another ToR. Which end is our own is another question now: it is unknown until the next
-    /// round has answered it.
-    pub fn change_side(&mut self, side: Side) -> Effect {
-        self.target.side = side;
+    /// The same channel serves a target that is alike. From another ToR, which end is our own is another question: it is
+    /// unknown until the next round has answered it.
+    pub fn adopt(&mut self, target: Target) -> Effect {
+        let before = std::mem::replace(&mut self.target, target);
+        if before.side == self.target.side {
+            return Effect::default();
+        }
         self.known_direction = SelfPeer::default();
         self.observed = Observed {
             version: self.observed.version.take(),
@@ -187,7 +190,11 @@ impl SocStatus {
                 *count += new;
             }
         }
-        self.service_end = report.ends_in.and_then(|left| now.checked_add(left));
+        let end = report.ends_in.and_then(|left| now.checked_add(left));
+        // Worked out anew at each report, the same end would move by microseconds.
+        if !is_the_same(self.service_end, end) {
+            self.service_end = end;
+        }
         let to = report.state;
         let from = std::mem::replace(&mut self.service, to);
         if from == to {
@@ -259,6 +266,17 @@ impl SocStatus {
         }
         self.history.push_back(transition);
         transition
+    }
+}
+
+fn is_the_same(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {
+    const NOTHING: Duration = Duration::from_millis(100);
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let apart = one.duration_since(other).or_else(|_| other.duration_since(one));
+            apart.is_ok_and(|apart| apart < NOTHING)
+        }
+        (one, other) => one == other,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::{Config, Database, Namespace, Publish};
 use crate::facts;
 use crate::inventory::{self, Inventory, Source};
 use crate::mirror::{Mirror, Reading};
-use crate::model::{Facts, ProbeSettings, Problem, Side, Spec, StateDbs};
+use crate::model::{Facts, ProbeSettings, Problem, Security, Side, Spec, StateDbs};
 use crate::publish::shadow::Shadow;
 
 /// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
@@ -44,6 +44,8 @@ pub(super) struct Switch {
     facts: watch::Sender<Option<Arc<Facts>>>,
     shadow: watch::Sender<Option<Shadow>>,
     problems: BTreeSet<Problem>,
+    /// Why channels cannot be secured as CONFIG_DB wants it.
+    unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
     mirrors: JoinSet<()>,
 }
@@ -107,6 +109,7 @@ impl Switch {
             facts,
             shadow,
             problems: BTreeSet::new(),
+            unusable: BTreeSet::new(),
             side: None,
             mirrors,
         };
@@ -200,6 +203,16 @@ impl Switch {
             info!(port, reason = %kind, "MUX_CABLE row's problem is gone");
         }
         self.problems = problems;
+        let security = inventory.targets.iter().map(|target| &target.channel.security);
+        let unusable = security.filter_map(|security| match security {
+            Security::Unusable(why) => Some(why.clone()),
+            Security::Plain | Security::Tls(_) => None,
+        });
+        let unusable: BTreeSet<Arc<str>> = unusable.collect();
+        for reason in unusable.difference(&self.unusable) {
+            warn!(%reason, "no SoC can be dialled (tls_config)");
+        }
+        self.unusable = unusable;
         if inventory.loaded && self.side != Some(inventory.side) {
             if inventory.side != Side::Unknown {
                 info!(side = %inventory.side, "which ToR this is");

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::{TcpSocket, TcpStream};
+use tracing::debug;
 
 use crate::model::{Cause, SourceAddress};
 
@@ -40,7 +41,14 @@ impl Failure {
             Kind::InvalidData | Kind::InvalidInput => Cause::Protocol,
             _ => Cause::Closed,
         };
-        Self::new(cause, error.to_string())
+        let detail = match cause {
+            // rustls's words for it are a link to its documentation.
+            Cause::Closed if error.kind() == Kind::UnexpectedEof => {
+                "the peer closed the connection".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Self::new(cause, detail)
     }
 }
 
@@ -72,7 +80,10 @@ fn bind(socket: &TcpSocket, address: SocketAddr, source: &SourceAddress) -> Resu
     };
     match (socket.bind(SocketAddr::new(ip, 0)), source) {
         (Ok(()), _) => Ok(()),
-        (Err(error), SourceAddress::Prefer(_)) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(()),
+        (Err(error), SourceAddress::Prefer(_)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            debug!(%address, source = %ip, "the source address is not on this host: the kernel chooses one");
+            Ok(())
+        }
         (Err(error), _) => {
             let detail = format!("cannot bind the source address {ip}: {error}");
             Err(Failure::new(Cause::SourceAddress, detail))

@@ -26,7 +26,7 @@ use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-pub(super) use failure::of_io;
+pub(super) use failure::{of_io, of_silence};
 pub(super) use io::Stream;
 use material::Files;
 pub(super) use material::Material;

@@ -165,7 +165,7 @@ impl Namespace {
 fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let deserializer = &mut serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(deserializer).map_err(|error| match error.path().to_string() {
-        path if path == "." => error.into_inner().to_string(),
+        path if path == "." || path == "?" => error.into_inner().to_string(),
         path => format!("{path}: {}", error.into_inner()),
     })
 }

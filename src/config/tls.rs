@@ -50,6 +50,11 @@ impl Scalar for Name {
     }
 }
 
+/// Whether a certificate can be for it.
+pub fn is_server_name(name: &str) -> bool {
+    Name::parse(name).is_some()
+}
+
 /// What stands in one of the files. Blocks.
 pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
     // A switch's whole bundle of public CAs takes 250 kB.

@@ -1,5 +1,6 @@
 //! `GRPCCLIENT`: whether the SoCs are spoken to in plain text or over TLS, and with which files.
 
+use crate::config::is_server_name;
 use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings};
 
 /// The deployed name, then the one of SONiC's design document.
@@ -56,12 +57,16 @@ fn read(config: &Row, certs: Option<&Row>) -> Result<Security, String> {
             ));
         }
     };
+    let name = certs.and_then(|row| said(row, "grpc_ssl_credential"));
+    if let Some(name) = name.filter(|name| !is_server_name(name)) {
+        return Err(format!(
+            "CONFIG_DB GRPCCLIENT|certs grpc_ssl_credential: expected a DNS name or an IP address, found {name:?}"
+        ));
+    }
     Ok(Security::Tls(TlsSettings {
         ca: file("ca_crt")?,
         client,
-        server_name: certs
-            .and_then(|row| said(row, "grpc_ssl_credential"))
-            .map(str::to_owned),
+        server_name: name.map(str::to_owned),
     }))
 }
 

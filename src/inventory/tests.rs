@@ -306,6 +306,11 @@ fn grpcclient_that_cannot_be_met_says_what_is_missing() {
     };
     check("type=secure", "x=y", "ca_crt");
     check(
+        "type=secure",
+        "ca_crt=/c/ca.pem grpc_ssl_credential=no!name",
+        "grpc_ssl_credential",
+    );
+    check(
         "type=secure auth_level=mutual",
         "ca_crt=/c/ca.pem client_crt=/c/c.pem",
         "client_key",

@@ -45,7 +45,7 @@ impl fmt::Debug for Port {
     }
 }
 
-/// One SoC to probe. Two equal targets need no redial; any difference does, but for that of the side.
+/// One SoC to probe. Two equal targets need no redial; any difference does, but for those of `is_alike`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// The ToR's port that the cable is plugged into.
@@ -61,9 +61,24 @@ pub struct Target {
 }
 
 impl Target {
-    /// The same SoC for another ToR.
-    pub fn seen_from(&self, side: Side) -> Self {
-        Self { side, ..self.clone() }
+    /// Whether a channel to the one is as good for the other: only the side differs, or the source address that is preferred,
+    /// which concerns dials and no connection that is up.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        use SourceAddress::{Any, Prefer};
+        let source = &other.channel.source_address;
+        let kept = match (&self.channel.source_address, source) {
+            (Any | Prefer(_), Any | Prefer(_)) => true,
+            (own, source) => own == source,
+        };
+        let like_other = || Self {
+            side: other.side,
+            channel: Arc::new(ChannelSettings {
+                source_address: source.clone(),
+                ..(*self.channel).clone()
+            }),
+            ..self.clone()
+        };
+        kept && like_other() == *other
     }
 }
 
@@ -195,5 +210,36 @@ mod tests {
         for bad in ["", "a b", "a|b", "a:b", "a\"b", "a\nb", "é", &"x".repeat(65)] {
             assert_eq!(Port::new(bad), Err(PortError), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_channel_serves_targets_that_differ_in_side_and_preferred_source_only() {
+        let target = |source: SourceAddress, port: u16| Target {
+            port: Port::new("Ethernet0").expect("a port"),
+            namespace: "".into(),
+            address: ([192, 168, 0, 2], port).into(),
+            side: Side::Upper,
+            channel: Arc::new(ChannelSettings {
+                source_address: source,
+                ..ChannelSettings::default()
+            }),
+        };
+        let ip = |last: u8| [10, 1, 0, last].into();
+        let (any, prefer, fixed) = (
+            target(SourceAddress::Any, 1),
+            target(SourceAddress::Prefer(ip(38)), 1),
+            target(SourceAddress::Fixed(ip(38)), 1),
+        );
+        let lower = Target {
+            side: Side::Lower,
+            ..prefer.clone()
+        };
+        assert!(
+            any.is_alike(&prefer) && prefer.is_alike(&any) && any.is_alike(&lower) && fixed.is_alike(&fixed)
+        );
+        assert!(prefer.is_alike(&target(SourceAddress::Prefer(ip(39)), 1)));
+        assert!(!fixed.is_alike(&target(SourceAddress::Fixed(ip(39)), 1)));
+        assert!(!prefer.is_alike(&fixed) && !fixed.is_alike(&any));
+        assert!(!any.is_alike(&target(SourceAddress::Any, 2)));
     }
 }

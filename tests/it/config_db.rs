@@ -284,8 +284,6 @@ async fn a_row_that_cannot_be_used_is_counted_and_concerns_its_port_alone() {
 async fn the_side_follows_loopback3() {
     let mut rack = switch(1, &TELLS).await;
     rack.settings.probe = NEVER_POLLED.to_owned();
-    // Another source address would be a reason to dial again.
-    rack.settings.channel += ", source_address: none";
     rack.write_config(&rack.settings.yaml(&rack.redis));
     rack.boots();
     rack.cable("Ethernet0");
@@ -324,7 +322,7 @@ async fn the_side_follows_loopback3() {
     rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32 NULL NULL");
     side("lower").await;
     asked_as(ToRSide::LowerTor).await;
-    // What was self is peer now; the connection is the same.
+    // What was self is peer now; the connection is the same, though the next dial would prefer another source address.
     let swapped = Look {
         own: Look::HEALTHY.peer,
         peer: Look::HEALTHY.own,

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{HandshakeKind, RootCertStore, ServerConfig};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
@@ -66,17 +66,29 @@ async fn next_failure(channel: &mut Channel) -> (Cause, Arc<str>) {
     tokio::time::timeout(LONG, failure).await.expect("an end")
 }
 
-/// A server's TLS with a certificate of this CA; `clients`: it wants one of that CA in return.
-fn acceptor(ca: &Ca, clients: bool) -> TlsAcceptor {
+/// What a server wants of its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clients {
+    Any,
+    /// It asks for a certificate of its CA, and has no word against who shows none.
+    Asked,
+    Certified,
+}
+
+/// A server's TLS with a certificate of this CA.
+fn acceptor(ca: &Ca, clients: Clients) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3");
-    let builder = if clients {
+    let builder = if clients != Clients::Any {
         let mut roots = RootCertStore::empty();
         let trusted = CertificateDer::from_pem_slice(ca.cert.as_bytes()).expect("a CA");
         roots.add(trusted).expect("a CA");
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        let mut verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        if clients == Clients::Asked {
+            verifier = verifier.allow_unauthenticated();
+        }
         builder.with_client_cert_verifier(verifier.build().expect("a verifier"))
     } else {
         builder.with_no_client_auth()
@@ -99,7 +111,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
 async fn a_refusal_is_heard_although_a_reset_follows_it() {
     let (files, ca) = shared_ca();
     let (listener, address) = listener().await;
-    let acceptor = acceptor(&ca, true);
+    let acceptor = acceptor(&ca, Clients::Certified);
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             let Err((_, tcp)) = acceptor.accept(tcp).into_fallible().await else {
@@ -116,11 +128,53 @@ async fn a_refusal_is_heard_although_a_reset_follows_it() {
     }
 }
 
+/// As gRPC's own servers do with a client whose certificate they refuse, after the handshake of TLS 1.3.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soc_that_hangs_up_after_it_has_asked_for_our_certificate_refuses_it() {
+    let (files, ca) = shared_ca();
+    for (clients, reset, expected) in [
+        (Clients::Asked, false, Cause::TlsClientRefused),
+        (Clients::Asked, true, Cause::TlsClientRefused),
+        (Clients::Any, false, Cause::Closed),
+        (Clients::Any, true, Cause::Reset),
+    ] {
+        let (listener, address) = listener().await;
+        let acceptor = acceptor(&ca, clients);
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let stream = acceptor.accept(tcp).await.expect("a client");
+                let (tcp, _) = stream.into_inner();
+                if reset {
+                    tcp.set_zero_linger().expect("no linger");
+                } else {
+                    // What has not been read would make it a reset.
+                    let tcp = tcp.into_std().expect("a socket");
+                    tcp.shutdown(std::net::Shutdown::Write).expect("open");
+                    drained(tcp).await;
+                }
+            }
+        });
+        let store = TlsStore::default();
+        let mut channel = channel(address, &files, &store);
+        let (cause, detail) = next_failure(&mut channel).await;
+        assert_eq!(cause, expected, "{clients:?} {reset}: {detail}");
+        assert!(!detail.contains("http"), "{detail}");
+    }
+}
+
+/// Reads what comes until the client is gone.
+async fn drained(tcp: std::net::TcpStream) {
+    let mut tcp = TcpStream::from_std(tcp).expect("a socket");
+    let mut rest = Vec::new();
+    // However it ends.
+    let _ = tcp.read_to_end(&mut rest).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_session_is_resumed_so_that_each_dial_sees_the_certificate() {
     let (files, ca) = shared_ca();
     let (listener, address) = listener().await;
-    let acceptor = acceptor(&ca, false);
+    let acceptor = acceptor(&ca, Clients::Any);
     let (seen_tx, mut seen) = mpsc::channel(8);
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {

@@ -170,7 +170,7 @@ async fn a_client_certificate_that_is_missing_foreign_or_expired_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_self_signed_certificate_is_trusted_where_it_stands_in_the_ca_file() {
+async fn a_certificate_is_trusted_where_it_stands_itself_in_the_ca_file() {
     let start = async |served: &Pem, trusted: &Pem| {
         let files = Files::new();
         files.write("ca.crt", &trusted.cert);
@@ -183,6 +183,15 @@ async fn a_self_signed_certificate_is_trusted_where_it_stands_in_the_ca_file() {
     check_refused("expired", &rack, "tls_expired").await;
     let rack = start(&valid, &expired).await;
     check_refused("another", &rack, "tls_unknown_ca").await;
+    // Signed by a CA that does not stand there, but itself it does.
+    let ca = Ca::new("a CA", VALID);
+    let (pinned, expired) = (ca.soc(VALID), ca.soc(EXPIRED));
+    start(&pinned, &pinned).await.shows(PORT, &Look::HEALTHY).await;
+    let rack = start(&expired, &expired).await;
+    check_refused("pinned and expired", &rack, "tls_expired").await;
+    let named = ca.named("another.example");
+    let rack = start(&named, &named).await;
+    check_refused("pinned, with another name", &rack, "tls_wrong_name").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use chrono::DateTime;
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
-use super::witness::Witness;
+use super::witness::{BAD_KEY, Witness};
 use crate::channel::dial::Failure;
 use crate::model::Cause;
 
@@ -19,6 +21,20 @@ pub(super) fn of_handshake(error: &io::Error, witness: &Witness) -> Failure {
         Some(error) => of(error),
         None => Failure::from_io(error),
     }
+}
+
+/// What a connection's end means that came before the peer had proven itself. gRPC's own servers say nothing to a client
+/// whose certificate they refuse: they hang up, under TLS 1.3 after the handshake.
+pub(in crate::channel) fn of_silence(failure: Failure, witness: &Witness) -> Failure {
+    if witness.asked() && matches!(failure.cause, Cause::Closed | Cause::Reset) {
+        let detail = format!(
+            "the SoC hung up without a word after it had asked for our certificate: most likely it refuses ours, or that \
+             there is none ({})",
+            failure.detail
+        );
+        return Failure::new(Cause::TlsClientRefused, detail);
+    }
+    failure
 }
 
 /// What an I/O error means, if TLS is what it is about.
@@ -51,10 +67,31 @@ fn of(error: &Error) -> Failure {
     Failure::new(cause, detail)
 }
 
-/// What is wrong with the SoC's certificate. Two of webpki's verdicts come as their bare names, so they are told here.
+/// What is wrong with the SoC's certificate, where rustls's own words are for programmers.
 fn told(reason: &CertificateError, error: &Error) -> String {
-    let CertificateError::Other(other) = reason else {
-        return error.to_string();
+    use CertificateError as Why;
+    let date = |time: &UnixTime| {
+        let time = i64::try_from(time.as_secs()).ok();
+        let time = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        time.map_or("?".to_owned(), |time| {
+            time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+        })
+    };
+    let other = match reason {
+        Why::ExpiredContext { not_after, .. } => {
+            return format!("the SoC's certificate has expired: {}", date(not_after));
+        }
+        Why::NotValidYetContext { not_before, .. } => {
+            return format!("the SoC's certificate is not valid before {}", date(not_before));
+        }
+        Why::UnsupportedSignatureAlgorithmContext { .. }
+        | Why::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            return "the SoC's certificate, or one that signed it, is signed in a way that is not supported (SHA-1?): \
+                    SHA-256 or better is, with RSA from 2048 bits, ECDSA on P-256 or P-384, or Ed25519"
+                .to_owned();
+        }
+        Why::Other(other) => other,
+        _ => return error.to_string(),
     };
     let name = other.to_string();
     let hint = [
@@ -66,6 +103,7 @@ fn told(reason: &CertificateError, error: &Error) -> String {
             "UnsupportedCertVersion",
             "it is of X.509 version 1, which cannot hold a name to check: version 3 is needed",
         ),
+        (BAD_KEY, BAD_KEY),
     ]
     .into_iter()
     .find_map(|(verdict, hint)| name.contains(verdict).then_some(hint));

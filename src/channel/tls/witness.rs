@@ -2,8 +2,8 @@
 //! when the certificate expires, also if it is refused, and whether the SoC asked for ours.
 //!
 //! One certificate more than with rustls alone is trusted: one that stands in the CA file itself, byte for byte. That is
-//! how a self-signed certificate is trusted by OpenSSL and so by gRPC's own clients; webpki refuses it where it calls
-//! itself a CA, as `openssl req -x509` makes them. Its name and its dates must still be right. One that is self-signed
+//! how gRPC's own clients do it, for one that is self-signed as for one that a CA has signed; webpki knows only CAs there, and
+//! refuses one that calls itself a CA, as `openssl req -x509` makes them, as a server's. Its name and its dates must still be right. One that is self-signed
 //! and does not stand there is signed by nobody we know, whatever else may be said of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_nam
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use x509_cert::der::Decode;
 use x509_cert::time::Validity;
 use x509_cert::{Certificate, TbsCertificate};
@@ -69,6 +69,24 @@ impl Verifier {
             witness,
         }
     }
+
+    fn stands_in_ca_file(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.trusted.iter().any(|trusted| trusted == certificate)
+    }
+}
+
+/// For people: the proof that the SoC has the certificate's key cannot be verified. With a key of another kind or size
+/// than ring knows, that is what it comes to.
+pub(super) const BAD_KEY: &str = "its key does not fit, or is too weak: RSA keys need 2048 bits or more";
+
+/// rustls calls it a bad signature, as it calls one in the chain, and that would be an unknown CA.
+fn own_key(verdict: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
+    verdict.map_err(|error| match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => {
+            CertificateError::Other(OtherError(Arc::new(std::io::Error::other(BAD_KEY)))).into()
+        }
+        error => error,
+    })
 }
 
 impl ServerCertVerifier for Verifier {
@@ -88,12 +106,18 @@ impl ServerCertVerifier for Verifier {
             self.rustls
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verdict {
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+                if self.stands_in_ca_file(end_entity) =>
+            {
+                let content = content(end_entity).ok_or(CertificateError::BadEncoding)?;
+                trust_itself(end_entity, &content.validity, server_name, now)
+            }
             // What rustls has no word for: a CA's certificate that a server shows as its own is among that.
             Err(Error::InvalidCertificate(CertificateError::Other(why))) => {
                 let Some(content) = content(end_entity) else {
                     return Err(CertificateError::Other(why).into());
                 };
-                if self.trusted.iter().any(|trusted| trusted == end_entity) {
+                if self.stands_in_ca_file(end_entity) {
                     trust_itself(end_entity, &content.validity, server_name, now)
                 } else if content.issuer == content.subject {
                     Err(CertificateError::UnknownIssuer.into())
@@ -111,8 +135,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.rustls
-            .verify_tls12_signature(message, certificate, signature)
+        own_key(
+            self.rustls
+                .verify_tls12_signature(message, certificate, signature),
+        )
     }
 
     fn verify_tls13_signature(
@@ -121,8 +147,10 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.rustls
-            .verify_tls13_signature(message, certificate, signature)
+        own_key(
+            self.rustls
+                .verify_tls13_signature(message, certificate, signature),
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
