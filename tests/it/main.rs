@@ -2,7 +2,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | harness | starts simulator, Redis and exporter on free ports; waits for conditions |
+//! | harness | starts simulator, Redis and exporter on free ports |
+//! | wait | waits for conditions, with a deadline |
 //! | certificates | makes them, and writes them as PEM files |
 //! | look | what one SoC looks like in the metrics and in its row |
 //! | http | asks the exporter, reads what it answers |
@@ -32,10 +33,12 @@ mod exposition;
 mod handshakes;
 mod harness;
 mod health;
+#[path = "../common/http.rs"]
 mod http;
 mod look;
 mod network_namespace;
 mod outages;
+#[path = "../common/program.rs"]
 mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
@@ -47,4 +50,6 @@ mod service;
 mod shadow;
 mod signals;
 mod tls;
+#[path = "../common/wait.rs"]
+mod wait;
 mod web;
