@@ -23,6 +23,7 @@
 
 mod acl;
 mod architecture;
+#[path = "../common/certificates.rs"]
 mod certificates;
 mod cli;
 mod config_db;
@@ -31,10 +32,12 @@ mod demo;
 mod doctor;
 mod exposition;
 mod handshakes;
+#[path = "../common/harness.rs"]
 mod harness;
 mod health;
 #[path = "../common/http.rs"]
 mod http;
+#[path = "../common/look.rs"]
 mod look;
 mod network_namespace;
 mod outages;

@@ -2,6 +2,8 @@
 //!
 //! Every wait is for a condition and has a deadline; on timeout it tells what was seen last.
 
+#![allow(dead_code)] // Each test binary uses its part.
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
