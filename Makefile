@@ -9,12 +9,13 @@ SECTIONS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify bench deps
+.PHONY: help demo test verify dashboards bench deps
 
 help:
 	@echo "make demo     a simulated rack of 24 SoCs with an exporter and a private Redis; Ctrl-C ends it"
 	@echo "make test     all tests"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
+	@echo "make dashboards   writes the Grafana dashboards, dashboards/*.json, anew"
 	@echo "make bench    the benchmark, an optimised build first: some minutes"
 	@echo "make deps     redis-server and promtool from Debian's packages, where they are missing"
 
@@ -34,6 +35,10 @@ verify:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(MAKE) test
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+dashboards:
+	@scripts/deps cargo
+	$(CARGO) run --locked --example dashboards
 
 bench:
 	@scripts/deps cargo redis-server
