@@ -196,7 +196,9 @@ impl Alertmanager {
         }
         let path = dir.path().join("alertmanager.yml");
         write(&path, &config);
-        let mut command = Command::new("prometheus-alertmanager");
+        // Debian's name, or its own.
+        let debian = Command::new("prometheus-alertmanager").arg("--version").output();
+        let mut command = Command::new(if debian.is_ok() { "prometheus-alertmanager" } else { "alertmanager" });
         command
             .arg(format!("--config.file={}", path.display()))
             .arg(format!("--storage.path={}", dir.path().join("data").display()))
