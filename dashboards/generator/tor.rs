@@ -206,7 +206,8 @@ pub(crate) fn dashboard() -> Dashboard {
     let link = palette::link();
     Dashboard::new(
         Page::Tor,
-        "One ToR: its channels, directions and links of all ports over time, and how its SoCs answer.",
+        "One ToR: its channels, directions and links of all ports over time, and how its SoCs answer. With \
+         many ports choose some above.",
     )
     .row("", now())
     .row("Both directions active is healthy, one standby is no redundancy, both standby is a server cut off", [
