@@ -76,28 +76,61 @@ fn tors() -> Panel {
     let each = |metric: &str| format!("max by (rack, instance) ({metric}{{TOR}})");
     table(
         "ToRs",
-        "Each ToR now. Not READY: channels that are down, announced maintenance left out. Dark: neither side carries the server's \
-         traffic. No redundancy: only one does. Errors: of the queries to SoCs that are READY and not in maintenance. A ToR \
-         without numbers has no exporter that answers. Click on a ToR for its ports.",
+        "Each ToR now. Not READY: channels that are down, announced maintenance left out. Dark: neither \
+         side carries the server's traffic. No redundancy: only one does. Errors: of the queries to SoCs \
+         that are READY and not in maintenance. A ToR without numbers has no exporter that answers. \
+         Click on a ToR for its ports.",
     )
     .key("rack", "Rack")
     .linked_key("instance", "ToR", &to_tor())
-    .state_column("Exporter", &flag("up", "down"), &flag("up", "down").query(&each("up")))
+    .state_column(
+        "Exporter",
+        &flag("up", "down"),
+        &flag("up", "down").query(&each("up")),
+    )
     .column("Ports", "none", &each("instance:dualtor_channels:count"))
-    .column("Not READY", "none", &each("instance:dualtor_channels_not_ready:count"))
+    .column(
+        "Not READY",
+        "none",
+        &each("instance:dualtor_channels_not_ready:count"),
+    )
     .column_from(1.0, Colour::Bad)
-    .column("Not READY, %", "percentunit", &each("instance:dualtor_channels_not_ready:ratio"))
+    .column(
+        "Not READY, %",
+        "percentunit",
+        &each("instance:dualtor_channels_not_ready:ratio"),
+    )
     .column("Dark", "none", &each("instance:dualtor_servers_dark:count"))
     .column_from(1.0, Colour::Bad)
-    .column("No redundancy", "none", &each("instance:dualtor_ports_without_redundancy:count"))
+    .column(
+        "No redundancy",
+        "none",
+        &each("instance:dualtor_ports_without_redundancy:count"),
+    )
     .column_from(1.0, Colour::Warning)
-    .column("Maintenance", "none", &each("instance:dualtor_channels_in_maintenance:count"))
+    .column(
+        "Maintenance",
+        "none",
+        &each("instance:dualtor_channels_in_maintenance:count"),
+    )
     .column_from(1.0, Colour::Maintenance)
-    .column("Errors, 5m", "percentunit", &each("instance:dualtor_probe_errors:ratio_rate5m"))
+    .column(
+        "Errors, 5m",
+        "percentunit",
+        &each("instance:dualtor_probe_errors:ratio_rate5m"),
+    )
     .column_from(0.01, Colour::Warning)
-    .column("Errors, 1h", "percentunit", &each("instance:dualtor_probe_errors:ratio_rate1h"))
+    .column(
+        "Errors, 1h",
+        "percentunit",
+        &each("instance:dualtor_probe_errors:ratio_rate1h"),
+    )
     .column_from(0.01, Colour::Warning)
-    .column("p99", "s", &each("instance:dualtor_probe_duration_seconds:p99_rate5m"))
+    .column(
+        "p99",
+        "s",
+        &each("instance:dualtor_probe_duration_seconds:p99_rate5m"),
+    )
     .most_first("Dark")
     .size(24, 10)
 }
@@ -107,13 +140,15 @@ pub(crate) fn dashboard() -> Dashboard {
     let firing = firing(Page::Fleet);
     Dashboard::new(
         Page::Fleet,
-        "All dual-ToR exporters: what is broken, since when and where. Needs the recording rules of alerts/recording.yaml.",
+        "All dual-ToR exporters: what is broken, since when and where. Needs the recording rules of \
+         alerts/recording.yaml.",
     )
     .row("", [
         stat("ToRs", "Exporters that Prometheus knows of, up or down.", "short", "count(up{TOR})").whole(),
         stat(
             "Exporters down",
-            "Exporters whose last scrape failed: of their ToRs' ports nothing is known here. More than 0 is bad.",
+            "Exporters whose last scrape failed: of their ToRs' ports nothing is known here. More than 0 \
+             is bad.",
             "short",
             "sum(up{TOR} == bool 0)",
         ).whole().bad_from(1.0),
@@ -125,19 +160,22 @@ pub(crate) fn dashboard() -> Dashboard {
         ).whole(),
         stat(
             "Channels down",
-            "Channels that are not READY, announced maintenance left out. More than 0 is bad; many at once are one cause.",
+            "Channels that are not READY, announced maintenance left out. More than 0 is bad; many at \
+             once are one cause.",
             "short",
             &total("instance:dualtor_channels_not_ready:count"),
         ).whole().bad_from(1.0),
         stat(
             "Servers dark",
-            "Ports of which neither side carries traffic (standby, or the link down): the server is cut off. More than 0 is bad.",
+            "Ports of which neither side carries traffic (standby, or the link down): the server is cut \
+             off. More than 0 is bad.",
             "short",
             &total("instance:dualtor_servers_dark:count"),
         ).whole().bad_from(1.0),
         stat(
             "Without redundancy",
-            "Ports of which just one side carries traffic: the next failure cuts the server off. More than 0 needs a look.",
+            "Ports of which just one side carries traffic: the next failure cuts the server off. More \
+             than 0 needs a look.",
             "short",
             &total("instance:dualtor_ports_without_redundancy:count"),
         ).whole().warn_from(1.0),
@@ -159,8 +197,8 @@ pub(crate) fn dashboard() -> Dashboard {
         tors(),
         by_tor(
             "Channels down",
-            "The 20 ToRs with the most channels that are not READY, announced maintenance left out. Many lines that rise together \
-             are one cause.",
+            "The 20 ToRs with the most channels that are not READY, announced maintenance left out. Many \
+             lines that rise together are one cause.",
             "short",
             "instance:dualtor_channels_not_ready:count",
         ).whole(),
@@ -172,14 +210,15 @@ pub(crate) fn dashboard() -> Dashboard {
         ).whole(),
         by_tor(
             "Error ratio",
-            "The 20 ToRs with the highest share of failed queries over 5 minutes, of SoCs that are READY and not in maintenance. \
-             Normal is 0.",
+            "The 20 ToRs with the highest share of failed queries over 5 minutes, of SoCs that are READY \
+             and not in maintenance. Normal is 0.",
             "percentunit",
             "instance:dualtor_probe_errors:ratio_rate5m",
         ),
         by_tor(
             "Latency, p99",
-            "The 20 ToRs with the slowest queries: 99 % are faster, over 5 minutes. Normal are milliseconds; 0.5 s is the deadline.",
+            "The 20 ToRs with the slowest queries: 99 % are faster, over 5 minutes. Normal are \
+             milliseconds; 0.5 s is the deadline.",
             "s",
             "instance:dualtor_probe_duration_seconds:p99_rate5m",
         ),
@@ -187,13 +226,15 @@ pub(crate) fn dashboard() -> Dashboard {
     .row("All SoCs", [
         heatmap(
             "Latency",
-            "How long all queries took, over 5 minutes. A band that rises or splits: some SoCs have become slow.",
+            "How long all queries took, over 5 minutes. A band that rises or splits: some SoCs have \
+             become slow.",
             "sum by (le) (instance_le:dualtor_probe_duration_seconds_bucket:rate5m{TOR})",
         ),
         timeseries(
             "Results",
-            "How the queries ended, over 5 minutes. Anything but OK, EMPTY_REPLY (NIC simulator) and UNIMPLEMENTED (no health \
-             service) is a failure; UNAVAILABLE is mostly a channel that is down.",
+            "How the queries ended, over 5 minutes. Anything but OK, EMPTY_REPLY (NIC simulator) and \
+             UNIMPLEMENTED (no health service) is a failure; UNAVAILABLE is mostly a channel that is \
+             down.",
             "reqps",
         )
         .line("sum by (result) (instance_query_result:dualtor_probes:rate5m{TOR})", "{{result}}")
@@ -214,8 +255,8 @@ pub(crate) fn dashboard() -> Dashboard {
         ).empty_while_healthy("while a channel is not READY"),
         worst_ports(
             "Channel lost",
-            "The 20 ports whose channel has failed most often in the time shown. More than once or twice is a SoC that \
-             restarts, or a bad link.",
+            "The 20 ports whose channel has failed most often in the time shown. More than once or twice \
+             is a SoC that restarts, or a bad link.",
             "Times",
             "none",
             r#"sum by (rack, instance, port) (
@@ -224,15 +265,16 @@ pub(crate) fn dashboard() -> Dashboard {
         ).whole(),
         worst_ports(
             "Direction changed",
-            "The 20 ports whose directions, of both sides, have changed between active and standby most often in the time shown. \
-             A switchover and back is 4.",
+            "The 20 ports whose directions, of both sides, have changed between active and standby most \
+             often in the time shown. A switchover and back is 4.",
             "Times",
             "none",
             "sum by (rack, instance, port) (increase(dualtor_mux_direction_transitions_total{PORT}[$__range]))",
         ).whole(),
         worst_ports(
             "Failed queries",
-            "The 20 ports with the most failed queries in the time shown; on a channel that is down each query fails.",
+            "The 20 ports with the most failed queries in the time shown; on a channel that is down each \
+             query fails.",
             "Queries",
             "none",
             &format!("sum by (rack, instance, port) {}", failed_probes("increase", "$__range")),

@@ -61,7 +61,7 @@ impl Colour {
 }
 
 /// Every state of every metric. A state's number, which only its value mapping sees, is its place here, from 1.
-const STATES: [(&str, Colour); 29] = [
+const STATES: [(&str, Colour); 30] = [
     ("ready", Colour::Good),
     ("connecting", Colour::Starting),
     ("idle", Colour::Starting),
@@ -92,11 +92,18 @@ const STATES: [(&str, Colour); 29] = [
     ("OK", Colour::Good),
     ("EMPTY_REPLY", Colour::Plain),
     ("DEADLINE_EXCEEDED", Colour::Warning),
+    ("UNAVAILABLE", Colour::Bad),
     ("UNIMPLEMENTED", Colour::Unknown),
 ];
 
-/// The last of them: what is no failure, and the one failure that has a colour of its own.
-pub(crate) const RESULTS: [&str; 4] = ["OK", "EMPTY_REPLY", "DEADLINE_EXCEEDED", "UNIMPLEMENTED"];
+/// The last of them.
+pub(crate) const RESULTS: [&str; 5] = [
+    "OK",
+    "EMPTY_REPLY",
+    "DEADLINE_EXCEEDED",
+    "UNAVAILABLE",
+    "UNIMPLEMENTED",
+];
 
 fn number(state: &str) -> usize {
     let place = STATES.iter().position(|(name, _)| *name == state);

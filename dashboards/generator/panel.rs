@@ -87,7 +87,7 @@ fn panel(kind: &'static str, title: &'static str, description: &str, unit: &str,
 /// One number as it is now, in a neutral colour until [`Panel::bad_from`] or its like says what is bad.
 pub(crate) fn stat(title: &'static str, description: &str, unit: &str, query: &str) -> Panel {
     let options = json!({
-        "colorMode": "background_solid", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
+        "colorMode": "background", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
         "reduceOptions": reduce(), "showPercentChange": false, "textMode": "value", "wideLayout": true,
     });
     panel("stat", title, description, unit, options)
@@ -255,6 +255,14 @@ impl Panel {
         self.line(query, name)
     }
 
+    /// A line told from others in the same graph by its dashes, not by a colour, which would mean something.
+    pub(crate) fn dashed_line(mut self, query: &str, name: &'static str, dashes: [u64; 2]) -> Self {
+        let style = json!({ "fill": "dash", "dash": dashes });
+        let properties = json!([{ "id": "custom.lineStyle", "value": style }]);
+        self.overrides.push(by_name(name, properties));
+        self.coloured_line(query, name, Colour::Plain)
+    }
+
     /// Stacked bars, for what happens now and then.
     pub(crate) fn bars(mut self) -> Self {
         for (key, value) in [
@@ -278,13 +286,18 @@ impl Panel {
     }
 
     /// The series whose names end in one of these states have its colour.
-    pub(crate) fn state_colours(mut self, states: &[&'static str]) -> Self {
-        for state in states {
-            let matcher = json!({ "id": "byRegexp", "options": format!("/(^|\\s){state}$/") });
-            let color = json!({ "id": "color", "value": fixed(colour(state)) });
-            self.overrides
-                .push(json!({ "matcher": matcher, "properties": [color] }));
-        }
+    pub(crate) fn state_colours(self, states: &[&'static str]) -> Self {
+        states.iter().fold(self, |panel, state| {
+            panel.colour_of(&format!(r"/(^|\s){state}$/"), colour(state))
+        })
+    }
+
+    /// The series whose names match have this colour.
+    pub(crate) fn colour_of(mut self, pattern: &str, colour: Colour) -> Self {
+        let matcher = json!({ "id": "byRegexp", "options": pattern });
+        let color = json!({ "id": "color", "value": fixed(colour) });
+        self.overrides
+            .push(json!({ "matcher": matcher, "properties": [color] }));
         self
     }
 
@@ -377,11 +390,23 @@ impl Panel {
         self.target(Ask::Table, query, "")
     }
 
+    /// No numbers: the labels are what there is to see.
+    pub(crate) fn labels_of(mut self, query: &str) -> Self {
+        self.transformations.remove(0);
+        self.transformations[0]["options"]["excludeByName"]["Value"] = json!(true);
+        self.target(Ask::Table, query, "")
+    }
+
     /// The last column is coloured from this value on.
     pub(crate) fn column_from(mut self, value: f64, colour: Colour) -> Self {
+        // Without this a cell without number, of a ToR whose exporter is down, would be green.
+        let nothing =
+            json!({ "match": "null+nan", "result": { "text": "?", "color": Colour::Unknown.hex() } });
+        let nothing = json!({ "type": "special", "options": nothing });
         self.paint(json!([
             { "id": "thresholds", "value": steps(&[(None, Colour::Good), (Some(value), colour)]) },
             { "id": "color", "value": { "mode": "thresholds" } },
+            { "id": "mappings", "value": [nothing] },
         ]));
         self
     }

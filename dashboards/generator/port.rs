@@ -13,7 +13,7 @@ fn now() -> [Panel; 8] {
             "dualtor_channel_state{PORT}",
         ),
         stat(
-            "For",
+            "Channel state for",
             "How long the channel has been in this state.",
             "s",
             "time() - dualtor_channel_last_transition_timestamp_seconds{PORT}",
@@ -26,7 +26,8 @@ fn now() -> [Panel; 8] {
         ),
         state(
             "Direction, peer",
-            "Whether the other ToR may forward to the server, as the SoC says. Both sides standby: the server is cut off.",
+            "Whether the other ToR may forward to the server, as the SoC says. Both sides standby: the \
+             server is cut off.",
             &palette::direction(),
             r#"dualtor_mux_direction{PORT, side="peer"}"#,
         ),
@@ -44,7 +45,8 @@ fn now() -> [Panel; 8] {
         ),
         stat(
             "Last good round",
-            "Time since the SoC last answered what its directions are. Over a few minutes is bad.",
+            "Time since the SoC last answered what its directions are. Over a few minutes is bad; no \
+             data: it never has.",
             "s",
             "time() - dualtor_probe_last_success_timestamp_seconds{PORT}",
         )
@@ -66,17 +68,34 @@ fn states() -> Panel {
     let all = channel.clone().and(direction.clone()).and(link.clone());
     timeline(
         "What happened",
-        "Everything that the SoC says of this port, on one time axis: read downwards what changed together. When the channel \
-         is lost, all else turns unknown. Over long times short changes fall between the points.",
+        "Everything that the SoC says of this port, on one time axis: read downwards what changed \
+         together. When the channel is lost, all else turns unknown. Over long times short changes fall \
+         between the points.",
         &all.and(health.clone()).and(service.clone()),
     )
     .states(&channel, "dualtor_channel_state{PORT}", "Channel")
-    .states(&direction, r#"dualtor_mux_direction{PORT, side="self"}"#, "Direction, self")
-    .states(&direction, r#"dualtor_mux_direction{PORT, side="peer"}"#, "Direction, peer")
+    .states(
+        &direction,
+        r#"dualtor_mux_direction{PORT, side="self"}"#,
+        "Direction, self",
+    )
+    .states(
+        &direction,
+        r#"dualtor_mux_direction{PORT, side="peer"}"#,
+        "Direction, peer",
+    )
     .states(&link, r#"dualtor_link_state{PORT, side="self"}"#, "Link, self")
     .states(&link, r#"dualtor_link_state{PORT, side="peer"}"#, "Link, peer")
-    .states(&link, r#"dualtor_oper_state{PORT, side="self"}"#, "Operation, self")
-    .states(&link, r#"dualtor_oper_state{PORT, side="peer"}"#, "Operation, peer")
+    .states(
+        &link,
+        r#"dualtor_oper_state{PORT, side="self"}"#,
+        "Operation, self",
+    )
+    .states(
+        &link,
+        r#"dualtor_oper_state{PORT, side="peer"}"#,
+        "Operation, peer",
+    )
     .states(&health, "dualtor_health_status{PORT}", "Health")
     .states(&service, "dualtor_soc_service{PORT}", "Maintenance")
     .size(24, 11)
@@ -88,14 +107,23 @@ fn intent() -> Panel {
     let all = direction.clone().and(consistent.clone()).and(linkmgr.clone());
     timeline(
         "Intended against actual",
-        "What linkmgrd wants, what orchagent has made of it, what the SoC says of this side, and whether the first and the last \
-         agree; then what linkmgrd thinks of the port, and the switch's own port. differs for more than moments is bad. Without \
-         SONiC's databases only the SoC has a row.",
+        "What linkmgrd wants, what orchagent has made of it, what the SoC says of this side, and whether \
+         the first and the last agree; then what linkmgrd thinks of the port, and the switch's own port. \
+         differs for more than moments is bad. A row that is missing: nobody knows, or SONiC's databases \
+         are not used.",
         &all.and(oper.clone()),
     )
     .states(&direction, "dualtor_intended_mux_state{PORT}", "linkmgrd wants")
-    .states(&direction, "dualtor_orchagent_mux_state{PORT}", "orchagent has set")
-    .states(&direction, r#"dualtor_mux_direction{PORT, side="self"}"#, "SoC says")
+    .states(
+        &direction,
+        "dualtor_orchagent_mux_state{PORT}",
+        "orchagent has set",
+    )
+    .states(
+        &direction,
+        r#"dualtor_mux_direction{PORT, side="self"}"#,
+        "SoC says",
+    )
     .states(&consistent, "dualtor_mux_consistent{PORT}", "Wanted and said")
     .states(&linkmgr, "dualtor_linkmgr_health{PORT}", "linkmgrd's health")
     .states(&oper, "dualtor_port_oper_up{PORT}", "Switch's port")
@@ -112,37 +140,44 @@ fn answers() -> [Panel; 4] {
     [
         timeseries(
             "Latency of queries",
-            "How long the SoC takes to answer. Normal are milliseconds; 0.5 s is the deadline. A gap: nothing was sent.",
+            "How long the SoC takes to answer. Normal are milliseconds; 0.5 s is the deadline. A gap: \
+             nothing was sent.",
             "s",
         )
-        .coloured_line(&quantile("0.99"), "p99", Colour::Warning)
-        .coloured_line(&quantile("0.5"), "p50", Colour::Plain)
-        .coloured_line(
+        .coloured_line(&quantile("0.99"), "p99", Colour::Plain)
+        .dashed_line(&quantile("0.5"), "p50", [10, 5])
+        .dashed_line(
             "rate(dualtor_probe_duration_seconds_sum{PORT}[$__rate_interval])\n\
              / rate(dualtor_probe_duration_seconds_count{PORT}[$__rate_interval])",
             "average",
-            Colour::Unknown,
+            [2, 5],
         )
         .per_round(),
         timeseries(
             "Round trip of keepalives",
-            "How long the SoC takes to answer a PING: the network and its server's event loop, without its work. A gap: not READY.",
+            "How long the SoC takes to answer a PING: the network and its server's event loop, without \
+             its work. A gap: not READY.",
             "s",
         )
         .line("dualtor_keepalive_rtt_seconds{PORT}", "round trip"),
         timeseries(
             "Failures by cause",
-            "Failed dials and lost connections within each window, by cause. closed and goaway: the SoC's server restarts; \
-             refused: it is gone; keepalive_timeout: it hangs, or the network loses packets; tls...: certificates.",
+            "Failed dials and lost connections within each window, by cause. closed and goaway: the \
+             SoC's server restarts; refused: it is gone; keepalive_timeout: it hangs, or the network \
+             loses packets; tls...: certificates. A cause that is new starts its line at 0.",
             "none",
         )
-        .line("sum by (cause) (increase(dualtor_channel_failures_total{PORT}[$__rate_interval]))", "{{cause}}")
+        .line(
+            "sum by (cause) (increase(dualtor_channel_failures_total{PORT}[$__rate_interval]))",
+            "{{cause}}",
+        )
         .failures()
         .bars(),
         timeseries(
             "Results by query",
-            "How each query ended. One that fails alone is the SoC's software; all as UNAVAILABLE: the channel is down. \
-             EMPTY_REPLY is the NIC simulator's, UNIMPLEMENTED of health a SoC without health service.",
+            "How each query ended. One that fails alone is the SoC's software; all as UNAVAILABLE: the \
+             channel is down. EMPTY_REPLY is the NIC simulator's, UNIMPLEMENTED of health a SoC without \
+             health service.",
             "reqps",
         )
         .line(
@@ -158,22 +193,26 @@ fn answers() -> [Panel; 4] {
 
 fn facts() -> [Panel; 6] {
     [
-        table("SoC", "The address that is probed, and the SoC's software version; empty while unknown.")
-            .key("address", "Address")
-            .key("version", "Version")
-            .only_column("Known", "none", "max by (address, version) (dualtor_soc_info{PORT})")
-            .size(8, 4),
+        table(
+            "SoC",
+            "The address that is probed, and the SoC's software version; empty while unknown.",
+        )
+        .key("address", "Address")
+        .key("version", "Version")
+        .labels_of("max by (address, version) (dualtor_soc_info{PORT})")
+        .size(8, 4),
         stat(
             "Keepalive every",
-            "Time between PINGs. More than the configured keepalive_time: the SoC has said too_many_pings, and a hang is \
-             noticed that much later.",
+            "Time between PINGs. More than the configured keepalive_time: the SoC has said \
+             too_many_pings, and a hang is noticed that much later.",
             "s",
             "dualtor_keepalive_interval_seconds{PORT}",
         )
         .size(4, 4),
         stat(
             "Dials",
-            "Connections begun in the time shown. Normal is 0; while the channel is down, one each 10 s or so.",
+            "Connections begun in the time shown. Normal is 0; while the channel is down, one each 10 s \
+             or so.",
             "none",
             "increase(dualtor_channel_dials_total{PORT}[$__range])",
         )
@@ -198,14 +237,16 @@ fn facts() -> [Panel; 6] {
         .size(4, 4),
         timeseries(
             "Notices of maintenance",
-            "Notices that the SoC has sent within each window. Many are a SoC that cannot make up its mind.",
+            "Notices that the SoC has sent since the exporter started. A line that keeps rising is a SoC \
+             that cannot make up its mind.",
             "none",
         )
         .line(
-            "sum by (type, plane) (increase(dualtor_soc_notices_total{PORT}[$__rate_interval]))",
+            "sum by (type, plane) (dualtor_soc_notices_total{PORT})",
             "{{type}} {{plane}}",
         )
-        .bars()
+        .colour_of("/^begin/", Colour::Maintenance)
+        .colour_of("/^end/", Colour::Good)
         .empty_while_healthy("after the SoC's first notice")
         .size(24, 6),
     ]
@@ -214,7 +255,8 @@ fn facts() -> [Panel; 6] {
 pub(crate) fn dashboard() -> Dashboard {
     Dashboard::new(
         Page::Port,
-        "One port, as one ToR sees it: what happened, in which order, and why. The rack's other ToR sees the same SoC: choose it above.",
+        "One port, as one ToR sees it: what happened, in which order, and why. The rack's other ToR sees \
+         the same SoC: choose it above.",
     )
     .row("", now())
     .row("", [states(), intent()])
