@@ -45,6 +45,28 @@ fn amtool_finds_nothing_wrong_with_the_example() {
 }
 
 #[test]
+fn promtool_finds_nothing_wrong_with_the_documented_configurations() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Where the first one expects them.
+    std::fs::create_dir(dir.path().join("dualtor")).expect("a directory");
+    for rules in sources::files("alerts", "yaml") {
+        std::fs::copy(&rules, dir.path().join("dualtor").join(sources::name(&rules))).expect("copied");
+    }
+    let blocks = sources::blocks(&sources::path("docs/monitoring.md"), "yaml").into_iter();
+    let is_config = |text: &str| text.contains("scrape_configs:") || text.contains("remote_write:");
+    let configs: Vec<PathBuf> = blocks
+        .filter(|(_, text)| is_config(text))
+        .map(|(line, text)| {
+            let path = dir.path().join(format!("line-{line}.yml"));
+            std::fs::write(&path, text).expect("written");
+            path
+        })
+        .collect();
+    assert_eq!(configs.len(), 3, "{configs:?}");
+    passes("promtool", &["check", "config"], &configs);
+}
+
+#[test]
 fn each_alert_is_complete() {
     let alerts = sources::alerts();
     assert!(alerts.len() > 20, "{} alerts", alerts.len());

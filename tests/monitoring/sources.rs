@@ -99,28 +99,29 @@ pub(crate) fn dashboards() -> Vec<(String, Value)> {
     files("dashboards", "json").into_iter().map(read).collect()
 }
 
-/// The blocks of PromQL in the documentation, each with the place where it begins. A blank line in a block separates two
-/// queries.
+/// The fenced blocks of a language in a document, each with the number of its first line.
+pub(crate) fn blocks(document: &Path, language: &str) -> Vec<(usize, String)> {
+    let opening = format!("```{language}");
+    let mut found = Vec::new();
+    let mut block: Option<(usize, String)> = None;
+    for (number, line) in read(document).lines().enumerate() {
+        match &mut block {
+            None if line.trim() == opening => block = Some((number + 2, String::new())),
+            None => {}
+            Some(_) if line.trim() == "```" => found.extend(block.take()),
+            Some((_, text)) => *text += &format!("{line}\n"),
+        }
+    }
+    found
+}
+
+/// The PromQL in the documentation, each query with its place. A blank line in a block separates two queries.
 pub(crate) fn documented_queries() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for file in [files("docs", "md"), vec![path("README.md")]].concat() {
-        let mut query: Option<String> = None;
-        for (number, line) in read(&file).lines().enumerate() {
-            let place = format!("{}:{}", name(&file), number + 1);
-            match (line.trim(), &mut query) {
-                ("```promql", None) => query = Some(String::new()),
-                ("```" | "", Some(text)) => {
-                    let text = std::mem::take(text);
-                    if !text.trim().is_empty() {
-                        found.push((place, text));
-                    }
-                    if line.trim() == "```" {
-                        query = None;
-                    }
-                }
-                (line, Some(text)) => *text += &format!("{line}\n"),
-                (_, None) => {}
-            }
+        for (line, block) in blocks(&file, "promql") {
+            let queries = block.split("\n\n").filter(|query| !query.trim().is_empty());
+            found.extend(queries.map(|query| (format!("{}:{line}", name(&file)), query.to_owned())));
         }
     }
     found

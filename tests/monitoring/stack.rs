@@ -198,7 +198,11 @@ impl Alertmanager {
         write(&path, &config);
         // Debian's name, or its own.
         let debian = Command::new("prometheus-alertmanager").arg("--version").output();
-        let mut command = Command::new(if debian.is_ok() { "prometheus-alertmanager" } else { "alertmanager" });
+        let mut command = Command::new(if debian.is_ok() {
+            "prometheus-alertmanager"
+        } else {
+            "alertmanager"
+        });
         command
             .arg(format!("--config.file={}", path.display()))
             .arg(format!("--storage.path={}", dir.path().join("data").display()))
