@@ -26,7 +26,8 @@ const BOTH_ACTIVE: SidesPatch<Direction> = SidesPatch {
 impl Stack {
     /// With so many healthy SoCs, all of which Prometheus has seen READY.
     async fn start(socs: usize) -> Self {
-        let mut setup = Setup::rack(socs);
+        // The deadline of a query leaves a busy machine some time.
+        let mut setup = Setup::rack(socs).probe("interval: 1s, timeout: 900ms");
         setup.scenario.defaults.directions = Some(BOTH_ACTIVE);
         let rack = setup.start().await;
         let pager = Pager::start().await;

@@ -146,7 +146,7 @@ fn fill(text: &str, choice: &Choice) -> String {
     let filled = substitute(text, |name| {
         Some(match name {
             // Four scrapes, as Grafana has it.
-            "__rate_interval" => "2s".to_owned(),
+            "__rate_interval" => "4s".to_owned(),
             "__interval" => "1s".to_owned(),
             "__range" => "1m".to_owned(),
             name => choice.get(name)?.clone(),
