@@ -4,11 +4,12 @@
 //! | module | what it holds |
 //! |---|---|
 //! | sources | reads what is delivered: rule files, their tests, dashboards, the runbook |
+//! | served | what the exporter serves: metrics, labels, and what these may say |
 //! | promql | a query, read as Prometheus reads it, held against the metrics and labels that exist |
 //! | grafana | the queries of a dashboard, with its variables filled in |
 //! | catalogue | every metric, label and label value that is named anywhere exists |
 //! | rules | promtool and amtool find nothing wrong; each alert is complete, tested and explained |
-//! | stack | starts Prometheus, Alertmanager and a receiver of pages beside a simulated rack |
+//! | stack, pager | start Prometheus and Alertmanager; who is paged |
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
 //! | paging | from a fault of a SoC to the page, and back |
 
@@ -29,9 +30,11 @@ mod wait;
 
 mod catalogue;
 mod grafana;
+mod pager;
 mod paging;
 mod promql;
 mod queries;
 mod rules;
+mod served;
 mod sources;
 mod stack;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use dualtor_exporter::sim::{ConnectionFault, Direction, Notice, NoticeKind, Plane, Sides, SidesPatch};
 
 use crate::harness::{Rack, Setup};
-use crate::stack::{Alertmanager, Page, Pager, Prometheus, Target};
+use crate::pager::{Page, Pager};
+use crate::stack::{Alertmanager, Prometheus, Target};
 use crate::wait::wait_until;
 
 /// Everything that stands between a SoC and a phone.

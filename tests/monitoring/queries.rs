@@ -12,11 +12,11 @@ use dualtor_exporter::publish::metrics::CATALOGUE;
 use dualtor_exporter::sim::{Notice, NoticeKind, Plane, Scenario};
 use serde_json::Value;
 
-use crate::catalogue::of_exporter;
 use crate::certificates::{Ca, Files, VALID};
 use crate::grafana::{self, Asks, Query, label_values, substitute};
 use crate::harness::{Rack, Setup};
 use crate::promql::Values;
+use crate::served::of_exporter;
 use crate::sources;
 use crate::stack::{Prometheus, Target};
 use crate::wait::wait_until;

@@ -1,4 +1,4 @@
-//! Debian's Prometheus and Alertmanager with what is delivered, and a receiver of pages, on free ports of 127.0.0.1.
+//! Debian's Prometheus and Alertmanager with what is delivered, on free ports of 127.0.0.1.
 //!
 //! Time is compressed: a minute of `for`, `keep_firing_for` and of Alertmanager's waits is a second here. So their order
 //! stays as delivered. Expressions stay to the letter. What a busy machine does to exporter and probes keeps its own time:
@@ -8,20 +8,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::Uri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use promql_parser::util::parse_duration;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::http;
+use crate::pager::Pager;
 use crate::program::Program;
 use crate::sources;
 use crate::wait::wait_until;
@@ -264,89 +258,17 @@ async fn ready(address: SocketAddr) {
     .await;
 }
 
-/// One alert of a notification.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Page {
-    pub(crate) status: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) annotations: BTreeMap<String, String>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Page {
-    pub(crate) fn name(&self) -> &str {
-        &self.labels["alertname"]
+    #[test]
+    fn a_minute_is_a_second() {
+        let mut rule = json!({"rules": [{"alert": "A", "for": "90s", "expr": "rate(x[5m])"}, {"for": "0s"}]});
+        hasten(&mut rule, &["for"]);
+        assert_eq!(
+            rule,
+            json!({"rules": [{"alert": "A", "for": "1500ms", "expr": "rate(x[5m])"}, {"for": "0s"}]})
+        );
     }
-
-    pub(crate) fn port(&self) -> &str {
-        self.labels.get("port").map_or("", String::as_str)
-    }
-}
-
-/// One message: what a phone shows.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Notification {
-    pub(crate) receiver: String,
-    pub(crate) status: String,
-    pub(crate) alerts: Vec<Page>,
-}
-
-type Inbox = Arc<Mutex<Vec<Notification>>>;
-
-/// Where pages arrive.
-pub(crate) struct Pager {
-    address: SocketAddr,
-    inbox: Inbox,
-    _server: AbortOnDropHandle<()>,
-}
-
-impl Pager {
-    pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let inbox = Inbox::default();
-        let app = Router::new().fallback(take).with_state(inbox.clone());
-        let serve = async { axum::serve(listener, app).await.expect("it serves") };
-        Self {
-            address,
-            inbox,
-            _server: AbortOnDropHandle::new(tokio::spawn(serve)),
-        }
-    }
-
-    /// All messages so far.
-    pub(crate) fn notifications(&self) -> Vec<Notification> {
-        self.inbox.lock().expect("no panic").clone()
-    }
-
-    /// All alerts of all messages so far, in the order in which they came.
-    pub(crate) fn pages(&self) -> Vec<Page> {
-        let notifications = self.notifications().into_iter();
-        notifications
-            .flat_map(|notification| notification.alerts)
-            .collect()
-    }
-
-    /// Waits for an alert about a port (empty: about none).
-    pub(crate) async fn rings(&self, status: &str, alert: &str, port: &str) -> Page {
-        wait_until(&format!("{status} {alert} {port}"), async || {
-            let pages = self.pages();
-            let fits = |page: &&Page| page.status == status && page.name() == alert && page.port() == port;
-            let seen = || {
-                pages
-                    .iter()
-                    .map(|page| format!("{} {} {}", page.status, page.name(), page.port()))
-            };
-            match pages.iter().find(fits) {
-                Some(page) => Ok(page.clone()),
-                None => Err(seen().collect::<Vec<_>>().join(", ")),
-            }
-        })
-        .await
-    }
-}
-
-async fn take(State(inbox): State<Inbox>, uri: Uri, body: String) {
-    let notification: Notification = serde_json::from_str(&body).expect("a notification");
-    assert_eq!(uri.path(), format!("/{}", notification.receiver));
-    inbox.lock().expect("no panic").push(notification);
 }
