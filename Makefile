@@ -9,35 +9,40 @@ SECTIONS ?=
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify bench deps
+.PHONY: help demo test verify dashboards bench deps
 
 help:
-	@echo "make demo     a simulated rack of 24 SoCs with an exporter and a private Redis; Ctrl-C ends it"
+	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
 	@echo "make test     all tests"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
+	@echo "make dashboards   writes the Grafana dashboards, dashboards/*.json, anew"
 	@echo "make bench    the benchmark, an optimised build first: some minutes"
-	@echo "make deps     redis-server and promtool from Debian's packages, where they are missing"
+	@echo "make deps     redis-server, prometheus and alertmanager from Debian's packages, where they are missing"
 
 # The unoptimised build, on purpose: it is the one that the tests use too, and takes a third of the time of an
 # optimised one. For 24 SoCs it is fast enough.
 demo:
-	@scripts/deps --optional cargo redis-server
+	@scripts/deps --optional cargo redis-server prometheus alertmanager
 	@$(CARGO) run --locked -- demo $(ARGS)
 
 test:
-	@scripts/deps cargo redis-server promtool
+	@scripts/deps cargo redis-server prometheus alertmanager
 	$(CARGO) test --locked
 
 verify:
-	@scripts/deps cargo rustfmt clippy redis-server promtool
+	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(MAKE) test
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+dashboards:
+	@scripts/deps cargo
+	$(CARGO) run --locked --example dashboards
 
 bench:
 	@scripts/deps cargo redis-server
 	$(CARGO) bench --locked --bench performance -- $(SECTIONS)
 
 deps:
-	@scripts/deps cargo rustfmt clippy redis-server promtool
+	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager

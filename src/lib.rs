@@ -64,7 +64,8 @@
 //! | readiness | 1 | app | with the web servers |
 //!
 //! A session owns its SoC's channel, round and two streams (notices, health) as futures that it polls: the five queries of a round
-//! are no tasks. The demo has the simulator's tasks ([`sim`]), one that prints transitions and one that plays the switch.
+//! are no tasks. The demo has the simulator's tasks ([`sim`]), one that prints transitions, one that
+//! plays the switch and one that takes pages.
 //!
 //! | channel | how many | from → to | when it is full |
 //! |---|---|---|---|

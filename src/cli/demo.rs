@@ -1,17 +1,22 @@
-//! `demo`: a simulated rack, a private Redis and an exporter in one process, and where to look.
+//! `demo`: a simulated rack and an exporter in one process, a private Redis, Prometheus and Alertmanager beside it, and where
+//! to look.
 //!
 //! The Redis is filled as a switch's is, and the exporter finds the SoCs there. Where there is no redis-server it is told of
-//! them instead.
+//! them instead. Prometheus and Alertmanager have the rules and routes of alerts/.
 //!
 //! | file | job |
 //! |---|---|
 //! | demo.yaml | the SoCs, and what happens to them |
 //! | switch | the switch's databases, and what happens in them |
 //! | server | the redis-server |
+//! | monitoring | Prometheus, Alertmanager and who is paged |
+//! | daemon | a program that ends with the demo |
 //! | teller | the lines that are printed while it runs |
 //!
 //! Everything lives on loopback addresses and in one temporary directory; all of it is gone when the demo ends.
 
+mod daemon;
+mod monitoring;
 mod server;
 mod switch;
 mod teller;
@@ -30,6 +35,7 @@ use super::{listen, print, raise_open_files, stop_signals};
 use crate::app::{Exporter, Options};
 use crate::config::Config;
 use crate::sim::{Scenario, SimError, Simulator};
+use monitoring::Monitoring;
 use server::Redis;
 use switch::Switch;
 
@@ -71,6 +77,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         enable_lifecycle: false,
     });
 
+    // Its first words are about what happens from now on.
+    let feed = exporter.fleet().feed();
+
     print(&format!(
         "{} simulated SoCs, probed every 5 s. Ctrl-C ends the demo.\n",
         simulator.socs().len()
@@ -81,15 +90,17 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     ));
     match &redis {
         Some(redis) => print(&format!(
-            "  one row   redis-cli -s {} -n 6 hgetall 'MUX_CABLE_INFO|Ethernet0'\n",
+            "  one row   redis-cli -s {} -n 6 hgetall 'MUX_CABLE_INFO|Ethernet0'",
             redis.socket.display()
         )),
         None => {
-            print("  rows      none: redis-server is not installed (Debian: apt-get install redis-server)\n")
+            print("  rows      none: redis-server is not installed (Debian: apt-get install redis-server)")
         }
     }
+    let monitoring = Monitoring::start(directory.path(), address).await;
+    print("");
 
-    let teller = tokio::spawn(teller::tell(exporter.fleet().feed(), simulator.socs().len()));
+    let teller = tokio::spawn(teller::tell(feed, simulator.socs().len()));
     let life = switch.map(|switch| {
         AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = switch.live(teller::print_about).await {
@@ -100,6 +111,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let outcome = exporter.run(async move { stop.recv().await }).await;
     teller.abort();
     drop((life, simulator));
+    monitoring.stop().await;
     if let Some(redis) = redis {
         redis.stop().await;
     }

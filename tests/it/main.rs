@@ -2,7 +2,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | harness | starts simulator, Redis and exporter on free ports; waits for conditions |
+//! | harness | starts simulator, Redis and exporter on free ports |
+//! | wait | waits for conditions, with a deadline |
 //! | certificates | makes them, and writes them as PEM files |
 //! | look | what one SoC looks like in the metrics and in its row |
 //! | http | asks the exporter, reads what it answers |
@@ -22,6 +23,7 @@
 
 mod acl;
 mod architecture;
+#[path = "../common/certificates.rs"]
 mod certificates;
 mod cli;
 mod config_db;
@@ -30,12 +32,16 @@ mod demo;
 mod doctor;
 mod exposition;
 mod handshakes;
+#[path = "../common/harness.rs"]
 mod harness;
 mod health;
+#[path = "../common/http.rs"]
 mod http;
+#[path = "../common/look.rs"]
 mod look;
 mod network_namespace;
 mod outages;
+#[path = "../common/program.rs"]
 mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
@@ -47,4 +53,6 @@ mod service;
 mod shadow;
 mod signals;
 mod tls;
+#[path = "../common/wait.rs"]
+mod wait;
 mod web;

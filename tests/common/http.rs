@@ -1,5 +1,7 @@
 //! A client that asks for one page per connection, and the reader of what a scrape says.
 
+#![allow(dead_code)] // Each test binary uses its part.
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -7,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::harness::LONG;
+use crate::wait::LONG;
 
 /// What the exporter answered.
 #[derive(Debug)]

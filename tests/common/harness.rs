@@ -2,10 +2,11 @@
 //!
 //! Every wait is for a condition and has a deadline; on timeout it tells what was seen last.
 
+#![allow(dead_code)] // Each test binary uses its part.
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use dualtor_exporter::app::{AppError, Exporter, Options};
 use dualtor_exporter::config::Config;
@@ -19,28 +20,10 @@ use crate::certificates::Files;
 use crate::http::{self, Scrape};
 use crate::look::{self, Look, Row};
 use crate::redis_server::Redis;
-
-/// How long anything may take that is not itself under test.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
-/// From look to look.
-const POLL: Duration = Duration::from_millis(10);
+pub(crate) use crate::wait::{LONG, wait_until};
 
 /// No round comes but those that a channel's READY starts.
 pub(crate) const ONLY_AT_READY: &str = "interval: 300d, timeout: 5s";
-
-/// Waits until `look` gives `Ok`; an `Err` says what is there instead.
-pub(crate) async fn wait_until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + LONG;
-    loop {
-        match look().await {
-            Ok(found) => return found,
-            Err(seen) if Instant::now() > deadline => {
-                panic!("{what}: not within {LONG:?}; last seen: {seen}")
-            }
-            Err(_) => tokio::time::sleep(POLL).await,
-        }
-    }
-}
 
 /// What stands in the configuration file.
 #[derive(Debug, Clone)]

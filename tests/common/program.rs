@@ -1,11 +1,13 @@
-//! The real binary: started with arguments, sent signals, waited for; killed when dropped.
+//! A real program, mostly our own binary: started with arguments, sent signals, waited for; killed when dropped.
+
+#![allow(dead_code)] // Each test binary uses its part.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::harness::{LONG, wait_until};
+use crate::wait::{LONG, wait_until};
 
 /// A running program, and what it has printed so far.
 pub(crate) struct Program {
@@ -31,16 +33,23 @@ impl Program {
 
     /// Starts it with these arguments and variables.
     pub(crate) fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_dualtor-exporter"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dualtor-exporter"));
+        // The width of the help.
+        command
             .args(args)
-            // The width of the help.
             .env("COLUMNS", "100")
-            .envs(variables.iter().copied())
+            .envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts another program, with what it prints collected.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("the program");
+            .unwrap_or_else(|error| panic!("{:?} cannot be started: {error}", command.get_program()));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stdout, out) = collect(stdout.expect("piped"));
         let (stderr, err) = collect(stderr.expect("piped"));
@@ -50,6 +59,10 @@ impl Program {
             stderr,
             readers: vec![out, err],
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn stdout(&self) -> String {

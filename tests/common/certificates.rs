@@ -1,5 +1,7 @@
 //! Certificates for the tests: made anew for each test, written as the PEM files of a SoC and of the exporter.
 
+#![allow(dead_code)] // Each test binary uses its part.
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

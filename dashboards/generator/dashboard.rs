@@ -1,0 +1,288 @@
+//! What surrounds the panels: their layout, variables, links, annotations.
+
+use serde_json::{Value, json};
+
+use super::palette::Colour;
+use super::panel::Panel;
+
+/// Where the runbook can be read; put your copy's address here.
+const RUNBOOK: &str = "https://github.com/dualtor-exporter/dualtor-exporter/blob/main/docs/runbook.md";
+
+/// Grafana 10.0's. Later ones bring it up to theirs.
+const SCHEMA: u64 = 38;
+
+/// Grafana's width of a page.
+const PAGE: u64 = 24;
+
+/// The dashboards. Their uids are in people's bookmarks: they stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    Fleet,
+    Tor,
+    Port,
+    Exporter,
+}
+
+/// Whose data a dashboard shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    None,
+    One,
+    Many,
+}
+
+impl Page {
+    const ALL: [Self; 4] = [Self::Fleet, Self::Tor, Self::Port, Self::Exporter];
+
+    const fn uid(self) -> &'static str {
+        match self {
+            Self::Fleet => "dualtor-fleet",
+            Self::Tor => "dualtor-tor",
+            Self::Port => "dualtor-port",
+            Self::Exporter => "dualtor-exporter",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Fleet => "Dual-ToR / Fleet",
+            Self::Tor => "Dual-ToR / ToR",
+            Self::Port => "Dual-ToR / Port",
+            Self::Exporter => "Dual-ToR / Exporter",
+        }
+    }
+
+    /// A fleet's worst ports cost its Prometheus more than a ToR's.
+    const fn refresh(self) -> &'static str {
+        match self {
+            Self::Fleet => "1m",
+            Self::Tor | Self::Port | Self::Exporter => "30s",
+        }
+    }
+
+    const fn instance(self) -> Choice {
+        match self {
+            Self::Fleet => Choice::Many,
+            Self::Tor | Self::Port | Self::Exporter => Choice::One,
+        }
+    }
+
+    const fn port(self) -> Choice {
+        match self {
+            Self::Fleet | Self::Exporter => Choice::None,
+            Self::Tor => Choice::Many,
+            Self::Port => Choice::One,
+        }
+    }
+
+    /// The labels of a target, for `{TOR}`.
+    fn target(self) -> String {
+        format!(r#"job=~"$job", {}"#, selector("instance", self.instance()))
+    }
+
+    /// The labels of a port, for `{PORT}`.
+    fn ports(self) -> String {
+        match self.port() {
+            Choice::None => self.target(),
+            choice => format!("{}, {}", self.target(), selector("port", choice)),
+        }
+    }
+
+    /// Another dashboard with the time and the variables of this one, as far as it has them too, as many at a time.
+    fn link_to(self, other: Self) -> String {
+        let mut url = format!(
+            "/d/{}?${{datasource:queryparam}}&${{job:queryparam}}",
+            other.uid()
+        );
+        for (name, here, there) in [
+            ("instance", self.instance(), other.instance()),
+            ("port", self.port(), other.port()),
+        ] {
+            if here == there && here != Choice::None {
+                url += &format!("&${{{name}:queryparam}}");
+            }
+        }
+        url
+    }
+}
+
+fn selector(label: &str, choice: Choice) -> String {
+    match choice {
+        Choice::Many => format!(r#"{label}=~"${label}""#),
+        Choice::One | Choice::None => format!(r#"{label}="${label}""#),
+    }
+}
+
+/// The address of a dashboard about what a row or a series is of. The arguments are Grafana's words for its labels:
+/// `${__data.fields.ToR}` in a table, `${__field.labels.port}` in a graph.
+pub(crate) fn drill_down(page: Page, instance: &str, port: Option<&str>) -> String {
+    let port = port.map_or_else(String::new, |port| format!("&var-port={port}"));
+    format!(
+        "/d/{}?${{datasource:queryparam}}&${{job:queryparam}}&var-instance={instance}{port}&${{__url_time_range}}",
+        page.uid()
+    )
+}
+
+/// Every panel, query, variable and annotation asks the data source that the reader has chosen.
+pub(super) fn datasource() -> Value {
+    json!({ "type": "prometheus", "uid": "${datasource}" })
+}
+
+/// One dashboard: rows of panels.
+#[derive(Debug)]
+pub(crate) struct Dashboard {
+    page: Page,
+    description: &'static str,
+    /// Titles (the first row needs none) and their panels.
+    rows: Vec<(&'static str, Vec<Panel>)>,
+}
+
+impl Dashboard {
+    pub(crate) fn new(page: Page, description: &'static str) -> Self {
+        let rows = Vec::new();
+        Self {
+            page,
+            description,
+            rows,
+        }
+    }
+
+    /// Panels from left to right, and below where the page ends; under a title, unless that is empty.
+    pub(crate) fn row(mut self, title: &'static str, panels: impl IntoIterator<Item = Panel>) -> Self {
+        self.rows.push((title, panels.into_iter().collect()));
+        self
+    }
+
+    pub(crate) fn json(self) -> Value {
+        let page = self.page;
+        json!({
+            "uid": page.uid(), "title": page.title(), "description": self.description, "tags": ["dualtor"],
+            "schemaVersion": SCHEMA, "version": 1, "editable": true, "graphTooltip": 1, "timezone": "",
+            "refresh": page.refresh(), "time": { "from": "now-1h", "to": "now" },
+            "links": links(page), "templating": { "list": variables(page) }, "annotations": { "list": [alerts(page)] },
+            "panels": self.panels(),
+        })
+    }
+
+    fn panels(self) -> Vec<Value> {
+        let expand = |query: &str| {
+            query
+                .replace("{TOR", &format!("{{{}", self.page.target()))
+                .replace("{PORT", &format!("{{{}", self.page.ports()))
+        };
+        let mut panels = Vec::new();
+        let mut y = 0;
+        for (title, row) in self.rows {
+            if !title.is_empty() {
+                panels.push(json!({
+                    "id": panels.len() + 1, "type": "row", "title": title, "collapsed": false, "panels": [],
+                    "gridPos": { "x": 0, "y": y, "w": PAGE, "h": 1 },
+                }));
+                y += 1;
+            }
+            let (mut x, mut height) = (0, 0);
+            for panel in row {
+                if x + panel.width > PAGE {
+                    (x, y, height) = (0, y + height, 0);
+                }
+                let place = json!({ "x": x, "y": y, "w": panel.width, "h": panel.height });
+                x += panel.width;
+                height = height.max(panel.height);
+                panels.push(panel.json(panels.len() as u64 + 1, place, expand));
+            }
+            y += height;
+        }
+        panels
+    }
+}
+
+fn links(page: Page) -> Vec<Value> {
+    let link = |title: &str, tooltip: &str, url: &str, icon: &str, new_tab: bool| {
+        json!({
+            "type": "link", "title": title, "tooltip": tooltip, "url": url, "icon": icon, "targetBlank": new_tab,
+            // The variables are in the address, so that each dashboard gets those that it knows.
+            "keepTime": !new_tab, "includeVars": false, "asDropdown": false, "tags": [],
+        })
+    };
+    let others = Page::ALL.into_iter().filter(|other| *other != page);
+    others
+        .map(|other| link(other.title(), "", &page.link_to(other), "dashboard", false))
+        .chain([link(
+            "Runbook",
+            "What each alert means and what to do",
+            RUNBOOK,
+            "doc",
+            true,
+        )])
+        .collect()
+}
+
+fn variables(page: Page) -> Vec<Value> {
+    let mut variables = vec![
+        json!({
+            "type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "regex": "",
+            "hide": 0, "includeAll": false, "multi": false, "refresh": 1,
+            "skipUrlSync": false,
+        }),
+        variable(
+            "job",
+            "Job",
+            "label_values(dualtor_build_info, job)",
+            Choice::Many,
+            None,
+        ),
+        // From `up`: the exporters that are down are there, too.
+        variable(
+            "instance",
+            "ToR",
+            r#"label_values(up{job=~"$job"}, instance)"#,
+            page.instance(),
+            Some(".+"),
+        ),
+    ];
+    if page.port() != Choice::None {
+        let query = format!("label_values(dualtor_channel_state{{{}}}, port)", page.target());
+        variables.push(variable("port", "Port", &query, page.port(), Some(".+")));
+    }
+    variables
+}
+
+/// `all` is what "All" means: without it all values, one by one, which is short enough for jobs only.
+fn variable(name: &str, label: &str, query: &str, choice: Choice, all: Option<&str>) -> Value {
+    let many = choice == Choice::Many;
+    let mut variable = json!({
+        "type": "query", "name": name, "label": label, "datasource": datasource(), "definition": query,
+        "query": { "qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery" },
+        "hide": 0, "includeAll": many, "multi": many, "regex": "", "skipUrlSync": false,
+        // Each time that the time range changes; natural order, Ethernet4 before Ethernet12.
+        "refresh": 2, "sort": 7,
+    });
+    if many {
+        variable["current"] = json!({ "selected": true, "text": ["All"], "value": ["$__all"] });
+    }
+    if let (true, Some(all)) = (many, all) {
+        variable["allValue"] = json!(all);
+    }
+    variable
+}
+
+/// The alerts that fire: those of what is in view, and those of no ToR or port (such as of a whole rack).
+pub(crate) fn firing(page: Page) -> String {
+    let mut labels = vec!["job", "instance"];
+    if page.port() != Choice::None {
+        labels.push("port");
+    }
+    let ours = labels.iter().map(|label| format!(r#", {label}=~"${label}|""#));
+    format!(
+        r#"ALERTS{{alertname=~"DualTor.*", alertstate="firing"{}}}"#,
+        ours.collect::<String>()
+    )
+}
+
+fn alerts(page: Page) -> Value {
+    json!({
+        "name": "Alerts", "datasource": datasource(), "enable": true, "hide": false, "iconColor": Colour::Bad.hex(),
+        "expr": firing(page), "step": "60s", "titleFormat": "{{alertname}}", "textFormat": "{{severity}} {{instance}} {{port}}",
+        "tagKeys": "severity,rack,instance,port", "useValueForTime": false,
+    })
+}

@@ -1,0 +1,256 @@
+//! One exporter: does it see, write and cost what it should?
+
+use super::dashboard::{Dashboard, Page};
+use super::palette::{self, Colour, flag};
+use super::panel::{Panel, label, stat, state, timeline, timeseries};
+
+fn now() -> [Panel; 8] {
+    [
+        state(
+            "Scrape",
+            "Whether Prometheus' last scrape succeeded. down: the process, the switch or the network \
+             between is gone.",
+            &flag("up", "down"),
+            "up{TOR}",
+        ),
+        state(
+            "STATE_DB",
+            "Whether STATE_DB answers and takes writes. down: rows are stale, `show muxcable` lies. No \
+             data: no database is used.",
+            &flag("up", "down"),
+            "dualtor_state_db_up{TOR}",
+        ),
+        state(
+            "Configuration",
+            "Whether the last attempt to load it succeeded. refused: the file is bad, the one before is \
+             still in force; the log says why.",
+            &flag("loaded", "refused"),
+            "dualtor_config_last_reload_successful{TOR}",
+        ),
+        state(
+            "Side",
+            "Which ToR of the rack this is. unknown is bad: then all directions are.",
+            &palette::side(),
+            "dualtor_side{TOR}",
+        ),
+        stat(
+            "Ports",
+            "Ports that are probed.",
+            "none",
+            "dualtor_inventory_ports{TOR}",
+        ),
+        stat(
+            "Unusable rows",
+            "Rows of CONFIG_DB's MUX_CABLE that cannot be used: those ports are not probed. More than 0 \
+             is bad; by reason below.",
+            "none",
+            "sum(dualtor_inventory_problems{TOR})",
+        )
+        .bad_from(1.0),
+        label(
+            "Version",
+            "Version of the exporter, and the revision that it was built from.",
+            "dualtor_build_info{TOR}",
+            "{{version}} {{revision}}",
+        ),
+        stat(
+            "Running for",
+            "Time since the process started. Minutes, again and again: it is being restarted.",
+            "s",
+            "time() - process_start_time_seconds{TOR}",
+        ),
+    ]
+}
+
+fn scrape() -> [Panel; 3] {
+    [
+        timeline("Scrapes", "Whether each scrape succeeded.", &flag("up", "down"))
+            .states(&flag("up", "down"), "up{TOR}", "{{instance}}")
+            .size(8, 6),
+        timeseries(
+            "Duration of a scrape",
+            "How long a scrape takes. Milliseconds on a switch with some hundred ports; near the scrape \
+             timeout it fails.",
+            "s",
+        )
+        .line("scrape_duration_seconds{TOR}", "{{instance}}")
+        .size(8, 6),
+        timeseries(
+            "Series per port",
+            "Samples of a scrape, those of the process and the whole exporter included, by the number of \
+             ports: 100 at most of a healthy port.",
+            "none",
+        )
+        .line(
+            "scrape_samples_scraped{TOR} / (dualtor_inventory_ports{TOR} > 0)",
+            "{{instance}}",
+        )
+        .size(8, 6),
+    ]
+}
+
+fn state_db() -> [Panel; 4] {
+    [
+        timeline(
+            "STATE_DB",
+            "Whether STATE_DB answers and takes writes, over time. Without database it has no row.",
+            &flag("up", "down"),
+        )
+        .states(&flag("up", "down"), "dualtor_state_db_up{TOR}", "{{instance}}")
+        .size(12, 6),
+        timeseries(
+            "Time since the last write",
+            "Age of the last row that STATE_DB has confirmed. It stays under the interval of the rounds; \
+             a ramp is bad: rows are stale.",
+            "s",
+        )
+        .line(
+            "time() - dualtor_state_db_last_write_timestamp_seconds{TOR}",
+            "{{instance}}",
+        )
+        .size(12, 6),
+        timeseries(
+            "Rows written",
+            "Rows that STATE_DB has confirmed (ok), refused or not confirmed (error). Any error is bad.",
+            "wps",
+        )
+        .coloured_line(
+            r#"rate(dualtor_state_db_writes_total{TOR, result="ok"}[$__rate_interval])"#,
+            "ok",
+            Colour::Good,
+        )
+        .coloured_line(
+            r#"rate(dualtor_state_db_writes_total{TOR, result="error"}[$__rate_interval])"#,
+            "error",
+            Colour::Bad,
+        )
+        .size(12, 6),
+        timeseries(
+            "Rows written by somebody else",
+            "How often one of our rows was found to be somebody else's within each window. Normal is 0; \
+             steps each 60 s are ycabled, whose telemetry is not off.",
+            "none",
+        )
+        .line(
+            "increase(dualtor_state_db_foreign_writes_total{TOR}[$__rate_interval])",
+            "{{instance}}",
+        )
+        .failures()
+        .bars()
+        .size(12, 6),
+    ]
+}
+
+fn process() -> [Panel; 4] {
+    [
+        timeseries(
+            "CPU",
+            "Share of one core. A few per cent at most; much more: something goes round in circles.",
+            "percentunit",
+        )
+        .line(
+            "rate(process_cpu_seconds_total{TOR}[$__rate_interval])",
+            "{{instance}}",
+        )
+        .size(6, 7),
+        timeseries(
+            "Memory",
+            "Resident memory. It grows with the number of ports and then stays; a ramp is a leak.",
+            "bytes",
+        )
+        .line("process_resident_memory_bytes{TOR}", "{{instance}}")
+        .size(6, 7),
+        timeseries(
+            "Open files",
+            "One per SoC and a few more. At the limit no channel can be dialled.",
+            "none",
+        )
+        .coloured_line("process_open_fds{TOR}", "open", Colour::Plain)
+        .coloured_line("process_max_fds{TOR}", "limit", Colour::Bad)
+        .size(6, 7),
+        timeseries(
+            "Threads",
+            "Threads of the process. A small number that stays.",
+            "none",
+        )
+        .line("process_threads{TOR}", "{{instance}}")
+        .size(6, 7),
+    ]
+}
+
+fn inventory() -> [Panel; 3] {
+    [
+        timeseries(
+            "Ports",
+            "Ports that are probed. A fall that nobody ordered is bad.",
+            "none",
+        )
+        .line("dualtor_inventory_ports{TOR}", "{{instance}}")
+        .size(8, 7),
+        timeseries(
+            "Unusable rows by reason",
+            "Rows of MUX_CABLE that cannot be used, by what is wrong with them. Normal is 0; \
+             `dualtor-exporter doctor` names them.",
+            "none",
+        )
+        .line("dualtor_inventory_problems{TOR}", "{{reason}}")
+        .failures()
+        .size(8, 7),
+        timeseries(
+            "Differences from ycabled",
+            "Ports of which ycabled's row says something else, by field. Some minutes after each change \
+             are normal; what stays is not.",
+            "none",
+        )
+        .line("dualtor_shadow_differences{TOR}", "{{field}}")
+        .failures()
+        .empty_while_healthy("with databases.publish: shadow only")
+        .size(8, 7),
+    ]
+}
+
+fn configuration() -> [Panel; 3] {
+    [
+        stat(
+            "Configuration loaded",
+            "Time since the configuration was last loaded with success.",
+            "s",
+            "time() - dualtor_config_last_reload_success_timestamp_seconds{TOR}",
+        )
+        .size(8, 4),
+        stat(
+            "Own certificates expire in",
+            "Time until the first of our TLS files' certificates expires, of the CA and of the client. \
+             Under 30 days needs new ones.",
+            "s",
+            "min by (role) (dualtor_tls_certificate_expiry_timestamp_seconds{TOR}) - time()",
+        )
+        .good_from(7.0 * 86_400.0, 30.0 * 86_400.0)
+        .names("{{role}}")
+        .empty_while_healthy("with TLS only")
+        .size(8, 4),
+        stat(
+            "First SoC's certificate expires in",
+            "Time until the first of the SoCs' certificates expires. Under 30 days needs new ones; the \
+             Port dashboard has each.",
+            "s",
+            "min(dualtor_soc_certificate_expiry_timestamp_seconds{TOR}) - time()",
+        )
+        .good_from(7.0 * 86_400.0, 30.0 * 86_400.0)
+        .empty_while_healthy("with TLS only")
+        .size(8, 4),
+    ]
+}
+
+pub(crate) fn dashboard() -> Dashboard {
+    Dashboard::new(
+        Page::Exporter,
+        "One exporter: does it see, write and cost what it should?",
+    )
+    .row("", now())
+    .row("Scrape", scrape())
+    .row("STATE_DB", state_db())
+    .row("Process", process())
+    .row("Inventory", inventory())
+    .row("Configuration and certificates", configuration())
+}

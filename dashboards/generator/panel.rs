@@ -1,0 +1,459 @@
+//! The kinds of panels, as Grafana 10 stores them. What a dashboard does not say of a panel is decided here, once.
+
+use serde_json::{Map, Value, json};
+
+use super::dashboard::datasource;
+use super::palette::{Colour, States, colour};
+
+/// Rounds are 60 s apart: rates of what happens once a round need windows of several, and with this the least
+/// `$__rate_interval` is four scrapes or 75 s, whichever is more. See [`Panel::per_round`].
+const ROUND: &str = "1m";
+
+/// The Grafana whose panel options these are; later ones migrate them.
+const GRAFANA: &str = "10.4.2";
+
+/// One panel without its place. Widths are 24ths of the page, heights Grafana's units of 30 pixels.
+#[derive(Debug)]
+pub(crate) struct Panel {
+    pub(super) width: u64,
+    pub(super) height: u64,
+    kind: &'static str,
+    title: &'static str,
+    description: String,
+    targets: Vec<Value>,
+    defaults: Map<String, Value>,
+    overrides: Vec<Value>,
+    options: Value,
+    transformations: Vec<Value>,
+    interval: Option<&'static str>,
+}
+
+/// What kind of frame Grafana makes of an answer, and whether it asks for now alone.
+#[derive(Debug, Clone, Copy)]
+enum Ask {
+    Now,
+    Table,
+    Range,
+    Heatmap,
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        other => panic!("not an object: {other}"),
+    }
+}
+
+fn fixed(colour: Colour) -> Value {
+    json!({ "mode": "fixed", "fixedColor": colour.hex() })
+}
+
+fn shades(colour: Colour) -> Value {
+    json!({ "mode": "shades", "fixedColor": colour.hex() })
+}
+
+fn steps(steps: &[(Option<f64>, Colour)]) -> Value {
+    let steps = steps
+        .iter()
+        .map(|(value, colour)| json!({ "value": value, "color": colour.hex() }));
+    json!({ "mode": "absolute", "steps": steps.collect::<Vec<_>>() })
+}
+
+fn by_name(name: &str, properties: Value) -> Value {
+    json!({ "matcher": { "id": "byName", "options": name }, "properties": properties })
+}
+
+/// The last value of each series, as one tile or bar.
+fn reduce() -> Value {
+    json!({ "calcs": ["lastNotNull"], "fields": "", "values": false })
+}
+
+fn panel(kind: &'static str, title: &'static str, description: &str, unit: &str, options: Value) -> Panel {
+    Panel {
+        width: 12,
+        height: 8,
+        kind,
+        title,
+        description: description.to_owned(),
+        targets: Vec::new(),
+        defaults: object(json!({ "unit": unit, "mappings": [] })),
+        overrides: Vec::new(),
+        options,
+        transformations: Vec::new(),
+        interval: None,
+    }
+}
+
+/// One number as it is now, in a neutral colour until [`Panel::bad_from`] or its like says what is bad.
+pub(crate) fn stat(title: &'static str, description: &str, unit: &str, query: &str) -> Panel {
+    let options = json!({
+        "colorMode": "background", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
+        "reduceOptions": reduce(), "showPercentChange": false, "textMode": "value", "wideLayout": true,
+    });
+    panel("stat", title, description, unit, options)
+        .set("color", fixed(Colour::Plain))
+        .target(Ask::Now, query, title)
+        .size(3, 4)
+}
+
+/// The state that holds now, as text on its colour.
+pub(crate) fn state(title: &'static str, description: &str, states: &States, metric: &str) -> Panel {
+    let mut panel = stat(title, description, "none", &states.query(metric));
+    // A number that no state has would be grey.
+    panel.defaults.insert("color".to_owned(), fixed(Colour::Unknown));
+    panel.defaults.insert("mappings".to_owned(), states.mappings());
+    panel
+}
+
+/// What a label says, as text: the query's legend is what is shown.
+pub(crate) fn label(title: &'static str, description: &str, query: &str, legend: &str) -> Panel {
+    let mut panel = stat(title, description, "none", query);
+    panel.options["textMode"] = json!("name");
+    panel.targets[0]["legendFormat"] = json!(legend);
+    panel
+}
+
+/// Lines over time; see [`Panel::line`], [`Panel::bars`].
+pub(crate) fn timeseries(title: &'static str, description: &str, unit: &str) -> Panel {
+    let options = json!({
+        "legend": {
+            "calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": "bottom", "showLegend": true,
+            "sortBy": "Max", "sortDesc": true,
+        },
+        "tooltip": { "mode": "multi", "sort": "desc" },
+    });
+    let custom = json!({
+        "drawStyle": "line", "lineWidth": 1, "fillOpacity": 5, "showPoints": "never", "spanNulls": false,
+        "axisSoftMin": 0, "stacking": { "mode": "none", "group": "A" },
+    });
+    panel("timeseries", title, description, unit, options)
+        .set("color", shades(Colour::Plain))
+        .set("custom", custom)
+}
+
+/// One row per series, coloured by state; see [`Panel::states`].
+pub(crate) fn timeline(title: &'static str, description: &str, states: &States) -> Panel {
+    let options = json!({
+        "alignValue": "left", "mergeValues": true, "rowHeight": 0.85, "showValue": "auto",
+        // The description has the key to the colours; a legend would repeat it for each row.
+        "legend": { "calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": false },
+        "tooltip": { "mode": "single", "sort": "none" },
+    });
+    let description = format!("{description} {}", states.key());
+    let mut panel = panel("state-timeline", title, &description, "none", options);
+    // Not by thresholds: in that mode Grafana merges by threshold and passes over the mappings.
+    panel.defaults.insert("color".to_owned(), fixed(Colour::Unknown));
+    panel.defaults.insert("mappings".to_owned(), states.mappings());
+    panel.set("custom", json!({ "fillOpacity": 90, "lineWidth": 0 }))
+}
+
+/// How long things took, over time: a query of buckets by `le`.
+pub(crate) fn heatmap(title: &'static str, description: &str, query: &str) -> Panel {
+    let options = json!({
+        "calculate": false, "cellGap": 1, "cellValues": { "unit": "reqps" },
+        "color": {
+            "mode": "scheme", "scheme": "Viridis", "scale": "exponential", "exponent": 0.5, "fill": Colour::Plain.hex(),
+            "reverse": false, "steps": 64,
+        },
+        "exemplars": { "color": Colour::Warning.hex() }, "filterValues": { "le": 1e-9 }, "legend": { "show": true },
+        "rowsFrame": { "layout": "auto" }, "showValue": "never",
+        "tooltip": { "mode": "single", "showColorScale": true, "yHistogram": false },
+        "yAxis": { "axisPlacement": "left", "reverse": false, "unit": "s" },
+    });
+    panel("heatmap", title, description, "reqps", options)
+        .set(
+            "custom",
+            json!({ "hideFrom": { "legend": false, "tooltip": false, "viz": false } }),
+        )
+        .target(Ask::Heatmap, query, "{{le}}")
+}
+
+/// Rows of what is now: [`Panel::key`] for the labels that make a row, [`Panel::column`] for each number.
+pub(crate) fn table(title: &'static str, description: &str) -> Panel {
+    let options = json!({
+        "cellHeight": "sm", "frameIndex": 0, "showHeader": true,
+        "footer": { "show": false, "reducer": ["sum"], "countRows": false, "enablePagination": true, "fields": [] },
+        "sortBy": [],
+    });
+    let organize = json!({
+        "id": "organize",
+        "options": { "excludeByName": { "Time": true }, "indexByName": {}, "renameByName": {} },
+    });
+    let mut panel = panel("table", title, description, "none", options).set(
+        "custom",
+        json!({ "align": "auto", "cellOptions": { "type": "auto" }, "inspect": false }),
+    );
+    panel.transformations = vec![json!({ "id": "merge", "options": {} }), organize];
+    panel
+}
+
+/// A bar per series, as it is now.
+pub(crate) fn bars(title: &'static str, description: &str, unit: &str, query: &str, legend: &str) -> Panel {
+    let options = json!({
+        "displayMode": "basic", "maxVizHeight": 300, "minVizHeight": 10, "minVizWidth": 8, "namePlacement": "left",
+        "orientation": "horizontal", "reduceOptions": reduce(), "showUnfilled": true, "sizing": "auto",
+        "valueMode": "text",
+    });
+    panel("bargauge", title, description, unit, options)
+        .set("color", fixed(Colour::Plain))
+        .set("min", json!(0))
+        .target(Ask::Now, query, legend)
+}
+
+impl Panel {
+    fn set(mut self, key: &str, value: Value) -> Self {
+        self.defaults.insert(key.to_owned(), value);
+        self
+    }
+
+    fn target(mut self, ask: Ask, query: &str, legend: &str) -> Self {
+        let format = match ask {
+            Ask::Now | Ask::Range => "time_series",
+            Ask::Table => "table",
+            Ask::Heatmap => "heatmap",
+        };
+        let instant = matches!(ask, Ask::Now | Ask::Table);
+        self.targets.push(json!({
+            "datasource": datasource(), "editorMode": "code", "expr": query, "format": format,
+            "instant": instant, "range": !instant, "legendFormat": legend, "refId": self.next_ref(),
+        }));
+        self
+    }
+
+    /// A, B, C, ...
+    fn next_ref(&self) -> String {
+        char::from(b'A' + self.targets.len() as u8).to_string()
+    }
+
+    /// Names each tile where a query has several series.
+    pub(crate) fn names(mut self, legend: &str) -> Self {
+        self.options["textMode"] = json!("value_and_name");
+        self.targets[0]["legendFormat"] = json!(legend);
+        self
+    }
+
+    pub(crate) fn size(mut self, width: u64, height: u64) -> Self {
+        (self.width, self.height) = (width, height);
+        self
+    }
+
+    /// Says when a panel has data that has none while all is well; the tests look for these words.
+    pub(crate) fn empty_while_healthy(mut self, data_when: &str) -> Self {
+        self.description += &format!(" Empty while healthy: it has data {data_when}.");
+        self
+    }
+
+    /// A line for each series.
+    pub(crate) fn line(self, query: &str, legend: &str) -> Self {
+        self.target(Ask::Range, query, legend)
+    }
+
+    /// A line in a colour of its own.
+    pub(crate) fn coloured_line(mut self, query: &str, name: &'static str, colour: Colour) -> Self {
+        let properties = json!([{ "id": "color", "value": fixed(colour) }]);
+        self.overrides.push(by_name(name, properties));
+        self.line(query, name)
+    }
+
+    /// A line told from others in the same graph by its dashes, not by a colour, which would mean something.
+    pub(crate) fn dashed_line(mut self, query: &str, name: &'static str, dashes: [u64; 2]) -> Self {
+        let style = json!({ "fill": "dash", "dash": dashes });
+        let properties = json!([{ "id": "custom.lineStyle", "value": style }]);
+        self.overrides.push(by_name(name, properties));
+        self.coloured_line(query, name, Colour::Plain)
+    }
+
+    /// Stacked bars, for what happens now and then.
+    pub(crate) fn bars(mut self) -> Self {
+        for (key, value) in [
+            ("drawStyle", json!("bars")),
+            ("fillOpacity", json!(80)),
+            ("lineWidth", json!(0)),
+        ] {
+            self.defaults["custom"][key] = value;
+        }
+        self.stacked()
+    }
+
+    pub(crate) fn stacked(mut self) -> Self {
+        self.defaults["custom"]["stacking"]["mode"] = json!("normal");
+        self
+    }
+
+    /// Lines that are all failures are shades of that colour.
+    pub(crate) fn failures(self) -> Self {
+        self.set("color", shades(Colour::Bad))
+    }
+
+    /// The series whose names end in one of these states have its colour.
+    pub(crate) fn state_colours(self, states: &[&'static str]) -> Self {
+        states.iter().fold(self, |panel, state| {
+            panel.colour_of(&format!(r"/(^|\s){state}$/"), colour(state))
+        })
+    }
+
+    /// The series whose names match have this colour.
+    pub(crate) fn colour_of(mut self, pattern: &str, colour: Colour) -> Self {
+        let matcher = json!({ "id": "byRegexp", "options": pattern });
+        let color = json!({ "id": "color", "value": fixed(colour) });
+        self.overrides
+            .push(json!({ "matcher": matcher, "properties": [color] }));
+        self
+    }
+
+    /// Numbers of what comes in ones.
+    pub(crate) fn whole(self) -> Self {
+        self.set("decimals", json!(0))
+    }
+
+    /// At least the interval of rounds from point to point, for rates of what happens once a round.
+    pub(crate) fn per_round(mut self) -> Self {
+        self.interval = Some(ROUND);
+        self
+    }
+
+    /// Green, and from this value on red.
+    pub(crate) fn bad_from(self, value: f64) -> Self {
+        self.thresholds(&[(None, Colour::Good), (Some(value), Colour::Bad)])
+    }
+
+    /// Green, and from this value on orange.
+    pub(crate) fn warn_from(self, value: f64) -> Self {
+        self.thresholds(&[(None, Colour::Good), (Some(value), Colour::Warning)])
+    }
+
+    /// Red, from the first value on orange, from the second on green: of time that is left.
+    pub(crate) fn good_from(self, warning: f64, good: f64) -> Self {
+        self.thresholds(&[
+            (None, Colour::Bad),
+            (Some(warning), Colour::Warning),
+            (Some(good), Colour::Good),
+        ])
+    }
+
+    fn thresholds(self, values: &[(Option<f64>, Colour)]) -> Self {
+        self.set("color", json!({ "mode": "thresholds" }))
+            .set("thresholds", steps(values))
+    }
+
+    /// A row for each series of this metric.
+    pub(crate) fn states(self, states: &States, metric: &str, legend: &str) -> Self {
+        self.line(&states.query(metric), legend)
+    }
+
+    /// A click on any series or cell leads there.
+    pub(crate) fn link(self, title: &str, url: &str) -> Self {
+        self.set(
+            "links",
+            json!([{ "title": title, "url": url, "targetBlank": false }]),
+        )
+    }
+
+    fn rename(&mut self, from: &str, to: &str) {
+        let options = &mut self.transformations[1]["options"];
+        let index = options["indexByName"].as_object().map_or(0, Map::len);
+        options["indexByName"][from] = json!(index);
+        options["renameByName"][from] = json!(to);
+    }
+
+    /// A column of the table from a label; where no series has the label there is no column.
+    pub(crate) fn key(mut self, label: &str, title: &str) -> Self {
+        self.rename(label, title);
+        self
+    }
+
+    /// The same, and a click on it leads there.
+    pub(crate) fn linked_key(self, label: &str, title: &str, links: &[(&str, String)]) -> Self {
+        let links = links
+            .iter()
+            .map(|(title, url)| json!({ "title": title, "url": url, "targetBlank": false }));
+        let links = json!([{ "id": "links", "value": links.collect::<Vec<_>>() }]);
+        let mut panel = self.key(label, title);
+        panel.overrides.push(by_name(title, links));
+        panel
+    }
+
+    /// A column of numbers. All columns' queries must leave the same labels: the rows are joined by them.
+    pub(crate) fn column(mut self, title: &str, unit: &str, query: &str) -> Self {
+        self.rename(&format!("Value #{}", self.next_ref()), title);
+        self.overrides
+            .push(by_name(title, json!([{ "id": "unit", "value": unit }])));
+        self.target(Ask::Table, query, "")
+    }
+
+    /// The only column of numbers: Grafana names it otherwise.
+    pub(crate) fn only_column(mut self, title: &str, unit: &str, query: &str) -> Self {
+        self.rename("Value", title);
+        self.overrides
+            .push(by_name(title, json!([{ "id": "unit", "value": unit }])));
+        self.transformations.remove(0);
+        self.target(Ask::Table, query, "")
+    }
+
+    /// No numbers: the labels are what there is to see.
+    pub(crate) fn labels_of(mut self, query: &str) -> Self {
+        self.transformations.remove(0);
+        self.transformations[0]["options"]["excludeByName"]["Value"] = json!(true);
+        self.target(Ask::Table, query, "")
+    }
+
+    /// The last column is coloured from this value on.
+    pub(crate) fn column_from(mut self, value: f64, colour: Colour) -> Self {
+        // Without this a cell without number, of a ToR whose exporter is down, would be green.
+        let nothing =
+            json!({ "match": "null+nan", "result": { "text": "?", "color": Colour::Unknown.hex() } });
+        let nothing = json!({ "type": "special", "options": nothing });
+        self.paint(json!([
+            { "id": "thresholds", "value": steps(&[(None, Colour::Good), (Some(value), colour)]) },
+            { "id": "color", "value": { "mode": "thresholds" } },
+            { "id": "mappings", "value": [nothing] },
+        ]));
+        self
+    }
+
+    /// A column of states.
+    pub(crate) fn state_column(mut self, title: &str, states: &States, query: &str) -> Self {
+        self = self.column(title, "none", query);
+        self.paint(json!([
+            { "id": "mappings", "value": states.mappings() },
+            { "id": "color", "value": fixed(Colour::Unknown) },
+        ]));
+        self
+    }
+
+    fn paint(&mut self, properties: Value) {
+        let cells =
+            json!({ "id": "custom.cellOptions", "value": { "type": "color-background", "mode": "basic" } });
+        let last = self
+            .overrides
+            .last_mut()
+            .and_then(|last| last["properties"].as_array_mut());
+        if let (Some(last), Value::Array(properties)) = (last, properties) {
+            last.push(cells);
+            last.extend(properties);
+        }
+    }
+
+    /// The rows in this column's order, the most first.
+    pub(crate) fn most_first(mut self, column: &str) -> Self {
+        self.options["sortBy"] = json!([{ "displayName": column, "desc": true }]);
+        self
+    }
+
+    /// At its place; `expand` fills in what the dashboard means by `{TOR}` and `{PORT}`.
+    pub(super) fn json(mut self, id: u64, place: Value, expand: impl Fn(&str) -> String) -> Value {
+        for target in &mut self.targets {
+            target["expr"] = json!(target["expr"].as_str().map(&expand));
+        }
+        let mut panel = json!({
+            "id": id, "type": self.kind, "pluginVersion": GRAFANA, "title": self.title, "description": self.description, "gridPos": place,
+            "datasource": datasource(), "targets": self.targets, "options": self.options,
+            "fieldConfig": { "defaults": self.defaults, "overrides": self.overrides },
+            "transformations": self.transformations,
+        });
+        if let Some(interval) = self.interval {
+            panel["interval"] = json!(interval);
+        }
+        panel
+    }
+}

@@ -1,0 +1,265 @@
+//! One port, as one ToR sees it: what happened, in which order, and why.
+
+use super::dashboard::{Dashboard, Page};
+use super::palette::{self, Colour, flag};
+use super::panel::{Panel, stat, state, table, timeline, timeseries};
+
+fn now() -> [Panel; 8] {
+    [
+        state(
+            "Channel",
+            "State of the gRPC channel to the SoC. TRANSIENT_FAILURE is bad: all else is unknown then.",
+            &palette::channel(),
+            "dualtor_channel_state{PORT}",
+        ),
+        stat(
+            "Channel state for",
+            "How long the channel has been in this state.",
+            "s",
+            "time() - dualtor_channel_last_transition_timestamp_seconds{PORT}",
+        ),
+        state(
+            "Direction, self",
+            "Whether this ToR may forward to the server, as the SoC says. Both sides active is healthy.",
+            &palette::direction(),
+            r#"dualtor_mux_direction{PORT, side="self"}"#,
+        ),
+        state(
+            "Direction, peer",
+            "Whether the other ToR may forward to the server, as the SoC says. Both sides standby: the \
+             server is cut off.",
+            &palette::direction(),
+            r#"dualtor_mux_direction{PORT, side="peer"}"#,
+        ),
+        state(
+            "Health",
+            "What grpc.health.v1 says of the SoC. unimplemented: it has no health service, which is normal.",
+            &palette::health(),
+            "dualtor_health_status{PORT}",
+        ),
+        state(
+            "Maintenance",
+            "Whether the SoC has announced maintenance. unknown: it has no such service.",
+            &palette::service(),
+            "dualtor_soc_service{PORT}",
+        ),
+        stat(
+            "Last good round",
+            "Time since the SoC last answered what its directions are. Over a few minutes is bad; no \
+             data: it never has.",
+            "s",
+            "time() - dualtor_probe_last_success_timestamp_seconds{PORT}",
+        )
+        .bad_from(300.0),
+        stat(
+            "Channel lost",
+            "How often the channel has failed in the time shown.",
+            "none",
+            r#"increase(dualtor_channel_transitions_total{PORT, to="transient_failure"}[$__range])"#,
+        )
+        .whole()
+        .warn_from(1.0),
+    ]
+}
+
+fn states() -> Panel {
+    let (channel, direction, link) = (palette::channel(), palette::direction(), palette::link());
+    let (health, service) = (palette::health(), palette::service());
+    let all = channel.clone().and(direction.clone()).and(link.clone());
+    timeline(
+        "What happened",
+        "Everything that the SoC says of this port, on one time axis: read downwards what changed \
+         together. When the channel is lost, all else turns unknown. Over long times short changes fall \
+         between the points.",
+        &all.and(health.clone()).and(service.clone()),
+    )
+    .states(&channel, "dualtor_channel_state{PORT}", "Channel")
+    .states(
+        &direction,
+        r#"dualtor_mux_direction{PORT, side="self"}"#,
+        "Direction, self",
+    )
+    .states(
+        &direction,
+        r#"dualtor_mux_direction{PORT, side="peer"}"#,
+        "Direction, peer",
+    )
+    .states(&link, r#"dualtor_link_state{PORT, side="self"}"#, "Link, self")
+    .states(&link, r#"dualtor_link_state{PORT, side="peer"}"#, "Link, peer")
+    .states(
+        &link,
+        r#"dualtor_oper_state{PORT, side="self"}"#,
+        "Operation, self",
+    )
+    .states(
+        &link,
+        r#"dualtor_oper_state{PORT, side="peer"}"#,
+        "Operation, peer",
+    )
+    .states(&health, "dualtor_health_status{PORT}", "Health")
+    .states(&service, "dualtor_soc_service{PORT}", "Maintenance")
+    .size(24, 11)
+}
+
+fn intent() -> Panel {
+    let (direction, consistent) = (palette::direction(), flag("agrees", "differs"));
+    let (linkmgr, oper) = (palette::linkmgr(), flag("up", "down"));
+    let all = direction.clone().and(consistent.clone()).and(linkmgr.clone());
+    timeline(
+        "Intended against actual",
+        "What linkmgrd wants, what orchagent has made of it, what the SoC says of this side, and whether \
+         the first and the last agree; then what linkmgrd thinks of the port, and the switch's own port. \
+         differs for more than moments is bad. A row that is missing: nobody knows, or SONiC's databases \
+         are not used.",
+        &all.and(oper.clone()),
+    )
+    .states(&direction, "dualtor_intended_mux_state{PORT}", "linkmgrd wants")
+    .states(
+        &direction,
+        "dualtor_orchagent_mux_state{PORT}",
+        "orchagent has set",
+    )
+    .states(
+        &direction,
+        r#"dualtor_mux_direction{PORT, side="self"}"#,
+        "SoC says",
+    )
+    .states(&consistent, "dualtor_mux_consistent{PORT}", "Wanted and said")
+    .states(&linkmgr, "dualtor_linkmgr_health{PORT}", "linkmgrd's health")
+    .states(&oper, "dualtor_port_oper_up{PORT}", "Switch's port")
+    .size(24, 8)
+}
+
+fn quantile(q: &str) -> String {
+    format!(
+        "histogram_quantile({q}, sum by (le) (rate(dualtor_probe_duration_seconds_bucket{{PORT}}[$__rate_interval])))"
+    )
+}
+
+fn answers() -> [Panel; 4] {
+    [
+        timeseries(
+            "Latency of queries",
+            "How long the SoC takes to answer. Normal are milliseconds; 0.5 s is the deadline. A gap: \
+             nothing was sent.",
+            "s",
+        )
+        .coloured_line(&quantile("0.99"), "p99", Colour::Plain)
+        .dashed_line(&quantile("0.5"), "p50", [10, 5])
+        .dashed_line(
+            "rate(dualtor_probe_duration_seconds_sum{PORT}[$__rate_interval])\n\
+             / rate(dualtor_probe_duration_seconds_count{PORT}[$__rate_interval])",
+            "average",
+            [2, 5],
+        )
+        .per_round(),
+        timeseries(
+            "Round trip of keepalives",
+            "How long the SoC takes to answer a PING: the network and its server's event loop, without \
+             its work. A gap: not READY.",
+            "s",
+        )
+        .line("dualtor_keepalive_rtt_seconds{PORT}", "round trip"),
+        timeseries(
+            "Failures by cause",
+            "Failed dials and lost connections within each window, by cause. closed and goaway: the \
+             SoC's server restarts; refused: it is gone; keepalive_timeout: it hangs, or the network \
+             loses packets; tls...: certificates. A cause that is new starts its line at 0.",
+            "none",
+        )
+        .line(
+            "sum by (cause) (increase(dualtor_channel_failures_total{PORT}[$__rate_interval]))",
+            "{{cause}}",
+        )
+        .failures()
+        .bars(),
+        timeseries(
+            "Results by query",
+            "How each query ended. One that fails alone is the SoC's software; all as UNAVAILABLE: the \
+             channel is down. EMPTY_REPLY is the NIC simulator's, UNIMPLEMENTED of health a SoC without \
+             health service.",
+            "reqps",
+        )
+        .line(
+            "sum by (query, result) (rate(dualtor_probes_total{PORT}[$__rate_interval]))",
+            "{{query}} {{result}}",
+        )
+        .failures()
+        .state_colours(&palette::RESULTS)
+        .stacked()
+        .per_round(),
+    ]
+}
+
+fn facts() -> [Panel; 6] {
+    [
+        table(
+            "SoC",
+            "The address that is probed, and the SoC's software version; empty while unknown.",
+        )
+        .key("address", "Address")
+        .key("version", "Version")
+        .labels_of("max by (address, version) (dualtor_soc_info{PORT})")
+        .size(8, 4),
+        stat(
+            "Keepalive every",
+            "Time between PINGs. More than the configured keepalive_time: the SoC has said \
+             too_many_pings, and a hang is noticed that much later.",
+            "s",
+            "dualtor_keepalive_interval_seconds{PORT}",
+        )
+        .size(4, 4),
+        stat(
+            "Dials",
+            "Connections begun in the time shown. Normal is 0; while the channel is down, one each 10 s \
+             or so.",
+            "none",
+            "increase(dualtor_channel_dials_total{PORT}[$__range])",
+        )
+        .whole()
+        .size(4, 4),
+        stat(
+            "Certificate expires in",
+            "Time until the certificate expires that the SoC last showed. Under 30 days needs a new one.",
+            "s",
+            "dualtor_soc_certificate_expiry_timestamp_seconds{PORT} - time()",
+        )
+        .good_from(7.0 * 86_400.0, 30.0 * 86_400.0)
+        .empty_while_healthy("with TLS only, once the SoC has shown a certificate")
+        .size(4, 4),
+        stat(
+            "Maintenance ends",
+            "When the announced maintenance is due to end.",
+            "dateTimeFromNow",
+            "dualtor_soc_service_end_timestamp_seconds{PORT} * 1000",
+        )
+        .empty_while_healthy("during announced maintenance that has an end")
+        .size(4, 4),
+        timeseries(
+            "Notices of maintenance",
+            "Notices that the SoC has sent since the exporter started. A line that keeps rising is a SoC \
+             that cannot make up its mind.",
+            "none",
+        )
+        .line(
+            "sum by (type, plane) (dualtor_soc_notices_total{PORT})",
+            "{{type}} {{plane}}",
+        )
+        .colour_of("/^begin/", Colour::Maintenance)
+        .colour_of("/^end/", Colour::Good)
+        .empty_while_healthy("after the SoC's first notice")
+        .size(24, 6),
+    ]
+}
+
+pub(crate) fn dashboard() -> Dashboard {
+    Dashboard::new(
+        Page::Port,
+        "One port, as one ToR sees it: what happened, in which order, and why. The rack's other ToR sees \
+         the same SoC: choose it above.",
+    )
+    .row("", now())
+    .row("", [states(), intent()])
+    .row("How the SoC answers", answers())
+    .row("Facts", facts())
+}

@@ -1,0 +1,265 @@
+//! One ToR: all its ports side by side.
+
+use super::dashboard::{Dashboard, Page, drill_down};
+use super::palette::{self, Colour, States};
+use super::panel::{Panel, bars, heatmap, stat, state, table, timeline, timeseries};
+use super::queries::{failed_probes, ports_with_blocked_sides};
+
+/// A row per port.
+fn ports(title: &'static str, description: &str, states: &States, metric: &str) -> Panel {
+    let url = drill_down(Page::Port, "$instance", Some("${__field.labels.port}"));
+    timeline(title, description, states)
+        .states(states, metric, "{{port}}")
+        .link("This port", &url)
+        .size(12, 14)
+}
+
+fn now() -> [Panel; 8] {
+    [
+        state(
+            "Side",
+            "Which ToR of the rack this is. Unknown is bad: then all directions are.",
+            &palette::side(),
+            "dualtor_side{TOR}",
+        ),
+        state(
+            "Exporter",
+            "Whether the last scrape succeeded. While it is down, nothing below is of now.",
+            &palette::flag("up", "down"),
+            "up{TOR}",
+        ),
+        stat(
+            "Ports",
+            "Ports that are probed, all of this ToR.",
+            "none",
+            "dualtor_inventory_ports{TOR}",
+        ),
+        stat(
+            "Channels down",
+            "Channels that are not READY, announced maintenance or not. More than 0 is bad.",
+            "none",
+            r#"sum(dualtor_channel_state{PORT, state="ready"} == bool 0)"#,
+        )
+        .bad_from(1.0),
+        stat(
+            "Servers dark",
+            "Ports of which neither side carries traffic (standby, or the link down): the server is cut \
+             off. More than 0 is bad.",
+            "none",
+            &ports_with_blocked_sides(2),
+        )
+        .bad_from(1.0),
+        stat(
+            "Without redundancy",
+            "Ports of which just one side carries traffic: the next failure cuts the server off. More \
+             than 0 needs a look.",
+            "none",
+            &ports_with_blocked_sides(1),
+        )
+        .warn_from(1.0),
+        stat(
+            "In maintenance",
+            "Ports whose SoC has announced maintenance. No fault in itself.",
+            "none",
+            r#"sum(dualtor_soc_service{PORT, state="inprogress"})"#,
+        ),
+        stat(
+            "Failed queries",
+            "Share of the queries that failed in the time shown, those of channels that are down \
+             included. Normal is 0.",
+            "percentunit",
+            &format!(
+                "sum {}\n/ sum(increase(dualtor_probes_total{{PORT}}[$__range]))",
+                failed_probes("increase", "$__range")
+            ),
+        )
+        .warn_from(0.01),
+    ]
+}
+
+fn direction_changes(side: &str) -> String {
+    format!(
+        r#"sum(increase(dualtor_mux_direction_transitions_total{{PORT, side="{side}"}}[$__rate_interval]))"#
+    )
+}
+
+fn changes() -> [Panel; 4] {
+    [
+        timeseries(
+            "Channel transitions",
+            "Changes of all channels' states, by the new state, within each window. Each \
+             transient_failure is a channel lost; a bar as high as the number of ports is one cause for \
+             all.",
+            "none",
+        )
+        .line(
+            "sum by (to) (increase(dualtor_channel_transitions_total{PORT}[$__rate_interval]))",
+            "{{to}}",
+        )
+        .state_colours(&["idle", "connecting", "ready", "transient_failure", "shutdown"])
+        .bars(),
+        timeseries(
+            "Direction changes",
+            "Changes between active and standby of all ports within each window, by side. A switchover \
+             changes both; changes without end are a fight between the ToRs.",
+            "none",
+        )
+        .coloured_line(&direction_changes("self"), "self", Colour::Plain)
+        .dashed_line(&direction_changes("peer"), "peer", [10, 5]),
+        timeseries(
+            "Failures by cause",
+            "Failed dials and lost connections within each window, by cause. closed and goaway: the \
+             SoC's server restarts; refused: it is gone; keepalive_timeout: it hangs, or the network \
+             loses packets; tls...: certificates. A cause that is new starts its line at 0.",
+            "none",
+        )
+        .line(
+            "sum by (cause) (increase(dualtor_channel_failures_total{PORT}[$__rate_interval]))",
+            "{{cause}}",
+        )
+        .failures()
+        .bars(),
+        bars(
+            "Channels lost most often",
+            "The 10 ports whose channel has failed most often in the time shown. More than once or twice \
+             is a SoC that restarts, or a bad link.",
+            "none",
+            r#"topk(10, sum by (port) (
+  increase(dualtor_channel_transitions_total{PORT, to="transient_failure"}[$__range])
+))"#,
+            "{{port}}",
+        )
+        .whole()
+        .link(
+            "This port",
+            &drill_down(Page::Port, "$instance", Some("${__field.labels.port}")),
+        ),
+    ]
+}
+
+fn probes() -> [Panel; 2] {
+    [
+        heatmap(
+            "Latency",
+            "How long the queries took. A band that rises or splits: some SoCs have become slow; 0.5 s \
+             is the deadline.",
+            "sum by (le) (rate(dualtor_probe_duration_seconds_bucket{PORT}[$__rate_interval]))",
+        )
+        .per_round(),
+        timeseries(
+            "Results",
+            "How the queries ended. Anything but OK, EMPTY_REPLY (NIC simulator) and UNIMPLEMENTED (no \
+             health service) is a failure; UNAVAILABLE is mostly a channel that is down.",
+            "reqps",
+        )
+        .line(
+            "sum by (result) (rate(dualtor_probes_total{PORT}[$__rate_interval]))",
+            "{{result}}",
+        )
+        .failures()
+        .state_colours(&palette::RESULTS)
+        .stacked()
+        .per_round(),
+    ]
+}
+
+fn socs() -> [Panel; 4] {
+    let port = drill_down(Page::Port, "$instance", Some("${__data.fields.Port}"));
+    [
+        ports(
+            "Health",
+            "What grpc.health.v1 says. not_serving is bad; unimplemented: the SoC has no health service, \
+             which is normal.",
+            &palette::health(),
+            "dualtor_health_status{PORT}",
+        ),
+        ports(
+            "Announced maintenance",
+            "inprogress: the SoC has said that it is being serviced; unknown: it has no such service.",
+            &palette::service(),
+            "dualtor_soc_service{PORT}",
+        ),
+        bars(
+            "Versions",
+            "Ports by their SoC's software version; none: not known yet. More than one version in a rack \
+             wants a reason.",
+            "none",
+            "count by (version) (dualtor_soc_info{PORT})",
+            "version {{version}}",
+        )
+        .size(8, 8),
+        table(
+            "SoCs",
+            "Each SoC's address and software version. An empty version is not known, or the SoC tells \
+             none.",
+        )
+        .linked_key("port", "Port", &[("This port", port)])
+        .key("address", "Address")
+        .key("version", "Version")
+        .labels_of("max by (port, address, version) (dualtor_soc_info{PORT})")
+        .size(16, 8),
+    ]
+}
+
+pub(crate) fn dashboard() -> Dashboard {
+    let direction = palette::direction();
+    let link = palette::link();
+    Dashboard::new(
+        Page::Tor,
+        "One ToR: its channels, directions and links of all ports over time, and how its SoCs answer. With \
+         many ports choose some above.",
+    )
+    .row("", now())
+    .row("Both directions active is healthy, one standby is no redundancy, both standby is a server cut off", [
+        ports(
+            "Channel",
+            "State of the gRPC channel to each SoC. TRANSIENT_FAILURE: the SoC cannot be reached and its \
+             server's state is unknown. All ports at the same moment: look at the ToR, not at the SoCs. \
+             Over long times short changes fall between the points; Channel transitions has them all.",
+            &palette::channel(),
+            "dualtor_channel_state{PORT}",
+        ).size(8, 14),
+        ports(
+            "Direction, self",
+            "Whether this ToR may forward to the server, as the SoC says.",
+            &direction,
+            r#"dualtor_mux_direction{PORT, side="self"}"#,
+        ).size(8, 14),
+        ports(
+            "Direction, peer",
+            "Whether the other ToR may forward to the server, as the SoC says.",
+            &direction,
+            r#"dualtor_mux_direction{PORT, side="peer"}"#,
+        ).size(8, 14),
+    ])
+    .row("What changed", changes())
+    .row("Queries", probes())
+    .row("Links and operation, as the SoC says", [
+        ports(
+            "Link, self",
+            "The SoC's link to this ToR. Down: nothing passes on this side.",
+            &link,
+            r#"dualtor_link_state{PORT, side="self"}"#,
+        ),
+        ports(
+            "Link, peer",
+            "The SoC's link to the other ToR. Down: nothing passes on that side.",
+            &link,
+            r#"dualtor_link_state{PORT, side="peer"}"#,
+        ),
+        ports(
+            "Operation, self",
+            "Operational state of the SoC's port to this ToR. Down with the link up: the SoC has shut it.",
+            &link,
+            r#"dualtor_oper_state{PORT, side="self"}"#,
+        ),
+        ports(
+            "Operation, peer",
+            "Operational state of the SoC's port to the other ToR. Down with the link up: the SoC has \
+             shut it.",
+            &link,
+            r#"dualtor_oper_state{PORT, side="peer"}"#,
+        ),
+    ])
+        .row("SoCs", socs())
+}

@@ -1,0 +1,212 @@
+//! The Grafana dashboards as they are committed: the generator's output, and sound in themselves. Needs no network.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | lint | the rules: each takes the dashboards and returns complaints |
+//! | generator | dashboards/generator, the program itself |
+
+#[allow(dead_code)] // its main
+#[path = "../../dashboards/generator/main.rs"]
+mod generator;
+mod lint;
+
+use std::path::Path;
+
+use lint::RULES;
+use serde_json::{Value, json};
+
+/// File names (without `.json`) and uids. They are in people's bookmarks and provisioning: they stay.
+const UIDS: [(&str, &str); 4] = [
+    ("fleet", "dualtor-fleet"),
+    ("tor", "dualtor-tor"),
+    ("port", "dualtor-port"),
+    ("exporter", "dualtor-exporter"),
+];
+
+fn committed(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("dashboards")
+        .join(name)
+        .with_extension("json");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn dashboards() -> Vec<Value> {
+    let parse = |(name, _): (&str, &str)| serde_json::from_str(&committed(name)).expect("JSON");
+    UIDS.into_iter().map(parse).collect()
+}
+
+#[test]
+fn what_is_committed_is_what_the_generator_writes() {
+    let generated = generator::files();
+    let names: Vec<&str> = generated.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, UIDS.map(|(name, _)| name));
+    for (name, text) in generated {
+        // Not assert_eq: nobody wants to read both files.
+        assert!(
+            committed(name) == text,
+            "dashboards/{name}.json is not what the generator writes: run `make dashboards` and commit"
+        );
+    }
+}
+
+#[test]
+fn the_uids_stay() {
+    let uids: Vec<_> = dashboards()
+        .into_iter()
+        .map(|dashboard| dashboard["uid"].clone())
+        .collect();
+    assert_eq!(uids, UIDS.map(|(_, uid)| json!(uid)));
+}
+
+#[test]
+fn the_dashboards_keep_every_rule() {
+    let dashboards = dashboards();
+    let complaints: Vec<String> = RULES
+        .iter()
+        .flat_map(|(rule, complaints)| {
+            let complaints = complaints(&dashboards).into_iter();
+            complaints.map(move |complaint| format!("{rule}: {complaint}"))
+        })
+        .collect();
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// The first panel of a kind on a dashboard.
+fn panel<'a>(dashboard: &'a mut Value, kind: &str) -> &'a mut Value {
+    let panels = dashboard["panels"].as_array_mut().expect("panels");
+    let panel = panels.iter_mut().find(|panel| panel["type"] == kind);
+    panel.unwrap_or_else(|| panic!("no panel of type {kind}"))
+}
+
+/// A way to break what is committed: the rule that must notice, and what is done to Fleet (0), ToR (1), Port (2) or
+/// Exporter (3).
+type Mistake = (&'static str, usize, fn(&mut Value));
+
+const MISTAKES: &[Mistake] = &[
+    ("ids", 0, |d| d["panels"][1]["id"] = d["panels"][0]["id"].clone()),
+    ("ids", 0, |d| d["uid"] = json!("dualtor-tor")),
+    ("ids", 0, |d| d["title"] = json!("Dual-ToR / ToR")),
+    ("data source", 0, |d| {
+        panel(d, "stat")["datasource"]["uid"] = json!("P1809F7CD0C75ACF3")
+    }),
+    ("data source", 0, |d| {
+        panel(d, "stat")["targets"][0]["datasource"] = json!("Prometheus")
+    }),
+    ("data source", 1, |d| {
+        d["templating"]["list"][1]["datasource"] = Value::Null
+    }),
+    ("data source", 2, |d| {
+        d["annotations"]["list"][0]["datasource"]["uid"] = json!("-- Grafana --")
+    }),
+    ("data source", 3, |d| {
+        d["templating"]["list"][0]["name"] = json!("prometheus")
+    }),
+    ("words", 0, |d| panel(d, "table")["title"] = json!("")),
+    ("words", 0, |d| panel(d, "table")["description"] = Value::Null),
+    ("words", 0, |d| panel(d, "row")["title"] = json!("")),
+    ("units", 1, |d| {
+        panel(d, "stat")["fieldConfig"]["defaults"]["unit"] = Value::Null
+    }),
+    ("units", 0, |d| {
+        panel(d, "table")["fieldConfig"]["overrides"] = json!([])
+    }),
+    ("layout", 0, |d| panel(d, "stat")["gridPos"]["w"] = json!(4)),
+    ("layout", 0, |d| panel(d, "stat")["gridPos"]["w"] = json!(0)),
+    ("layout", 0, |d| panel(d, "heatmap")["gridPos"]["x"] = json!(13)),
+    ("layout", 0, |d| panel(d, "row")["gridPos"] = Value::Null),
+    ("windows", 1, |d| {
+        panel(d, "heatmap")["targets"][0]["expr"] = json!("rate(process_cpu_seconds_total[5m])")
+    }),
+    ("windows", 1, |d| {
+        panel(d, "heatmap")["targets"][0]["expr"] = json!("rate(process_cpu_seconds_total[$__range])")
+    }),
+    ("windows", 1, |d| {
+        panel(d, "heatmap")["targets"][0]["expr"] = json!("rate(process_cpu_seconds_total[$__interval])")
+    }),
+    ("variables", 0, |d| {
+        panel(d, "stat")["targets"][0]["expr"] = json!("count(up)")
+    }),
+    ("variables", 0, |d| {
+        panel(d, "stat")["targets"][0]["expr"] = json!(r#"count(up{job=~"$job"})"#)
+    }),
+    ("variables", 1, |d| {
+        panel(d, "stat")["targets"][0]["expr"] =
+            json!(r#"dualtor_keepalive_rtt_seconds{job=~"$job", instance="$instance"}"#);
+    }),
+    ("variables", 0, |d| {
+        panel(d, "stat")["targets"][0]["expr"] = json!(r#"up{job=~"$job", instance=~"$tor"}"#)
+    }),
+    ("links", 0, |d| {
+        d["links"][0]["url"] = json!("/d/dualtor-rack?${datasource:queryparam}&${job:queryparam}")
+    }),
+    ("links", 0, |d| {
+        d["links"][0]["url"] = json!("https://example.org/runbook.md")
+    }),
+    ("links", 0, |d| d["links"] = json!([])),
+    ("links", 0, |d| d["links"][0]["keepTime"] = json!(false)),
+    ("links", 1, |d| {
+        panel(d, "state-timeline")["fieldConfig"]["defaults"]["links"][0]["url"] = json!(
+            "/d/dualtor-exporter?${datasource:queryparam}&${job:queryparam}&var-port=x&${__url_time_range}"
+        );
+    }),
+    ("links", 1, |d| {
+        panel(d, "state-timeline")["fieldConfig"]["defaults"]["links"][0]["url"] =
+            json!("/d/dualtor-port?${datasource:queryparam}&${job:queryparam}&var-port=x");
+    }),
+    ("colours", 1, |d| {
+        panel(d, "state-timeline")["fieldConfig"]["defaults"]["mappings"][0]["options"]["1"]["color"] =
+            json!("#FF0000");
+    }),
+    ("colours", 1, |d| {
+        panel(d, "state-timeline")["fieldConfig"]["defaults"]["mappings"][0]["options"]["1"]["text"] =
+            Value::Null;
+    }),
+    ("colours", 1, |d| {
+        panel(d, "timeseries")["fieldConfig"]["overrides"][2]["properties"][0]["value"]["fixedColor"] =
+            json!("#FF0000");
+    }),
+    ("colours", 1, |d| {
+        panel(d, "state-timeline")["fieldConfig"]["defaults"]["color"] = json!({ "mode": "thresholds" })
+    }),
+    ("targets", 2, |d| {
+        panel(d, "state-timeline")["targets"][1]["refId"] = json!("A")
+    }),
+    ("targets", 2, |d| {
+        panel(d, "state-timeline")["targets"][1]["legendFormat"] = json!("")
+    }),
+    ("targets", 2, |d| {
+        panel(d, "state-timeline")["targets"] = json!([])
+    }),
+    ("targets", 0, |d| {
+        panel(d, "table")["targets"][0]["format"] = json!("time_series")
+    }),
+    ("targets", 0, |d| {
+        panel(d, "heatmap")["targets"][0]["format"] = json!("time_series")
+    }),
+    ("names", 0, |d| {
+        panel(d, "table")["fieldConfig"]["overrides"][0]["matcher"]["options"] = json!("Rack of the ToR");
+    }),
+    ("names", 2, |d| {
+        panel(d, "timeseries")["fieldConfig"]["overrides"][0]["matcher"]["options"] = json!("p95");
+    }),
+];
+
+#[test]
+fn each_rule_notices_its_mistakes() {
+    for (index, (rule, broken, make)) in MISTAKES.iter().enumerate() {
+        let mut dashboards = dashboards();
+        make(&mut dashboards[*broken]);
+        let (_, complaints) = RULES.iter().find(|(name, _)| name == rule).expect("a rule");
+        assert!(
+            !complaints(&dashboards).is_empty(),
+            "mistake {index}: {rule} has no complaint"
+        );
+    }
+    for (rule, _) in RULES {
+        assert!(
+            MISTAKES.iter().any(|(of, ..)| of == rule),
+            "{rule}: no mistake shows that it can fail"
+        );
+    }
+}

@@ -1,0 +1,40 @@
+//! What is delivered for monitoring, held against what it is for: the exporter's catalogue, Debian's Prometheus and
+//! Alertmanager, and racks in which the things happen that alerts and dashboards speak of.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | sources | reads what is delivered: rule files, their tests, dashboards, the runbook |
+//! | served | what the exporter serves: metrics, labels, and what these may say |
+//! | promql | a query, read as Prometheus reads it, held against the metrics and labels that exist |
+//! | grafana | the queries of a dashboard, with its variables filled in |
+//! | catalogue | every metric, label and label value that is named anywhere exists |
+//! | rules | promtool and amtool find nothing wrong; each alert is complete, tested and explained |
+//! | stack, pager | start Prometheus and Alertmanager; who is paged |
+//! | queries | every query of every dashboard, put to a real Prometheus, returns data |
+//! | paging | from a fault of a SoC to the page, and back |
+
+#[path = "../common/certificates.rs"]
+mod certificates;
+#[path = "../common/harness.rs"]
+mod harness;
+#[path = "../common/http.rs"]
+mod http;
+#[path = "../common/look.rs"]
+mod look;
+#[path = "../common/program.rs"]
+mod program;
+#[path = "../common/redis.rs"]
+mod redis_server;
+#[path = "../common/wait.rs"]
+mod wait;
+
+mod catalogue;
+mod grafana;
+mod pager;
+mod paging;
+mod promql;
+mod queries;
+mod rules;
+mod served;
+mod sources;
+mod stack;

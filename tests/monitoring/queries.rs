@@ -1,0 +1,320 @@
+//! Every query of every dashboard, put to a real Prometheus with the delivered rules as Grafana would put it, returns
+//! data. It has scraped two ToRs: on one everything happens that a dashboard can show, the other speaks TLS and runs
+//! beside ycabled.
+//!
+//! A query must return data for each ToR and for a port that is well; a panel that is rightly empty there says so in its
+//! description, and must return data for some ToR and port.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dualtor_exporter::publish::metrics::CATALOGUE;
+use dualtor_exporter::sim::{Notice, NoticeKind, Plane, Scenario};
+use serde_json::Value;
+
+use crate::certificates::{Ca, Files, VALID};
+use crate::grafana::{self, Asks, Query, label_values, substitute};
+use crate::harness::{Rack, Setup};
+use crate::promql::Values;
+use crate::served::of_exporter;
+use crate::sources;
+use crate::stack::{Prometheus, Target};
+use crate::wait::wait_until;
+
+const TORS: [&str; 2] = ["tor1", "tor2"];
+/// Well on both.
+const WELL: &str = "Ethernet0";
+
+/// What linkmgrd, orchagent and the switch's port say.
+fn facts(rack: &Rack, state: &str) {
+    for soc in rack.socs() {
+        let port = soc.name();
+        for (db, command) in [
+            (0, format!("HSET MUX_CABLE_TABLE:{port} state {state}")),
+            (0, format!("HSET PORT_TABLE:{port} oper_status up")),
+            (6, format!("HSET MUX_CABLE_TABLE|{port} state {state}")),
+            (6, format!("HSET MUX_LINKMGR_TABLE|{port} state healthy")),
+        ] {
+            let _: redis::Value = rack.redis.ask_db(db, &command);
+        }
+    }
+}
+
+/// Where everything happens.
+async fn eventful() -> Rack {
+    let scenario = sources::read(&sources::path("tests/data/everything.yaml"));
+    let mut setup = Setup::rack(0);
+    setup.scenario = Scenario::from_yaml(&scenario).expect("a scenario");
+    let rack = setup.start().await;
+    facts(&rack, "active");
+    rack
+}
+
+/// With TLS, and beside ycabled, whose row says something else.
+async fn beside_ycabled() -> Rack {
+    let (files, ca) = (Files::new(), Ca::new("CA", VALID));
+    files.write("ca.crt", &ca.cert);
+    files.client(&ca.client(VALID));
+    let (soc, channel) = (files.soc(&ca.soc(VALID)), files.mutual(""));
+    let setup = Setup::rack(2)
+        .side("lower")
+        .databases("publish: shadow")
+        .tls(files, soc, &channel);
+    let rack = setup.start().await;
+    facts(&rack, "standby");
+    let row = "HSET MUX_CABLE_INFO|Ethernet0 grpc_connection_status IDLE self_mux_direction unknown";
+    let _: redis::Value = rack.redis.ask(row);
+    rack.service("Ethernet4", "noop").await;
+    rack.soc("Ethernet4").announce(&Notice {
+        kind: NoticeKind::Begin,
+        plane: Plane::Control,
+        guid: "g2".to_owned(),
+        period: 3600,
+    });
+    rack
+}
+
+fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs_f64()
+}
+
+/// A Prometheus that has scraped both since `began`.
+struct Scraped {
+    prometheus: Prometheus,
+    began: f64,
+    _racks: [Rack; 2],
+}
+
+impl Scraped {
+    async fn start() -> Self {
+        let racks = [eventful().await, beside_ycabled().await];
+        let target = |n: usize| Target {
+            address: racks[n].web,
+            labels: vec![("instance", TORS[n]), ("rack", "r1")],
+        };
+        let began = now();
+        let prometheus = Prometheus::start(&[target(0), target(1)], None).await;
+        prometheus
+            .sees(&format!("count(up == 1) == {}", TORS.len()))
+            .await;
+        Self {
+            prometheus,
+            began,
+            _racks: racks,
+        }
+    }
+
+    /// The values that Grafana offers for a variable, all of them in order.
+    async fn values(&self, query: &str) -> Result<Vec<String>, String> {
+        let (selector, label) = label_values(query).ok_or_else(|| format!("not label_values: {query}"))?;
+        let match_: Vec<(&str, &str)> = selector.iter().map(|selector| ("match[]", *selector)).collect();
+        let values = self
+            .prometheus
+            .api(&format!("label/{label}/values"), &match_)
+            .await?;
+        serde_json::from_value(values).map_err(|error| error.to_string())
+    }
+
+    /// How many numbers a query returns, NaN being none.
+    async fn numbers(&self, query: &Query, text: &str) -> Result<usize, String> {
+        let (start, end) = (self.began.to_string(), now().to_string());
+        let data = match query.asks {
+            Asks::Instant => self.prometheus.api("query", &[("query", text)]).await?,
+            _ => {
+                let window = [("query", text), ("start", &*start), ("end", &*end), ("step", "1")];
+                self.prometheus.api("query_range", &window).await?
+            }
+        };
+        let series = data["result"].as_array().ok_or_else(|| data.to_string())?;
+        let samples = series.iter().flat_map(|series| {
+            let many = series["values"].as_array().cloned().unwrap_or_default();
+            many.into_iter().chain([series["value"].clone()])
+        });
+        Ok(samples
+            .filter(|sample| sample[1].as_str().is_some_and(|value| value != "NaN"))
+            .count())
+    }
+}
+
+/// A choice of the variables: their values as they stand in a query.
+type Choice = BTreeMap<String, String>;
+
+fn fill(text: &str, choice: &Choice) -> String {
+    let filled = substitute(text, |name| {
+        Some(match name {
+            // Four scrapes, as Grafana has it.
+            "__rate_interval" => "4s".to_owned(),
+            "__interval" => "1s".to_owned(),
+            "__range" => "1m".to_owned(),
+            name => choice.get(name)?.clone(),
+        })
+    });
+    filled.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// All choices that Grafana offers, the variables of one value each: ToRs and ports.
+async fn choices(scraped: &Scraped, file: &str, dashboard: &Value) -> Vec<Choice> {
+    let mut choices = vec![Choice::new()];
+    let variables = grafana::queries(file, dashboard)
+        .into_iter()
+        .filter(|query| query.asks == Asks::Variable);
+    let texts: BTreeMap<String, String> = variables
+        .map(|query| {
+            (
+                query.place.rsplit(' ').next().expect("a name").to_owned(),
+                query.text,
+            )
+        })
+        .collect();
+    for variable in grafana::variables(dashboard) {
+        let Some(text) = texts.get(&variable.name) else {
+            for choice in &mut choices {
+                choice.insert(variable.name.clone(), variable.first.clone());
+            }
+            continue;
+        };
+        let mut more = Vec::new();
+        for choice in choices {
+            let text = fill(text, &choice);
+            let values = wait_until(
+                &format!("{file}: {} {text}", variable.name),
+                async || match scraped.values(&text).await {
+                    Ok(values) if !values.is_empty() => Ok(values),
+                    other => Err(format!("{other:?}")),
+                },
+            )
+            .await;
+            let values = if variable.has_all {
+                vec![values.join("|")]
+            } else {
+                values
+            };
+            more.extend(values.into_iter().map(|value| {
+                let mut choice = choice.clone();
+                choice.insert(variable.name.clone(), value);
+                choice
+            }));
+        }
+        choices = more;
+    }
+    choices
+}
+
+/// Waits until the query returns data for this choice.
+async fn returns_data(scraped: &Scraped, query: &Query, choice: &Choice) {
+    let text = fill(&query.text, choice);
+    wait_until(&format!("{}: {text}", query.place), async || {
+        match scraped.numbers(query, &text).await {
+            Ok(1..) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// Waits until the query returns data for one of these choices at least.
+async fn returns_data_somewhere(scraped: &Scraped, query: &Query, choices: &[Choice]) {
+    wait_until(
+        &format!("{}: for any ToR and port: {}", query.place, query.text),
+        async || {
+            let mut seen = String::new();
+            for choice in choices {
+                match scraped.numbers(query, &fill(&query.text, choice)).await {
+                    Ok(0) => {}
+                    Ok(_) => return Ok(()),
+                    Err(error) => seen += &error,
+                }
+            }
+            Err(format!("nothing {seen}"))
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_every_dashboard_returns_data() {
+    let scraped = Scraped::start().await;
+    for (file, dashboard) in sources::dashboards() {
+        let choices = choices(&scraped, &file, &dashboard).await;
+        let well = |choice: &&Choice| {
+            choice
+                .get("port")
+                .is_none_or(|port| port.contains('|') || port == WELL)
+        };
+        let mut tors = BTreeSet::new();
+        for query in grafana::queries(&file, &dashboard) {
+            match (query.asks, query.empty_while_healthy) {
+                // Tried by `choices`.
+                (Asks::Variable, _) => {}
+                (_, true) => returns_data_somewhere(&scraped, &query, &choices).await,
+                (_, false) => {
+                    for choice in choices.iter().filter(well) {
+                        tors.extend(choice.get("instance").cloned());
+                        returns_data(&scraped, &query, choice).await;
+                    }
+                }
+            }
+        }
+        for tor in TORS {
+            assert!(
+                tors.iter().any(|tried| tried.contains(tor)),
+                "{file}: {tor} was not tried: {tors:?}"
+            );
+        }
+    }
+    rules_work(&scraped).await;
+    the_catalogue_is_what_is_served(&scraped).await;
+}
+
+/// Each recording rule records something, and no rule fails.
+async fn rules_work(scraped: &Scraped) {
+    for (_, rule) in sources::rules() {
+        if !rule.record.is_empty() {
+            scraped.prometheus.sees(&rule.record).await;
+        }
+    }
+    let groups = scraped.prometheus.api("rules", &[]).await.expect("rules");
+    for group in groups["groups"].as_array().expect("groups") {
+        for rule in group["rules"].as_array().expect("rules") {
+            assert_eq!(rule["health"], "ok", "{rule}");
+        }
+    }
+}
+
+/// Every series that was scraped is one that the catalogue's test knows, with labels and values that it knows; and the
+/// racks have shown every metric.
+async fn the_catalogue_is_what_is_served(scraped: &Scraped) {
+    let schema = of_exporter();
+    let all = [(
+        "match[]",
+        "{job=\"dualtor-exporter\", __name__!~\".*:.*|ALERTS.*\"}",
+    )];
+    let series = scraped.prometheus.api("series", &all).await.expect("series");
+    let series: Vec<BTreeMap<String, String>> = serde_json::from_value(series).expect("series");
+    let mut seen = BTreeSet::new();
+    for mut labels in series {
+        let name = labels.remove("__name__").expect("a name");
+        let known = schema
+            .0
+            .get(&name)
+            .unwrap_or_else(|| panic!("nobody knows {name}"));
+        for (label, value) in &labels {
+            match known.get(label) {
+                Some(Values::Any) => {}
+                Some(Values::Words(words)) => assert!(words.contains(value), "{name}: {label}={value}"),
+                None => panic!("{name} has a label {label}"),
+            }
+        }
+        seen.insert(name);
+    }
+    for family in CATALOGUE {
+        assert!(
+            seen.iter().any(|name| name.starts_with(family.name)),
+            "{} was not served",
+            family.name
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! What the exporter serves, as Prometheus keeps it: each metric, its labels, and what these may say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dualtor_exporter::model::{
+    Cause, ChannelState, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType, Plane, PortState,
+    ProblemKind, Query, QueryResult, Side, SocService,
+};
+use dualtor_exporter::publish::metrics::{CATALOGUE, Kind};
+
+use crate::look;
+use crate::promql::{Labels, Schema, Values};
+
+/// What Prometheus adds to each sample, and the label that docs/monitoring.md asks users to add.
+const TARGET: [&str; 3] = ["job", "instance", "rack"];
+/// What Prometheus makes of each scrape.
+const OF_A_SCRAPE: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+];
+
+macro_rules! words {
+    ($set:ident) => {
+        $set::ALL.iter().map(|word| word.label().to_owned()).collect()
+    };
+}
+
+pub(crate) fn these(words: &[&str]) -> BTreeSet<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// What the label of a metric may say, where that is a closed set. The test in queries.rs holds this against what an
+/// exporter serves.
+fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
+    Some(match (metric, label) {
+        ("dualtor_channel_state", "state") | (_, "to") => words!(ChannelState),
+        ("dualtor_mux_direction" | "dualtor_intended_mux_state" | "dualtor_orchagent_mux_state", "state") => {
+            words!(MuxDirection)
+        }
+        ("dualtor_link_state" | "dualtor_oper_state", "state") => words!(PortState),
+        ("dualtor_soc_service", "state") => words!(SocService),
+        ("dualtor_linkmgr_health", "state") => words!(LinkmgrHealth),
+        ("dualtor_side", "side") => words!(Side),
+        (_, "side") => these(&["self", "peer"]),
+        (_, "cause") => words!(Cause),
+        (_, "query") => words!(Query),
+        ("dualtor_state_db_writes_total", "result") => these(&["ok", "error"]),
+        (_, "result") => words!(QueryResult),
+        (_, "status") => words!(Health),
+        (_, "type") => words!(NoticeType),
+        (_, "plane") => words!(Plane),
+        (_, "reason") => words!(ProblemKind),
+        (_, "role") => these(&["ca", "client"]),
+        (_, "field") => these(&look::FIELDS),
+        (_, "le") => {
+            let bounds = DURATION_BUCKETS.iter().map(|bound| format!("{bound:?}"));
+            bounds.chain(["+Inf".to_owned()]).collect()
+        }
+        (_, "port" | "address" | "version" | "revision") => return None,
+        _ => panic!("{metric}: say in tests/monitoring/served.rs what {label} may be"),
+    })
+}
+
+/// What the exporter serves, as Prometheus keeps it.
+pub(crate) fn of_exporter() -> Schema {
+    let target = || TARGET.map(|label| (label.to_owned(), Values::Any));
+    let mut metrics = BTreeMap::new();
+    for family in CATALOGUE {
+        let names = family.labels.split(", ").filter(|label| !label.is_empty());
+        let with = |name: &str| {
+            let values = closed_set(family.name, name).map_or(Values::Any, Values::Words);
+            (name.to_owned(), values)
+        };
+        let labels: Labels = names.map(with).chain(target()).collect();
+        if family.kind == Kind::Histogram {
+            let mut buckets = labels.clone();
+            buckets.extend([with("le")]);
+            metrics.insert(format!("{}_bucket", family.name), buckets);
+            metrics.insert(format!("{}_sum", family.name), labels.clone());
+            metrics.insert(format!("{}_count", family.name), labels);
+        } else {
+            metrics.insert(family.name.to_owned(), labels);
+        }
+    }
+    for name in OF_A_SCRAPE {
+        metrics.insert(name.to_owned(), target().into());
+    }
+    Schema(metrics)
+}
