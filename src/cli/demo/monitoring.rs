@@ -186,10 +186,11 @@ async fn listens(daemon: &mut Daemon, name: &str, log: &PathBuf) -> anyhow::Resu
     }
 }
 
-/// `... msg="Listening on" address=127.0.0.1:9090`
+/// `... msg="Listening on" address=127.0.0.1:9090`; newer versions write other fields in between.
 fn listening(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("msg=\"Listening on\" address=")?;
-    rest.split(' ').next()?.parse().ok()
+    let (_, rest) = line.split_once("msg=\"Listening on\"")?;
+    let mut fields = rest.split(' ');
+    fields.find_map(|field| field.strip_prefix("address=")?.parse().ok())
 }
 
 /// Scraped as often as the demo probes.
@@ -264,6 +265,8 @@ mod tests {
         let line =
             r#"ts=1 caller=a level=info component=web msg="Listening on" address=127.0.0.1:9090 more=x"#;
         assert_eq!(listening(line), Some(([127, 0, 0, 1], 9090).into()));
+        let newer = r#"time=1 level=INFO source=a msg="Listening on" component=web address=127.0.0.1:9091"#;
+        assert_eq!(listening(newer), Some(([127, 0, 0, 1], 9091).into()));
         assert_eq!(
             listening(r#"msg="Start listening for connections" address=127.0.0.1:0"#),
             None
