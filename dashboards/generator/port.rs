@@ -3,6 +3,7 @@
 use super::dashboard::{Dashboard, Page};
 use super::palette::{self, Colour, flag};
 use super::panel::{Panel, stat, state, table, timeline, timeseries};
+use super::queries::failures_by_cause;
 
 fn now() -> [Panel; 8] {
     [
@@ -160,19 +161,7 @@ fn answers() -> [Panel; 4] {
             "s",
         )
         .line("dualtor_keepalive_rtt_seconds{PORT}", "round trip"),
-        timeseries(
-            "Failures by cause",
-            "Failed dials and lost connections within each window, by cause. closed and goaway: the \
-             SoC's server restarts; refused: it is gone; keepalive_timeout: it hangs, or the network \
-             loses packets; tls...: certificates. A cause that is new starts its line at 0.",
-            "none",
-        )
-        .line(
-            "sum by (cause) (increase(dualtor_channel_failures_total{PORT}[$__rate_interval]))",
-            "{{cause}}",
-        )
-        .failures()
-        .bars(),
+        failures_by_cause(),
         timeseries(
             "Results by query",
             "How each query ended. One that fails alone is the SoC's software; all as UNAVAILABLE: the \

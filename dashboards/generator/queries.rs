@@ -1,5 +1,7 @@
 //! What several dashboards ask.
 
+use super::panel::{Panel, timeseries};
+
 /// Queries to SoCs that failed: `function` (rate, increase) over `window`, by port, query and result. As in the recording
 /// rules, an empty reply is none (SONiC's NIC simulator has nothing to say), nor is a health service that the SoC does
 /// not have.
@@ -28,4 +30,21 @@ pub(crate) fn ports_with_blocked_sides(sides: u8) -> String {
   ) == bool {sides}
 )"#
     )
+}
+
+/// What channels failed of.
+pub(crate) fn failures_by_cause() -> Panel {
+    timeseries(
+        "Failures by cause",
+        "Failed dials and lost connections within each window, by cause. closed and goaway: the \
+         SoC's server restarts; refused: it is gone; keepalive_timeout: it hangs, or the network \
+         loses packets; tls...: certificates. A cause that is new starts its line at 0.",
+        "none",
+    )
+    .line(
+        "sum by (cause) (increase(dualtor_channel_failures_total{PORT}[$__rate_interval]))",
+        "{{cause}}",
+    )
+    .failures()
+    .bars()
 }

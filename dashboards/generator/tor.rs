@@ -3,7 +3,7 @@
 use super::dashboard::{Dashboard, Page, drill_down};
 use super::palette::{self, Colour, States};
 use super::panel::{Panel, bars, heatmap, stat, state, table, timeline, timeseries};
-use super::queries::{failed_probes, ports_with_blocked_sides};
+use super::queries::{failed_probes, failures_by_cause, ports_with_blocked_sides};
 
 /// A row per port.
 fn ports(title: &'static str, description: &str, states: &States, metric: &str) -> Panel {
@@ -106,19 +106,7 @@ fn changes() -> [Panel; 4] {
         )
         .coloured_line(&direction_changes("self"), "self", Colour::Plain)
         .dashed_line(&direction_changes("peer"), "peer", [10, 5]),
-        timeseries(
-            "Failures by cause",
-            "Failed dials and lost connections within each window, by cause. closed and goaway: the \
-             SoC's server restarts; refused: it is gone; keepalive_timeout: it hangs, or the network \
-             loses packets; tls...: certificates. A cause that is new starts its line at 0.",
-            "none",
-        )
-        .line(
-            "sum by (cause) (increase(dualtor_channel_failures_total{PORT}[$__rate_interval]))",
-            "{{cause}}",
-        )
-        .failures()
-        .bars(),
+        failures_by_cause(),
         bars(
             "Channels lost most often",
             "The 10 ports whose channel has failed most often in the time shown. More than once or twice \
