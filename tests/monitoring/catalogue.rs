@@ -1,8 +1,6 @@
 //! Every metric, label and label value that an alert, a dashboard or the documentation names is one that there is: of
 //! the exporter's catalogue, of our recording rules, or of Prometheus itself.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use crate::grafana::{self, Asks};
@@ -14,7 +12,29 @@ use crate::sources::{self, Rule};
 fn with_rules(rules: &[(String, Rule)]) -> (Schema, Vec<String>) {
     let mut schema = of_exporter();
     let mut wrong = Vec::new();
-    let (mut alerts, mut severities) = (BTreeSet::new(), BTreeSet::new());
+    let of_rules = |value: fn(&Rule) -> Option<String>| -> Values {
+        Values::Words(rules.iter().filter_map(|(_, rule)| value(rule)).collect())
+    };
+    let own = [
+        (
+            "alertname".to_owned(),
+            of_rules(|rule| Some(rule.alert.clone()).filter(|name| !name.is_empty())),
+        ),
+        (
+            "severity".to_owned(),
+            of_rules(|rule| rule.labels.get("severity").cloned()),
+        ),
+    ];
+    let state = || {
+        (
+            "alertstate".to_owned(),
+            Values::Words(these(&["pending", "firing"])),
+        )
+    };
+    // An alert may look at alerts: at those of a port. What labels the others have is known only in the end.
+    let mut of_a_port = schema.0.get("dualtor_port_oper_up").cloned().unwrap_or_default();
+    of_a_port.extend(own.clone().into_iter().chain([state()]));
+    schema.0.insert("ALERTS".to_owned(), of_a_port);
     let mut of_alerts = Labels::new();
     // Alerts read what is recorded, whichever file is first; recording rules what was recorded before them.
     let (alerting, recording): (Vec<_>, Vec<_>) = rules.iter().partition(|(_, rule)| rule.record.is_empty());
@@ -42,18 +62,12 @@ fn with_rules(rules: &[(String, Rule)]) -> (Schema, Vec<String>) {
         if rule.alert.is_empty() {
             schema.0.insert(rule.record.clone(), labels);
         } else {
-            alerts.insert(rule.alert.clone());
-            severities.extend(rule.labels.get("severity").cloned());
             of_alerts.extend(labels.into_keys().map(|label| (label, Values::Any)));
         }
     }
-    of_alerts.extend([
-        ("alertname".to_owned(), Values::Words(alerts)),
-        ("severity".to_owned(), Values::Words(severities)),
-    ]);
+    of_alerts.extend(own);
     schema.0.insert("ALERTS_FOR_STATE".to_owned(), of_alerts.clone());
-    let states = Values::Words(these(&["pending", "firing"]));
-    of_alerts.insert("alertstate".to_owned(), states);
+    of_alerts.extend([state()]);
     schema.0.insert("ALERTS".to_owned(), of_alerts);
     (schema, wrong)
 }

@@ -203,10 +203,12 @@ async fn a_server_whose_sides_are_both_standby_is_critical() {
     assert_eq!(page.labels["severity"], "critical");
     reads_well(&page, &["Ethernet16", "tor1", "r1", "both sides are standby"]);
     both(Direction::Active);
-    stack
+    let page = stack
         .pager
         .rings("resolved", "DualTorServerDark", "Ethernet16")
         .await;
+    // What it was, and nothing else, also in the moment of its end.
+    reads_well(&page, &["both sides are standby"]);
     stack.only("DualTorServerDark", &["Ethernet16"]);
 }
 
