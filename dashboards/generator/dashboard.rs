@@ -224,14 +224,14 @@ fn variables(page: Page) -> Vec<Value> {
             "hide": 0, "includeAll": false, "multi": false, "refresh": 1,
             "skipUrlSync": false,
         }),
+        // From `up`: it has the exporters that are down, too, and a view of the whole fleet has nothing else of them.
         variable(
             "job",
             "Job",
-            "label_values(dualtor_build_info, job)",
+            r#"label_values(up{job=~"dualtor-exporter.*"}, job)"#,
             Choice::Many,
             None,
         ),
-        // From `up`: the exporters that are down are there, too.
         variable(
             "instance",
             "ToR",

@@ -44,6 +44,7 @@ fn worst_ports(
         .linked_key("port", "Port", &to_port())
         .only_column(column, unit, &format!("{WORST}{query})"))
         .most_first(column)
+        .needs_raw_series()
         .size(12, 9)
 }
 

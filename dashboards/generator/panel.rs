@@ -243,6 +243,12 @@ impl Panel {
         self
     }
 
+    /// Says that a view of the fleet made of what rules record has no data for it; the tests look for these words.
+    pub(crate) fn needs_raw_series(mut self) -> Self {
+        self.description += " Needs raw series.";
+        self
+    }
+
     /// A line for each series.
     pub(crate) fn line(self, query: &str, legend: &str) -> Self {
         self.target(Ask::Range, query, legend)
