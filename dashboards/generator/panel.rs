@@ -440,9 +440,11 @@ impl Panel {
         }
     }
 
-    /// The rows in this column's order, the most first.
+    /// The rows in this column's order, the most first; called again, those that are alike there in that one's.
     pub(crate) fn most_first(mut self, column: &str) -> Self {
-        self.options["sortBy"] = json!([{ "displayName": column, "desc": true }]);
+        if let Some(columns) = self.options["sortBy"].as_array_mut() {
+            columns.push(json!({ "displayName": column, "desc": true }));
+        }
         self
     }
 
