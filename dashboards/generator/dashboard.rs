@@ -133,8 +133,15 @@ pub(super) fn datasource() -> Value {
 pub(crate) struct Dashboard {
     page: Page,
     description: &'static str,
-    /// Titles (the first row needs none) and their panels.
-    rows: Vec<(&'static str, Vec<Panel>)>,
+    rows: Vec<Row>,
+}
+
+/// Panels under a title; the first row needs none.
+#[derive(Debug)]
+struct Row {
+    title: &'static str,
+    panels: Vec<Panel>,
+    collapsed: bool,
 }
 
 impl Dashboard {
@@ -149,8 +156,21 @@ impl Dashboard {
 
     /// Panels from left to right, and below where the page ends; under a title, unless that is empty.
     pub(crate) fn row(mut self, title: &'static str, panels: impl IntoIterator<Item = Panel>) -> Self {
-        self.rows.push((title, panels.into_iter().collect()));
+        self.rows.push(Row {
+            title,
+            panels: panels.into_iter().collect(),
+            collapsed: false,
+        });
         self
+    }
+
+    /// The same, at the end: nothing is seen of it, and nothing asked for it, until the reader clicks on its title.
+    pub(crate) fn collapsed_row(self, title: &'static str, panels: impl IntoIterator<Item = Panel>) -> Self {
+        let mut dashboard = self.row(title, panels);
+        if let Some(row) = dashboard.rows.last_mut() {
+            row.collapsed = true;
+        }
+        dashboard
     }
 
     pub(crate) fn json(self) -> Value {
@@ -170,27 +190,34 @@ impl Dashboard {
                 .replace("{TOR", &format!("{{{}", self.page.target()))
                 .replace("{PORT", &format!("{{{}", self.page.ports()))
         };
-        let mut panels = Vec::new();
-        let mut y = 0;
-        for (title, row) in self.rows {
-            if !title.is_empty() {
+        let mut panels: Vec<Value> = Vec::new();
+        let (mut id, mut y) = (0, 0);
+        for row in self.rows {
+            if !row.title.is_empty() {
+                id += 1;
                 panels.push(json!({
-                    "id": panels.len() + 1, "type": "row", "title": title, "collapsed": false, "panels": [],
+                    "id": id, "type": "row", "title": row.title, "collapsed": row.collapsed, "panels": [],
                     "gridPos": { "x": 0, "y": y, "w": PAGE, "h": 1 },
                 }));
                 y += 1;
             }
+            let mut inside = Vec::new();
             let (mut x, mut height) = (0, 0);
-            for panel in row {
+            for panel in row.panels {
                 if x + panel.width > PAGE {
                     (x, y, height) = (0, y + height, 0);
                 }
                 let place = json!({ "x": x, "y": y, "w": panel.width, "h": panel.height });
                 x += panel.width;
                 height = height.max(panel.height);
-                panels.push(panel.json(panels.len() as u64 + 1, place, expand));
+                id += 1;
+                inside.push(panel.json(id, place, expand));
             }
             y += height;
+            match panels.last_mut() {
+                Some(title) if row.collapsed => title["panels"] = json!(inside),
+                _ => panels.append(&mut inside),
+            }
         }
         panels
     }
@@ -224,14 +251,14 @@ fn variables(page: Page) -> Vec<Value> {
             "hide": 0, "includeAll": false, "multi": false, "refresh": 1,
             "skipUrlSync": false,
         }),
+        // From `up`: it has the exporters that are down, too, and a view of the whole fleet has nothing else of them.
         variable(
             "job",
             "Job",
-            "label_values(dualtor_build_info, job)",
+            r#"label_values(up{job=~"dualtor-exporter.*"}, job)"#,
             Choice::Many,
             None,
         ),
-        // From `up`: the exporters that are down are there, too.
         variable(
             "instance",
             "ToR",

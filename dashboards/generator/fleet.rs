@@ -44,32 +44,99 @@ fn worst_ports(
         .linked_key("port", "Port", &to_port())
         .only_column(column, unit, &format!("{WORST}{query})"))
         .most_first(column)
+        .needs_raw_series()
         .size(12, 9)
 }
 
 fn firing_alerts() -> Panel {
     let firing = firing(Page::Fleet);
-    let by = "by (alertname, severity, rack, instance)";
+    let by = "by (alertname, rack, instance, port, side, role)";
     let since = firing
         .replace("ALERTS{", "ALERTS_FOR_STATE{")
         .replace(r#"alertstate="firing", "#, "");
     table(
         "Firing alerts",
-        "What is broken, where, how often and since when. The runbook, linked above, says what to do.",
+        "What is broken, where, on which side and since when, the most severe first, and the newest of \
+         these. An alert without ToR is of a rack or of all, one without port of the ToR. The runbook, \
+         linked above, says what to do.",
     )
-    .key("severity", "Severity")
+    .state_column(
+        "Severity",
+        &palette::severity(),
+        &format!("max {by} ({})", palette::severity().query(&firing)),
+    )
     .key("alertname", "Alert")
     .key("rack", "Rack")
     .linked_key("instance", "ToR", &to_tor())
-    .column("Alerts", "none", &format!("count {by} ({firing})"))
+    .linked_key("port", "Port", &to_port())
+    .key("side", "Side")
+    .key("role", "Certificate")
     .column(
         "Since",
         "dateTimeFromNow",
         &format!("min {by} (\n  {since}\n  and ignoring (alertstate) {firing}\n) * 1000"),
     )
+    .most_first("Severity")
     .most_first("Since")
     .empty_while_healthy("while an alert fires")
-    .size(24, 8)
+    .size(12, 10)
+}
+
+/// Ports of which a side carries nothing, and of what.
+fn blocked() -> Panel {
+    let worst = format!("{WORST}instance_port:dualtor_sides_blocked:count{{PORT}})");
+    let by = "max by (rack, instance, port)";
+    let server = palette::of(&["dark", "no redundancy"]);
+    let sides = ["active", "standby", "unknown", "link down"];
+    let side = |side: &str| {
+        let direction =
+            palette::direction().query(&format!(r#"dualtor_mux_direction{{PORT, side="{side}"}}"#));
+        let link = palette::number("link down");
+        format!(
+            r#"{by} (
+  (
+    {link} * dualtor_link_state{{PORT, side="{side}", state="down"}}
+    or {direction}
+  )
+  and on (job, instance, port) {worst}
+)"#
+        )
+    };
+    table(
+        "Servers dark or without redundancy",
+        "20 ports of which a side carries nothing, the dark ones first: standby, or the link down, as the \
+         SoC says, announced maintenance or not. Self is this ToR's side. Since: when an alert first saw it; \
+         none during maintenance.",
+    )
+    .state_column(
+        "Server",
+        &server,
+        &format!(
+            "{by} (\n  {} * ({worst} == bool 2)\n  + {} * ({worst} == bool 1)\n)",
+            palette::number("dark"),
+            palette::number("no redundancy"),
+        ),
+    )
+    .key("rack", "Rack")
+    .linked_key("instance", "ToR", &to_tor())
+    .linked_key("port", "Port", &to_port())
+    .state_column("Self", &palette::of(&sides), &side("self"))
+    .state_column("Peer", &palette::of(&sides), &side("peer"))
+    .column(
+        "Since",
+        "dateTimeFromNow",
+        &format!(
+            r#"{by} (
+  ALERTS_FOR_STATE{{PORT, alertname=~"DualTorServerDark|DualTorNoRedundancy"}}
+  and on (job, instance, port) {worst}
+) * 1000"#
+        ),
+    )
+    .most_first("Server")
+    .most_first("Since")
+    .empty_while_healthy("while a side of a port carries nothing")
+    .needs_raw_series()
+    .size(12, 10)
 }
 
 fn tors() -> Panel {
@@ -192,7 +259,7 @@ pub(crate) fn dashboard() -> Dashboard {
             &format!("count({firing})\n  or sum(up{{TOR}}) * 0"),
         ).whole().warn_from(1.0),
     ])
-    .row("", [firing_alerts()])
+    .row("", [firing_alerts(), blocked()])
     .row("By ToR", [
         tors(),
         by_tor(

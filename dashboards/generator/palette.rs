@@ -61,7 +61,7 @@ impl Colour {
 }
 
 /// Every state of every metric. A state's number, which only its value mapping sees, is its place here, from 1.
-const STATES: [(&str, Colour); 30] = [
+const STATES: [(&str, Colour); 36] = [
     ("ready", Colour::Good),
     ("connecting", Colour::Starting),
     ("idle", Colour::Starting),
@@ -94,6 +94,14 @@ const STATES: [(&str, Colour); 30] = [
     ("DEADLINE_EXCEEDED", Colour::Warning),
     ("UNAVAILABLE", Colour::Bad),
     ("UNIMPLEMENTED", Colour::Unknown),
+    // In tables, sorted by their numbers: the worst is last.
+    ("no redundancy", Colour::Warning),
+    ("dark", Colour::Bad),
+    // Is shown instead of the direction.
+    ("link down", Colour::Bad),
+    ("info", Colour::Plain),
+    ("warning", Colour::Warning),
+    ("critical", Colour::Bad),
 ];
 
 /// The last of them.
@@ -105,7 +113,8 @@ pub(crate) const RESULTS: [&str; 5] = [
     "UNIMPLEMENTED",
 ];
 
-fn number(state: &str) -> usize {
+/// The number of a state, for queries that [`States::query`] cannot make.
+pub(crate) fn number(state: &str) -> usize {
     let place = STATES.iter().position(|(name, _)| *name == state);
     place.unwrap_or_else(|| panic!("palette.rs: give the state {state} a colour")) + 1
 }
@@ -161,6 +170,22 @@ states! {
     linkmgr: LinkmgrHealth, "state";
     /// Of dualtor_side.
     side: Side, "side";
+}
+
+/// How bad an alert is.
+pub(crate) fn severity() -> States {
+    let states = vec!["critical", "warning", "info"];
+    let metric = Metric::Label("severity");
+    States { states, metric }
+}
+
+/// States of a query that is written by hand, with [`number`].
+pub(crate) fn of(states: &[&'static str]) -> States {
+    let metric = Metric::Flag;
+    States {
+        states: states.to_vec(),
+        metric,
+    }
 }
 
 /// A gauge that is 1 or 0.

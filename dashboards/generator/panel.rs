@@ -243,6 +243,12 @@ impl Panel {
         self
     }
 
+    /// Says that a view of the fleet made of what rules record has no data for it; the tests look for these words.
+    pub(crate) fn needs_raw_series(mut self) -> Self {
+        self.description += " Needs raw series.";
+        self
+    }
+
     /// A line for each series.
     pub(crate) fn line(self, query: &str, legend: &str) -> Self {
         self.target(Ask::Range, query, legend)
@@ -434,9 +440,11 @@ impl Panel {
         }
     }
 
-    /// The rows in this column's order, the most first.
+    /// The rows in this column's order, the most first; called again, those that are alike there in that one's.
     pub(crate) fn most_first(mut self, column: &str) -> Self {
-        self.options["sortBy"] = json!([{ "displayName": column, "desc": true }]);
+        if let Some(columns) = self.options["sortBy"].as_array_mut() {
+            columns.push(json!({ "displayName": column, "desc": true }));
+        }
         self
     }
 

@@ -5,13 +5,13 @@ use super::palette::{self, Colour, States};
 use super::panel::{Panel, bars, heatmap, stat, state, table, timeline, timeseries};
 use super::queries::{failed_probes, failures_by_cause, ports_with_blocked_sides};
 
-/// A row per port.
+/// A row per port. So high that 64 rows leave each its label, and 40 the text of their states, too.
 fn ports(title: &'static str, description: &str, states: &States, metric: &str) -> Panel {
     let url = drill_down(Page::Port, "$instance", Some("${__field.labels.port}"));
     timeline(title, description, states)
         .states(states, metric, "{{port}}")
         .link("This port", &url)
-        .size(12, 14)
+        .size(8, 24)
 }
 
 fn now() -> [Panel; 8] {
@@ -151,22 +151,9 @@ fn probes() -> [Panel; 2] {
     ]
 }
 
-fn socs() -> [Panel; 4] {
+fn socs() -> [Panel; 2] {
     let port = drill_down(Page::Port, "$instance", Some("${__data.fields.Port}"));
     [
-        ports(
-            "Health",
-            "What grpc.health.v1 says. not_serving is bad; unimplemented: the SoC has no health service, \
-             which is normal.",
-            &palette::health(),
-            "dualtor_health_status{PORT}",
-        ),
-        ports(
-            "Announced maintenance",
-            "inprogress: the SoC has said that it is being serviced; unknown: it has no such service.",
-            &palette::service(),
-            "dualtor_soc_service{PORT}",
-        ),
         bars(
             "Versions",
             "Ports by their SoC's software version; none: not known yet. More than one version in a rack \
@@ -195,7 +182,8 @@ pub(crate) fn dashboard() -> Dashboard {
     Dashboard::new(
         Page::Tor,
         "One ToR: its channels, directions and links of all ports over time, and how its SoCs answer. With \
-         many ports choose some above.",
+         more than 40 ports choose some above: then each state has its text. What the SoCs say beside that is \
+         in the last row, which a click opens.",
     )
     .row("", now())
     .row("Both directions active is healthy, one standby is no redundancy, both standby is a server cut off", [
@@ -206,23 +194,24 @@ pub(crate) fn dashboard() -> Dashboard {
              Over long times short changes fall between the points; Channel transitions has them all.",
             &palette::channel(),
             "dualtor_channel_state{PORT}",
-        ).size(8, 14),
+        ),
         ports(
             "Direction, self",
             "Whether this ToR may forward to the server, as the SoC says.",
             &direction,
             r#"dualtor_mux_direction{PORT, side="self"}"#,
-        ).size(8, 14),
+        ),
         ports(
             "Direction, peer",
             "Whether the other ToR may forward to the server, as the SoC says.",
             &direction,
             r#"dualtor_mux_direction{PORT, side="peer"}"#,
-        ).size(8, 14),
+        ),
     ])
     .row("What changed", changes())
     .row("Queries", probes())
-    .row("Links and operation, as the SoC says", [
+    .row("SoCs", socs())
+    .collapsed_row("Links, operation, health and maintenance, as the SoC says", [
         ports(
             "Link, self",
             "The SoC's link to this ToR. Down: nothing passes on this side.",
@@ -234,6 +223,13 @@ pub(crate) fn dashboard() -> Dashboard {
             "The SoC's link to the other ToR. Down: nothing passes on that side.",
             &link,
             r#"dualtor_link_state{PORT, side="peer"}"#,
+        ),
+        ports(
+            "Health",
+            "What grpc.health.v1 says. not_serving is bad; unimplemented: the SoC has no health service, \
+             which is normal.",
+            &palette::health(),
+            "dualtor_health_status{PORT}",
         ),
         ports(
             "Operation, self",
@@ -248,6 +244,11 @@ pub(crate) fn dashboard() -> Dashboard {
             &link,
             r#"dualtor_oper_state{PORT, side="peer"}"#,
         ),
+        ports(
+            "Announced maintenance",
+            "inprogress: the SoC has said that it is being serviced; unknown: it has no such service.",
+            &palette::service(),
+            "dualtor_soc_service{PORT}",
+        ),
     ])
-        .row("SoCs", socs())
 }

@@ -45,10 +45,15 @@ fn place(dashboard: &Value, panel: &Value) -> String {
     format!("{}: {}", text(dashboard, "uid"), text(panel, "title"))
 }
 
+/// All panels of a dashboard, rows and what is in collapsed ones too.
+fn all(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    list(dashboard, "panels").flat_map(|panel| [panel].into_iter().chain(list(panel, "panels")))
+}
+
 /// All panels that are no rows, with their dashboards and places.
 fn panels(dashboards: &[Value]) -> impl Iterator<Item = (&Value, &Value, String)> {
     dashboards.iter().flat_map(|dashboard| {
-        let panels = list(dashboard, "panels").filter(|panel| panel["type"] != "row");
+        let panels = all(dashboard).filter(|panel| panel["type"] != "row");
         panels.map(move |panel| (dashboard, panel, place(dashboard, panel)))
     })
 }
@@ -96,7 +101,7 @@ fn ids(dashboards: &[Value]) -> Vec<String> {
     }
     for dashboard in dashboards {
         let mut seen = BTreeSet::new();
-        for panel in list(dashboard, "panels") {
+        for panel in all(dashboard) {
             if !panel["id"].as_u64().is_some_and(|id| seen.insert(id)) {
                 complaints.push(format!(
                     "{}: id {} is none or not unique",
@@ -128,8 +133,8 @@ fn data_source(dashboards: &[Value]) -> Vec<String> {
                 "{uid}: wants one variable of type datasource, named datasource"
             ));
         }
-        let panels = list(dashboard, "panels").filter(|panel| panel["type"] != "row");
-        let targets = list(dashboard, "panels").flat_map(|panel| list(panel, "targets"));
+        let panels = all(dashboard).filter(|panel| panel["type"] != "row");
+        let targets = all(dashboard).flat_map(|panel| list(panel, "targets"));
         let must = variables
             .into_iter()
             .chain(list(&dashboard["annotations"], "list"))
@@ -154,7 +159,7 @@ fn data_source(dashboards: &[Value]) -> Vec<String> {
 /// Every panel has a title, and says in sentences what is seen.
 fn words(dashboards: &[Value]) -> Vec<String> {
     let titles = dashboards.iter().flat_map(|dashboard| {
-        let untitled = list(dashboard, "panels").filter(|panel| text(panel, "title").is_empty());
+        let untitled = all(dashboard).filter(|panel| text(panel, "title").is_empty());
         untitled.map(move |panel| format!("{}: panel {} has no title", text(dashboard, "uid"), panel["id"]))
     });
     let undescribed = panels(dashboards).filter(|(_, panel, _)| !text(panel, "description").ends_with('.'));
@@ -199,7 +204,7 @@ fn layout(dashboards: &[Value]) -> Vec<String> {
     let mut complaints = Vec::new();
     for dashboard in dashboards {
         let mut taken = BTreeMap::new();
-        for panel in list(dashboard, "panels") {
+        for panel in all(dashboard) {
             let place = place(dashboard, panel);
             let [x, y, w, h] =
                 ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap_or_default());

@@ -79,6 +79,13 @@ fn panel<'a>(dashboard: &'a mut Value, kind: &str) -> &'a mut Value {
     panel.unwrap_or_else(|| panic!("no panel of type {kind}"))
 }
 
+/// The first panel in a collapsed row.
+fn collapsed(dashboard: &mut Value) -> &mut Value {
+    let panels = dashboard["panels"].as_array_mut().expect("panels");
+    let row = panels.iter_mut().find(|panel| panel["collapsed"] == true);
+    &mut row.expect("a collapsed row")["panels"][0]
+}
+
 /// A way to break what is committed: the rule that must notice, and what is done to Fleet (0), ToR (1), Port (2) or
 /// Exporter (3).
 type Mistake = (&'static str, usize, fn(&mut Value));
@@ -105,6 +112,7 @@ const MISTAKES: &[Mistake] = &[
     ("words", 0, |d| panel(d, "table")["title"] = json!("")),
     ("words", 0, |d| panel(d, "table")["description"] = Value::Null),
     ("words", 0, |d| panel(d, "row")["title"] = json!("")),
+    ("words", 1, |d| collapsed(d)["description"] = Value::Null),
     ("units", 1, |d| {
         panel(d, "stat")["fieldConfig"]["defaults"]["unit"] = Value::Null
     }),
@@ -114,6 +122,7 @@ const MISTAKES: &[Mistake] = &[
     ("layout", 0, |d| panel(d, "stat")["gridPos"]["w"] = json!(4)),
     ("layout", 0, |d| panel(d, "stat")["gridPos"]["w"] = json!(0)),
     ("layout", 0, |d| panel(d, "heatmap")["gridPos"]["x"] = json!(13)),
+    ("layout", 1, |d| collapsed(d)["gridPos"]["y"] = json!(0)),
     ("layout", 0, |d| panel(d, "row")["gridPos"] = Value::Null),
     ("windows", 1, |d| {
         panel(d, "heatmap")["targets"][0]["expr"] = json!("rate(process_cpu_seconds_total[5m])")

@@ -14,6 +14,8 @@ pub(crate) struct Query {
     pub(crate) legend: String,
     /// In which situation it is rightly empty, in the panel's words.
     pub(crate) empty_while_healthy: bool,
+    /// Whether it asks for what rules do not record, in the panel's words.
+    pub(crate) needs_raw_series: bool,
 }
 
 /// What a query asks for.
@@ -39,6 +41,8 @@ pub(crate) struct Variable {
 
 /// How a panel says that it may be empty.
 const EMPTY: &str = "Empty while healthy:";
+/// How a panel says that a view of the whole fleet has nothing for it.
+const RAW: &str = "Needs raw series.";
 
 /// All queries of a dashboard: panels (also in rows), variables, annotations.
 pub(crate) fn queries(file: &str, dashboard: &Value) -> Vec<Query> {
@@ -56,6 +60,7 @@ pub(crate) fn queries(file: &str, dashboard: &Value) -> Vec<Query> {
                 text: query,
                 legend: String::new(),
                 empty_while_healthy: false,
+                needs_raw_series: false,
             });
         }
     }
@@ -71,6 +76,7 @@ pub(crate) fn queries(file: &str, dashboard: &Value) -> Vec<Query> {
                     .join(" "),
                 // Nothing to tell is what one hopes for.
                 empty_while_healthy: true,
+                needs_raw_series: false,
             });
         }
     }
@@ -90,6 +96,7 @@ fn panels(file: &str, panels_of: &Value, found: &mut Vec<Query>) {
                 text: text(&target["expr"]),
                 legend: text(&target["legendFormat"]),
                 empty_while_healthy: text(&panel["description"]).contains(EMPTY),
+                needs_raw_series: text(&panel["description"]).contains(RAW),
             });
         }
     }

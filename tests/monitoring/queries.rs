@@ -4,6 +4,9 @@
 //!
 //! A query must return data for each ToR and for a port that is well; a panel that is rightly empty there says so in its
 //! description, and must return data for some ToR and port.
+//!
+//! So does Fleet on a Prometheus that federates from that one as docs/monitoring.md says, but for the panels that say that
+//! they need raw series.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -81,10 +84,15 @@ fn now() -> f64 {
         .as_secs_f64()
 }
 
-/// A Prometheus that has scraped both since `began`.
-struct Scraped {
+/// A Prometheus that knows of them since `began`.
+struct View {
     prometheus: Prometheus,
     began: f64,
+}
+
+/// One that has scraped both.
+struct Scraped {
+    view: View,
     _racks: [Rack; 2],
 }
 
@@ -101,12 +109,13 @@ impl Scraped {
             .sees(&format!("count(up == 1) == {}", TORS.len()))
             .await;
         Self {
-            prometheus,
-            began,
+            view: View { prometheus, began },
             _racks: racks,
         }
     }
+}
 
+impl View {
     /// The values that Grafana offers for a variable, all of them in order.
     async fn values(&self, query: &str) -> Result<Vec<String>, String> {
         let (selector, label) = label_values(query).ok_or_else(|| format!("not label_values: {query}"))?;
@@ -156,7 +165,7 @@ fn fill(text: &str, choice: &Choice) -> String {
 }
 
 /// All choices that Grafana offers, the variables of one value each: ToRs and ports.
-async fn choices(scraped: &Scraped, file: &str, dashboard: &Value) -> Vec<Choice> {
+async fn choices(view: &View, file: &str, dashboard: &Value) -> Vec<Choice> {
     let mut choices = vec![Choice::new()];
     let variables = grafana::queries(file, dashboard)
         .into_iter()
@@ -179,13 +188,13 @@ async fn choices(scraped: &Scraped, file: &str, dashboard: &Value) -> Vec<Choice
         let mut more = Vec::new();
         for choice in choices {
             let text = fill(text, &choice);
-            let values = wait_until(
-                &format!("{file}: {} {text}", variable.name),
-                async || match scraped.values(&text).await {
-                    Ok(values) if !values.is_empty() => Ok(values),
-                    other => Err(format!("{other:?}")),
-                },
-            )
+            let values = wait_until(&format!("{file}: {} {text}", variable.name), async || match view
+                .values(&text)
+                .await
+            {
+                Ok(values) if !values.is_empty() => Ok(values),
+                other => Err(format!("{other:?}")),
+            })
             .await;
             let values = if variable.has_all {
                 vec![values.join("|")]
@@ -204,10 +213,10 @@ async fn choices(scraped: &Scraped, file: &str, dashboard: &Value) -> Vec<Choice
 }
 
 /// Waits until the query returns data for this choice.
-async fn returns_data(scraped: &Scraped, query: &Query, choice: &Choice) {
+async fn returns_data(view: &View, query: &Query, choice: &Choice) {
     let text = fill(&query.text, choice);
     wait_until(&format!("{}: {text}", query.place), async || {
-        match scraped.numbers(query, &text).await {
+        match view.numbers(query, &text).await {
             Ok(1..) => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -216,13 +225,13 @@ async fn returns_data(scraped: &Scraped, query: &Query, choice: &Choice) {
 }
 
 /// Waits until the query returns data for one of these choices at least.
-async fn returns_data_somewhere(scraped: &Scraped, query: &Query, choices: &[Choice]) {
+async fn returns_data_somewhere(view: &View, query: &Query, choices: &[Choice]) {
     wait_until(
         &format!("{}: for any ToR and port: {}", query.place, query.text),
         async || {
             let mut seen = String::new();
             for choice in choices {
-                match scraped.numbers(query, &fill(&query.text, choice)).await {
+                match view.numbers(query, &fill(&query.text, choice)).await {
                     Ok(0) => {}
                     Ok(_) => return Ok(()),
                     Err(error) => seen += &error,
@@ -236,9 +245,9 @@ async fn returns_data_somewhere(scraped: &Scraped, query: &Query, choices: &[Cho
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_every_dashboard_returns_data() {
-    let scraped = Scraped::start().await;
+    let Scraped { view, _racks } = Scraped::start().await;
     for (file, dashboard) in sources::dashboards() {
-        let choices = choices(&scraped, &file, &dashboard).await;
+        let choices = choices(&view, &file, &dashboard).await;
         let well = |choice: &&Choice| {
             choice
                 .get("port")
@@ -249,11 +258,11 @@ async fn every_query_of_every_dashboard_returns_data() {
             match (query.asks, query.empty_while_healthy) {
                 // Tried by `choices`.
                 (Asks::Variable, _) => {}
-                (_, true) => returns_data_somewhere(&scraped, &query, &choices).await,
+                (_, true) => returns_data_somewhere(&view, &query, &choices).await,
                 (_, false) => {
                     for choice in choices.iter().filter(well) {
                         tors.extend(choice.get("instance").cloned());
-                        returns_data(&scraped, &query, choice).await;
+                        returns_data(&view, &query, choice).await;
                     }
                 }
             }
@@ -265,18 +274,72 @@ async fn every_query_of_every_dashboard_returns_data() {
             );
         }
     }
-    rules_work(&scraped).await;
-    the_catalogue_is_what_is_served(&scraped).await;
+    rules_work(&view.prometheus).await;
+    the_catalogue_is_what_is_served(&view.prometheus).await;
+    fleet_works_above_the_rows(&view.prometheus).await;
+}
+
+/// A scrape or a remote write of docs/monitoring.md: the first entry of that list with that key.
+fn documented(list: &str, key: &str) -> Value {
+    let blocks = sources::blocks(&sources::path("docs/monitoring.md"), "yaml");
+    let read = |(line, block): (usize, String)| -> Value {
+        serde_saphyr::from_str(&block).unwrap_or_else(|error| panic!("docs/monitoring.md:{line}: {error}"))
+    };
+    let entries = blocks
+        .into_iter()
+        .filter_map(|block| read(block)[list].as_array().cloned())
+        .flatten();
+    let mut entries = entries.filter(|entry| !entry[key].is_null());
+    entries.next().unwrap_or_else(|| panic!("no {key} in {list}"))
+}
+
+/// A Prometheus that federates as the documentation says has data for all of Fleet, and none for what says that it needs
+/// raw series; and remote write carries the same.
+async fn fleet_works_above_the_rows(row: &Prometheus) {
+    let began = now();
+    let prometheus = Prometheus::federating(documented("scrape_configs", "metrics_path"), row.address).await;
+    let view = View { prometheus, began };
+    let (file, fleet) = sources::dashboards()
+        .into_iter()
+        .find(|(file, _)| file == "fleet.json")
+        .expect("Fleet");
+    view.prometheus.sees("ALERTS_FOR_STATE").await;
+    let [choice] = &choices(&view, &file, &fleet).await[..] else {
+        panic!("Fleet shows all at once")
+    };
+    assert_eq!(choice["job"], "dualtor-exporter");
+    assert_eq!(choice["instance"], TORS.join("|"));
+    // Those that need raw series last: by then all has been carried.
+    let (raw, recorded): (Vec<_>, Vec<_>) = grafana::queries(&file, &fleet)
+        .into_iter()
+        .filter(|query| query.asks != Asks::Variable)
+        .partition(|query| query.needs_raw_series);
+    for query in &recorded {
+        returns_data(&view, query, choice).await;
+    }
+    assert!(!raw.is_empty());
+    for query in &raw {
+        let numbers = view.numbers(query, &fill(&query.text, choice)).await;
+        assert_eq!(numbers, Ok(0), "{}", query.place);
+    }
+    let write = documented("remote_write", "write_relabel_configs");
+    let regex = write["write_relabel_configs"][0]["regex"]
+        .as_str()
+        .expect("a regular expression");
+    let left = format!(
+        "{{alertname=~\"DualTor.*\", __name__!~\"{regex}\"}} or {{job=\"dualtor-exporter\", __name__!~\"{regex}\"}}"
+    );
+    assert_eq!(view.prometheus.query(&left).await, Vec::<Value>::new());
 }
 
 /// Each recording rule records something, and no rule fails.
-async fn rules_work(scraped: &Scraped) {
+async fn rules_work(prometheus: &Prometheus) {
     for (_, rule) in sources::rules() {
         if !rule.record.is_empty() {
-            scraped.prometheus.sees(&rule.record).await;
+            prometheus.sees(&rule.record).await;
         }
     }
-    let groups = scraped.prometheus.api("rules", &[]).await.expect("rules");
+    let groups = prometheus.api("rules", &[]).await.expect("rules");
     for group in groups["groups"].as_array().expect("groups") {
         for rule in group["rules"].as_array().expect("rules") {
             assert_eq!(rule["health"], "ok", "{rule}");
@@ -286,13 +349,13 @@ async fn rules_work(scraped: &Scraped) {
 
 /// Every series that was scraped is one that the catalogue's test knows, with labels and values that it knows; and the
 /// racks have shown every metric.
-async fn the_catalogue_is_what_is_served(scraped: &Scraped) {
+async fn the_catalogue_is_what_is_served(prometheus: &Prometheus) {
     let schema = of_exporter();
     let all = [(
         "match[]",
         "{job=\"dualtor-exporter\", __name__!~\".*:.*|ALERTS.*\"}",
     )];
-    let series = scraped.prometheus.api("series", &all).await.expect("series");
+    let series = prometheus.api("series", &all).await.expect("series");
     let series: Vec<BTreeMap<String, String>> = serde_json::from_value(series).expect("series");
     let mut seen = BTreeSet::new();
     for mut labels in series {

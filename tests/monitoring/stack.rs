@@ -97,8 +97,20 @@ impl Prometheus {
             "scrape_configs": [{"job_name": "dualtor-exporter", "static_configs": targets}],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": alertmanagers}]}]},
         });
+        Self::with(dir, &config).await
+    }
+
+    /// Fetches from another what a scrape of the documentation says; without rules.
+    pub(crate) async fn federating(mut scrape: Value, from: SocketAddr) -> Self {
+        scrape["scrape_interval"] = json!("1s");
+        scrape["static_configs"] = json!([{"targets": [from.to_string()]}]);
+        let dir = tempfile::tempdir().expect("a directory");
+        Self::with(dir, &json!({"scrape_configs": [scrape]})).await
+    }
+
+    async fn with(dir: TempDir, config: &Value) -> Self {
         let path = dir.path().join("prometheus.yml");
-        write(&path, &config);
+        write(&path, config);
         let mut command = Command::new("prometheus");
         command
             .arg(format!("--config.file={}", path.display()))
