@@ -30,8 +30,13 @@ impl Answer {
     }
 }
 
-/// One request. HTTP/1.0, so that the body ends with the connection.
+/// One request without a body.
 pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    send(address, method, path, headers, "").await
+}
+
+/// One request. HTTP/1.0, so that the answer's body ends with the connection.
+async fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let asking = async {
         let mut stream = TcpStream::connect(address).await?;
         let mut request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n");
@@ -39,6 +44,7 @@ pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, headers: 
             request += &format!("{name}: {value}\r\n");
         }
         request += "\r\n";
+        request += body;
         stream.write_all(request.as_bytes()).await?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await?;
@@ -52,6 +58,13 @@ pub(crate) async fn ask(address: SocketAddr, method: &str, path: &str, headers: 
 /// A GET without further headers.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
     ask(address, "GET", path, &[]).await
+}
+
+/// A POST of JSON.
+pub(crate) async fn post(address: SocketAddr, path: &str, json: &str) -> Answer {
+    let length = json.len().to_string();
+    let headers = [("Content-Type", "application/json"), ("Content-Length", &*length)];
+    send(address, "POST", path, &headers, json).await
 }
 
 fn read(bytes: &[u8]) -> Answer {

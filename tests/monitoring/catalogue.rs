@@ -9,7 +9,7 @@ use crate::served::{of_exporter, these};
 use crate::sources::{self, Rule};
 
 /// The same with what rules add, and what is wrong with the rules.
-fn with_rules(rules: &[(String, Rule)]) -> (Schema, Vec<String>) {
+pub(crate) fn with_rules(rules: &[(String, Rule)]) -> (Schema, Vec<String>) {
     let mut schema = of_exporter();
     let mut wrong = Vec::new();
     let of_rules = |value: fn(&Rule) -> Option<String>| -> Values {

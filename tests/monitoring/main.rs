@@ -10,6 +10,7 @@
 //! | catalogue | every metric, label and label value that is named anywhere exists |
 //! | rules | promtool and amtool find nothing wrong; each alert is complete, tested and explained |
 //! | stack, pager | start Prometheus and Alertmanager; who is paged |
+//! | inhibition | which alert mutes which, and what arrives as one message |
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
 //! | paging | from a fault of a SoC to the page, and back |
 
@@ -30,6 +31,7 @@ mod wait;
 
 mod catalogue;
 mod grafana;
+mod inhibition;
 mod pager;
 mod paging;
 mod promql;

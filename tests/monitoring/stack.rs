@@ -224,11 +224,22 @@ impl Alertmanager {
         }
     }
 
+    /// Tells it that alerts with these labels fire.
+    pub(crate) async fn post(&self, alerts: &[BTreeMap<String, String>]) {
+        let alerts: Vec<Value> = alerts.iter().map(|labels| json!({"labels": labels})).collect();
+        let answer = http::post(self.address, "/api/v2/alerts", &Value::from(alerts).to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// All alerts that it knows.
+    pub(crate) async fn alerts(&self) -> Vec<Value> {
+        let answer = http::get(self.address, "/api/v2/alerts").await;
+        serde_json::from_str(answer.text()).expect("a list")
+    }
+
     /// What it knows of an alert by that name: whether each is active or suppressed.
     pub(crate) async fn states(&self, alert: &str) -> Vec<String> {
-        let answer = http::get(self.address, "/api/v2/alerts").await;
-        let alerts: Value = serde_json::from_str(answer.text()).expect("JSON");
-        let alerts = alerts.as_array().expect("a list").iter();
+        let alerts = self.alerts().await.into_iter();
         let named = alerts.filter(|found| found["labels"]["alertname"] == alert);
         named
             .map(|found| found["status"]["state"].as_str().unwrap_or_default().to_owned())
