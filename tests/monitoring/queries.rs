@@ -327,7 +327,7 @@ async fn fleet_works_above_the_rows(row: &Prometheus) {
         .as_str()
         .expect("a regular expression");
     let left = format!(
-        "{{alertname=~\"DualTor.*\", __name__!~\"{regex}\"}} or {{job=\"dualtor-exporter\", __name__!~\"{regex}\"}}"
+        r#"count by (__name__) ({{__name__!~"{regex}", alertname=~"DualTor.*"}} or {{__name__!~"{regex}", job="dualtor-exporter"}})"#
     );
     assert_eq!(view.prometheus.query(&left).await, Vec::<Value>::new());
 }
