@@ -108,8 +108,6 @@ pub struct Fleet {
     unsettled: HashSet<SessionId>,
     next_id: u64,
     side: Side,
-    /// That the side is unknown has been said.
-    told_unknown: bool,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -150,7 +148,6 @@ impl Fleet {
             unsettled: HashSet::new(),
             next_id: 0,
             side: Side::Unknown,
-            told_unknown: false,
         };
         (fleet, handle)
     }
@@ -231,14 +228,13 @@ impl Fleet {
     /// Makes what runs equal to the inventory, without touching what is equal already.
     fn adopt_inventory(&mut self) {
         let inventory = self.inventory.borrow_and_update().clone();
+        let told = self.side == Side::Unknown && !self.by_port.is_empty();
         self.side = inventory.side;
-        let unknown = inventory.side == Side::Unknown && !inventory.targets.is_empty();
-        if unknown && !self.told_unknown {
+        if inventory.side == Side::Unknown && !inventory.targets.is_empty() && !told {
             warn!(
                 "which ToR this is, is not known: every direction will be unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
             );
         }
-        self.told_unknown = unknown;
         let wanted: HashSet<&Port> = inventory.targets.iter().map(|target| &target.port).collect();
         let gone: Vec<Port> = self
             .by_port

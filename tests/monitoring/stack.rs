@@ -122,9 +122,7 @@ impl Prometheus {
             // Else a resolved alert is told again only after a minute, and a new one waits as long.
             .arg("--rules.alert.resend-delay=1s")
             .arg("--rules.alert.for-grace-period=0s");
-        let mut program = Program::spawn(command);
-        let address = listens(&mut program).await;
-        ready(address).await;
+        let (program, address) = started(command).await;
         Self {
             program,
             address,
@@ -214,9 +212,7 @@ impl Alertmanager {
             .arg("--web.listen-address=127.0.0.1:0")
             // No cluster: it would listen on all addresses.
             .arg("--cluster.listen-address=");
-        let mut program = Program::spawn(command);
-        let address = listens(&mut program).await;
-        ready(address).await;
+        let (program, address) = started(command).await;
         Self {
             program,
             address,
@@ -257,6 +253,14 @@ impl Alertmanager {
 
 pub(crate) fn alertmanager_example() -> PathBuf {
     sources::path("alerts/alertmanager/alertmanager.example.yaml")
+}
+
+/// The program, once it is ready, and where it listens.
+async fn started(command: Command) -> (Program, SocketAddr) {
+    let mut program = Program::spawn(command);
+    let address = listens(&mut program).await;
+    ready(address).await;
+    (program, address)
 }
 
 /// Where it listens, as it logs it.

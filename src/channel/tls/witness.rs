@@ -2,9 +2,10 @@
 //! when the certificate expires, also if it is refused, and whether the SoC asked for ours.
 //!
 //! One certificate more than with rustls alone is trusted: one that stands in the CA file itself, byte for byte. That is
-//! how gRPC's own clients do it, for one that is self-signed as for one that a CA has signed; webpki knows only CAs there, and
-//! refuses one that calls itself a CA, as `openssl req -x509` makes them, as a server's. Its name and its dates must still be right. One that is self-signed
-//! and does not stand there is signed by nobody we know, whatever else may be said of it.
+//! how gRPC's own clients do it, for one that is self-signed as for one that a CA has signed; webpki knows only CAs there,
+//! and refuses one that calls itself a CA, as `openssl req -x509` makes them, as a server's. Its name and its dates must
+//! still be right. One that is self-signed and does not stand there is signed by nobody we know, whatever else may be said
+//! of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

@@ -19,7 +19,7 @@ pub(super) fn text(findings: &[Finding]) -> String {
         if !of_area.is_empty() {
             let _ = writeln!(out, "{}", area.title());
         }
-        for (n, finding) in of_area.iter().enumerate() {
+        for &finding in &of_area {
             let group: Vec<&Finding> = of_area
                 .iter()
                 .copied()
@@ -27,7 +27,8 @@ pub(super) fn text(findings: &[Finding]) -> String {
                 .collect();
             let mark = finding.level.mark();
             if let Some(alike) = finding.alike.as_ref().filter(|_| group.len() >= MANY) {
-                if of_area[..n].iter().any(|f| are_alike(f, finding)) {
+                // All of them are told where the first stands.
+                if !std::ptr::eq(group[0], finding) {
                     continue;
                 }
                 let ports: Vec<&str> = group.iter().map(|f| f.subject.as_str()).collect();
