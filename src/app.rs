@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::channel::TlsStore;
 use crate::config::{Config, ConfigError};
+use crate::files::{PATIENCE, Reader};
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::inventory::Inventory;
 use crate::mailbox::mailbox;
@@ -79,6 +80,7 @@ pub struct Exporter {
     /// In force. The inventory follows from it.
     config: watch::Sender<Arc<Config>>,
     load: Load,
+    reader: Arc<Reader>,
     probe: watch::Sender<ProbeSettings>,
     config_status: watch::Sender<ConfigStatus>,
     fleet: FleetHandle,
@@ -93,7 +95,7 @@ pub struct Exporter {
 
 type Tasks = JoinSet<Result<&'static str, AppError>>;
 /// The reload that is under way, if any.
-type Loading = JoinSet<(ReloadRequest, Result<Config, ConfigError>)>;
+type Loading = JoinSet<(ReloadRequest, Result<Config, String>)>;
 
 impl std::fmt::Debug for Exporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -189,6 +191,7 @@ impl Exporter {
         Self {
             config,
             load: options.load,
+            reader: Arc::default(),
             probe,
             config_status,
             fleet: handle,
@@ -218,8 +221,8 @@ impl Exporter {
             tokio::select! {
                 () = &mut shutdown => break Ok(()),
                 Some(request) = self.reloads.recv(), if loading.is_empty() => {
-                    let load = self.load.clone();
-                    loading.spawn_blocking(move || (request, load()));
+                    let (load, reader) = (self.load.clone(), self.reader.clone());
+                    loading.spawn(async move { (request, read(load, &reader).await) });
                 }
                 Some(loaded) = loading.join_next() => match loaded {
                     Ok((request, config)) => self.reload(request, config),
@@ -240,10 +243,8 @@ impl Exporter {
         outcome
     }
 
-    fn reload(&mut self, request: ReloadRequest, config: Result<Config, ConfigError>) {
-        let outcome = config
-            .map_err(|error| error.to_string())
-            .and_then(|config| self.adopt(config));
+    fn reload(&mut self, request: ReloadRequest, config: Result<Config, String>) {
+        let outcome = config.and_then(|config| self.adopt(config));
         match &outcome {
             Ok(()) => info!("configuration reloaded"),
             Err(reason) => error!(reason, "the configuration was not reloaded, the old one stays"),
@@ -272,6 +273,14 @@ impl Exporter {
             .send_if_modified(|probe| std::mem::replace(probe, config.probe) != config.probe);
         self.config.send_replace(Arc::new(config));
         Ok(())
+    }
+}
+
+/// One that hangs does not keep the next reload waiting for ever.
+async fn read(load: Load, reader: &Reader) -> Result<Config, String> {
+    match reader.read(PATIENCE, move || load()).await {
+        Ok(config) => config.map_err(|error| error.to_string()),
+        Err(unread) => Err(format!("the configuration: {unread}")),
     }
 }
 

@@ -23,6 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::app::{self, Exporter, Options};
 use crate::config::{Config, ConfigError};
+use crate::files::{PATIENCE, Reader};
 use crate::publish::http::telemetry_path_ok;
 use crate::sim;
 
@@ -156,7 +157,9 @@ impl Cli {
         };
         let outcome = runtime.block_on(async {
             match self.command {
-                None if self.exporter.config_check => check_config(self.exporter.config_file.as_deref()),
+                None if self.exporter.config_check => {
+                    check_config(self.exporter.config_file.as_deref()).await
+                }
                 None => run_exporter(self.exporter).await,
                 Some(Command::Demo(args)) => demo::run(args).await,
                 Some(Command::Simulate { scenario }) => simulate(&scenario).await,
@@ -204,28 +207,48 @@ fn init_log(level: Level, format: LogFormat) {
     };
 }
 
+/// The configuration, and the file that it is from; `None`: there is none, and SONiC's defaults are used.
+type Loaded = (Config, Option<PathBuf>);
+
 /// Loads the file that was named, or the usual one where it exists.
-fn load_config(path: Option<&Path>) -> Result<Config, ConfigError> {
-    match path {
-        Some(path) => Config::load(path),
-        None if Path::new(DEFAULT_CONFIG).exists() => Config::load(Path::new(DEFAULT_CONFIG)),
-        None => Config::without_file(),
+fn load_config(path: Option<&Path>) -> Result<Loaded, ConfigError> {
+    if let Some(path) = path {
+        return Ok((Config::load(path)?, Some(path.to_owned())));
     }
+    let usual = Path::new(DEFAULT_CONFIG);
+    Ok(match Config::load_if_there(usual)? {
+        Some(config) => (config, Some(usual.to_owned())),
+        None => (Config::without_file()?, None),
+    })
 }
 
-fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let config = load_config(path)?;
-    let file = path.unwrap_or(Path::new(DEFAULT_CONFIG)).display();
-    print(&match &config.targets {
-        Some(targets) if targets.len() == 1 => format!("{file}: good, 1 target"),
-        Some(targets) => format!("{file}: good, {} targets", targets.len()),
-        None => format!("{file}: good, targets from CONFIG_DB"),
+/// The same at a start: a file system that hangs is reported, not waited for.
+async fn first_config(path: Option<&Path>) -> anyhow::Result<Loaded> {
+    let name = path.unwrap_or(Path::new(DEFAULT_CONFIG)).display().to_string();
+    let path = path.map(Path::to_owned);
+    let reader = Reader::default();
+    let loaded = reader.read(PATIENCE, move || load_config(path.as_deref()));
+    Ok(loaded.await.context(name)??)
+}
+
+async fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (config, file) = first_config(path).await?;
+    let targets = match &config.targets {
+        Some(targets) if targets.len() == 1 => "1 target".to_owned(),
+        Some(targets) => format!("{} targets", targets.len()),
+        None => "targets from CONFIG_DB".to_owned(),
+    };
+    print(&match file {
+        Some(file) => format!("{}: good, {targets}", file.display()),
+        None => format!(
+            "no configuration file: {DEFAULT_CONFIG} does not exist. SONiC's defaults are used: {targets}, rows to STATE_DB"
+        ),
     });
     Ok(ExitCode::SUCCESS)
 }
 
 async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
-    let config = load_config(args.config_file.as_deref())?;
+    let (config, file) = first_config(args.config_file.as_deref()).await?;
     let mut listeners = Vec::new();
     for address in &args.listen {
         listeners.push(
@@ -237,13 +260,18 @@ async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
     raise_open_files(config.targets.as_ref().map_or(0, Vec::len));
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
-    let file = args.config_file.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-    info!(version = VERSION, config = %file.display(), from_config_db = config.targets.is_none(), "starting");
+    let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    info!(
+        version = VERSION,
+        config = file,
+        from_config_db = config.targets.is_none(),
+        "starting"
+    );
     for listener in &listeners {
         info!(address = %listener.local_addr()?, path = args.telemetry_path, "serving");
     }
     let path = args.config_file;
-    let load = move || -> Result<Config, ConfigError> { load_config(path.as_deref()) };
+    let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref())?.0) };
     let exporter = Exporter::start(Options {
         config,
         load: std::sync::Arc::new(load),
@@ -269,7 +297,9 @@ async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn simulate(path: &Path) -> anyhow::Result<ExitCode> {
-    let scenario = sim::Scenario::from_file(path)?;
+    let (reader, file) = (Reader::default(), path.to_owned());
+    let scenario = reader.read(PATIENCE, move || sim::Scenario::from_file(&file));
+    let scenario = scenario.await.context(path.display().to_string())??;
     raise_open_files(0);
     let mut stop = stop_signals()?;
     sim::run(scenario, async move { stop.recv().await }, print).await?;

@@ -1,7 +1,7 @@
 //! The configuration file, validated: bad input becomes one error that names the file, the key and what was expected,
 //! and nothing of it is applied.
 //!
-//! `raw` is the file's shape, `scalar` its values, `databases` where Redis is, `tls` the TLS files; here is what it all
+//! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` where Redis is, `tls` the TLS files; here is what it all
 //! means.
 
 mod databases;
@@ -9,11 +9,11 @@ mod raw;
 mod scalar;
 mod settings;
 mod tls;
+mod yaml;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use std::time::Duration;
 pub use settings::{Database, Namespace, Publish, RedisServer, Schema, SourceRule, StateDbSettings};
 pub use tls::{is_server_name, read_pem};
 
+use crate::files;
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
 };
@@ -72,6 +73,20 @@ impl fmt::Display for ConfigError {
     }
 }
 
+impl ConfigError {
+    /// Nothing in it is wrong: it could not be had.
+    fn unread(path: &Path, error: &io::Error) -> Self {
+        let (file, line, key) = (path.to_owned(), None, None);
+        let message = format!("cannot read the configuration file: {error}");
+        Self {
+            file,
+            line,
+            key,
+            message,
+        }
+    }
+}
+
 /// An error in one key, before the file's name is known.
 type KeyError = (String, String);
 
@@ -113,15 +128,19 @@ impl Config {
         namespaces.map(|namespace| (&namespace.name, &namespace.appl_db))
     }
 
-    /// Reads and validates a file.
+    /// Reads and validates a file. Blocks.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path).map_err(|error| ConfigError {
-            file: path.to_owned(),
-            line: None,
-            key: None,
-            message: format!("cannot read the configuration file: {error}"),
-        })?;
-        Self::parse(&text, path)
+        let text = files::read_text(path, yaml::MAX_MIB);
+        Self::parse(&text.map_err(|error| ConfigError::unread(path, &error))?, path)
+    }
+
+    /// The same; `None` where there is no such file.
+    pub fn load_if_there(path: &Path) -> Result<Option<Self>, ConfigError> {
+        match files::read_text(path, yaml::MAX_MIB) {
+            Ok(text) => Self::parse(&text, path).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ConfigError::unread(path, &error)),
+        }
     }
 
     /// A duration over 0 as the file may hold it (500ms, 4s, 1m30s), for flags.
@@ -154,7 +173,7 @@ impl Config {
                 message,
             });
         }
-        let raw = read(text).map_err(|(line, key, message)| ConfigError {
+        let raw = yaml::read(text).map_err(|(line, key, message)| ConfigError {
             file: file.clone(),
             line,
             key,
@@ -168,66 +187,6 @@ impl Config {
             message,
         })
     }
-}
-
-/// Reads a regular file of a sane size: a pipe would hang us, a device fill the memory.
-fn read_file(path: &Path, most_mib: u64) -> io::Result<Vec<u8>> {
-    let refused = |expected: &str| Err(io::Error::other(format!("expected {expected}")));
-    if !std::fs::metadata(path)?.is_file() {
-        return refused("a regular file");
-    }
-    let (most, mut bytes) = (most_mib * 1024 * 1024, Vec::new());
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return refused(&format!("at most {most_mib} MiB"));
-    }
-    Ok(bytes)
-}
-
-/// A file that somebody wrote: YAML, JSON.
-fn read_text(path: &Path) -> io::Result<String> {
-    // 10,000 targets take 600 kB.
-    let text = String::from_utf8(read_file(path, 16)?);
-    text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
-}
-
-fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> {
-    let mut key = None;
-    serde_saphyr::with_deserializer_from_str(text, |deserializer| {
-        serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            let path = error.path().to_string();
-            key = Some(path).filter(|path| path != "." && path != "?");
-            error.into_inner()
-        })
-    })
-    .map_err(|error| {
-        let location = error.location();
-        let message = error.without_snippet().to_string();
-        // The line is said once, in front; the library's advice to programmers not at all.
-        let end = [" at line ", ", set DuplicateKeyPolicy"]
-            .iter()
-            .filter_map(|tail| message.find(tail))
-            .min();
-        let message = &message[..end.unwrap_or(message.len())];
-        let key = key.map(|key| without_urls(&key));
-        let message = without_urls(message).replace(
-            "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
-            "expected one YAML document, got several",
-        );
-        (
-            location.map(|l| l.line()),
-            key,
-            message.replace("duplicate mapping key", "expected each key once, twice there is"),
-        )
-    })
-}
-
-/// A URL may hold a password, and with a key forgotten it stands where a key should be: no message repeats one.
-fn without_urls(text: &str) -> String {
-    let words = text.split_inclusive([' ', '`', '"', ',']);
-    words
-        .map(|word| if word.contains("://") { "(a URL) " } else { word })
-        .collect()
 }
 
 fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
@@ -350,6 +309,12 @@ fn targets(
     side: Side,
     channel: &Arc<ChannelSettings>,
 ) -> Result<Vec<Target>, KeyError> {
+    let most = yaml::MAX_TARGETS;
+    if raw.len() > most {
+        let got = raw.len();
+        let message = format!("expected at most {most}, got {got}: let several exporters share them");
+        return at("targets", message);
+    }
     let mut first: HashMap<&Port, usize> = HashMap::new();
     let mut targets = Vec::with_capacity(raw.len());
     for (n, target) in raw.iter().enumerate() {

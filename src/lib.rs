@@ -99,6 +99,7 @@ pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod facts;
+pub mod files;
 pub mod fleet;
 pub mod inventory;
 pub mod mailbox;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::probe::{Output, timeout};
-use super::{FAILED, load_config, print, raise_open_files};
+use super::{FAILED, first_config, print, raise_open_files};
 use collect::collect;
 use findings::{Level, diagnose};
 
@@ -40,7 +40,7 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let config = load_config(args.config_file.as_deref())?;
+    let (config, _) = first_config(args.config_file.as_deref()).await?;
     raise_open_files(0);
     let timeout = args.timeout.unwrap_or(config.probe.timeout);
     let seen = collect(config, timeout).await;

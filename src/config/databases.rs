@@ -9,9 +9,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Database, Namespace, RedisServer};
+use crate::files;
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
 const DEFAULT_PORT: u16 = 6379;
+/// SONiC's files take some kB.
+const MAX_MIB: u64 = 1;
 /// What SELECT takes; SONiC's redis.conf has 100 databases.
 const ID: std::ops::RangeInclusive<i64> = 0..=65_535;
 
@@ -144,7 +147,8 @@ impl Namespace {
                 ));
             }
             let path = global.with_file_name("").join(include);
-            let text = super::read_text(&path).map_err(|error| in_file(&path, &error.to_string()))?;
+            let text =
+                files::read_text(&path, MAX_MIB).map_err(|error| in_file(&path, &error.to_string()))?;
             all.push(Self::from_json(&text, &name).map_err(|error| in_file(&path, &error))?);
         }
         Ok(all)
@@ -175,7 +179,7 @@ fn in_file(path: &Path, error: &str) -> String {
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, String> {
-    match super::read_text(path) {
+    match files::read_text(path, MAX_MIB) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),

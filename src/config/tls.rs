@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::scalar::{Scalar, Value};
 use super::{KeyError, at};
+use crate::files;
 use crate::model::{ClientIdentity, TlsSettings};
 
 /// Its shape in the file.
@@ -58,7 +59,7 @@ pub fn is_server_name(name: &str) -> bool {
 /// What stands in one of the files. Blocks.
 pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
     // A switch's whole bundle of public CAs takes 250 kB.
-    super::read_file(path, 1)
+    files::read(path, 1)
 }
 
 /// What it means; relative paths are `base`'s.

@@ -18,7 +18,10 @@ use super::notice::Notice;
 use super::rpc::Rpc;
 use super::state::{Direction, Health, Link, SidesPatch, StatePatch};
 use super::tls::Tls;
+use crate::files;
 
+/// More SoCs than a process may have sockets for.
+const MAX_MIB: u64 = 16;
 /// Where SoCs serve gRPC unless told otherwise.
 pub(super) const DEFAULT_PORT: u16 = 50075;
 /// Why we listen nowhere else: the protocol has no authentication, and whoever finds a simulator must not take it for a
@@ -155,7 +158,7 @@ impl Scenario {
             path: path.to_owned(),
             source: Box::new(source),
         };
-        let yaml = std::fs::read_to_string(path).map_err(|source| in_file(SimError::Read(source)))?;
+        let yaml = files::read_text(path, MAX_MIB).map_err(|source| in_file(SimError::Read(source)))?;
         Self::from_yaml(&yaml).map_err(in_file)
     }
 

@@ -12,6 +12,8 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use serde::Deserialize;
 use tokio_rustls::TlsAcceptor;
 
+use crate::files;
+
 /// How a SoC serves TLS. Paths are relative to the working directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,7 +63,7 @@ impl Tls {
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&self.cert)?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| said(&self.key, error))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?).map_err(|error| said(&self.key, error))?;
         let mut config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&self.version.versions())
             .map_err(|error| error.to_string())
@@ -89,9 +91,13 @@ impl Tls {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
+    CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<_, _>>()
         .map_err(|error| said(path, error))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    files::read(path, 1).map_err(|error| said(path, error))
 }
 
 fn said(path: &Path, error: impl std::fmt::Display) -> String {

@@ -70,6 +70,14 @@ async fn config_check_judges_the_file_and_starts_nothing() {
     let path = file(&dir, "side: upper\n");
     let ended = run(&["--config.check", "--config.file", &path]).await;
     assert_eq!(ended.stdout, format!("{path}: good, targets from CONFIG_DB\n"));
+    // Not there, as on most switches: nothing is called good then.
+    let ended = run(&["--config.check"]).await;
+    let words =
+        "no configuration file: /etc/dualtor-exporter/config.yml does not exist. SONiC's defaults are used: ";
+    assert!(
+        ended.code == Some(0) && ended.stdout.starts_with(words),
+        "{ended:?}"
+    );
     for (bad, words) in [
         (GOOD.replace("side: upper", "side: middle"), ["side", "upper"]),
         (GOOD.replace("side:", "sides:"), ["sides", "unknown"]),
@@ -116,6 +124,16 @@ async fn what_cannot_start_says_why_and_exits_with_2() {
     let directory = dir.path().to_str().expect("UTF-8");
     let ended = run(&["--config.file", directory]).await;
     assert_cannot_start(&ended, &[directory, "cannot read"]);
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let pipe = pipe.to_str().expect("UTF-8");
+    for args in [&["--config.file", pipe][..], &["simulate", pipe]] {
+        assert_cannot_start(
+            &run(args).await,
+            &[pipe, "cannot read", "expected a regular file"],
+        );
+    }
     let empty = file(&dir, "# nothing yet\n");
     let ended = run(&["--config.file", &empty]).await;
     assert_cannot_start(&ended, &[&empty, "expected"]);

@@ -1,5 +1,10 @@
 //! The endpoint: its routes, readiness, reloads.
 
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use dualtor_exporter::app::{self, Exporter, Options};
+use dualtor_exporter::config::Config;
 use dualtor_exporter::sim::ConnectionFault;
 
 use crate::harness::{Setup, wait_until};
@@ -189,6 +194,40 @@ async fn a_bad_file_changes_nothing_and_says_why() {
     assert!(scrape.value(at, &[]) > loaded);
     let dials = scrape.count("dualtor_channel_dials_total", &[]);
     assert_eq!(dials, 2, "one for each target, never again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_whose_file_system_hangs_fails_its_reload_and_not_the_next() {
+    const TEXT: &str = "{side: upper, targets: [], databases: {publish: off}}";
+    let parse = || Config::parse(TEXT, Path::new("config.yml"));
+    let (_hung, hangs) = std::sync::mpsc::channel::<()>();
+    let hangs = Mutex::new(Some(hangs));
+    let load = move || {
+        let first = hangs.lock().expect("no panic").take();
+        if let Some(hangs) = first {
+            let _ = hangs.recv();
+        }
+        parse()
+    };
+    let exporter = Exporter::start(Options {
+        config: parse().expect("good"),
+        load: Arc::new(load),
+        listeners: Vec::new(),
+        telemetry_path: "/metrics".to_owned(),
+        enable_lifecycle: true,
+    });
+    let reloader = exporter.reloader();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(exporter.run(async { drop(stopped.await) }));
+    let (first, second) = tokio::join!(app::reload(&reloader), app::reload(&reloader));
+    let error = first.expect("an outcome").expect_err("it hangs");
+    assert!(
+        error.contains("not read within") && error.contains("file system"),
+        "{error}"
+    );
+    second.expect("an outcome").expect("a good one");
+    drop(stop);
+    running.await.expect("no panic").expect("a clean stop");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,93 @@
+//! From YAML to the file's shape: an error names line and key, and a file that is too much says which limit it is over.
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::Error;
+use serde_saphyr::budget::BudgetBreach;
+
+/// A file may name so many: ten times as many as one exporter has been seen to probe.
+pub(super) const MAX_TARGETS: usize = 200_000;
+/// The longest sort of target takes 140 bytes, the usual one 60.
+pub(super) const MAX_MIB: u64 = 32;
+/// A target is a mapping with two keys and two values, and there is all the rest of the file.
+const MAX_NODES: usize = 5 * MAX_TARGETS + 50_000;
+
+/// Line, key and message of what is wrong with a text, as far as they are known.
+pub(super) type Wrong = (Option<u64>, Option<String>, String);
+
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: MAX_NODES,
+            // Mappings and lists have an end as well.
+            max_events: 2 * MAX_NODES,
+        },
+    };
+    let mut key = None;
+    serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let path = error.path().to_string();
+            key = Some(path).filter(|path| path != "." && path != "?");
+            error.into_inner()
+        })
+    })
+    .map_err(|error| {
+        let line = error.location().map(|location| location.line());
+        let error = error.without_snippet();
+        match over_limit(error) {
+            // Not what one key says is wrong, but that there are so many.
+            Some(message) => (line, None, message),
+            None => (line, key.map(|key| without_urls(&key)), words(&error.to_string())),
+        }
+    })
+}
+
+/// What to say of a file that is more than anybody needs.
+fn over_limit(error: &Error) -> Option<String> {
+    let aliases = "expected no such use of YAML's aliases (*name): they make a small file a huge one. Write out what they stand for";
+    Some(match error {
+        Error::AliasError { error, .. } => return over_limit(error.without_snippet()),
+        Error::Budget { breach, .. } => match breach {
+            BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => format!(
+                "expected at most {MAX_TARGETS} targets, which are {MAX_NODES} keys and values in all, got more: let several \
+                 exporters share the targets"
+            ),
+            BudgetBreach::Depth { .. } => "expected no such depth of nesting".to_owned(),
+            BudgetBreach::Aliases { .. }
+            | BudgetBreach::Anchors { .. }
+            | BudgetBreach::AliasAnchorRatio { .. }
+            | BudgetBreach::MergeKeys { .. }
+            | BudgetBreach::RecordedAnchorEvents { .. }
+            | BudgetBreach::RecordedAnchorBytes { .. } => aliases.to_owned(),
+            BudgetBreach::ScalarBytes { .. } | BudgetBreach::CommentBytes { .. } => {
+                "expected less text".to_owned()
+            }
+            BudgetBreach::Documents { .. } => "expected one YAML document, got several".to_owned(),
+            _ => return None,
+        },
+        Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => aliases.to_owned(),
+        _ => return None,
+    })
+}
+
+/// The library's words, without its advice to programmers; the line is said once, in front.
+fn words(message: &str) -> String {
+    let ends = [" at line ", ", set DuplicateKeyPolicy"];
+    let end = ends.iter().filter_map(|tail| message.find(tail)).min();
+    without_urls(&message[..end.unwrap_or(message.len())])
+        .replace(
+            "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
+            "expected one YAML document, got several",
+        )
+        .replace("duplicate mapping key", "expected each key once, twice there is")
+}
+
+/// A URL may hold a password, and with a key forgotten it stands where a key should be: no message repeats one.
+fn without_urls(text: &str) -> String {
+    let words = text.split_inclusive([' ', '`', '"', ',']);
+    words
+        .map(|word| if word.contains("://") { "(a URL) " } else { word })
+        .collect()
+}
