@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, EnumAccess, Error, VariantAccess, Visitor};
 
 use super::SourceRule;
 
@@ -15,6 +15,9 @@ use super::SourceRule;
 pub(super) trait Scalar: Sized {
     /// "a duration such as 500ms, 4s or 1m"
     const EXPECTED: &'static str;
+
+    /// Taken as it is written (`1.10`, `010`, `true`, `null`); else what YAML makes of it (`0x10` is 16, `yes` is true).
+    const AS_WRITTEN: bool = true;
 
     fn parse(text: &str) -> Option<Self>;
 }
@@ -25,13 +28,25 @@ pub(super) struct Value<T>(pub(super) T);
 
 impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor(PhantomData)).map(Self)
+        let visitor = ScalarVisitor(PhantomData);
+        let read = match T::AS_WRITTEN {
+            // The only one that gives each scalar's own words, those of a null too.
+            true => deserializer.deserialize_enum("", &[], visitor),
+            false => deserializer.deserialize_any(visitor),
+        };
+        read.map(Self).map_err(|error| match error.to_string() {
+            // A list, or a mapping without a key: the library's words are for programmers.
+            words if words.contains("externally tagged enum") => {
+                D::Error::custom(format!("expected {}, got a list or a mapping", T::EXPECTED))
+            }
+            _ => error,
+        })
     }
 }
 
 struct ScalarVisitor<T>(PhantomData<T>);
 
-impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
+impl<'de, T: Scalar> Visitor<'de> for ScalarVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,6 +55,18 @@ impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
         T::parse(text).ok_or_else(|| E::custom(format!("expected {}, got {text:?}", T::EXPECTED)))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, scalar: A) -> Result<T, A::Error> {
+        let (text, rest) = scalar.variant::<String>()?;
+        // A mapping has more to it than its first key.
+        let expected = |_| A::Error::custom(format!("expected {}, got a mapping", T::EXPECTED));
+        rest.unit_variant().map_err(expected)?;
+        match &*text {
+            // What stands there is a ~, or nothing.
+            "~" => Err(A::Error::custom(format!("expected {}, got nothing", T::EXPECTED))),
+            text => self.visit_str(text),
+        }
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<T, E> {
@@ -98,6 +125,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 
 impl Scalar for bool {
     const EXPECTED: &'static str = "true or false";
+    const AS_WRITTEN: bool = false;
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -110,6 +138,7 @@ pub(super) struct TcpPort(pub(super) u16);
 
 impl Scalar for TcpPort {
     const EXPECTED: &'static str = "a TCP port from 1 to 65535";
+    const AS_WRITTEN: bool = false;
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok().filter(|port| *port > 0).map(Self)
@@ -122,6 +151,7 @@ pub(super) struct Share(pub(super) f64);
 
 impl Scalar for Share {
     const EXPECTED: &'static str = "a number from 0 to 1";
+    const AS_WRITTEN: bool = false;
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok().filter(|n| (0.0..=1.0).contains(n)).map(Self)
@@ -134,6 +164,7 @@ pub(super) struct Multiplier(pub(super) f64);
 
 impl Scalar for Multiplier {
     const EXPECTED: &'static str = "a number of at least 1";
+    const AS_WRITTEN: bool = false;
 
     fn parse(text: &str) -> Option<Self> {
         text.parse()

@@ -150,6 +150,103 @@ fn notices_go_to_appl_db_of_the_same_server_and_only_if_asked_for() {
 }
 
 #[test]
+fn a_port_name_is_taken_as_it_is_written() {
+    let written = [
+        "1.10",
+        "1.0",
+        "010",
+        "0x10",
+        "0b11",
+        "0o17",
+        "1e3",
+        "-1",
+        "1_000",
+        ".5",
+        ".inf",
+        ".nan",
+        "true",
+        "Yes",
+        "off",
+        "null",
+        "Null",
+        "2026-11-27",
+        "12/30",
+        "1.2.3",
+    ];
+    for name in written {
+        for yaml in [name.to_owned(), format!("'{name}'"), format!("\"{name}\"")] {
+            let config = parse(&format!("targets: [{{port: {yaml}, address: 127.9.0.1}}]")).expect(name);
+            assert_eq!(config.targets.expect("targets")[0].port.as_str(), name, "{yaml}");
+        }
+    }
+    let config = parse("targets:\n- port: null\n  address: 127.9.0.1\n").expect("a name");
+    assert_eq!(config.targets.expect("targets")[0].port.as_str(), "null");
+    // Two ways to write a number are two names.
+    parse("targets: [{port: 1.1, address: 127.9.0.1}, {port: 1.10, address: 127.9.0.2}]").expect("two names");
+}
+
+/// A file of this many targets, with the longest names and addresses that there are.
+fn many(targets: usize) -> String {
+    let mut text = String::from("targets:\n");
+    for n in 0..targets {
+        let (a, b) = (n >> 16, n & 0xffff);
+        let address = format!("[fc00:1111:2222:3333:4444:5555:{a:04x}:{b:04x}]:50075");
+        writeln!(text, "  - {{port: \"{n:0>64}\", address: \"{address}\"}}").expect("a string");
+    }
+    text
+}
+
+#[test]
+fn two_hundred_thousand_targets_are_read_and_more_are_refused_in_words() {
+    let most = many(yaml::MAX_TARGETS);
+    assert!(
+        most.len() < yaml::MAX_MIB as usize * 1024 * 1024,
+        "{}",
+        most.len()
+    );
+    let config = parse(&most).expect("as many as there may be");
+    assert_eq!(config.targets.expect("targets").len(), yaml::MAX_TARGETS);
+    let error = parse(&many(yaml::MAX_TARGETS * 11 / 10))
+        .expect_err("too many")
+        .to_string();
+    assert!(error.starts_with("dualtor.yml"), "{error}");
+    assert!(
+        error.contains("expected at most 200000") && error.contains("several exporters"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_small_file_that_would_be_a_huge_one_is_refused_in_words() {
+    let mut bomb = String::from("channel:\n  metadata:\n    a: &a [x, x, x, x, x, x, x, x, x, x]\n");
+    for (name, of) in ["b", "c", "d", "e", "f", "g", "h"]
+        .iter()
+        .zip(["a", "b", "c", "d", "e", "f", "g"])
+    {
+        writeln!(
+            bomb,
+            "    {name}: &{name} [{}]",
+            vec![format!("*{of}"); 10].join(", ")
+        )
+        .expect("a string");
+    }
+    let target = "targets:\n- &t {port: Ethernet0, address: 127.9.0.1}\n";
+    let copies = format!("{target}{}", "- *t\n".repeat(60_000));
+    let deep = format!("targets: {}{}", "[".repeat(2_000), "]".repeat(2_000));
+    for (text, words) in [
+        (&bomb, "dualtor.yml"),
+        (&copies, "aliases"),
+        (&deep, "dualtor.yml"),
+    ] {
+        let began = std::time::Instant::now();
+        let error = parse(text).expect_err("too much").to_string();
+        assert!(error.contains(words) && error.len() < 300, "{error}");
+        assert!(!error.contains("budget") && !error.contains("breach"), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn each_mistake_is_told_with_its_place_and_what_was_expected() {
     let mistakes = [
         "",
@@ -164,6 +261,11 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: [{port: Ethernet0, address: '127.9.0.1:0'}]",
         "targets: [{port: 'Ethernet 0', address: 127.9.0.1}]",
         "targets: [{port: Ethernet0, address: 127.9.0.1}, {port: Ethernet0, address: 127.9.0.2}]",
+        "targets: [{port: , address: 127.9.0.1}]",
+        "targets: [{port: ~, address: 127.9.0.1}]",
+        "targets: [{port: [Ethernet0], address: 127.9.0.1}]",
+        "targets: [{port: {name: Ethernet0}, address: 127.9.0.1}]",
+        "targets: [{port: {}, address: 127.9.0.1}]",
         "targets: []\ntargets: []",
         "targets: []\nprobe: {interval: 0s}",
         "targets: []\nprobe: {interval: sixty}",
