@@ -10,6 +10,7 @@
 //! | pacer | spreads the dials of thousands of channels |
 //! | dial | TCP, source address; I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
+//! | socket | TCP, read in a way that tells when bytes came in |
 //! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by |
 //! | connection | one h2 connection from preface to end |
 //!
@@ -22,6 +23,7 @@ mod dial;
 mod keepalive;
 mod pacer;
 mod sniffer;
+mod socket;
 mod tls;
 
 use std::collections::VecDeque;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use h2::Reason;
 use h2::client::SendRequest;
 use tokio::net::TcpStream;
@@ -40,10 +43,12 @@ pub use dial::Failure;
 pub use pacer::Pacer;
 pub use tls::{TlsStore, check};
 
+use crate::arrivals::Arrivals;
 use crate::model::{Cause, ChannelEvent, Security, Target};
 use crate::transport::{Outgoing, OutgoingError, Transport};
 use connection::{Connection, Happened};
 use connectivity::{Connectivity, Input};
+use socket::Socket;
 use tls::{Stream, Witness};
 
 /// No keepalive time grows past this, however often a peer says too_many_pings (contract, "Channel state").
@@ -88,6 +93,7 @@ enum Phase {
         deadline: Instant,
         opening: Step<Live>,
         witness: Arc<Witness>,
+        arrivals: Arc<Arrivals>,
     },
     /// Until the deadline the peer must prove itself, and gets its transport then.
     Proving {
@@ -175,7 +181,13 @@ impl Channel {
             }
             Phase::Dialing { deadline, dial } => {
                 let deadline = *deadline;
-                match timeout_at(deadline, dial.as_mut()).await {
+                let mut dialed = timeout_at(deadline, dial.as_mut()).await;
+                if dialed.is_err() {
+                    // We may be late, and not the peer: the runtime looks what has happened.
+                    tokio::task::yield_now().await;
+                    dialed = dial.as_mut().now_or_never().map_or(dialed, Ok);
+                }
+                match dialed {
                     Ok(Ok(dialed)) => self.open(dialed, deadline),
                     Ok(Err(failure)) => self.dial_failed(failure),
                     Err(_) => {
@@ -191,9 +203,15 @@ impl Channel {
                 deadline,
                 opening,
                 witness,
+                arrivals,
             } => {
                 let (deadline, witness) = (*deadline, witness.clone());
-                let opened = timeout_at(deadline, opening.as_mut()).await;
+                let mut opened = timeout_at(deadline, opening.as_mut()).await;
+                if opened.is_err() {
+                    // We may be late, and not the peer.
+                    arrivals.ask();
+                    opened = opening.as_mut().now_or_never().map_or(opened, Ok);
+                }
                 self.tell_certificate();
                 match opened {
                     Ok(Ok(live)) => {
@@ -213,6 +231,7 @@ impl Channel {
             Phase::Proving { deadline, live, .. } => {
                 match timeout_at(*deadline, live.connection.next()).await {
                     Ok(happened) => self.on_proving(happened),
+                    Err(_) if let Some(happened) = live.connection.look() => self.on_proving(happened),
                     Err(_) => {
                         let text = "TCP is up, but the peer did not prove that it speaks HTTP/2";
                         self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
@@ -255,6 +274,8 @@ impl Channel {
         let time = self.keepalive_time;
         let witness = Arc::new(Witness::default());
         let of_handshake = witness.clone();
+        let (tcp, arrivals) = Socket::new(tcp);
+        let of_connection = arrivals.clone();
         self.phase = Phase::Opening {
             deadline,
             opening: Box::pin(async move {
@@ -262,13 +283,14 @@ impl Channel {
                     Some(material) => tls::handshake(tcp, ip, &material, of_handshake).await?,
                     None => Stream::Plain(tcp),
                 };
-                let (connection, requests) = Connection::open(stream, time, timeout).await?;
+                let (connection, requests) = Connection::open(stream, of_connection, time, timeout).await?;
                 Ok(Live {
                     connection: Box::new(connection),
                     requests,
                 })
             }),
             witness,
+            arrivals,
         };
     }
 
@@ -287,10 +309,12 @@ impl Channel {
                 let Phase::Proving { live, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else {
                     return;
                 };
+                let arrivals = live.connection.arrivals();
                 self.phase = Phase::Ready(live.connection);
                 self.apply(Input::Proven, None);
                 if let Some(signal) = self.signals.back_mut() {
-                    signal.transport = Some(Transport::new(live.requests, self.outgoing.clone()));
+                    let outgoing = self.outgoing.clone();
+                    signal.transport = Some(Transport::new(live.requests, outgoing, arrivals));
                 }
             }
             // An answer to our PING alone proves nothing.

@@ -134,7 +134,7 @@ mod tests {
             let read = read(&path(name), 1).map(|bytes| bytes.len());
             assert_eq!(
                 read.as_ref().map_err(ToString::to_string),
-                expected.as_ref().map_err(|e| (*e).to_owned()).map(|n| n),
+                expected.as_ref().map_err(|e| (*e).to_owned()),
                 "{name}"
             );
         };

@@ -95,6 +95,7 @@
 //! else unknown) and drops its ends of the mailboxes → the publishers write what is left. App waits 2.5 s for these, then 0.5 s
 //! for answers that scrapers are still reading, and returns whatever hangs.
 pub mod app;
+pub mod arrivals;
 pub mod channel;
 pub mod cli;
 pub mod config;

@@ -8,8 +8,9 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
@@ -21,6 +22,7 @@ use percent_encoding::percent_decode;
 use tonic::{Code, Status};
 use tower_service::Service;
 
+use crate::arrivals::Arrivals;
 use crate::model::{Security, Target};
 
 /// No message of a SoC may be longer; a true one is under 100 bytes.
@@ -92,16 +94,45 @@ fn authority(name: &str) -> Option<Authority> {
 pub struct Transport {
     requests: SendRequest<Bytes>,
     outgoing: Arc<Outgoing>,
+    arrivals: Arc<Arrivals>,
     timeout: Option<HeaderValue>,
+    /// The stream of the last RPC, where somebody wants to know it; 0: none yet.
+    stream: Option<Arc<AtomicU32>>,
 }
 
 impl Transport {
-    pub(crate) fn new(requests: SendRequest<Bytes>, outgoing: Arc<Outgoing>) -> Self {
+    pub(crate) fn new(
+        requests: SendRequest<Bytes>,
+        outgoing: Arc<Outgoing>,
+        arrivals: Arc<Arrivals>,
+    ) -> Self {
         Self {
             requests,
             outgoing,
+            arrivals,
             timeout: None,
+            stream: None,
         }
+    }
+
+    /// When things happened on its connection.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+
+    /// The same for one RPC, whose end `ended` tells.
+    pub fn for_one(&self) -> Self {
+        let stream = Some(Arc::default());
+        Self {
+            stream,
+            ..self.clone()
+        }
+    }
+
+    /// When the last bytes of this RPC's reply came in; `None`: there were none, or it is not known.
+    pub fn ended(&self) -> Option<Instant> {
+        let stream = self.stream.as_ref()?.load(Ordering::Relaxed);
+        self.arrivals.end_of(stream)
     }
 
     /// The same for unary RPCs: with a `grpc-timeout` on each (the caller must keep the deadline, too: the peer may not),
@@ -140,7 +171,12 @@ impl Service<Request<tonic::body::Body>> for Transport {
             headers.insert(GRPC_TIMEOUT, timeout.clone());
         }
         let max_messages = if self.timeout.is_some() { 1 } else { u64::MAX };
-        Box::pin(send(self.requests.clone(), request, max_messages))
+        Box::pin(send(
+            self.requests.clone(),
+            request,
+            max_messages,
+            self.stream.clone(),
+        ))
     }
 }
 
@@ -148,6 +184,7 @@ async fn send(
     requests: SendRequest<Bytes>,
     request: Request<tonic::body::Body>,
     max_messages: u64,
+    number: Option<Arc<AtomicU32>>,
 ) -> Result<Response<ReplyBody>, Status> {
     let (head, body) = request.into_parts();
     // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
@@ -156,6 +193,9 @@ async fn send(
     let (response, mut stream) = requests
         .send_request(Request::from_parts(head, ()), false)
         .map_err(|error| status_of(&error))?;
+    if let Some(number) = number {
+        number.store(response.stream_id().as_u32(), Ordering::Relaxed);
+    }
     stream
         .send_data(message, true)
         .map_err(|error| status_of(&error))?;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use h2::client::SendRequest;
 use h2::{Ping, PingPong, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::dial::Failure;
 use super::keepalive::{Due, Keepalive};
 use super::sniffer::{Seen, Sniffer};
+use crate::arrivals::Arrivals;
 use crate::model::Cause;
 
 /// A SoC's headers are a few hundred bytes; h2 would accept 16 MiB.
@@ -31,6 +33,12 @@ const WINDOW: u32 = 16 * 1024;
 /// of them, less what is in it. By default that is for some 100 notices, and a SoC that has more to announce in one instant is no
 /// enemy. With this, the window is full first of even the shortest messages (5 bytes): the SoC just has to wait.
 const SMALL_FRAMES: usize = 1024 * 1024;
+
+/// Looks into the socket before a peer is given up. One is enough, unless there was something to write first.
+const MOST_LOOKS: u8 = 2;
+
+/// A timer that fires so much later than it should is a sign that we get too little CPU; tokio's own are up to 1 ms late.
+const LATE: Duration = Duration::from_millis(5);
 
 /// What happened on a connection.
 #[derive(Debug)]
@@ -56,6 +64,9 @@ pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
     h2: h2::client::Connection<Sniffer<IO>, Bytes>,
     ping: PingPong,
     seen: Arc<Seen>,
+    arrivals: Arc<Arrivals>,
+    /// Looks into the socket since the last PING, for an answer that may be in.
+    looks: u8,
     proven: bool,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
@@ -65,10 +76,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// Sends our preface over `io` and starts the keepalive. That this succeeds says nothing about the peer.
     pub(super) async fn open(
         io: IO,
+        arrivals: Arc<Arrivals>,
         keepalive_time: Duration,
         keepalive_timeout: Duration,
     ) -> Result<(Self, SendRequest<Bytes>), Failure> {
-        let (io, seen) = Sniffer::new(io);
+        let (io, seen) = Sniffer::new(io, arrivals.clone());
         let (requests, mut h2) = h2::client::Builder::new()
             .enable_push(false)
             .max_header_list_size(MAX_HEADER_LIST)
@@ -86,6 +98,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             h2,
             ping,
             seen,
+            arrivals,
+            looks: 0,
             proven: false,
             keepalive: Keepalive::new(keepalive_time, keepalive_timeout, now.into_std()),
             timer: Box::pin(tokio::time::sleep_until(now + keepalive_time)),
@@ -98,7 +112,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// What is in, though nobody has been told of it yet: a deadline of ours may have been noticed late.
+    pub(super) fn look(&mut self) -> Option<Happened> {
+        self.arrivals.ask();
+        self.next().now_or_never()
+    }
+
+    /// When things happened on it.
+    pub(super) fn arrivals(&self) -> Arc<Arrivals> {
+        self.arrivals.clone()
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        self.arrivals.driven_by(cx.waker());
         // h2 first: after a pause of our own (a suspended machine) the answer may be in although the timer has fired.
         let over = match Pin::new(&mut self.h2).poll(cx) {
             Poll::Pending => None,
@@ -127,9 +153,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     fn poll_keepalive(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
         loop {
             if let Poll::Ready(Ok(_)) = self.ping.poll_pong(cx)
-                && let Some(rtt) = self.keepalive.answered(Instant::now().into_std())
+                && let now = Instant::now().into_std()
+                && let Some(rtt) = self.keepalive.answered(now)
             {
-                return Poll::Ready(Happened::Pong(rtt));
+                // It may have lain in the socket.
+                let lay = now.saturating_duration_since(self.arrivals.last());
+                return Poll::Ready(Happened::Pong(rtt.saturating_sub(lay)));
             }
             match self.keepalive.due(Instant::now().into_std()) {
                 Due::Nothing(until) => {
@@ -141,11 +170,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                         return Poll::Pending;
                     }
                 }
+                // Replies that came in while we got no CPU must not be mixed with the answer to this PING: the kernel stamps
+                // what is read at one go as a whole.
+                Due::Ping if self.looks == 0 && self.timer.deadline().elapsed() > LATE => {
+                    return self.look_first(cx);
+                }
                 Due::Ping => {
                     // It cannot fail here: no other PING is out, and a closed connection was noticed above.
                     let _ = self.ping.send_ping(Ping::opaque());
                     self.keepalive.sent(Instant::now().into_std());
+                    self.looks = 0;
                 }
+                // The answer may be in the socket, and we are late: what is there counts.
+                Due::GiveUp if self.looks < MOST_LOOKS => return self.look_first(cx),
                 Due::GiveUp => {
                     let detail = "no answer to our PING";
                     return Poll::Ready(Happened::Lost(Failure::new(Cause::KeepaliveTimeout, detail)));
@@ -154,10 +191,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
     }
 
+    /// Reads what is in the socket before anything else.
+    fn look_first(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        self.looks += 1;
+        self.arrivals.ask();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Lets the RPCs in flight finish after a GOAWAY, for a while.
     pub(super) async fn drain(self) {
+        let Self { mut h2, arrivals, .. } = self;
+        let driven = poll_fn(|cx| {
+            arrivals.driven_by(cx.waker());
+            Pin::new(&mut h2).poll(cx)
+        });
         // Their callers see their outcome; how the connection itself ends has been told.
-        let _ = tokio::time::timeout(DRAIN_TIME, self.h2).await;
+        let _ = tokio::time::timeout(DRAIN_TIME, driven).await;
     }
 }
 

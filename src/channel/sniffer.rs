@@ -1,6 +1,7 @@
 //! Reads along on the bytes that come from the peer (above TLS) and notes what h2 does not tell in time, or not at all:
 //! that the peer's SETTINGS frame is in (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, what
-//! an error of a read means (h2 keeps only its words), and that a peer we speak plain text to speaks TLS.
+//! an error of a read means (h2 keeps only its words), that a peer we speak plain text to speaks TLS, and with which bytes a
+//! stream has ended.
 //!
 //! It only reads frame headers (9 bytes) and a GOAWAY's payload; whether the bytes are valid is h2's verdict, not ours.
 
@@ -13,11 +14,18 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::dial::Failure;
+use crate::arrivals::Arrivals;
 
 const HEADER_LEN: usize = 9;
+const TYPE_DATA: u8 = 0x0;
+const TYPE_HEADERS: u8 = 0x1;
+const TYPE_RST_STREAM: u8 = 0x3;
 const TYPE_SETTINGS: u8 = 0x4;
 const TYPE_GOAWAY: u8 = 0x7;
 const FLAG_ACK: u8 = 0x1;
+const FLAG_END_STREAM: u8 = 0x1;
+/// A stream's number has 31 bits.
+const RESERVED: u32 = 1 << 31;
 /// The first bytes of a TLS record: alert or handshake, then the version's 3.
 const TLS_ALERT: u8 = 21;
 const TLS_HANDSHAKE: u8 = 22;
@@ -85,9 +93,9 @@ pub(super) struct Sniffer<IO> {
 }
 
 impl<IO> Sniffer<IO> {
-    pub(super) fn new(io: IO) -> (Self, Arc<Seen>) {
+    pub(super) fn new(io: IO, arrivals: Arc<Arrivals>) -> (Self, Arc<Seen>) {
         let seen = Arc::new(Seen::default());
-        let frames = Frames::new(seen.clone());
+        let frames = Frames::new(seen.clone(), arrivals);
         (Self { io, frames }, seen)
     }
 }
@@ -96,6 +104,7 @@ impl<IO> Sniffer<IO> {
 #[derive(Debug)]
 struct Frames {
     seen: Arc<Seen>,
+    arrivals: Arc<Arrivals>,
     header: [u8; HEADER_LEN],
     /// Bytes of the header that are in.
     have: usize,
@@ -107,9 +116,10 @@ struct Frames {
 }
 
 impl Frames {
-    fn new(seen: Arc<Seen>) -> Self {
+    fn new(seen: Arc<Seen>, arrivals: Arc<Arrivals>) -> Self {
         Self {
             seen,
+            arrivals,
             header: [0; HEADER_LEN],
             have: 0,
             payload_left: 0,
@@ -164,8 +174,16 @@ impl Frames {
                     });
                 }
             }
+            (TYPE_DATA | TYPE_HEADERS, flags) if flags & FLAG_END_STREAM != 0 => self.ended(),
+            (TYPE_RST_STREAM, _) => self.ended(),
             _ => {}
         }
+    }
+
+    /// The frame is its stream's last.
+    fn ended(&self) {
+        let [.., a, b, c, d] = self.header;
+        self.arrivals.ended(u32::from_be_bytes([a, b, c, d]) & !RESERVED);
     }
 }
 
@@ -228,7 +246,7 @@ mod tests {
 
     fn seen_in(chunks: &[&[u8]]) -> Arc<Seen> {
         let seen = Arc::new(Seen::default());
-        let mut frames = Frames::new(seen.clone());
+        let mut frames = Frames::new(seen.clone(), Arc::default());
         for chunk in chunks {
             frames.feed(chunk);
         }

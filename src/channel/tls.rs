@@ -23,7 +23,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 pub(super) use failure::{of_io, of_silence};
@@ -33,6 +32,7 @@ pub(super) use material::Material;
 pub(super) use witness::Witness;
 
 use super::dial::Failure;
+use super::socket::Socket;
 use crate::model::{Cause, TlsSettings, TlsStatus};
 use io::LastWords;
 use watch::{Latest, Watched};
@@ -116,7 +116,7 @@ impl Set {
 ///
 /// It has no time limit of its own: the caller's deadline drops it.
 pub(super) async fn handshake(
-    tcp: TcpStream,
+    tcp: Socket,
     address: IpAddr,
     material: &Material,
     witness: Arc<Witness>,

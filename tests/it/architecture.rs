@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Plain data and plumbing: anybody may use it, it uses nothing but the rest of it.
-const GROUND: [&str; 7] = [
+const GROUND: [&str; 8] = [
+    "arrivals",
     "model",
     "config",
     "files",

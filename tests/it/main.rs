@@ -37,6 +37,7 @@ mod harness;
 mod health;
 #[path = "../common/http.rs"]
 mod http;
+mod lateness;
 #[path = "../common/look.rs"]
 mod look;
 mod network_namespace;

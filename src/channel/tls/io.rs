@@ -5,16 +5,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use crate::channel::socket::Socket;
 
 /// What HTTP/2 is spoken over.
 #[derive(Debug)]
 pub(in crate::channel) enum Stream {
     /// As it is.
-    Plain(TcpStream),
+    Plain(Socket),
     /// Secured. Boxed: it is some hundred bytes, and plain channels need not pay for them.
-    Tls(Box<TlsStream<LastWords<TcpStream>>>),
+    Tls(Box<TlsStream<LastWords<Socket>>>),
 }
 
 /// Hands a call to whichever stream it is.

@@ -1,0 +1,207 @@
+//! When things happened on one connection, as far as the kernel knows: what makes the difference between a SoC that is
+//! late and an exporter that is.
+//!
+//! On a machine that is short of CPU an answer may lie in the socket for a second before anybody looks. So the socket notes
+//! when its bytes came in, the sniffer which stream's end was among them, and a round asks here at its deadline: for a last look
+//! into the socket, then for the moment at which each of its queries has ended. It is shared by socket, sniffer, connection and
+//! transport; one per connection.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+use std::task::Waker;
+use tokio::sync::Notify;
+
+/// Ends of streams that are remembered: those of some rounds. A peer that ends more of them is believed to be as late as we are.
+const REMEMBERED: usize = 16;
+
+/// Shared by whoever has to do with one connection.
+#[derive(Debug)]
+pub struct Arrivals {
+    /// The moments below are nanoseconds since this one.
+    origin: Instant,
+    /// When the bytes that were read last came in.
+    read: AtomicU64,
+    /// When the socket was last seen empty.
+    empty: AtomicU64,
+    /// When something was first written, or tried to be, since `begin`; 0: not yet.
+    sent: AtomicU64,
+    ended: Mutex<Ended>,
+    looking: AtomicBool,
+    /// Whoever drives the connection.
+    driver: AtomicWaker,
+    looked: Notify,
+}
+
+/// The last ends of streams: which, and when.
+#[derive(Debug, Default)]
+struct Ended {
+    last: [(u32, u64); REMEMBERED],
+    next: usize,
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self {
+            // So that no moment is 0.
+            origin: Instant::now() - Duration::from_nanos(1),
+            read: AtomicU64::new(0),
+            empty: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            ended: Mutex::default(),
+            looking: AtomicBool::new(false),
+            driver: AtomicWaker::new(),
+            looked: Notify::new(),
+        }
+    }
+}
+
+impl Arrivals {
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn moment(&self, nanos: u64) -> Instant {
+        self.origin + Duration::from_nanos(nanos)
+    }
+
+    /// Bytes have been read at `now` that came in this long ago, as the wall clock has it; it may have been set meanwhile, and
+    /// cannot be right about a moment at which the socket was empty.
+    pub fn read(&self, now: Instant, age: Duration) {
+        let now = self.nanos(now);
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let arrived = now.saturating_sub(age).max(self.empty.load(Ordering::Relaxed));
+        self.read.store(arrived.min(now), Ordering::Relaxed);
+    }
+
+    /// There was nothing to read.
+    pub fn emptied(&self, now: Instant) {
+        self.empty.store(self.nanos(now), Ordering::Relaxed);
+    }
+
+    /// When the bytes that were read last came in.
+    pub fn last(&self) -> Instant {
+        self.moment(self.read.load(Ordering::Relaxed))
+    }
+
+    /// The bytes that were read last had the end of this stream in them.
+    pub fn ended(&self, stream: u32) {
+        let at = self.read.load(Ordering::Relaxed);
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = ended.next;
+        ended.last[next] = (stream, at);
+        ended.next = (next + 1) % REMEMBERED;
+    }
+
+    /// When the end of this stream came in.
+    pub fn end_of(&self, stream: u32) -> Option<Instant> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, at) = ended.last.iter().find(|(of, at)| *of == stream && *at > 0)?;
+        Some(self.moment(*at))
+    }
+
+    /// A round begins: what is written from now on are its requests.
+    pub fn begin(&self) {
+        self.sent.store(0, Ordering::Release);
+    }
+
+    /// Something is about to be written.
+    pub fn writes(&self) {
+        if self.sent.load(Ordering::Acquire) == 0 {
+            self.sent.store(self.nanos(Instant::now()), Ordering::Release);
+        }
+    }
+
+    /// When the round's requests left, or would have if the peer had let them; `None`: the connection was not driven since.
+    pub fn sent(&self) -> Option<Instant> {
+        let sent = self.sent.load(Ordering::Acquire);
+        (sent > 0).then(|| self.moment(sent))
+    }
+
+    /// Who drives the connection is to be woken like this.
+    pub fn driven_by(&self, waker: &Waker) {
+        self.driver.register(waker);
+    }
+
+    /// The next read looks into the socket itself, whatever the runtime knows of it.
+    pub fn ask(&self) {
+        self.looking.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody has asked, and nobody has looked yet.
+    pub fn asked(&self) -> bool {
+        self.looking.load(Ordering::Acquire)
+    }
+
+    /// All that was in the socket has been read.
+    pub fn has_looked(&self) {
+        if self.looking.swap(false, Ordering::AcqRel) {
+            self.looked.notify_waiters();
+        }
+    }
+
+    /// Waits until all that is in the socket now has been read. That is at once, unless whoever drives the connection gets no
+    /// CPU, or the connection is gone: the caller has a limit. Cancel-safe.
+    pub async fn look(&self) {
+        let looked = self.looked.notified();
+        self.ask();
+        self.driver.wake();
+        looked.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn bytes_came_in_after_the_socket_was_seen_empty_and_before_they_were_read() {
+        let arrivals = Arrivals::default();
+        let start = Instant::now();
+        let check = |age: Duration, expected: Instant| {
+            arrivals.read(start + 100 * MS, age);
+            assert_eq!(arrivals.last(), expected, "{age:?}");
+        };
+        check(30 * MS, start + 70 * MS);
+        check(Duration::ZERO, start + 100 * MS);
+        arrivals.emptied(start + 40 * MS);
+        check(60 * MS, start + 40 * MS);
+        // The wall clock was set meanwhile.
+        check(3_600_000 * MS, start + 40 * MS);
+        arrivals.emptied(start + 200 * MS);
+        check(Duration::ZERO, start + 100 * MS);
+    }
+
+    #[test]
+    fn the_end_of_a_stream_came_in_with_the_bytes_that_were_read_last() {
+        let arrivals = Arrivals::default();
+        let start = Instant::now();
+        for n in 0..20 {
+            arrivals.read(start + n * MS, Duration::ZERO);
+            arrivals.ended(n * 2 + 1);
+        }
+        assert_eq!(arrivals.end_of(39), Some(start + 19 * MS));
+        assert_eq!(arrivals.end_of(9), Some(start + 4 * MS));
+        // Forgotten, never there, and what the empty places hold.
+        for stream in [1, 41, 0] {
+            assert_eq!(arrivals.end_of(stream), None, "{stream}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_waits_until_the_socket_has_been_read() {
+        let arrivals = Arrivals::default();
+        let socket = async {
+            while !arrivals.asked() {
+                tokio::task::yield_now().await;
+            }
+            arrivals.has_looked();
+        };
+        tokio::join!(arrivals.look(), socket);
+        assert!(!arrivals.asked());
+    }
+}
