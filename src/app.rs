@@ -20,6 +20,7 @@ use crate::config::{Config, ConfigError};
 use crate::files::{PATIENCE, Reader};
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::inventory::Inventory;
+use crate::lateness::Lateness;
 use crate::mailbox::mailbox;
 use crate::model::Facts;
 use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
@@ -174,6 +175,7 @@ impl Exporter {
                 shadow: emits.shadow,
                 inventory: emits.inventory,
                 tls,
+                lateness: Lateness::measure(),
                 config: config_status_rx,
             }),
             ready: readiness(&handle),
@@ -309,6 +311,7 @@ struct Sources {
     shadow: watch::Receiver<Option<Shadow>>,
     inventory: watch::Receiver<Arc<Inventory>>,
     tls: Arc<TlsStore>,
+    lateness: Lateness,
     config: watch::Receiver<ConfigStatus>,
 }
 
@@ -333,6 +336,7 @@ impl Sources {
             problems,
             tls: self.tls.status(),
             config,
+            delays: self.lateness.delays(),
             process: Process::read(),
         })
     }

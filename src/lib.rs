@@ -62,6 +62,7 @@
 //! | web server ([`publish::http::serve`]) | 1 per listener | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | readiness | 1 | app | with the web servers |
+//! | lateness ([`lateness::Lateness`]) | 1 per worker thread | app | with the web servers |
 //!
 //! A session owns its SoC's channel, round and two streams (notices, health) as futures that it polls: the five queries of a round
 //! are no tasks. The demo has the simulator's tasks ([`sim`]), one that prints transitions, one that
@@ -103,6 +104,7 @@ pub mod facts;
 pub mod files;
 pub mod fleet;
 pub mod inventory;
+pub mod lateness;
 pub mod mailbox;
 pub mod mirror;
 pub mod model;

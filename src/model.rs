@@ -14,8 +14,8 @@ mod words;
 pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
 pub use facts::{Facts, PortFacts, Problem, StateDbs};
 pub use status::{
-    ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
-    SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
+    ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, HISTORY_LEN, History, LastError,
+    Observed, Snapshot, SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
 };
 pub use tables::{Entry, Row, Spec, Tables};
 pub use target::{

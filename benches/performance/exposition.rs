@@ -98,6 +98,7 @@ fn scrape() -> anyhow::Result<Scrape> {
             successful: true,
             last_success: now,
         },
+        delays: Default::default(),
         process: None,
     })
 }

@@ -141,7 +141,7 @@ fn state_db() -> [Panel; 4] {
     ]
 }
 
-fn process() -> [Panel; 4] {
+fn process() -> [Panel; 5] {
     [
         timeseries(
             "CPU",
@@ -175,6 +175,21 @@ fn process() -> [Panel; 4] {
         )
         .line("process_threads{TOR}", "{{instance}}")
         .size(6, 7),
+        timeseries(
+            "Lateness",
+            "How late the exporter's own tasks run: median and 99th percentile. A millisecond or two; from 250 ms on it gets \
+             too little CPU, and what it shows is old.",
+            "s",
+        )
+        .line(
+            "histogram_quantile(0.5, sum by (le) (rate(dualtor_scheduling_delay_seconds_bucket{TOR}[$__rate_interval])))",
+            "median",
+        )
+        .line(
+            "histogram_quantile(0.99, sum by (le) (rate(dualtor_scheduling_delay_seconds_bucket{TOR}[$__rate_interval])))",
+            "99 %",
+        )
+        .size(24, 7),
     ]
 }
 

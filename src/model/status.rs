@@ -110,6 +110,19 @@ pub struct Durations {
     pub sum: f64,
 }
 
+/// Upper bounds of the histogram of our own lateness, seconds. A timer is up to 1 ms late; from 50 ms on a round's deadline moves
+/// noticeably; a process that was stopped may be late by any time.
+pub const DELAY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0];
+
+/// How late this process was: a histogram over `DELAY_BUCKETS`; the last count is of those above all bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Delays {
+    /// Looks per bucket, not cumulative.
+    pub counts: [u64; DELAY_BUCKETS.len() + 1],
+    /// Sum of all delays.
+    pub sum: Duration,
+}
+
 /// What last went wrong with a SoC.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LastError {

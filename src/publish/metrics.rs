@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
 
 use crate::model::{
-    Cause, ChannelState, ConfigStatus, DURATION_BUCKETS, Facts, Health, LinkmgrHealth, MuxDirection,
-    NoticeType, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult, SelfPeer, Side, Snapshot,
-    SocService, SocStatus, StateDbStatus, TlsStatus,
+    Cause, ChannelState, ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Facts, Health, LinkmgrHealth,
+    MuxDirection, NoticeType, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult, SelfPeer, Side,
+    Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus,
 };
 
 use super::process::Process;
@@ -35,6 +35,8 @@ pub struct Scrape {
     pub tls: TlsStatus,
     /// The configuration's reloads.
     pub config: ConfigStatus,
+    /// How late this process has been.
+    pub delays: Delays,
     /// This process, where the system tells.
     pub process: Option<Process>,
 }
@@ -228,6 +230,19 @@ fn durations(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
     let labels = [port(soc)];
     let mut metric = samples.encoder.encode_family(&labels)?;
     metric.encode_histogram::<NoLabelSet>(soc.durations.sum, count, &buckets, None)
+}
+
+fn delays(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    let Delays { counts, sum } = scrape.delays;
+    let bounds = DELAY_BUCKETS.iter().copied().chain([f64::INFINITY]);
+    let mut buckets = [(0.0, 0); DELAY_BUCKETS.len() + 1];
+    for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(counts)) {
+        *bucket = (bound, count);
+    }
+    let (sum, count) = (sum.as_secs_f64(), counts.iter().sum());
+    samples
+        .encoder
+        .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
 }
 
 fn transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
@@ -450,6 +465,9 @@ catalogue! {
     "dualtor_build_info" Gauge ["version, revision"]
         "Version and source revision of this exporter; always 1",
         Global build_info;
+    "dualtor_scheduling_delay_seconds" Histogram [""]
+        "How late tasks of this exporter run: for want of CPU, not for a SoC",
+        Global delays;
     "process_cpu_seconds_total" Counter [""]
         "User and system CPU time, seconds",
         Global |scrape, out| scrape.process.map_or(Ok(()), |process| {

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Plain data and plumbing: anybody may use it, it uses nothing but the rest of it.
-const GROUND: [&str; 8] = [
+const GROUND: [&str; 9] = [
     "arrivals",
     "model",
     "config",
     "files",
+    "lateness",
     "proto",
     "transport",
     "mailbox",

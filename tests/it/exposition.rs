@@ -139,7 +139,7 @@ fn family(name: &str) -> &str {
         .iter()
         .find_map(|suffix| {
             name.strip_suffix(suffix)
-                .filter(|n| n.ends_with("duration_seconds"))
+                .filter(|n| n.ends_with("duration_seconds") || n.ends_with("delay_seconds"))
         })
         .unwrap_or(name)
 }
@@ -243,6 +243,7 @@ fn changes(series: &str) -> bool {
         "dualtor_state_db_writes_total" => true,
         _ => {
             name.starts_with("process_")
+                || name.starts_with("dualtor_scheduling_delay_seconds")
                 || name.ends_with("_seconds")
                 || series.contains("_seconds_sum{")
                 || series.contains("le=\"")

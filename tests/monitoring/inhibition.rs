@@ -16,15 +16,16 @@ use crate::wait::wait_until;
 
 /// Who mutes whom, and on which labels that depends: on another value of any of them the target is told. All names begin with
 /// DualTor. Whoever is not here mutes nobody.
-const MUTED: [(&str, &str, &str); 14] = [
+const MUTED: [(&str, &str, &str); 15] = [
     ("ExporterAbsent", "ExporterDown RackUnwatched", ""),
     ("RackUnwatched", "ExporterDown", "job rack"),
     (
         "ExporterDown",
-        "ChannelFlapping DirectionFlapping ExporterRestarting ForeignWriter ProbeErrorBudgetBurnSlow ProbesSlow \
-         VersionSkew",
+        "ChannelFlapping DirectionFlapping ExporterRestarting ExporterStarved ForeignWriter ProbeErrorBudgetBurnSlow \
+         ProbesSlow VersionSkew",
         "job instance",
     ),
+    ("ExporterStarved", "DataStale ProbesSlow", "job instance"),
     (
         "ManyChannelsDown",
         "ChannelDown ChannelFlapping DataStale DirectionUnknown ProbeErrorBudgetBurnFast ProbeErrorBudgetBurnSlow \

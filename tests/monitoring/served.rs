@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
-    Cause, ChannelState, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType, Plane, PortState,
-    ProblemKind, Query, QueryResult, Side, SocService,
+    Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType,
+    Plane, PortState, ProblemKind, Query, QueryResult, Side, SocService,
 };
 use dualtor_exporter::publish::metrics::{CATALOGUE, Kind};
 
@@ -56,7 +56,11 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         (_, "role") => these(&["ca", "client"]),
         (_, "field") => these(&look::FIELDS),
         (_, "le") => {
-            let bounds = DURATION_BUCKETS.iter().map(|bound| format!("{bound:?}"));
+            let bounds: &[f64] = match metric {
+                "dualtor_scheduling_delay_seconds" => &DELAY_BUCKETS,
+                _ => &DURATION_BUCKETS,
+            };
+            let bounds = bounds.iter().map(|bound| format!("{bound:?}"));
             bounds.chain(["+Inf".to_owned()]).collect()
         }
         (_, "port" | "address" | "version" | "revision") => return None,
