@@ -1,0 +1,215 @@
+//! What may happen to a SoC, what that makes of it, and how long rows and metrics may go on saying something else.
+
+use std::time::Duration;
+
+use dualtor_exporter::sim::{
+    self, ConnectionFault, GoAway, H2Code, Notice, NoticeKind, Plane, ReplyFault, Soc,
+};
+
+use crate::truth::Truth;
+
+/// From round to round.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
+/// Two rounds are no further apart than an interval and a tenth, and one lasts half a second.
+const ROUND: Duration = Duration::from_millis(6_000);
+/// `keepalive_time` and `keepalive_timeout`, the defaults.
+const KEEPALIVE: Duration = Duration::from_secs(12);
+/// `channel.backoff.max`, the default.
+const REDIAL: Duration = Duration::from_secs(10);
+/// What a busy machine with two cores, a look each half second and a write to Redis may add.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// Something that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Killed,
+    Restarted,
+    Hung,
+    Thawed,
+    Reset,
+    Closed,
+    Goaway,
+    Direction,
+    Link,
+    Operation,
+    Version,
+    Health,
+    Slow,
+    Garbage,
+    WrongPortids,
+    RepliesWell,
+    ServiceBegin,
+    ServiceEnd,
+    /// Nothing: and yet something else was said.
+    Untouched,
+    /// Of all rows at once: Redis is back, frozen before or killed and empty.
+    RedisBack,
+}
+
+use Kind::*;
+
+impl Kind {
+    /// What may happen to a SoC that is well.
+    pub(crate) const ALL: [Self; 14] = [
+        Killed,
+        Hung,
+        Reset,
+        Closed,
+        Goaway,
+        Direction,
+        Link,
+        Operation,
+        Version,
+        Health,
+        Slow,
+        Garbage,
+        WrongPortids,
+        ServiceBegin,
+    ];
+
+    /// What ends it; `None`: it stays as it has become.
+    pub(crate) fn end(self) -> Option<Self> {
+        match self {
+            Killed => Some(Restarted),
+            Hung => Some(Thawed),
+            Slow | Garbage | WrongPortids => Some(RepliesWell),
+            ServiceBegin => Some(ServiceEnd),
+            _ => None,
+        }
+    }
+
+    /// Whether the same is true after it as before: only that it was noticed shows.
+    pub(crate) fn blinks(self) -> bool {
+        matches!(self, Reset | Closed | Goaway)
+    }
+
+    /// Whether rows have it.
+    pub(crate) fn is_in_rows(self) -> bool {
+        self != Health
+    }
+
+    /// How long rows and metrics may be wrong (docs/reliability.md).
+    pub(crate) fn bound(self) -> Duration {
+        SLACK
+            + match self {
+                Killed | Reset | Closed | Goaway | Health | ServiceBegin | ServiceEnd => Duration::ZERO,
+                Hung => KEEPALIVE,
+                Restarted | Thawed => REDIAL,
+                Direction | Link | Operation | Version | Slow | Garbage | WrongPortids | RepliesWell
+                | Untouched => ROUND,
+                // It is asked each 2 s, and then dialled after at most that.
+                RedisBack => Duration::from_secs(5),
+            }
+    }
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Killed => "killed",
+            Restarted => "restarted",
+            Hung => "hung",
+            Thawed => "hung, goes on",
+            Reset => "connection reset",
+            Closed => "connection closed",
+            Goaway => "graceful GOAWAY",
+            Direction => "direction changed",
+            Link => "link changed",
+            Operation => "operation changed",
+            Version => "version changed",
+            Health => "health changed",
+            Slow => "replies too late",
+            Garbage => "replies are garbage",
+            WrongPortids => "wrong portids",
+            RepliesWell => "replies well again",
+            ServiceBegin => "maintenance begins",
+            ServiceEnd => "maintenance ends",
+            Untouched => "untouched, yet wrong",
+            RedisBack => "Redis back",
+        }
+    }
+
+    /// Makes it happen.
+    pub(crate) fn befall(self, soc: &Soc, truth: &mut Truth, random: &mut fastrand::Rng) {
+        let notice = |kind| Notice {
+            kind,
+            plane: Plane::Both,
+            guid: "soak".to_owned(),
+            period: 0,
+        };
+        let replies = |fault| soc.reply_fault(fault);
+        match self {
+            Killed => soc.connection_fault(ConnectionFault::Refuse),
+            Hung => soc.connection_fault(ConnectionFault::Hang),
+            Restarted | Thawed => soc.connection_fault(ConnectionFault::None),
+            Reset => soc.reset_connections(),
+            Closed => soc.close_connections(),
+            Goaway => soc.connection_fault(ConnectionFault::Goaway(GoAway {
+                code: H2Code::NoError,
+                ..GoAway::default()
+            })),
+            Direction | Link | Operation | Version | Health => {
+                change(self, truth, random);
+                let state = truth.state.clone();
+                soc.set(|now| *now = state);
+            }
+            Slow => replies(ReplyFault::Slow {
+                delay: Duration::from_secs(2),
+            }),
+            Garbage => replies(ReplyFault::GarbageMessage),
+            WrongPortids => replies(ReplyFault::WrongPortids),
+            RepliesWell => replies(ReplyFault::None),
+            ServiceBegin => soc.announce(&notice(NoticeKind::Begin)),
+            ServiceEnd => soc.announce(&notice(NoticeKind::End)),
+            Untouched | RedisBack => {}
+        }
+        match self {
+            Killed | Hung => truth.there = false,
+            Restarted | Thawed => truth.there = true,
+            Slow | Garbage => truth.answers = false,
+            RepliesWell => (truth.answers, truth.portids) = (true, true),
+            WrongPortids => truth.portids = false,
+            ServiceBegin => truth.service = true,
+            ServiceEnd => truth.service = false,
+            _ => {}
+        }
+    }
+}
+
+fn change(kind: Kind, truth: &mut Truth, random: &mut fastrand::Rng) {
+    let other = |link: &mut sim::Link| {
+        *link = match link {
+            sim::Link::Up => sim::Link::Down,
+            sim::Link::Down => sim::Link::Up,
+        };
+    };
+    let state = &mut truth.state;
+    match kind {
+        Direction => {
+            let side = if random.bool() {
+                &mut state.directions.upper
+            } else {
+                &mut state.directions.lower
+            };
+            *side = match side {
+                sim::Direction::Active => sim::Direction::Standby,
+                sim::Direction::Standby => sim::Direction::Active,
+            };
+        }
+        Link => other(if random.bool() {
+            &mut state.links.upper
+        } else {
+            &mut state.links.lower
+        }),
+        Operation => other(if random.bool() {
+            &mut state.oper.upper
+        } else {
+            &mut state.oper.lower
+        }),
+        Version => state.version = format!("2.{}.{}", random.u16(..), random.u16(..)),
+        _ => {
+            state.health = match state.health {
+                sim::Health::Serving => sim::Health::NotServing,
+                _ => sim::Health::Serving,
+            };
+        }
+    }
+}

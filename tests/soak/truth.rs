@@ -1,0 +1,169 @@
+//! What a SoC really is, and what row and metrics should then say of it. The exporter runs as the upper ToR.
+
+use std::collections::BTreeMap;
+
+use dualtor_exporter::sim::{Direction, Health, Link, SocState};
+
+use crate::http::Scrape;
+
+/// As far as it is known here: this program has made it so.
+#[derive(Debug, Clone)]
+pub(crate) struct Truth {
+    /// Somebody is there who speaks gRPC.
+    pub(crate) there: bool,
+    /// What it answers makes sense and comes in time.
+    pub(crate) answers: bool,
+    /// It speaks of portids 0 and 1; if not, its version is good all the same.
+    pub(crate) portids: bool,
+    /// Maintenance goes on.
+    pub(crate) service: bool,
+    pub(crate) state: SocState,
+}
+
+/// What is said of one SoC: the same words for rows and metrics.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct View {
+    /// Whether the channel is READY.
+    ready: bool,
+    /// Direction, link, operation of self, then of peer; the version.
+    says: [String; 7],
+    /// Only while READY: what was announced outlasts a channel.
+    service: Option<String>,
+    /// Of metrics only: rows do not say it.
+    health: Option<String>,
+}
+
+const UNKNOWN: &str = "unknown";
+
+impl Truth {
+    fn view(&self, health: bool) -> View {
+        let state = &self.state;
+        let says = if self.there && self.answers {
+            let direction = |direction| match direction {
+                Direction::Active => "active",
+                Direction::Standby => "standby",
+            };
+            let link = |link| match link {
+                Link::Up => "up",
+                Link::Down => "down",
+            };
+            [
+                direction(state.directions.upper),
+                link(state.links.upper),
+                link(state.oper.upper),
+                direction(state.directions.lower),
+                link(state.links.lower),
+                link(state.oper.lower),
+                &state.version,
+            ]
+            .map(str::to_owned)
+        } else {
+            [UNKNOWN; 7].map(str::to_owned)
+        };
+        let mut says = says;
+        if !self.portids {
+            says[..6].fill(UNKNOWN.to_owned());
+        }
+        let service = if self.service { "inprogress" } else { "noop" };
+        let serving = match state.health {
+            Health::Serving => "serving",
+            Health::NotServing => "not_serving",
+            _ => UNKNOWN,
+        };
+        View {
+            ready: self.there,
+            says,
+            service: self.there.then(|| service.to_owned()),
+            // A SoC whose replies are wrong may still be watched: its health is left out then.
+            health: (health && self.there && self.answers).then(|| serving.to_owned()),
+        }
+    }
+
+    /// What its row should say.
+    pub(crate) fn of_row(&self) -> View {
+        self.view(false)
+    }
+
+    /// What its metrics should say.
+    pub(crate) fn of_metrics(&self) -> View {
+        self.view(true)
+    }
+
+    /// Whether metrics say the truth.
+    pub(crate) fn fits_metrics(&self, seen: &View) -> bool {
+        let mut seen = seen.clone();
+        let expected = self.of_metrics();
+        if expected.health.is_none() {
+            seen.health = None;
+        }
+        seen == expected
+    }
+}
+
+/// What a row says; `None`: there is none.
+pub(crate) fn of_row(row: &std::collections::HashMap<String, String>) -> Option<View> {
+    let field = |name: &str| row.get(name).cloned();
+    let ready = field("grpc_connection_status")? == "READY";
+    let version = field("server_version")?;
+    Some(View {
+        ready,
+        says: [
+            field("self_mux_direction")?,
+            field("self_link_state")?,
+            field("self_oper_state")?,
+            field("peer_mux_direction")?,
+            field("peer_link_state")?,
+            field("peer_oper_state")?,
+            if version == "N/A" {
+                UNKNOWN.to_owned()
+            } else {
+                version
+            },
+        ],
+        service: ready.then(|| field("soc_service")).flatten(),
+        health: None,
+    })
+}
+
+/// What metrics say of all ports, and how often each channel has become READY.
+pub(crate) fn of_scrape(scrape: &Scrape) -> BTreeMap<String, (View, u64)> {
+    let blank = || View {
+        ready: false,
+        says: [UNKNOWN; 7].map(str::to_owned),
+        service: None,
+        health: None,
+    };
+    let mut views: BTreeMap<String, (View, u64)> = BTreeMap::new();
+    for sample in &scrape.samples {
+        let label = |name: &str| sample.labels.get(name).map_or("", String::as_str);
+        let Some(port) = sample.labels.get("port") else {
+            continue;
+        };
+        let place = |first: usize| match label("side") {
+            "self" => first,
+            _ => first + 3,
+        };
+        let (view, times) = views.entry(port.clone()).or_insert_with(|| (blank(), 0));
+        match (sample.name.as_str(), sample.value == 1.0) {
+            ("dualtor_channel_state", true) => view.ready = label("state") == "ready",
+            ("dualtor_mux_direction", true) => view.says[place(0)] = label("state").to_owned(),
+            ("dualtor_link_state", true) => view.says[place(1)] = label("state").to_owned(),
+            ("dualtor_oper_state", true) => view.says[place(2)] = label("state").to_owned(),
+            ("dualtor_soc_info", true) if !label("version").is_empty() => {
+                view.says[6] = label("version").to_owned();
+            }
+            ("dualtor_health_status", true) => view.health = Some(label("status").to_owned()),
+            ("dualtor_soc_service", true) => view.service = Some(label("state").to_owned()),
+            ("dualtor_channel_transitions_total", _) if label("to") == "ready" => {
+                *times = sample.value as u64
+            }
+            _ => {}
+        }
+    }
+    for (view, _) in views.values_mut() {
+        if !view.ready {
+            (view.service, view.health) = (None, None);
+        }
+    }
+    views
+}
