@@ -4,7 +4,9 @@
 //! |---|---|
 //! | material | the files of one set → what a dial needs, or what is wrong with them |
 //! | watch | the task that reads one set again and again |
+//! | pem, x509 | what is in a PEM file; what is in a certificate |
 //! | witness | verifies the SoC's certificate, and notes what it saw |
+//! | chain | what is wrong with a SoC's chain, in words |
 //! | failure | errors → causes |
 //! | io | the stream of a connection, plain or TLS |
 //!
@@ -12,11 +14,14 @@
 //! watched while one of them lives. Files are read here and nowhere else, and only dials look at what was in them: a
 //! connection that is up is left alone.
 
+mod chain;
 mod failure;
 mod io;
 mod material;
+mod pem;
 mod watch;
 mod witness;
+mod x509;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -4,7 +4,7 @@
 //! file and reason, and not again until something about it changes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,6 +16,9 @@ use crate::model::TlsSettings;
 
 /// New files are used for the next connections within 10 s (half of that is left for reading them).
 const READ_EVERY: Duration = Duration::from_secs(5);
+
+/// Certificates told of in one line of the log: a file may be a bundle of hundreds.
+const MAX_TOLD: usize = 5;
 
 /// What is known of a set.
 #[derive(Debug, Clone)]
@@ -64,6 +67,7 @@ type Tried = Result<Files, Bad>;
 async fn run(settings: TlsSettings, latest: watch::Sender<Latest>) {
     let settings = Arc::new(settings);
     let mut last: Option<Arc<Tried>> = None;
+    let mut expired = Vec::new();
     let mut every = interval(READ_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -79,7 +83,29 @@ async fn run(settings: TlsSettings, latest: watch::Sender<Latest>) {
             }
             Err(error) => error!(%error, "the TLS files could not be read"),
         }
+        if let Latest::Good(material) = &*latest.borrow() {
+            expired = tell_expired(material.expired(SystemTime::now()), &expired);
+        }
     }
+}
+
+/// Says which certificates have expired, each once; returns what has been said.
+fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
+    let new: Vec<&str> = expired
+        .iter()
+        .filter(|one| !said.contains(one))
+        .map(|one| &**one)
+        .collect();
+    if !new.is_empty() {
+        let more = new.len().saturating_sub(MAX_TOLD);
+        let certificates = new[..new.len() - more].join("; ");
+        warn!(
+            certificates,
+            more,
+            "a certificate in our TLS files has expired: it is used all the same, but gRPC's own clients and SoCs refuse it"
+        );
+    }
+    expired
 }
 
 /// Reads the files; `None` if all is as it was.
@@ -100,6 +126,12 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
     match outcome {
         Ok(material) => {
             info!(set = %material, "TLS files read: the next connections use them");
+            let notes = material.notes();
+            if !notes.is_empty() {
+                let more = notes.len().saturating_sub(MAX_TOLD);
+                let notes = notes[..notes.len() - more].join("; ");
+                warn!(notes, more, "not all that stands in the TLS files is used");
+            }
             latest.send_replace(Latest::Good(Arc::new(material)));
         }
         Err(Bad { file, reason }) => {
@@ -185,7 +217,7 @@ mod tests {
         std::fs::remove_dir(path("ca.crt")).expect("removed");
         write("ca.crt", &cert);
         write("c.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
-        check(Some("holds no whole private key"));
+        check(Some("is encrypted"));
         write("c.key", &key);
         check(None);
     }
