@@ -38,7 +38,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use dial::Failure;
 pub use pacer::Pacer;
-pub use tls::{TlsStore, check};
+pub use tls::{Checked, TlsStore, check, check_certificates, check_key};
 
 use crate::model::{Cause, ChannelEvent, Security, Target};
 use crate::transport::{Outgoing, OutgoingError, Transport};

@@ -82,15 +82,39 @@ impl TlsStore {
     }
 }
 
-/// Whether the files of a set serve for a dial, and when their certificates expire; else what is wrong with which. For
-/// commands that look and go. Blocks.
-pub fn check(settings: &TlsSettings) -> Result<TlsStatus, String> {
+/// A set of files that serves for a dial.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Checked {
+    /// When its certificates expire.
+    pub status: TlsStatus,
+    /// Which of them have expired, for people.
+    pub expired: Vec<String>,
+    /// What else is odd about the files, for people.
+    pub notes: Vec<String>,
+}
+
+/// Whether the files of a set serve for a dial; else what is wrong with which. For commands that look and go. Blocks.
+pub fn check(settings: &TlsSettings) -> Result<Checked, String> {
     let material = Files::read(settings).and_then(|files| Material::new(settings, &files));
     let material = material.map_err(|bad| bad.to_string())?;
-    Ok(TlsStatus {
-        ca: material.ca_expiry(),
-        client: material.client_expiry(),
+    Ok(Checked {
+        status: TlsStatus {
+            ca: material.ca_expiry(),
+            client: material.client_expiry(),
+        },
+        expired: material.expired(SystemTime::now()),
+        notes: material.notes().to_vec(),
     })
+}
+
+/// Whether there are certificates in PEM in a file's content, as a dial reads it; else what is wrong with it.
+pub fn check_certificates(content: &[u8]) -> Result<(), String> {
+    pem::certificates(content).map(drop)
+}
+
+/// Whether there is a private key in PEM in a file's content, as a dial reads it; else what is wrong with it.
+pub fn check_key(content: &[u8]) -> Result<(), String> {
+    pem::key(content).map(drop)
 }
 
 fn earliest(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
