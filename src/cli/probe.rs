@@ -203,7 +203,7 @@ fn ends(side: Side) -> [&'static str; 2] {
 
 /// (direction, link, operation) of each end.
 fn states(report: &Report, side: Side) -> [[&'static str; 3]; 2] {
-    // With no side known, portid 0's end comes first.
+    // With no side known, the upper ToR's end comes first.
     let side = if side == Side::Unknown { Side::Upper } else { side };
     let (direction, link, oper) = (
         report.direction.seen_from(side),

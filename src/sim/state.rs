@@ -12,9 +12,9 @@ use super::tls::Tls;
 /// One value for each ToR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sides<T> {
-    /// portid 0.
-    pub upper: T,
     /// portid 1.
+    pub upper: T,
+    /// portid 0.
     pub lower: T,
 }
 
@@ -112,9 +112,9 @@ impl Default for SocState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SidesPatch<T> {
-    /// portid 0.
-    pub upper: Option<T>,
     /// portid 1.
+    pub upper: Option<T>,
+    /// portid 0.
     pub lower: Option<T>,
 }
 
