@@ -14,34 +14,39 @@ const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 /// Ranges of characters that are no text to read: Unicode's bidirectional and other format characters, its line and paragraph
 /// separators, and what it calls default ignorable (nothing is shown for them). C0, C1 and DEL are `char::is_control`.
 const UNREADABLE: [(char, char); 21] = [
-    ('\u{ad}', '\u{ad}'),         // soft hyphen
-    ('\u{34f}', '\u{34f}'),       // combining grapheme joiner
-    ('\u{61c}', '\u{61c}'),       // Arabic letter mark
-    ('\u{115f}', '\u{1160}'),     // Hangul fillers
-    ('\u{17b4}', '\u{17b5}'),     // Khmer inherent vowels
-    ('\u{180b}', '\u{180f}'),     // Mongolian selectors, vowel separator
-    ('\u{200b}', '\u{200f}'),     // zero width, left-to-right and right-to-left marks
-    ('\u{2028}', '\u{202e}'),     // line and paragraph separators, embeddings and overrides
-    ('\u{2060}', '\u{206f}'),     // word joiner, isolates, deprecated format characters
-    ('\u{2800}', '\u{2800}'),     // a blank that is not a space
-    ('\u{3164}', '\u{3164}'),     // Hangul filler
-    ('\u{fe00}', '\u{fe0f}'),     // variation selectors
-    ('\u{feff}', '\u{feff}'),     // byte order mark
-    ('\u{ffa0}', '\u{ffa0}'),     // Hangul filler
-    ('\u{fff0}', '\u{fffb}'),     // interlinear annotation
-    ('\u{fffe}', '\u{ffff}'),     // no characters
-    ('\u{110bd}', '\u{110bd}'),   // Kaithi number sign
-    ('\u{13430}', '\u{1343f}'),   // Egyptian format controls
-    ('\u{1bca0}', '\u{1bca3}'),   // shorthand format controls
-    ('\u{1d173}', '\u{1d17a}'),   // musical format controls
-    ('\u{e0000}', '\u{e0fff}'),   // tags, variation selectors
+    ('\u{ad}', '\u{ad}'),       // soft hyphen
+    ('\u{34f}', '\u{34f}'),     // combining grapheme joiner
+    ('\u{61c}', '\u{61c}'),     // Arabic letter mark
+    ('\u{115f}', '\u{1160}'),   // Hangul fillers
+    ('\u{17b4}', '\u{17b5}'),   // Khmer inherent vowels
+    ('\u{180b}', '\u{180f}'),   // Mongolian selectors, vowel separator
+    ('\u{200b}', '\u{200f}'),   // zero width, left-to-right and right-to-left marks
+    ('\u{2028}', '\u{202e}'),   // line and paragraph separators, embeddings and overrides
+    ('\u{2060}', '\u{206f}'),   // word joiner, isolates, deprecated format characters
+    ('\u{2800}', '\u{2800}'),   // a blank that is not a space
+    ('\u{3164}', '\u{3164}'),   // Hangul filler
+    ('\u{fe00}', '\u{fe0f}'),   // variation selectors
+    ('\u{feff}', '\u{feff}'),   // byte order mark
+    ('\u{ffa0}', '\u{ffa0}'),   // Hangul filler
+    ('\u{fff0}', '\u{fffb}'),   // interlinear annotation
+    ('\u{fffe}', '\u{ffff}'),   // no characters
+    ('\u{110bd}', '\u{110bd}'), // Kaithi number sign
+    ('\u{13430}', '\u{1343f}'), // Egyptian format controls
+    ('\u{1bca0}', '\u{1bca3}'), // shorthand format controls
+    ('\u{1d173}', '\u{1d17a}'), // musical format controls
+    ('\u{e0000}', '\u{e0fff}'), // tags, variation selectors
 ];
 
 /// Whether a character may be shown.
 fn is_readable(c: char) -> bool {
     match c {
         ' '..='~' => true,
-        _ => !c.is_control() && !UNREADABLE.iter().any(|(first, last)| (*first..=*last).contains(&c)),
+        _ => {
+            !c.is_control()
+                && !UNREADABLE
+                    .iter()
+                    .any(|(first, last)| (*first..=*last).contains(&c))
+        }
     }
 }
 
@@ -55,7 +60,9 @@ pub fn clean_lines(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| is_readable(c) || c == '\n') {
         return Cow::Borrowed(text);
     }
-    text.chars().map(|c| if c == '\n' { c } else { replaced(c) }).collect()
+    text.chars()
+        .map(|c| if c == '\n' { c } else { replaced(c) })
+        .collect()
 }
 
 /// A quotation for a message: cleaned, and cut after `MAX_QUOTE` characters, which an ellipsis tells. What is longer is
