@@ -45,10 +45,10 @@ impl fmt::Display for Defect {
 impl std::error::Error for Defect {}
 
 impl Defect {
-    /// Something ended that never ends.
-    pub fn ended(what: &str) -> Self {
+    /// Without a panic: what should never be.
+    pub fn new(what: impl fmt::Display) -> Self {
         Self {
-            message: format!("{what} has ended"),
+            message: text::quote(what),
             place: None,
         }
     }
@@ -56,10 +56,10 @@ impl Defect {
     /// The panic that ended a task; `None`: it was aborted.
     pub fn of_task(error: JoinError) -> Option<Self> {
         let payload = error.try_into_panic().ok()?;
-        Some(Self::new(&*payload, None))
+        Some(Self::panic(&*payload, None))
     }
 
-    fn new(payload: &(dyn Any + Send), place: Option<String>) -> Self {
+    fn panic(payload: &(dyn Any + Send), place: Option<String>) -> Self {
         Self {
             // It may repeat what a SoC or a file said.
             message: text::quote(message(payload)),
@@ -81,7 +81,7 @@ pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, Defect> {
     CATCHING.with(|catching| catching.set(catching.get() + 1));
     let done = catch_unwind(AssertUnwindSafe(work));
     CATCHING.with(|catching| catching.set(catching.get() - 1));
-    done.map_err(|payload| Defect::new(&*payload, PLACE.take()))
+    done.map_err(|payload| Defect::panic(&*payload, PLACE.take()))
 }
 
 /// Runs `work` to its end; a panic in it is the error. What is left of it then is dropped before this returns.
@@ -107,7 +107,7 @@ pub fn log_panics() {
             let _ = PLACE.try_with(|last| last.replace(place));
             return;
         }
-        let defect = Defect::new(info.payload(), place);
+        let defect = Defect::panic(info.payload(), place);
         error!(%defect, "a defect of this program: please report it");
     }));
 }

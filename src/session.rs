@@ -7,15 +7,16 @@
 
 mod schedule;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::channel::{Channel, Pacer, Signal, TlsStore};
+use crate::defect::{Defect, caught};
 use crate::model::{
     ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Side, Target,
 };
@@ -62,7 +63,7 @@ pub struct Session {
     /// The first dial has begun: until its turn has come the SoC cannot be blamed for not being READY.
     dialled: bool,
     ready: Option<Ready>,
-    round: Option<AbortOnDropHandle<Report>>,
+    round: Option<AbortOnDropHandle<Result<Report, Defect>>>,
     /// When the round under way, or the last one, began.
     began: Instant,
     /// A round became due while another was under way.
@@ -76,6 +77,18 @@ impl std::fmt::Debug for Session {
             .field("channel", &self.channel)
             .finish_non_exhaustive()
     }
+}
+
+/// A session at work: it yields why it has ended, which it never should.
+pub type Running = Pin<Box<dyn Future<Output = Defect> + Send>>;
+
+/// A session for `target`, as the fleet runs it. Its first dial is due when it is polled first.
+pub fn start(
+    id: SessionId,
+    target: watch::Receiver<Target>,
+    context: Context,
+) -> Result<Running, OutgoingError> {
+    Ok(Box::pin(Session::new(id, target, context)?.run()))
 }
 
 impl Session {
@@ -110,13 +123,17 @@ impl Session {
         })
     }
 
-    /// Runs until it is aborted, or nobody listens to its events any more.
-    pub async fn run(mut self) {
+    /// Runs until it is dropped. It ends by a defect alone: its round's is its own, as a round that is lost would leave what the
+    /// one before it said for true.
+    pub async fn run(mut self) -> Defect {
         loop {
             let event = tokio::select! {
                 biased;
                 signal = self.channel.next() => Some(self.on_signal(signal)),
-                report = under_way(&mut self.round) => Some(self.on_report(report)),
+                report = under_way(&mut self.round) => match report {
+                    Ok(report) => Some(self.on_report(report)),
+                    Err(defect) => return defect,
+                },
                 report = self.notices.next() => Some(Event::Service(report)),
                 health = self.health.next() => Some(Event::Health(health)),
                 () = sleep_until(self.due) => {
@@ -142,7 +159,7 @@ impl Session {
             if let Some(event) = event
                 && self.context.events.send((self.id, event)).await.is_err()
             {
-                return;
+                return Defect::new("the fleet has ended");
             }
         }
     }
@@ -203,18 +220,20 @@ impl Session {
         let timeout: Duration = self.context.probe.borrow().timeout;
         let limiter = self.context.limiter.clone();
         let round = probe::round(self.ready.clone(), timeout, limiter);
-        self.round = Some(AbortOnDropHandle::new(tokio::spawn(round)));
+        self.round = Some(AbortOnDropHandle::new(tokio::spawn(caught(round))));
     }
 }
 
-async fn under_way(round: &mut Option<AbortOnDropHandle<Report>>) -> Report {
+async fn under_way(round: &mut Option<AbortOnDropHandle<Result<Report, Defect>>>) -> Result<Report, Defect> {
     let Some(round) = round else {
         return std::future::pending().await;
     };
-    match round.await.map_err(JoinError::try_into_panic) {
-        Ok(report) => report,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // The runtime is shutting down.
-        Err(Err(_)) => std::future::pending().await,
+    match round.await {
+        Ok(ended) => ended,
+        Err(error) => match Defect::of_task(error) {
+            Some(defect) => Err(defect),
+            // The runtime is shutting down.
+            None => std::future::pending().await,
+        },
     }
 }

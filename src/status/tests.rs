@@ -598,3 +598,46 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_lost_session_leaves_nothing_known_and_goes_on_counting() {
+    let mut soc = SocStatus::new(target(Side::Upper));
+    let ready = [
+        state(ChannelState::Connecting, 0),
+        state(ChannelState::Ready, 1),
+        round(report(Some(1), Active, Standby)),
+    ];
+    for event in &ready {
+        soc.apply(event, at(1));
+    }
+    let announced = ServiceReport {
+        state: SocService::InProgress,
+        ends_in: Some(Duration::from_secs(600)),
+        notices: None,
+    };
+    soc.apply(&Event::Service(announced), at(2));
+    let probes = soc.probes;
+    let effect = soc.lose_session("a defect: oh", at(3));
+    assert!(effect.write_row);
+    let kinds: Vec<TransitionKind> = effect.transitions.iter().map(|t| t.kind).collect();
+    let expected = [
+        TransitionKind::Channel {
+            from: ChannelState::Ready,
+            to: ChannelState::TransientFailure,
+            cause: Some(Cause::Local),
+        },
+        TransitionKind::Service {
+            from: SocService::InProgress,
+            to: SocService::Unknown,
+        },
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!((&soc.observed, soc.probes), (&Observed::UNKNOWN, probes));
+    assert_eq!((soc.service_end, soc.session_restarts), (None, 1));
+    assert_eq!(soc.failures[Cause::Local.index()], 1);
+    // Once more, before the next session came anywhere: nothing changes for the row.
+    assert_eq!(soc.lose_session("a defect: oh", at(4)), Effect::default());
+    assert_eq!(soc.session_restarts, 2);
+    soc.retarget(target(Side::Upper));
+    assert_eq!(soc.session_restarts, 2);
+}

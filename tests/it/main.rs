@@ -20,6 +20,7 @@
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
+//! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
 //! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
 
@@ -56,6 +57,7 @@ mod rows;
 mod service;
 mod shadow;
 mod signals;
+mod stalled;
 mod tls;
 #[path = "../common/wait.rs"]
 mod wait;
