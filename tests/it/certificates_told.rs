@@ -319,4 +319,8 @@ async fn an_expired_ca_is_said_once_and_in_the_metric_by_doctor_and_by_probe() {
         text.contains("note: CA: \"CN=old CA\" has expired: 2021-01-01T00:00:00Z"),
         "{text}"
     );
+    // A SoC of that CA is reached: what we trust ourselves has no date for rustls.
+    let (_simulator, soc) = simulator(rack.files().soc(&old.soc(VALID))).await;
+    let text = probed(&soc, rack.files(), &[]).await;
+    assert!(text.contains("READY after"), "{text}");
 }

@@ -107,7 +107,9 @@ fn remedy_of(cause: Cause) -> &'static str {
             "TCP is up but the peer is mute: its gRPC server hangs, or expects TLS; restart it, or see \
              GRPCCLIENT"
         }
-        Cause::Goaway => "the SoC's gRPC server says go away: it is stopping or overloaded, see its log",
+        Cause::Goaway => {
+            "the SoC's gRPC server ended the connection before a query (GOAWAY): it is stopping or overloaded, see its log"
+        }
         Cause::Protocol => {
             "no gRPC server answers there: check address and port, and that both speak TLS or both do not"
         }
