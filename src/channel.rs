@@ -396,6 +396,11 @@ impl Channel {
 }
 
 fn goaway(reason: Reason, debug: &str) -> Failure {
+    if reason == Reason::NO_ERROR {
+        let text =
+            format!("the SoC's server leaves in good order before it was READY (GOAWAY NO_ERROR {debug:?})");
+        return Failure::new(Cause::Goaway, text);
+    }
     let code = u32::from(reason);
     Failure::new(Cause::Goaway, format!("GOAWAY {code} ({reason}) {debug:?}"))
 }

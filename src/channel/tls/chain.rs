@@ -101,3 +101,92 @@ fn unknown_extension(own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) ->
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rcgen::{BasicConstraints, CertificateParams, CustomExtension, DnType, IsCa, Issuer, KeyPair};
+    use rustls::OtherError;
+
+    use super::*;
+
+    fn params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(["soc.example".to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    }
+
+    /// A certificate of this name, signed by a CA that nobody has; and that CA's.
+    fn signed(params: &CertificateParams) -> [CertificateDer<'static>; 2] {
+        let mut ca = self::params("a CA");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let (ca_key, key) = (
+            KeyPair::generate().expect("a key"),
+            KeyPair::generate().expect("a key"),
+        );
+        let of_ca = ca.self_signed(&ca_key).expect("a CA").der().clone();
+        let issuer = Issuer::new(ca, ca_key);
+        let own = params.signed_by(&key, &issuer).expect("a certificate");
+        [own.der().clone(), of_ca]
+    }
+
+    fn said(verdict: &CertificateError, own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> String {
+        blame(verdict, own, others, UnixTime::now()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_critical_extension_is_named_with_the_certificate_that_has_it() {
+        let mut odd = params("soc");
+        for (oid, critical) in [(&[2, 5, 29, 32], true), (&[2, 5, 29, 36], false)] {
+            let mut extension = CustomExtension::from_oid_content(oid, vec![0x05, 0x00]);
+            extension.set_criticality(critical);
+            odd.custom_extensions.push(extension);
+        }
+        let ([odd, _], [well, ca]) = (signed(&odd), signed(&params("well")));
+        let verdict = CertificateError::Other(OtherError(Arc::new(std::io::Error::other("why"))));
+        let own = said(&verdict, &odd, std::slice::from_ref(&ca));
+        assert!(
+            own.starts_with("the SoC's certificate \"CN=soc\" has an extension"),
+            "{own}"
+        );
+        assert!(own.contains(": id-ce-certificatePolicies (2.5.29.32)."), "{own}");
+        let other = said(&verdict, &well, &[ca.clone(), odd]);
+        assert!(
+            other.starts_with("an intermediate certificate that the SoC sends, \"CN=soc\", has"),
+            "{other}"
+        );
+        assert_eq!(said(&verdict, &well, &[ca]), "", "something else is wrong");
+    }
+
+    #[test]
+    fn an_issuer_that_nobody_knows_is_named() {
+        let [own, ca] = signed(&params("soc"));
+        let alone = said(&CertificateError::UnknownIssuer, &own, &[]);
+        assert!(alone.contains("\"CN=soc\" is signed by \"CN=a CA\""), "{alone}");
+        let along = said(&CertificateError::UnknownIssuer, &own, std::slice::from_ref(&ca));
+        assert!(along.contains("\"CN=a CA\", is signed by itself"), "{along}");
+        let itself = said(&CertificateError::UnknownIssuer, &ca, &[]);
+        assert!(
+            itself.contains("the SoC's certificate \"CN=a CA\" is signed by itself"),
+            "{itself}"
+        );
+    }
+
+    #[test]
+    fn a_chain_of_rubbish_panics_nobody_and_ends() {
+        let [own, ca] = signed(&params("soc"));
+        let rubbish = CertificateDer::from_slice(&[0x30, 0x80, 0xff]);
+        let other = || CertificateError::Other(OtherError(Arc::new(std::io::Error::other("why"))));
+        for verdict in [
+            CertificateError::Expired,
+            CertificateError::UnknownIssuer,
+            CertificateError::BadSignature,
+            other(),
+        ] {
+            said(&verdict, &rubbish, &[own.clone(), rubbish.clone()]);
+            said(&verdict, &own, &vec![ca.clone(); 1000]);
+            said(&verdict, &own, &vec![own.clone(); 1000]);
+        }
+    }
+}

@@ -84,6 +84,8 @@ pub(in crate::channel) struct Material {
     ca_expiry: Option<SystemTime>,
     client_expiry: Option<SystemTime>,
     notes: Vec<String>,
+    /// When each certificate in the files expires, and what is said of it then.
+    expiries: Vec<(SystemTime, String)>,
 }
 
 impl Material {
@@ -132,6 +134,13 @@ impl Material {
             ServerName::try_from(name.to_owned()).map_err(bad)
         });
         let of_client = identity.iter().flat_map(|identity| &identity.cert);
+        let expiries = trusted.iter().map(|ca| ("CA", ca));
+        let expiries = expiries.chain(of_client.clone().map(|own| ("client certificate's chain", own)));
+        let expiries = expiries.filter_map(|(what, certificate)| {
+            let at = not_after(certificate)?;
+            let (name, date) = (x509::subject(certificate), x509::date(at));
+            Some((at, format!("{what}: {name} has expired: {date}")))
+        });
         Ok(Self {
             config: config(provider, verifier.clone())
                 .map_err(|error| Bad::new(ca_file, error.to_string()))?,
@@ -141,6 +150,7 @@ impl Material {
             ca_expiry: trusted.iter().filter_map(|ca| not_after(ca)).min(),
             client_expiry: of_client.filter_map(|cert| not_after(cert)).min(),
             notes,
+            expiries: expiries.collect(),
             trusted,
             identity,
         })
@@ -174,15 +184,8 @@ impl Material {
     /// Which certificates have expired at `now`, for people. They are used all the same: one that we trust ourselves has no
     /// date for rustls (OpenSSL minds), and of ours the SoC is the judge.
     pub(super) fn expired(&self, now: SystemTime) -> Vec<String> {
-        let own = self.identity.iter().flat_map(|identity| &identity.cert);
-        let cas = self.trusted.iter().map(|ca| ("CA", ca));
-        cas.chain(own.map(|own| ("client certificate's chain", own)))
-            .filter_map(|(what, certificate)| {
-                let at = not_after(certificate).filter(|at| *at < now)?;
-                let (name, date) = (x509::subject(certificate), x509::date(at));
-                Some(format!("{what}: {name} has expired: {date}"))
-            })
-            .collect()
+        let expired = self.expiries.iter().filter(|(at, _)| *at < now);
+        expired.map(|(_, said)| said.clone()).collect()
     }
 
     /// When the first of the client certificate's chain expires.

@@ -25,6 +25,9 @@ const KNOWN: [&str; 6] = [
     "2.5.29.37",
 ];
 
+/// Extensions of one certificate that are named.
+const MAX_NAMED: usize = 3;
+
 /// A certificate's content. (With any serial number: the SoC is the judge of ours, and OpenSSL does not mind.)
 pub(super) type Content = TbsCertificateInner<Raw>;
 
@@ -88,6 +91,7 @@ pub(super) fn unknown_critical(content: &Content) -> Vec<String> {
     let extensions = content.extensions.iter().flatten();
     extensions
         .filter(|extension| extension.critical && !KNOWN.contains(&&*extension.extn_id.to_string()))
+        .take(MAX_NAMED)
         .map(|extension| extension_name(&extension.extn_id))
         .collect()
 }

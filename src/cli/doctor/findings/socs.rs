@@ -89,7 +89,9 @@ fn remedy_of(cause: Cause) -> &'static str {
             "check channel.source_address: that address must be on this host, and IPv4 or IPv6 as the SoC's is"
         }
         Cause::TlsConfig => "check the certificate files (see the security of the channels above)",
-        Cause::TlsExpired => "renew the SoC's certificate, and check the clocks of SoC and switch (`date`)",
+        Cause::TlsExpired => {
+            "renew the certificate that is named, and check the clocks of SoC and switch (`date`)"
+        }
         Cause::TlsUnknownCa => "put the CA that signed the SoC's certificate into ca_crt (or channel.tls.ca)",
         Cause::TlsWrongName => {
             "set grpc_ssl_credential (or channel.tls.server_name) to the name in the SoC's certificate"
