@@ -329,8 +329,7 @@ fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, Kind)>) -> Vec<Fi
                 AREA,
                 subject,
                 format!("{what} {path}: {why}"),
-                "put the PEM file there (-----BEGIN ...); a DER file is converted by `openssl x509 \
-                 -inform der` or `openssl pkey`",
+                "put the right file there, whole and in PEM (-----BEGIN ...), not encrypted",
             )),
             FileState::Unreadable(why) => Some(Finding::problem(
                 AREA,
