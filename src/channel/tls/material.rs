@@ -22,7 +22,7 @@ use super::pem::{self, Certificates};
 use super::witness::{Identity, Verifier, Witness};
 use super::x509::{self, not_after};
 use crate::config::read_pem;
-use crate::model::{ClientIdentity, TlsSettings};
+use crate::model::{ClientIdentity, TlsSettings, text};
 
 /// A file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Bad {
 
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.reason)
+        write!(f, "{}: {}", text::quote(self.file.display()), self.reason)
     }
 }
 
@@ -102,7 +102,7 @@ impl Material {
                 let (number, name) = (n + 1, x509::subject(ca));
                 notes.push(format!(
                     "{}: certificate {number}, {name}, cannot sign a SoC's: {error}",
-                    ca_file.display()
+                    text::quote(ca_file.display())
                 ));
             }
         }
@@ -128,7 +128,10 @@ impl Material {
             let bad = |_| {
                 Bad::new(
                     ca_file,
-                    format!("expected a DNS name or an IP address as server name, got {name:?}"),
+                    format!(
+                        "expected a DNS name or an IP address as server name, got {:?}",
+                        text::quote(name)
+                    ),
                 )
             };
             ServerName::try_from(name.to_owned()).map_err(bad)
@@ -195,7 +198,7 @@ impl Material {
 }
 
 fn notes(file: &Path, notes: Vec<String>) -> Vec<String> {
-    let file = file.display();
+    let file = text::quote(file.display());
     notes.into_iter().map(|note| format!("{file}: {note}")).collect()
 }
 
@@ -214,10 +217,11 @@ impl fmt::Debug for Material {
 }
 
 fn described(settings: &TlsSettings) -> String {
-    let ca = settings.ca.display();
+    let name = |path: &Path| text::quote(path.display());
+    let ca = name(&settings.ca);
     match &settings.client {
-        Some(client) => format!("{ca}, {}, {}", client.cert.display(), client.key.display()),
-        None => ca.to_string(),
+        Some(client) => format!("{ca}, {}, {}", name(&client.cert), name(&client.key)),
+        None => ca,
     }
 }
 
@@ -260,7 +264,7 @@ fn identity(
     if chain.first().and_then(is_for) != Some(false) {
         return Ok(CertifiedKey::new(chain, key));
     }
-    let cert = paths.cert.display();
+    let cert = text::quote(paths.cert.display());
     if let Some(at) = chain.iter().position(|other| is_for(other) == Some(true)) {
         let (first, own) = (x509::subject(&chain[0]), x509::subject(&chain[at]));
         return Err(Bad::new(
@@ -292,7 +296,7 @@ fn swapped(paths: &ClientIdentity, cert: &[u8], key: &[u8]) -> Option<Bad> {
     swapped.then(|| {
         let reason = format!(
             "holds the private key, and {} the certificate: cert and key are swapped",
-            paths.key.display()
+            text::quote(paths.key.display())
         );
         Bad::new(&paths.cert, reason)
     })
