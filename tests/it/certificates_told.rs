@@ -226,6 +226,32 @@ async fn files_in_the_wrong_place_or_order_are_told_as_what_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn swapped_files_are_told_by_the_exporter_and_the_doctor_too() {
+    let (files, ca) = shared_ca();
+    let Pem { cert, key } = ca.client(VALID);
+    files.client(&Pem { cert: key, key: cert });
+    let soc = files.soc(&ca.soc(VALID));
+    let channel = files.mutual("");
+    let rack = Setup::rack(1).tls(files, soc, &channel).stage().await;
+    let config = rack.config_path();
+    let config = config.to_str().expect("UTF-8");
+    let mut program = Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
+    let line = program.says("to=transient_failure", 1).await;
+    let told = "cert and key are swapped";
+    assert!(line.contains(told) && line.contains("cause=tls_config"), "{line}");
+    program.signal("TERM");
+    program.ended().await;
+    let ended = run(&["doctor", "--config.file", config, "--timeout", "10s"]).await;
+    for words in [
+        told,
+        "holds no certificate in PEM, but a private key",
+        "holds no private key in PEM, but certificates",
+    ] {
+        assert!(ended.stdout.contains(words), "{words}: {}", ended.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn certificates_in_the_forms_of_others_are_read() {
     let (files, ca) = shared_ca();
     let another = Ca::new("another CA", VALID);
