@@ -24,6 +24,9 @@ use super::x509::{self, not_after};
 use crate::config::read_pem;
 use crate::model::{ClientIdentity, TlsSettings, text};
 
+/// Oddities of a set that are kept.
+const MAX_NOTES: usize = 20;
+
 /// A file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bad {
@@ -152,7 +155,7 @@ impl Material {
             files: described(settings),
             ca_expiry: trusted.iter().filter_map(|ca| not_after(ca)).min(),
             client_expiry: of_client.filter_map(|cert| not_after(cert)).min(),
-            notes,
+            notes: short(notes),
             expiries: expiries.collect(),
             trusted,
             identity,
@@ -195,6 +198,15 @@ impl Material {
     pub(super) fn client_expiry(&self) -> Option<SystemTime> {
         self.client_expiry
     }
+}
+
+/// A file of one MiB could hold oddities by the ten thousand.
+fn short(mut notes: Vec<String>) -> Vec<String> {
+    if let Some(more @ 1..) = notes.len().checked_sub(MAX_NOTES) {
+        notes.truncate(MAX_NOTES);
+        notes.push(format!("and {more} more"));
+    }
+    notes
 }
 
 fn notes(file: &Path, notes: Vec<String>) -> Vec<String> {

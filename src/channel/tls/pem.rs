@@ -198,6 +198,7 @@ fn instead(blocks: &[Block]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rcgen::{CertifiedKey, generate_simple_self_signed};
 
     use super::*;
@@ -379,5 +380,31 @@ mod tests {
         );
         check("cut", &pem[..pem.len() / 2], "is not complete PEM");
         check("empty", "", "holds no private key in PEM");
+    }
+
+    /// Lines as they may stand in such a file, and not.
+    fn line() -> impl Strategy<Value = String> {
+        let known = [
+            "-----BEGIN CERTIFICATE-----",
+            "-----END CERTIFICATE-----",
+            "-----BEGIN PRIVATE KEY-----",
+            "-----END PRIVATE KEY-----",
+            "-----BEGIN -----",
+            "MIIB",
+            "",
+        ];
+        prop_oneof![
+            prop::sample::select(known.to_vec()).prop_map(str::to_owned),
+            "\\PC{0,20}"
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_panics_anybody(lines in prop::collection::vec(line(), 0..12), bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            for content in [lines.join("\n").as_bytes(), &bytes] {
+                let _ = (certificates(content), key(content));
+            }
+        }
     }
 }
