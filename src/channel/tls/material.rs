@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::ALPN_H2;
 use super::witness::{Identity, Verifier, Witness, not_after};
 use crate::config::read_pem;
-use crate::model::{ClientIdentity, TlsSettings};
+use crate::model::{ClientIdentity, TlsSettings, text};
 
 /// A file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Bad {
 
 impl fmt::Display for Bad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.reason)
+        write!(f, "{}: {}", text::quote(self.file.display()), self.reason)
     }
 }
 
@@ -104,7 +104,10 @@ impl Material {
             let bad = |_| {
                 Bad::new(
                     ca_file,
-                    format!("expected a DNS name or an IP address as server name, got {name:?}"),
+                    format!(
+                        "expected a DNS name or an IP address as server name, got {:?}",
+                        text::quote(name)
+                    ),
                 )
             };
             ServerName::try_from(name.to_owned()).map_err(bad)
@@ -164,10 +167,11 @@ impl fmt::Debug for Material {
 }
 
 fn described(settings: &TlsSettings) -> String {
-    let ca = settings.ca.display();
+    let name = |path: &Path| text::quote(path.display());
+    let ca = name(&settings.ca);
     match &settings.client {
-        Some(client) => format!("{ca}, {}, {}", client.cert.display(), client.key.display()),
-        None => ca.to_string(),
+        Some(client) => format!("{ca}, {}, {}", name(&client.cert), name(&client.key)),
+        None => ca,
     }
 }
 
@@ -205,7 +209,7 @@ fn identity(
         .map(Arc::new)
         .map_err(|error| match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                let reason = format!("is not the private key of {}", paths.cert.display());
+                let reason = format!("is not the private key of {}", text::quote(paths.cert.display()));
                 Bad::new(&paths.key, reason)
             }
             Error::InvalidCertificate(error) => Bad::new(&paths.cert, format!("cannot be used: {error}")),

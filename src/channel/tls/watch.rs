@@ -126,7 +126,7 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
             latest.send_replace(Latest::Good(Arc::new(material)));
         }
         Err(Bad { file, reason }) => {
-            let path = file.display();
+            let path = text::quote(file.display());
             if used {
                 warn!(file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
             } else {
