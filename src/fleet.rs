@@ -442,9 +442,18 @@ fn log_failure(status: &SocStatus, event: &Event) {
                 tracing::debug!(%port, %address, %cause, detail, "channel failed");
             }
         }
-        ChannelEvent::KeepaliveTime(time) => {
-            warn!(%port, %address, keepalive_time = ?time, "the SoC says too_many_pings: its keepalive time is doubled");
+        ChannelEvent::Keepalive {
+            time,
+            rounds,
+            refused: true,
+        } => {
+            warn!(
+                %port, %address, every_rounds = rounds, keepalive_interval = ?time,
+                "the SoC's gRPC server allows fewer PINGs (too_many_pings), as gRPC servers do by default: from now on one goes \
+                 out with its rounds and none between; a SoC that hangs is noticed that much later"
+            );
         }
+        ChannelEvent::Keepalive { refused: false, .. } => {}
         ChannelEvent::Dialing
         | ChannelEvent::State { .. }
         | ChannelEvent::PeerCertificate { .. }
@@ -468,6 +477,16 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
             // The rest stands in fields of its own.
             let detail = text.strip_prefix(&format!("channel: {cause}: ")).unwrap_or(text);
             info!(%port, %address, %from, %to, %cause, detail, "channel");
+        }
+        TransitionKind::Channel {
+            from: from @ ChannelState::Ready,
+            to: to @ ChannelState::Connecting,
+            cause: None,
+        } => {
+            info!(
+                %port, %address, %from, %to,
+                "channel: the SoC's server ends the connection in good order (GOAWAY NO_ERROR): dialled anew"
+            );
         }
         TransitionKind::Channel {
             from,

@@ -102,13 +102,15 @@ impl Session {
         let interval = context.probe.borrow().interval;
         let schedule = Schedule::new(first.port.as_str(), context.origin.into_std(), interval);
         let now = Instant::now();
+        let mut channel = Channel::new(first.clone(), context.pacer.clone(), &context.tls)?;
+        channel.rounds_every(interval);
         Ok(Self {
             id,
             notices: NoticeStream::new(first.side),
             side: first.side,
             target,
             health: HealthWatch::new(),
-            channel: Channel::new(first, context.pacer.clone(), &context.tls)?,
+            channel,
             due: Instant::from_std(schedule.after_start(now.into_std())),
             last: now,
             schedule,
@@ -148,6 +150,7 @@ impl Session {
                 Ok(()) = self.context.probe.changed() => {
                     let interval = self.context.probe.borrow_and_update().interval;
                     self.schedule.set_interval(interval);
+                    self.channel.rounds_every(interval);
                     let (last, now) = (self.last.into_std(), Instant::now().into_std());
                     self.due = self.schedule.after_change(last, now).into();
                     None
@@ -213,6 +216,7 @@ impl Session {
             return;
         }
         self.began = self.last;
+        self.channel.round_begins();
         let timeout: Duration = self.context.probe.borrow().timeout;
         let limiter = self.context.limiter.clone();
         let round = probe::round(self.ready.clone(), timeout, limiter);

@@ -145,7 +145,7 @@ impl SocStatus {
                     self.keepalive_rtt = Some(*rtt);
                 }
             }
-            ChannelEvent::KeepaliveTime(time) => self.keepalive_time = *time,
+            ChannelEvent::Keepalive { time, .. } => self.keepalive_time = *time,
             ChannelEvent::State { to, cause, epoch } => return self.change_state(*to, *cause, *epoch, now),
         }
         Effect::default()

@@ -33,6 +33,14 @@ fn failed(cause: Cause) -> Event {
     Event::Channel(ChannelEvent::Failed { cause, detail })
 }
 
+fn slower_keepalive() -> ChannelEvent {
+    ChannelEvent::Keepalive {
+        time: Duration::from_secs(8),
+        rounds: 1,
+        refused: true,
+    }
+}
+
 /// A round in which all is well, with these directions.
 fn report(epoch: Option<u64>, upper: MuxDirection, lower: MuxDirection) -> Report {
     let query = QueryReport {
@@ -129,7 +137,7 @@ fn a_round_is_seen_from_our_side() {
 #[test]
 fn the_row_is_written_for_what_changes_it_and_for_nothing_else() {
     let rtt = Event::Channel(ChannelEvent::Rtt(Duration::from_millis(1)));
-    let slower = Event::Channel(ChannelEvent::KeepaliveTime(Duration::from_secs(8)));
+    let slower = Event::Channel(slower_keepalive());
     let table = [
         (state(ChannelState::TransientFailure, 1), true),
         (state(ChannelState::Ready, 1), false),
@@ -433,10 +441,7 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
     let mut status = ready();
     let (begin, both) = (NoticeType::Begin, Plane::Both);
     status.apply(&noticed(SocService::InProgress, Some(60), begin, both, 1), at(4));
-    status.apply(
-        &Event::Channel(ChannelEvent::KeepaliveTime(Duration::from_secs(8))),
-        at(4),
-    );
+    status.apply(&Event::Channel(slower_keepalive()), at(4));
     status.stop(at(5));
     let before = status.clone();
     let mut moved = target(Side::Lower);
@@ -509,7 +514,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         any_of(Cause::ALL).prop_map(failed),
         (any_of(ChannelState::ALL), 0u64..4).prop_map(|(to, epoch)| state(to, epoch)),
         (0u64..2000).prop_map(|millis| Event::Channel(ChannelEvent::Rtt(Duration::from_millis(millis)))),
-        (1u64..300).prop_map(|secs| Event::Channel(ChannelEvent::KeepaliveTime(Duration::from_secs(secs)))),
+        (1u64..300).prop_map(|secs| Event::Channel(ChannelEvent::Keepalive {
+            time: Duration::from_secs(secs),
+            rounds: 1,
+            refused: true,
+        })),
         any_service().prop_map(Event::Service),
         any_of(Health::ALL).prop_map(Event::Health),
         any_report().prop_map(round),

@@ -8,6 +8,7 @@
 //! | look | what one SoC looks like in the metrics and in its row |
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
+//! | keepalive | servers that find our PINGs too many |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | rounds | when is probed |
@@ -39,6 +40,7 @@ mod harness;
 mod health;
 #[path = "../common/http.rs"]
 mod http;
+mod keepalive;
 #[path = "../common/look.rs"]
 mod look;
 mod network_namespace;
