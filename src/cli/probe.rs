@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use super::print_result;
 use crate::channel::{Channel, Failure, TlsStore};
 use crate::config::Config;
+use crate::defect::caught;
 use crate::model::{
-    ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult, Report,
-    Security, Side, Target, TlsSettings,
+    Cause, ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult,
+    Report, Security, Side, Target, TlsSettings,
 };
 use crate::probe::{self, Ready};
 
@@ -152,6 +153,27 @@ pub(super) enum Found {
 
 /// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
 pub(super) async fn look(
+    target: Target,
+    timeout: Duration,
+    tls: &TlsStore,
+) -> anyhow::Result<(Found, Option<SystemTime>)> {
+    unless_defect(look_once(target, timeout, tls)).await
+}
+
+/// A defect on the way concerns this one SoC, and is told as why nothing was found.
+async fn unless_defect(
+    look: impl Future<Output = anyhow::Result<(Found, Option<SystemTime>)>>,
+) -> anyhow::Result<(Found, Option<SystemTime>)> {
+    caught(Box::pin(look)).await.unwrap_or_else(|defect| {
+        let failure = Failure {
+            cause: Cause::Local,
+            detail: format!("a defect of this program, please report it: {defect}").into(),
+        };
+        Ok((Found::NeverReady(failure), None))
+    })
+}
+
+async fn look_once(
     target: Target,
     timeout: Duration,
     tls: &TlsStore,
@@ -308,5 +330,20 @@ fn as_json(address: SocketAddr, side: Side, found: &Found, expiry: Option<System
                 "queries": queries.collect::<serde_json::Map<_, _>>(),
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_as_why_nothing_was_found() {
+        let look = async { panic!("out of its mind") };
+        let (found, expiry) = unless_defect(look).await.expect("found");
+        let text = text(([127, 0, 0, 1], 1).into(), Side::Unknown, &found, expiry);
+        let expected =
+            "channel    never READY: local: a defect of this program, please report it: out of its mind";
+        assert!(text.contains(expected), "{text}");
     }
 }
