@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use super::print_result;
 use crate::channel::{Channel, Failure, TlsStore, check};
 use crate::config::Config;
+use crate::defect::caught;
 use crate::model::{
-    ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult, Report,
-    Security, Side, Target, TlsSettings,
+    Cause, ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult,
+    Report, Security, Side, Target, TlsSettings,
 };
 use crate::probe::{self, Ready};
 
@@ -192,6 +193,27 @@ pub(super) async fn look(
     timeout: Duration,
     tls: &TlsStore,
 ) -> anyhow::Result<(Found, Option<SystemTime>)> {
+    unless_defect(look_once(target, timeout, tls)).await
+}
+
+/// A defect on the way concerns this one SoC, and is told as why nothing was found.
+async fn unless_defect(
+    look: impl Future<Output = anyhow::Result<(Found, Option<SystemTime>)>>,
+) -> anyhow::Result<(Found, Option<SystemTime>)> {
+    caught(Box::pin(look)).await.unwrap_or_else(|defect| {
+        let failure = Failure {
+            cause: Cause::Local,
+            detail: format!("a defect of this program, please report it: {defect}").into(),
+        };
+        Ok((Found::NeverReady(failure), None))
+    })
+}
+
+async fn look_once(
+    target: Target,
+    timeout: Duration,
+    tls: &TlsStore,
+) -> anyhow::Result<(Found, Option<SystemTime>)> {
     let mut channel = Channel::new(target, Arc::default(), tls)?;
     let began = Instant::now();
     let mut expiry = None;
@@ -350,5 +372,20 @@ fn as_json(shown: &Shown, found: &Found) -> Value {
                 "queries": queries.collect::<serde_json::Map<_, _>>(),
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_as_why_nothing_was_found() {
+        let look = async { panic!("out of its mind") };
+        let (found, expiry) = unless_defect(look).await.expect("found");
+        let text = text(([127, 0, 0, 1], 1).into(), Side::Unknown, &found, expiry);
+        let expected =
+            "channel    never READY: local: a defect of this program, please report it: out of its mind";
+        assert!(text.contains(expected), "{text}");
     }
 }

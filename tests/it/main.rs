@@ -21,6 +21,7 @@
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
+//! | words | what outside words look like in rows, labels, log and terminal |
 //! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
 
@@ -62,3 +63,4 @@ mod tls;
 #[path = "../common/wait.rs"]
 mod wait;
 mod web;
+mod words;

@@ -147,6 +147,7 @@ async fn events(database: &Database) -> Events {
 async fn patiently<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     match timeout(FILE, tokio::task::spawn_blocking(read)).await {
         Ok(Ok(read)) => Ok(read),
+        Ok(Err(error)) if error.is_panic() => Err("a defect of this program, please report it".to_owned()),
         _ => Err(format!("not read within {} s", FILE.as_secs())),
     }
 }

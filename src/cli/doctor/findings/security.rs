@@ -16,7 +16,7 @@ use crate::channel::Checked;
 use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
 use crate::config::Config;
 use crate::inventory::Inventory;
-use crate::model::{Row, Security, Tables, TlsSettings};
+use crate::model::{Row, Security, Tables, TlsSettings, text};
 
 const AREA: Area = Area::Security;
 /// The deployed name, then the one of SONiC's design document.
@@ -207,7 +207,10 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
         }
         Some("secure") => {}
         Some(other) => {
-            let text = format!("type {other:?}: expected secure or insecure; we refuse to dial (tls_config)");
+            let text = format!(
+                "type {:?}: expected secure or insecure; we refuse to dial (tls_config)",
+                text::quote(other)
+            );
             let remedy = format!("{cli} HSET '{table}|config' type insecure (or secure)");
             found.push(Finding::problem(AREA, subject, text, remedy));
             return found;
@@ -305,8 +308,8 @@ fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str, deploy
             AREA,
             subject,
             format!(
-                "auth_level {other:?}: expected server or mutual; nobody dials with it (YANG allows \
-                 server and client)"
+                "auth_level {:?}: expected server or mutual; nobody dials with it (YANG allows server and client)",
+                text::quote(other)
             ),
             set("server"),
         ),

@@ -115,7 +115,9 @@ fn remedy_of(cause: Cause) -> &'static str {
         Cause::Protocol => {
             "no gRPC server answers there: check address and port, and that both speak TLS or both do not"
         }
-        Cause::Local => "this host is out of file descriptors or memory: `ulimit -n`, `free`",
+        Cause::Local => {
+            "this host is out of file descriptors or memory (`ulimit -n`, `free`), or it is as said a defect to report"
+        }
     }
 }
 
