@@ -23,7 +23,7 @@ pub use tls::{is_server_name, read_pem};
 
 use crate::files;
 use crate::model::{
-    BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
+    BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target, text,
 };
 
 /// Everything the file says.
@@ -60,16 +60,20 @@ pub struct ConfigError {
     message: String,
 }
 
+/// The longest message, characters: serde lists the keys that there are.
+const MAX_MESSAGE: usize = 1000;
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        // All of it may be somebody else's words.
+        write!(f, "{}", text::quote(self.file.display()))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
         if let Some(key) = &self.key {
-            write!(f, ": {key}")?;
+            write!(f, ": {}", text::quote(key))?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", text::shorten(&self.message, MAX_MESSAGE))
     }
 }
 

@@ -99,6 +99,7 @@ fn scrape() -> anyhow::Result<Scrape> {
             last_success: now,
         },
         delays: Default::default(),
+        lines_dropped: 0,
         process: None,
     })
 }

@@ -73,11 +73,12 @@ pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
-    /// Sends our preface over `io` and starts the keepalive. That this succeeds says nothing about the peer.
+    /// Sends our preface over `io` and starts the keepalive (no `keepalive_time`: PINGs only when asked for). That this succeeds
+    /// says nothing about the peer.
     pub(super) async fn open(
         io: IO,
         arrivals: Arc<Arrivals>,
-        keepalive_time: Duration,
+        keepalive_time: Option<Duration>,
         keepalive_timeout: Duration,
     ) -> Result<(Self, SendRequest<Bytes>), Failure> {
         let (io, seen) = Sniffer::new(io, arrivals.clone());
@@ -102,7 +103,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             looks: 0,
             proven: false,
             keepalive: Keepalive::new(keepalive_time, keepalive_timeout, now.into_std()),
-            timer: Box::pin(tokio::time::sleep_until(now + keepalive_time)),
+            // `poll_keepalive` sets it.
+            timer: Box::pin(tokio::time::sleep_until(now)),
         };
         Ok((connection, requests))
     }
@@ -161,7 +163,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 return Poll::Ready(Happened::Pong(rtt.saturating_sub(lay)));
             }
             match self.keepalive.due(Instant::now().into_std()) {
-                Due::Nothing(until) => {
+                // Whoever asks for a PING polls us after that.
+                Due::Nothing(None) => return Poll::Pending,
+                Due::Nothing(Some(until)) => {
                     let until = Instant::from_std(until);
                     if self.timer.deadline() != until {
                         self.timer.as_mut().reset(until);
@@ -197,6 +201,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         self.arrivals.ask();
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// A PING goes out with the next poll, unless one is out already.
+    pub(super) fn ask_for_ping(&mut self) {
+        self.keepalive.ask(Instant::now().into_std());
     }
 
     /// Lets the RPCs in flight finish after a GOAWAY, for a while.

@@ -4,6 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_saphyr::Error;
 use serde_saphyr::budget::BudgetBreach;
 
+use crate::model::text;
+
 /// A file may name so many: ten times as many as one exporter has been seen to probe.
 pub(super) const MAX_TARGETS: usize = 200_000;
 /// The longest sort of target takes 140 bytes, the usual one 60.
@@ -76,12 +78,22 @@ fn over_limit(error: &Error) -> Option<String> {
 fn words(message: &str) -> String {
     let ends = [" at line ", ", set DuplicateKeyPolicy"];
     let end = ends.iter().filter_map(|tail| message.find(tail)).min();
-    without_urls(&message[..end.unwrap_or(message.len())])
+    with_short_quotes(&without_urls(&message[..end.unwrap_or(message.len())]))
         .replace(
             "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
             "expected one YAML document, got several",
         )
         .replace("duplicate mapping key", "expected each key once, twice there is")
+}
+
+/// What a message quotes in backticks, as serde does, cut.
+fn with_short_quotes(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let cut = parts.map(|(n, part)| match n % 2 {
+        0 => part.to_owned(),
+        _ => text::quote(part),
+    });
+    cut.collect::<Vec<_>>().join("`")
 }
 
 /// A URL may hold a password, and with a key forgotten it stands where a key should be: no message repeats one.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::channel::Checked;
 use crate::channel::Failure;
 use crate::cli::doctor::collected::{Away, Databases, Events, FileState, Soc};
 use crate::cli::probe::Found;
@@ -26,7 +27,7 @@ struct Switch {
     away: bool,
     here: bool,
     file: FileState,
-    tls: Result<TlsStatus, String>,
+    tls: Result<Checked, String>,
     report: Report,
     failure: Option<Cause>,
     route: Result<IpAddr, String>,
@@ -37,7 +38,7 @@ fn healthy() -> Switch {
         config: "{}",
         config_db: vec![
             ("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR"),
-            ("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL"),
+            ("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NULL=NULL"),
             (
                 "MUX_CABLE|Ethernet0",
                 "cable_type=active-active soc_ipv4=192.168.0.3/32",
@@ -53,7 +54,7 @@ fn healthy() -> Switch {
         away: false,
         here: true,
         file: FileState::Good,
-        tls: Ok(TlsStatus::default()),
+        tls: Ok(Checked::default()),
         report: Report {
             epoch: Some(1),
             queries: [0; Query::COUNT].map(|_| QueryReport {
@@ -71,7 +72,7 @@ fn healthy() -> Switch {
             health: Health::Serving,
         },
         failure: None,
-        route: Ok([10, 212, 64, 2].into()),
+        route: Ok([10, 212, 64, 1].into()),
     }
 }
 
@@ -309,7 +310,7 @@ fn each_state_of_the_switch_is_told() {
         "",
     );
 
-    let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32";
+    let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32";
     check(
         healthy().with(key, ""),
         Problem,
@@ -329,7 +330,7 @@ fn each_state_of_the_switch_is_told() {
         },
         Problem,
         "side",
-        "Loopback3 (10.212.64.2) is the upper ToR's",
+        "Loopback3 (10.212.64.1) is the upper ToR's",
         "remove the key side",
     );
     let elsewhere = || Switch {
@@ -340,7 +341,7 @@ fn each_state_of_the_switch_is_told() {
         elsewhere(),
         Note,
         "Loopback3",
-        "10.212.64.2 is not on this host",
+        "10.212.64.1 is not on this host",
         "Loopback3 must be up",
     );
     let wanted = elsewhere().config("channel: {source_address: loopback3}\n");
@@ -569,7 +570,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         ..with("type=secure auth_level=server")
     };
     check(
-        file(FileState::NotPem),
+        file(FileState::NotPem("no such PEM block".to_owned())),
         Problem,
         "GRPCCLIENT",
         "no such PEM block",
@@ -625,9 +626,13 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
             .with("GRPCCLIENT|certs", "ca_crt=/a/ca.pem grpc_ssl_credential=soc")
     };
     let until = |ca| {
-        with(Result::Ok(TlsStatus {
-            ca: Some(ca),
-            client: Some(now + days(400)),
+        with(Result::Ok(Checked {
+            status: TlsStatus {
+                ca: Some(ca),
+                client: Some(now + days(400)),
+            },
+            expired: vec!["CA: \"CN=old\" has expired: then".to_owned()],
+            notes: Vec::new(),
         }))
     };
     check(
@@ -648,8 +653,19 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
         until(now - days(1)),
         Problem,
         "TLS files",
-        "the CA has expired (2026-11-20",
+        "the CA has expired (2026-11-20 00:07 UTC); CA: \"CN=old\" has expired: then",
         "a new one",
+    );
+    let odd = Checked {
+        notes: vec!["ca.pem: the X509 CRL in line 7 is no certificate and left out".to_owned()],
+        ..Checked::default()
+    };
+    check(
+        with(Result::Ok(odd)),
+        Note,
+        "TLS files",
+        "the X509 CRL in line 7",
+        "",
     );
     let why = || Err("/a/k.pem: is not the certificate's".to_owned());
     check(
@@ -661,7 +677,7 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
     );
     // What is wrong with one file alone is said once.
     let unreadable = Switch {
-        file: FileState::NotPem,
+        file: FileState::NotPem("no such PEM block".to_owned()),
         ..with(why())
     };
     check(unreadable, Problem, "GRPCCLIENT", "no such PEM block", "PEM");
@@ -688,7 +704,7 @@ fn each_cause_of_a_failed_dial_has_a_remedy() {
         (Cause::Local, "ulimit"),
     ] {
         let failure = Some(cause);
-        let words = format!("192.168.0.3:50075: never READY: {cause}: details (from 10.212.64.2)");
+        let words = format!("192.168.0.3:50075: never READY: {cause}: details (from 10.212.64.1)");
         check(
             Switch { failure, ..healthy() },
             Level::Problem,
