@@ -226,8 +226,15 @@ fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> 
     })
 }
 
-/// What a message quotes in backticks, as serde does, cut.
+/// What a message quotes as serde does, in backticks or as `string "..."`, cut.
 fn with_short_quotes(text: &str) -> String {
+    const STRING: &str = "string \"";
+    if let (Some(begin), Some(end)) = (text.find(STRING), text.rfind("\", expected"))
+        && let Some(quoted) = text.get(begin + STRING.len()..end)
+    {
+        let (before, after) = (&text[..begin + STRING.len()], &text[end..]);
+        return format!("{before}{}{after}", text::quote(quoted));
+    }
     let parts = text.split('`').enumerate();
     let cut = parts.map(|(n, part)| match n % 2 {
         0 => part.to_owned(),
