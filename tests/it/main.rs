@@ -11,6 +11,7 @@
 //! | keepalive | servers that find our PINGs too many |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
+//! | certificates_told | which certificate or file is wrong, in words |
 //! | rounds | when is probed |
 //! | service, health | what a SoC announces: maintenance, its health |
 //! | acl | a user of Redis who may write our rows alone |
@@ -28,6 +29,7 @@ mod acl;
 mod architecture;
 #[path = "../common/certificates.rs"]
 mod certificates;
+mod certificates_told;
 mod cli;
 mod config_db;
 mod connections;
