@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use settings::{Database, Namespace, Publish, RedisServer, Schema, SourceRule, StateDbSettings};
-pub use tls::{is_server_name, read_pem};
+pub use tls::{is_server_name, read_pem, read_secrets};
 
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
@@ -42,6 +42,8 @@ pub struct Config {
     pub targets: Option<Vec<Target>>,
     /// The databases to use, the switch's own first; none: no database is used.
     pub namespaces: Vec<Namespace>,
+    /// SONiC's file with GRPCCLIENT's settings, which may or may not exist.
+    pub grpc_secrets: PathBuf,
     /// Whether and where to publish rows.
     pub publish: Publish,
     /// Whether to publish the SoCs' notices.
@@ -267,6 +269,12 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
     let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
     let needed = publish != Publish::Off || !told_all;
     let namespaces = databases(&raw.databases, needed)?;
+    if raw.databases.grpc_secrets.as_os_str().is_empty() {
+        return at(
+            "databases.grpc_secrets",
+            "expected the path of a JSON file (one that does not exist: none is used)",
+        );
+    }
     Ok(Config {
         probe,
         side,
@@ -275,6 +283,7 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
         channel,
         targets,
         namespaces,
+        grpc_secrets: base.join(&raw.databases.grpc_secrets),
         publish,
         publish_notifications,
         schema,

@@ -1,10 +1,13 @@
 //! Joins the mirrors of the switch's databases to what follows from them: the inventory for the fleet, the facts for the
 //! metrics, and in shadow mode the rows with which ours are compared.
 //!
-//! CONFIG_DB is believed only while it is whole (`CONFIG_DB_INITIALIZED`), and the last inventory holds whenever it is not,
-//! or cannot be read: a Redis that restarts empty must not take a single SoC away.
+//! CONFIG_DB is used only while it is whole (`CONFIG_DB_INITIALIZED`), and the last inventory is kept whenever it is not, or
+//! cannot be read: a Redis that restarts empty must not take a single SoC away. A row that is gone for a moment, because somebody
+//! rewrites it, does not either (`inventory::Hold`).
 
-use std::collections::BTreeSet;
+mod secrets;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -15,11 +18,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::config::{Config, Database, Namespace, Publish};
+use crate::config::{Config, Database, Publish};
 use crate::facts;
-use crate::inventory::{self, Inventory, Source};
+use crate::inventory::{self, Hold, Inventory, Origin, Secrets, Source};
 use crate::mirror::{Mirror, Reading};
-use crate::model::{Facts, ProbeSettings, Problem, Security, Side, Spec, StateDbs};
+use crate::model::{
+    Facts, OrchagentMux, Port, PortFacts, ProbeSettings, Problem, Security, Side, Spec, StateDbs,
+};
 use crate::publish::shadow::Shadow;
 
 /// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
@@ -39,11 +44,21 @@ struct Readings {
 pub(super) struct Switch {
     config: watch::Receiver<Arc<Config>>,
     readings: Vec<Readings>,
+    /// What counts of each CONFIG_DB while it is being rewritten.
+    holds: Vec<Hold>,
     sources: Vec<Source>,
+    secrets: watch::Receiver<Secrets>,
     inventory: watch::Sender<Arc<Inventory>>,
     facts: watch::Sender<Option<Arc<Facts>>>,
     shadow: watch::Sender<Option<Shadow>>,
     problems: BTreeSet<Problem>,
+    /// The rows that are kept though they are gone, by namespace.
+    kept: BTreeSet<(Arc<str>, String)>,
+    /// Ports whose mux change has failed, as they were logged last, and when.
+    failed: BTreeSet<Port>,
+    failed_told: Option<Instant>,
+    /// By namespace, from where its SoCs' TLS settings are.
+    origins: BTreeMap<Arc<str>, Origin>,
     /// Why channels cannot be secured as CONFIG_DB wants it.
     unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
@@ -85,15 +100,20 @@ impl Switch {
                 state_db: start(&namespace.state_db, of_state_db),
             })
             .collect();
-        let sources = first.namespaces.iter().map(never_read).collect();
-        // Nothing is known yet, unless nobody is going to tell us more.
-        let known = if readings.is_empty() {
-            Inventory::of(&first, &[])
-        } else {
-            Inventory::default()
-        };
+        let mut sources: Vec<Source> = first
+            .namespaces
+            .iter()
+            .map(|namespace| Source::unread(&namespace.name))
+            .collect();
+        if sources.is_empty() {
+            // For what the file says.
+            sources.push(Source::unread(&"".into()));
+        }
+        let secrets = watch::Sender::new(Secrets::Unread(first.grpc_secrets.clone()));
+        let secrets_rx = secrets.subscribe();
+        mirrors.spawn(secrets::run(config.clone(), secrets));
         let used = !readings.is_empty();
-        let inventory = watch::Sender::new(Arc::new(known));
+        let inventory = watch::Sender::new(Arc::default());
         let facts = watch::Sender::new(used.then(Arc::default));
         let shadow = watch::Sender::new(None);
         let emits = Emits {
@@ -103,12 +123,18 @@ impl Switch {
         };
         let switch = Self {
             config,
+            holds: readings.iter().map(|_| Hold::default()).collect(),
             readings,
             sources,
+            secrets: secrets_rx,
             inventory,
             facts,
             shadow,
             problems: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            failed_told: None,
+            origins: BTreeMap::new(),
             unusable: BTreeSet::new(),
             side: None,
             mirrors,
@@ -120,22 +146,26 @@ impl Switch {
     pub(super) async fn run(mut self) {
         let patience = sleep_until(Instant::now() + PATIENCE);
         tokio::pin!(patience);
-        let mut patient = !self.readings.is_empty();
+        let mut patient = true;
         loop {
+            let kept_until = self.holds.iter().filter_map(Hold::until).min();
             tokio::select! {
                 config = self.config.changed() => match config {
                     Ok(()) => {}
                     Err(_) => return,
                 },
                 () = any_changed(&mut self.readings) => {}
+                Ok(()) = self.secrets.changed() => {}
                 () = &mut patience, if patient => patient = false,
+                () = sleep_until(kept_until.map_or_else(Instant::now, Instant::from_std)), if kept_until.is_some() => {}
                 // A mirror ends only with a defect, which its task's panic tells.
                 Some(_) = self.mirrors.join_next() => warn!("a mirror of a database has ended"),
             }
             self.read();
             patient &= self.sources_waiting();
             let config = self.config.borrow_and_update().clone();
-            if config.targets.is_some() && patient {
+            // Without CONFIG_DB's rows it is the file that tells how to dial.
+            if patient && (config.targets.is_some() || self.is_file_unread()) {
                 continue;
             }
             self.emit(&config);
@@ -145,19 +175,23 @@ impl Switch {
     /// Whether some CONFIG_DB has neither been read nor failed to be.
     fn sources_waiting(&self) -> bool {
         let mut readings = self.readings.iter();
-        readings.any(|r| matches!(*r.config_db.borrow(), Reading::Waiting))
+        readings.any(|r| matches!(*r.config_db.borrow(), Reading::Waiting)) || self.is_file_unread()
+    }
+
+    fn is_file_unread(&self) -> bool {
+        matches!(*self.secrets.borrow(), Secrets::Unread(_))
     }
 
     /// Takes in what the mirrors show now.
     fn read(&mut self) {
         let mut facts = Facts::new();
         let mut state_dbs = StateDbs::new();
-        for (readings, source) in self.readings.iter_mut().zip(&mut self.sources) {
-            if let Some(tables) = readings.config_db.borrow_and_update().tables()
-                && inventory::is_believed(tables)
-            {
-                source.tables = Some(tables.clone());
-            }
+        let now = Instant::now().into_std();
+        let each = self.readings.iter_mut().zip(&mut self.holds);
+        for ((readings, hold), source) in each.zip(&mut self.sources) {
+            let config_db = readings.config_db.borrow_and_update();
+            let believed = config_db.tables().filter(|tables| inventory::is_believed(tables));
+            source.tables = hold.take(believed, now);
             let (appl_db, state_db) = (
                 readings.appl_db.borrow_and_update(),
                 readings.state_db.borrow_and_update(),
@@ -166,16 +200,14 @@ impl Switch {
             facts::collect(appl_db.map(|t| &**t), state_db.map(|t| &**t), &mut facts);
             state_dbs.extend(state_db.map(|tables| (source.namespace.clone(), tables.clone())));
         }
-        let (publish, schema) = {
-            let config = self.config.borrow();
-            (config.publish, config.schema)
-        };
+        inventory::secure(&mut self.sources, &self.secrets.borrow_and_update());
+        let publish = self.config.borrow().publish;
         if publish == Publish::Shadow {
             let all = state_dbs.len() == self.readings.len();
-            self.shadow
-                .send_replace(all.then_some(Shadow { schema, state_dbs }));
+            self.shadow.send_replace(all.then_some(Shadow { state_dbs }));
         }
         if !self.readings.is_empty() {
+            self.tell_failures(&facts);
             self.facts.send_replace(Some(Arc::new(facts)));
         }
     }
@@ -203,6 +235,8 @@ impl Switch {
             info!(port, reason = %kind, "MUX_CABLE row's problem is gone");
         }
         self.problems = problems;
+        self.tell_kept();
+        self.tell_origins(inventory);
         let security = inventory.targets.iter().map(|target| &target.channel.security);
         let unusable = security.filter_map(|security| match security {
             Security::Unusable(why) => Some(why.clone()),
@@ -220,12 +254,81 @@ impl Switch {
             self.side = Some(inventory.side);
         }
     }
-}
 
-fn never_read(namespace: &Namespace) -> Source {
-    Source {
-        namespace: namespace.name.clone(),
-        tables: None,
+    /// Whose mux change has failed, in one line, and no more often than people can read.
+    fn tell_failures(&mut self, facts: &Facts) {
+        const EVERY: Duration = Duration::from_secs(10);
+        let failed = |facts: &PortFacts| facts.orchagent == OrchagentMux::Error || facts.intended_error;
+        let failed: BTreeSet<Port> = facts
+            .iter()
+            .filter(|(_, facts)| failed(facts))
+            .map(|(port, _)| port.clone())
+            .collect();
+        let new: Vec<&str> = failed.difference(&self.failed).map(Port::as_str).collect();
+        let now = Instant::now();
+        if new.is_empty() {
+            self.failed.retain(|port| failed.contains(port));
+        } else if self.failed_told.is_none_or(|told| now >= told + EVERY) {
+            let (count, first) = (new.len(), new[..new.len().min(8)].join(" "));
+            warn!(
+                count,
+                ports = first,
+                "a change of the mux has failed: orchagent says error in STATE_DB's MUX_CABLE_TABLE, or linkmgrd in APPL_DB's"
+            );
+            self.failed_told = Some(now);
+            self.failed = failed;
+        }
+    }
+
+    /// Which rows are gone and still count, once each.
+    fn tell_kept(&mut self) {
+        let each = self.sources.iter().zip(&self.holds);
+        let kept = each.flat_map(|(source, hold)| {
+            let keys = hold.kept().map(|key| (source.namespace.clone(), key.to_owned()));
+            keys.collect::<Vec<_>>()
+        });
+        let kept: BTreeSet<(Arc<str>, String)> = kept.collect();
+        for (namespace, key) in kept.difference(&self.kept) {
+            let within = inventory::WHOLE;
+            info!(%namespace, key, ?within, "a row of CONFIG_DB is gone: what it said is kept for a while, it may be being rewritten");
+        }
+        for (namespace, key) in self.kept.difference(&kept) {
+            let source = self.sources.iter().find(|source| source.namespace == *namespace);
+            let tables = source.and_then(|source| source.tables.as_deref());
+            let back = tables.is_some_and(|tables| tables.get(key).is_some());
+            if back {
+                info!(%namespace, key, "the row of CONFIG_DB is back");
+            } else {
+                info!(%namespace, key, "the row of CONFIG_DB has not come back: it counts no more");
+            }
+        }
+        self.kept = kept;
+    }
+
+    /// From where the TLS settings are, where that has changed.
+    fn tell_origins(&mut self, inventory: &Inventory) {
+        let used = inventory.targets.iter().map(|target| &target.namespace);
+        let used: BTreeSet<&Arc<str>> = used.collect();
+        let of = |source: &Source| (source.namespace.clone(), source.secured.origin.clone());
+        let origins: BTreeMap<Arc<str>, Origin> = self.sources.iter().map(of).collect();
+        let configured = self.config.borrow().channel.security != Security::Plain;
+        for (namespace, origin) in &origins {
+            let before = self.origins.get(namespace);
+            if before == Some(origin) || configured || !used.contains(namespace) {
+                continue;
+            }
+            match origin {
+                Origin::Kept(reason) => {
+                    warn!(%namespace, %reason, "the last settings of GRPCCLIENT stay in force: type insecure, in a row or in the file, would end TLS");
+                }
+                Origin::File => {
+                    info!(%namespace, "TLS or plain text as grpc_secrets.json says: CONFIG_DB has no row of GRPCCLIENT")
+                }
+                Origin::Rows => info!(%namespace, "TLS or plain text as CONFIG_DB's GRPCCLIENT says"),
+                Origin::Nowhere => {}
+            }
+        }
+        self.origins = origins;
     }
 }
 

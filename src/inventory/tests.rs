@@ -24,13 +24,15 @@ const UPPER: (&str, &str) = ("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NUL
 
 fn inventory_of(config: &str, sources: &[(&str, Option<Arc<Tables>>)]) -> Inventory {
     let config = Config::parse(config, Path::new("test.yml")).expect("a configuration");
-    let sources: Vec<Source> = sources
+    let mut sources: Vec<Source> = sources
         .iter()
         .map(|(namespace, tables)| Source {
             namespace: (*namespace).into(),
             tables: tables.clone(),
+            secured: Secured::default(),
         })
         .collect();
+    secure(&mut sources, &Secrets::Absent);
     Inventory::of(&config, &sources)
 }
 
@@ -154,11 +156,72 @@ fn another_kind_of_switch_has_no_ports() {
         "MUX_CABLE|Ethernet0",
         "cable_type=active-active soc_ipv4=192.168.0.3/32",
     );
-    for metadata in ["type=ToRRouter", "type=LeafRouter subtype=DualToR", "hwsku=x"] {
+    for metadata in ["type=ToRRouter", "type=ToRRouter subtype=SmartSwitch", "hwsku=x"] {
         let found = inventory(&[("DEVICE_METADATA|localhost", metadata), cable]);
         assert_eq!((found.targets.len(), found.loaded), (0, true), "{metadata}");
     }
     assert_eq!(inventory(&[cable]).targets, []);
+    // SONiC gates on the subtype alone; storage racks are BackEndToRRouter.
+    for metadata in [
+        "type=BackEndToRRouter subtype=DualToR",
+        "subtype=DualToR",
+        "type=x subtype=dualtor",
+    ] {
+        let found = inventory(&[("DEVICE_METADATA|localhost", metadata), cable]);
+        assert_eq!(found.targets.len(), 1, "{metadata}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_row_is_told_with_what_was_found() {
+    let check = |key: &str, fields: &[(&str, &str)], expected: &str| {
+        let mut tables = (*config_db(&[DUAL_TOR])).clone();
+        let row = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        tables.set(format!("MUX_CABLE|{key}"), Some(Entry::Row(row.collect())));
+        let found = inventory_of("{}", &[("", Some(Arc::new(tables)))]);
+        let text = &found.problems[0].text;
+        assert!(text.contains(expected), "{text}");
+        assert!(text.chars().count() < 300, "{text}");
+        assert!(
+            !text.contains(char::is_control) && !text.contains('\u{202e}'),
+            "{text:?}"
+        );
+    };
+    let ours = ("cable_type", "active-active");
+    let blank = [ours, ("soc_ipv4", "192.168.0.3/32 ")];
+    check(
+        "Ethernet0",
+        &blank,
+        "such as 192.168.0.3/32, found \"192.168.0.3/32 \"",
+    );
+    check("Ethernet0", &[ours, ("soc_ipv6", "fe80::1")], "found \"fe80::1\"");
+    check(
+        "Ethernet0",
+        &[("cable_type", "Active-Active")],
+        "found \"Active-Active\"",
+    );
+    check("Ethernet 0", &blank, "found \"Ethernet 0\"");
+    check("Ethernet0", &[ours, ("soc_ipv4", "")], "found \"\"");
+    check(
+        "Ethernet0",
+        &[ours, ("soc_ipv4", "\u{202e}\n\u{1b}")],
+        r#"found "\u{202e}\n\u{1b}""#,
+    );
+    let long = "9".repeat(100_000);
+    check("Ethernet0", &[ours, ("soc_ipv4", &long)], "999…\"");
+    let mut tables = (*config_db(&[DUAL_TOR])).clone();
+    tables.set(
+        "MUX_CABLE|Ethernet0".into(),
+        Some(Entry::Value("192.168.0.3".into())),
+    );
+    let found = inventory_of("{}", &[("", Some(Arc::new(tables)))]);
+    assert!(
+        found.problems[0]
+            .text
+            .contains("found the string \"192.168.0.3\"")
+    );
 }
 
 #[test]
@@ -260,6 +323,14 @@ fn the_source_address_is_loopback3s_of_the_targets_family() {
     check("loopback3", &[UPPER], SourceAddress::Fixed(ip("10.212.64.1")));
     check("none", &[UPPER], SourceAddress::Any);
     check("10.0.0.7", &[UPPER], SourceAddress::Fixed(ip("10.0.0.7")));
+    // Of several the one that tells the side.
+    let other = ("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL");
+    check(
+        "loopback3",
+        &[other, UPPER],
+        SourceAddress::Fixed(ip("10.212.64.1")),
+    );
+    check("auto", &[other], SourceAddress::Prefer(ip("10.0.0.1")));
     let text = "CONFIG_DB knows no IPv4 address of Loopback3 (channel.source_address: loopback3)";
     check("loopback3", &[], SourceAddress::Missing(text.into()));
 }
@@ -269,7 +340,8 @@ fn grpcclient_tells_how_the_socs_are_spoken_to() {
     const CERTS: &str =
         "ca_crt=/c/ca.pem client_crt=/c/c.pem client_key=/c/c.key grpc_ssl_credential=soc.example";
     let check = |rows: &[(&str, &str)], expected: Option<Security>| {
-        assert_eq!(security(&config_db(rows)), expected, "{rows:?}");
+        let expected = expected.map_or(Said::Nothing, Said::Settings);
+        assert_eq!(by_rows(&config_db(rows)), expected, "{rows:?}");
     };
     let tls = |client: bool, name: Option<&str>| {
         Some(Security::Tls(TlsSettings {
@@ -284,6 +356,13 @@ fn grpcclient_tells_how_the_socs_are_spoken_to() {
     let name = Some("soc.example");
     check(&[], None);
     check(&[("GRPCCLIENT|certs", CERTS)], None);
+    check(
+        &[
+            ("GRPCCLIENT|config", "auth_level=server"),
+            ("GRPCCLIENT|certs", CERTS),
+        ],
+        None,
+    );
     check(
         &[("GRPCCLIENT|config", "type=insecure auth_level=mutual")],
         Some(Security::Plain),
@@ -319,8 +398,10 @@ fn grpcclient_tells_how_the_socs_are_spoken_to() {
 fn grpcclient_that_cannot_be_met_says_what_is_missing() {
     let check = |config: &str, certs: &str, named: &str| {
         let tables = config_db(&[("GRPCCLIENT|config", config), ("GRPCCLIENT|certs", certs)]);
-        match security(&tables) {
-            Some(Security::Unusable(why)) => assert!(why.contains(named), "{config}, {certs}: {why}"),
+        match by_rows(&tables) {
+            Said::Incomplete(why) | Said::Wrong(why) => {
+                assert!(why.contains(named), "{config}, {certs}: {why}");
+            }
             other => panic!("{config}, {certs}: {other:?}"),
         }
     };
@@ -336,10 +417,11 @@ fn grpcclient_that_cannot_be_met_says_what_is_missing() {
         "client_key",
     );
     check("type=secure auth_level=both", "ca_crt=/c/ca.pem", "auth_level");
-    check("type=tls", "ca_crt=/c/ca.pem", "type");
+    check("type=tls", "ca_crt=/c/ca.pem", "found \"tls\"");
+    check("type=secure", "ca_crt=ca.pem", "expected an absolute path");
     let mut tables = Tables::new("|");
     tables.set("GRPCCLIENT|config".into(), Some(Entry::Value("x".into())));
-    assert!(matches!(security(&tables), Some(Security::Unusable(_))));
+    assert!(matches!(by_rows(&tables), Said::Incomplete(_)));
 }
 
 #[test]
@@ -404,4 +486,123 @@ fn the_configurations_own_targets_take_side_and_source_address_from_config_db() 
         (alone.targets.len(), alone.loaded, alone.side),
         (1, true, Side::Unknown)
     );
+}
+
+const CERTS: &str = "ca_crt=/c/ca.pem";
+
+fn tls() -> Option<Security> {
+    Some(Security::Tls(TlsSettings {
+        ca: "/c/ca.pem".into(),
+        client: None,
+        server_name: None,
+    }))
+}
+
+/// One namespace, step by step: what its rows and the file say, and how its SoCs are then spoken to.
+struct Steps(Vec<Source>);
+
+impl Steps {
+    fn new() -> Self {
+        Self(vec![Source::unread(&"".into())])
+    }
+
+    fn check(&mut self, rows: &[(&str, &str)], secrets: &Secrets, expected: Option<Security>) -> Origin {
+        self.0[0].tables = Some(config_db(rows));
+        secure(&mut self.0, secrets);
+        assert_eq!(self.0[0].secured.security, expected, "{rows:?} {secrets:?}");
+        self.0[0].secured.origin.clone()
+    }
+}
+
+fn file(json: &str) -> Secrets {
+    Secrets::of(Path::new("/s.json"), Ok(json.as_bytes().to_vec()))
+}
+
+const SECURE: &[(&str, &str)] = &[
+    ("GRPCCLIENT|config", "type=secure auth_level=server"),
+    ("GRPCCLIENT|certs", CERTS),
+];
+const INSECURE: &[(&str, &str)] = &[("GRPCCLIENT|config", "type=insecure")];
+const SECURE_FILE: &str =
+    r#"{"GRPCCLIENT": {"config": {"type": "secure"}, "certs": {"ca_crt": "/c/ca.pem"}}}"#;
+const INSECURE_FILE: &str = r#"{"GRPCCLIENT": {"config": {"type": "insecure"}}}"#;
+
+#[test]
+fn where_no_row_says_anything_the_file_counts() {
+    let plain = Some(Security::Plain);
+    let mut steps = Steps::new();
+    assert_eq!(steps.check(&[], &Secrets::Absent, None), Origin::Nowhere);
+    assert_eq!(steps.check(&[], &file("{}"), None), Origin::Nowhere);
+    assert_eq!(steps.check(&[], &file(SECURE_FILE), tls()), Origin::File);
+    // A row that does not say which counts as none.
+    let half = [("GRPCCLIENT|config", "log_level=debug")];
+    assert_eq!(steps.check(&half, &file(SECURE_FILE), tls()), Origin::File);
+    assert_eq!(
+        steps.check(INSECURE, &file(SECURE_FILE), plain.clone()),
+        Origin::Rows
+    );
+    assert_eq!(steps.check(SECURE, &file(INSECURE_FILE), tls()), Origin::Rows);
+    assert_eq!(steps.check(&[], &file(INSECURE_FILE), plain), Origin::File);
+}
+
+#[test]
+fn tls_ends_in_plain_text_only_where_rows_or_file_say_insecure() {
+    let unread = Secrets::Unread("/s.json".into());
+    let denied = Secrets::of(
+        Path::new("/s.json"),
+        Err(std::io::ErrorKind::PermissionDenied.into()),
+    );
+    let certs_only = [("GRPCCLIENT|certs", CERTS)];
+    let config_only = [("GRPCCLIENT|config", "type=secure")];
+    let no_type = [
+        ("GRPCCLIENT|config", "auth_level=server"),
+        ("GRPCCLIENT|certs", CERTS),
+    ];
+    let begin: [(&[(&str, &str)], Secrets); 2] = [(SECURE, Secrets::Absent), (&[], file(SECURE_FILE))];
+    for (rows, secrets) in begin {
+        let mut steps = Steps::new();
+        steps.check(rows, &secrets, tls());
+        for rows in [&[][..], &certs_only, &no_type] {
+            for secrets in [&Secrets::Absent, &unread, &denied, &file("{}"), &file("{")] {
+                let origin = steps.check(rows, secrets, tls());
+                assert!(
+                    matches!(origin, Origin::Kept(_)),
+                    "{rows:?} {secrets:?} {origin:?}"
+                );
+            }
+        }
+        assert!(matches!(
+            steps.check(&config_only, &Secrets::Absent, tls()),
+            Origin::Kept(_)
+        ));
+        // What is wrong is not kept from people, and is not plain text either.
+        let wrong = [("GRPCCLIENT|config", "type=tls")];
+        steps.0[0].tables = Some(config_db(&wrong));
+        secure(&mut steps.0, &Secrets::Absent);
+        assert!(matches!(steps.0[0].secured.security, Some(Security::Unusable(_))));
+        steps.check(&[], &Secrets::Absent, tls());
+        steps.check(INSECURE, &Secrets::Absent, Some(Security::Plain));
+        // It said so: what follows is not taken for TLS again.
+        steps.check(&[], &Secrets::Absent, Some(Security::Plain));
+    }
+}
+
+#[test]
+fn a_file_that_is_there_and_cannot_be_used_is_no_plain_text() {
+    for secrets in [
+        Secrets::Unread("/s.json".into()),
+        Secrets::of(
+            Path::new("/s.json"),
+            Err(std::io::ErrorKind::PermissionDenied.into()),
+        ),
+        file("{"),
+    ] {
+        let mut steps = Steps::new();
+        steps.0[0].tables = Some(config_db(&[]));
+        secure(&mut steps.0, &secrets);
+        match &steps.0[0].secured.security {
+            Some(Security::Unusable(why)) => assert!(why.starts_with("/s.json: "), "{why}"),
+            other => panic!("{secrets:?}: {other:?}"),
+        }
+    }
 }
