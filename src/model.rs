@@ -9,6 +9,7 @@ mod facts;
 mod status;
 mod tables;
 mod target;
+pub mod text;
 mod words;
 
 pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
