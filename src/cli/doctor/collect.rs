@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,9 +75,14 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         believed.push(Source::unread(&"".into()));
     }
     let path = config.grpc_secrets.clone();
-    let read = patiently(move || Secrets::of(&path, read_secrets(&path))).await;
-    let secrets = read
-        .unwrap_or_else(|why| Secrets::Unusable(format!("{}: {why}", config.grpc_secrets.display()).into()));
+    let read = patiently(move || {
+        let mode = std::fs::metadata(&path).map(|data| data.permissions().mode() & 0o777);
+        (Secrets::of(&path, read_secrets(&path)), mode.ok())
+    });
+    let (secrets, secrets_mode) = read.await.unwrap_or_else(|why| {
+        let why = format!("{}: {why}", config.grpc_secrets.display());
+        (Secrets::Unusable(why.into()), None)
+    });
     secure(&mut believed, &secrets);
     let inventory = Inventory::of(&config, &believed);
     let tables = believed.iter().filter_map(|source| source.tables.as_deref());
@@ -101,6 +107,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         inventory,
         secured: believed.into_iter().map(|source| source.secured).collect(),
         secrets,
+        secrets_mode,
         files,
         tls,
         socs,

@@ -24,6 +24,8 @@ pub(super) struct Collected {
     pub(super) secured: Vec<Secured>,
     /// SONiC's file with GRPCCLIENT's settings.
     pub(super) secrets: Secrets,
+    /// Its permission bits, where it could be looked at.
+    pub(super) secrets_mode: Option<u32>,
     /// Loopback3's addresses, and whether they are on this host.
     pub(super) loopback3: Vec<(IpAddr, bool)>,
     /// The files for TLS that somebody names.

@@ -155,6 +155,7 @@ fn words(seen: &Collected) -> Vec<Finding> {
         }
     }
     found.extend(secrets_file(seen));
+    found.extend(permissions(seen));
     if found.is_empty() {
         return vec![Finding::ok(
             AREA,
@@ -222,6 +223,30 @@ fn secrets_file(seen: &Collected) -> Vec<Finding> {
             }]
         }
     }
+}
+
+/// Whoever may write the file may turn TLS off; the exporter, which need not be root, must be able to read it.
+fn permissions(seen: &Collected) -> Option<Finding> {
+    let mode = seen
+        .secrets_mode
+        .filter(|_| matches!(seen.secrets, Secrets::Holds(..)))?;
+    let path = seen.config.grpc_secrets.display();
+    let (text, remedy) = if mode & 0o022 != 0 {
+        (
+            format!(
+                "{path} can be written by others than its owner (mode {mode:03o}): they could turn TLS off"
+            ),
+            format!("chmod go-w {path}"),
+        )
+    } else if mode & 0o044 == 0 {
+        (
+            format!("{path} can be read by its owner only (mode {mode:03o}): is that the exporter's user?"),
+            format!("if not: chgrp <its group> {path}, chmod g+r {path}"),
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::note(AREA, "grpc_secrets.json", text, remedy))
 }
 
 /// How what GRPCCLIENT says is changed.

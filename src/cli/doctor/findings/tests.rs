@@ -28,6 +28,7 @@ struct Switch {
     file: FileState,
     /// grpc_secrets.json.
     secrets: Secrets,
+    mode: Option<u32>,
     tls: Result<TlsStatus, String>,
     report: Report,
     failure: Option<Cause>,
@@ -56,6 +57,7 @@ fn healthy() -> Switch {
         here: true,
         file: FileState::Good,
         secrets: Secrets::Absent,
+        mode: None,
         tls: Ok(TlsStatus::default()),
         report: Report {
             epoch: Some(1),
@@ -185,6 +187,7 @@ impl Switch {
             inventory,
             secured: sources.into_iter().map(|source| source.secured).collect(),
             secrets: self.secrets,
+            secrets_mode: self.mode,
         };
         diagnose(&seen)
     }
@@ -761,6 +764,29 @@ fn the_file_that_the_rows_come_from_is_looked_at() {
         FILE,
         "says something else than CONFIG_DB's",
         "the same",
+    );
+    let mode = |mode| Switch {
+        mode: Some(mode),
+        ..with(holds(SECURE))
+    };
+    check(
+        mode(0o666),
+        Note,
+        FILE,
+        "written by others than its owner (mode 666)",
+        "chmod go-w",
+    );
+    check(
+        mode(0o600),
+        Note,
+        FILE,
+        "read by its owner only (mode 600)",
+        "chmod g+r",
+    );
+    let told = mode(0o640).findings();
+    assert!(
+        told.iter().all(|finding| !finding.text.contains("(mode")),
+        "{told:?}"
     );
     let insecure = r#"{"GRPCCLIENT": {"config": {"type": "insecure"}}}"#;
     check(
