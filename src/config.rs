@@ -269,12 +269,6 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
     let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
     let needed = publish != Publish::Off || !told_all;
     let namespaces = databases(&raw.databases, needed)?;
-    if raw.databases.grpc_secrets.as_os_str().is_empty() {
-        return at(
-            "databases.grpc_secrets",
-            "expected the path of a JSON file (one that does not exist: none is used)",
-        );
-    }
     Ok(Config {
         probe,
         side,
@@ -283,7 +277,7 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
         channel,
         targets,
         namespaces,
-        grpc_secrets: base.join(&raw.databases.grpc_secrets),
+        grpc_secrets: base.join(raw.databases.grpc_secrets.0.0),
         publish,
         publish_notifications,
         schema,
@@ -375,7 +369,9 @@ fn targets(
         {
             return at(
                 &format!("targets[{n}].address"),
-                format!("expected an address of the same family as channel.source_address ({source})"),
+                format!(
+                    "expected an address of the same family as channel.source_address ({source}), got {address}"
+                ),
             );
         }
         targets.push(Target {

@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use grpc_client::{Origin, Said, Secured, by_file, by_rows, secure};
-pub use hold::{Hold, WHOLE};
+pub use hold::Hold;
 pub use secrets::Secrets;
 pub use switch::{Loopback3, is_dual_tor, side_of};
 

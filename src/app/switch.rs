@@ -55,6 +55,7 @@ pub(super) struct Switch {
     problems: BTreeSet<Problem>,
     /// The rows that are kept though they are gone, by namespace.
     kept: BTreeSet<(Arc<str>, String)>,
+    kept_told: Option<Instant>,
     /// Ports whose mux change has failed, as they were logged last, and when.
     failed: BTreeSet<Port>,
     failed_told: Option<Instant>,
@@ -133,6 +134,7 @@ impl Switch {
             shadow,
             problems: BTreeSet::new(),
             kept: BTreeSet::new(),
+            kept_told: None,
             failed: BTreeSet::new(),
             failed_told: None,
             origins: BTreeMap::new(),
@@ -307,19 +309,24 @@ impl Switch {
             keys.collect::<Vec<_>>()
         });
         let kept: BTreeSet<(Arc<str>, String)> = kept.collect();
-        for (namespace, key) in kept.difference(&self.kept) {
-            let within = inventory::WHOLE;
-            info!(%namespace, key, ?within, "a row of CONFIG_DB is gone: what it said is kept for a while, it may be being rewritten");
+        // One line for all of them, and no more often than people can read: a table that is rewritten has many rows.
+        const EVERY: Duration = Duration::from_secs(10);
+        let now = Instant::now();
+        let told = |n: usize| n > 0 && self.kept_told.is_none_or(|told| now >= told + EVERY);
+        let gone: Vec<&(Arc<str>, String)> = kept.difference(&self.kept).collect();
+        if told(gone.len()) {
+            let (rows, (namespace, first)) = (gone.len(), gone[0]);
+            info!(%namespace, rows, first, "rows of CONFIG_DB are gone: what they said is kept for some seconds, as they may be being rewritten");
+            self.kept_told = Some(now);
         }
-        for (namespace, key) in self.kept.difference(&kept) {
+        let has = |(namespace, key): &&(Arc<str>, String)| {
             let source = self.sources.iter().find(|source| source.namespace == *namespace);
             let tables = source.and_then(|source| source.tables.as_deref());
-            let back = tables.is_some_and(|tables| tables.get(key).is_some());
-            if back {
-                info!(%namespace, key, "the row of CONFIG_DB is back");
-            } else {
-                info!(%namespace, key, "the row of CONFIG_DB has not come back: it counts no more");
-            }
+            tables.is_some_and(|tables| tables.get(key).is_some())
+        };
+        let lost: Vec<&(Arc<str>, String)> = self.kept.difference(&kept).filter(|row| !has(row)).collect();
+        if let Some((namespace, first)) = lost.first() {
+            info!(%namespace, rows = lost.len(), first, "rows of CONFIG_DB have not come back: they count no more");
         }
         self.kept = kept;
     }

@@ -37,6 +37,18 @@ impl Scalar for PemFile {
     }
 }
 
+/// SONiC's file with GRPCCLIENT's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SecretsFile(pub(super) PathBuf);
+
+impl Scalar for SecretsFile {
+    const EXPECTED: &'static str = "the path of a JSON file, which may be missing";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+}
+
 /// A name that a certificate can be for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Name(pub(super) String);

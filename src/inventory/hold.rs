@@ -22,7 +22,7 @@ use super::{mux_cable, switch};
 use crate::model::{Entry, Tables};
 
 /// A rewrite of what concerns all ports: a person, a script or `config apply-patch` takes seconds.
-pub const WHOLE: Duration = Duration::from_secs(10);
+const WHOLE: Duration = Duration::from_secs(10);
 /// A rewrite of one port's row: a port that is removed for good should not be probed much longer.
 const ROW: Duration = Duration::from_secs(2);
 
