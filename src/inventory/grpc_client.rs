@@ -214,3 +214,6 @@ fn value<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
         .map(|value| value.trim())
         .filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

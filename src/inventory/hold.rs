@@ -159,8 +159,10 @@ fn has_fallen_silent(key: &str, before: &Entry, latest: &Tables) -> bool {
     let now = latest.get(key).map(|entry| &**entry);
     match kind(latest, key) {
         Some(Kind::Metadata) => {
-            let said = |entry: &Entry| entry.field("subtype").is_some();
-            said(before) && !now.is_some_and(said)
+            // An ASIC's row may have no subtype of its own; what it is then stands in sub_role.
+            let mut fields = ["subtype", "sub_role"].into_iter();
+            let field = fields.find(|field| before.field(field).is_some());
+            field.is_some_and(|field| now.and_then(|entry| entry.field(field)).is_none())
         }
         Some(Kind::Loopback3) => {
             let address = |key: &str, entry: &Entry| {
@@ -266,6 +268,14 @@ mod tests {
         let mut clock = Clock::new(&ALL);
         let shown = clock.hold.take(Some(&Arc::new(of_another_kind)), clock.start);
         assert_eq!(shown, Some(tables(&ALL)));
+    }
+
+    #[test]
+    fn an_asic_that_has_only_a_role_keeps_it_too() {
+        let role = [("DEVICE_METADATA|localhost", "sub_role=BackEnd"), ETHERNET0];
+        let mut clock = Clock::new(&role);
+        clock.check(1.0, &role[1..], &role);
+        clock.check(11.0, &role[1..], &role[1..]);
     }
 
     #[test]
