@@ -131,3 +131,25 @@ async fn a_secrets_file_that_hangs_or_floods_is_no_plain_text_and_harms_nothing(
     std::fs::remove_file(&path).expect("removed");
     rack.probes(&["Ethernet0"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_may_name_another_secrets_file() {
+    let mut rack = switch(1, &TELLS).await;
+    let files = Files::new();
+    let databases = rack.settings.databases.clone();
+    let named = |rack: &mut crate::harness::Rack, word: &str| {
+        let json = format!(r#"{{"GRPCCLIENT": {{"config": {{"type": "{word}"}}}}}}"#);
+        let path = files.write(&format!("{word}.json"), &json);
+        rack.settings.databases = format!("{databases}, grpc_secrets: \"{}\"", path.display());
+    };
+    named(&mut rack, "wrong");
+    rack.write_config(&rack.settings.yaml(&rack.redis));
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.start_exporter().await;
+    let failed = [("port", "Ethernet0"), ("cause", "tls_config")];
+    rack.counts("dualtor_channel_failures_total", &failed, 1).await;
+    named(&mut rack, "insecure");
+    rack.reload().await;
+    rack.probes(&["Ethernet0"]).await;
+}

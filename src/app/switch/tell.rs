@@ -40,7 +40,7 @@ impl Switch {
         self.unusable = unusable;
         if inventory.loaded && self.side != Some(inventory.side) {
             if inventory.side != Side::Unknown {
-                info!(side = %inventory.side, "which ToR this is");
+                info!(side = %inventory.side, "ToR side known");
             }
             self.side = Some(inventory.side);
         }
