@@ -25,6 +25,7 @@
 //! | h2server | HTTP/2 |
 //! | rpc, stream | one call; the two that last |
 //! | grpc | gRPC's framing on h2 |
+//! | raw | frames that h2 would not send |
 //! | reply | what a SoC says |
 //! | timeline | plays the steps |
 
@@ -46,6 +47,7 @@ mod grpc;
 mod h2server;
 mod listener;
 mod notice;
+mod raw;
 mod reply;
 mod resolve;
 mod rpc;
@@ -57,7 +59,7 @@ mod timeline;
 mod tls;
 mod wire;
 
-pub use fault::{Code, ConnectionFault, GoAway, H2Code, ReplyFault};
+pub use fault::{Code, Compression, ConnectionFault, FloodFrame, GoAway, H2Code, ReplyFault};
 pub use notice::{Notice, NoticeKind, Plane};
 pub use rpc::Rpc;
 pub use scenario::{Rack, Scenario, SocSpec, Spread, Step, Targets};
