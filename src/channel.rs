@@ -10,7 +10,8 @@
 //! | pacer | spreads the dials of thousands of channels |
 //! | dial | TCP, source address; I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
-//! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by |
+//! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by, ends what floods us |
+//! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
 //!
 //! READY hands out a [`Transport`], which sends RPCs over the connection.
@@ -19,6 +20,8 @@ mod backoff;
 mod connection;
 mod connectivity;
 mod dial;
+mod flood;
+mod frames;
 mod keepalive;
 mod pacer;
 mod sniffer;

@@ -11,7 +11,9 @@ mod tables;
 mod target;
 mod words;
 
-pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
+pub use event::{
+    ChannelEvent, Event, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport,
+};
 pub use facts::{Facts, PortFacts, Problem, StateDbs};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
