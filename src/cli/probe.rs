@@ -18,8 +18,8 @@ use super::print;
 use crate::channel::{Channel, Failure, TlsStore};
 use crate::config::Config;
 use crate::model::{
-    ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult, Report,
-    Security, Side, Target, TlsSettings,
+    ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, Report, Security, Side,
+    Target, TlsSettings,
 };
 use crate::probe::{self, Ready};
 
@@ -188,7 +188,7 @@ pub(super) async fn look(
 pub(super) fn answers(report: &Report) -> bool {
     let query_ok = |query: &Query| {
         let result = report.query(*query).result;
-        result.is_answer() || (*query == Query::Health && result == QueryResult::Unimplemented)
+        result.is_answer() || (*query == Query::Health && report.health == Health::Unimplemented)
     };
     Query::ALL.iter().all(query_ok) && matches!(report.health, Health::Serving | Health::Unimplemented)
 }

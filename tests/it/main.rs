@@ -9,6 +9,7 @@
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
+//! | hostile | SoCs that flood, compress, answer late or are web servers; what they cost |
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | rounds | when is probed |
 //! | service, health | what a SoC announces: maintenance, its health |
@@ -35,6 +36,7 @@ mod handshakes;
 #[path = "../common/harness.rs"]
 mod harness;
 mod health;
+mod hostile;
 #[path = "../common/http.rs"]
 mod http;
 #[path = "../common/look.rs"]
