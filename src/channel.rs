@@ -281,7 +281,7 @@ impl Channel {
             opening: Box::pin(async move {
                 let stream = match material {
                     Some(material) => tls::handshake(tcp, ip, &material, of_handshake).await?,
-                    None => Stream::Plain(tcp),
+                    None => Stream::plain(tcp),
                 };
                 let (connection, requests) = Connection::open(stream, time, timeout).await?;
                 Ok(Live {

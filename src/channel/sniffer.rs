@@ -37,7 +37,9 @@ const SEEN_SETTINGS: u8 = 1;
 const SEEN_GOAWAY: u8 = 2;
 const SEEN_TLS: u8 = 4;
 const SEEN_HTTP1: u8 = 8;
+/// How a web server begins; some answer a request of HTTP/2 with the page alone, as HTTP/0.9 has it.
 const HTTP1: &[u8] = b"HTTP/";
+const HTML: &[u8] = b"<!DOCTYPE";
 
 /// What h2 is given to read in one turn: a round's replies are under 2 kB, and this is decoded within some milliseconds.
 const TURN: usize = 64 * 1024;
@@ -182,6 +184,10 @@ struct Frames {
     block: usize,
 }
 
+fn is_web_server(begin: &[u8]) -> bool {
+    begin.starts_with(HTTP1) || begin.to_ascii_uppercase().starts_with(HTML)
+}
+
 impl Frames {
     fn new(seen: Arc<Seen>) -> Self {
         Self {
@@ -209,7 +215,7 @@ impl Frames {
                 if self.first && self.have >= 2 && tls_record {
                     self.seen.flags.fetch_or(SEEN_TLS, Ordering::AcqRel);
                 }
-                if self.first && self.header[..self.have].starts_with(HTTP1) {
+                if self.first && is_web_server(&self.header[..self.have]) {
                     self.seen.flags.fetch_or(SEEN_HTTP1, Ordering::AcqRel);
                 }
                 if self.have == HEADER_LEN {

@@ -1,6 +1,8 @@
 //! SoCs that no test of one reply shows: they flood, answer late without end, send header blocks without end, or are web servers.
 //! What they may cost is their own channel, and neither time nor memory of anybody else.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use dualtor_exporter::sim::{
@@ -395,4 +397,25 @@ async fn probe_says_that_a_web_server_is_one_and_reads_what_is_compressed() {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     let words = "protocol: a web server, not gRPC: it answers in HTTP/1";
     assert!(ended.stdout.contains(words), "{ended:?}");
+}
+
+/// A server of HTTP/1 that answers the first line and hangs up, with the rest unread: a reset follows the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_server_that_hangs_up_is_told_as_what_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let server = std::thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().expect("a client");
+        tcp.read_exact(&mut [0; 18])
+            .expect("the first line and an empty one");
+        tcp.write_all(b"HTTP/1.1 505 HTTP Version Not Supported\r\n\r\n")
+            .expect("sent");
+    });
+    let ended = run(&["probe", &address]).await;
+    server.join().expect("no panic");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.stdout.contains("protocol: a web server, not gRPC"),
+        "{ended:?}"
+    );
 }
