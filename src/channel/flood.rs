@@ -7,8 +7,8 @@
 use std::time::{Duration, Instant};
 
 /// So many frames per second in the long run. A round is five queries, for which a server sends some ten such frames each
-/// (window updates, PINGs, resets) at the very most: 20 rounds a second fit in, and at this rate frames cost 0.2 % of a core. As
-/// a frame has 16 KiB at most, it bounds the bytes as well.
+/// (window updates, PINGs, resets) at the very most: 20 rounds a second fit in, and at this rate frames cost 0.2 % of a core. A
+/// long frame counts as one and one more for each KiB, so it is a MiB per second as well.
 pub(super) const PER_SECOND: u32 = 1_000;
 /// So many at once: what has piled up while this process was stopped, or a SoC that was stopped goes on.
 pub(super) const BURST: u32 = 10_000;

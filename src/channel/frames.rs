@@ -68,35 +68,52 @@ impl Head {
     }
 }
 
-/// The streams of ours on which an answer is awaited. They are few: a round's queries, and two that last.
+/// The streams of ours on which an answer is awaited.
 #[derive(Debug, Default)]
-pub(super) struct Streams(Vec<u32>);
+pub(super) struct Streams {
+    /// They are few: a round's queries, and two that last.
+    awaited: Vec<u32>,
+    /// The header block that is coming in is of such a stream.
+    block_is_awaited: bool,
+}
 
 impl Streams {
     /// We sent a frame.
     pub(super) fn sent(&mut self, head: Head) {
         match head.kind {
-            HEADERS => self.0.push(head.stream),
+            HEADERS => self.awaited.push(head.stream),
             RST_STREAM => self.remove(head.stream),
             _ => {}
         }
     }
 
-    /// The peer sent a frame; whether it is part of an answer. A head is not (one in each answer costs nobody much, a thousand
-    /// informational ones would), nor is padding.
-    pub(super) fn received(&mut self, head: Head) -> bool {
-        if !matches!(head.kind, DATA | HEADERS | RST_STREAM) || !self.0.contains(&head.stream) {
-            return false;
+    /// The peer sent a frame. What it counts as in a flood (`flood`): nothing if it answers something, or one, and one more for
+    /// each KiB: nothing costs us more than to decode a long header block. A head that does not end
+    /// its answer is one, whatever its length (there is one in each answer, but a thousand informational ones would be
+    /// a flood), and so is a frame with padding.
+    pub(super) fn received(&mut self, head: Head) -> u32 {
+        let awaited = match head.kind {
+            CONTINUATION => self.block_is_awaited,
+            DATA | HEADERS | RST_STREAM => self.awaited.contains(&head.stream),
+            _ => false,
+        };
+        if head.begins_block() {
+            self.block_is_awaited = awaited;
+        }
+        if !awaited {
+            // A frame has 16 KiB at most.
+            return 1 + u32::try_from(head.length / 1024).unwrap_or(u32::from(u16::MAX));
         }
         let ends = head.ends_stream();
         if ends || head.kind == RST_STREAM {
             self.remove(head.stream);
         }
-        ends || (head.kind == DATA && head.length > 0 && head.flags & FLAG_PADDED == 0)
+        let data = head.kind == DATA && head.length > 0 && head.flags & FLAG_PADDED == 0;
+        u32::from(!(ends || data))
     }
 
     fn remove(&mut self, stream: u32) {
-        self.0.retain(|awaited| *awaited != stream);
+        self.awaited.retain(|awaited| *awaited != stream);
     }
 }
 
@@ -152,8 +169,8 @@ mod tests {
     #[test]
     fn a_frame_answers_something_only_on_a_stream_that_is_awaited() {
         let mut streams = Streams::default();
-        let check = |streams: &mut Streams, head: Head, expected: bool| {
-            assert_eq!(streams.received(head), expected, "{head:?} with {streams:?}");
+        let check = |streams: &mut Streams, head: Head, answers: bool| {
+            assert_eq!(streams.received(head) == 0, answers, "{head:?} with {streams:?}");
         };
         check(&mut streams, head(DATA, 0, 1, 9), false);
         streams.sent(head(HEADERS, 4, 1, 99));
@@ -172,7 +189,21 @@ mod tests {
         streams.sent(head(RST_STREAM, 0, 3, 4));
         check(&mut streams, head(DATA, 0, 3, 9), false);
         check(&mut streams, head(HEADERS, FLAG_END_STREAM, 3, 9), false);
-        assert!(streams.0.is_empty());
+        assert!(streams.awaited.is_empty());
+    }
+
+    #[test]
+    fn what_answers_nothing_counts_by_its_length_and_a_block_that_is_awaited_does_not() {
+        let mut streams = Streams::default();
+        assert_eq!(streams.received(head(0xbb, 0, 0, 16_384)), 17);
+        assert_eq!(streams.received(head(HEADERS, 0, 1, 16_384)), 17);
+        assert_eq!(streams.received(head(CONTINUATION, 0, 1, 16_384)), 17);
+        streams.sent(head(HEADERS, 4, 1, 99));
+        assert_eq!(streams.received(head(HEADERS, 0, 1, 16_384)), 1);
+        assert_eq!(streams.received(head(CONTINUATION, 4, 1, 16_384)), 1);
+        assert_eq!(streams.received(head(HEADERS, FLAG_END_STREAM, 1, 16_384)), 0);
+        assert_eq!(streams.received(head(CONTINUATION, 4, 1, 16_384)), 1);
+        assert_eq!(streams.received(head(6, 0, 0, 8)), 1);
     }
 
     #[test]

@@ -177,7 +177,7 @@ struct Frames {
     first: bool,
     /// Those of ours on which an answer is awaited.
     streams: Streams,
-    /// Frames since this was last set to 0 that answer nothing, and the type of the last one.
+    /// What has come since this was last set to 0 and answers nothing, as `flood` counts, and the type of the last frame of it.
     idle: u32,
     last_idle: u8,
     /// Bytes of the header block that is coming in, or came last.
@@ -244,8 +244,9 @@ impl Frames {
             true => self.block + head.length,
             false => head.length * usize::from(head.begins_block()),
         };
-        if !self.streams.received(head) {
-            self.idle += 1;
+        let idle = self.streams.received(head);
+        if idle > 0 {
+            self.idle = self.idle.saturating_add(idle);
             self.last_idle = head.kind;
         }
     }
