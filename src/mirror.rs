@@ -26,7 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::Database;
 use crate::defect::{Restarts, caught};
-use crate::model::{Entry, ProbeSettings, Spec, Tables};
+use crate::model::{Entry, ProbeSettings, Spec, Tables, text};
 use crate::redis_link::{Failure, Link, PING_EVERY, RETRY, Reply, Subscription};
 
 /// From the first change told to reading what has changed: a reload of a whole table is then a few reads, not one for
@@ -223,7 +223,11 @@ impl Mirror {
         match Subscription::open(&self.database.server, self.database.id, &patterns).await {
             Ok(subscription) => Ok(Some(subscription)),
             Err(Failure::Refused(error)) => {
-                debug!(database = self.spec.name, %error, "no keyspace notifications: read each interval");
+                debug!(
+                    database = self.spec.name,
+                    error = text::quote(error),
+                    "no keyspace notifications: read each interval"
+                );
                 Ok(None)
             }
             Err(failure) => Err(failure),

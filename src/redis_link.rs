@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::config::RedisServer;
 use crate::defect::Defect;
+use crate::model::text;
 
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -51,10 +52,10 @@ pub enum Failure {
     Closed,
     /// Another user or password is needed.
     // Without the server's own words: where AUTH is not known, they repeat its arguments.
-    #[error("{0}: user or password refused")]
+    #[error("{}: user or password refused", text::quote(.0))]
     Auth(String),
     /// The server's own error.
-    #[error("{0}")]
+    #[error("{}", text::quote(.0))]
     Refused(RedisError),
     /// The peer is something else.
     #[error("not what Redis answers to a PING")]

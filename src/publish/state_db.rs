@@ -72,6 +72,14 @@ impl From<Failure> for Interrupt {
     }
 }
 
+/// Waits until then; for ever where there is no such moment.
+async fn until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}
+
 impl StateDb {
     /// A publisher that reads `changes` and reports to `status`, whose counters it carries on.
     pub fn new(settings: StateDbSettings, changes: Receiver, status: StatusSender) -> Self {
@@ -144,8 +152,11 @@ impl StateDb {
             if self.stop_at.is_some() {
                 return Ok(());
             }
+            let release = self.ledger.next_release();
             tokio::select! {
                 _ = self.inbox.ready() => self.take_in(),
+                // `flush` writes what need not be held any longer.
+                () = until(release) => {}
                 _ = ping.tick() => self.meanwhile(link.ping()).await??,
                 failure = link.closed() => return Err(failure.into()),
             }
@@ -174,6 +185,7 @@ impl StateDb {
 
     /// Sends one batch of at most `max` rows and reads its answers: how many rows it wrote; `None`: nothing waits.
     async fn write(&mut self, link: &mut Link, max: usize) -> Result<Option<usize>, Interrupt> {
+        self.ledger.release(Instant::now().into_std());
         let Some(mut batch) = self.ledger.next_batch(max, SystemTime::now()) else {
             return Ok(None);
         };
@@ -247,9 +259,10 @@ impl StateDb {
     fn take_in(&mut self) {
         // Asked before taking: what was sent before the close is then surely among what is taken.
         let closed = self.inbox.is_closed();
-        self.ledger.absorb(self.inbox.take());
+        self.ledger.absorb(self.inbox.take(), Instant::now().into_std());
         if closed && self.stop_at.is_none() {
             self.stop_at = Some(Instant::now() + GRACE);
+            self.ledger.release_all();
         }
     }
 

@@ -11,10 +11,12 @@ use dualtor_exporter::sim::{
 };
 use tempfile::TempDir;
 
+use crate::certificates::VALID;
 use crate::harness::{Rack, Setup, wait_until};
 use crate::http::Scrape;
 use crate::look::Look;
 use crate::program::{Program, run};
+use crate::tls::shared_ca;
 
 const PROBES: &str = "dualtor_probes_total";
 const FAILURES: &str = "dualtor_channel_failures_total";
@@ -64,6 +66,25 @@ async fn a_flood_of_small_frames_delays_nobody_and_is_given_up_as_protocol() {
         rack.shows(ATTACKER, &Look::HEALTHY).await;
         rack.shows(NEIGHBOUR, &Look::HEALTHY).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_over_tls_from_the_first_moment_on_is_given_up_again_and_again() {
+    let (files, ca) = shared_ca();
+    let (soc, channel) = (files.soc(&ca.soc(VALID)), files.verify(""));
+    let rack = Setup::rack(2)
+        .soc(ATTACKER, |soc| {
+            soc.fault = ConnectionFault::Flood(FloodFrame::Unknown)
+        })
+        .tls(files, soc, &channel)
+        .start()
+        .await;
+    rack.shows(NEIGHBOUR, &Look::HEALTHY).await;
+    let of_flood = [("port", ATTACKER), ("cause", "protocol")];
+    rack.counts(FAILURES, &of_flood, 3).await;
+    rack.shows(NEIGHBOUR, &Look::HEALTHY).await;
+    rack.soc(ATTACKER).connection_fault(ConnectionFault::None);
+    rack.shows(ATTACKER, &Look::HEALTHY).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
