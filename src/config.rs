@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use settings::{Database, Namespace, Publish, RedisServer, Schema, SourceRule, StateDbSettings};
-pub use tls::{is_server_name, read_pem};
+pub use tls::{is_server_name, read_pem, read_secrets};
 
 use crate::files;
 use crate::model::{
@@ -43,6 +43,8 @@ pub struct Config {
     pub targets: Option<Vec<Target>>,
     /// The databases to use, the switch's own first; none: no database is used.
     pub namespaces: Vec<Namespace>,
+    /// SONiC's file with GRPCCLIENT's settings, which may or may not exist.
+    pub grpc_secrets: PathBuf,
     /// Whether and where to publish rows.
     pub publish: Publish,
     /// Whether to publish the SoCs' notices.
@@ -238,6 +240,7 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
         channel,
         targets,
         namespaces,
+        grpc_secrets: base.join(raw.databases.grpc_secrets.0.0),
         publish,
         publish_notifications,
         schema,
@@ -335,7 +338,9 @@ fn targets(
         {
             return at(
                 &format!("targets[{n}].address"),
-                format!("expected an address of the same family as channel.source_address ({source})"),
+                format!(
+                    "expected an address of the same family as channel.source_address ({source}), got {address}"
+                ),
             );
         }
         targets.push(Target {

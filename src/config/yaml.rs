@@ -86,8 +86,15 @@ fn words(message: &str) -> String {
         .replace("duplicate mapping key", "expected each key once, twice there is")
 }
 
-/// What a message quotes in backticks, as serde does, cut.
-fn with_short_quotes(text: &str) -> String {
+/// What a message quotes as serde does, in backticks or as `string "..."`, cut.
+pub(super) fn with_short_quotes(text: &str) -> String {
+    const STRING: &str = "string \"";
+    if let (Some(begin), Some(end)) = (text.find(STRING), text.rfind("\", expected"))
+        && let Some(quoted) = text.get(begin + STRING.len()..end)
+    {
+        let (before, after) = (&text[..begin + STRING.len()], &text[end..]);
+        return format!("{before}{}{after}", text::quote(quoted));
+    }
     let parts = text.split('`').enumerate();
     let cut = parts.map(|(n, part)| match n % 2 {
         0 => part.to_owned(),

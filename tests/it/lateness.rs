@@ -34,11 +34,12 @@ async fn a_stopped_exporter_blames_no_soc_that_answered_in_time_and_each_that_di
         .await
         .expect("a simulator");
     for soc in sim.socs() {
-        let delay = match soc.name() {
-            LATE => TIMEOUT + Duration::from_millis(10),
-            _ => ANSWERS_AFTER,
-        };
-        soc.reply_fault(ReplyFault::Slow { delay });
+        soc.reply_fault(match soc.name() {
+            LATE => ReplyFault::Late {
+                delay: TIMEOUT + Duration::from_millis(10),
+            },
+            _ => ReplyFault::Slow { delay: ANSWERS_AFTER },
+        });
     }
     let dir = TempDir::new().expect("a directory");
     let path = dir.path().join("config.yml");
