@@ -17,7 +17,7 @@ const KEEPALIVE: Duration = Duration::from_secs(12);
 /// `channel.backoff.max`, the default.
 const REDIAL: Duration = Duration::from_secs(10);
 /// What a busy machine with two cores, a look each half second and a write to Redis may add.
-const SLACK: Duration = Duration::from_secs(3);
+const SLACK: Duration = Duration::from_secs(5);
 
 /// Something that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
