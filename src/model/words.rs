@@ -135,7 +135,7 @@ macro_rules! unknown_by_default {
     )+};
 }
 
-unknown_by_default!(MuxDirection PortState Health SocService Side NoticeType Plane LinkmgrHealth);
+unknown_by_default!(MuxDirection PortState Health SocService Side NoticeType Plane LinkmgrHealth OrchagentMux);
 
 impl From<bool> for MuxDirection {
     fn from(active: bool) -> Self {
@@ -241,6 +241,20 @@ words! {
         BadAddress = "bad_address",
         /// Two namespaces have the port.
         DuplicatePort = "duplicate_port",
+    }
+}
+
+words! {
+    /// What orchagent has made a port's mux.
+    OrchagentMux {
+        /// It forwards to the server.
+        Active = "active",
+        /// It sends by the peer.
+        Standby = "standby",
+        /// It has said nothing, or nothing that we know.
+        Unknown = "unknown",
+        /// The last change failed: how the switch forwards is not known.
+        Error = "error",
     }
 }
 

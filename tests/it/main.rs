@@ -54,6 +54,7 @@ mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod replies;
+mod rewrites;
 mod rotation;
 mod rounds;
 mod rows;

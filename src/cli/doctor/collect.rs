@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Read
 use super::findings::security::files_named;
 use crate::channel::{Checked, TlsStore, check, check_certificates, check_key};
 use crate::cli::probe::{Found, look};
-use crate::config::{Config, Database, Namespace, read_pem};
-use crate::inventory::{Inventory, Loopback3, Source};
+use crate::config::{Config, Database, Namespace, read_pem, read_secrets};
+use crate::inventory::{Inventory, Loopback3, Secrets, Source, secure};
 use crate::mirror;
 use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Target, TlsSettings};
 use crate::redis_link::{Failure, Link};
@@ -62,18 +63,36 @@ pub(super) const STATE_DB: Spec = Spec {
 /// Looks at everything that `config` leads to; each query has this long.
 pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collected {
     let namespaces: Vec<Databases> = join_all(config.namespaces.iter().map(databases)).await;
-    let believed: Vec<Source> = namespaces
+    let mut believed: Vec<Source> = namespaces
         .iter()
         .map(|databases| Source {
-            namespace: databases.namespace.name.clone(),
             tables: databases.believed().cloned(),
+            ..Source::unread(&databases.namespace.name)
         })
         .collect();
+    if believed.is_empty() {
+        // For what the file says.
+        believed.push(Source::unread(&"".into()));
+    }
+    let path = config.grpc_secrets.clone();
+    let read = patiently(move || {
+        let mode = std::fs::metadata(&path).map(|data| data.permissions().mode() & 0o777);
+        (Secrets::of(&path, read_secrets(&path)), mode.ok())
+    });
+    let (secrets, secrets_mode) = read.await.unwrap_or_else(|why| {
+        let why = format!("{}: {why}", config.grpc_secrets.display());
+        (Secrets::Unusable(why.into()), None)
+    });
+    secure(&mut believed, &secrets);
     let inventory = Inventory::of(&config, &believed);
     let tables = believed.iter().filter_map(|source| source.tables.as_deref());
     let loopback3 = Loopback3::find(tables);
     let loopback3 = loopback3.addresses().iter().map(|ip| (*ip, is_here(*ip)));
-    let tables = namespaces.iter().filter_map(Databases::believed);
+    let of_file = match &secrets {
+        Secrets::Holds(_, tables) => Some(tables),
+        Secrets::Unread(_) | Secrets::Absent | Secrets::Unusable(_) => None,
+    };
+    let tables = namespaces.iter().filter_map(Databases::believed).chain(of_file);
     let names: BTreeSet<(PathBuf, Kind)> = files_named(&config, &inventory, tables);
     let (files, tls, socs) = tokio::join!(
         files(names),
@@ -86,6 +105,9 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         config,
         namespaces,
         inventory,
+        secured: believed.into_iter().map(|source| source.secured).collect(),
+        secrets,
+        secrets_mode,
         files,
         tls,
         socs,

@@ -5,7 +5,9 @@ use crate::channel::Failure;
 use crate::cli::doctor::collected::{Collected, Soc};
 use crate::cli::probe::{Found, milliseconds};
 use crate::facts;
-use crate::model::{Cause, Facts, Health, LinkmgrHealth, PortFacts, Query, QueryResult, Report, Side};
+use crate::model::{
+    Cause, Facts, Health, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryResult, Report, Side,
+};
 
 const AREA: Area = Area::Socs;
 
@@ -43,6 +45,23 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
             found
         }
     };
+    found.extend(switchs_own(port, facts));
+    found
+}
+
+/// What is wrong with the port as the switch itself sees it.
+fn switchs_own(port: &str, facts: PortFacts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if facts.orchagent == OrchagentMux::Error {
+        let text = "orchagent says error: the last change of the mux failed, and how the switch forwards is not known";
+        let remedy = "`show muxcable status`, and orchagent's log (`docker logs swss`, /var/log/syslog)";
+        found.push(Finding::problem(AREA, port, text, remedy).alike(text));
+    }
+    if facts.intended_error {
+        let text = "linkmgrd says Error in APPL_DB's MUX_CABLE_TABLE: what it wants is not known";
+        let remedy = "`show mux status`, and linkmgrd's log (`docker logs mux`)";
+        found.push(Finding::problem(AREA, port, text, remedy).alike(text));
+    }
     if facts.linkmgr == LinkmgrHealth::Unhealthy {
         let (text, remedy) = (
             "linkmgrd calls the port unhealthy",
@@ -52,12 +71,8 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
     }
     if facts.oper_up == Some(false) {
         let text = "the switch's port is down (PORT_TABLE oper_status)";
-        found.push(Finding::note(
-            AREA,
-            port,
-            text,
-            format!("`show interfaces status {port}`, and the cable"),
-        ));
+        let remedy = |port: &str| format!("`show interfaces status {port}`, and the cable");
+        found.push(Finding::note(AREA, port, text, remedy(port)).alike_with(text, remedy("<port>")));
     }
     found
 }
@@ -225,6 +240,6 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
         );
         let remedy = "look again in some seconds: it may be switching over. If it stays: `show mux \
                       status`, linkmgrd's and ycabled's log";
-        Finding::problem(AREA, soc.port().as_str(), text, remedy)
+        Finding::problem(AREA, soc.port().as_str(), text.as_str(), remedy).alike(text)
     })
 }
