@@ -29,7 +29,7 @@ use crate::publish::process::Process;
 use crate::publish::shadow::Shadow;
 use crate::publish::state_db::StateDb;
 use crate::session::Context;
-use switch::Switch;
+use switch::{Servers, Switch};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -116,6 +116,7 @@ impl Exporter {
         });
         let (probe, probe_rx) = watch::channel(config.probe);
 
+        let mut servers_known = Servers::default();
         let mut state_db = Vec::new();
         let mut feeds = Feeds::default();
         for (namespace, settings) in config.state_dbs() {
@@ -139,7 +140,7 @@ impl Exporter {
             feeds.notices.insert(namespace.clone(), notices_tx);
         }
         let (config, config_rx) = watch::channel(Arc::new(config));
-        let (switch, emits) = Switch::new(config_rx, &probe_rx);
+        let (switch, emits) = Switch::new(config_rx, &probe_rx, &mut servers_known);
         let switch_stop = stop.clone();
         tasks.spawn(async move {
             switch_stop.run_until_cancelled(switch.run()).await;

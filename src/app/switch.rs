@@ -15,16 +15,36 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use crate::config::{Config, Database, Namespace, Publish};
+use crate::config::{Config, Database, Namespace, Publish, RedisServer};
 use crate::facts;
 use crate::inventory::{self, Inventory, Source};
-use crate::mirror::{Mirror, Reading};
-use crate::model::{Facts, ProbeSettings, Problem, Security, Side, Spec, StateDbs};
+use crate::mirror::{Mirror, Ports, Reading, Surroundings};
+use crate::model::{Facts, Port, ProbeSettings, Problem, Security, Side, Spec, StateDbs};
 use crate::publish::shadow::Shadow;
+use crate::redis_link::Tells;
 
 /// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
 /// database that is there answers in milliseconds, one that is not must not keep us from looking.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Lines of the log for so many rows at once: there may be thousands.
+const MOST_TOLD: usize = 100;
+
+/// What all who talk to a Redis server find out about it together.
+#[derive(Debug, Default)]
+pub(super) struct Servers(Vec<(RedisServer, Tells)>);
+
+impl Servers {
+    /// Whether this one tells of changes.
+    pub(super) fn tells(&mut self, server: &RedisServer) -> Tells {
+        if let Some((_, tells)) = self.0.iter().find(|(known, _)| known == server) {
+            return tells.clone();
+        }
+        let tells = Tells::default();
+        self.0.push((server.clone(), tells.clone()));
+        tells
+    }
+}
 
 /// The readings of one namespace's databases.
 #[derive(Debug)]
@@ -47,6 +67,8 @@ pub(super) struct Switch {
     /// Why channels cannot be secured as CONFIG_DB wants it.
     unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
+    /// For the mirrors: whose rows to read.
+    ports: watch::Sender<Ports>,
     mirrors: JoinSet<()>,
 }
 
@@ -64,11 +86,18 @@ impl Switch {
     pub(super) fn new(
         config: watch::Receiver<Arc<Config>>,
         probe: &watch::Receiver<ProbeSettings>,
+        servers: &mut Servers,
     ) -> (Self, Emits) {
         let first = config.borrow().clone();
         let mut mirrors = JoinSet::new();
+        let ports = watch::Sender::new(Ports::default());
         let mut start = |database: &Database, spec: &Spec| {
-            let (mirror, reading) = Mirror::new(database.clone(), spec.clone(), probe.clone());
+            let around = Surroundings {
+                probe: probe.clone(),
+                ports: ports.subscribe(),
+                tells: servers.tells(&database.server),
+            };
+            let (mirror, reading) = Mirror::new(database.clone(), spec.clone(), around);
             mirrors.spawn(mirror.run());
             reading
         };
@@ -111,8 +140,10 @@ impl Switch {
             problems: BTreeSet::new(),
             unusable: BTreeSet::new(),
             side: None,
+            ports,
             mirrors,
         };
+        switch.tell_ports();
         (switch, emits)
     }
 
@@ -190,16 +221,37 @@ impl Switch {
             }
             changed
         });
+        self.tell_ports();
+    }
+
+    /// Whose rows the mirrors read: those of all namespaces, as a port's own is not always known.
+    fn tell_ports(&self) {
+        let inventory = self.inventory.borrow().clone();
+        let ports = inventory.targets.iter().map(|target| target.port.clone());
+        let ports: BTreeSet<Port> = ports.collect();
+        self.ports.send_if_modified(|before| {
+            let changed = **before != ports;
+            if changed {
+                *before = Arc::new(ports);
+            }
+            changed
+        });
     }
 
     /// Logs what has changed for people: each problem once, and again when it is gone.
     fn tell(&mut self, inventory: &Inventory) {
         let problems: BTreeSet<Problem> = inventory.problems.iter().cloned().collect();
-        for problem in problems.difference(&self.problems) {
+        for problem in problems.difference(&self.problems).take(MOST_TOLD) {
             let Problem { port, kind, text } = problem;
             warn!(port, reason = %kind, text, "MUX_CABLE row cannot be used");
         }
-        for Problem { port, kind, .. } in self.problems.difference(&problems) {
+        if let Some(more @ 1..) = problems.difference(&self.problems).count().checked_sub(MOST_TOLD) {
+            warn!(
+                more,
+                "more MUX_CABLE rows that cannot be used; dualtor_inventory_problems counts them"
+            );
+        }
+        for Problem { port, kind, .. } in self.problems.difference(&problems).take(MOST_TOLD) {
             info!(port, reason = %kind, "MUX_CABLE row's problem is gone");
         }
         self.problems = problems;

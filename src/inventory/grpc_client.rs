@@ -6,6 +6,17 @@ use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings};
 /// The deployed name, then the one of SONiC's design document.
 const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
 
+/// What is read of the rows `config` and `certs`.
+pub(super) const FIELDS: &[&str] = &[
+    "type",
+    "auth_level",
+    "log_level",
+    "ca_crt",
+    "client_crt",
+    "client_key",
+    "grpc_ssl_credential",
+];
+
 /// What CONFIG_DB says; `None` where it says nothing.
 pub fn security(tables: &Tables) -> Option<Security> {
     let row = |key: &str| TABLES.iter().find_map(|table| tables.row(table, key));

@@ -99,7 +99,7 @@ impl Notifications {
     async fn serve(&mut self) -> Result<(), Failure> {
         let mut link = Link::open(&self.database.server, self.database.id).await?;
         let ended = self.serve_over(&mut link).await;
-        link.close().await;
+        link.close();
         ended
     }
 
@@ -135,7 +135,7 @@ impl Notifications {
                 commands.add_command(write);
                 count += 1;
             }
-            let answered = link.ask(&mut commands).await;
+            let answered = link.ask(&commands).await;
             let replies = match answered {
                 Ok(replies) => replies,
                 Err(failure) => {
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn whatever_a_guid_says_it_is_one_argument_of_one_command() {
         let database = Database {
-            server: RedisServer::Unix("/nowhere".into()),
+            server: RedisServer::unix("/nowhere"),
             id: 0,
             separator: ":".to_owned(),
         };

@@ -120,7 +120,7 @@ impl StateDb {
             .meanwhile(Link::open(&settings.server, settings.db))
             .await??;
         let ended = self.serve_over(&mut link).await;
-        link.close().await;
+        link.close();
         ended
     }
 
@@ -165,11 +165,11 @@ impl StateDb {
 
     /// Sends one batch of at most `max` rows and reads its answers: how many rows it wrote; `None`: nothing waits.
     async fn write(&mut self, link: &mut Link, max: usize) -> Result<Option<usize>, Interrupt> {
-        let Some(mut batch) = self.ledger.next_batch(max, SystemTime::now()) else {
+        let Some(batch) = self.ledger.next_batch(max, SystemTime::now()) else {
             return Ok(None);
         };
         let rows = batch.writes();
-        let replies = match self.meanwhile(link.ask(&mut batch.commands)).await {
+        let replies = match self.meanwhile(link.ask(&batch.commands)).await {
             Ok(Ok(replies)) => replies,
             Ok(Err(failure)) => {
                 self.unconfirmed(batch);

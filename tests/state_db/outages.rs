@@ -110,9 +110,7 @@ async fn what_a_frozen_redis_carries_out_late_undoes_nothing_newer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_has_done_sixteen_kib_of_a_dead_connection_before_it_answers_the_next() {
     let redis = Redis::start().await;
-    let RedisServer::Unix(path) = redis.server() else {
-        panic!("not a unix socket");
-    };
+    let path = redis.socket();
     let mut batch = Vec::new();
     let mut last = String::new();
     for row in 0.. {
@@ -256,12 +254,7 @@ async fn a_peer_that_is_not_redis_is_never_up() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
-    let server = RedisServer::Tcp {
-        host: "127.0.0.1".to_owned(),
-        port: listener.local_addr().expect("an address").port(),
-        username: None,
-        password: None,
-    };
+    let server = RedisServer::tcp("127.0.0.1", listener.local_addr().expect("an address").port());
     let rig = Rig::new(&StateDbSettings {
         server,
         ..settings(&Redis::away())

@@ -206,6 +206,9 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
             format!("{cli} HSET 'MUX_CABLE|{port}' soc_ipv4 <the SoC's address>/32")
         }
         ProblemKind::DuplicatePort => "keep the port's row in one namespace".to_owned(),
+        ProblemKind::TooManyRows => {
+            format!("delete the rows that are no port's of this switch: {cli} --scan --pattern 'MUX_CABLE|*'")
+        }
     };
     Finding::problem(
         AREA,

@@ -9,7 +9,7 @@ use crate::publish::testing;
 
 fn ledger() -> Ledger {
     Ledger::new(Arc::new(StateDbSettings {
-        server: RedisServer::Unix("/nowhere".into()),
+        server: RedisServer::unix("/nowhere"),
         db: 6,
         separator: "|".to_owned(),
         publish: Publish::Own,
