@@ -95,9 +95,11 @@
 //! else unknown) and drops its ends of the mailboxes → the publishers write what is left. App waits 2.5 s for these, then 0.5 s
 //! for answers that scrapers are still reading, and returns whatever hangs.
 pub mod app;
+pub mod bucket;
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod defect;
 pub mod facts;
 pub mod fleet;
 pub mod inventory;

@@ -37,9 +37,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{Database, RedisAddress};
+use crate::defect::{Restarts, caught};
 use crate::model::{Port, ProbeSettings, Rows, Spec, Tables};
 use crate::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, Subscription, Tells};
 use upkeep::Upkeep;
@@ -110,21 +111,29 @@ impl Mirror {
         (mirror, reading)
     }
 
-    /// Runs until nobody reads any more.
+    /// Runs until nobody reads any more. A defect is one more way to lose the database.
     pub async fn run(mut self) {
-        let mut pause = Pause::default();
+        let (mut pause, mut restarts) = (Pause::default(), Restarts::default());
         loop {
             let began = Instant::now();
             let out = self.out.clone();
-            let pause = tokio::select! {
-                failure = self.serve() => {
+            let again;
+            tokio::select! {
+                ended = caught(Box::pin(self.serve())) => {
+                    let failure = ended.unwrap_or_else(|defect| {
+                        error!(database = self.spec.name, %defect, "a database is not read because of a defect of this program: please report it");
+                        defect.into()
+                    });
+                    again = match failure {
+                        Failure::Defect(_) => Instant::now() + restarts.wait(began.elapsed()),
+                        _ => began + pause.after(&failure, began.elapsed()),
+                    };
                     self.down(&failure);
-                    pause.after(&failure, began.elapsed())
                 }
                 () = out.closed() => return,
-            };
+            }
             tokio::select! {
-                () = sleep_until(began + pause) => {}
+                () = sleep_until(again) => {}
                 () = out.closed() => return,
             }
         }

@@ -22,6 +22,8 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::time::timeout;
 
 use crate::config::{RedisAddress, RedisServer};
+use crate::defect::Defect;
+use crate::model::text::quote;
 pub use frame::Breach;
 pub use subscription::{Changed, Subscription, Tells};
 use wire::Wire;
@@ -60,7 +62,7 @@ pub enum Failure {
     #[error("{0}: user or password refused")]
     Auth(String),
     /// The server's own error.
-    #[error("{}", quoted(.0))]
+    #[error("{}", quote(.0))]
     Refused(RedisError),
     /// It sends what no Redis would, or more than we keep.
     #[error("{0}")]
@@ -68,28 +70,15 @@ pub enum Failure {
     /// The peer is something else.
     #[error("not what Redis answers to a PING")]
     NotRedis,
+    /// What works on the connection has ended by a defect of ours.
+    #[error("a defect of this program, please report it: {0}")]
+    Defect(#[from] Defect),
 }
 
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
         Self::Refused(error)
     }
-}
-
-/// What the server says, cut: it may be of any length, and hold anything.
-fn quoted(error: &RedisError) -> String {
-    const MOST: usize = 200;
-    let text = error.to_string();
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let clean = text.chars().map(|c| if odd(c) { '\u{fffd}' } else { c });
-    let mut cut: String = clean.take(MOST).collect();
-    if text.chars().nth(MOST).is_some() {
-        cut.push_str("...");
-    }
-    cut
 }
 
 impl Failure {
@@ -113,6 +102,7 @@ impl Failure {
                 "this is no redis-server, or a broken one: check what listens at this address, and who fills our tables"
             }
             Self::Auth(_) => "check user and password in databases.url",
+            Self::Defect(_) => "what is in the database may be why: see the log, and report it",
             Self::Refused(error) => match error.code() {
                 Some("LOADING") => "redis-server is reading its data: wait",
                 Some("BUSY") => "redis-server runs a script that does not end: see its log",

@@ -98,6 +98,7 @@ fn scrape() -> anyhow::Result<Scrape> {
             successful: true,
             last_success: now,
         },
+        lines_dropped: 0,
         process: None,
     })
 }

@@ -13,9 +13,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::{Config, Database, Namespace, Publish, RedisServer};
+use crate::defect::{Restarts, caught};
 use crate::facts;
 use crate::inventory::{self, Inventory, Source};
 use crate::mirror::{Mirror, Ports, Reading, Surroundings};
@@ -147,8 +148,22 @@ impl Switch {
         (switch, emits)
     }
 
-    /// Runs until the configuration's sender is gone.
+    /// Runs until the configuration's sender is gone. Should a defect end that, what was emitted last holds, and it is done
+    /// anew after a while: probing goes on.
     pub(super) async fn run(mut self) {
+        let mut restarts = Restarts::default();
+        loop {
+            let began = Instant::now();
+            let Err(defect) = caught(Box::pin(self.follow())).await else {
+                return;
+            };
+            let wait = restarts.wait(began.elapsed());
+            error!(%defect, tried_again_in = ?wait, "the inventory is not followed because of a defect of this program: please report it");
+            sleep_until(Instant::now() + wait).await;
+        }
+    }
+
+    async fn follow(&mut self) {
         let patience = sleep_until(Instant::now() + PATIENCE);
         tokio::pin!(patience);
         let mut patient = !self.readings.is_empty();
@@ -160,8 +175,12 @@ impl Switch {
                 },
                 () = any_changed(&mut self.readings) => {}
                 () = &mut patience, if patient => patient = false,
-                // A mirror ends only with a defect, which its task's panic tells.
-                Some(_) = self.mirrors.join_next() => warn!("a mirror of a database has ended"),
+                // It catches what it does over its connections: this is a defect that it cannot go on from. What it has read last
+                // must not be shown for ever, so the exporter ends.
+                Some(_) = self.mirrors.join_next() => {
+                    error!("a mirror of a database has ended by a defect of this program: please report it");
+                    return;
+                }
             }
             self.read();
             patient &= self.sources_waiting();

@@ -1,7 +1,7 @@
 //! `probe <address>`: one dial, one round, printed for a person or as JSON.
 //!
 //! Exit codes: 0 the SoC answers (no health service and empty replies are answers too); 1 the channel is READY, but a
-//! query failed or health is not serving; 2 the channel was never READY.
+//! query failed or health is not serving; 2 the channel was never READY, or what was found could not be written to stdout.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::print;
+use super::print_result;
 use crate::channel::{Channel, Failure, TlsStore};
 use crate::config::Config;
 use crate::model::{
@@ -136,7 +136,7 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
         Output::Text => text(args.address, side, &found, expiry),
         Output::Json => serde_json::to_string_pretty(&as_json(args.address, side, &found, expiry))?,
     };
-    print(text.trim_end());
+    print_result(text.trim_end())?;
     Ok(match &found {
         Found::NeverReady(_) => ExitCode::from(NEVER_READY),
         Found::Ready { report, .. } if answers(report) => ExitCode::SUCCESS,
@@ -203,7 +203,7 @@ fn ends(side: Side) -> [&'static str; 2] {
 
 /// (direction, link, operation) of each end.
 fn states(report: &Report, side: Side) -> [[&'static str; 3]; 2] {
-    // With no side known, portid 0's end comes first.
+    // With no side known, the upper ToR's end comes first.
     let side = if side == Side::Unknown { Side::Upper } else { side };
     let (direction, link, oper) = (
         report.direction.seen_from(side),

@@ -1,13 +1,21 @@
 //! What kind of switch this is, and which ToR of its rack: DEVICE_METADATA and Loopback3.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{Entry, Side, Tables};
 
-/// Loopback3's addresses on the upper ToR, as SONiC deploys them: `read_side` 0.
-const UPPER: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 212, 64, 2), Ipv4Addr::new(10, 1, 0, 39)];
-/// On the lower ToR: `read_side` 1.
-const LOWER: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 212, 64, 1), Ipv4Addr::new(10, 1, 0, 38)];
+/// Loopback3's addresses on the upper ToR (`read_side` 1), as SONiC deploys them, and as sonic-mgmt's topologies have them.
+const UPPER: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(10, 212, 64, 1)),
+    IpAddr::V4(Ipv4Addr::new(10, 1, 0, 38)),
+    IpAddr::V6(Ipv6Addr::new(0xfc00, 1, 0, 0x38, 0, 0, 0, 0)),
+];
+/// On the lower ToR (`read_side` 0).
+const LOWER: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(10, 212, 64, 2)),
+    IpAddr::V4(Ipv4Addr::new(10, 1, 0, 39)),
+    IpAddr::V6(Ipv6Addr::new(0xfc00, 1, 0, 0x39, 0, 0, 0, 0)),
+];
 
 /// Whether the switch's own metadata (or, for an ASIC that has none, that of the switch) says dual-ToR.
 pub fn is_dual_tor(tables: &Tables, host: Option<&Tables>) -> bool {
@@ -23,8 +31,8 @@ pub fn is_dual_tor(tables: &Tables, host: Option<&Tables>) -> bool {
 /// Which ToR has this address on its Loopback3.
 pub fn side_of(address: IpAddr) -> Side {
     match address {
-        IpAddr::V4(ip) if UPPER.contains(&ip) => Side::Upper,
-        IpAddr::V4(ip) if LOWER.contains(&ip) => Side::Lower,
+        ip if UPPER.contains(&ip) => Side::Upper,
+        ip if LOWER.contains(&ip) => Side::Lower,
         _ => Side::Unknown,
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::model::{ClientIdentity, Entry, TlsSettings};
+use crate::model::{ClientIdentity, Entry, TlsSettings, UpperLower};
 
 /// A CONFIG_DB that holds these keys, each with fields as `name=value`.
 fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
@@ -20,7 +20,7 @@ fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
 }
 
 const DUAL_TOR: (&str, &str) = ("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR");
-const UPPER: (&str, &str) = ("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL");
+const UPPER: (&str, &str) = ("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NULL=NULL");
 
 fn inventory_of(config: &str, sources: &[(&str, Option<Arc<Tables>>)]) -> Inventory {
     let config = Config::parse(config, Path::new("test.yml")).expect("a configuration");
@@ -177,26 +177,23 @@ fn nothing_is_loaded_before_every_config_db_was_believed_once() {
 fn loopback3_tells_the_side_and_nothing_else_does() {
     let check =
         |rows: &[(&str, &str)], expected: Side| assert_eq!(inventory(rows).side, expected, "{rows:?}");
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL")],
-        Side::Upper,
-    );
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32", "NULL=NULL")],
-        Side::Upper,
-    );
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NULL=NULL")],
-        Side::Lower,
-    );
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32", "NULL=NULL")],
-        Side::Lower,
-    );
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.38", "NULL=NULL")],
-        Side::Lower,
-    );
+    let one = |prefix: &str, expected: Side| {
+        let key = format!("LOOPBACK_INTERFACE|Loopback3|{prefix}");
+        check(&[(&key, "NULL=NULL")], expected);
+    };
+    for prefix in [
+        "10.212.64.1/32",
+        "10.1.0.38/32",
+        "10.1.0.38",
+        "fc00:1:0:38::/128",
+        "FC00:1:0:38:0:0:0:0",
+    ] {
+        one(prefix, Side::Upper);
+    }
+    for prefix in ["10.212.64.2/32", "10.1.0.39/32", "fc00:1:0:39::/128"] {
+        one(prefix, Side::Lower);
+    }
+    one("fc00:1:0:38::1/128", Side::Unknown);
     check(
         &[("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL")],
         Side::Unknown,
@@ -212,8 +209,31 @@ fn loopback3_tells_the_side_and_nothing_else_does() {
         ("LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32", "NULL=NULL"),
     ];
     check(&both, Side::Unknown);
+    let families = [
+        ("LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32", "NULL=NULL"),
+        ("LOOPBACK_INTERFACE|Loopback3|fc00:1:0:39::/128", "NULL=NULL"),
+    ];
+    check(&families, Side::Unknown);
     let told = inventory_of("side: lower", &[("", Some(config_db(&[UPPER])))]);
     assert_eq!(told.side, Side::Lower);
+}
+
+#[test]
+fn what_is_self_follows_from_loopback3s_address_by_read_side() {
+    // (Loopback3, the portid that is ours): `read_side` of SONiC's deployed code.
+    let table = [
+        ("10.1.0.38", 1),
+        ("10.212.64.1", 1),
+        ("10.1.0.39", 0),
+        ("10.212.64.2", 0),
+    ];
+    for (address, read_side) in table {
+        let key = format!("LOOPBACK_INTERFACE|Loopback3|{address}/32");
+        let side = inventory(&[(&key, "NULL=NULL")]).side;
+        // One value per portid: its number.
+        let seen = UpperLower { lower: 0, upper: 1 }.seen_from(side);
+        assert_eq!((seen.own, seen.peer), (read_side, 1 - read_side), "{address}");
+    }
 }
 
 #[test]
@@ -230,14 +250,14 @@ fn the_source_address_is_loopback3s_of_the_targets_family() {
         let found = inventory_of(&config, &[("", Some(config_db(&rows)))]);
         assert_eq!(found.targets[0].channel.source_address, expected, "{rule}");
     };
-    check("auto", &[UPPER], SourceAddress::Prefer(ip("10.212.64.2")));
+    check("auto", &[UPPER], SourceAddress::Prefer(ip("10.212.64.1")));
     check("auto", &[], SourceAddress::Any);
     check(
         "auto",
         &[("LOOPBACK_INTERFACE|Loopback3|fc00::1/128", "NULL=NULL")],
         SourceAddress::Any,
     );
-    check("loopback3", &[UPPER], SourceAddress::Fixed(ip("10.212.64.2")));
+    check("loopback3", &[UPPER], SourceAddress::Fixed(ip("10.212.64.1")));
     check("none", &[UPPER], SourceAddress::Any);
     check("10.0.0.7", &[UPPER], SourceAddress::Fixed(ip("10.0.0.7")));
     let text = "CONFIG_DB knows no IPv4 address of Loopback3 (channel.source_address: loopback3)";
@@ -377,7 +397,7 @@ fn the_configurations_own_targets_take_side_and_source_address_from_config_db() 
     assert_eq!(target.side, Side::Upper);
     assert_eq!(
         target.channel.source_address,
-        SourceAddress::Prefer("10.212.64.2".parse().expect("ip"))
+        SourceAddress::Prefer("10.212.64.1".parse().expect("ip"))
     );
     let alone = inventory_of(FILE, &[("", None)]);
     assert_eq!(

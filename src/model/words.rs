@@ -217,9 +217,9 @@ words! {
 words! {
     /// Which ToR of the rack we are.
     Side {
-        /// `read_side` 0: portid 0 is ours.
-        Upper = "upper",
         /// `read_side` 1: portid 1 is ours.
+        Upper = "upper",
+        /// `read_side` 0: portid 0 is ours.
         Lower = "lower",
         /// Nobody has told us: every direction is unknown.
         Unknown = "unknown",

@@ -35,6 +35,8 @@ pub struct Scrape {
     pub tls: TlsStatus,
     /// The configuration's reloads.
     pub config: ConfigStatus,
+    /// Lines of the log that nobody took in time.
+    pub lines_dropped: u64,
     /// This process, where the system tells.
     pub process: Option<Process>,
 }
@@ -109,6 +111,11 @@ impl Samples<'_> {
     /// A gauge of the whole exporter: no labels, no braces.
     fn plain(&mut self, value: f64) -> fmt::Result {
         self.encoder.encode_gauge(&value)
+    }
+
+    /// A counter of the whole exporter.
+    fn plain_counter(&mut self, value: u64) -> fmt::Result {
+        self.encoder.encode_counter::<NoLabelSet, u64, f64>(&value, None)
     }
 
     fn whole(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
@@ -396,6 +403,9 @@ catalogue! {
     "dualtor_soc_info" Gauge ["port, address, version"]
         "Address that is probed, and the SoC's software version (empty until known); always 1",
         Soc soc_info;
+    "dualtor_session_restarts_total" Counter ["port"]
+        "Times that the port's session ended by a defect of the exporter and was started anew",
+        Soc |soc, out| out.counter(&[port(soc)], soc.session_restarts);
     "dualtor_intended_mux_state" Gauge ["port, state"]
         "What linkmgrd wants the port's mux to be: 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.intended.label());
@@ -437,7 +447,7 @@ catalogue! {
         });
     "dualtor_state_db_foreign_writes_total" Counter [""]
         "Times that a row was found written by somebody else",
-        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.encoder.encode_counter::<NoLabelSet, u64, f64>(&db.foreign_writes, None));
+        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain_counter(db.foreign_writes));
     "dualtor_shadow_differences" Gauge ["field"]
         "Ports of which ycabled's row says something else in this field; only with publish: shadow",
         Global differences;
@@ -447,6 +457,9 @@ catalogue! {
     "dualtor_config_last_reload_success_timestamp_seconds" Gauge [""]
         "When the configuration was last loaded, Unix time",
         Global |scrape, out| out.plain_timestamp(Some(scrape.config.last_success));
+    "dualtor_log_lines_dropped_total" Counter [""]
+        "Lines of the log that were dropped: nobody took them in time, or they could not be written",
+        Global |scrape, out| out.plain_counter(scrape.lines_dropped);
     "dualtor_build_info" Gauge ["version, revision"]
         "Version and source revision of this exporter; always 1",
         Global build_info;

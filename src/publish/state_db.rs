@@ -25,12 +25,13 @@ use redis::RedisError;
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{Publish, StateDbSettings};
+use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
 use crate::model::{Port, StateDbStatus};
-use crate::redis_link::{Failure, Link, PING_EVERY, RETRY};
+use crate::redis_link::{Failure, Link, PING_EVERY, Pause};
 use batch::{Batch, Outcome};
 use ledger::Ledger;
 
@@ -97,14 +98,25 @@ impl StateDb {
         }
         // Not up until proven, also where an earlier publisher was.
         self.report(|status| status.up = false);
+        let (mut pause, mut restarts) = (Pause::default(), Restarts::default());
         loop {
             let began = Instant::now();
-            match self.serve().await {
-                Ok(()) => return,
-                Err(Interrupt::Failure(failure)) => self.down(&failure),
-                Err(Interrupt::GraceIsOver) => return self.give_up(),
+            let again;
+            match caught(Box::pin(self.serve())).await {
+                Ok(Ok(())) => return,
+                Ok(Err(Interrupt::Failure(failure))) => {
+                    again = began + pause.after(&failure, began.elapsed());
+                    self.down(&failure);
+                }
+                Ok(Err(Interrupt::GraceIsOver)) => return self.give_up(),
+                // One more way to lose the database.
+                Err(defect) => {
+                    again = Instant::now() + restarts.wait(began.elapsed());
+                    error!(%defect, "no row is written because of a defect of this program: please report it");
+                    self.down(&defect.into());
+                }
             }
-            if self.meanwhile(sleep_until(began + RETRY)).await.is_err() {
+            if self.meanwhile(sleep_until(again)).await.is_err() {
                 return self.give_up();
             }
             if self.stop_at.is_some() && self.ledger.is_empty() {

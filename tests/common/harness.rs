@@ -220,6 +220,7 @@ impl Rack {
             listeners: vec![listener],
             telemetry_path: self.telemetry_path.clone(),
             enable_lifecycle: self.lifecycle,
+            lines_dropped: std::sync::Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(exporter.run(async move {

@@ -53,7 +53,7 @@ async fn a_switch_without_a_fault_is_told_as_such() {
         &[
             "answers: CONFIG_DB, APPL_DB, STATE_DB",
             "✓ keyspace notifications: on",
-            "✓ side: upper, from Loopback3 (10.212.64.2)",
+            "✓ side: upper, from Loopback3 (10.212.64.1)",
             "2 active-active ports to probe",
             "✓ ycabled: its telemetry is off",
             "✓ Ethernet0: 127.",

@@ -8,6 +8,7 @@
 //! | look | what one SoC looks like in the metrics and in its row |
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
+//! | keepalive | servers that find our PINGs too many |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | rounds | when is probed |
@@ -18,6 +19,7 @@
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
+//! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
 //! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
 
@@ -37,6 +39,7 @@ mod harness;
 mod health;
 #[path = "../common/http.rs"]
 mod http;
+mod keepalive;
 #[path = "../common/look.rs"]
 mod look;
 mod network_namespace;
@@ -52,6 +55,7 @@ mod rows;
 mod service;
 mod shadow;
 mod signals;
+mod stalled;
 mod tls;
 #[path = "../common/wait.rs"]
 mod wait;

@@ -31,7 +31,7 @@ pub(super) struct Bad {
 }
 
 impl Bad {
-    fn new(file: &Path, reason: impl Into<String>) -> Self {
+    pub(super) fn new(file: &Path, reason: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
             reason: reason.into(),

@@ -185,7 +185,7 @@ fn well(soc: &Soc, after: &str, report: &Report) -> Finding {
     } else {
         ["self", "peer"]
     };
-    // With no side known, portid 0's end comes first.
+    // With no side known, the upper ToR's end comes first.
     let seen_from = if side == Side::Unknown { Side::Upper } else { side };
     let direction = report.direction.seen_from(seen_from);
     let [own, peer] = names;

@@ -106,8 +106,8 @@ fn side(seen: &Collected) -> Option<Finding> {
         some => format!("unknown: Loopback3 is {some:?}, of which none (or both) is a known ToR's"),
     };
     let text = format!("{text}. Every direction, link and operation is unknown");
-    let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.2 or \
-                  10.1.0.39; lower: 10.212.64.1 or 10.1.0.38 on Loopback3)";
+    let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.1, \
+                  10.1.0.38 or fc00:1:0:38:: on Loopback3; lower: 10.212.64.2, 10.1.0.39 or fc00:1:0:39::)";
     Some(Finding::problem(AREA, "side", text, remedy))
 }
 

@@ -37,7 +37,7 @@ fn healthy() -> Switch {
         config: "{}",
         config_db: vec![
             ("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR"),
-            ("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL"),
+            ("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NULL=NULL"),
             (
                 "MUX_CABLE|Ethernet0",
                 "cable_type=active-active soc_ipv4=192.168.0.3/32",
@@ -71,7 +71,7 @@ fn healthy() -> Switch {
             health: Health::Serving,
         },
         failure: None,
-        route: Ok([10, 212, 64, 2].into()),
+        route: Ok([10, 212, 64, 1].into()),
     }
 }
 
@@ -310,7 +310,7 @@ fn each_state_of_the_switch_is_told() {
         "",
     );
 
-    let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32";
+    let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32";
     check(
         healthy().with(key, ""),
         Problem,
@@ -330,7 +330,7 @@ fn each_state_of_the_switch_is_told() {
         },
         Problem,
         "side",
-        "Loopback3 (10.212.64.2) is the upper ToR's",
+        "Loopback3 (10.212.64.1) is the upper ToR's",
         "remove the key side",
     );
     let elsewhere = || Switch {
@@ -341,7 +341,7 @@ fn each_state_of_the_switch_is_told() {
         elsewhere(),
         Note,
         "Loopback3",
-        "10.212.64.2 is not on this host",
+        "10.212.64.1 is not on this host",
         "Loopback3 must be up",
     );
     let wanted = elsewhere().config("channel: {source_address: loopback3}\n");
@@ -689,7 +689,7 @@ fn each_cause_of_a_failed_dial_has_a_remedy() {
         (Cause::Local, "ulimit"),
     ] {
         let failure = Some(cause);
-        let words = format!("192.168.0.3:50075: never READY: {cause}: details (from 10.212.64.2)");
+        let words = format!("192.168.0.3:50075: never READY: {cause}: details (from 10.212.64.1)");
         check(
             Switch { failure, ..healthy() },
             Level::Problem,
