@@ -130,7 +130,8 @@ impl Exporter {
             let status = Arc::new(watch::Sender::new(Some(StateDbStatus::default())));
             state_db.push(status.subscribe());
             let (rows_tx, rows_rx) = mailbox();
-            let publisher = StateDb::new(settings, rows_rx, status);
+            let tells = servers_known.tells(&settings.server);
+            let publisher = StateDb::new(settings, rows_rx, status).sharing(tells);
             oversee(&mut tasks, "the STATE_DB publisher", async move {
                 publisher.run().await;
                 Ok(())

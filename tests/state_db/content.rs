@@ -150,7 +150,6 @@ async fn one_change_is_one_write() {
     // Two PINGs later nothing else has been written.
     eventually("PINGs", LONG, || redis.calls("ping") >= 2).await;
     assert_eq!(redis.calls("hset"), 200);
-    assert_eq!(redis.calls("hmget"), 0, "the base is read once");
     assert_eq!(rig.status().writes_ok, 400);
 }
 
@@ -316,7 +315,7 @@ async fn a_second_writer_is_counted_and_our_own_writes_are_not() {
             let written = round();
             rig.writes(written).await;
         }
-        assert_eq!(rig.status().foreign_writes, foreign);
+        eventually("it is counted", LONG, || rig.status().foreign_writes == foreign).await;
     }
     let _: u64 = redis.ask("HDEL MUX_CABLE_INFO|Ethernet0 time_post");
     let written = round();

@@ -3,11 +3,12 @@
 //! Takes in the fleet's changes, says what to send next and reads the answers. No I/O: `state_db` carries the batches.
 //! Rows wait in the order in which they changed, each at most once, so nothing here outgrows the number of ports.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use redis::{Cmd, FromRedisValue, RedisError, Value};
+use tokio::time::Instant;
 
 use super::batch::{Batch, Kind, Outcome};
 use crate::config::StateDbSettings;
@@ -32,22 +33,32 @@ struct Row {
     expected: Option<Vec<u8>>,
     /// Whether it waits to be written.
     queued: bool,
+    /// When it is to be looked at, if it may not say any more what we wrote.
+    doubted: Option<Instant>,
+    /// When somebody else's write was last found in it, and undone.
+    repaired: Option<Instant>,
 }
 
 /// All rows.
 #[derive(Debug)]
 pub(super) struct Ledger {
     settings: Arc<StateDbSettings>,
-    rows: HashMap<Port, Row>,
+    rows: BTreeMap<Port, Row>,
     queue: VecDeque<Port>,
+    /// Rows to be looked at, and when.
+    doubts: BTreeSet<(Instant, Port)>,
+    /// The row that was looked at last, of those that are looked at in turn.
+    turn: Option<Port>,
 }
 
 impl Ledger {
     pub(super) fn new(settings: Arc<StateDbSettings>) -> Self {
         Self {
             settings,
-            rows: HashMap::new(),
+            rows: BTreeMap::new(),
             queue: VecDeque::new(),
+            doubts: BTreeSet::new(),
+            turn: None,
         }
     }
 
@@ -103,7 +114,7 @@ impl Ledger {
     }
 
     /// Reads the answers to `batch`.
-    pub(super) fn settle(&mut self, batch: Batch, replies: Vec<Reply>) -> Outcome {
+    pub(super) fn settle(&mut self, batch: Batch, replies: Vec<Reply>, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         let mut replies = replies.into_iter();
         let mut next = || replies.next().unwrap_or(Ok(Value::Nil));
@@ -112,8 +123,9 @@ impl Ledger {
             match &batch.kind {
                 Kind::Bases => match next() {
                     Ok(values) => based.push((port, values)),
-                    Err(error) => self.refused(port, error, &mut outcome),
+                    Err(error) => self.refused_base(port, error, &mut outcome),
                 },
+                Kind::Check => self.settle_check(port, next(), now, &mut outcome),
                 Kind::Put { time_post } => {
                     let (found, written) = (next(), next());
                     self.settle_put(port, time_post, found, written, &mut outcome);
@@ -281,6 +293,16 @@ impl Ledger {
         }
     }
 
+    /// A key that is no hash holds no counters.
+    fn refused_base(&mut self, port: Port, error: RedisError, outcome: &mut Outcome) {
+        if error.code() == Some("WRONGTYPE")
+            && let Some(row) = self.rows.get_mut(&port)
+        {
+            row.base = Some(Counters::default());
+        }
+        self.refused(port, error, outcome);
+    }
+
     fn refused(&mut self, port: Port, error: RedisError, outcome: &mut Outcome) {
         outcome.refused += 1;
         if error.code() == Some("WRONGTYPE") {
@@ -311,5 +333,6 @@ impl Row {
     }
 }
 
+mod doubts;
 #[cfg(test)]
 mod tests;
