@@ -154,10 +154,10 @@ impl Mirror {
         self.around.probe.mark_unchanged();
         let began = Instant::now();
         let nothing = Tables::new(&self.database.separator);
-        let tables = reading::read_all(&mut link, &self.spec, &self.ports(), &nothing).await?;
+        let (tables, searched) = reading::read_all(&mut link, &self.spec, &self.ports(), &nothing).await?;
         self.up(&link, &tables, subscription.is_some());
         let mut copy = Copy {
-            upkeep: Upkeep::after(began, Instant::now()),
+            upkeep: Upkeep::after(began, searched),
             tables,
             link,
         };
@@ -228,8 +228,9 @@ impl Mirror {
     async fn search(&mut self, copy: &mut Copy) -> Result<(), Failure> {
         let ports = self.around.ports.borrow_and_update().clone();
         let began = Instant::now();
-        copy.tables = reading::read_all(&mut copy.link, &self.spec, &ports, &copy.tables).await?;
-        copy.upkeep = Upkeep::after(began, Instant::now());
+        let read = reading::read_all(&mut copy.link, &self.spec, &ports, &copy.tables).await?;
+        copy.tables = read.0;
+        copy.upkeep = Upkeep::after(began, read.1);
         self.show(copy);
         Ok(())
     }
@@ -254,7 +255,8 @@ impl Mirror {
             copy.upkeep.want();
         }
         let ports = self.ports();
-        let is_full = copy.tables.keys().count() >= Tables::MOST_ROWS;
+        let new = changed.keys.iter().filter(|key| !copy.tables.has(key)).count();
+        let is_too_much = copy.tables.keys().count() + new > Tables::MOST_ROWS;
         let mut keys = Vec::with_capacity(changed.keys.len());
         for key in changed.keys {
             let Some(table) = reading::table_of(&self.spec, &separator, &key) else {
@@ -268,7 +270,7 @@ impl Mirror {
                     }
                 }
                 // Which rows are kept where there are too many is the search's business.
-                Rows::All if is_full && !copy.tables.has(&key) => copy.upkeep.want(),
+                Rows::All if is_too_much && !copy.tables.has(&key) => copy.upkeep.want(),
                 Rows::All => keys.push(key),
             }
         }
@@ -410,6 +412,6 @@ pub async fn read_once(
 ) -> Result<(Tables, RedisAddress), Failure> {
     let mut link = Link::open(&database.server, database.id).await?;
     let nothing = Tables::new(&database.separator);
-    let tables = reading::read_all(&mut link, spec, ports, &nothing).await?;
+    let (tables, _) = reading::read_all(&mut link, spec, ports, &nothing).await?;
     Ok((tables, link.at().clone()))
 }

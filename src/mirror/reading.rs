@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::pattern;
 use crate::model::{Entry, Port, Row, Rows, Spec, Table, Tables};
@@ -12,10 +12,13 @@ use crate::redis_link::{Breach, Failure, Link, Reply};
 
 /// Keys read in one go.
 const CHUNK: usize = 256;
-/// Looked at in one SCAN: some 0.2 ms of Redis' time, during which it serves nobody else.
+/// Keys looked at in one SCAN.
 const COUNT: usize = 1000;
+/// What that takes of Redis' time at most, during which it serves nobody else. If it takes longer Redis, or this process, is
+/// busy with other work.
+const ONE_SCAN: Duration = Duration::from_micros(500);
 /// SCANs until it is clear that they have no end: 50 million keys.
-const MOST_SCANS: usize = 50_000;
+const MOST_SCANS: u32 = 50_000;
 /// How long they may take. Two million keys take a second.
 const SCAN_WITHIN: Duration = Duration::from_secs(60);
 /// Keys of our tables that are gathered, of which `Tables::MOST_ROWS` of each table are read.
@@ -38,15 +41,18 @@ pub(super) type Ports = BTreeSet<Port>;
 pub(super) struct Keys {
     pub(super) keys: Vec<String>,
     left_out: Vec<(&'static str, usize)>,
+    /// How long it took Redis to look for them.
+    searched: Duration,
 }
 
-/// Reads everything; `known`: what was read before, which is kept where there is too much.
+/// Reads everything; `known`: what was read before, which is kept where there is too much. Also says how long it took
+/// Redis to look for rows.
 pub(super) async fn read_all(
     link: &mut Link,
     spec: &Spec,
     ports: &Ports,
     known: &Tables,
-) -> Result<Tables, Failure> {
+) -> Result<(Tables, Duration), Failure> {
     let keys = match spec.rows {
         Rows::All => found(link, spec, known).await?,
         Rows::OfPorts => of_ports(spec, ports, known.separator()),
@@ -56,7 +62,7 @@ pub(super) async fn read_all(
     for (table, rows) in keys.left_out {
         tables.leave_out(table, rows);
     }
-    Ok(tables)
+    Ok((tables, keys.searched))
 }
 
 /// The keys of these ports' rows.
@@ -67,7 +73,7 @@ pub(super) fn of_ports(spec: &Spec, ports: &Ports, separator: &str) -> Keys {
     });
     Keys {
         keys: values(spec).chain(rows).collect(),
-        left_out: Vec::new(),
+        ..Keys::default()
     }
 }
 
@@ -77,11 +83,13 @@ fn values(spec: &Spec) -> impl Iterator<Item = String> {
 
 /// Looks for the rows that there are, once for all tables.
 async fn found(link: &mut Link, spec: &Spec, known: &Tables) -> Result<Keys, Failure> {
+    let began = Instant::now();
     let scanned = timeout(SCAN_WITHIN, scan(link, spec, known.separator()));
-    let mut rows = scanned.await.map_err(|_| Breach::Scan)??;
+    let (mut rows, scans) = scanned.await.map_err(|_| Breach::Scan)??;
     let mut keys = Keys {
         keys: values(spec).collect(),
         left_out: Vec::new(),
+        searched: began.elapsed().min(ONE_SCAN * scans),
     };
     for table in spec.tables {
         let mut rows = rows.remove(table.name).unwrap_or_default();
@@ -96,16 +104,16 @@ async fn found(link: &mut Link, spec: &Spec, known: &Tables) -> Result<Keys, Fai
     Ok(keys)
 }
 
-/// The rows' keys by table. SCAN may name one twice, and its pattern lets others through.
+/// The rows' keys by table, and after how many SCANs. One may name one twice, and its pattern lets others through.
 async fn scan(
     link: &mut Link,
     spec: &Spec,
     separator: &str,
-) -> Result<HashMap<&'static str, Vec<String>>, Failure> {
+) -> Result<(HashMap<&'static str, Vec<String>>, u32), Failure> {
     let pattern = pattern::of(spec.tables, separator);
     let mut found: BTreeSet<String> = BTreeSet::new();
     let mut cursor = 0;
-    for _ in 0..MOST_SCANS {
+    for scans in 1..=MOST_SCANS {
         let mut ask = redis::pipe();
         let scan = ask.cmd("SCAN").arg(cursor).arg("MATCH").arg(&pattern);
         scan.arg("COUNT").arg(COUNT);
@@ -125,7 +133,7 @@ async fn scan(
                     rows.entry(table.name).or_default().push(key);
                 }
             }
-            return Ok(rows);
+            return Ok((rows, scans));
         }
         cursor = next;
     }

@@ -22,10 +22,10 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     /// After the first.
-    pub(super) fn after(began: Instant, now: Instant) -> Self {
+    pub(super) fn after(began: Instant, took: Duration) -> Self {
         Self {
             began,
-            took: now.duration_since(began),
+            took,
             wanted: false,
             torn: false,
         }
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn the_next_search_waits_twenty_times_as_long_as_the_last_took() {
         let began = Instant::now();
-        let mut upkeep = Upkeep::after(began, began + Duration::from_millis(900));
+        let mut upkeep = Upkeep::after(began, Duration::from_millis(900));
         assert_eq!(upkeep.due(), None);
         upkeep.want();
         assert_eq!(upkeep.due(), Some(began + Duration::from_secs(18)));
