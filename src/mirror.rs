@@ -157,7 +157,7 @@ impl Mirror {
         let (tables, searched) = reading::read_all(&mut link, &self.spec, &self.ports(), &nothing).await?;
         self.up(&link, &tables, subscription.is_some());
         let mut copy = Copy {
-            upkeep: Upkeep::after(began, searched),
+            upkeep: Upkeep::after(began.into_std(), searched),
             tables,
             link,
         };
@@ -177,7 +177,7 @@ impl Mirror {
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let search_at = copy.upkeep.due();
+            let search_at = copy.upkeep.due().map(Instant::from_std);
             tokio::select! {
                 more = told(&mut subscription, &mut changed) => match more {
                     Ok(()) => _ = read_changed_at.get_or_insert_with(|| Instant::now() + GATHER),
@@ -230,7 +230,7 @@ impl Mirror {
         let began = Instant::now();
         let read = reading::read_all(&mut copy.link, &self.spec, &ports, &copy.tables).await?;
         copy.tables = read.0;
-        copy.upkeep = Upkeep::after(began, read.1);
+        copy.upkeep = Upkeep::after(began.into_std(), read.1);
         self.show(copy);
         Ok(())
     }
@@ -298,7 +298,7 @@ impl Mirror {
         }
         match copy.upkeep.due() {
             // A database of a switch is walked through in a millisecond: at once.
-            Some(at) if at <= Instant::now() => self.search(copy).await,
+            Some(at) if at <= Instant::now().into_std() => self.search(copy).await,
             _ => {
                 self.show(copy);
                 Ok(())

@@ -113,7 +113,7 @@ impl Failure {
                     "give user and password in databases.url: redis://user:password@host, or redis+unix://user:password@/path/to/redis.sock"
                 }
                 Some("NOPERM") => {
-                    "allow this user SELECT, PING, HGET, HMGET, HSET and DEL on our table, and SCAN, GET and HGETALL (docs/sonic.md)"
+                    "allow this user SELECT, PING, HGET, HMGET, HSET and DEL on our table, and SCAN, GET, HMGET and HGETALL (docs/sonic.md)"
                 }
                 _ => "see redis-server's log",
             },

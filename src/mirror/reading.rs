@@ -16,7 +16,7 @@ const CHUNK: usize = 256;
 const COUNT: usize = 1000;
 /// What that takes of Redis' time at most, during which it serves nobody else. If it takes longer Redis, or this process, is
 /// busy with other work.
-const ONE_SCAN: Duration = Duration::from_micros(500);
+const ONE_SCAN: Duration = Duration::from_millis(1);
 /// SCANs until it is clear that they have no end: 50 million keys.
 const MOST_SCANS: u32 = 50_000;
 /// How long they may take. Two million keys take a second.

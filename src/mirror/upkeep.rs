@@ -1,9 +1,7 @@
 //! When a copy is due to be made anew (pure): at once after a change that nobody tells of, but never so often that looking for
 //! rows costs Redis, which others need, more than a twentieth of its time.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A search takes as long as the database is large, its own tables or others': the next begins this many times later.
 const SHARE: u32 = 20;

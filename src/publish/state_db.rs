@@ -173,11 +173,11 @@ impl StateDb {
                 return Ok(());
             }
             let now = Instant::now();
-            let look_at = self.ledger.next_doubt();
+            let look_at = self.ledger.next_doubt().map(Instant::from_std);
             tokio::select! {
                 _ = self.inbox.ready() => self.take_in(),
                 _ = ping.tick() => self.meanwhile(link.ping()).await??,
-                _ = look.tick() => self.ledger.doubt_some(LOOK_AT, now),
+                _ = look.tick() => self.ledger.doubt_some(LOOK_AT, now.into_std()),
                 () = hearing.heard(&mut changed) => self.doubt(std::mem::take(&mut changed)),
                 () = sleep_until(look_at.unwrap_or(now)), if look_at.is_some() => self.look(link).await?,
                 failure = link.closed() => return Err(failure.into()),
@@ -187,7 +187,7 @@ impl StateDb {
 
     /// These rows have changed, for all we know.
     fn doubt(&mut self, changed: Changed) {
-        let at = Instant::now() + GATHER;
+        let at = (Instant::now() + GATHER).into_std();
         if changed.more {
             self.ledger.doubt_all(at);
         }
@@ -198,11 +198,11 @@ impl StateDb {
 
     /// Looks at the rows that are due.
     async fn look(&mut self, link: &mut Link) -> Result<(), Interrupt> {
-        let Some(batch) = self.ledger.check_batch(Instant::now()) else {
+        let Some(batch) = self.ledger.check_batch(Instant::now().into_std()) else {
             return Ok(());
         };
         let replies = self.meanwhile(link.ask(&batch.commands)).await??;
-        let outcome = self.ledger.settle(batch, replies, Instant::now());
+        let outcome = self.ledger.settle(batch, replies, Instant::now().into_std());
         match self.account(outcome) {
             Some(error) => Err(Failure::Refused(error).into()),
             None => Ok(()),
@@ -246,7 +246,7 @@ impl StateDb {
                 return Err(interrupt);
             }
         };
-        let outcome = self.ledger.settle(batch, replies, Instant::now());
+        let outcome = self.ledger.settle(batch, replies, Instant::now().into_std());
         match self.account(outcome) {
             Some(error) => Err(Failure::Refused(error).into()),
             None => Ok(Some(rows)),

@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use redis::{Cmd, FromRedisValue, RedisError, Value};
-use tokio::time::Instant;
 
 use super::batch::{Batch, Kind, Outcome};
 use crate::config::StateDbSettings;

@@ -6,10 +6,9 @@
 
 use std::borrow::Cow;
 use std::ops::Bound;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::FromRedisValue;
-use tokio::time::Instant;
 
 use super::{Batch, Kind, Ledger, Outcome, Reply, Row, SMALL};
 use crate::config::StateDbSettings;
