@@ -38,7 +38,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use dial::Failure;
 pub use pacer::Pacer;
-pub use tls::{TlsStore, check};
+pub use tls::{Checked, TlsStore, check, check_certificates, check_key};
 
 use crate::model::{Cause, ChannelEvent, Security, Target};
 use crate::transport::{Outgoing, OutgoingError, Transport};
@@ -154,9 +154,7 @@ impl Channel {
 
     /// Rounds are this far apart from now on: a keepalive that goes with them follows.
     pub fn rounds_every(&mut self, interval: Duration) {
-        let before = self.keepalive.in_force();
-        self.keepalive.set_interval(interval);
-        self.tell_keepalive(before, false);
+        self.change_keepalive(|keepalive| keepalive.set_interval(interval), false);
     }
 
     /// A round begins: it takes a PING along if this target's keepalive goes with its rounds.
@@ -371,16 +369,16 @@ impl Channel {
     /// A peer that finds our PINGs too many gets fewer, for as long as its configuration stands.
     fn heed(&mut self, reason: Reason, debug: &str) {
         if reason == Reason::ENHANCE_YOUR_CALM && debug.to_ascii_lowercase().contains(TOO_MANY_PINGS) {
-            let before = self.keepalive.in_force();
-            self.keepalive.refused();
-            self.tell_keepalive(before, true);
+            self.change_keepalive(Habit::refused, true);
         }
     }
 
-    fn tell_keepalive(&mut self, before: Duration, refused: bool) {
-        let (time, rounds) = (self.keepalive.in_force(), self.keepalive.rounds());
-        // Where rounds are as far apart as PINGs were, it is another keepalive all the same.
-        if time != before || (refused && rounds == 1) {
+    fn change_keepalive(&mut self, change: impl FnOnce(&mut Habit), refused: bool) {
+        let in_force = |habit: &Habit| (habit.in_force(), habit.rounds());
+        let before = in_force(&self.keepalive);
+        change(&mut self.keepalive);
+        let (time, rounds) = in_force(&self.keepalive);
+        if (time, rounds) != before {
             self.emit(ChannelEvent::Keepalive {
                 time,
                 rounds,
@@ -396,6 +394,11 @@ impl Channel {
 }
 
 fn goaway(reason: Reason, debug: &str) -> Failure {
+    if reason == Reason::NO_ERROR {
+        let text =
+            format!("the SoC's server leaves in good order before it was READY (GOAWAY NO_ERROR {debug:?})");
+        return Failure::new(Cause::Goaway, text);
+    }
     let code = u32::from(reason);
     Failure::new(Cause::Goaway, format!("GOAWAY {code} ({reason}) {debug:?}"))
 }

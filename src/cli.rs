@@ -154,6 +154,25 @@ fn telemetry_path(path: &str) -> Result<String, String> {
 }
 
 impl Cli {
+    /// From the command line. An error, or what was asked for (help, version), has been printed: how to exit.
+    pub fn from_arguments() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(CANNOT_START));
+            let message = error.render().to_string();
+            let clean = text::clean_lines(&message);
+            // It repeats what was given, whatever that is. Where that is harmless it is printed by clap, in its colours.
+            if error.use_stderr() && (*clean != *message || message.len() > MAX_MESSAGE) {
+                let log = Spool::start(&io::stderr());
+                log.push(text_of_error(&clean));
+                log.flush(FLUSH_WITHIN);
+            } else {
+                // As clap itself does it.
+                let _ = error.print();
+            }
+            code
+        })
+    }
+
     /// Does what the command line says.
     pub fn run(self) -> ExitCode {
         let quiet = matches!(
@@ -216,14 +235,17 @@ impl Cli {
 
 /// One message that names the place and what was expected; exit code 2.
 fn fail(log: &Spool, error: &anyhow::Error) -> ExitCode {
-    let message = format!("dualtor-exporter: {error:#}\n");
-    let cut = message.char_indices().nth(MAX_MESSAGE).map(|(at, _)| at);
-    let message = match cut {
-        Some(at) => format!("{}…\n", &message[..at]),
-        None => message,
-    };
-    log.push(text::clean_lines(&message).into_owned());
+    log.push(text_of_error(&format!("dualtor-exporter: {error:#}\n")));
     ExitCode::from(CANNOT_START)
+}
+
+/// Its lines, cleaned and not too many.
+fn text_of_error(message: &str) -> String {
+    let message = text::clean_lines(message);
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((at, _)) => format!("{}…\n", &message[..at]),
+        None => message.into_owned(),
+    }
 }
 
 /// What `demo` and `simulate` print, who run on whether somebody reads it or not.
@@ -273,14 +295,19 @@ async fn run_exporter(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> anyh
         listeners.push(
             listen(address)
                 .await
-                .with_context(|| format!("--web.listen-address {address}"))?,
+                .with_context(|| format!("--web.listen-address {}", text::quote(address)))?,
         );
     }
     raise_open_files(config.targets.as_ref().map_or(0, Vec::len));
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
     let file = args.config_file.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-    info!(version = VERSION, config = %file.display(), from_config_db = config.targets.is_none(), "starting");
+    info!(
+        version = VERSION,
+        config = text::quote(file.display()),
+        from_config_db = config.targets.is_none(),
+        "starting"
+    );
     for listener in &listeners {
         info!(address = %listener.local_addr()?, path = args.telemetry_path, "serving");
     }
@@ -334,7 +361,7 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let found = tokio::net::lookup_host((name, port)).await;
         found
-            .with_context(|| format!("cannot resolve {name:?}"))?
+            .with_context(|| format!("cannot resolve {:?}", text::quote(name)))?
             .collect()
     };
     let mut last = None;
@@ -349,7 +376,7 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     }
     Err(match last {
         Some(error) => anyhow::Error::new(error).context("cannot listen"),
-        None => anyhow::anyhow!("{host:?} has no address"),
+        None => anyhow::anyhow!("{:?} has no address", text::quote(host)),
     })
 }
 

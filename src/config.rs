@@ -25,7 +25,7 @@ pub use settings::{
 pub use tls::{is_server_name, read_pem};
 
 use crate::model::{
-    BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
+    BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target, text,
 };
 
 /// Everything the file says.
@@ -62,16 +62,20 @@ pub struct ConfigError {
     message: String,
 }
 
+/// The longest message, characters: serde lists the keys that there are.
+const MAX_MESSAGE: usize = 1000;
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        // All of it may be somebody else's words.
+        write!(f, "{}", text::quote(self.file.display()))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
         if let Some(key) = &self.key {
-            write!(f, ": {key}")?;
+            write!(f, ": {}", text::quote(key))?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", text::shorten(&self.message, MAX_MESSAGE))
     }
 }
 
@@ -213,7 +217,7 @@ fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> 
             .min();
         let message = &message[..end.unwrap_or(message.len())];
         let key = key.map(|key| without_urls(&key));
-        let message = without_urls(message).replace(
+        let message = with_short_quotes(&without_urls(message)).replace(
             "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
             "expected one YAML document, got several",
         );
@@ -223,6 +227,16 @@ fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> 
             message.replace("duplicate mapping key", "expected each key once, twice there is"),
         )
     })
+}
+
+/// What a message quotes in backticks, as serde does, cut.
+fn with_short_quotes(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let cut = parts.map(|(n, part)| match n % 2 {
+        0 => part.to_owned(),
+        _ => text::quote(part),
+    });
+    cut.collect::<Vec<_>>().join("`")
 }
 
 /// A URL may hold a password, and with a key forgotten it stands where a key should be: no message repeats one.

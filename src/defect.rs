@@ -68,7 +68,7 @@ impl Defect {
     }
 }
 
-fn message<'a>(payload: &'a (dyn Any + Send)) -> &'a str {
+fn message(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()

@@ -198,7 +198,12 @@ impl Fleet {
                 }
                 // Before the events: what one that has ended had to say is of no use any more.
                 Some(ended) = self.sessions.join_next() => self.on_end(ended),
-                Some((id, event)) = self.events.recv() => self.on_event(id, &event),
+                Some((id, event)) = self.events.recv() => {
+                    // What one SoC has made its session say takes nothing else down.
+                    if let Err(defect) = attempt(|| self.on_event(id, &event)) {
+                        self.on_end(Ok((id, defect)));
+                    }
+                }
             }
         }
     }
@@ -233,6 +238,8 @@ impl Fleet {
         let Some(mut entry) = self.entries.remove(&id) else {
             return;
         };
+        // It may run still, where what it has said could not be taken in.
+        entry.task.abort();
         let wait = entry.restarts.wait(entry.began.elapsed());
         let (port, address) = (entry.status.target.port.clone(), entry.status.target.address);
         error!(%port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");

@@ -53,7 +53,8 @@
 //! | switch (`app::switch`) | 1 | app | at the stop |
 //! | mirror ([`mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and shows the last rows |
-//! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends |
+//! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends; by a defect: started anew |
+//! | round | 0-1 per SoC | its session | with its report, or with the session |
 //! | drain | 0-1 per SoC | its channel | a GOAWAY's last RPCs are done, 5 s at most; or with the session |
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
@@ -62,8 +63,8 @@
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | readiness | 1 | app | with the web servers |
 //!
-//! A session owns its SoC's channel, round and two streams (notices, health) as futures that it polls: the five queries of a round
-//! are no tasks. The demo has the simulator's tasks ([`sim`]), one that prints transitions, one that
+//! A session owns its SoC's channel and two streams (notices, health) as futures that it polls; the five queries of a round are one
+//! task. The demo has the simulator's tasks ([`sim`]), one that prints transitions, one that
 //! plays the switch and one that takes pages.
 //!
 //! | channel | how many | from → to | when it is full |

@@ -41,7 +41,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Database, RedisAddress};
 use crate::defect::{Restarts, caught};
-use crate::model::{Port, ProbeSettings, Rows, Spec, Tables};
+use crate::model::{Port, ProbeSettings, Rows, Spec, Tables, text};
 use crate::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, Subscription, Tells};
 use upkeep::Upkeep;
 
@@ -342,8 +342,11 @@ impl Mirror {
         match Subscription::open(server, self.database.id, &patterns, tells).await {
             Ok(subscription) => Ok(Some(subscription)),
             Err(Failure::Refused(error)) => {
-                let error = Failure::Refused(error);
-                debug!(database = self.spec.name, %error, "no keyspace notifications: read each interval");
+                debug!(
+                    database = self.spec.name,
+                    error = text::quote(error),
+                    "no keyspace notifications: read each interval"
+                );
                 Ok(None)
             }
             Err(failure) => Err(failure),

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::config::{RedisAddress, RedisServer};
 use crate::defect::Defect;
-use crate::model::text::quote;
+use crate::model::text;
 pub use frame::Breach;
 pub use subscription::{Changed, Subscription, Tells};
 use wire::Wire;
@@ -59,10 +59,10 @@ pub enum Failure {
     Closed,
     /// Another user or password is needed.
     // Without the server's own words: where AUTH is not known, they repeat its arguments.
-    #[error("{0}: user or password refused")]
+    #[error("{}: user or password refused", text::quote(.0))]
     Auth(String),
     /// The server's own error.
-    #[error("{}", quote(.0))]
+    #[error("{}", text::quote(.0))]
     Refused(RedisError),
     /// It sends what no Redis would, or more than we keep.
     #[error("{0}")]

@@ -192,8 +192,8 @@ fn facts() -> [Panel; 6] {
         .size(8, 4),
         stat(
             "Keepalive every",
-            "Time between PINGs. More than the configured keepalive_time: the SoC has said \
-             too_many_pings, and a hang is noticed that much later.",
+            "Time between PINGs. Other than the configured keepalive_time: the SoC has said \
+             too_many_pings, PINGs go with its rounds, and a hang is noticed that much later.",
             "s",
             "dualtor_keepalive_interval_seconds{PORT}",
         )

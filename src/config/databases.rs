@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Database, Namespace, RedisAddress, RedisServer, redis_url};
+use crate::model::text;
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
 const DEFAULT_PORT: u16 = 6379;
@@ -114,7 +115,10 @@ impl Namespace {
             if all.iter().any(|other| *other.name == *name) {
                 return Err(in_file(
                     &global,
-                    &format!("expected each namespace once, {name:?} stands twice"),
+                    &format!(
+                        "expected each namespace once, {:?} stands twice",
+                        text::quote(&name)
+                    ),
                 ));
             }
             let path = global.with_file_name("").join(include);
@@ -145,14 +149,14 @@ fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 }
 
 fn in_file(path: &Path, error: &str) -> String {
-    format!("{}: {error}", path.display())
+    format!("{}: {error}", text::quote(path.display()))
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, String> {
     match super::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        Err(error) => Err(format!("cannot read {}: {error}", text::quote(path.display()))),
     }
 }
 
@@ -183,7 +187,10 @@ impl DatabaseConfig {
         let name = &database.instance;
         let instance = self.instances.get(name).ok_or_else(|| {
             let database = known.name;
-            format!("DATABASES.{database} names instance {name:?}, which INSTANCES does not have")
+            format!(
+                "DATABASES.{database} names instance {:?}, which INSTANCES does not have",
+                text::quote(name)
+            )
         })?;
         let tcp = instance.tcp();
         let server = match (&instance.unix_socket_path, tcp) {

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::model::text;
+
 /// Which table to write, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publish {
@@ -77,9 +79,9 @@ impl RedisServer {
 impl std::fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unix(path) => write!(f, "redis+unix://{}", path.display()),
-            Self::Tcp(host, port) if host.contains(':') => write!(f, "redis://[{host}]:{port}"),
-            Self::Tcp(host, port) => write!(f, "redis://{host}:{port}"),
+            Self::Unix(path) => write!(f, "redis+unix://{}", text::quote(path.display())),
+            Self::Tcp(host, port) if host.contains(':') => write!(f, "redis://[{}]:{port}", text::quote(host)),
+            Self::Tcp(host, port) => write!(f, "redis://{}:{port}", text::quote(host)),
         }
     }
 }

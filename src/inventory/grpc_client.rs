@@ -1,7 +1,7 @@
 //! `GRPCCLIENT`: whether the SoCs are spoken to in plain text or over TLS, and with which files.
 
 use crate::config::is_server_name;
-use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings};
+use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings, text};
 
 /// The deployed name, then the one of SONiC's design document.
 const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
@@ -45,7 +45,8 @@ fn read(config: &Row, certs: Option<&Row>) -> Result<Security, String> {
         Some("secure") => {}
         Some(other) => {
             return Err(format!(
-                "CONFIG_DB GRPCCLIENT|config type: expected secure or insecure, found {other:?}"
+                "CONFIG_DB GRPCCLIENT|config type: expected secure or insecure, found {:?}",
+                text::quote(other)
             ));
         }
     }
@@ -64,14 +65,16 @@ fn read(config: &Row, certs: Option<&Row>) -> Result<Security, String> {
         }),
         Some(other) => {
             return Err(format!(
-                "CONFIG_DB GRPCCLIENT|config auth_level: expected server, mutual or client, found {other:?}"
+                "CONFIG_DB GRPCCLIENT|config auth_level: expected server, mutual or client, found {:?}",
+                text::quote(other)
             ));
         }
     };
     let name = certs.and_then(|row| said(row, "grpc_ssl_credential"));
     if let Some(name) = name.filter(|name| !is_server_name(name)) {
         return Err(format!(
-            "CONFIG_DB GRPCCLIENT|certs grpc_ssl_credential: expected a DNS name or an IP address, found {name:?}"
+            "CONFIG_DB GRPCCLIENT|certs grpc_ssl_credential: expected a DNS name or an IP address, found {:?}",
+            text::quote(name)
         ));
     }
     Ok(Security::Tls(TlsSettings {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{LinkmgrHealth, MuxDirection, Port, ProblemKind, Tables};
+use super::{LinkmgrHealth, MuxDirection, Port, ProblemKind, Tables, text};
 
 /// A row of the inventory that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,9 +20,9 @@ impl Problem {
     /// A problem with the row `port`.
     pub fn new(port: &str, kind: ProblemKind, text: &str) -> Self {
         Self {
-            port: port.escape_debug().take(64).collect(),
+            port: text::clean(port, 64),
             kind,
-            text: text.to_owned(),
+            text: text::shorten(text, 2 * text::MAX_QUOTE),
         }
     }
 }

@@ -362,7 +362,7 @@ catalogue! {
         "Round trip of the last answered keepalive PING, only while READY",
         Soc |soc, out| out.seconds(&[port(soc)], soc.keepalive_rtt);
     "dualtor_keepalive_interval_seconds" Gauge ["port"]
-        "Keepalive time in force: doubled each time the SoC says too_many_pings",
+        "Time from PING to PING: keepalive_time, or the probe interval once the SoC has said too_many_pings",
         Soc |soc, out| out.seconds(&[port(soc)], Some(soc.keepalive_time));
     "dualtor_soc_certificate_expiry_timestamp_seconds" Gauge ["port"]
         "When the certificate expires that the SoC last showed, Unix time; absent without TLS",

@@ -84,6 +84,14 @@ impl From<Failure> for Interrupt {
     }
 }
 
+/// Waits until then; for ever where there is no such moment.
+async fn until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}
+
 impl StateDb {
     /// A publisher that reads `changes` and reports to `status`, whose counters it carries on.
     pub fn new(settings: StateDbSettings, changes: Receiver, status: StatusSender) -> Self {
@@ -174,8 +182,11 @@ impl StateDb {
             }
             let now = Instant::now();
             let look_at = self.ledger.next_doubt().map(Instant::from_std);
+            let release = self.ledger.next_release();
             tokio::select! {
                 _ = self.inbox.ready() => self.take_in(),
+                // `flush` writes what need not be held any longer.
+                () = until(release) => {}
                 _ = ping.tick() => self.meanwhile(link.ping()).await??,
                 _ = look.tick() => self.ledger.doubt_some(LOOK_AT, now.into_std()),
                 () = hearing.heard(&mut changed) => self.doubt(std::mem::take(&mut changed)),
@@ -231,6 +242,7 @@ impl StateDb {
 
     /// Sends one batch of at most `max` rows and reads its answers: how many rows it wrote; `None`: nothing waits.
     async fn write(&mut self, link: &mut Link, max: usize) -> Result<Option<usize>, Interrupt> {
+        self.ledger.release(Instant::now().into_std());
         let Some(batch) = self.ledger.next_batch(max, SystemTime::now()) else {
             return Ok(None);
         };
@@ -307,9 +319,10 @@ impl StateDb {
     fn take_in(&mut self) {
         // Asked before taking: what was sent before the close is then surely among what is taken.
         let closed = self.inbox.is_closed();
-        self.ledger.absorb(self.inbox.take());
+        self.ledger.absorb(self.inbox.take(), Instant::now().into_std());
         if closed && self.stop_at.is_none() {
             self.stop_at = Some(Instant::now() + GRACE);
+            self.ledger.release_all();
         }
     }
 

@@ -230,6 +230,13 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
 }
 
 #[test]
+fn a_panic_unwinds_so_that_it_can_be_survived() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).expect("text");
+    assert!(!manifest.contains("panic ="), "src/defect.rs catches panics");
+}
+
+#[test]
 fn nobody_calls_the_rpc_that_changes_traffic() {
     for (file, code) in files() {
         if module(&file) == Some("sim") {

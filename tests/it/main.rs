@@ -11,6 +11,7 @@
 //! | keepalive | servers that find our PINGs too many |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
+//! | certificates_told | which certificate or file is wrong, in words |
 //! | rounds | when is probed |
 //! | service, health | what a SoC announces: maintenance, its health |
 //! | acl | a user of Redis who may write our rows alone |
@@ -22,6 +23,7 @@
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
+//! | words | what outside words look like in rows, labels, log and terminal |
 //! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
 
@@ -29,6 +31,7 @@ mod acl;
 mod architecture;
 #[path = "../common/certificates.rs"]
 mod certificates;
+mod certificates_told;
 mod cli;
 mod config_db;
 mod connections;
@@ -66,3 +69,4 @@ mod tls;
 #[path = "../common/wait.rs"]
 mod wait;
 mod web;
+mod words;

@@ -1,6 +1,6 @@
 //! The real binary, where nobody reads what it prints and logs, or where it cannot be written.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_dualtor-exporter");
 /// The real binary, of whose log nobody reads more than where it serves.
 struct Unread {
     child: Child,
-    _stderr: BufReader<ChildStderr>,
+    _stderr: Option<BufReader<ChildStderr>>,
 }
 
 impl Unread {
@@ -43,7 +43,7 @@ impl Unread {
         rack.web = address.expect("an address").trim().parse().expect("an address");
         Self {
             child,
-            _stderr: stderr,
+            _stderr: Some(stderr),
         }
     }
 
@@ -99,6 +99,99 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
     rack.soc(PORT).connection_fault(ConnectionFault::None);
     let row = rack.row(PORT);
     assert_eq!(row["grpc_connection_status"], "SHUTDOWN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_flaps_says_a_few_lines_and_how_it_ended() {
+    for format in ["logfmt", "json"] {
+        let setup = Setup::rack(2).channel("backoff: {initial: 10ms, max: 20ms}");
+        let mut rack = setup.stage().await;
+        let path = rack.config_path();
+        let path = path.to_str().expect("UTF-8");
+        let args = [
+            "--config.file",
+            path,
+            "--web.listen-address",
+            "127.0.0.1:0",
+            "--log.format",
+            format,
+        ];
+        let mut program = Program::start(&args);
+        rack.web = match format {
+            "json" => {
+                let line = program.says("\"message\":\"serving\"", 1).await;
+                let fields: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+                fields["address"]
+                    .as_str()
+                    .expect("text")
+                    .parse()
+                    .expect("an address")
+            }
+            _ => program.address().await,
+        };
+        let ready = [("port", PORT), ("to", "ready")];
+        for times in 1..12 {
+            rack.counts("dualtor_channel_transitions_total", &ready, times)
+                .await;
+            rack.soc(PORT).close_connections();
+        }
+        program.signal("TERM");
+        let ended = program.ended().await;
+        let about = |port: &str| -> Vec<&str> {
+            let lines = ended.stderr.lines();
+            lines
+                .filter(|line| line.contains(&format!("{port}\"")) || line.contains(&format!("port={port} ")))
+                .collect()
+        };
+        let lines = about(PORT);
+        assert_eq!(lines.len(), 11, "{ended:?}");
+        let last = lines[10];
+        assert!(last.contains("shutdown") && last.contains("left_out"), "{last}");
+        if format == "json" {
+            let fields: serde_json::Value = serde_json::from_str(last).expect("JSON");
+            assert!(fields["left_out"].as_u64() >= Some(12), "{last}");
+        }
+        let other = about("Ethernet4");
+        assert!((3..=6).contains(&other.len()), "{other:?}");
+        assert!(!other.iter().any(|line| line.contains("left_out")), "{other:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulator_whose_lines_nobody_reads_serves_and_stops() {
+    let rack = Setup::rack(1).stage().await;
+    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = held.local_addr().expect("an address").to_string();
+    drop(held);
+    let scenario = rack.config_path().with_file_name("scenario.yml");
+    std::fs::write(
+        &scenario,
+        format!("socs: [{{port: {PORT}, address: \"{address}\"}}]\n"),
+    )
+    .expect("written");
+    // A pipe that is full: it takes 64 KiB where nobody has changed that.
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&[b'\n'; 64 * 1024]).expect("filled");
+    let child = Command::new(BINARY)
+        .args(["simulate", scenario.to_str().expect("UTF-8")])
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    let mut child = Unread { child, _stderr: None };
+    wait_until("a SoC that answers", async || {
+        let ended = run("", &["probe", &address]).await;
+        match ended.code {
+            Some(0) => Ok(()),
+            _ => Err(format!("{ended:?}")),
+        }
+    })
+    .await;
+    assert!(child.child.try_wait().expect("its state").is_none(), "it runs");
+    let (took, code) = child.stop().await;
+    assert_eq!(code, Some(0));
+    assert!(took < LONG, "{took:?}");
 }
 
 /// Runs it in a shell with this redirection.
@@ -164,5 +257,51 @@ async fn a_reader_that_has_gone_is_no_failure() {
         ended.stderr.is_empty(),
         "{}",
         String::from_utf8_lossy(&ended.stderr)
+    );
+}
+
+/// Not a test: what `a_panic_that_nobody_catches_is_a_line_of_the_log` runs in a process of its own, as the hook is the process'.
+#[test]
+#[ignore = "run by another test"]
+fn a_thread_that_panics() {
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(std::io::stdout)
+        .init();
+    dualtor_exporter::defect::log_panics();
+    let caught = dualtor_exporter::defect::attempt(|| panic!("caught: not logged by the hook"));
+    let defect = caught.expect_err("a defect");
+    writeln!(std::io::stdout(), "{defect}").expect("written");
+    let ended = std::thread::spawn(|| panic!("nobody \u{1b}[31m catches\nthis")).join();
+    assert!(ended.is_err());
+}
+
+#[test]
+fn a_panic_that_nobody_catches_is_a_line_of_the_log() {
+    let itself = std::env::current_exe().expect("this program");
+    let ended = Command::new(itself)
+        .args([
+            "--ignored",
+            "--exact",
+            "--nocapture",
+            "stalled::a_thread_that_panics",
+        ])
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .expect("started");
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&ended.stdout),
+        String::from_utf8_lossy(&ended.stderr),
+    );
+    assert!(ended.status.success(), "{stdout}{stderr}");
+    assert_eq!(stderr, "", "{stdout}");
+    let lines: Vec<&str> = stdout.lines().filter(|line| line.contains("ERROR")).collect();
+    assert!(
+        matches!(lines[..], [line] if line.contains("nobody \u{fffd}[31m catches\u{fffd}this") && line.contains("stalled.rs:")),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("caught: not logged by the hook (tests/it/stalled.rs:"),
+        "{stdout}"
     );
 }

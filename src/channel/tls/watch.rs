@@ -5,7 +5,7 @@
 //! good content serves meanwhile, and where there is none dials fail at their deadline.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -18,6 +18,9 @@ use crate::model::{TlsSettings, text};
 
 /// New files are used for the next connections within 10 s (half of that is left for reading them).
 const READ_EVERY: Duration = Duration::from_secs(5);
+
+/// Certificates told of in one line of the log: a file may be a bundle of hundreds.
+const MAX_TOLD: usize = 5;
 
 /// What is known of a set.
 #[derive(Debug, Clone)]
@@ -83,6 +86,7 @@ async fn supervised(settings: TlsSettings, latest: watch::Sender<Latest>, attemp
 
 async fn run(settings: &Arc<TlsSettings>, latest: &watch::Sender<Latest>, attempt: Attempt) -> Defect {
     let mut last: Option<Arc<Tried>> = None;
+    let mut expired = Vec::new();
     let mut every = interval(READ_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -102,7 +106,29 @@ async fn run(settings: &Arc<TlsSettings>, latest: &watch::Sender<Latest>, attemp
                 }
             }
         }
+        if let Latest::Good(material) = &*latest.borrow() {
+            expired = tell_expired(material.expired(SystemTime::now()), &expired);
+        }
     }
+}
+
+/// Says which certificates have expired, each once; returns what has been said.
+fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
+    let new: Vec<&str> = expired
+        .iter()
+        .filter(|one| !said.contains(one))
+        .map(|one| &**one)
+        .collect();
+    if !new.is_empty() {
+        let more = new.len().saturating_sub(MAX_TOLD);
+        let certificates = new[..new.len() - more].join("; ");
+        warn!(
+            certificates,
+            more,
+            "a certificate in our TLS files has expired: it is used all the same, but gRPC's own clients and SoCs refuse it"
+        );
+    }
+    expired
 }
 
 /// Reads the files; `None` if all is as it was.
@@ -123,10 +149,16 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
     match outcome {
         Ok(material) => {
             info!(set = %material, "TLS files read: the next connections use them");
+            let notes = material.notes();
+            if !notes.is_empty() {
+                let more = notes.len().saturating_sub(MAX_TOLD);
+                let notes = notes[..notes.len() - more].join("; ");
+                warn!(notes, more, "not all that stands in the TLS files is used");
+            }
             latest.send_replace(Latest::Good(Arc::new(material)));
         }
         Err(Bad { file, reason }) => {
-            let path = file.display();
+            let path = text::quote(file.display());
             if used {
                 warn!(file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
             } else {
@@ -234,7 +266,7 @@ mod tests {
         std::fs::remove_dir(path("ca.crt")).expect("removed");
         write("ca.crt", &cert);
         write("c.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
-        check(Some("holds no whole private key"));
+        check(Some("is encrypted"));
         write("c.key", &key);
         check(None);
     }

@@ -18,6 +18,7 @@ mod tests;
 
 use super::collected::Collected;
 use crate::config::{Database, RedisAddress};
+use crate::model::text;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,9 +166,12 @@ pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
     .concat()
 }
 
-/// What databases and SoCs say stands in a terminal: it must not steer it.
+/// The longest text, characters: some eight ports, or a command with a quotation.
+const MAX_TEXT: usize = 1000;
+
+/// What databases and SoCs say stands in a terminal: it must not steer it, nor fill it.
 fn printable(text: String) -> String {
-    text.replace(char::is_control, "?")
+    text::shorten(text, MAX_TEXT)
 }
 
 /// How to reach a database from a shell. Never with a password: who needs one knows it.

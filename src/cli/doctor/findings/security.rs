@@ -12,16 +12,19 @@ use std::sync::Arc;
 use super::{Area, Finding, redis_cli};
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::channel::Checked;
 use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
 use crate::config::Config;
 use crate::inventory::Inventory;
-use crate::model::{Row, Security, Tables, TlsSettings};
+use crate::model::{Row, Security, Tables, TlsSettings, text};
 
 const AREA: Area = Area::Security;
 /// The deployed name, then the one of SONiC's design document.
 const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
 /// A certificate that expires before then needs a new one.
 const SOON: TimeDelta = TimeDelta::days(30);
+/// Oddities of one set that are told: a file may be a bundle of hundreds.
+const MAX_NOTES: usize = 5;
 /// The fields of `certs` that are paths.
 const FILES: [(&str, Kind); 3] = [
     ("ca_crt", Kind::Ca),
@@ -82,6 +85,12 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     found
 }
 
+/// Which certificates it is that have expired.
+fn which(expired: &[String]) -> String {
+    let named = expired.iter().take(MAX_NOTES).map(|one| format!("; {one}"));
+    named.collect()
+}
+
 /// Whether each set of files serves as a whole, and for how long yet. What is wrong with one of them alone is said before.
 fn sets(seen: &Collected) -> Vec<Finding> {
     let alone = |tls: &TlsSettings| {
@@ -92,8 +101,12 @@ fn sets(seen: &Collected) -> Vec<Finding> {
     };
     let mut found = Vec::new();
     for (tls, checked) in &seen.tls {
-        let status = match checked {
-            Ok(status) => status,
+        let Checked {
+            status,
+            expired,
+            notes,
+        } = match checked {
+            Ok(checked) => checked,
             Err(_) if alone(tls) => continue,
             Err(why) => {
                 let text =
@@ -103,6 +116,8 @@ fn sets(seen: &Collected) -> Vec<Finding> {
                 continue;
             }
         };
+        let odd = |text: &String| Finding::note(AREA, "TLS files", text.clone(), None);
+        found.extend(notes.iter().take(MAX_NOTES).map(odd));
         let expiries = [("CA", status.ca), ("client certificate", status.client)];
         for (what, at) in expiries {
             let Some(at) = at.map(DateTime::<Utc>::from) else {
@@ -115,7 +130,7 @@ fn sets(seen: &Collected) -> Vec<Finding> {
                 Finding::problem(
                     AREA,
                     "TLS files",
-                    format!("the {what} has expired ({day})"),
+                    format!("the {what} has expired ({day}){}", which(expired)),
                     remedy,
                 )
             } else if left < SOON {
@@ -192,7 +207,10 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
         }
         Some("secure") => {}
         Some(other) => {
-            let text = format!("type {other:?}: expected secure or insecure; we refuse to dial (tls_config)");
+            let text = format!(
+                "type {:?}: expected secure or insecure; we refuse to dial (tls_config)",
+                text::quote(other)
+            );
             let remedy = format!("{cli} HSET '{table}|config' type insecure (or secure)");
             found.push(Finding::problem(AREA, subject, text, remedy));
             return found;
@@ -290,8 +308,8 @@ fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str, deploy
             AREA,
             subject,
             format!(
-                "auth_level {other:?}: expected server or mutual; nobody dials with it (YANG allows \
-                 server and client)"
+                "auth_level {:?}: expected server or mutual; nobody dials with it (YANG allows server and client)",
+                text::quote(other)
             ),
             set("server"),
         ),
@@ -310,12 +328,11 @@ fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, Kind)>) -> Vec<Fi
         );
         match seen.files.get(&file)? {
             FileState::Good => Some(Finding::ok(AREA, subject, format!("{what} {path} can be read"))),
-            FileState::NotPem => Some(Finding::problem(
+            FileState::NotPem(why) => Some(Finding::problem(
                 AREA,
                 subject,
-                format!("{what} {path}: no such PEM block in it"),
-                "put the PEM file there (-----BEGIN ...); a DER file is converted by `openssl x509 \
-                 -inform der` or `openssl pkey`",
+                format!("{what} {path}: {why}"),
+                "put the right file there, whole and in PEM (-----BEGIN ...), not encrypted",
             )),
             FileState::Unreadable(why) => Some(Finding::problem(
                 AREA,

@@ -89,7 +89,9 @@ fn remedy_of(cause: Cause) -> &'static str {
             "check channel.source_address: that address must be on this host, and IPv4 or IPv6 as the SoC's is"
         }
         Cause::TlsConfig => "check the certificate files (see the security of the channels above)",
-        Cause::TlsExpired => "renew the SoC's certificate, and check the clocks of SoC and switch (`date`)",
+        Cause::TlsExpired => {
+            "renew the certificate that is named, and check the clocks of SoC and switch (`date`)"
+        }
         Cause::TlsUnknownCa => "put the CA that signed the SoC's certificate into ca_crt (or channel.tls.ca)",
         Cause::TlsWrongName => {
             "set grpc_ssl_credential (or channel.tls.server_name) to the name in the SoC's certificate"
@@ -107,11 +109,15 @@ fn remedy_of(cause: Cause) -> &'static str {
             "TCP is up but the peer is mute: its gRPC server hangs, or expects TLS; restart it, or see \
              GRPCCLIENT"
         }
-        Cause::Goaway => "the SoC's gRPC server says go away: it is stopping or overloaded, see its log",
+        Cause::Goaway => {
+            "the SoC's gRPC server ended the connection before a query (GOAWAY): it is stopping or overloaded, see its log"
+        }
         Cause::Protocol => {
             "no gRPC server answers there: check address and port, and that both speak TLS or both do not"
         }
-        Cause::Local => "this host is out of file descriptors or memory: `ulimit -n`, `free`",
+        Cause::Local => {
+            "this host is out of file descriptors or memory (`ulimit -n`, `free`), or it is as said a defect to report"
+        }
     }
 }
 

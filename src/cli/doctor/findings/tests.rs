@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::channel::Checked;
 use crate::channel::Failure;
 use crate::cli::doctor::collected::{Away, Databases, Events, FileState, Soc};
 use crate::cli::probe::Found;
@@ -26,7 +27,7 @@ struct Switch {
     away: bool,
     here: bool,
     file: FileState,
-    tls: Result<TlsStatus, String>,
+    tls: Result<Checked, String>,
     report: Report,
     failure: Option<Cause>,
     route: Result<IpAddr, String>,
@@ -53,7 +54,7 @@ fn healthy() -> Switch {
         away: false,
         here: true,
         file: FileState::Good,
-        tls: Ok(TlsStatus::default()),
+        tls: Ok(Checked::default()),
         report: Report {
             epoch: Some(1),
             queries: [0; Query::COUNT].map(|_| QueryReport {
@@ -570,7 +571,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         ..with("type=secure auth_level=server")
     };
     check(
-        file(FileState::NotPem),
+        file(FileState::NotPem("no such PEM block".to_owned())),
         Problem,
         "GRPCCLIENT",
         "no such PEM block",
@@ -626,9 +627,13 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
             .with("GRPCCLIENT|certs", "ca_crt=/a/ca.pem grpc_ssl_credential=soc")
     };
     let until = |ca| {
-        with(Result::Ok(TlsStatus {
-            ca: Some(ca),
-            client: Some(now + days(400)),
+        with(Result::Ok(Checked {
+            status: TlsStatus {
+                ca: Some(ca),
+                client: Some(now + days(400)),
+            },
+            expired: vec!["CA: \"CN=old\" has expired: then".to_owned()],
+            notes: Vec::new(),
         }))
     };
     check(
@@ -649,8 +654,19 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
         until(now - days(1)),
         Problem,
         "TLS files",
-        "the CA has expired (2026-11-20",
+        "the CA has expired (2026-11-20 00:07 UTC); CA: \"CN=old\" has expired: then",
         "a new one",
+    );
+    let odd = Checked {
+        notes: vec!["ca.pem: the X509 CRL in line 7 is no certificate and left out".to_owned()],
+        ..Checked::default()
+    };
+    check(
+        with(Result::Ok(odd)),
+        Note,
+        "TLS files",
+        "the X509 CRL in line 7",
+        "",
     );
     let why = || Err("/a/k.pem: is not the certificate's".to_owned());
     check(
@@ -662,7 +678,7 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
     );
     // What is wrong with one file alone is said once.
     let unreadable = Switch {
-        file: FileState::NotPem,
+        file: FileState::NotPem("no such PEM block".to_owned()),
         ..with(why())
     };
     check(unreadable, Problem, "GRPCCLIENT", "no such PEM block", "PEM");

@@ -145,13 +145,13 @@ impl Ledger {
 }
 
 impl Row {
-    /// What it says in Redis, if it is as we left it; `None`: it waits to be written, or there is nothing of ours.
+    /// What it says in Redis, if it is as we left it; `None`: it is held or waits to be written, or there is nothing of ours.
     fn fields(
         &self,
         settings: &StateDbSettings,
         time_post: &str,
     ) -> Option<Vec<(&'static str, Cow<'static, str>)>> {
-        let status = self.status.as_ref().filter(|_| !self.queued)?;
+        let status = self.status.as_ref().filter(|_| !self.queued && self.held.is_none())?;
         let base = self.base?.plus(self.carried);
         let fields = rows::fields(status, settings.schema, base, time_post);
         let owned = fields
