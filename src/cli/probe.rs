@@ -383,7 +383,13 @@ mod tests {
     async fn a_panic_is_told_as_why_nothing_was_found() {
         let look = async { panic!("out of its mind") };
         let (found, expiry) = unless_defect(look).await.expect("found");
-        let text = text(([127, 0, 0, 1], 1).into(), Side::Unknown, &found, expiry);
+        let shown = Shown {
+            address: ([127, 0, 0, 1], 1).into(),
+            side: Side::Unknown,
+            expiry,
+            notes: Vec::new(),
+        };
+        let text = text(&shown, &found);
         let expected =
             "channel    never READY: local: a defect of this program, please report it: out of its mind";
         assert!(text.contains(expected), "{text}");
