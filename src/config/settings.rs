@@ -80,7 +80,9 @@ impl std::fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "redis+unix://{}", text::quote(path.display())),
-            Self::Tcp(host, port) if host.contains(':') => write!(f, "redis://[{}]:{port}", text::quote(host)),
+            Self::Tcp(host, port) if host.contains(':') => {
+                write!(f, "redis://[{}]:{port}", text::quote(host))
+            }
             Self::Tcp(host, port) => write!(f, "redis://{}:{port}", text::quote(host)),
         }
     }

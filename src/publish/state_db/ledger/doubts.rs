@@ -151,7 +151,10 @@ impl Row {
         settings: &StateDbSettings,
         time_post: &str,
     ) -> Option<Vec<(&'static str, Cow<'static, str>)>> {
-        let status = self.status.as_ref().filter(|_| !self.queued && self.held.is_none())?;
+        let status = self
+            .status
+            .as_ref()
+            .filter(|_| !self.queued && self.held.is_none())?;
         let base = self.base?.plus(self.carried);
         let fields = rows::fields(status, settings.schema, base, time_post);
         let owned = fields
