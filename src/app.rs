@@ -385,3 +385,6 @@ pub async fn reload(reloader: &mpsc::Sender<ReloadRequest>) -> Option<Result<(),
     reloader.send(tx).await.ok()?;
     rx.await.ok()
 }
+
+#[cfg(test)]
+mod tests;

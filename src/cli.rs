@@ -15,7 +15,7 @@ mod quiet;
 mod spool;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -160,8 +160,9 @@ impl Cli {
             let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(CANNOT_START));
             let message = error.render().to_string();
             let clean = text::clean_lines(&message);
-            // It repeats what was given, whatever that is. Where that is harmless it is printed by clap, in its colours.
-            if error.use_stderr() && (*clean != *message || message.len() > MAX_MESSAGE) {
+            // It repeats what was given, whatever that is. Where that is harmless clap shows it to people, in its colours.
+            let harmless = *clean == *message && message.len() <= MAX_MESSAGE;
+            if error.use_stderr() && !(harmless && io::stderr().is_terminal()) {
                 let log = Spool::start(&io::stderr());
                 log.push(text_of_error(&clean));
                 log.flush(FLUSH_WITHIN);

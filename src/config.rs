@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use settings::{
     Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
 };
-pub use tls::{is_server_name, read_pem};
+pub use tls::{is_server_name, read_pem, read_secrets};
 
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target, text,
@@ -45,6 +45,8 @@ pub struct Config {
     pub targets: Option<Vec<Target>>,
     /// The databases to use, the switch's own first; none: no database is used.
     pub namespaces: Vec<Namespace>,
+    /// SONiC's file with GRPCCLIENT's settings, which may or may not exist.
+    pub grpc_secrets: PathBuf,
     /// Whether and where to publish rows.
     pub publish: Publish,
     /// Whether to publish the SoCs' notices.
@@ -229,8 +231,15 @@ fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> 
     })
 }
 
-/// What a message quotes in backticks, as serde does, cut.
+/// What a message quotes as serde does, in backticks or as `string "..."`, cut.
 fn with_short_quotes(text: &str) -> String {
+    const STRING: &str = "string \"";
+    if let (Some(begin), Some(end)) = (text.find(STRING), text.rfind("\", expected"))
+        && let Some(quoted) = text.get(begin + STRING.len()..end)
+    {
+        let (before, after) = (&text[..begin + STRING.len()], &text[end..]);
+        return format!("{before}{}{after}", text::quote(quoted));
+    }
     let parts = text.split('`').enumerate();
     let cut = parts.map(|(n, part)| match n % 2 {
         0 => part.to_owned(),
@@ -292,6 +301,7 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
         channel,
         targets,
         namespaces,
+        grpc_secrets: base.join(raw.databases.grpc_secrets.0.0),
         publish,
         publish_notifications,
         schema,
@@ -383,7 +393,9 @@ fn targets(
         {
             return at(
                 &format!("targets[{n}].address"),
-                format!("expected an address of the same family as channel.source_address ({source})"),
+                format!(
+                    "expected an address of the same family as channel.source_address ({source}), got {address}"
+                ),
             );
         }
         targets.push(Target {

@@ -310,7 +310,7 @@ impl Fleet {
         self.side = inventory.side;
         if inventory.side == Side::Unknown && !inventory.targets.is_empty() && !told {
             warn!(
-                "which ToR this is, is not known: every direction will be unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
+                "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
             );
         }
         let wanted: HashSet<&Port> = inventory.targets.iter().map(|target| &target.port).collect();

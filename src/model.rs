@@ -12,8 +12,10 @@ mod target;
 pub mod text;
 mod words;
 
-pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
-pub use facts::{Facts, PortFacts, Problem, StateDbs};
+pub use event::{
+    ChannelEvent, Event, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport,
+};
+pub use facts::{Facts, PortFacts, Problem, StateDbs, quoted};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
     SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
@@ -24,8 +26,8 @@ pub use target::{
     SourceAddress, Target, TlsSettings,
 };
 pub use words::{
-    Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, Plane, PortState, ProblemKind,
-    Query, QueryResult, Side, SocService,
+    Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux, Plane, PortState,
+    ProblemKind, Query, QueryResult, Side, SocService,
 };
 
 /// One value for each end of the cable, as this ToR sees it.

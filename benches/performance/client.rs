@@ -364,6 +364,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         source: SourceRule::None,
         port: 0,
         channel: Arc::default(),
+        grpc_secrets: "/nonexistent".into(),
         namespaces: Vec::new(),
         publish: Publish::Off,
         publish_notifications: false,

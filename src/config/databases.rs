@@ -142,9 +142,13 @@ impl Namespace {
 /// Its error names the key, in JSON's own way of writing it.
 fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let deserializer = &mut serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(deserializer).map_err(|error| match error.path().to_string() {
-        path if path == "." || path == "?" => error.into_inner().to_string(),
-        path => format!("{path}: {}", error.into_inner()),
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let message = super::with_short_quotes(&error.into_inner().to_string());
+        match path.as_str() {
+            "." | "?" => message,
+            path => format!("{}: {message}", text::quote(path)),
+        }
     })
 }
 

@@ -18,6 +18,17 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// A field that says something; none where this is no row.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Row(row) => row
+                .get(name)
+                .map(String::as_str)
+                .filter(|value| !value.trim().is_empty()),
+            Self::Value(_) | Self::Other => None,
+        }
+    }
+
     fn size(&self) -> usize {
         match self {
             Self::Row(row) => row.iter().map(|(name, value)| name.len() + value.len()).sum(),
@@ -119,6 +130,23 @@ impl Tables {
     /// Bytes of all names and values that are held.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// The same for an entry that is another copy's too.
+    pub fn put(&mut self, key: String, entry: Arc<Entry>) {
+        self.size += entry.size();
+        let before = self.entries.insert(key, entry);
+        self.size -= before.map_or(0, |entry| entry.size());
+    }
+
+    /// What a key holds; its name is the whole of it.
+    pub fn get(&self, key: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    /// All keys, whole, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Entry>)> {
+        self.entries.iter().map(|(key, entry)| (key.as_str(), entry))
     }
 
     /// What the key without a table holds, if it is a string.

@@ -135,7 +135,7 @@ macro_rules! unknown_by_default {
     )+};
 }
 
-unknown_by_default!(MuxDirection PortState Health SocService Side NoticeType Plane LinkmgrHealth);
+unknown_by_default!(MuxDirection PortState Health SocService Side NoticeType Plane LinkmgrHealth OrchagentMux);
 
 impl From<bool> for MuxDirection {
     fn from(active: bool) -> Self {
@@ -243,6 +243,20 @@ words! {
         DuplicatePort = "duplicate_port",
         /// More rows than ports on any switch: some are left out.
         TooManyRows = "too_many_rows",
+    }
+}
+
+words! {
+    /// What orchagent has made a port's mux.
+    OrchagentMux {
+        /// It forwards to the server.
+        Active = "active",
+        /// It sends by the peer.
+        Standby = "standby",
+        /// It has said nothing, or nothing that we know.
+        Unknown = "unknown",
+        /// The last change failed: how the switch forwards is not known.
+        Error = "error",
     }
 }
 

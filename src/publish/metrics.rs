@@ -11,8 +11,8 @@ use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
 
 use crate::model::{
     Cause, ChannelState, ConfigStatus, DURATION_BUCKETS, Facts, Health, LinkmgrHealth, MuxDirection,
-    NoticeType, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult, SelfPeer, Side, Snapshot,
-    SocService, SocStatus, StateDbStatus, TlsStatus,
+    NoticeType, OrchagentMux, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult, SelfPeer, Side,
+    Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus,
 };
 
 use super::process::Process;
@@ -410,8 +410,8 @@ catalogue! {
         "What linkmgrd wants the port's mux to be: 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.intended.label());
     "dualtor_orchagent_mux_state" Gauge ["port, state"]
-        "What orchagent has made the port's mux: 1 for the current state",
-        Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.orchagent.label());
+        "What orchagent has made the port's mux (error: the change failed): 1 for the current state",
+        Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(OrchagentMux), facts.orchagent.label());
     "dualtor_mux_consistent" Gauge ["port"]
         "Whether linkmgrd's intent is what the SoC reports of this side; absent while either is unknown",
         Switch |soc, facts, out| known(soc, out, facts.consistent(soc.observed.direction.own));

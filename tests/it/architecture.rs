@@ -32,7 +32,7 @@ fn source() -> PathBuf {
 }
 
 /// All files of the source with their paths from `src`.
-fn files() -> Vec<(String, String)> {
+pub(crate) fn files() -> Vec<(String, String)> {
     fn walk(dir: &Path, files: &mut Vec<(String, String)>) {
         for entry in std::fs::read_dir(dir).expect("a directory") {
             let path = entry.expect("an entry").path();

@@ -42,7 +42,7 @@ pub(crate) async fn switch_on(redis: Redis, socs: u8) -> Rack {
     switch_of(redis, socs, |_| ()).await
 }
 
-async fn switch_of(redis: Redis, socs: u8, change: impl FnOnce(&mut Setup)) -> Rack {
+pub(crate) async fn switch_of(redis: Redis, socs: u8, change: impl FnOnce(&mut Setup)) -> Rack {
     let addresses = socs_of_a_rack(socs);
     let mut setup = Setup::rack(0);
     for (n, address) in addresses.iter().enumerate() {
@@ -78,6 +78,14 @@ impl Rack {
         ));
     }
 
+    /// A port whose cable leads to another port's SoC.
+    pub(crate) fn cable_of(&self, port: &str, soc: &str) {
+        let ip = self.soc(soc).address().ip();
+        self.config_db(&format!(
+            "HSET MUX_CABLE|{port} cable_type active-active state auto soc_ipv4 {ip}/32"
+        ));
+    }
+
     pub(crate) async fn probes(&self, expected: &[&str]) -> Scrape {
         wait_until(
             &format!("{expected:?} are READY and nobody else is there"),
@@ -100,7 +108,7 @@ impl Rack {
     }
 }
 
-fn dials(scrape: &Scrape, port: &str) -> u64 {
+pub(crate) fn dials(scrape: &Scrape, port: &str) -> u64 {
     scrape.count("dualtor_channel_dials_total", &[("port", port)])
 }
 
@@ -462,6 +470,15 @@ async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     write(APPL_DB, "HSET PORT_TABLE:Ethernet0 oper_status down");
     shows("standby standby healthy Some(0.0) Some(0.0)").await;
     write(STATE_DB, "DEL MUX_LINKMGR_TABLE|Ethernet0");
+    shows("standby standby unknown Some(0.0) Some(0.0)").await;
+    // The change has failed: a state of orchagent's own; linkmgrd's Error is no intent.
+    write(STATE_DB, "HSET MUX_CABLE_TABLE|Ethernet0 state error");
+    write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state Error");
+    shows("unknown error unknown Some(0.0) None").await;
+    write(STATE_DB, "HDEL MUX_CABLE_TABLE|Ethernet0 state");
+    shows("unknown unknown unknown Some(0.0) None").await;
+    write(STATE_DB, "HSET MUX_CABLE_TABLE|Ethernet0 state standby");
+    write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state standby");
     shows("standby standby unknown Some(0.0) Some(0.0)").await;
 
     // Redis throws our subscriptions out, as it does with who does not follow: nothing is unknown, and nothing missed.

@@ -10,6 +10,7 @@
 //! | program | the real binary: arguments, signals, exit codes |
 //! | keepalive | servers that find our PINGs too many |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
+//! | hostile | SoCs that flood, compress, answer late or are web servers; what they cost |
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | certificates_told | which certificate or file is wrong, in words |
 //! | rounds | when is probed |
@@ -44,6 +45,7 @@ mod handshakes;
 #[path = "../common/harness.rs"]
 mod harness;
 mod health;
+mod hostile;
 mod hostile_redis;
 #[path = "../common/http.rs"]
 mod http;
@@ -58,6 +60,7 @@ mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod replies;
+mod rewrites;
 mod rotation;
 mod rounds;
 mod rows;

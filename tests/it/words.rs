@@ -124,6 +124,9 @@ async fn what_a_file_or_a_command_line_says_is_readable_in_the_error() {
         std::fs::write(&path, text).expect("written");
         path.to_str().expect("UTF-8").to_owned()
     };
+    let database_config = format!(
+        "{{\"INSTANCES\": {{\"redis\": {{\"hostname\": \"127.0.0.1\", \"port\": \"{long}\"}}}}, \"DATABASES\": {{}}}}"
+    );
     let quoted = EVIL.replace('"', "").replace("\r\n", "");
     for (name, text) in [
         ("controls.yml", "databases: {c\u{8}\n".to_owned()),
@@ -135,6 +138,10 @@ async fn what_a_file_or_a_command_line_says_is_readable_in_the_error() {
         ),
         ("long-key.yml", format!("{long}: 1\n")),
         ("long-value.yml", format!("side: {long}\n")),
+        (
+            "long-type.yml",
+            format!("databases: {{config: {}}}\n", at("db.json", &database_config)),
+        ),
         ("long-duration.yml", format!("probe: {{interval: {long}}}\n")),
         (
             "long-metadata.yml",

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Read
 use super::findings::security::files_named;
 use crate::channel::{Checked, TlsStore, check, check_certificates, check_key};
 use crate::cli::probe::{Found, look};
-use crate::config::{Config, Database, Namespace, RedisAddress, read_pem};
-use crate::inventory::{Inventory, Loopback3, Source, is_believed};
+use crate::config::{Config, Database, Namespace, RedisAddress, read_pem, read_secrets};
+use crate::inventory::{Inventory, Loopback3, Secrets, Source, is_believed, secure};
 use crate::mirror::{self, Ports};
 use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Table, Target, TlsSettings};
 use crate::redis_link::{Failure, Link};
@@ -70,15 +71,29 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         tokio::join!(read(database, &CONFIG_DB, &nobody), events(database))
     });
     let config_dbs = join_all(config_dbs).await;
-    let believed: Vec<Source> = config
+    let mut believed: Vec<Source> = config
         .namespaces
         .iter()
         .zip(&config_dbs)
         .map(|(namespace, ((config_db, _), _))| Source {
-            namespace: namespace.name.clone(),
             tables: config_db.as_ref().ok().filter(|t| is_believed(t)).cloned(),
+            ..Source::unread(&namespace.name)
         })
         .collect();
+    if believed.is_empty() {
+        // For what the file says.
+        believed.push(Source::unread(&"".into()));
+    }
+    let path = config.grpc_secrets.clone();
+    let read = patiently(move || {
+        let mode = std::fs::metadata(&path).map(|data| data.permissions().mode() & 0o777);
+        (Secrets::of(&path, read_secrets(&path)), mode.ok())
+    });
+    let (secrets, secrets_mode) = read.await.unwrap_or_else(|why| {
+        let why = format!("{}: {why}", config.grpc_secrets.display());
+        (Secrets::Unusable(why.into()), None)
+    });
+    secure(&mut believed, &secrets);
     let inventory = Inventory::of(&config, &believed);
     // Whose rows to look at in the other databases.
     let ports = inventory.targets.iter().map(|target| target.port.clone());
@@ -90,7 +105,11 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     let tables = believed.iter().filter_map(|source| source.tables.as_deref());
     let loopback3 = Loopback3::find(tables);
     let loopback3 = loopback3.addresses().iter().map(|ip| (*ip, is_here(*ip)));
-    let tables = namespaces.iter().filter_map(Databases::believed);
+    let of_file = match &secrets {
+        Secrets::Holds(_, tables) => Some(tables),
+        Secrets::Unread(_) | Secrets::Absent | Secrets::Unusable(_) => None,
+    };
+    let tables = namespaces.iter().filter_map(Databases::believed).chain(of_file);
     let names: BTreeSet<(PathBuf, Kind)> = files_named(&config, &inventory, tables);
     let (files, tls, socs) = tokio::join!(
         files(names),
@@ -103,6 +122,9 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         config,
         namespaces,
         inventory,
+        secured: believed.into_iter().map(|source| source.secured).collect(),
+        secrets,
+        secrets_mode,
         files,
         tls,
         socs,

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::channel::Checked;
 use crate::cli::probe::Found;
 use crate::config::{Config, Database, Namespace, RedisAddress};
-use crate::inventory::{Inventory, is_believed};
+use crate::inventory::{Inventory, Secrets, Secured, is_believed};
 use crate::model::{Port, Tables, Target, TlsSettings};
 
 /// Everything.
@@ -21,6 +21,12 @@ pub(super) struct Collected {
     pub(super) namespaces: Vec<Databases>,
     /// What the exporter would make of configuration and CONFIG_DB.
     pub(super) inventory: Inventory,
+    /// How the SoCs of each namespace are spoken to, and from where that is.
+    pub(super) secured: Vec<Secured>,
+    /// SONiC's file with GRPCCLIENT's settings.
+    pub(super) secrets: Secrets,
+    /// Its permission bits, where it could be looked at.
+    pub(super) secrets_mode: Option<u32>,
     /// Loopback3's addresses, and whether they are on this host.
     pub(super) loopback3: Vec<(IpAddr, bool)>,
     /// The files for TLS that somebody names.

@@ -103,8 +103,8 @@ pub(super) struct Finding {
     pub(super) text: String,
     /// What to do.
     pub(super) remedy: Option<String>,
-    /// The text without what is this port's own: where many ports fare alike, people read it once.
-    pub(super) alike: Option<String>,
+    /// Text and remedy without what is this port's own: where many ports fare alike, people read them once.
+    pub(super) alike: Option<(String, Option<String>)>,
 }
 
 impl Finding {
@@ -119,10 +119,19 @@ impl Finding {
         }
     }
 
-    /// With a text that may be said once for many ports.
+    /// With a text that may be said once for many ports; the remedy is the same for all.
     pub(super) fn alike(self, text: impl Into<String>) -> Self {
+        let remedy = self.remedy.clone();
         Self {
-            alike: Some(printable(text.into())),
+            alike: Some((printable(text.into()), remedy)),
+            ..self
+        }
+    }
+
+    /// With a text and a remedy that may be said once for many ports.
+    pub(super) fn alike_with(self, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            alike: Some((printable(text.into()), Some(printable(remedy.into())))),
             ..self
         }
     }

@@ -5,7 +5,9 @@ use crate::channel::Failure;
 use crate::cli::doctor::collected::{Collected, Soc};
 use crate::cli::probe::{Found, milliseconds};
 use crate::facts;
-use crate::model::{Cause, Facts, Health, LinkmgrHealth, PortFacts, Query, QueryResult, Report, Side};
+use crate::model::{
+    Cause, Facts, Health, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryResult, Report, Side,
+};
 
 const AREA: Area = Area::Socs;
 
@@ -43,6 +45,23 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
             found
         }
     };
+    found.extend(switchs_own(port, facts));
+    found
+}
+
+/// What is wrong with the port as the switch itself sees it.
+fn switchs_own(port: &str, facts: PortFacts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if facts.orchagent == OrchagentMux::Error {
+        let text = "orchagent says error: the last change of the mux failed, and how the switch forwards is not known";
+        let remedy = "`show muxcable status`, and orchagent's log (`docker logs swss`, /var/log/syslog)";
+        found.push(Finding::problem(AREA, port, text, remedy).alike(text));
+    }
+    if facts.intended_error {
+        let text = "linkmgrd says Error in APPL_DB's MUX_CABLE_TABLE: what it wants is not known";
+        let remedy = "`show mux status`, and linkmgrd's log (`docker logs mux`)";
+        found.push(Finding::problem(AREA, port, text, remedy).alike(text));
+    }
     if facts.linkmgr == LinkmgrHealth::Unhealthy {
         let (text, remedy) = (
             "linkmgrd calls the port unhealthy",
@@ -52,12 +71,8 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
     }
     if facts.oper_up == Some(false) {
         let text = "the switch's port is down (PORT_TABLE oper_status)";
-        found.push(Finding::note(
-            AREA,
-            port,
-            text,
-            format!("`show interfaces status {port}`, and the cable"),
-        ));
+        let remedy = |port: &str| format!("`show interfaces status {port}`, and the cable");
+        found.push(Finding::note(AREA, port, text, remedy(port)).alike_with(text, remedy("<port>")));
     }
     found
 }
@@ -131,7 +146,8 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
         match answer.result {
             QueryResult::Ok => {}
             QueryResult::EmptyReply => empty.push(query.label()),
-            QueryResult::Unimplemented if *query == Query::Health => {}
+            QueryResult::Unimplemented
+                if *query == Query::Health && report.health == Health::Unimplemented => {}
             result => {
                 let error = answer
                     .error
@@ -139,7 +155,13 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
                     .map_or(String::new(), |error| format!(": {error}"));
                 let alike = format!("READY, but the query {query} ended with {result}{error}");
                 let text = format!("{address}: {alike}");
-                found.push(Finding::problem(AREA, port, text, remedy_of_result(result)).alike(alike));
+                let remedy = if answer.is_not_grpc() {
+                    "another server has this address: check it and the port (channel.port), the SoC's gRPC server \
+                     usually has 50075"
+                } else {
+                    remedy_of_result(result)
+                };
+                found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
             }
         }
     }
@@ -218,6 +240,6 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
         );
         let remedy = "look again in some seconds: it may be switching over. If it stays: `show mux \
                       status`, linkmgrd's and ycabled's log";
-        Finding::problem(AREA, soc.port().as_str(), text, remedy)
+        Finding::problem(AREA, soc.port().as_str(), text.as_str(), remedy).alike(text)
     })
 }

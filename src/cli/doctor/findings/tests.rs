@@ -11,7 +11,7 @@ use crate::channel::Failure;
 use crate::cli::doctor::collected::{Away, Databases, Events, FileState, Soc};
 use crate::cli::probe::Found;
 use crate::config::Config;
-use crate::inventory::{Inventory, Loopback3, Source};
+use crate::inventory::{Inventory, Loopback3, Secrets, Source, secure};
 use crate::model::{
     Cause, Entry, Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, Row, Security,
     Tables, TlsStatus, UpperLower,
@@ -27,6 +27,9 @@ struct Switch {
     away: bool,
     here: bool,
     file: FileState,
+    /// grpc_secrets.json.
+    secrets: Secrets,
+    mode: Option<u32>,
     tls: Result<Checked, String>,
     report: Report,
     failure: Option<Cause>,
@@ -54,6 +57,8 @@ fn healthy() -> Switch {
         away: false,
         here: true,
         file: FileState::Good,
+        secrets: Secrets::Absent,
+        mode: None,
         tls: Ok(Checked::default()),
         report: Report {
             epoch: Some(1),
@@ -136,17 +141,22 @@ impl Switch {
                 events: self.events.clone(),
             })
             .collect();
-        let sources: Vec<Source> = namespaces
+        let mut sources: Vec<Source> = namespaces
             .iter()
             .map(|databases| Source {
-                namespace: databases.namespace.name.clone(),
                 tables: databases.believed().cloned(),
+                ..Source::unread(&databases.namespace.name)
             })
             .collect();
+        secure(&mut sources, &self.secrets);
         let inventory = Inventory::of(&config, &sources);
         let loopback3 = Loopback3::find(sources.iter().filter_map(|source| source.tables.as_deref()));
         let believed = namespaces.iter().filter_map(Databases::believed);
-        let files = security::files_named(&config, &inventory, believed);
+        let of_file = match &self.secrets {
+            Secrets::Holds(_, tables) => Some(tables),
+            _ => None,
+        };
+        let files = security::files_named(&config, &inventory, believed.chain(of_file));
         let socs = inventory.targets.iter().map(|target| Soc {
             target: target.clone(),
             route: self.route.clone(),
@@ -177,6 +187,9 @@ impl Switch {
             config,
             namespaces,
             inventory,
+            secured: sources.into_iter().map(|source| source.secured).collect(),
+            secrets: self.secrets,
+            secrets_mode: self.mode,
         };
         diagnose(&seen)
     }
@@ -293,7 +306,7 @@ fn each_state_of_the_switch_is_told() {
         Note,
         "DEVICE_METADATA",
         "type LeafRouter, subtype -: not a dual-ToR",
-        "set both",
+        "must be DualToR; leave all else",
     );
     let targets = "side: upper\ntargets: [{port: Ethernet0, address: 192.168.0.3}]\n";
     check(
@@ -311,12 +324,49 @@ fn each_state_of_the_switch_is_told() {
         "",
     );
 
+    // Whatever the type is: no remedy may make another kind of switch of it.
+    let storage = || {
+        healthy().with(
+            "DEVICE_METADATA|localhost",
+            "type=BackEndToRRouter subtype=DualToR",
+        )
+    };
+    check(
+        storage(),
+        Ok,
+        "DEVICE_METADATA",
+        "BackEndToRRouter, subtype DualToR: a dual-ToR switch",
+        "",
+    );
+    for switch in [storage(), leaf()] {
+        let remedies = switch.findings().into_iter().filter_map(|finding| finding.remedy);
+        let remedies: Vec<String> = remedies.collect();
+        assert!(!remedies.join(" ").contains("ToRRouter"), "{remedies:?}");
+    }
+    let blank = healthy().with("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR_");
+    check(
+        blank,
+        Note,
+        "DEVICE_METADATA",
+        "subtype \"DualToR \": not a dual-ToR",
+        "must be DualToR",
+    );
+
     let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32";
+    let two = || healthy().with("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL");
+    check(
+        two(),
+        Ok,
+        "Loopback3",
+        "10.0.0.1 is not used: dials leave from the address that tells the side",
+        "",
+    );
+    check(two(), Ok, "Loopback3", "10.212.64.1 is on this host", "");
     check(
         healthy().with(key, ""),
         Problem,
         "side",
-        "knows no Loopback3",
+        "has no Loopback3",
         "side: upper",
     );
     let other = healthy()
@@ -401,6 +451,46 @@ fn each_row_that_cannot_be_used_is_told_with_its_remedy() {
 }
 
 #[test]
+fn what_cannot_be_used_is_told_with_what_was_found() {
+    let blank = healthy().with(
+        "MUX_CABLE|Ethernet4",
+        "cable_type=active-active soc_ipv4=192.168.0.5/32_",
+    );
+    check(
+        blank,
+        Level::Problem,
+        "Ethernet4",
+        "found \"192.168.0.5/32 \"",
+        "MUX_CABLE|Ethernet4' soc_ipv4",
+    );
+}
+
+#[test]
+fn a_mux_change_that_failed_is_told() {
+    use Level::Problem;
+    let mut orchagent = healthy();
+    orchagent
+        .state_db
+        .push(("MUX_CABLE_TABLE|Ethernet0", "state=error"));
+    check(
+        orchagent,
+        Problem,
+        "Ethernet0",
+        "orchagent says error",
+        "orchagent's log",
+    );
+    let mut linkmgrd = healthy();
+    linkmgrd.appl_db = vec![("MUX_CABLE_TABLE:Ethernet0", "state=Error")];
+    check(
+        linkmgrd,
+        Problem,
+        "Ethernet0",
+        "linkmgrd says Error",
+        "linkmgrd's log",
+    );
+}
+
+#[test]
 fn ycabled_is_turned_off_only_where_nobody_needs_it() {
     use Level::{Note, Ok, Problem};
     let on = || healthy().with("XCVRD_LOG|Y_CABLE", "");
@@ -409,7 +499,7 @@ fn ycabled_is_turned_off_only_where_nobody_needs_it() {
         Problem,
         "ycabled",
         "nothing turns its telemetry off",
-        "disable_telemetry True",
+        "sudo config muxcable telemetry disable",
     );
     let almost = healthy().with("XCVRD_LOG|Y_CABLE", "disable_telemetry=true");
     check(
@@ -417,7 +507,7 @@ fn ycabled_is_turned_off_only_where_nobody_needs_it() {
         Problem,
         "ycabled",
         "only True counts",
-        "disable_telemetry True",
+        "sudo config muxcable telemetry disable",
     );
     let beside = on().with("MUX_CABLE|Ethernet4", "state=auto");
     check(
@@ -461,7 +551,7 @@ fn rows_that_nobody_writes_are_told() {
         row("time_post=2026-Nov-20_00:06:31.406616"),
         Note,
         "MUX_CABLE_INFO",
-        "nobody writes",
+        "not written any more",
         "running",
     );
     check(
@@ -479,7 +569,7 @@ fn rows_that_nobody_writes_are_told() {
         none,
         Note,
         "MUX_CABLE_INFO",
-        "nobody has written any yet",
+        "none has been written yet",
         "running",
     );
 }
@@ -542,7 +632,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         with("type=tls"),
         Problem,
         "GRPCCLIENT",
-        "we refuse to dial",
+        "type \"tls\": expected secure or insecure; no SoC is dialled",
         "insecure",
     );
     check(with("type=insecure"), Note, "GRPCCLIENT", "unused", "type secure");
@@ -557,7 +647,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         Problem,
         "GRPCCLIENT",
         "no ca_crt",
-        "ca_crt <path",
+        "ca_crt <absolute path",
     );
     check(
         bare("ca_crt=/a/ca.pem"),
@@ -580,14 +670,6 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
     let denied = FileState::Unreadable("Permission denied".to_owned());
     check(file(denied), Problem, "GRPCCLIENT", "Permission denied", "user");
 
-    let capitals = healthy().with("GRPCCLIENT|CONFIG", "type=secure auth_level=client");
-    check(
-        capitals,
-        Problem,
-        "GRPCCLIENT",
-        "the row is called CONFIG",
-        "RENAME",
-    );
     let hld = || healthy().with("GRPC_CLIENT|config", "type=insecure");
     check(hld(), Note, "GRPC_CLIENT", "ycabled does not", "GRPCCLIENT");
     // Of this table neither ycabled nor YANG knows.
@@ -599,7 +681,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         );
     for Finding { text, .. } in secure.findings() {
         assert!(
-            !text.contains("makes no channel") && !text.contains("YANG"),
+            !text.contains("makes no channel") && !text.contains("YANG's"),
             "{text}"
         );
     }
@@ -610,6 +692,111 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         "GRPCCLIENT",
         "no row config: plain text",
         "type secure",
+    );
+}
+
+#[test]
+fn relative_paths_are_told_as_such() {
+    let with = |certs| {
+        healthy()
+            .with("GRPCCLIENT|config", "type=secure auth_level=server")
+            .with("GRPCCLIENT|certs", certs)
+    };
+    check(
+        with("ca_crt=ca.pem grpc_ssl_credential=soc"),
+        Level::Problem,
+        "GRPCCLIENT",
+        "ca_crt is \"ca.pem\": expected an absolute path",
+        "ca_crt <absolute path",
+    );
+}
+
+#[test]
+fn the_file_that_the_rows_come_from_is_looked_at() {
+    use Level::{Note, Ok, Problem};
+    const FILE: &str = "grpc_secrets.json";
+    const SECURE: &str = r#"{"GRPCCLIENT": {"config": {"type": "secure", "auth_level": "server"},
+        "certs": {"ca_crt": "/a/ca.pem", "grpc_ssl_credential": "soc"}}}"#;
+    let holds = |json: &str| Secrets::of(Path::new("/s.json"), std::io::Result::Ok(json.into()));
+    let with = |secrets| Switch { secrets, ..healthy() };
+    let rows = |secrets| with(secrets).with("GRPCCLIENT|config", "type=insecure");
+    let denied = || {
+        Secrets::of(
+            Path::new("/s.json"),
+            Err(std::io::ErrorKind::PermissionDenied.into()),
+        )
+    };
+
+    check(
+        healthy(),
+        Ok,
+        "GRPCCLIENT",
+        "none, and no /etc/sonic/grpc_secrets.json: plain text",
+        "",
+    );
+    check(with(holds(SECURE)), Ok, FILE, "counts: no row of GRPCCLIENT", "");
+    check(with(holds(SECURE)), Ok, FILE, "auth_level server", "");
+    check(with(holds(SECURE)), Ok, FILE, "/a/ca.pem can be read", "");
+    let bad = SECURE.replace("/a/ca.pem", "ca.pem");
+    check(
+        with(holds(&bad)),
+        Problem,
+        FILE,
+        "expected an absolute path",
+        "in /etc/sonic/grpc_secrets.json",
+    );
+    check(
+        with(denied()),
+        Problem,
+        FILE,
+        "permission denied. No row of GRPCCLIENT",
+        "exporter's user",
+    );
+    check(with(holds("{")), Problem, FILE, "expected JSON", "mend");
+    check(
+        rows(denied()),
+        Note,
+        FILE,
+        "Not used while CONFIG_DB has rows",
+        "exporter's user",
+    );
+    check(
+        rows(holds(SECURE)),
+        Note,
+        FILE,
+        "says something else than CONFIG_DB's",
+        "the same",
+    );
+    let mode = |mode| Switch {
+        mode: Some(mode),
+        ..with(holds(SECURE))
+    };
+    check(
+        mode(0o666),
+        Note,
+        FILE,
+        "written by others than its owner (mode 666)",
+        "chmod go-w",
+    );
+    check(
+        mode(0o600),
+        Note,
+        FILE,
+        "read by its owner only (mode 600)",
+        "chmod g+r",
+    );
+    let told = mode(0o640).findings();
+    assert!(
+        told.iter().all(|finding| !finding.text.contains("(mode")),
+        "{told:?}"
+    );
+    let insecure = r#"{"GRPCCLIENT": {"config": {"type": "insecure"}}}"#;
+    check(
+        rows(holds(insecure)),
+        Ok,
+        FILE,
+        "can be read: it counts where no row does",
+        "",
     );
 }
 
@@ -758,6 +945,18 @@ fn each_odd_answer_is_told() {
         "query link ended with DEADLINE_EXCEEDED",
         "--timeout",
     );
+    let mut web_server = healthy().query(Query::Link, QueryResult::Unimplemented);
+    let page = "a web server, not gRPC: HTTP 404 with content-type text/html";
+    web_server.report.queries[Query::Link.index()].error = Some(page.into());
+    check(
+        web_server,
+        Problem,
+        "Ethernet0",
+        page,
+        "another server has this address",
+    );
+    let old = healthy().query(Query::Link, QueryResult::Unimplemented);
+    check(old, Problem, "Ethernet0", "UNIMPLEMENTED", "update it");
     let empty = healthy().query(Query::Operation, QueryResult::EmptyReply);
     check(empty, Note, "Ethernet0", "empty replies to operation", "");
     let mut no_health = healthy().query(Query::Health, QueryResult::Unimplemented);
