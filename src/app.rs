@@ -31,7 +31,7 @@ use crate::publish::process::Process;
 use crate::publish::shadow::Shadow;
 use crate::publish::state_db::StateDb;
 use crate::session::Context;
-use switch::Switch;
+use switch::{Servers, Switch};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -123,13 +123,15 @@ impl Exporter {
         });
         let (probe, probe_rx) = watch::channel(config.probe);
 
+        let mut servers_known = Servers::default();
         let mut state_db = Vec::new();
         let mut feeds = Feeds::default();
         for (namespace, settings) in config.state_dbs() {
             let status = Arc::new(watch::Sender::new(Some(StateDbStatus::default())));
             state_db.push(status.subscribe());
             let (rows_tx, rows_rx) = mailbox();
-            let publisher = StateDb::new(settings, rows_rx, status);
+            let tells = servers_known.tells(&settings.server);
+            let publisher = StateDb::new(settings, rows_rx, status).sharing(tells);
             oversee(&mut tasks, "the STATE_DB publisher", async move {
                 publisher.run().await;
                 Ok(())
@@ -146,7 +148,7 @@ impl Exporter {
             feeds.notices.insert(namespace.clone(), notices_tx);
         }
         let (config, config_rx) = watch::channel(Arc::new(config));
-        let (switch, emits) = Switch::new(config_rx, &probe_rx);
+        let (switch, emits) = Switch::new(config_rx, &probe_rx, &mut servers_known);
         let switch_stop = stop.clone();
         oversee(&mut tasks, "the inventory", async move {
             switch_stop.run_until_cancelled(switch.run()).await;

@@ -37,9 +37,9 @@
 //!                ▲ │ ▲                              │  × SoCs   │ ── spawns ─▶ drain (after a GOAWAY)
 //!                │ │ └── mpsc<(id, Event)> 4096 ─── │           │
 //!                │ │                                └───────────┘ ◀── watch<Latest> ── TLS files
-//!                │ ├── mailbox, the latest per port ─▶ state_db ── spawns ─▶ driver ──▶ Redis
+//!                │ ├── mailbox, the latest per port ─▶ state_db ──▶ Redis
 //!                │ │                                    └── watch<StateDbStatus> ─▶ web
-//!                │ ├── mailbox, the latest per port ─▶ notifications ── spawns ─▶ driver ──▶ Redis
+//!                │ ├── mailbox, the latest per port ─▶ notifications ──▶ Redis
 //!                │ ├── watch<bool> settled ─▶ readiness ── watch<bool> ready ─▶ web
 //!                │ └── broadcast<Transition> 1024 ─▶ demo
 //!                │
@@ -59,7 +59,6 @@
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
 //! | publisher of notices ([`publish::notifications::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and written, or could not be |
-//! | Redis driver | 0-1 per publisher, 0-2 per mirror | publisher, mirror | with its connection |
 //! | web server ([`publish::http::serve`]) | 1 per listener | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | readiness | 1 | app | with the web servers |
@@ -72,6 +71,7 @@
 //! |---|---|---|---|
 //! | `watch<Arc<Config>>` | 1 | app → switch | the latest counts |
 //! | `watch<Reading>` | 1 per mirror | mirror → switch | the latest counts |
+//! | `watch<Ports>` | 1 | switch → each mirror: whose rows to read | the latest counts |
 //! | `watch<Arc<Inventory>>` | 1 | switch → fleet, web | the latest counts |
 //! | `watch<Option<Arc<Facts>>>` | 1 | switch → web | the latest counts |
 //! | `watch<Option<Shadow>>` | 1 | switch → web, in shadow mode | the latest counts |

@@ -20,7 +20,7 @@ pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
     SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
 };
-pub use tables::{Entry, Row, Spec, Tables};
+pub use tables::{Entry, Row, Rows, Spec, Table, Tables};
 pub use target::{
     BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Security,
     SourceAddress, Target, TlsSettings,

@@ -241,6 +241,8 @@ words! {
         BadAddress = "bad_address",
         /// Two namespaces have the port.
         DuplicatePort = "duplicate_port",
+        /// More rows than ports on any switch: some are left out.
+        TooManyRows = "too_many_rows",
     }
 }
 
