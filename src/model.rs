@@ -24,7 +24,7 @@ pub use target::{
 };
 pub use words::{
     Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, Plane, PortState, ProblemKind,
-    Query, QueryResult, Side, SocService,
+    Query, QueryResult, Refusal, Side, SocService,
 };
 
 /// One value for each end of the cable, as this ToR sees it.

@@ -75,6 +75,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         listeners: vec![listener],
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,
+        limits: Default::default(),
     });
 
     // Its first words are about what happens from now on.

@@ -17,6 +17,7 @@
 //! | network_namespace | a source address that the host does not have yet |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
+//! | web_limits, web_addresses | what web clients may cost; where is served |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
 //! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
@@ -56,3 +57,5 @@ mod tls;
 #[path = "../common/wait.rs"]
 mod wait;
 mod web;
+mod web_addresses;
+mod web_limits;

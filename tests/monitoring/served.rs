@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
     Cause, ChannelState, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType, Plane, PortState,
-    ProblemKind, Query, QueryResult, Side, SocService,
+    ProblemKind, Query, QueryResult, Refusal, Side, SocService,
 };
 use dualtor_exporter::publish::metrics::{CATALOGUE, Kind};
 
@@ -52,6 +52,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         (_, "status") => words!(Health),
         (_, "type") => words!(NoticeType),
         (_, "plane") => words!(Plane),
+        ("dualtor_web_connections_refused_total", "reason") => words!(Refusal),
         (_, "reason") => words!(ProblemKind),
         (_, "role") => these(&["ca", "client"]),
         (_, "field") => these(&look::FIELDS),
