@@ -15,8 +15,8 @@ use prometheus_client::registry::Registry;
 use super::metrics::{CATALOGUE, Family, Kind, Samples, Scrape, Source};
 use crate::model::PortFacts;
 
-/// SoCs per piece: about 75 kB of text for the largest family, a third of a millisecond. Between two pieces other
-/// connections have their turn.
+/// SoCs per piece: about 75 kB of text for the largest family, a third of a millisecond; between two pieces other work may
+/// have its turn.
 const SOCS_PER_PIECE: usize = 64;
 
 /// The formats that Prometheus understands and we speak.

@@ -46,8 +46,8 @@ pub type Source = Arc<dyn Fn() -> SourceFuture + Send + Sync>;
 /// `None` while the exporter is stopping.
 pub type SourceFuture = std::pin::Pin<Box<dyn Future<Output = Option<Scrape>> + Send>>;
 
-/// How much less of the processor the web thread gets than the probing workers where both want it, as `nice` counts. The
-/// least: with a core to itself it is as fast as ever, and a worker that wakes takes the core at once.
+/// By how much the web thread stands back, as `nice` counts, where probing wants the processor too. Not more: on a switch
+/// whose processor is busy a scrape must still come within Prometheus' 10 s.
 const NICE: i32 = 5;
 
 /// What the routes need.
@@ -107,7 +107,8 @@ fn on_this_thread(
     abandoned: &CancellationToken,
 ) -> io::Result<()> {
     // On Linux "this process" is the calling thread alone.
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+    let ours = rustix::process::getpriority_process(None).unwrap_or(0);
+    if let Err(error) = rustix::process::setpriority_process(None, ours + NICE) {
         debug!(%error, "the web thread keeps its priority");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

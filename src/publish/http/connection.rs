@@ -1,17 +1,19 @@
 //! Accepts connections, serves each one, and ends it: when the client closes, over a limit, or at the stop.
 //!
-//! hyper speaks HTTP and keeps the time of a header; `socket` keeps that of an answer. An answer that was sent while the
-//! client was still sending is waited for: closing at once would make the kernel send a reset, and the client would never
-//! read why it was refused.
+//! hyper speaks HTTP and keeps the time of a header; `socket` keeps that of an answer. A client that was refused while it was
+//! still sending is read from a little longer: closing at once would make the kernel send a reset, and the client would
+//! never read why.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -54,7 +56,7 @@ impl Server {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => match self.gate.admit(peer.ip()) {
+                Ok((stream, peer)) => match self.admit(peer.ip()).await {
                     Ok(place) => self.spawn(stream, place),
                     Err(reason) => self.gate.refused(peer.ip(), reason, std::time::Instant::now()),
                 },
@@ -68,6 +70,15 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// A client may have closed a connection just before this one: the task that serves it is given the time to see that.
+    async fn admit(&self, peer: IpAddr) -> Result<Place, Refusal> {
+        if let Ok(place) = self.gate.admit(peer) {
+            return Ok(place);
+        }
+        tokio::task::yield_now().await;
+        self.gate.admit(peer)
     }
 
     fn spawn(&self, stream: TcpStream, place: Place) {
@@ -105,7 +116,7 @@ async fn serve(
     let socket = Socket::new(stream, standing.clone(), limits.untaken);
     let asked = standing.clone();
     let service = service_fn(move |request: Request<Incoming>| -> Answering {
-        asked.asked();
+        asked.asked(!request.body().is_end_stream());
         Box::pin(routes::answer(router.clone(), request))
     });
     let mut connection = http1::Builder::new()
@@ -136,7 +147,8 @@ async fn serve(
     if let Err(error) = &outcome {
         debug!(%error, "a web connection ended");
     }
-    if !late && !stopping {
+    let unread = outcome.is_err() || standing.leaves_unread();
+    if unread && !late && !stopping {
         linger(connection.into_parts().io.into_inner()).await;
     }
     late.then_some(Refusal::Timeout)

@@ -19,6 +19,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::stream;
 use tokio::sync::oneshot;
 use tower_service::Service as _;
 
@@ -84,7 +85,8 @@ async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMa
     let format = format_for(lines(header::ACCEPT));
     let gzip = takes_gzip(lines(header::ACCEPT_ENCODING));
     let body = if method == Method::HEAD {
-        Body::empty()
+        // Of no known length: GET's would have to be rendered.
+        Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
     } else {
         match routes.renderer.render(format).await {
             Ok(answer) if gzip => Body::new(Reading::packed(answer)),

@@ -20,6 +20,8 @@ pub(super) struct Standing {
     owes: AtomicBool,
     /// It did not take its answer.
     untaken: AtomicBool,
+    /// Its last request has a body that nobody reads.
+    leaves_unread: AtomicBool,
 }
 
 impl Standing {
@@ -28,16 +30,22 @@ impl Standing {
         Arc::new(Self {
             owes: AtomicBool::new(true),
             untaken: AtomicBool::new(false),
+            leaves_unread: AtomicBool::new(false),
         })
     }
 
-    /// A request is whole.
-    pub(super) fn asked(&self) {
+    /// A request's header is whole.
+    pub(super) fn asked(&self, has_body: bool) {
         self.owes.store(false, Ordering::Relaxed);
+        self.leaves_unread.store(has_body, Ordering::Relaxed);
     }
 
     pub(super) fn owes(&self) -> bool {
         self.owes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn leaves_unread(&self) -> bool {
+        self.leaves_unread.load(Ordering::Relaxed)
     }
 
     pub(super) fn untaken(&self) -> bool {
@@ -175,7 +183,7 @@ mod tests {
         let standing = Standing::new();
         let mut socket = Socket::new(near, standing.clone(), PATIENCE);
         assert!(standing.owes(), "it has never sent one");
-        standing.asked();
+        standing.asked(false);
         assert!(!standing.owes());
         far.write_all(b"G").await.expect("sent");
         let mut byte = [0; 1];
