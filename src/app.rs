@@ -6,6 +6,7 @@
 mod switch;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
@@ -17,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::channel::TlsStore;
 use crate::config::{Config, ConfigError};
+use crate::defect::{Defect, attempt, caught};
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::inventory::Inventory;
 use crate::mailbox::mailbox;
@@ -60,6 +62,8 @@ pub struct Options {
     pub enable_lifecycle: bool,
     /// What web clients may cost.
     pub limits: Limits,
+    /// How many lines of the log nobody took in time: shown, not counted here.
+    pub lines_dropped: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Options {
@@ -79,6 +83,9 @@ pub enum AppError {
     /// A task that runs as long as the exporter has ended: a defect.
     #[error("{0} has ended unexpectedly; the log says why")]
     TaskEnded(&'static str),
+    /// The same, by a panic.
+    #[error("{0} has ended by a defect of this program, please report it: {1}")]
+    Defect(&'static str, #[source] Defect),
 }
 
 /// A running exporter.
@@ -99,8 +106,8 @@ pub struct Exporter {
 }
 
 type Tasks = JoinSet<Result<&'static str, AppError>>;
-/// The reload that is under way, if any.
-type Loading = JoinSet<(ReloadRequest, Result<Config, ConfigError>)>;
+/// The reload that is under way, if any: who asked, and the new configuration or what is wrong with it.
+type Loading = JoinSet<(ReloadRequest, Result<Config, String>)>;
 
 impl std::fmt::Debug for Exporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -130,27 +137,27 @@ impl Exporter {
             state_db.push(status.subscribe());
             let (rows_tx, rows_rx) = mailbox();
             let publisher = StateDb::new(settings, rows_rx, status);
-            tasks.spawn(async move {
+            oversee(&mut tasks, "the STATE_DB publisher", async move {
                 publisher.run().await;
-                Ok("the STATE_DB publisher")
+                Ok(())
             });
             feeds.rows.insert(namespace.clone(), rows_tx);
         }
         for (namespace, appl_db) in config.appl_dbs() {
             let (notices_tx, notices_rx) = mailbox();
             let publisher = Notifications::new(appl_db.clone(), notices_rx);
-            tasks.spawn(async move {
+            oversee(&mut tasks, "the publisher of notices", async move {
                 publisher.run().await;
-                Ok("the publisher of notices")
+                Ok(())
             });
             feeds.notices.insert(namespace.clone(), notices_tx);
         }
         let (config, config_rx) = watch::channel(Arc::new(config));
         let (switch, emits) = Switch::new(config_rx, &probe_rx);
         let switch_stop = stop.clone();
-        tasks.spawn(async move {
+        oversee(&mut tasks, "the inventory", async move {
             switch_stop.run_until_cancelled(switch.run()).await;
-            Ok("the inventory")
+            Ok(())
         });
 
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
@@ -165,9 +172,9 @@ impl Exporter {
         };
         let (fleet, handle) = Fleet::new(emits.inventory.clone(), context, events, feeds);
         let fleet_stop = stop.clone();
-        tasks.spawn(async move {
-            fleet.run(fleet_stop.cancelled()).await;
-            Ok("the fleet")
+        oversee(&mut tasks, "the fleet", async move {
+            let ended = fleet.run(fleet_stop.cancelled()).await;
+            ended.map_err(|defect| AppError::Defect("the fleet", defect))
         });
 
         let stats = Arc::<WebStats>::default();
@@ -183,6 +190,7 @@ impl Exporter {
                 tls,
                 config: config_status_rx,
                 web: stats.clone(),
+                lines_dropped: options.lines_dropped,
             }),
             ready: readiness(&handle),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
@@ -190,9 +198,9 @@ impl Exporter {
             stats,
         };
         let (listeners, web_stop) = (options.listeners, stop.clone());
-        servers.spawn(async move {
+        oversee(&mut servers, "the web server", async move {
             let served = http::serve(listeners, web, web_stop).await;
-            served.map(|()| "the web server").map_err(AppError::Web)
+            served.map_err(AppError::Web)
         });
         Self {
             config,
@@ -218,25 +226,11 @@ impl Exporter {
         self.reload_tx.clone()
     }
 
-    /// Runs until `shutdown`, then stops every part, within `STOP_WITHIN` and `STOP_SERVING_WITHIN`.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
-        tokio::pin!(shutdown);
-        let mut loading = Loading::default();
-        let outcome = loop {
-            tokio::select! {
-                () = &mut shutdown => break Ok(()),
-                Some(request) = self.reloads.recv(), if loading.is_empty() => {
-                    let load = self.load.clone();
-                    loading.spawn_blocking(move || (request, load()));
-                }
-                Some(loaded) = loading.join_next() => match loaded {
-                    Ok((request, config)) => self.reload(request, config),
-                    Err(error) => error!(%error, "the configuration was not reloaded"),
-                },
-                Some(ended) = self.tasks.join_next() => break Err(unexpected(ended)),
-                Some(ended) = self.servers.join_next() => break Err(unexpected(ended)),
-            }
-        };
+    /// Runs until `shutdown`, then stops every part, within `STOP_WITHIN` and `STOP_SERVING_WITHIN`. So it does, too, should a
+    /// part have ended, or have a defect of its own: no row goes on saying READY.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
+        let worked = caught(Box::pin(self.work(shutdown))).await;
+        let outcome = worked.unwrap_or_else(|defect| Err(AppError::Defect("the exporter", defect)));
         info!("stopping");
         self.stop.cancel();
         if !drained(&mut self.tasks, STOP_WITHIN).await {
@@ -248,10 +242,26 @@ impl Exporter {
         outcome
     }
 
-    fn reload(&mut self, request: ReloadRequest, config: Result<Config, ConfigError>) {
-        let outcome = config
-            .map_err(|error| error.to_string())
-            .and_then(|config| self.adopt(config));
+    async fn work(&mut self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+        tokio::pin!(shutdown);
+        let mut loading = Loading::default();
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return Ok(()),
+                Some(request) = self.reloads.recv(), if loading.is_empty() => {
+                    let load = self.load.clone();
+                    loading.spawn_blocking(move || (request, loaded(&*load)));
+                }
+                // An error: the runtime is shutting down.
+                Some(Ok((request, config))) = loading.join_next() => self.reload(request, config),
+                Some(ended) = self.tasks.join_next() => return Err(unexpected(ended)),
+                Some(ended) = self.servers.join_next() => return Err(unexpected(ended)),
+            }
+        }
+    }
+
+    fn reload(&mut self, request: ReloadRequest, config: Result<Config, String>) {
+        let outcome = config.and_then(|config| self.adopt(config));
         match &outcome {
             Ok(()) => info!("configuration reloaded"),
             Err(reason) => error!(reason, "the configuration was not reloaded, the old one stays"),
@@ -283,6 +293,27 @@ impl Exporter {
     }
 }
 
+/// Loads the configuration, whatever happens meanwhile.
+fn loaded(load: &(dyn Fn() -> Result<Config, ConfigError> + Send + Sync)) -> Result<Config, String> {
+    match attempt(load) {
+        Ok(loaded) => loaded.map_err(|error| error.to_string()),
+        Err(defect) => Err(format!("a defect of this program, please report it: {defect}")),
+    }
+}
+
+/// Runs a part that works until the stop.
+fn oversee(
+    tasks: &mut Tasks,
+    name: &'static str,
+    part: impl Future<Output = Result<(), AppError>> + Send + 'static,
+) {
+    tasks.spawn(async move {
+        let ended = caught(Box::pin(part)).await;
+        ended.unwrap_or_else(|defect| Err(AppError::Defect(name, defect)))?;
+        Ok(name)
+    });
+}
+
 fn unexpected(ended: Result<Result<&'static str, AppError>, JoinError>) -> AppError {
     match ended {
         Ok(Ok(task)) => AppError::TaskEnded(task),
@@ -310,6 +341,7 @@ struct Sources {
     tls: Arc<TlsStore>,
     config: watch::Receiver<ConfigStatus>,
     web: Arc<WebStats>,
+    lines_dropped: Arc<AtomicU64>,
 }
 
 impl Sources {
@@ -334,6 +366,7 @@ impl Sources {
             tls: self.tls.status(),
             config,
             web: self.web.status(),
+            lines_dropped: self.lines_dropped.load(Ordering::Relaxed),
             process: Process::read(),
         })
     }
@@ -370,3 +403,6 @@ pub async fn reload(reloader: &mpsc::Sender<ReloadRequest>) -> Option<Result<(),
     reloader.send(tx).await.ok()?;
     rx.await.ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,18 +38,19 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use dial::Failure;
 pub use pacer::Pacer;
-pub use tls::{TlsStore, check};
+pub use tls::{Checked, TlsStore, check, check_certificates, check_key};
 
 use crate::model::{Cause, ChannelEvent, Security, Target};
 use crate::transport::{Outgoing, OutgoingError, Transport};
 use connection::{Connection, Happened};
 use connectivity::{Connectivity, Input};
+use keepalive::Habit;
 use tls::{Stream, Witness};
 
-/// No keepalive time grows past this, however often a peer says too_many_pings (contract, "Channel state").
-const MAX_KEEPALIVE_TIME: Duration = Duration::from_secs(300);
-/// What a gRPC server writes into the debug data of a GOAWAY that is about our PINGs.
+/// What gRPC's servers write into the debug data of a GOAWAY that is about our PINGs; some put words of their own around it.
 const TOO_MANY_PINGS: &str = "too_many_pings";
+/// From round to round, where nobody has said otherwise (`Channel::rounds_every`): the default of `probe.interval`.
+const ROUNDS: Duration = Duration::from_secs(60);
 
 /// What `Channel::next` yields: an event to pass on, and, with READY, the way to send RPCs.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ pub struct Channel {
     pacer: Arc<Pacer>,
     /// The certificate files, where there are any.
     tls: Option<Arc<tls::Set>>,
-    keepalive_time: Duration,
+    keepalive: Habit,
     phase: Phase,
     signals: VecDeque<Signal>,
     /// The connection before this one, while its last RPCs finish after a GOAWAY.
@@ -137,7 +138,7 @@ impl Channel {
             tls,
             outgoing: Arc::new(Outgoing::new(&target)?),
             connectivity: Connectivity::new(target.channel.backoff, now),
-            keepalive_time: target.channel.keepalive_time,
+            keepalive: Habit::new(target.channel.keepalive_time, ROUNDS),
             pacer,
             target,
             phase: Phase::Waiting,
@@ -149,6 +150,20 @@ impl Channel {
     /// The same SoC, to be dialled like `target` from now on; the connection that is up stays as it is.
     pub fn adopt(&mut self, target: Target) {
         self.target = target;
+    }
+
+    /// Rounds are this far apart from now on: a keepalive that goes with them follows.
+    pub fn rounds_every(&mut self, interval: Duration) {
+        self.change_keepalive(|keepalive| keepalive.set_interval(interval), false);
+    }
+
+    /// A round begins: it takes a PING along if this target's keepalive goes with its rounds.
+    pub fn round_begins(&mut self) {
+        if let Phase::Ready(connection) = &mut self.phase
+            && self.keepalive.round()
+        {
+            connection.ask_for_ping();
+        }
     }
 
     /// The next thing that happens. Cancel-safe: all that it waits for lives in the struct.
@@ -252,7 +267,8 @@ impl Channel {
     /// TCP is up.
     fn open(&mut self, Dialed { tcp, material }: Dialed, deadline: Instant) {
         let (ip, timeout) = (self.target.address.ip(), self.target.channel.keepalive_timeout);
-        let time = self.keepalive_time;
+        self.keepalive.connected();
+        let time = self.keepalive.between_rounds();
         let witness = Arc::new(Witness::default());
         let of_handshake = witness.clone();
         self.phase = Phase::Opening {
@@ -318,12 +334,12 @@ impl Channel {
                 if let Phase::Ready(connection) = std::mem::replace(&mut self.phase, Phase::Waiting) {
                     self._draining = Some(AbortOnDropHandle::new(tokio::spawn(connection.drain())));
                 }
-                let input = if reason == Reason::NO_ERROR {
-                    Input::Drained
+                if reason == Reason::NO_ERROR {
+                    // In good order: nothing has failed.
+                    self.apply(Input::Drained, None);
                 } else {
-                    Input::Lost
-                };
-                self.failed(goaway(reason, &debug), input);
+                    self.failed(goaway(reason, &debug), Input::Lost);
+                }
             }
             Happened::Lost(failure) => {
                 self.phase = Phase::Waiting;
@@ -350,15 +366,24 @@ impl Channel {
         }
     }
 
-    /// A peer that finds our PINGs too many gets half as many, for as long as its configuration stands.
+    /// A peer that finds our PINGs too many gets fewer, for as long as its configuration stands.
     fn heed(&mut self, reason: Reason, debug: &str) {
-        if reason == Reason::ENHANCE_YOUR_CALM && debug == TOO_MANY_PINGS {
-            let time =
-                (self.keepalive_time * 2).min(MAX_KEEPALIVE_TIME.max(self.target.channel.keepalive_time));
-            if time != self.keepalive_time {
-                self.keepalive_time = time;
-                self.emit(ChannelEvent::KeepaliveTime(time));
-            }
+        if reason == Reason::ENHANCE_YOUR_CALM && debug.to_ascii_lowercase().contains(TOO_MANY_PINGS) {
+            self.change_keepalive(Habit::refused, true);
+        }
+    }
+
+    fn change_keepalive(&mut self, change: impl FnOnce(&mut Habit), refused: bool) {
+        let in_force = |habit: &Habit| (habit.in_force(), habit.rounds());
+        let before = in_force(&self.keepalive);
+        change(&mut self.keepalive);
+        let (time, rounds) = in_force(&self.keepalive);
+        if (time, rounds) != before {
+            self.emit(ChannelEvent::Keepalive {
+                time,
+                rounds,
+                refused,
+            });
         }
     }
 
@@ -369,6 +394,11 @@ impl Channel {
 }
 
 fn goaway(reason: Reason, debug: &str) -> Failure {
+    if reason == Reason::NO_ERROR {
+        let text =
+            format!("the SoC's server leaves in good order before it was READY (GOAWAY NO_ERROR {debug:?})");
+        return Failure::new(Cause::Goaway, text);
+    }
     let code = u32::from(reason);
     Failure::new(Cause::Goaway, format!("GOAWAY {code} ({reason}) {debug:?}"))
 }

@@ -1,30 +1,42 @@
 //! The command line: flags in the exporters' style, and the commands `demo`, `simulate`, `probe` and `doctor`.
 //!
-//! Exit codes: 0 done; 1 the exporter failed while running; 2 it could not start (bad flag, bad file, port in use).
-//! `probe` and `doctor` have their own, see there. Logs go to stderr, stdout carries a command's output only.
+//! Exit codes: 0 done; 1 the exporter failed while running; 2 it could not start (bad flag, bad file, port in use), or a
+//! command's output could not be written. `probe` and `doctor` have their own, see there. Logs go to stderr, stdout carries a
+//! command's output only.
+//!
+//! Nothing here waits for who reads stderr, and nothing that runs on waits for who reads stdout: `spool` does. A command that
+//! ends with its output waits for that reader, and for no longer than a signal lets it.
 
 mod demo;
 mod doctor;
+mod log;
 mod probe;
+mod quiet;
+mod spool;
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{debug, info, warn};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing::{debug, error, info, warn};
 
 use crate::app::{self, Exporter, Options};
 use crate::config::{Config, ConfigError};
+use crate::defect::{caught, log_panics};
+use crate::model::text;
 use crate::publish::http::{Limits, telemetry_path_ok};
 use crate::sim;
+use spool::Spool;
 
 /// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time; the switch's other cores are SONiC's, and
 /// each thread costs memory.
@@ -33,6 +45,10 @@ pub const WORKERS: usize = 2;
 const FAILED: u8 = 1;
 /// It could not start.
 const CANNOT_START: u8 = 2;
+/// How long the end waits for who reads stdout and stderr. A stop has taken 3 s at most by then (app.rs), and 5 s are all of it.
+const FLUSH_WITHIN: Duration = Duration::from_millis(500);
+/// The longest message of an error that ends a command, characters: a page.
+const MAX_MESSAGE: usize = 3000;
 
 /// Probes the SoCs of a SONiC dual-ToR active-active rack over gRPC; publishes MUX_CABLE_INFO in STATE_DB and
 /// Prometheus metrics. It never changes traffic: it looks.
@@ -146,6 +162,26 @@ fn telemetry_path(path: &str) -> Result<String, String> {
 }
 
 impl Cli {
+    /// From the command line. An error, or what was asked for (help, version), has been printed: how to exit.
+    pub fn from_arguments() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(CANNOT_START));
+            let message = error.render().to_string();
+            let clean = text::clean_lines(&message);
+            // It repeats what was given, whatever that is. Where that is harmless clap shows it to people, in its colours.
+            let harmless = *clean == *message && message.len() <= MAX_MESSAGE;
+            if error.use_stderr() && !(harmless && io::stderr().is_terminal()) {
+                let log = Spool::start(&io::stderr());
+                log.push(text_of_error(&clean));
+                log.flush(FLUSH_WITHIN);
+            } else {
+                // As clap itself does it.
+                let _ = error.print();
+            }
+            code
+        })
+    }
+
     /// Does what the command line says.
     pub fn run(self) -> ExitCode {
         let quiet = matches!(
@@ -153,63 +189,92 @@ impl Cli {
             Some(Command::Demo(_) | Command::Probe(_) | Command::Doctor(_))
         );
         let default_level = if quiet { Level::Warn } else { Level::Info };
-        init_log(self.log.level.unwrap_or(default_level), self.log.format);
+        let log = log::init(self.log.level.unwrap_or(default_level), self.log.format);
+        log_panics();
+        let code = self.execute(&log);
+        if let Some(stdout) = STDOUT.get() {
+            stdout.flush(FLUSH_WITHIN);
+        }
+        log.flush(FLUSH_WITHIN);
+        code
+    }
+
+    fn execute(self, log: &Spool) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .enable_all()
             .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
-            Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the runtime")),
+            Err(error) => {
+                return fail(
+                    log,
+                    &anyhow::Error::new(error).context("cannot start the runtime"),
+                );
+            }
         };
-        let outcome = runtime.block_on(async {
+        // A look that has not come to its end has found nothing.
+        let after_a_defect = match self.command {
+            None | Some(Command::Demo(_) | Command::Simulate { .. }) => FAILED,
+            Some(Command::Probe(_) | Command::Doctor(_)) => CANNOT_START,
+        };
+        let dropped = log.dropped();
+        let outcome = runtime.block_on(caught(Box::pin(async {
             match self.command {
                 None if self.exporter.config_check => check_config(self.exporter.config_file.as_deref()),
-                None => run_exporter(self.exporter).await,
-                Some(Command::Demo(args)) => demo::run(args).await,
+                None => run_exporter(self.exporter, dropped).await,
+                Some(Command::Demo(args)) => demo::run(args, dropped).await,
                 Some(Command::Simulate { scenario }) => simulate(&scenario).await,
                 Some(Command::Probe(args)) => probe::run(args).await,
                 Some(Command::Doctor(args)) => doctor::run(args).await,
             }
-        });
+        })));
         // Whatever still hangs has had its time.
         runtime.shutdown_background();
-        outcome.unwrap_or_else(|error| fail(&error))
+        match outcome {
+            Ok(Ok(code)) => code,
+            Ok(Err(error)) => fail(log, &error),
+            Err(defect) => {
+                error!(%defect, "ended by a defect of this program: please report it");
+                ExitCode::from(after_a_defect)
+            }
+        }
     }
 }
 
 /// One message that names the place and what was expected; exit code 2.
-fn fail(error: &anyhow::Error) -> ExitCode {
-    let _ = writeln!(io::stderr(), "dualtor-exporter: {error:#}");
+fn fail(log: &Spool, error: &anyhow::Error) -> ExitCode {
+    log.push(text_of_error(&format!("dualtor-exporter: {error:#}\n")));
     ExitCode::from(CANNOT_START)
 }
 
-/// A line of a command's output. A closed pipe (`| head`) is no failure.
-fn print(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+/// Its lines, cleaned and not too many.
+fn text_of_error(message: &str) -> String {
+    let message = text::clean_lines(message);
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((at, _)) => format!("{}…\n", &message[..at]),
+        None => message.into_owned(),
+    }
 }
 
-fn init_log(level: Level, format: LogFormat) {
-    let level = match level {
-        Level::Debug => tracing::Level::DEBUG,
-        Level::Info => tracing::Level::INFO,
-        Level::Warn => tracing::Level::WARN,
-        Level::Error => tracing::Level::ERROR,
-    };
-    // Only our own words: a lying SoC makes libraries talk (h2 warns of each PONG that nobody asked for).
-    let filter = Targets::new().with_target("dualtor_exporter", level);
-    let registry = tracing_subscriber::registry().with(filter);
-    // It fails only where somebody else has a log already (a test).
-    let _ = match format {
-        LogFormat::Logfmt => {
-            let layer = tracing_logfmt::builder().with_span_name(false).layer();
-            registry.with(layer.with_writer(io::stderr)).try_init()
-        }
-        LogFormat::Json => {
-            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
-            registry.with(layer.with_writer(io::stderr)).try_init()
-        }
-    };
+/// What `demo` and `simulate` print, who run on whether somebody reads it or not.
+static STDOUT: OnceLock<Spool> = OnceLock::new();
+
+/// A line of a command that runs on. It may be lost, where nobody reads.
+fn print(line: &str) {
+    let stdout = STDOUT.get_or_init(|| Spool::start(&io::stdout()));
+    stdout.push(format!("{}\n", text::clean_lines(line)));
+}
+
+/// What a command was run for. Waits for its reader; only signals end that.
+fn print_result(result: &str) -> anyhow::Result<()> {
+    let result = format!("{}\n", text::clean_lines(result));
+    let written = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    match written.and_then(|stdout| spool::write(&stdout, result.as_bytes()).1) {
+        // `| head`: it has read what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to stdout"),
+    }
 }
 
 /// Loads the file that was named, or the usual one where it exists.
@@ -224,29 +289,34 @@ fn load_config(path: Option<&Path>) -> Result<Config, ConfigError> {
 fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = load_config(path)?;
     let file = path.unwrap_or(Path::new(DEFAULT_CONFIG)).display();
-    print(&match &config.targets {
+    print_result(&match &config.targets {
         Some(targets) if targets.len() == 1 => format!("{file}: good, 1 target"),
         Some(targets) => format!("{file}: good, {} targets", targets.len()),
         None => format!("{file}: good, targets from CONFIG_DB"),
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
+async fn run_exporter(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode> {
     let config = load_config(args.config_file.as_deref())?;
     let mut listeners = Vec::new();
     for address in &args.listen {
         listeners.push(
             listen(address)
                 .await
-                .with_context(|| format!("--web.listen-address {address}"))?,
+                .with_context(|| format!("--web.listen-address {}", text::quote(address)))?,
         );
     }
     raise_open_files(config.targets.as_ref().map_or(0, Vec::len));
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
     let file = args.config_file.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-    info!(version = VERSION, config = %file.display(), from_config_db = config.targets.is_none(), "starting");
+    info!(
+        version = VERSION,
+        config = text::quote(file.display()),
+        from_config_db = config.targets.is_none(),
+        "starting"
+    );
     for listener in &listeners {
         info!(address = %listener.local_addr()?, path = args.telemetry_path, "serving");
     }
@@ -254,7 +324,7 @@ async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
     let load = move || -> Result<Config, ConfigError> { load_config(path.as_deref()) };
     let exporter = Exporter::start(Options {
         config,
-        load: std::sync::Arc::new(load),
+        load: Arc::new(load),
         listeners,
         telemetry_path: args.telemetry_path,
         enable_lifecycle: args.enable_lifecycle,
@@ -263,6 +333,7 @@ async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
             renders: args.max_requests.into(),
             ..Limits::default()
         },
+        lines_dropped,
     });
     let reloader = exporter.reloader();
     // The outcome is logged where the reload happens.
@@ -275,7 +346,7 @@ async fn run_exporter(args: ExporterArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            tracing::error!(%error, "failed");
+            error!(%error, "failed");
             Ok(ExitCode::from(FAILED))
         }
     }
@@ -305,7 +376,7 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let found = tokio::net::lookup_host((name, port)).await;
         found
-            .with_context(|| format!("cannot resolve {name:?}"))?
+            .with_context(|| format!("cannot resolve {:?}", text::quote(name)))?
             .collect()
     };
     let mut last = None;
@@ -320,7 +391,7 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     }
     Err(match last {
         Some(error) => anyhow::Error::new(error).context("cannot listen"),
-        None => anyhow::anyhow!("{host:?} has no address"),
+        None => anyhow::anyhow!("{:?} has no address", text::quote(host)),
     })
 }
 

@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use settings::{Database, Namespace, Publish, RedisServer, Schema, SourceRule, StateDbSettings};
-pub use tls::{is_server_name, read_pem};
+pub use tls::{is_server_name, read_pem, read_secrets};
 
 use crate::model::{
-    BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target,
+    BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target, text,
 };
 
 /// Everything the file says.
@@ -42,6 +42,8 @@ pub struct Config {
     pub targets: Option<Vec<Target>>,
     /// The databases to use, the switch's own first; none: no database is used.
     pub namespaces: Vec<Namespace>,
+    /// SONiC's file with GRPCCLIENT's settings, which may or may not exist.
+    pub grpc_secrets: PathBuf,
     /// Whether and where to publish rows.
     pub publish: Publish,
     /// Whether to publish the SoCs' notices.
@@ -59,16 +61,20 @@ pub struct ConfigError {
     message: String,
 }
 
+/// The longest message, characters: serde lists the keys that there are.
+const MAX_MESSAGE: usize = 1000;
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        // All of it may be somebody else's words.
+        write!(f, "{}", text::quote(self.file.display()))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
         if let Some(key) = &self.key {
-            write!(f, ": {key}")?;
+            write!(f, ": {}", text::quote(key))?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", text::shorten(&self.message, MAX_MESSAGE))
     }
 }
 
@@ -210,7 +216,7 @@ fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> 
             .min();
         let message = &message[..end.unwrap_or(message.len())];
         let key = key.map(|key| without_urls(&key));
-        let message = without_urls(message).replace(
+        let message = with_short_quotes(&without_urls(message)).replace(
             "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
             "expected one YAML document, got several",
         );
@@ -220,6 +226,23 @@ fn read(text: &str) -> Result<raw::File, (Option<u64>, Option<String>, String)> 
             message.replace("duplicate mapping key", "expected each key once, twice there is"),
         )
     })
+}
+
+/// What a message quotes as serde does, in backticks or as `string "..."`, cut.
+fn with_short_quotes(text: &str) -> String {
+    const STRING: &str = "string \"";
+    if let (Some(begin), Some(end)) = (text.find(STRING), text.rfind("\", expected"))
+        && let Some(quoted) = text.get(begin + STRING.len()..end)
+    {
+        let (before, after) = (&text[..begin + STRING.len()], &text[end..]);
+        return format!("{before}{}{after}", text::quote(quoted));
+    }
+    let parts = text.split('`').enumerate();
+    let cut = parts.map(|(n, part)| match n % 2 {
+        0 => part.to_owned(),
+        _ => text::quote(part),
+    });
+    cut.collect::<Vec<_>>().join("`")
 }
 
 /// A URL may hold a password, and with a key forgotten it stands where a key should be: no message repeats one.
@@ -275,6 +298,7 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
         channel,
         targets,
         namespaces,
+        grpc_secrets: base.join(raw.databases.grpc_secrets.0.0),
         publish,
         publish_notifications,
         schema,
@@ -366,7 +390,9 @@ fn targets(
         {
             return at(
                 &format!("targets[{n}].address"),
-                format!("expected an address of the same family as channel.source_address ({source})"),
+                format!(
+                    "expected an address of the same family as channel.source_address ({source}), got {address}"
+                ),
             );
         }
         targets.push(Target {

@@ -3,7 +3,7 @@
 //! Pure: takes the tables of a mirror and emits `Facts` for the metrics. A database that cannot be read says nothing: what
 //! it held before may have been true for an hour, so it is unknown.
 
-use crate::model::{Facts, LinkmgrHealth, MuxDirection, Port, PortFacts, Row, Spec, Tables};
+use crate::model::{Facts, LinkmgrHealth, MuxDirection, OrchagentMux, Port, PortFacts, Row, Spec, Tables};
 
 /// What is read of APPL_DB.
 pub const APPL_DB: Spec = Spec {
@@ -30,7 +30,8 @@ pub const STATE_DB_SHADOWED: Spec = Spec {
 pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut Facts) {
     if let Some(tables) = appl_db {
         each(tables, "MUX_CABLE_TABLE", facts, |facts, row| {
-            facts.intended = direction(row)
+            facts.intended = direction(row);
+            facts.intended_error = is_error(row);
         });
         each(tables, "PORT_TABLE", facts, |facts, row| {
             facts.oper_up = match row.get("oper_status").map(String::as_str) {
@@ -42,7 +43,15 @@ pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut 
     }
     if let Some(tables) = state_db {
         each(tables, "MUX_CABLE_TABLE", facts, |facts, row| {
-            facts.orchagent = direction(row)
+            facts.orchagent = if is_error(row) {
+                OrchagentMux::Error
+            } else {
+                match direction(row) {
+                    MuxDirection::Active => OrchagentMux::Active,
+                    MuxDirection::Standby => OrchagentMux::Standby,
+                    MuxDirection::Unknown => OrchagentMux::Unknown,
+                }
+            };
         });
         each(tables, "MUX_LINKMGR_TABLE", facts, |facts, row| {
             facts.linkmgr = health(row)
@@ -64,6 +73,12 @@ fn direction(row: &Row) -> MuxDirection {
         Some("standby") => MuxDirection::Standby,
         _ => MuxDirection::Unknown,
     }
+}
+
+/// linkmgrd writes `Error`, orchagent `error`.
+fn is_error(row: &Row) -> bool {
+    row.get("state")
+        .is_some_and(|state| state.eq_ignore_ascii_case("error"))
 }
 
 fn health(row: &Row) -> LinkmgrHealth {
@@ -111,13 +126,43 @@ mod tests {
         collect(Some(&appl_db), Some(&state_db), &mut facts);
         let expected = PortFacts {
             intended: MuxDirection::Active,
-            orchagent: MuxDirection::Standby,
+            intended_error: false,
+            orchagent: OrchagentMux::Standby,
             linkmgr: LinkmgrHealth::Unhealthy,
             oper_up: Some(false),
         };
         let port = |name: &str| Port::new(name).expect("a port");
         assert_eq!(facts[&port("Ethernet0")], expected);
         assert_eq!(facts[&port("Ethernet4")], PortFacts::default());
+    }
+
+    #[test]
+    fn a_failed_change_is_a_state_of_orchagents_own_and_no_intent_of_linkmgrds() {
+        let rows: [(&str, &str, &str); 3] = [
+            ("MUX_CABLE_TABLE|Ethernet0", "state", "error"),
+            // A row without a state is legal.
+            ("MUX_CABLE_TABLE|Ethernet4", "other", "x"),
+            ("MUX_CABLE_TABLE|Ethernet8", "state", "unknown"),
+        ];
+        let linkmgrd = [("MUX_CABLE_TABLE:Ethernet0", "state", "Error")];
+        let mut facts = Facts::new();
+        collect(
+            Some(&tables(":", &linkmgrd)),
+            Some(&tables("|", &rows)),
+            &mut facts,
+        );
+        let of = |name: &str| facts[&Port::new(name).expect("a port")];
+        let orchagent = ["Ethernet0", "Ethernet4", "Ethernet8"].map(|name| of(name).orchagent);
+        assert_eq!(
+            orchagent,
+            [OrchagentMux::Error, OrchagentMux::Unknown, OrchagentMux::Unknown]
+        );
+        let failed = of("Ethernet0");
+        assert_eq!(
+            (failed.intended, failed.intended_error),
+            (MuxDirection::Unknown, true)
+        );
+        assert!(!of("Ethernet4").intended_error);
     }
 
     #[test]

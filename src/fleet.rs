@@ -3,24 +3,29 @@
 //! It is the only task that writes the table. In: `watch<Inventory>`, events of all sessions, requests for a snapshot.
 //! Out: snapshots (shared pointers, no copies), the mailboxes of rows and notices to write, a feed of transitions, and the
 //! latch "every target has been looked at once". It waits for nobody: an event costs O(1), whatever the readers do.
+//!
+//! A session never ends by itself. One that does all the same has a defect: its port leaves READY at once, and it is started
+//! anew with another id, so that what the old one has said and still waits in the queue is nobody's.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{error, info, warn};
 
+use crate::defect::{Defect, Restarts, attempt, caught};
 use crate::inventory::Inventory;
 use crate::mailbox::{self, Change};
 use crate::model::{
     ChannelEvent, ChannelState, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition,
     TransitionKind,
 };
-use crate::session::{Context, Session, SessionId};
+use crate::session::{self, Context, Running, SessionId};
 use crate::status::Effect;
+use crate::transport::OutgoingError;
 
 /// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
 pub const EVENT_QUEUE: usize = 4096;
@@ -78,9 +83,16 @@ struct Entry {
     status: Arc<SocStatus>,
     /// For the session: a target that is alike.
     target: watch::Sender<Target>,
-    // Aborting the task closes the connection.
-    _task: AbortOnDropHandle<()>,
+    /// Aborting the task closes the connection.
+    task: AbortHandle,
+    /// When the session began, or will.
+    began: Instant,
+    restarts: Restarts,
 }
+
+/// How a session is started: as `session::start` does, but for tests.
+type Start =
+    Arc<dyn Fn(SessionId, watch::Receiver<Target>, Context) -> Result<Running, OutgoingError> + Send + Sync>;
 
 /// Between a target of the inventory and what runs.
 enum Difference {
@@ -95,7 +107,10 @@ enum Difference {
 pub struct Fleet {
     inventory: watch::Receiver<Arc<Inventory>>,
     context: Context,
+    start: Start,
     events: mpsc::Receiver<(SessionId, Event)>,
+    /// Each yields why it has ended; one that was aborted, nothing.
+    sessions: JoinSet<(SessionId, Defect)>,
     snapshots: mpsc::Receiver<oneshot::Sender<Snapshot>>,
     settled: watch::Sender<bool>,
     feed: broadcast::Sender<FeedItem>,
@@ -137,7 +152,9 @@ impl Fleet {
         let fleet = Self {
             inventory,
             context,
+            start: Arc::new(session::start),
             events,
+            sessions: JoinSet::new(),
             snapshots,
             settled,
             feed,
@@ -152,8 +169,15 @@ impl Fleet {
         (fleet, handle)
     }
 
-    /// Runs until `stop`, then stops every session, shows the last rows (SHUTDOWN) and returns.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+    /// Runs until `stop`, then stops every session, shows the last rows (SHUTDOWN) and returns. So it does, too, should it
+    /// have a defect: no row goes on saying READY.
+    pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), Defect> {
+        let served = caught(Box::pin(self.serve(stop))).await;
+        let stopped = attempt(|| self.stop_all());
+        served.and(stopped)
+    }
+
+    async fn serve(&mut self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
         // So the first scrape shows what there is, not the moment before.
         let mut first = self.inventory.clone();
@@ -172,10 +196,16 @@ impl Fleet {
                     // The asker may have gone away meanwhile.
                     let _ = reply.send(self.snapshot());
                 }
-                Some((id, event)) = self.events.recv() => self.on_event(id, &event),
+                // Before the events: what one that has ended had to say is of no use any more.
+                Some(ended) = self.sessions.join_next() => self.on_end(ended),
+                Some((id, event)) = self.events.recv() => {
+                    // What one SoC has made its session say takes nothing else down.
+                    if let Err(defect) = attempt(|| self.on_event(id, &event)) {
+                        self.on_end(Ok((id, defect)));
+                    }
+                }
             }
         }
-        self.stop_all();
     }
 
     fn on_event(&mut self, id: SessionId, event: &Event) {
@@ -200,6 +230,54 @@ impl Fleet {
             _ => {}
         }
         self.show(&shown, &effect);
+    }
+
+    fn on_end(&mut self, ended: Result<(SessionId, Defect), JoinError>) {
+        // Neither is an error one of a session that runs: each catches its panics, and those aborted are gone.
+        let Some((id, defect)) = ended.ok() else { return };
+        let Some(mut entry) = self.entries.remove(&id) else {
+            return;
+        };
+        // It may run still, where what it has said could not be taken in.
+        entry.task.abort();
+        let wait = entry.restarts.wait(entry.began.elapsed());
+        let (port, address) = (entry.status.target.port.clone(), entry.status.target.address);
+        error!(%port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");
+        let effect =
+            Arc::make_mut(&mut entry.status).lose_session(&format!("a defect: {defect}"), SystemTime::now());
+        self.show(&entry.status, &effect);
+        self.settle(id);
+        let anew = self.new_id();
+        entry.task = self.spawn(anew, entry.target.subscribe(), wait);
+        entry.began = Instant::now() + wait;
+        self.entries.insert(anew, entry);
+        self.by_port.insert(port, anew);
+        for place in self.order.iter_mut().filter(|place| **place == id) {
+            *place = anew;
+        }
+    }
+
+    fn new_id(&mut self) -> SessionId {
+        let id = SessionId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    /// Starts a session after `wait`. However it ends, it is told as its defect.
+    fn spawn(&mut self, id: SessionId, target: watch::Receiver<Target>, wait: Duration) -> AbortHandle {
+        let (start, context) = (self.start.clone(), self.context.clone());
+        self.sessions.spawn(async move {
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
+            let defect = match attempt(|| start(id, target, context)) {
+                Ok(Ok(running)) => caught(running).await.unwrap_or_else(|defect| defect),
+                // The configuration is checked before.
+                Ok(Err(error)) => Defect::new(format_args!("it cannot be probed: {error}")),
+                Err(defect) => defect,
+            };
+            (id, defect)
+        })
     }
 
     fn settle(&mut self, id: SessionId) {
@@ -232,7 +310,7 @@ impl Fleet {
         self.side = inventory.side;
         if inventory.side == Side::Unknown && !inventory.targets.is_empty() && !told {
             warn!(
-                "which ToR this is, is not known: every direction will be unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
+                "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
             );
         }
         let wanted: HashSet<&Port> = inventory.targets.iter().map(|target| &target.port).collect();
@@ -310,23 +388,13 @@ impl Fleet {
         let id = self.by_port.remove(port)?;
         self.unsettled.remove(&id);
         let mut entry = self.entries.remove(&id)?;
+        entry.task.abort();
         let effect = Arc::make_mut(&mut entry.status).stop(SystemTime::now());
         self.show(&entry.status, &effect);
         Some(entry.status)
     }
 
     fn put_in(&mut self, target: &Target) {
-        let id = SessionId(self.next_id);
-        self.next_id += 1;
-        let (sender, receiver) = watch::channel(target.clone());
-        let session = match Session::new(id, receiver, self.context.clone()) {
-            Ok(session) => session,
-            Err(error) => {
-                // The configuration is checked before: this is a defect, but not one to take anything down for.
-                warn!(port = %target.port, %error, "cannot be probed");
-                return;
-            }
-        };
         let status = match self.take_out(&target.port) {
             Some(mut old) => {
                 if old.target.namespace != target.namespace {
@@ -337,12 +405,15 @@ impl Fleet {
             }
             None => Arc::new(SocStatus::new(target.clone())),
         };
-        let task = AbortOnDropHandle::new(tokio::spawn(session.run()));
         self.send_row(target, Change::Put(status.clone()));
+        let (sender, receiver) = watch::channel(target.clone());
+        let id = self.new_id();
         let entry = Entry {
             status,
             target: sender,
-            _task: task,
+            task: self.spawn(id, receiver, Duration::ZERO),
+            began: Instant::now(),
+            restarts: Restarts::default(),
         };
         self.entries.insert(id, entry);
         self.by_port.insert(target.port.clone(), id);
@@ -378,9 +449,18 @@ fn log_failure(status: &SocStatus, event: &Event) {
                 tracing::debug!(%port, %address, %cause, detail, "channel failed");
             }
         }
-        ChannelEvent::KeepaliveTime(time) => {
-            warn!(%port, %address, keepalive_time = ?time, "the SoC says too_many_pings: its keepalive time is doubled");
+        ChannelEvent::Keepalive {
+            time,
+            rounds,
+            refused: true,
+        } => {
+            warn!(
+                %port, %address, every_rounds = rounds, keepalive_interval = ?time,
+                "the SoC's gRPC server allows fewer PINGs (too_many_pings), as gRPC servers do by default: from now on one goes \
+                 out with its rounds and none between; a SoC that hangs is noticed that much later"
+            );
         }
+        ChannelEvent::Keepalive { refused: false, .. } => {}
         ChannelEvent::Dialing
         | ChannelEvent::State { .. }
         | ChannelEvent::PeerCertificate { .. }
@@ -406,6 +486,16 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
             info!(%port, %address, %from, %to, %cause, detail, "channel");
         }
         TransitionKind::Channel {
+            from: from @ ChannelState::Ready,
+            to: to @ ChannelState::Connecting,
+            cause: None,
+        } => {
+            info!(
+                %port, %address, %from, %to,
+                "channel: the SoC's server ends the connection in good order (GOAWAY NO_ERROR): dialled anew"
+            );
+        }
+        TransitionKind::Channel {
             from,
             to,
             cause: None,
@@ -418,3 +508,6 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
         TransitionKind::Health { from, to } => info!(%port, %from, %to, "health"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,14 @@
 //! |---|---|
 //! | mux_cable | `MUX_CABLE` rows → ports and addresses |
 //! | switch | Is it a dual-ToR switch? Loopback3: our side, our source address |
-//! | grpc_client | `GRPCCLIENT` → plain text or TLS |
+//! | grpc_client | `GRPCCLIENT`, or grpc_secrets.json → plain text or TLS |
+//! | secrets | grpc_secrets.json, where those rows come from |
+//! | hold | what counts while CONFIG_DB is being rewritten |
 
 mod grpc_client;
+mod hold;
 mod mux_cable;
+mod secrets;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -19,7 +23,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use grpc_client::security;
+pub use grpc_client::{Origin, Said, Secured, by_file, by_rows, secure};
+pub use hold::Hold;
+pub use secrets::Secrets;
 pub use switch::{Loopback3, is_dual_tor, side_of};
 
 use crate::config::{Config, SourceRule};
@@ -60,6 +66,19 @@ pub struct Source {
     pub namespace: Arc<str>,
     /// What it held when it was last believed; `None`: never yet.
     pub tables: Option<Arc<Tables>>,
+    /// How its SoCs are spoken to; `secure` settles that.
+    pub secured: Secured,
+}
+
+impl Source {
+    /// One of which nothing is known yet.
+    pub fn unread(namespace: &Arc<str>) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            tables: None,
+            secured: Secured::default(),
+        }
+    }
 }
 
 /// Whether a CONFIG_DB can be believed: it is whole. While the switch boots, or its Redis is restarted empty, it is not.
@@ -80,7 +99,7 @@ impl Inventory {
             Side::Unknown => loopback3.side(),
             told => told,
         };
-        let mut channels = Channels::new(config, &loopback3, &known);
+        let mut channels = Channels::new(config, &loopback3, side, sources);
         match &config.targets {
             Some(targets) => Self {
                 targets: targets
@@ -152,16 +171,18 @@ impl Inventory {
 struct Channels<'a> {
     config: &'a Config,
     loopback3: &'a Loopback3,
-    known: &'a [(&'a Arc<str>, &'a Tables)],
+    side: Side,
+    sources: &'a [Source],
     made: HashMap<(Arc<str>, bool), Arc<ChannelSettings>>,
 }
 
 impl<'a> Channels<'a> {
-    fn new(config: &'a Config, loopback3: &'a Loopback3, known: &'a [(&'a Arc<str>, &'a Tables)]) -> Self {
+    fn new(config: &'a Config, loopback3: &'a Loopback3, side: Side, sources: &'a [Source]) -> Self {
         Self {
             config,
             loopback3,
-            known,
+            side,
+            sources,
             made: HashMap::new(),
         }
     }
@@ -181,7 +202,7 @@ impl<'a> Channels<'a> {
     }
 
     fn source_address(&self, target: IpAddr) -> SourceAddress {
-        let loopback3 = self.loopback3.address(target.is_ipv4());
+        let loopback3 = self.loopback3.address(target.is_ipv4(), self.side);
         match (self.config.source, loopback3) {
             (SourceRule::None, _) | (SourceRule::Auto, None) => SourceAddress::Any,
             (SourceRule::Ip(ip), _) => SourceAddress::Fixed(ip),
@@ -197,16 +218,15 @@ impl<'a> Channels<'a> {
         }
     }
 
-    /// The configuration's TLS where it has some, else what CONFIG_DB says: the namespace's own, or the switch's.
+    /// The configuration's TLS where it has some, else as its source (or the switch's own, for a namespace that has none) says.
     fn security(&self, namespace: &Arc<str>) -> Security {
         if self.config.channel.security != Security::Plain {
             return self.config.channel.security.clone();
         }
-        let own = self.known.iter().find(|(name, _)| *name == namespace);
-        let sources = own.into_iter().chain(self.known.first());
-        sources
-            .map(|(_, tables)| *tables)
-            .find_map(security)
+        let own = self.sources.iter().find(|source| source.namespace == *namespace);
+        let source = own.or(self.sources.first());
+        source
+            .and_then(|source| source.secured.security.clone())
             .unwrap_or(Security::Plain)
     }
 }

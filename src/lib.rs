@@ -53,7 +53,8 @@
 //! | switch (`app::switch`) | 1 | app | at the stop |
 //! | mirror ([`mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and shows the last rows |
-//! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends |
+//! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends; by a defect: started anew |
+//! | round | 0-1 per SoC | its session | with its report, or with the session |
 //! | drain | 0-1 per SoC | its channel | a GOAWAY's last RPCs are done, 5 s at most; or with the session |
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
@@ -64,8 +65,8 @@
 //! | render | 0-1 per format that waits, `--web.max-requests` at work | the first who asks for it | when all who wait have their answer |
 //! | readiness | 1 | app | with the web server |
 //!
-//! A session owns its SoC's channel, round and two streams (notices, health) as futures that it polls: the five queries of a round
-//! are no tasks. The demo has the simulator's tasks ([`sim`]), one that prints transitions, one that
+//! A session owns its SoC's channel and two streams (notices, health) as futures that it polls; the five queries of a round are one
+//! task. The demo has the simulator's tasks ([`sim`]), one that prints transitions, one that
 //! plays the switch and one that takes pages.
 //!
 //! | channel | how many | from → to | when it is full |
@@ -97,9 +98,11 @@
 //! else unknown) and drops its ends of the mailboxes → the publishers write what is left. App waits 2.5 s for these, then 0.5 s
 //! for answers that scrapers are still reading, and returns whatever hangs.
 pub mod app;
+pub mod bucket;
 pub mod channel;
 pub mod cli;
 pub mod config;
+pub mod defect;
 pub mod facts;
 pub mod fleet;
 pub mod inventory;

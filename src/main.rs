@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use dualtor_exporter::cli::Cli;
 
 fn main() -> ExitCode {
-    Cli::parse().run()
+    match Cli::from_arguments() {
+        Ok(cli) => cli.run(),
+        Err(code) => code,
+    }
 }

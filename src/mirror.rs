@@ -22,10 +22,11 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::Database;
-use crate::model::{Entry, ProbeSettings, Spec, Tables};
+use crate::defect::{Restarts, caught};
+use crate::model::{Entry, ProbeSettings, Spec, Tables, text};
 use crate::redis_link::{Failure, Link, PING_EVERY, RETRY, Reply, Subscription};
 
 /// From the first change told to reading what has changed: a reload of a whole table is then a few reads, not one for
@@ -85,17 +86,26 @@ impl Mirror {
         (mirror, reading)
     }
 
-    /// Runs until nobody reads any more.
+    /// Runs until nobody reads any more. A defect is one more way to lose the database.
     pub async fn run(mut self) {
+        let mut restarts = Restarts::default();
         loop {
             let began = Instant::now();
             let out = self.out.clone();
+            let mut again = began + RETRY;
             tokio::select! {
-                failure = self.serve() => self.down(&failure),
+                ended = caught(Box::pin(self.serve())) => {
+                    let failure = ended.unwrap_or_else(|defect| {
+                        again = Instant::now() + restarts.wait(began.elapsed());
+                        error!(database = self.spec.name, %defect, "a database is not read because of a defect of this program: please report it");
+                        defect.into()
+                    });
+                    self.down(&failure);
+                }
                 () = out.closed() => return,
             }
             tokio::select! {
-                () = sleep_until(began + RETRY) => {}
+                () = sleep_until(again) => {}
                 () = out.closed() => return,
             }
         }
@@ -213,7 +223,11 @@ impl Mirror {
         match Subscription::open(&self.database.server, self.database.id, &patterns).await {
             Ok(subscription) => Ok(Some(subscription)),
             Err(Failure::Refused(error)) => {
-                debug!(database = self.spec.name, %error, "no keyspace notifications: read each interval");
+                debug!(
+                    database = self.spec.name,
+                    error = text::quote(error),
+                    "no keyspace notifications: read each interval"
+                );
                 Ok(None)
             }
             Err(failure) => Err(failure),

@@ -9,10 +9,11 @@ mod facts;
 mod status;
 mod tables;
 mod target;
+pub mod text;
 mod words;
 
 pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
-pub use facts::{Facts, PortFacts, Problem, StateDbs};
+pub use facts::{Facts, PortFacts, Problem, StateDbs, quoted};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,
     SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
@@ -23,8 +24,8 @@ pub use target::{
     SourceAddress, Target, TlsSettings,
 };
 pub use words::{
-    Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, Plane, PortState, ProblemKind,
-    Query, QueryResult, Refusal, Side, SocService,
+    Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux, Plane, PortState,
+    ProblemKind, Query, QueryResult, Refusal, Side, SocService,
 };
 
 /// One value for each end of the cable, as this ToR sees it.
@@ -36,12 +37,12 @@ pub struct SelfPeer<T> {
     pub peer: T,
 }
 
-/// One value for each end of the cable, as the SoC numbers them: portid 0 is the upper ToR's side, 1 the lower's.
+/// One value for each end of the cable, by the ToR at that end. The SoC numbers them: portid 1 is the upper ToR's end, 0 the lower's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UpperLower<T> {
-    /// portid 0.
-    pub upper: T,
     /// portid 1.
+    pub upper: T,
+    /// portid 0.
     pub lower: T,
 }
 

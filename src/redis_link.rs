@@ -21,6 +21,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::RedisServer;
+use crate::defect::Defect;
+use crate::model::text;
 
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -50,14 +52,17 @@ pub enum Failure {
     Closed,
     /// Another user or password is needed.
     // Without the server's own words: where AUTH is not known, they repeat its arguments.
-    #[error("{0}: user or password refused")]
+    #[error("{}: user or password refused", text::quote(.0))]
     Auth(String),
     /// The server's own error.
-    #[error("{0}")]
+    #[error("{}", text::quote(.0))]
     Refused(RedisError),
     /// The peer is something else.
     #[error("not what Redis answers to a PING")]
     NotRedis,
+    /// What works on the connection has ended by a defect of ours.
+    #[error("a defect of this program, please report it: {0}")]
+    Defect(#[from] Defect),
 }
 
 impl From<RedisError> for Failure {
@@ -87,6 +92,7 @@ impl Failure {
                 "check that this address (databases.url, else database_config.json) is that of a redis-server"
             }
             Self::Auth(_) => "check user and password in databases.url",
+            Self::Defect(_) => "what is in the database may be why: see the log, and report it",
             Self::Refused(error) => match error.code() {
                 Some("LOADING") => "redis-server is reading its data: wait",
                 Some("BUSY") => "redis-server runs a script that does not end: see its log",

@@ -7,15 +7,16 @@
 
 mod schedule;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::channel::{Channel, Pacer, Signal, TlsStore};
+use crate::defect::{Defect, caught};
 use crate::model::{
     ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Side, Target,
 };
@@ -62,7 +63,7 @@ pub struct Session {
     /// The first dial has begun: until its turn has come the SoC cannot be blamed for not being READY.
     dialled: bool,
     ready: Option<Ready>,
-    round: Option<AbortOnDropHandle<Report>>,
+    round: Option<AbortOnDropHandle<Result<Report, Defect>>>,
     /// When the round under way, or the last one, began.
     began: Instant,
     /// A round became due while another was under way.
@@ -78,6 +79,18 @@ impl std::fmt::Debug for Session {
     }
 }
 
+/// A session at work: it yields why it has ended, which it never should.
+pub type Running = Pin<Box<dyn Future<Output = Defect> + Send>>;
+
+/// A session for `target`, as the fleet runs it. Its first dial is due when it is polled first.
+pub fn start(
+    id: SessionId,
+    target: watch::Receiver<Target>,
+    context: Context,
+) -> Result<Running, OutgoingError> {
+    Ok(Box::pin(Session::new(id, target, context)?.run()))
+}
+
 impl Session {
     /// A session for `target` that has not begun.
     pub fn new(
@@ -89,13 +102,15 @@ impl Session {
         let interval = context.probe.borrow().interval;
         let schedule = Schedule::new(first.port.as_str(), context.origin.into_std(), interval);
         let now = Instant::now();
+        let mut channel = Channel::new(first.clone(), context.pacer.clone(), &context.tls)?;
+        channel.rounds_every(interval);
         Ok(Self {
             id,
             notices: NoticeStream::new(first.side),
             side: first.side,
             target,
             health: HealthWatch::new(),
-            channel: Channel::new(first, context.pacer.clone(), &context.tls)?,
+            channel,
             due: Instant::from_std(schedule.after_start(now.into_std())),
             last: now,
             schedule,
@@ -108,13 +123,17 @@ impl Session {
         })
     }
 
-    /// Runs until it is aborted, or nobody listens to its events any more.
-    pub async fn run(mut self) {
+    /// Runs until it is dropped. It ends by a defect alone: its round's is its own, as a round that is lost would leave what the
+    /// one before it said for true.
+    pub async fn run(mut self) -> Defect {
         loop {
             let event = tokio::select! {
                 biased;
                 signal = self.channel.next() => Some(self.on_signal(signal)),
-                report = under_way(&mut self.round) => Some(self.on_report(report)),
+                report = under_way(&mut self.round) => match report {
+                    Ok(report) => Some(self.on_report(report)),
+                    Err(defect) => return defect,
+                },
                 report = self.notices.next() => Some(Event::Service(report)),
                 health = self.health.next() => Some(Event::Health(health)),
                 () = sleep_until(self.due) => {
@@ -131,6 +150,7 @@ impl Session {
                 Ok(()) = self.context.probe.changed() => {
                     let interval = self.context.probe.borrow_and_update().interval;
                     self.schedule.set_interval(interval);
+                    self.channel.rounds_every(interval);
                     let (last, now) = (self.last.into_std(), Instant::now().into_std());
                     self.due = self.schedule.after_change(last, now).into();
                     None
@@ -139,7 +159,7 @@ impl Session {
             if let Some(event) = event
                 && self.context.events.send((self.id, event)).await.is_err()
             {
-                return;
+                return Defect::new("the fleet has ended");
             }
         }
     }
@@ -196,21 +216,24 @@ impl Session {
             return;
         }
         self.began = self.last;
+        self.channel.round_begins();
         let timeout: Duration = self.context.probe.borrow().timeout;
         let limiter = self.context.limiter.clone();
         let round = probe::round(self.ready.clone(), timeout, limiter);
-        self.round = Some(AbortOnDropHandle::new(tokio::spawn(round)));
+        self.round = Some(AbortOnDropHandle::new(tokio::spawn(caught(round))));
     }
 }
 
-async fn under_way(round: &mut Option<AbortOnDropHandle<Report>>) -> Report {
+async fn under_way(round: &mut Option<AbortOnDropHandle<Result<Report, Defect>>>) -> Result<Report, Defect> {
     let Some(round) = round else {
         return std::future::pending().await;
     };
-    match round.await.map_err(JoinError::try_into_panic) {
-        Ok(report) => report,
-        Err(Ok(panic)) => std::panic::resume_unwind(panic),
-        // The runtime is shutting down.
-        Err(Err(_)) => std::future::pending().await,
+    match round.await {
+        Ok(ended) => ended,
+        Err(error) => match Defect::of_task(error) {
+            Some(defect) => Err(defect),
+            // The runtime is shutting down.
+            None => std::future::pending().await,
+        },
     }
 }

@@ -16,6 +16,7 @@
 //! | file | job |
 //! |---|---|
 //! | scenario, state, fault, notice, duration | plain data, read from YAML |
+//! | pings | how many PINGs of a client are too many |
 //! | resolve | the SoCs that a scenario means; checks |
 //! | soc | a SoC, its handle, its counters |
 //! | listener | accept, refuse |
@@ -46,6 +47,7 @@ mod grpc;
 mod h2server;
 mod listener;
 mod notice;
+mod pings;
 mod reply;
 mod resolve;
 mod rpc;
@@ -59,6 +61,7 @@ mod wire;
 
 pub use fault::{Code, ConnectionFault, GoAway, H2Code, ReplyFault};
 pub use notice::{Notice, NoticeKind, Plane};
+pub use pings::PingPolicy;
 pub use rpc::Rpc;
 pub use scenario::{Rack, Scenario, SocSpec, Spread, Step, Targets};
 pub use soc::{Soc, SocCounters};

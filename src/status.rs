@@ -47,6 +47,7 @@ impl SocStatus {
             service: SocService::Unknown,
             service_end: None,
             notices: [[0; Plane::COUNT]; NoticeType::COUNT],
+            session_restarts: 0,
             history: std::collections::VecDeque::new(),
         }
     }
@@ -67,6 +68,7 @@ impl SocStatus {
         self.last_success = old.last_success;
         self.last_error = old.last_error;
         self.notices = old.notices;
+        self.session_restarts = old.session_restarts;
         self.history = old.history;
     }
 
@@ -108,6 +110,27 @@ impl SocStatus {
         self.change_state(to, Some(cause), self.epoch, now)
     }
 
+    /// Its session has ended by a defect of ours, which `detail` tells: nobody looks at the SoC until the next one does, so
+    /// nothing is known of it. An announced service neither: its END may come meanwhile.
+    pub fn lose_session(&mut self, detail: &str, now: SystemTime) -> Effect {
+        let cause = Cause::Local;
+        self.session_restarts += 1;
+        self.failures[cause.index()] += 1;
+        self.last_failure = Some(cause);
+        self.error(format!("channel: {cause}: {detail}"), now);
+        self.keepalive_time = self.target.channel.keepalive_time;
+        let unknown = ServiceReport {
+            state: SocService::Unknown,
+            ends_in: None,
+            notices: None,
+        };
+        let mut effect = self.change_state(ChannelState::TransientFailure, Some(cause), self.epoch, now);
+        let of_service = self.apply_service(&unknown, now);
+        effect.write_row |= of_service.write_row;
+        effect.transitions.extend(of_service.transitions);
+        effect
+    }
+
     fn apply_channel(&mut self, event: &ChannelEvent, now: SystemTime) -> Effect {
         match event {
             ChannelEvent::Dialing => self.dials += 1,
@@ -122,7 +145,7 @@ impl SocStatus {
                     self.keepalive_rtt = Some(*rtt);
                 }
             }
-            ChannelEvent::KeepaliveTime(time) => self.keepalive_time = *time,
+            ChannelEvent::Keepalive { time, .. } => self.keepalive_time = *time,
             ChannelEvent::State { to, cause, epoch } => return self.change_state(*to, *cause, *epoch, now),
         }
         Effect::default()

@@ -364,6 +364,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         source: SourceRule::None,
         port: 0,
         channel: Arc::default(),
+        grpc_secrets: "/nonexistent".into(),
         namespaces: Vec::new(),
         publish: Publish::Off,
         publish_notifications: false,
@@ -377,6 +378,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,
         limits: Default::default(),
+        lines_dropped: Arc::default(),
     });
     let fleet = exporter.fleet();
     tokio::spawn(exporter.run(std::future::pending()));

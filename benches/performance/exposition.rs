@@ -100,6 +100,7 @@ fn scrape() -> anyhow::Result<Scrape> {
             last_success: now,
         },
         web: WebStatus::default(),
+        lines_dropped: 0,
         process: None,
     })
 }

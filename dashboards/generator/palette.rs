@@ -5,7 +5,7 @@
 //! them alone, the text is always there too.
 
 use dualtor_exporter::model::{
-    ChannelState, Health, LinkmgrHealth, MuxDirection, PortState, Side, SocService,
+    ChannelState, Health, LinkmgrHealth, MuxDirection, OrchagentMux, PortState, Side, SocService,
 };
 use serde_json::{Map, Value, json};
 
@@ -61,7 +61,7 @@ impl Colour {
 }
 
 /// Every state of every metric. A state's number, which only its value mapping sees, is its place here, from 1.
-const STATES: [(&str, Colour); 36] = [
+const STATES: [(&str, Colour); 37] = [
     ("ready", Colour::Good),
     ("connecting", Colour::Starting),
     ("idle", Colour::Starting),
@@ -102,6 +102,8 @@ const STATES: [(&str, Colour); 36] = [
     ("info", Colour::Plain),
     ("warning", Colour::Warning),
     ("critical", Colour::Bad),
+    // Of orchagent.
+    ("error", Colour::Bad),
 ];
 
 /// The last of them.
@@ -158,8 +160,10 @@ macro_rules! states {
 states! {
     /// Of dualtor_channel_state.
     channel: ChannelState, "state";
-    /// Of dualtor_mux_direction, and of what linkmgrd and orchagent want.
+    /// Of dualtor_mux_direction, and of what linkmgrd wants.
     direction: MuxDirection, "state";
+    /// Of dualtor_orchagent_mux_state.
+    orchagent: OrchagentMux, "state";
     /// Of dualtor_link_state and dualtor_oper_state.
     link: PortState, "state";
     /// Of dualtor_health_status.

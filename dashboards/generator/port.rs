@@ -105,18 +105,23 @@ fn states() -> Panel {
 fn intent() -> Panel {
     let (direction, consistent) = (palette::direction(), flag("agrees", "differs"));
     let (linkmgr, oper) = (palette::linkmgr(), flag("up", "down"));
-    let all = direction.clone().and(consistent.clone()).and(linkmgr.clone());
+    let orchagent = palette::orchagent();
+    let all = direction
+        .clone()
+        .and(orchagent.clone())
+        .and(consistent.clone())
+        .and(linkmgr.clone());
     timeline(
         "Intended against actual",
         "What linkmgrd wants, what orchagent has made of it, what the SoC says of this side, and whether \
          the first and the last agree; then what linkmgrd thinks of the port, and the switch's own port. \
-         differs for more than moments is bad. A row that is missing: nobody knows, or SONiC's databases \
+         differs for more than moments is bad; error: orchagent could not carry out the change. A row that is missing: not known, or SONiC's databases \
          are not used.",
         &all.and(oper.clone()),
     )
     .states(&direction, "dualtor_intended_mux_state{PORT}", "linkmgrd wants")
     .states(
-        &direction,
+        &orchagent,
         "dualtor_orchagent_mux_state{PORT}",
         "orchagent has set",
     )
@@ -192,8 +197,8 @@ fn facts() -> [Panel; 6] {
         .size(8, 4),
         stat(
             "Keepalive every",
-            "Time between PINGs. More than the configured keepalive_time: the SoC has said \
-             too_many_pings, and a hang is noticed that much later.",
+            "Time between PINGs. Other than the configured keepalive_time: the SoC has said \
+             too_many_pings, PINGs go with its rounds, and a hang is noticed that much later.",
             "s",
             "dualtor_keepalive_interval_seconds{PORT}",
         )

@@ -36,8 +36,8 @@ pub(crate) fn ports_with_blocked_sides(sides: u8) -> String {
 pub(crate) fn failures_by_cause() -> Panel {
     timeseries(
         "Failures by cause",
-        "Failed dials and lost connections within each window, by cause. closed and goaway: the \
-         SoC's server restarts; refused: it is gone; keepalive_timeout: it hangs, or the network \
+        "Failed dials and lost connections within each window, by cause. closed: the SoC's \
+         server restarts; goaway: it ends the connection with an error (a graceful GOAWAY is no failure); refused: it is gone; keepalive_timeout: it hangs, or the network \
          loses packets; tls...: certificates. A cause that is new starts its line at 0.",
         "none",
     )

@@ -1,10 +1,14 @@
 //! Joins the mirrors of the switch's databases to what follows from them: the inventory for the fleet, the facts for the
 //! metrics, and in shadow mode the rows with which ours are compared.
 //!
-//! CONFIG_DB is believed only while it is whole (`CONFIG_DB_INITIALIZED`), and the last inventory holds whenever it is not,
-//! or cannot be read: a Redis that restarts empty must not take a single SoC away.
+//! CONFIG_DB is used only while it is whole (`CONFIG_DB_INITIALIZED`), and the last inventory is kept whenever it is not, or
+//! cannot be read: a Redis that restarts empty must not take a single SoC away. A row that is gone for a moment, because somebody
+//! rewrites it, does not either (`inventory::Hold`).
 
-use std::collections::BTreeSet;
+mod secrets;
+mod tell;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,13 +17,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::error;
 
-use crate::config::{Config, Database, Namespace, Publish};
+use crate::config::{Config, Database, Publish};
+use crate::defect::{Restarts, caught};
 use crate::facts;
-use crate::inventory::{self, Inventory, Source};
+use crate::inventory::{self, Hold, Inventory, Origin, Secrets, Source};
 use crate::mirror::{Mirror, Reading};
-use crate::model::{Facts, ProbeSettings, Problem, Security, Side, Spec, StateDbs};
+use crate::model::{Facts, Port, ProbeSettings, Problem, Side, Spec, StateDbs};
 use crate::publish::shadow::Shadow;
 
 /// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
@@ -39,11 +44,22 @@ struct Readings {
 pub(super) struct Switch {
     config: watch::Receiver<Arc<Config>>,
     readings: Vec<Readings>,
+    /// What counts of each CONFIG_DB while it is being rewritten.
+    holds: Vec<Hold>,
     sources: Vec<Source>,
+    secrets: watch::Receiver<Secrets>,
     inventory: watch::Sender<Arc<Inventory>>,
     facts: watch::Sender<Option<Arc<Facts>>>,
     shadow: watch::Sender<Option<Shadow>>,
     problems: BTreeSet<Problem>,
+    /// The rows that are kept though they are gone, by namespace.
+    kept: BTreeSet<(Arc<str>, String)>,
+    kept_told: Option<Instant>,
+    /// Ports whose mux change has failed, as they were logged last, and when.
+    failed: BTreeSet<Port>,
+    failed_told: Option<Instant>,
+    /// By namespace, from where its SoCs' TLS settings are.
+    origins: BTreeMap<Arc<str>, Origin>,
     /// Why channels cannot be secured as CONFIG_DB wants it.
     unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
@@ -85,15 +101,20 @@ impl Switch {
                 state_db: start(&namespace.state_db, of_state_db),
             })
             .collect();
-        let sources = first.namespaces.iter().map(never_read).collect();
-        // Nothing is known yet, unless nobody is going to tell us more.
-        let known = if readings.is_empty() {
-            Inventory::of(&first, &[])
-        } else {
-            Inventory::default()
-        };
+        let mut sources: Vec<Source> = first
+            .namespaces
+            .iter()
+            .map(|namespace| Source::unread(&namespace.name))
+            .collect();
+        if sources.is_empty() {
+            // For what the file says.
+            sources.push(Source::unread(&"".into()));
+        }
+        let secrets = watch::Sender::new(Secrets::Unread(first.grpc_secrets.clone()));
+        let secrets_rx = secrets.subscribe();
+        mirrors.spawn(secrets::run(config.clone(), secrets));
         let used = !readings.is_empty();
-        let inventory = watch::Sender::new(Arc::new(known));
+        let inventory = watch::Sender::new(Arc::default());
         let facts = watch::Sender::new(used.then(Arc::default));
         let shadow = watch::Sender::new(None);
         let emits = Emits {
@@ -103,12 +124,19 @@ impl Switch {
         };
         let switch = Self {
             config,
+            holds: readings.iter().map(|_| Hold::default()).collect(),
             readings,
             sources,
+            secrets: secrets_rx,
             inventory,
             facts,
             shadow,
             problems: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            kept_told: None,
+            failed: BTreeSet::new(),
+            failed_told: None,
+            origins: BTreeMap::new(),
             unusable: BTreeSet::new(),
             side: None,
             mirrors,
@@ -116,26 +144,48 @@ impl Switch {
         (switch, emits)
     }
 
-    /// Runs until the configuration's sender is gone.
+    /// Runs until the configuration's sender is gone. Should a defect end that, what was emitted last holds, and it is done
+    /// anew after a while: probing goes on.
     pub(super) async fn run(mut self) {
+        let mut restarts = Restarts::default();
+        loop {
+            let began = Instant::now();
+            let Err(defect) = caught(Box::pin(self.follow())).await else {
+                return;
+            };
+            let wait = restarts.wait(began.elapsed());
+            error!(%defect, tried_again_in = ?wait, "the inventory is not followed because of a defect of this program: please report it");
+            sleep_until(Instant::now() + wait).await;
+        }
+    }
+
+    async fn follow(&mut self) {
         let patience = sleep_until(Instant::now() + PATIENCE);
         tokio::pin!(patience);
-        let mut patient = !self.readings.is_empty();
+        let mut patient = true;
         loop {
+            let kept_until = self.holds.iter().filter_map(Hold::until).min();
             tokio::select! {
                 config = self.config.changed() => match config {
                     Ok(()) => {}
                     Err(_) => return,
                 },
                 () = any_changed(&mut self.readings) => {}
+                Ok(()) = self.secrets.changed() => {}
                 () = &mut patience, if patient => patient = false,
-                // A mirror ends only with a defect, which its task's panic tells.
-                Some(_) = self.mirrors.join_next() => warn!("a mirror of a database has ended"),
+                () = sleep_until(kept_until.map_or_else(Instant::now, Instant::from_std)), if kept_until.is_some() => {}
+                // It catches what it does over its connections: this is a defect that it cannot go on from. What it has read last
+                // must not be shown for ever, so the exporter ends.
+                Some(_) = self.mirrors.join_next() => {
+                    error!("a mirror of a database has ended by a defect of this program: please report it");
+                    return;
+                }
             }
             self.read();
             patient &= self.sources_waiting();
             let config = self.config.borrow_and_update().clone();
-            if config.targets.is_some() && patient {
+            // Without CONFIG_DB's rows it is the file that tells how to dial.
+            if patient && (config.targets.is_some() || self.is_file_unread()) {
                 continue;
             }
             self.emit(&config);
@@ -145,19 +195,23 @@ impl Switch {
     /// Whether some CONFIG_DB has neither been read nor failed to be.
     fn sources_waiting(&self) -> bool {
         let mut readings = self.readings.iter();
-        readings.any(|r| matches!(*r.config_db.borrow(), Reading::Waiting))
+        readings.any(|r| matches!(*r.config_db.borrow(), Reading::Waiting)) || self.is_file_unread()
+    }
+
+    fn is_file_unread(&self) -> bool {
+        matches!(*self.secrets.borrow(), Secrets::Unread(_))
     }
 
     /// Takes in what the mirrors show now.
     fn read(&mut self) {
         let mut facts = Facts::new();
         let mut state_dbs = StateDbs::new();
-        for (readings, source) in self.readings.iter_mut().zip(&mut self.sources) {
-            if let Some(tables) = readings.config_db.borrow_and_update().tables()
-                && inventory::is_believed(tables)
-            {
-                source.tables = Some(tables.clone());
-            }
+        let now = Instant::now().into_std();
+        let each = self.readings.iter_mut().zip(&mut self.holds);
+        for ((readings, hold), source) in each.zip(&mut self.sources) {
+            let config_db = readings.config_db.borrow_and_update();
+            let believed = config_db.tables().filter(|tables| inventory::is_believed(tables));
+            source.tables = hold.take(believed, now);
             let (appl_db, state_db) = (
                 readings.appl_db.borrow_and_update(),
                 readings.state_db.borrow_and_update(),
@@ -166,16 +220,14 @@ impl Switch {
             facts::collect(appl_db.map(|t| &**t), state_db.map(|t| &**t), &mut facts);
             state_dbs.extend(state_db.map(|tables| (source.namespace.clone(), tables.clone())));
         }
-        let (publish, schema) = {
-            let config = self.config.borrow();
-            (config.publish, config.schema)
-        };
+        inventory::secure(&mut self.sources, &self.secrets.borrow_and_update());
+        let publish = self.config.borrow().publish;
         if publish == Publish::Shadow {
             let all = state_dbs.len() == self.readings.len();
-            self.shadow
-                .send_replace(all.then_some(Shadow { schema, state_dbs }));
+            self.shadow.send_replace(all.then_some(Shadow { state_dbs }));
         }
         if !self.readings.is_empty() {
+            self.tell_failures(&facts);
             self.facts.send_replace(Some(Arc::new(facts)));
         }
     }
@@ -190,42 +242,6 @@ impl Switch {
             }
             changed
         });
-    }
-
-    /// Logs what has changed for people: each problem once, and again when it is gone.
-    fn tell(&mut self, inventory: &Inventory) {
-        let problems: BTreeSet<Problem> = inventory.problems.iter().cloned().collect();
-        for problem in problems.difference(&self.problems) {
-            let Problem { port, kind, text } = problem;
-            warn!(port, reason = %kind, text, "MUX_CABLE row cannot be used");
-        }
-        for Problem { port, kind, .. } in self.problems.difference(&problems) {
-            info!(port, reason = %kind, "MUX_CABLE row's problem is gone");
-        }
-        self.problems = problems;
-        let security = inventory.targets.iter().map(|target| &target.channel.security);
-        let unusable = security.filter_map(|security| match security {
-            Security::Unusable(why) => Some(why.clone()),
-            Security::Plain | Security::Tls(_) => None,
-        });
-        let unusable: BTreeSet<Arc<str>> = unusable.collect();
-        for reason in unusable.difference(&self.unusable) {
-            warn!(%reason, "no SoC can be dialled (tls_config)");
-        }
-        self.unusable = unusable;
-        if inventory.loaded && self.side != Some(inventory.side) {
-            if inventory.side != Side::Unknown {
-                info!(side = %inventory.side, "which ToR this is");
-            }
-            self.side = Some(inventory.side);
-        }
-    }
-}
-
-fn never_read(namespace: &Namespace) -> Source {
-    Source {
-        namespace: namespace.name.clone(),
-        tables: None,
     }
 }
 

@@ -29,7 +29,7 @@ impl Backoff {
         Duration::from_secs_f64(wait)
     }
 
-    /// The channel was READY: begin anew.
+    /// The channel was well: begin anew.
     pub(super) fn reset(&mut self) {
         self.next = self.settings.initial.as_secs_f64();
     }

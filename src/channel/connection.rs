@@ -62,10 +62,11 @@ pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
-    /// Sends our preface over `io` and starts the keepalive. That this succeeds says nothing about the peer.
+    /// Sends our preface over `io` and starts the keepalive (no `keepalive_time`: PINGs only when asked for). That this succeeds
+    /// says nothing about the peer.
     pub(super) async fn open(
         io: IO,
-        keepalive_time: Duration,
+        keepalive_time: Option<Duration>,
         keepalive_timeout: Duration,
     ) -> Result<(Self, SendRequest<Bytes>), Failure> {
         let (io, seen) = Sniffer::new(io);
@@ -88,7 +89,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             seen,
             proven: false,
             keepalive: Keepalive::new(keepalive_time, keepalive_timeout, now.into_std()),
-            timer: Box::pin(tokio::time::sleep_until(now + keepalive_time)),
+            // `poll_keepalive` sets it.
+            timer: Box::pin(tokio::time::sleep_until(now)),
         };
         Ok((connection, requests))
     }
@@ -132,7 +134,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 return Poll::Ready(Happened::Pong(rtt));
             }
             match self.keepalive.due(Instant::now().into_std()) {
-                Due::Nothing(until) => {
+                // Whoever asks for a PING polls us after that.
+                Due::Nothing(None) => return Poll::Pending,
+                Due::Nothing(Some(until)) => {
                     let until = Instant::from_std(until);
                     if self.timer.deadline() != until {
                         self.timer.as_mut().reset(until);
@@ -152,6 +156,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 }
             }
         }
+    }
+
+    /// A PING goes out with the next poll, unless one is out already.
+    pub(super) fn ask_for_ping(&mut self) {
+        self.keepalive.ask(Instant::now().into_std());
     }
 
     /// Lets the RPCs in flight finish after a GOAWAY, for a while.

@@ -10,16 +10,21 @@
 //! TRANSIENT_FAILURE holds through all redials until the peer is proven (as in gRPC's pick_first, proposal A62), so a
 //! dead SoC does not flicker between two states. To stop a channel is to drop it: `fleet` does that and records the
 //! SHUTDOWN, so no input here leads there. The machine also says when the next dial is due:
-//! after a failed dial, one backoff after that dial *began*; after a loss, at once.
+//!
+//! - After a failed dial: one backoff after that dial *began*.
+//! - After a READY of 10 s or more: at once, and the backoff begins anew.
+//! - After a shorter READY: the first time in a row at once as well, for a server that restarts may do so twice. From the second
+//!   on one backoff after the *loss*: a peer that proves itself and leaves over and over (one that ends the connection for the
+//!   first query it gets, say) would otherwise flap as fast as it can be dialled. How it leaves, with a GOAWAY in good order or
+//!   not, makes no difference here.
 
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use crate::model::{BackoffSettings, ChannelState};
 
-/// Prompt redials of a peer that leaves again and again are this far apart, or as far as the first backoff if that is
-/// less.
-const MAX_CALM: Duration = Duration::from_secs(1);
+/// A channel that was READY for so long was well (contract, via the issue of peers that leave over and over).
+const WELL_AFTER: Duration = Duration::from_secs(10);
 
 /// What can happen to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +49,9 @@ pub(super) struct Connectivity {
     backoff: Backoff,
     dial_began: Option<Instant>,
     next_dial: Instant,
-    /// The last redial that did not wait; see `after_loss`.
-    prompt_redial: Option<Instant>,
-    /// How far apart two redials that do not wait must be.
-    calm: Duration,
+    ready_since: Option<Instant>,
+    /// How often in a row a READY was over before the channel counted as well.
+    short: u32,
 }
 
 impl Connectivity {
@@ -59,8 +63,8 @@ impl Connectivity {
             backoff: Backoff::new(settings),
             dial_began: None,
             next_dial: now,
-            prompt_redial: None,
-            calm: settings.initial.min(settings.max).min(MAX_CALM),
+            ready_since: None,
+            short: 0,
         }
     }
 
@@ -86,13 +90,13 @@ impl Connectivity {
             Input::Dial => self.dial_began = Some(now),
             Input::Proven => {
                 self.epoch += 1;
-                self.backoff.reset();
+                self.ready_since = Some(now);
             }
             Input::DialFailed => {
                 let began = self.dial_began.unwrap_or(now);
                 self.next_dial = (began + self.backoff.next(unit)).max(now);
             }
-            Input::Lost | Input::Drained => self.next_dial = self.after_loss(now),
+            Input::Lost | Input::Drained => self.next_dial = self.after_loss(now, unit),
         }
         let to = match (self.state, input) {
             (Idle, Input::Dial) => Connecting,
@@ -106,15 +110,18 @@ impl Connectivity {
         changed.then_some(to)
     }
 
-    /// A lost channel is redialled at once. Only a peer that proves itself and leaves again and again must not make us
-    /// spin: two prompt redials are at least `calm` apart.
-    fn after_loss(&mut self, now: Instant) -> Instant {
-        let due = match self.prompt_redial {
-            Some(last) => now.max(last + self.calm),
-            None => now,
-        };
-        self.prompt_redial = Some(due);
-        due
+    /// When to redial a peer that was READY; see the module's documentation.
+    fn after_loss(&mut self, now: Instant, unit: f64) -> Instant {
+        let well = self
+            .ready_since
+            .take()
+            .is_some_and(|since| now.duration_since(since) >= WELL_AFTER);
+        self.short = if well { 0 } else { self.short.saturating_add(1) };
+        if self.short <= 1 {
+            self.backoff.reset();
+            return now;
+        }
+        now + self.backoff.next(unit)
     }
 }
 
@@ -202,19 +209,71 @@ mod tests {
         assert_eq!(machine.next_dial(), lost + Duration::from_secs(1));
     }
 
-    #[test]
-    fn a_peer_that_leaves_right_after_each_proof_is_not_dialled_in_a_spin() {
+    /// When a peer is dialled that is READY for `lasting` each time, seconds from the start.
+    fn dials_of_a_peer_that_leaves(how: Input, lasting: Duration, count: usize) -> Vec<f64> {
         let (mut machine, mut now) = machine();
         let start = now;
-        let mut dials = 0;
-        while now < start + Duration::from_secs(60) {
+        let mut dials = Vec::new();
+        for _ in 0..count {
+            dials.push(now.duration_since(start).as_secs_f64());
+            machine.apply(Dial, now, 0.5);
+            machine.apply(Proven, now, 0.5);
+            now += lasting;
+            machine.apply(how, now, 0.5);
+            now = machine.next_dial();
+        }
+        dials
+    }
+
+    #[test]
+    fn a_peer_that_leaves_soon_after_each_proof_is_redialled_by_its_backoff() {
+        for how in [Lost, Drained] {
+            // At once, then 1 s, 1.6 s and so on, up to 10 s, after each loss.
+            let dials = dials_of_a_peer_that_leaves(how, Duration::ZERO, 12);
+            let gaps: Vec<f64> = dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let expected = [0.0, 1.0, 1.6, 2.56, 4.096, 6.5536, 10.0, 10.0, 10.0, 10.0, 10.0];
+            assert!(
+                gaps.iter()
+                    .zip(expected)
+                    .all(|(gap, expected)| (gap - expected).abs() < 1e-6),
+                "{gaps:?}"
+            );
+            let dials = dials_of_a_peer_that_leaves(how, Duration::from_millis(9_999), 4);
+            assert!((dials[2] - dials[1] - 10.999).abs() < 1e-6, "{dials:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_stays_for_ten_seconds_each_time_is_redialled_at_once_each_time() {
+        for how in [Lost, Drained] {
+            let dials = dials_of_a_peer_that_leaves(how, Duration::from_secs(10), 5);
+            assert_eq!(dials, [0.0, 10.0, 20.0, 30.0, 40.0]);
+        }
+    }
+
+    #[test]
+    fn failed_dials_between_short_connections_do_not_make_a_channel_well() {
+        let (mut machine, now) = machine();
+        for wait in [0.0, 2.56, 6.5536] {
             machine.apply(Dial, now, 0.5);
             machine.apply(Proven, now, 0.5);
             machine.apply(Lost, now, 0.5);
-            dials += 1;
-            now = machine.next_dial();
+            let waits = machine.next_dial().duration_since(now).as_secs_f64();
+            assert!((waits - wait).abs() < 1e-6, "{waits}, expected {wait}");
+            for _ in 0..2 - u32::from(wait > 0.0) {
+                machine.apply(Dial, now, 0.5);
+                machine.apply(DialFailed, now, 0.5);
+            }
         }
-        assert!((55..=62).contains(&dials), "{dials} dials in a minute");
+        // A long one does.
+        machine.apply(Dial, now, 0.5);
+        machine.apply(Proven, now, 0.5);
+        let lost = now + Duration::from_secs(11);
+        machine.apply(Lost, lost, 0.5);
+        assert_eq!(machine.next_dial(), lost);
+        machine.apply(Dial, lost, 0.5);
+        machine.apply(DialFailed, lost, 0.5);
+        assert_eq!(machine.next_dial(), lost + Duration::from_secs(1));
     }
 
     fn input() -> impl Strategy<Value = Input> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::{TcpSocket, TcpStream};
 use tracing::debug;
 
-use crate::model::{Cause, SourceAddress};
+use crate::model::{Cause, SourceAddress, text};
 
 /// Why a dial failed or a connection was lost: the closed set for the metric, and the details for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,11 +19,15 @@ pub struct Failure {
     pub detail: Arc<str>,
 }
 
+/// The longest detail, characters: what we say, and a quotation of what a peer, a certificate or a file says.
+const MAX_DETAIL: usize = 2 * text::MAX_QUOTE;
+
 impl Failure {
-    pub(super) fn new(cause: Cause, detail: impl Into<Arc<str>>) -> Self {
+    /// Cleans and cuts the detail, whose ever words are in it.
+    pub(super) fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
         Self {
             cause,
-            detail: detail.into(),
+            detail: text::shorten(detail.as_ref(), MAX_DETAIL).into(),
         }
     }
 

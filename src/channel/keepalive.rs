@@ -1,15 +1,97 @@
-//! When to PING and when to give up, as a pure machine: time is an argument.
+//! When to PING and when to give up, as pure machines: time is an argument.
 //!
-//! A PING is due every `time`; its answer may take `timeout`. One PING is out at a time, so an answer that
-//! comes late delays the next PING, never the verdict.
+//! [`Keepalive`] is one connection's. A PING is due every `time`, or only when a round asks for one; its answer may take
+//! `timeout`. One PING is out at a time, so an answer that comes late delays the next PING, never the verdict.
+//!
+//! [`Habit`] is one target's, over all its connections: how often it may be PINGed. It begins with every `time`, also while
+//! idle. gRPC's own servers (grpcio, grpc-go, grpc-java and what is built on them) refuse that by default: a PING within five
+//! minutes of the last is a strike, the third strike a GOAWAY `too_many_pings`. What takes all strikes back is a reply that
+//! the server sends, so none of them refuses one PING with each round of queries. That is what a target gets that has refused
+//! once, and each second, fourth, ... round if it should refuse even that.
 
 use std::time::{Duration, Instant};
+
+/// No keepalive is made slower than this, however often a peer says too_many_pings (contract, "Channel state"): it is also what
+/// gRPC's servers accept without any replies between.
+const MAX_TIME: Duration = Duration::from_secs(300);
+
+/// How often a target is PINGed.
+#[derive(Debug)]
+pub(super) struct Habit {
+    /// As configured.
+    time: Duration,
+    /// From round to round.
+    interval: Duration,
+    /// How often the target has said too_many_pings.
+    refusals: u32,
+    /// Rounds on this connection since the last that took a PING along.
+    rounds: u32,
+}
+
+impl Habit {
+    /// Nothing has been refused yet.
+    pub(super) fn new(time: Duration, interval: Duration) -> Self {
+        Self {
+            time,
+            interval,
+            refusals: 0,
+            rounds: 0,
+        }
+    }
+
+    /// From PING to PING between rounds; `None`: there are none.
+    pub(super) fn between_rounds(&self) -> Option<Duration> {
+        (self.refusals == 0).then_some(self.time)
+    }
+
+    /// Each so many-th round takes a PING along; 0: none does.
+    pub(super) fn rounds(&self) -> u32 {
+        let Some(doublings) = self.refusals.checked_sub(1) else {
+            return 0;
+        };
+        let most = MAX_TIME.as_nanos() / self.interval.as_nanos().max(1);
+        let most = u32::try_from(most).unwrap_or(u32::MAX).max(1);
+        1u32.checked_shl(doublings).unwrap_or(most).min(most)
+    }
+
+    /// From PING to PING.
+    pub(super) fn in_force(&self) -> Duration {
+        match self.rounds() {
+            0 => self.time,
+            rounds => self.interval * rounds,
+        }
+    }
+
+    /// The target says too_many_pings.
+    pub(super) fn refused(&mut self) {
+        self.refusals = self.refusals.saturating_add(1);
+    }
+
+    /// Rounds are this far apart from now on.
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+    }
+
+    /// Another connection: its first round takes a PING along, if any does.
+    pub(super) fn connected(&mut self) {
+        self.rounds = 0;
+    }
+
+    /// A round begins: whether it takes a PING along.
+    pub(super) fn round(&mut self) -> bool {
+        let each = self.rounds();
+        // `>=`: a changed interval may have made the wait shorter than what is past of it.
+        let takes = each > 0 && (self.rounds == 0 || self.rounds >= each);
+        self.rounds = if takes { 1 } else { self.rounds.saturating_add(1) };
+        takes
+    }
+}
 
 /// What is due now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing before this moment.
-    Nothing(Instant),
+    /// Nothing before this moment; `None`: nothing before something happens.
+    Nothing(Option<Instant>),
     /// Send a PING, then call `sent`.
     Ping,
     /// The answer did not come: the peer is gone.
@@ -19,34 +101,43 @@ pub(super) enum Due {
 /// One connection's keepalive.
 #[derive(Debug)]
 pub(super) struct Keepalive {
-    time: Duration,
+    /// `None`: only when it is asked for.
+    time: Option<Duration>,
     timeout: Duration,
     state: State,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Resting { until: Instant },
+    Resting { until: Option<Instant> },
     Waiting { since: Instant },
 }
 
 impl Keepalive {
     /// Starts with the transport: the first PING is due one `time` after `now`.
-    pub(super) fn new(time: Duration, timeout: Duration, now: Instant) -> Self {
+    pub(super) fn new(time: Option<Duration>, timeout: Duration, now: Instant) -> Self {
+        let until = time.map(|time| now + time);
         Self {
             time,
             timeout,
-            state: State::Resting { until: now + time },
+            state: State::Resting { until },
         }
     }
 
     /// What to do at `now`.
     pub(super) fn due(&self, now: Instant) -> Due {
         match self.state {
-            State::Resting { until } if now >= until => Due::Ping,
+            State::Resting { until: Some(until) } if now >= until => Due::Ping,
             State::Resting { until } => Due::Nothing(until),
             State::Waiting { since } if now >= since + self.timeout => Due::GiveUp,
-            State::Waiting { since } => Due::Nothing(since + self.timeout),
+            State::Waiting { since } => Due::Nothing(Some(since + self.timeout)),
+        }
+    }
+
+    /// A PING is wanted now; the one that is out serves, if there is one.
+    pub(super) fn ask(&mut self, now: Instant) {
+        if let State::Resting { until } = &mut self.state {
+            *until = Some(now);
         }
     }
 
@@ -60,9 +151,8 @@ impl Keepalive {
         let State::Waiting { since } = self.state else {
             return None;
         };
-        self.state = State::Resting {
-            until: (since + self.time).max(now),
-        };
+        let until = self.time.map(|time| (since + time).max(now));
+        self.state = State::Resting { until };
         Some(now.duration_since(since))
     }
 }
@@ -75,24 +165,34 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    fn timed(start: Instant) -> Keepalive {
+        Keepalive::new(Some(secs(4)), secs(8), start)
+    }
+
     #[test]
     fn pings_go_out_every_time_and_the_verdict_falls_one_timeout_after_an_unanswered_one() {
         let start = Instant::now();
-        let mut keepalive = Keepalive::new(secs(4), secs(8), start);
-        assert_eq!(keepalive.due(start), Due::Nothing(start + secs(4)));
+        let mut keepalive = timed(start);
+        assert_eq!(keepalive.due(start), Due::Nothing(Some(start + secs(4))));
         assert_eq!(keepalive.due(start + secs(4)), Due::Ping);
         keepalive.sent(start + secs(4));
         assert_eq!(keepalive.answered(start + secs(5)), Some(secs(1)));
-        assert_eq!(keepalive.due(start + secs(5)), Due::Nothing(start + secs(8)));
+        assert_eq!(
+            keepalive.due(start + secs(5)),
+            Due::Nothing(Some(start + secs(8)))
+        );
         keepalive.sent(start + secs(8));
-        assert_eq!(keepalive.due(start + secs(15)), Due::Nothing(start + secs(16)));
+        assert_eq!(
+            keepalive.due(start + secs(15)),
+            Due::Nothing(Some(start + secs(16)))
+        );
         assert_eq!(keepalive.due(start + secs(16)), Due::GiveUp);
     }
 
     #[test]
     fn a_peer_that_hangs_right_after_an_answer_is_given_up_twelve_seconds_later() {
         let start = Instant::now();
-        let mut keepalive = Keepalive::new(secs(4), secs(8), start);
+        let mut keepalive = timed(start);
         keepalive.sent(start);
         keepalive.answered(start);
         keepalive.sent(start + secs(4));
@@ -102,7 +202,7 @@ mod tests {
     #[test]
     fn a_late_answer_makes_the_next_ping_due_at_once() {
         let start = Instant::now();
-        let mut keepalive = Keepalive::new(secs(4), secs(8), start);
+        let mut keepalive = timed(start);
         keepalive.sent(start);
         keepalive.answered(start + secs(6));
         assert_eq!(keepalive.due(start + secs(6)), Due::Ping);
@@ -111,8 +211,91 @@ mod tests {
     #[test]
     fn a_pong_nobody_waits_for_changes_nothing() {
         let start = Instant::now();
-        let mut keepalive = Keepalive::new(secs(4), secs(8), start);
+        let mut keepalive = timed(start);
         assert_eq!(keepalive.answered(start + secs(1)), None);
-        assert_eq!(keepalive.due(start + secs(1)), Due::Nothing(start + secs(4)));
+        assert_eq!(
+            keepalive.due(start + secs(1)),
+            Due::Nothing(Some(start + secs(4)))
+        );
+    }
+
+    #[test]
+    fn without_a_time_no_ping_is_due_but_those_that_are_asked_for() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(None, secs(8), start);
+        assert_eq!(keepalive.due(start + secs(100_000)), Due::Nothing(None));
+        keepalive.ask(start + secs(60));
+        assert_eq!(keepalive.due(start + secs(60)), Due::Ping);
+        keepalive.sent(start + secs(60));
+        // One PING is out at a time: the next round's is this one, and moves its verdict not at all.
+        keepalive.ask(start + secs(62));
+        assert_eq!(
+            keepalive.due(start + secs(62)),
+            Due::Nothing(Some(start + secs(68)))
+        );
+        assert_eq!(keepalive.due(start + secs(68)), Due::GiveUp);
+        assert_eq!(keepalive.answered(start + secs(67)), Some(secs(7)));
+        assert_eq!(keepalive.due(start + secs(67)), Due::Nothing(None));
+    }
+
+    #[test]
+    fn a_ping_that_is_asked_for_comes_before_its_time() {
+        let start = Instant::now();
+        let mut keepalive = timed(start);
+        keepalive.ask(start + secs(1));
+        assert_eq!(keepalive.due(start + secs(1)), Due::Ping);
+    }
+
+    /// Which of the next rounds take a PING along.
+    fn rounds(habit: &mut Habit, count: usize) -> Vec<bool> {
+        (0..count).map(|_| habit.round()).collect()
+    }
+
+    #[test]
+    fn a_target_that_refuses_our_pings_gets_one_with_each_round_then_with_each_second_and_fourth() {
+        let mut habit = Habit::new(secs(4), secs(60));
+        assert_eq!(
+            (habit.between_rounds(), habit.in_force()),
+            (Some(secs(4)), secs(4))
+        );
+        assert_eq!(rounds(&mut habit, 3), [false; 3]);
+        habit.refused();
+        habit.connected();
+        assert_eq!((habit.between_rounds(), habit.in_force()), (None, secs(60)));
+        assert_eq!(rounds(&mut habit, 3), [true; 3]);
+        habit.refused();
+        habit.connected();
+        assert_eq!(habit.in_force(), secs(120));
+        assert_eq!(rounds(&mut habit, 5), [true, false, true, false, true]);
+        habit.refused();
+        habit.connected();
+        assert_eq!(habit.in_force(), secs(240));
+        assert_eq!(rounds(&mut habit, 6), [true, false, false, false, true, false]);
+        // 300 s at most.
+        for _ in 0..100 {
+            habit.refused();
+            assert_eq!(habit.in_force(), secs(300));
+        }
+    }
+
+    #[test]
+    fn what_is_in_force_follows_the_interval_of_the_rounds() {
+        let mut habit = Habit::new(secs(4), secs(60));
+        habit.set_interval(secs(5));
+        assert_eq!(habit.in_force(), secs(4), "nothing has been refused");
+        habit.refused();
+        assert_eq!(habit.in_force(), secs(5));
+        for _ in 0..3 {
+            habit.refused();
+        }
+        assert_eq!((habit.in_force(), habit.rounds()), (secs(40), 8));
+        habit.connected();
+        assert_eq!(rounds(&mut habit, 4), [true, false, false, false]);
+        habit.set_interval(secs(100));
+        assert_eq!((habit.in_force(), habit.rounds()), (secs(300), 3));
+        assert!(habit.round(), "four rounds are past");
+        // Rounds that are further apart than that have a PING each: there is nothing less.
+        habit.set_interval(secs(3600));
+        assert_eq!((habit.in_force(), habit.rounds()), (secs(3600), 1));
     }
 }

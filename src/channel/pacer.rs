@@ -1,10 +1,12 @@
 //! Spreads dials, over all SoCs: ten thousand at once (a start, an uplink that comes back) would keep the machine so busy
 //! that healthy SoCs' answers would be read too late. A rack's own number of SoCs is never held up.
 //!
-//! A leaky bucket: `BURST` dials at once, then one each `GAP`. Time is an argument; nobody waits in here.
+//! A bucket: `BURST` dials at once, then one each `GAP`. Time is an argument; nobody waits in here.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::bucket::Bucket;
 
 /// Dials that need not wait: as many as the largest rack has SoCs.
 const BURST: u32 = 256;
@@ -13,20 +15,27 @@ const BURST: u32 = 256;
 const GAP: Duration = Duration::from_millis(1);
 
 /// Shared by all channels.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pacer {
-    /// When the bucket will be empty.
     // A std mutex: it is held for some arithmetic, never across an await.
-    empty_at: Mutex<Option<Instant>>,
+    bucket: Mutex<Bucket>,
+}
+
+impl Default for Pacer {
+    fn default() -> Self {
+        Self {
+            bucket: Mutex::new(Bucket::new(BURST, GAP)),
+        }
+    }
 }
 
 impl Pacer {
     /// Takes the next turn: when it is, `now` or later.
     pub(super) fn turn(&self, now: Instant) -> Instant {
-        let mut empty_at = self.empty_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let filled = empty_at.map_or(now, |at| at.max(now)) + GAP;
-        *empty_at = Some(filled);
-        filled.checked_sub(GAP * BURST).map_or(now, |turn| turn.max(now))
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = bucket.next(now);
+        bucket.spend(now);
+        turn
     }
 }
 

@@ -52,7 +52,8 @@ impl Seen {
         self.flags.load(Ordering::Acquire) & SEEN_SETTINGS != 0
     }
 
-    /// The first GOAWAY, once.
+    /// A GOAWAY, once. Of several the first; but one with an error, if it is there too, before one in good order: a server may
+    /// say "I shall leave" and why in two frames.
     pub(super) fn take_goaway(&self) -> Option<GoAway> {
         if self.flags.load(Ordering::Acquire) & SEEN_GOAWAY == 0 {
             return None;
@@ -71,8 +72,11 @@ impl Seen {
     }
 
     fn set_goaway(&self, goaway: GoAway) {
-        if self.flags.fetch_or(SEEN_GOAWAY, Ordering::AcqRel) & SEEN_GOAWAY == 0 {
-            *self.goaway.lock().unwrap_or_else(PoisonError::into_inner) = Some(goaway);
+        let first = self.flags.fetch_or(SEEN_GOAWAY, Ordering::AcqRel) & SEEN_GOAWAY == 0;
+        let mut kept = self.goaway.lock().unwrap_or_else(PoisonError::into_inner);
+        let graceful_kept = kept.as_ref().is_some_and(|kept| kept.code == 0);
+        if first || (graceful_kept && goaway.code != 0) {
+            *kept = Some(goaway);
         }
     }
 }
@@ -264,6 +268,23 @@ mod tests {
             (11, b"too_many_pings".as_slice())
         );
         assert_eq!(seen.take_goaway(), None);
+    }
+
+    #[test]
+    fn of_two_goaways_the_one_with_an_error_counts_else_the_first() {
+        let goaway = |code: u8, debug: &[u8]| {
+            let payload = [&[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, code], debug].concat();
+            frame(TYPE_GOAWAY, 0, &payload)
+        };
+        let check = |frames: [Vec<u8>; 2], expected: u32| {
+            let seen = seen_in(&[&frames.concat()]);
+            assert_eq!(seen.take_goaway().map(|goaway| goaway.code), Some(expected));
+            assert_eq!(seen.take_goaway(), None, "once");
+        };
+        check([goaway(0, b"max_age"), goaway(0, b"")], 0);
+        check([goaway(0, b""), goaway(11, b"too_many_pings")], 11);
+        check([goaway(11, b"too_many_pings"), goaway(0, b"")], 11);
+        check([goaway(2, b""), goaway(11, b"too_many_pings")], 2);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | material | the files of one set → what a dial needs, or what is wrong with them |
 //! | watch | the task that reads one set again and again |
+//! | pem, x509 | what is in a PEM file; what is in a certificate |
 //! | witness | verifies the SoC's certificate, and notes what it saw |
+//! | chain | what is wrong with a SoC's chain, in words |
 //! | failure | errors → causes |
 //! | io | the stream of a connection, plain or TLS |
 //!
@@ -12,11 +14,14 @@
 //! watched while one of them lives. Files are read here and nowhere else, and only dials look at what was in them: a
 //! connection that is up is left alone.
 
+mod chain;
 mod failure;
 mod io;
 mod material;
+mod pem;
 mod watch;
 mod witness;
+mod x509;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -77,15 +82,39 @@ impl TlsStore {
     }
 }
 
-/// Whether the files of a set serve for a dial, and when their certificates expire; else what is wrong with which. For
-/// commands that look and go. Blocks.
-pub fn check(settings: &TlsSettings) -> Result<TlsStatus, String> {
+/// A set of files that serves for a dial.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Checked {
+    /// When its certificates expire.
+    pub status: TlsStatus,
+    /// Which of them have expired, for people.
+    pub expired: Vec<String>,
+    /// What else is odd about the files, for people.
+    pub notes: Vec<String>,
+}
+
+/// Whether the files of a set serve for a dial; else what is wrong with which. For commands that look and go. Blocks.
+pub fn check(settings: &TlsSettings) -> Result<Checked, String> {
     let material = Files::read(settings).and_then(|files| Material::new(settings, &files));
     let material = material.map_err(|bad| bad.to_string())?;
-    Ok(TlsStatus {
-        ca: material.ca_expiry(),
-        client: material.client_expiry(),
+    Ok(Checked {
+        status: TlsStatus {
+            ca: material.ca_expiry(),
+            client: material.client_expiry(),
+        },
+        expired: material.expired(SystemTime::now()),
+        notes: material.notes().to_vec(),
     })
+}
+
+/// Whether there are certificates in PEM in a file's content, as a dial reads it; else what is wrong with it.
+pub fn check_certificates(content: &[u8]) -> Result<(), String> {
+    pem::certificates(content).map(drop)
+}
+
+/// Whether there is a private key in PEM in a file's content, as a dial reads it; else what is wrong with it.
+pub fn check_key(content: &[u8]) -> Result<(), String> {
+    pem::key(content).map(drop)
 }
 
 fn earliest(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {

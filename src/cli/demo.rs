@@ -24,6 +24,8 @@ mod teller;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -53,7 +55,7 @@ pub(super) struct DemoArgs {
     listen: String,
 }
 
-pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: DemoArgs, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode> {
     let listener = listen(&args.listen)
         .await
         .with_context(|| format!("--web.listen-address {}", args.listen))?;
@@ -71,11 +73,12 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {
         config,
-        load: std::sync::Arc::new(move || Ok(reloaded.clone())),
+        load: Arc::new(move || Ok(reloaded.clone())),
         listeners: vec![listener],
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,
         limits: Default::default(),
+        lines_dropped,
     });
 
     // Its first words are about what happens from now on.

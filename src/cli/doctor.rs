@@ -1,7 +1,8 @@
 //! `doctor`: looks once at everything that the exporter depends on here, and says in plain words what it finds, what is
 //! wrong and what to do about it.
 //!
-//! Exit codes: 0 nothing is wrong; 1 there is a problem; 2 bad usage or a bad configuration file.
+//! Exit codes: 0 nothing is wrong; 1 there is a problem; 2 bad usage, a bad configuration file, or what was found could not be
+//! written to stdout.
 //!
 //! | file | job |
 //! |---|---|
@@ -22,7 +23,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::probe::{Output, timeout};
-use super::{FAILED, load_config, print, raise_open_files};
+use super::{FAILED, load_config, print_result, raise_open_files};
 use collect::collect;
 use findings::{Level, diagnose};
 
@@ -51,7 +52,7 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
             serde_json::to_string_pretty(&render::json(seen.inventory.side, seen.socs.len(), &findings))?
         }
     };
-    print(text.trim_end());
+    print_result(text.trim_end())?;
     let healthy = findings.iter().all(|finding| finding.level != Level::Problem);
     Ok(if healthy {
         ExitCode::SUCCESS

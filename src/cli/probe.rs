@@ -1,7 +1,7 @@
 //! `probe <address>`: one dial, one round, printed for a person or as JSON.
 //!
 //! Exit codes: 0 the SoC answers (no health service and empty replies are answers too); 1 the channel is READY, but a
-//! query failed or health is not serving; 2 the channel was never READY.
+//! query failed or health is not serving; 2 the channel was never READY, or what was found could not be written to stdout.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -14,12 +14,13 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::print;
-use crate::channel::{Channel, Failure, TlsStore};
+use super::print_result;
+use crate::channel::{Channel, Failure, TlsStore, check};
 use crate::config::Config;
+use crate::defect::caught;
 use crate::model::{
-    ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult, Report,
-    Security, Side, Target, TlsSettings,
+    Cause, ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult,
+    Report, Security, Side, Target, TlsSettings,
 };
 use crate::probe::{self, Ready};
 
@@ -67,6 +68,10 @@ enum SideArg {
 }
 
 const DEFAULT_PORT: u16 = 50075;
+/// How long a second look at our TLS files may take.
+const NOTES: Duration = Duration::from_secs(2);
+/// Oddities of our TLS files that are printed: one may be a bundle of hundreds.
+const MAX_NOTES: usize = 5;
 const FAILED: u8 = 1;
 const NEVER_READY: u8 = 2;
 
@@ -131,17 +136,49 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             ..ChannelSettings::default()
         }),
     };
+    let files = target.channel.security.clone();
     let (found, expiry) = look(target, args.timeout, &TlsStore::default()).await?;
-    let text = match args.output {
-        Output::Text => text(args.address, side, &found, expiry),
-        Output::Json => serde_json::to_string_pretty(&as_json(args.address, side, &found, expiry))?,
+    let shown = Shown {
+        address: args.address,
+        side,
+        expiry,
+        notes: notes(files).await,
     };
-    print(text.trim_end());
+    let text = match args.output {
+        Output::Text => text(&shown, &found),
+        Output::Json => serde_json::to_string_pretty(&as_json(&shown, &found))?,
+    };
+    print_result(text.trim_end())?;
     Ok(match &found {
         Found::NeverReady(_) => ExitCode::from(NEVER_READY),
         Found::Ready { report, .. } if answers(report) => ExitCode::SUCCESS,
         Found::Ready { .. } => ExitCode::from(FAILED),
     })
+}
+
+/// What is printed beside what was found.
+struct Shown {
+    address: SocketAddr,
+    side: Side,
+    /// When the SoC's certificate expires.
+    expiry: Option<SystemTime>,
+    /// What is odd about our own TLS files, although they serve.
+    notes: Vec<String>,
+}
+
+/// What is odd about our own TLS files. What keeps them from serving is what the dial has failed of.
+async fn notes(security: Security) -> Vec<String> {
+    let Security::Tls(settings) = security else {
+        return Vec::new();
+    };
+    // The dial has read them a moment ago. Should they hang now, there are no notes.
+    let checked = tokio::task::spawn_blocking(move || check(&settings));
+    let Ok(Ok(Ok(checked))) = tokio::time::timeout(NOTES, checked).await else {
+        return Vec::new();
+    };
+    let mut notes = [checked.expired, checked.notes].concat();
+    notes.truncate(MAX_NOTES);
+    notes
 }
 
 #[derive(Debug)]
@@ -152,6 +189,27 @@ pub(super) enum Found {
 
 /// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
 pub(super) async fn look(
+    target: Target,
+    timeout: Duration,
+    tls: &TlsStore,
+) -> anyhow::Result<(Found, Option<SystemTime>)> {
+    unless_defect(look_once(target, timeout, tls)).await
+}
+
+/// A defect on the way concerns this one SoC, and is told as why nothing was found.
+async fn unless_defect(
+    look: impl Future<Output = anyhow::Result<(Found, Option<SystemTime>)>>,
+) -> anyhow::Result<(Found, Option<SystemTime>)> {
+    caught(Box::pin(look)).await.unwrap_or_else(|defect| {
+        let failure = Failure {
+            cause: Cause::Local,
+            detail: format!("a defect of this program, please report it: {defect}").into(),
+        };
+        Ok((Found::NeverReady(failure), None))
+    })
+}
+
+async fn look_once(
     target: Target,
     timeout: Duration,
     tls: &TlsStore,
@@ -203,7 +261,7 @@ fn ends(side: Side) -> [&'static str; 2] {
 
 /// (direction, link, operation) of each end.
 fn states(report: &Report, side: Side) -> [[&'static str; 3]; 2] {
-    // With no side known, portid 0's end comes first.
+    // With no side known, the upper ToR's end comes first.
     let side = if side == Side::Unknown { Side::Upper } else { side };
     let (direction, link, oper) = (
         report.direction.seen_from(side),
@@ -226,10 +284,13 @@ fn utc(at: SystemTime) -> String {
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn text(address: SocketAddr, side: Side, found: &Found, expiry: Option<SystemTime>) -> String {
-    let mut out = format!("address    {address}\n");
-    if let Some(expiry) = expiry {
+fn text(shown: &Shown, found: &Found) -> String {
+    let mut out = format!("address    {}\n", shown.address);
+    if let Some(expiry) = shown.expiry {
         out += &format!("tls        the SoC's certificate expires {}\n", utc(expiry));
+    }
+    for note in &shown.notes {
+        out += &format!("tls        note: {note}\n");
     }
     // Writing into a String cannot fail.
     let _ = match found {
@@ -240,7 +301,7 @@ fn text(address: SocketAddr, side: Side, found: &Found, expiry: Option<SystemTim
             out,
             "channel    READY after {}\n{}version    {}\nhealth     {}\n\n{}",
             milliseconds(Some(*after)),
-            ends_table(side, report),
+            ends_table(shown.side, report),
             report.version.as_deref().unwrap_or("N/A"),
             report.health,
             queries_table(report)
@@ -272,13 +333,15 @@ fn queries_table(report: &Report) -> String {
     out
 }
 
-fn as_json(address: SocketAddr, side: Side, found: &Found, expiry: Option<SystemTime>) -> Value {
-    let expiry = expiry.map(utc);
+fn as_json(shown: &Shown, found: &Found) -> Value {
+    let (address, side, notes) = (shown.address, shown.side, &shown.notes);
+    let expiry = shown.expiry.map(utc);
     match found {
         Found::NeverReady(Failure { cause, detail }) => json!({
             "address": address.to_string(),
             "side": side.label(),
             "certificate_expires": expiry,
+            "tls_notes": notes,
             "channel": {"ready": false, "ready_seconds": null, "cause": cause.label(), "detail": &**detail},
         }),
         Found::Ready { after, report } => {
@@ -300,6 +363,7 @@ fn as_json(address: SocketAddr, side: Side, found: &Found, expiry: Option<System
                 "address": address.to_string(),
                 "side": side.label(),
                 "certificate_expires": expiry,
+                "tls_notes": notes,
                 "channel": {"ready": true, "ready_seconds": after.as_secs_f64(), "cause": null, "detail": null},
                 first: end(0),
                 second: end(1),
@@ -308,5 +372,26 @@ fn as_json(address: SocketAddr, side: Side, found: &Found, expiry: Option<System
                 "queries": queries.collect::<serde_json::Map<_, _>>(),
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_as_why_nothing_was_found() {
+        let look = async { panic!("out of its mind") };
+        let (found, expiry) = unless_defect(look).await.expect("found");
+        let shown = Shown {
+            address: ([127, 0, 0, 1], 1).into(),
+            side: Side::Unknown,
+            expiry,
+            notes: Vec::new(),
+        };
+        let text = text(&shown, &found);
+        let expected =
+            "channel    never READY: local: a defect of this program, please report it: out of its mind";
+        assert!(text.contains(expected), "{text}");
     }
 }

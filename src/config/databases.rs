@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Database, Namespace, RedisServer};
+use crate::model::text;
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
 const DEFAULT_PORT: u16 = 6379;
@@ -140,7 +141,10 @@ impl Namespace {
             if all.iter().any(|other| *other.name == *name) {
                 return Err(in_file(
                     &global,
-                    &format!("expected each namespace once, {name:?} stands twice"),
+                    &format!(
+                        "expected each namespace once, {:?} stands twice",
+                        text::quote(&name)
+                    ),
                 ));
             }
             let path = global.with_file_name("").join(include);
@@ -164,21 +168,25 @@ impl Namespace {
 /// Its error names the key, in JSON's own way of writing it.
 fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let deserializer = &mut serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(deserializer).map_err(|error| match error.path().to_string() {
-        path if path == "." || path == "?" => error.into_inner().to_string(),
-        path => format!("{path}: {}", error.into_inner()),
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let message = super::with_short_quotes(&error.into_inner().to_string());
+        match path.as_str() {
+            "." | "?" => message,
+            path => format!("{}: {message}", text::quote(path)),
+        }
     })
 }
 
 fn in_file(path: &Path, error: &str) -> String {
-    format!("{}: {error}", path.display())
+    format!("{}: {error}", text::quote(path.display()))
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, String> {
     match super::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        Err(error) => Err(format!("cannot read {}: {error}", text::quote(path.display()))),
     }
 }
 
@@ -191,7 +199,10 @@ impl DatabaseConfig {
         let name = &database.instance;
         let instance = self.instances.get(name).ok_or_else(|| {
             let database = known.name;
-            format!("DATABASES.{database} names instance {name:?}, which INSTANCES does not have")
+            format!(
+                "DATABASES.{database} names instance {:?}, which INSTANCES does not have",
+                text::quote(name)
+            )
         })?;
         let server = match (&instance.unix_socket_path, &instance.hostname) {
             (Some(path), _) if !path.as_os_str().is_empty() => RedisServer::Unix(path.clone()),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::SourceRule;
 use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
-use super::tls::Tls;
+use super::tls::{SecretsFile, Tls};
 use crate::model::{BackoffSettings, ChannelSettings, Port};
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,6 +106,7 @@ pub(super) struct Target {
 pub(super) struct Databases {
     pub(super) url: Option<String>,
     pub(super) config: PathBuf,
+    pub(super) grpc_secrets: Value<SecretsFile>,
     pub(super) publish: Publish,
     pub(super) schema: Schema,
     pub(super) publish_notifications: Value<bool>,
@@ -116,6 +117,7 @@ impl Default for Databases {
         Self {
             url: None,
             config: "/var/run/redis/sonic-db/database_config.json".into(),
+            grpc_secrets: Value(SecretsFile("/etc/sonic/grpc_secrets.json".into())),
             publish: Publish::Own,
             schema: Schema::Sonic,
             publish_notifications: Value(false),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use super::SourceRule;
+use crate::model::text;
 
 /// A value with a way to read it and words for what it should be.
 pub(super) trait Scalar: Sized {
@@ -39,7 +40,8 @@ impl<T: Scalar> Visitor<'_> for ScalarVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        T::parse(text).ok_or_else(|| E::custom(format!("expected {}, got {text:?}", T::EXPECTED)))
+        T::parse(text)
+            .ok_or_else(|| E::custom(format!("expected {}, got {:?}", T::EXPECTED, text::quote(text))))
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<T, E> {

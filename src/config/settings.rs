@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::model::text;
+
 /// Which table to write, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publish {
@@ -45,8 +47,8 @@ pub enum RedisServer {
 impl std::fmt::Display for RedisServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unix(path) => write!(f, "redis+unix://{}", path.display()),
-            Self::Tcp { host, port, .. } => write!(f, "redis://{host}:{port}"),
+            Self::Unix(path) => write!(f, "redis+unix://{}", text::quote(path.display())),
+            Self::Tcp { host, port, .. } => write!(f, "redis://{}:{port}", text::quote(host)),
         }
     }
 }

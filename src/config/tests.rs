@@ -197,6 +197,8 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: []\n---\ntargets: []",
         "targets: []\ndatabases: {'redis://u:hunter2@h': }",
         "targets: []\ndatabases: {url: 'http://127.0.0.1'}",
+        "targets: []\ndatabases: {grpc_secrets: ''}",
+        "targets: []\ndatabases: {grpc_secrets: [a]}",
         "targets: []\ndatabases: {publish: yes}",
         "targets: []\ndatabases: {schema: v2}",
         "targets: []\ndatabases: {publish_notifications: 1}",

@@ -37,6 +37,18 @@ impl Scalar for PemFile {
     }
 }
 
+/// SONiC's file with GRPCCLIENT's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SecretsFile(pub(super) PathBuf);
+
+impl Scalar for SecretsFile {
+    const EXPECTED: &'static str = "the path of a JSON file, which may be missing";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+}
+
 /// A name that a certificate can be for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Name(pub(super) String);
@@ -58,6 +70,12 @@ pub fn is_server_name(name: &str) -> bool {
 /// What stands in one of the files. Blocks.
 pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
     // A switch's whole bundle of public CAs takes 250 kB.
+    super::read_file(path, 1)
+}
+
+/// What stands in SONiC's `grpc_secrets.json`. Blocks.
+pub fn read_secrets(path: &Path) -> io::Result<Vec<u8>> {
+    // Two rows of a few paths take 1 kB.
     super::read_file(path, 1)
 }
 

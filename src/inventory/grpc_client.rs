@@ -1,50 +1,187 @@
 //! `GRPCCLIENT`: whether the SoCs are spoken to in plain text or over TLS, and with which files.
+//!
+//! ycabled copies `/etc/sonic/grpc_secrets.json` into CONFIG_DB when it starts and deletes the rows when it stops: at boot, after
+//! `config reload` and while ycabled is stopped there are no rows, though the SoCs speak TLS. So the file counts where no row
+//! says anything, and where neither does, what was in force stays in force. Only a row or a file that says `insecure` turns TLS off.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Source;
+use super::secrets::Secrets;
 use crate::config::is_server_name;
-use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings};
+use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings, quoted};
 
 /// The deployed name, then the one of SONiC's design document.
 const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
 
-/// What CONFIG_DB says; `None` where it says nothing.
-pub fn security(tables: &Tables) -> Option<Security> {
-    let row = |key: &str| TABLES.iter().find_map(|table| tables.row(table, key));
+/// What one place (CONFIG_DB, the file) says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing: there is no row `config`, or it has no `type`.
+    Nothing,
+    /// Plain text or TLS.
+    Settings(Security),
+    /// TLS, but something is missing, for people: what. It may be half of a rewrite.
+    Incomplete(Arc<str>),
+    /// Something that cannot be met, for people: why.
+    Wrong(Arc<str>),
+}
+
+/// Where the settings in force come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// Nothing has said anything, ever: plain text, as for ycabled.
+    #[default]
+    Nowhere,
+    /// GRPCCLIENT in CONFIG_DB.
+    Rows,
+    /// The file.
+    File,
+    /// What was in force before: rows and file are gone, or incomplete (for people: which).
+    Kept(Arc<str>),
+}
+
+/// How the SoCs of one namespace are spoken to, and what that was before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Secured {
+    /// In force; `None`: nothing has been said.
+    pub security: Option<Security>,
+    /// From where.
+    pub origin: Origin,
+    /// The last settings that could be met.
+    last: Option<Security>,
+}
+
+/// Settles how the SoCs of each source are spoken to: by its own rows, else the switch's (the first source's), else the file, else
+/// as before.
+pub fn secure(sources: &mut [Source], secrets: &Secrets) {
+    let by_rows: Vec<Said> = sources
+        .iter()
+        .map(|source| source.tables.as_deref().map_or(Said::Nothing, by_rows))
+        .collect();
+    let host = by_rows.first().cloned();
+    for (source, own) in sources.iter_mut().zip(by_rows) {
+        let rows = [Some(own), host.clone()].into_iter().flatten();
+        let said = rows.map(|said| (said, Origin::Rows));
+        let file = (by_file(secrets), Origin::File);
+        let first = said.chain([file]).find(|(said, _)| *said != Said::Nothing);
+        source.secured.settle(first);
+    }
+}
+
+impl Secured {
+    /// Takes what is said now, and where; `None`: nothing anywhere.
+    fn settle(&mut self, said: Option<(Said, Origin)>) {
+        let (security, origin) = match (said, &self.last) {
+            (Some((Said::Settings(security), origin)), _) => {
+                self.last = Some(security.clone());
+                (Some(security), origin)
+            }
+            (Some((Said::Wrong(why), origin)), _) => (Some(Security::Unusable(why)), origin),
+            (Some((Said::Incomplete(why), _)), Some(last)) => (Some(last.clone()), Origin::Kept(why)),
+            (Some((Said::Incomplete(why), origin)), None) => (Some(Security::Unusable(why)), origin),
+            (None | Some((Said::Nothing, _)), Some(last)) => {
+                let why = "no row of GRPCCLIENT, and no grpc_secrets.json, says anything any more";
+                (Some(last.clone()), Origin::Kept(why.into()))
+            }
+            (None | Some((Said::Nothing, _)), None) => (None, Origin::Nowhere),
+        };
+        (self.security, self.origin) = (security, origin);
+    }
+}
+
+/// What the rows of a CONFIG_DB say.
+pub fn by_rows(tables: &Tables) -> Said {
+    said(tables, "CONFIG_DB")
+}
+
+/// What the file says.
+pub fn by_file(secrets: &Secrets) -> Said {
+    match secrets {
+        Secrets::Absent => Said::Nothing,
+        // What cannot be read may ask for TLS: that must not end in plain text.
+        Secrets::Unread(path) => {
+            Said::Incomplete(format!("{}: has not been read yet", path.display()).into())
+        }
+        Secrets::Unusable(why) => Said::Incomplete(why.clone()),
+        Secrets::Holds(path, tables) => said(tables, &format!("{}:", path.display())),
+    }
+}
+
+/// What GRPCCLIENT says in one place; the place is for people.
+fn said(tables: &Tables, place: &str) -> Said {
+    let row = |key: &str| {
+        TABLES
+            .iter()
+            .find_map(|table| Some((*table, tables.row(table, key)?)))
+    };
     // What cannot be read may have asked for TLS: that must not end in plain text.
     let unreadable = |table: &&&str| {
-        tables
-            .table(table)
-            .any(|(key, entry)| key == "config" && !is_row(entry))
+        let mut rows = tables.table(table);
+        rows.any(|(key, entry)| key == "config" && !matches!(entry, Entry::Row(_)))
     };
     if let Some(table) = TABLES.iter().find(unreadable) {
-        return Some(Security::Unusable(
-            format!("CONFIG_DB {table}|config: expected a hash").into(),
-        ));
+        return Said::Incomplete(format!("{place} {table}|config: expected a hash").into());
     }
-    let config = row("config")?;
-    Some(read(config, row("certs")).unwrap_or_else(|why| Security::Unusable(why.into())))
+    match row("config") {
+        Some((table, config)) => read(config, row("certs").map(|(_, row)| row), &Place(place, table)),
+        None => Said::Nothing,
+    }
 }
 
-fn is_row(entry: &Entry) -> bool {
-    matches!(entry, Entry::Row(_))
+/// Where a row is, for messages.
+struct Place<'a>(&'a str, &'a str);
+
+impl Place<'_> {
+    fn field(&self, row: &str, field: &str) -> String {
+        let Self(place, table) = self;
+        format!("{place} {table}|{row} {field}")
+    }
 }
 
-fn read(config: &Row, certs: Option<&Row>) -> Result<Security, String> {
-    match said(config, "type") {
-        None | Some("insecure") => return Ok(Security::Plain),
+fn read(config: &Row, certs: Option<&Row>, place: &Place<'_>) -> Said {
+    match value(config, "type") {
+        None => return Said::Nothing,
+        Some("insecure") => return Said::Settings(Security::Plain),
         Some("secure") => {}
         Some(other) => {
-            return Err(format!(
-                "CONFIG_DB GRPCCLIENT|config type: expected secure or insecure, found {other:?}"
-            ));
+            let field = place.field("config", "type");
+            return Said::Wrong(
+                format!("{field}: expected secure or insecure, found {}", quoted(other)).into(),
+            );
         }
     }
-    let file = |name: &str| {
-        certs
-            .and_then(|row| said(row, name))
-            .map(Into::into)
-            .ok_or_else(|| format!("CONFIG_DB GRPCCLIENT|certs {name}: expected a file's path, found none"))
+    match tls(config, certs, place) {
+        Ok(settings) => Said::Settings(Security::Tls(settings)),
+        Err(not) => not,
+    }
+}
+
+fn tls(config: &Row, certs: Option<&Row>, place: &Place<'_>) -> Result<TlsSettings, Said> {
+    let wrong = |row: &str, field: &str, expected: &str, found: &str| {
+        let field = place.field(row, field);
+        Said::Wrong(format!("{field}: expected {expected}, found {}", quoted(found)).into())
     };
-    let client = match said(config, "auth_level") {
+    let file = |name: &str| {
+        let Some(path) = certs.and_then(|row| value(row, name)) else {
+            let field = place.field("certs", name);
+            return Err(Said::Incomplete(
+                format!("{field}: expected a file's path, found none").into(),
+            ));
+        };
+        // Relative to what? ycabled's working directory is not ours.
+        if !Path::new(path).is_absolute() {
+            return Err(wrong(
+                "certs",
+                name,
+                "an absolute path (a relative one would depend on who reads it)",
+                path,
+            ));
+        }
+        Ok(path.into())
+    };
+    let client = match value(config, "auth_level") {
         None | Some("server") => None,
         // YANG's word for mutual is client; the deployed daemon's is mutual.
         Some("mutual" | "client") => Some(ClientIdentity {
@@ -52,27 +189,31 @@ fn read(config: &Row, certs: Option<&Row>) -> Result<Security, String> {
             key: file("client_key")?,
         }),
         Some(other) => {
-            return Err(format!(
-                "CONFIG_DB GRPCCLIENT|config auth_level: expected server, mutual or client, found {other:?}"
-            ));
+            return Err(wrong("config", "auth_level", "server, mutual or client", other));
         }
     };
-    let name = certs.and_then(|row| said(row, "grpc_ssl_credential"));
+    let name = certs.and_then(|row| value(row, "grpc_ssl_credential"));
     if let Some(name) = name.filter(|name| !is_server_name(name)) {
-        return Err(format!(
-            "CONFIG_DB GRPCCLIENT|certs grpc_ssl_credential: expected a DNS name or an IP address, found {name:?}"
+        return Err(wrong(
+            "certs",
+            "grpc_ssl_credential",
+            "a DNS name or an IP address",
+            name,
         ));
     }
-    Ok(Security::Tls(TlsSettings {
+    Ok(TlsSettings {
         ca: file("ca_crt")?,
         client,
         server_name: name.map(str::to_owned),
-    }))
+    })
 }
 
 /// A field that says something.
-fn said<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
+fn value<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
     row.get(name)
         .map(|value| value.trim())
         .filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

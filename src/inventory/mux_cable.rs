@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Entry, Port, Problem, ProblemKind, Row, Tables};
+use crate::model::{Entry, Port, Problem, ProblemKind, Row, Tables, quoted};
 
 /// One port to probe.
 type Found = (Port, IpAddr);
@@ -14,53 +14,94 @@ pub(super) fn read(tables: &Tables) -> impl Iterator<Item = Result<Found, Proble
         .filter_map(|(key, entry)| port(key, entry).transpose())
 }
 
+/// Whether it is, or was meant as, a row of an active-active port with a SoC's address.
+pub(super) fn is_ours(entry: &Entry) -> bool {
+    is_active_active(entry) && !is_silent(entry)
+}
+
+/// Whether it is no row, or lacks the fields that say what is plugged in: half of a row that is being written.
+pub(super) fn is_silent(entry: &Entry) -> bool {
+    let address = [IPV4, IPV6].concat();
+    entry.field("cable_type").is_none()
+        || is_active_active(entry) && address.iter().all(|name| entry.field(name).is_none())
+}
+
+fn is_active_active(entry: &Entry) -> bool {
+    matches!(entry.field("cable_type"), Some("active-active" | "active_active"))
+}
+
+/// The deployed names of the fields, then those of SONiC's design document.
+const IPV4: [&str; 2] = ["soc_ipv4", "SoC_IPv4"];
+const IPV6: [&str; 2] = ["soc_ipv6", "SoC_IPv6"];
+
 fn port(key: &str, entry: &Entry) -> Result<Option<Found>, Problem> {
-    let problem = |kind, text: &str| Err(Problem::new(key, kind, text));
-    let Entry::Row(row) = entry else {
-        return problem(ProblemKind::NotARow, "expected a hash, as SONiC's tables have");
+    let problem = |kind, expected: &str, found: Option<&str>| {
+        let found = found.map_or(String::new(), |found| format!(", found {}", quoted(found)));
+        Err(Problem::new(key, kind, &format!("{expected}{found}")))
+    };
+    let row = match entry {
+        Entry::Row(row) => row,
+        Entry::Value(value) => {
+            let expected = "expected a hash, as SONiC's tables have";
+            return Err(Problem::new(
+                key,
+                ProblemKind::NotARow,
+                &format!("{expected}, found the string {}", quoted(value)),
+            ));
+        }
+        Entry::Other => {
+            let expected =
+                "expected a hash, as SONiC's tables have, found another type of key (`TYPE` tells)";
+            return problem(ProblemKind::NotARow, expected, None);
+        }
     };
     match row.get("cable_type").map(String::as_str) {
         Some("active-active" | "active_active") => {}
         // Absent means active-standby.
         None | Some("active-standby" | "active_standby" | "") => return Ok(None),
-        Some(_) => {
+        Some(other) => {
             return problem(
                 ProblemKind::BadCableType,
                 "cable_type: expected active-active or active-standby",
+                Some(other),
             );
         }
     }
     let Ok(port) = Port::new(key) else {
-        return problem(ProblemKind::BadPortName, "expected a port name such as Ethernet0");
+        return problem(
+            ProblemKind::BadPortName,
+            "expected a port name such as Ethernet0",
+            Some(key),
+        );
     };
-    match (
-        address(row, &["soc_ipv4", "SoC_IPv4"]),
-        address(row, &["soc_ipv6", "SoC_IPv6"]),
-    ) {
-        (Some(Ok(ip)), _) if ip.is_ipv4() => Ok(Some((port, ip))),
-        (None, Some(Ok(ip))) if ip.is_ipv6() => Ok(Some((port, ip))),
+    match (address(row, &IPV4), address(row, &IPV6)) {
+        (Some((_, Some(ip))), _) if ip.is_ipv4() => Ok(Some((port, ip))),
+        (None, Some((_, Some(ip)))) if ip.is_ipv6() => Ok(Some((port, ip))),
         (None, None) => problem(
             ProblemKind::NoAddress,
             "expected soc_ipv4 (or soc_ipv6), such as 192.168.0.3/32",
+            row.get("soc_ipv4").map(String::as_str),
         ),
-        (Some(_), _) => problem(
+        (Some((found, _)), _) => problem(
             ProblemKind::BadAddress,
             "soc_ipv4: expected one host's address, such as 192.168.0.3/32",
+            Some(found),
         ),
-        (None, Some(_)) => problem(
+        (None, Some((found, _))) => problem(
             ProblemKind::BadAddress,
             "soc_ipv6: expected one host's address, such as fc02:1000::3/128",
+            Some(found),
         ),
     }
 }
 
-/// The first of these fields that says anything.
-fn address(row: &Row, names: &[&str]) -> Option<Result<IpAddr, ()>> {
+/// The first of these fields that says anything, and the address where it is one.
+fn address<'a>(row: &'a Row, names: &[&str]) -> Option<(&'a str, Option<IpAddr>)> {
     let text = names
         .iter()
         .find_map(|name| row.get(*name))
         .filter(|text| !text.is_empty())?;
-    Some(host(text).ok_or(()))
+    Some((text, host(text)))
 }
 
 /// `192.168.0.3/32` or `192.168.0.3`: one host that can be dialled.

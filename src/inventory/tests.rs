@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::model::{ClientIdentity, Entry, TlsSettings};
+use crate::model::{Entry, UpperLower};
 
 /// A CONFIG_DB that holds these keys, each with fields as `name=value`.
-fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
+pub(super) fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
     let mut tables = Tables::new("|");
     tables.set("CONFIG_DB_INITIALIZED".into(), Some(Entry::Value("1".into())));
     for (key, fields) in rows {
@@ -20,17 +20,19 @@ fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
 }
 
 const DUAL_TOR: (&str, &str) = ("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR");
-const UPPER: (&str, &str) = ("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL");
+const UPPER: (&str, &str) = ("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NULL=NULL");
 
 fn inventory_of(config: &str, sources: &[(&str, Option<Arc<Tables>>)]) -> Inventory {
     let config = Config::parse(config, Path::new("test.yml")).expect("a configuration");
-    let sources: Vec<Source> = sources
+    let mut sources: Vec<Source> = sources
         .iter()
         .map(|(namespace, tables)| Source {
             namespace: (*namespace).into(),
             tables: tables.clone(),
+            secured: Secured::default(),
         })
         .collect();
+    secure(&mut sources, &Secrets::Absent);
     Inventory::of(&config, &sources)
 }
 
@@ -154,11 +156,72 @@ fn another_kind_of_switch_has_no_ports() {
         "MUX_CABLE|Ethernet0",
         "cable_type=active-active soc_ipv4=192.168.0.3/32",
     );
-    for metadata in ["type=ToRRouter", "type=LeafRouter subtype=DualToR", "hwsku=x"] {
+    for metadata in ["type=ToRRouter", "type=ToRRouter subtype=SmartSwitch", "hwsku=x"] {
         let found = inventory(&[("DEVICE_METADATA|localhost", metadata), cable]);
         assert_eq!((found.targets.len(), found.loaded), (0, true), "{metadata}");
     }
     assert_eq!(inventory(&[cable]).targets, []);
+    // SONiC gates on the subtype alone; storage racks are BackEndToRRouter.
+    for metadata in [
+        "type=BackEndToRRouter subtype=DualToR",
+        "subtype=DualToR",
+        "type=x subtype=dualtor",
+    ] {
+        let found = inventory(&[("DEVICE_METADATA|localhost", metadata), cable]);
+        assert_eq!(found.targets.len(), 1, "{metadata}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_row_is_told_with_what_was_found() {
+    let check = |key: &str, fields: &[(&str, &str)], expected: &str| {
+        let mut tables = (*config_db(&[DUAL_TOR])).clone();
+        let row = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        tables.set(format!("MUX_CABLE|{key}"), Some(Entry::Row(row.collect())));
+        let found = inventory_of("{}", &[("", Some(Arc::new(tables)))]);
+        let text = &found.problems[0].text;
+        assert!(text.contains(expected), "{text}");
+        assert!(text.chars().count() < 300, "{text}");
+        assert!(
+            !text.contains(char::is_control) && !text.contains('\u{202e}'),
+            "{text:?}"
+        );
+    };
+    let ours = ("cable_type", "active-active");
+    let blank = [ours, ("soc_ipv4", "192.168.0.3/32 ")];
+    check(
+        "Ethernet0",
+        &blank,
+        "such as 192.168.0.3/32, found \"192.168.0.3/32 \"",
+    );
+    check("Ethernet0", &[ours, ("soc_ipv6", "fe80::1")], "found \"fe80::1\"");
+    check(
+        "Ethernet0",
+        &[("cable_type", "Active-Active")],
+        "found \"Active-Active\"",
+    );
+    check("Ethernet 0", &blank, "found \"Ethernet 0\"");
+    check("Ethernet0", &[ours, ("soc_ipv4", "")], "found \"\"");
+    check(
+        "Ethernet0",
+        &[ours, ("soc_ipv4", "\u{202e}\n\u{1b}")],
+        r#"found "\u{202e}\n\u{1b}""#,
+    );
+    let long = "9".repeat(100_000);
+    check("Ethernet0", &[ours, ("soc_ipv4", &long)], "999…\"");
+    let mut tables = (*config_db(&[DUAL_TOR])).clone();
+    tables.set(
+        "MUX_CABLE|Ethernet0".into(),
+        Some(Entry::Value("192.168.0.3".into())),
+    );
+    let found = inventory_of("{}", &[("", Some(Arc::new(tables)))]);
+    assert!(
+        found.problems[0]
+            .text
+            .contains("found the string \"192.168.0.3\"")
+    );
 }
 
 #[test]
@@ -177,26 +240,23 @@ fn nothing_is_loaded_before_every_config_db_was_believed_once() {
 fn loopback3_tells_the_side_and_nothing_else_does() {
     let check =
         |rows: &[(&str, &str)], expected: Side| assert_eq!(inventory(rows).side, expected, "{rows:?}");
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL")],
-        Side::Upper,
-    );
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32", "NULL=NULL")],
-        Side::Upper,
-    );
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NULL=NULL")],
-        Side::Lower,
-    );
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32", "NULL=NULL")],
-        Side::Lower,
-    );
-    check(
-        &[("LOOPBACK_INTERFACE|Loopback3|10.1.0.38", "NULL=NULL")],
-        Side::Lower,
-    );
+    let one = |prefix: &str, expected: Side| {
+        let key = format!("LOOPBACK_INTERFACE|Loopback3|{prefix}");
+        check(&[(&key, "NULL=NULL")], expected);
+    };
+    for prefix in [
+        "10.212.64.1/32",
+        "10.1.0.38/32",
+        "10.1.0.38",
+        "fc00:1:0:38::/128",
+        "FC00:1:0:38:0:0:0:0",
+    ] {
+        one(prefix, Side::Upper);
+    }
+    for prefix in ["10.212.64.2/32", "10.1.0.39/32", "fc00:1:0:39::/128"] {
+        one(prefix, Side::Lower);
+    }
+    one("fc00:1:0:38::1/128", Side::Unknown);
     check(
         &[("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL")],
         Side::Unknown,
@@ -212,8 +272,31 @@ fn loopback3_tells_the_side_and_nothing_else_does() {
         ("LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32", "NULL=NULL"),
     ];
     check(&both, Side::Unknown);
+    let families = [
+        ("LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32", "NULL=NULL"),
+        ("LOOPBACK_INTERFACE|Loopback3|fc00:1:0:39::/128", "NULL=NULL"),
+    ];
+    check(&families, Side::Unknown);
     let told = inventory_of("side: lower", &[("", Some(config_db(&[UPPER])))]);
     assert_eq!(told.side, Side::Lower);
+}
+
+#[test]
+fn what_is_self_follows_from_loopback3s_address_by_read_side() {
+    // (Loopback3, the portid that is ours): `read_side` of SONiC's deployed code.
+    let table = [
+        ("10.1.0.38", 1),
+        ("10.212.64.1", 1),
+        ("10.1.0.39", 0),
+        ("10.212.64.2", 0),
+    ];
+    for (address, read_side) in table {
+        let key = format!("LOOPBACK_INTERFACE|Loopback3|{address}/32");
+        let side = inventory(&[(&key, "NULL=NULL")]).side;
+        // One value per portid: its number.
+        let seen = UpperLower { lower: 0, upper: 1 }.seen_from(side);
+        assert_eq!((seen.own, seen.peer), (read_side, 1 - read_side), "{address}");
+    }
 }
 
 #[test]
@@ -230,96 +313,26 @@ fn the_source_address_is_loopback3s_of_the_targets_family() {
         let found = inventory_of(&config, &[("", Some(config_db(&rows)))]);
         assert_eq!(found.targets[0].channel.source_address, expected, "{rule}");
     };
-    check("auto", &[UPPER], SourceAddress::Prefer(ip("10.212.64.2")));
+    check("auto", &[UPPER], SourceAddress::Prefer(ip("10.212.64.1")));
     check("auto", &[], SourceAddress::Any);
     check(
         "auto",
         &[("LOOPBACK_INTERFACE|Loopback3|fc00::1/128", "NULL=NULL")],
         SourceAddress::Any,
     );
-    check("loopback3", &[UPPER], SourceAddress::Fixed(ip("10.212.64.2")));
+    check("loopback3", &[UPPER], SourceAddress::Fixed(ip("10.212.64.1")));
     check("none", &[UPPER], SourceAddress::Any);
     check("10.0.0.7", &[UPPER], SourceAddress::Fixed(ip("10.0.0.7")));
+    // Of several the one that tells the side.
+    let other = ("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL");
+    check(
+        "loopback3",
+        &[other, UPPER],
+        SourceAddress::Fixed(ip("10.212.64.1")),
+    );
+    check("auto", &[other], SourceAddress::Prefer(ip("10.0.0.1")));
     let text = "CONFIG_DB knows no IPv4 address of Loopback3 (channel.source_address: loopback3)";
     check("loopback3", &[], SourceAddress::Missing(text.into()));
-}
-
-#[test]
-fn grpcclient_tells_how_the_socs_are_spoken_to() {
-    const CERTS: &str =
-        "ca_crt=/c/ca.pem client_crt=/c/c.pem client_key=/c/c.key grpc_ssl_credential=soc.example";
-    let check = |rows: &[(&str, &str)], expected: Option<Security>| {
-        assert_eq!(security(&config_db(rows)), expected, "{rows:?}");
-    };
-    let tls = |client: bool, name: Option<&str>| {
-        Some(Security::Tls(TlsSettings {
-            ca: "/c/ca.pem".into(),
-            client: client.then(|| ClientIdentity {
-                cert: "/c/c.pem".into(),
-                key: "/c/c.key".into(),
-            }),
-            server_name: name.map(str::to_owned),
-        }))
-    };
-    let name = Some("soc.example");
-    check(&[], None);
-    check(&[("GRPCCLIENT|certs", CERTS)], None);
-    check(
-        &[("GRPCCLIENT|config", "type=insecure auth_level=mutual")],
-        Some(Security::Plain),
-    );
-    for (level, client) in [("server", false), ("mutual", true), ("client", true)] {
-        let config = format!("type=secure auth_level={level}");
-        check(
-            &[("GRPCCLIENT|config", &config), ("GRPCCLIENT|certs", CERTS)],
-            tls(client, name),
-        );
-        check(
-            &[("GRPC_CLIENT|config", &config), ("GRPC_CLIENT|certs", CERTS)],
-            tls(client, name),
-        );
-    }
-    check(
-        &[
-            ("GRPCCLIENT|config", "type=secure"),
-            ("GRPCCLIENT|certs", "ca_crt=/c/ca.pem"),
-        ],
-        tls(false, None),
-    );
-    // The deployed name wins.
-    let both = [
-        ("GRPCCLIENT|config", "type=insecure"),
-        ("GRPC_CLIENT|config", "type=secure auth_level=server"),
-        ("GRPC_CLIENT|certs", CERTS),
-    ];
-    check(&both, Some(Security::Plain));
-}
-
-#[test]
-fn grpcclient_that_cannot_be_met_says_what_is_missing() {
-    let check = |config: &str, certs: &str, named: &str| {
-        let tables = config_db(&[("GRPCCLIENT|config", config), ("GRPCCLIENT|certs", certs)]);
-        match security(&tables) {
-            Some(Security::Unusable(why)) => assert!(why.contains(named), "{config}, {certs}: {why}"),
-            other => panic!("{config}, {certs}: {other:?}"),
-        }
-    };
-    check("type=secure", "x=y", "ca_crt");
-    check(
-        "type=secure",
-        "ca_crt=/c/ca.pem grpc_ssl_credential=no!name",
-        "grpc_ssl_credential",
-    );
-    check(
-        "type=secure auth_level=mutual",
-        "ca_crt=/c/ca.pem client_crt=/c/c.pem",
-        "client_key",
-    );
-    check("type=secure auth_level=both", "ca_crt=/c/ca.pem", "auth_level");
-    check("type=tls", "ca_crt=/c/ca.pem", "type");
-    let mut tables = Tables::new("|");
-    tables.set("GRPCCLIENT|config".into(), Some(Entry::Value("x".into())));
-    assert!(matches!(security(&tables), Some(Security::Unusable(_))));
 }
 
 #[test]
@@ -377,7 +390,7 @@ fn the_configurations_own_targets_take_side_and_source_address_from_config_db() 
     assert_eq!(target.side, Side::Upper);
     assert_eq!(
         target.channel.source_address,
-        SourceAddress::Prefer("10.212.64.2".parse().expect("ip"))
+        SourceAddress::Prefer("10.212.64.1".parse().expect("ip"))
     );
     let alone = inventory_of(FILE, &[("", None)]);
     assert_eq!(

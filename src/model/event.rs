@@ -85,8 +85,15 @@ pub enum ChannelEvent {
     },
     /// A PING was answered after this long.
     Rtt(Duration),
-    /// The keepalive time in force changed (`too_many_pings`).
-    KeepaliveTime(Duration),
+    /// The keepalive in force changed.
+    Keepalive {
+        /// From PING to PING.
+        time: Duration,
+        /// Each so many-th round takes a PING along, and none goes out between; 0: PINGs do not go with rounds.
+        rounds: u32,
+        /// Whether the SoC has refused the keepalive before (`too_many_pings`); else the probe interval has changed.
+        refused: bool,
+    },
 }
 
 /// One round of queries. A round cannot fail: what went wrong is in it.

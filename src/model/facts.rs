@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{LinkmgrHealth, MuxDirection, Port, ProblemKind, Tables};
+use super::{LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Tables, text};
 
 /// A row of the inventory that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,11 +20,21 @@ impl Problem {
     /// A problem with the row `port`.
     pub fn new(port: &str, kind: ProblemKind, text: &str) -> Self {
         Self {
-            port: port.escape_debug().take(64).collect(),
+            port: text::clean(port, 64),
             kind,
-            text: text.to_owned(),
+            text: text::shorten(text, 2 * text::MAX_QUOTE),
         }
     }
+}
+
+/// Text from outside as it is shown in a message: in quotes, so that a blank at its end shows; what is not printable is escaped; at
+/// most 200 characters.
+pub fn quoted(text: &str) -> String {
+    const MOST: usize = 200;
+    let mut escaped = text.escape_debug();
+    let shown: String = escaped.by_ref().take(MOST).collect();
+    let more = if escaped.next().is_some() { "…" } else { "" };
+    format!("\"{shown}{more}\"")
 }
 
 /// What the switch wants of a port and thinks of it, beside what its SoC says.
@@ -32,8 +42,10 @@ impl Problem {
 pub struct PortFacts {
     /// What linkmgrd wants its mux to be.
     pub intended: MuxDirection,
+    /// linkmgrd wrote `Error` where its intent belongs: `intended` is unknown then.
+    pub intended_error: bool,
     /// What orchagent has made it.
-    pub orchagent: MuxDirection,
+    pub orchagent: OrchagentMux,
     /// What linkmgrd thinks of it.
     pub linkmgr: LinkmgrHealth,
     /// Whether the switch's port is up, where that is known.

@@ -62,6 +62,8 @@ pub struct SocStatus {
     pub service_end: Option<SystemTime>,
     /// Notices received.
     pub notices: NoticeCounts,
+    /// Times that the session ended by a defect of ours and was started anew.
+    pub session_restarts: u64,
     /// The last `HISTORY_LEN` transitions, oldest first.
     pub history: History,
 }

@@ -17,6 +17,19 @@ pub enum Entry {
     Other,
 }
 
+impl Entry {
+    /// A field that says something; none where this is no row.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Row(row) => row
+                .get(name)
+                .map(String::as_str)
+                .filter(|value| !value.trim().is_empty()),
+            Self::Value(_) | Self::Other => None,
+        }
+    }
+}
+
 /// Which tables of a database to read.
 #[derive(Debug, Clone)]
 pub struct Spec {
@@ -55,6 +68,21 @@ impl Tables {
             Some(entry) => self.entries.insert(key, Arc::new(entry)),
             None => self.entries.remove(&key),
         };
+    }
+
+    /// The same for an entry that is another copy's too.
+    pub fn put(&mut self, key: String, entry: Arc<Entry>) {
+        self.entries.insert(key, entry);
+    }
+
+    /// What a key holds; its name is the whole of it.
+    pub fn get(&self, key: &str) -> Option<&Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    /// All keys, whole, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Entry>)> {
+        self.entries.iter().map(|(key, entry)| (key.as_str(), entry))
     }
 
     /// What the key without a table holds, if it is a string.

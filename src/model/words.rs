@@ -149,7 +149,7 @@ macro_rules! unknown_by_default {
     )+};
 }
 
-unknown_by_default!(MuxDirection PortState Health SocService Side NoticeType Plane LinkmgrHealth);
+unknown_by_default!(MuxDirection PortState Health SocService Side NoticeType Plane LinkmgrHealth OrchagentMux);
 
 impl From<bool> for MuxDirection {
     fn from(active: bool) -> Self {
@@ -231,9 +231,9 @@ words! {
 words! {
     /// Which ToR of the rack we are.
     Side {
-        /// `read_side` 0: portid 0 is ours.
-        Upper = "upper",
         /// `read_side` 1: portid 1 is ours.
+        Upper = "upper",
+        /// `read_side` 0: portid 0 is ours.
         Lower = "lower",
         /// Nobody has told us: every direction is unknown.
         Unknown = "unknown",
@@ -255,6 +255,20 @@ words! {
         BadAddress = "bad_address",
         /// Two namespaces have the port.
         DuplicatePort = "duplicate_port",
+    }
+}
+
+words! {
+    /// What orchagent has made a port's mux.
+    OrchagentMux {
+        /// It forwards to the server.
+        Active = "active",
+        /// It sends by the peer.
+        Standby = "standby",
+        /// It has said nothing, or nothing that we know.
+        Unknown = "unknown",
+        /// The last change failed: how the switch forwards is not known.
+        Error = "error",
     }
 }
 

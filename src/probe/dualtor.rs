@@ -13,7 +13,7 @@ use crate::proto::dual_to_r_active_client::DualToRActiveClient;
 use crate::proto::{AdminRequest, LinkStateRequest, OperationRequest, ServerVersionRequest};
 use crate::transport::Transport;
 
-/// portid 0 is the upper ToR's side, 1 the lower's.
+/// Both ends of the cable: 0 is the lower ToR's, 1 the upper's.
 const PORT_IDS: [i32; 2] = [0, 1];
 /// The version of the protocol that the deployed client names.
 const CLIENT_VERSION: &str = "1.0";
@@ -86,7 +86,7 @@ where
 fn read<S: Copy + Default + From<bool>>(ids: &[i32], states: &[bool]) -> Answer<UpperLower<S>> {
     match (ids, states) {
         ([], []) => Answer::empty(),
-        (&[0, 1], &[upper, lower]) | (&[1, 0], &[lower, upper]) => Answer::ok(UpperLower {
+        (&[0, 1], &[lower, upper]) | (&[1, 0], &[upper, lower]) => Answer::ok(UpperLower {
             upper: upper.into(),
             lower: lower.into(),
         }),
@@ -112,6 +112,7 @@ mod tests {
     #[test]
     fn a_reply_is_read_by_portid_and_anything_odd_is_invalid() {
         use MuxDirection::{Active, Standby, Unknown};
+        // ids, states, result, [lower, upper]
         let table: &[(&[i32], &[bool], _, [MuxDirection; 2])] = &[
             (&[0, 1], &[true, false], Ok, [Active, Standby]),
             (&[1, 0], &[true, false], Ok, [Standby, Active]),
@@ -126,7 +127,7 @@ mod tests {
             (&[0, 1, 2], &[true, true, true], InvalidReply, [Unknown, Unknown]),
             (&[0, 1, 0], &[true, true, true], InvalidReply, [Unknown, Unknown]),
         ];
-        for (ids, states, result, [upper, lower]) in table {
+        for (ids, states, result, [lower, upper]) in table {
             let answer = read::<MuxDirection>(ids, states);
             assert_eq!(answer.result, *result, "{ids:?} {states:?}");
             let (upper, lower) = (*upper, *lower);

@@ -21,10 +21,13 @@ use crate::transport::Transport;
 struct GracefulRestart(Option<ToRSide>);
 
 impl GracefulRestart {
+    /// The number that the deployed daemon sends, and with which SoCs are tested: 1 where `read_side` is 0 (the lower ToR), 0
+    /// where it is 1 (the upper). The enum's names are therefore the other way round from those of the portids: SONiC
+    /// contradicts itself there, and the number is what counts on the wire.
     fn of(side: Side) -> Self {
         Self(match side {
-            Side::Upper => Some(ToRSide::UpperTor),
-            Side::Lower => Some(ToRSide::LowerTor),
+            Side::Lower => Some(ToRSide::UpperTor),
+            Side::Upper => Some(ToRSide::LowerTor),
             Side::Unknown => None,
         })
     }

@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::bucket::Bucket;
+
 /// From one report to the next, at least.
 const GAP: Duration = Duration::from_millis(100);
 /// In the long run there is one report in this time: no log is filled by a line per two seconds.
@@ -17,14 +19,16 @@ const BURST: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Pace {
     next: Instant,
-    /// When all reports so far are paid for, at `EVERY` each.
-    paid: Instant,
+    bucket: Bucket,
 }
 
 impl Pace {
     /// Nothing has been reported.
     pub(super) fn new(now: Instant) -> Self {
-        Self { next: now, paid: now }
+        Self {
+            next: now,
+            bucket: Bucket::new(BURST, EVERY),
+        }
     }
 
     /// From when on the next report may be.
@@ -34,10 +38,8 @@ impl Pace {
 
     /// There was a report.
     pub(super) fn reported(&mut self, now: Instant) {
-        self.paid = self.paid.max(now) + EVERY;
-        let soonest = now + GAP;
-        let on_credit = self.paid.checked_sub(EVERY * BURST);
-        self.next = on_credit.map_or(soonest, |when| when.max(soonest));
+        self.bucket.spend(now);
+        self.next = self.bucket.next(now + GAP);
     }
 }
 

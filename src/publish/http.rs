@@ -80,6 +80,10 @@ impl std::fmt::Debug for Web {
 
 /// Serves the listeners until `stop`; requests under way are finished. Dropped, it ends at once.
 pub async fn serve(listeners: Vec<TcpListener>, web: Web, stop: CancellationToken) -> io::Result<()> {
+    if listeners.is_empty() {
+        stop.cancelled().await;
+        return Ok(());
+    }
     // A socket belongs to the runtime that it was made in.
     let listeners = listeners.into_iter().map(TcpListener::into_std);
     let listeners = listeners.collect::<io::Result<Vec<_>>>()?;

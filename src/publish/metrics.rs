@@ -11,8 +11,8 @@ use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
 
 use crate::model::{
     Cause, ChannelState, ConfigStatus, DURATION_BUCKETS, Facts, Health, LinkmgrHealth, MuxDirection,
-    NoticeType, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult, Refusal, SelfPeer, Side,
-    Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus,
+    NoticeType, OrchagentMux, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult, Refusal,
+    SelfPeer, Side, Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus,
 };
 
 use super::http::WebStatus;
@@ -38,6 +38,8 @@ pub struct Scrape {
     pub config: ConfigStatus,
     /// Who asks us.
     pub web: WebStatus,
+    /// Lines of the log that nobody took in time.
+    pub lines_dropped: u64,
     /// This process, where the system tells.
     pub process: Option<Process>,
 }
@@ -112,6 +114,11 @@ impl Samples<'_> {
     /// A gauge of the whole exporter: no labels, no braces.
     fn plain(&mut self, value: f64) -> fmt::Result {
         self.encoder.encode_gauge(&value)
+    }
+
+    /// A counter of the whole exporter.
+    fn plain_counter(&mut self, value: u64) -> fmt::Result {
+        self.encoder.encode_counter::<NoLabelSet, u64, f64>(&value, None)
     }
 
     fn whole(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
@@ -365,7 +372,7 @@ catalogue! {
         "Round trip of the last answered keepalive PING, only while READY",
         Soc |soc, out| out.seconds(&[port(soc)], soc.keepalive_rtt);
     "dualtor_keepalive_interval_seconds" Gauge ["port"]
-        "Keepalive time in force: doubled each time the SoC says too_many_pings",
+        "Time from PING to PING: keepalive_time, or the probe interval once the SoC has said too_many_pings",
         Soc |soc, out| out.seconds(&[port(soc)], Some(soc.keepalive_time));
     "dualtor_soc_certificate_expiry_timestamp_seconds" Gauge ["port"]
         "When the certificate expires that the SoC last showed, Unix time; absent without TLS",
@@ -406,12 +413,15 @@ catalogue! {
     "dualtor_soc_info" Gauge ["port, address, version"]
         "Address that is probed, and the SoC's software version (empty until known); always 1",
         Soc soc_info;
+    "dualtor_session_restarts_total" Counter ["port"]
+        "Times that the port's session ended by a defect of the exporter and was started anew",
+        Soc |soc, out| out.counter(&[port(soc)], soc.session_restarts);
     "dualtor_intended_mux_state" Gauge ["port, state"]
         "What linkmgrd wants the port's mux to be: 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.intended.label());
     "dualtor_orchagent_mux_state" Gauge ["port, state"]
-        "What orchagent has made the port's mux: 1 for the current state",
-        Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.orchagent.label());
+        "What orchagent has made the port's mux (error: the change failed): 1 for the current state",
+        Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(OrchagentMux), facts.orchagent.label());
     "dualtor_mux_consistent" Gauge ["port"]
         "Whether linkmgrd's intent is what the SoC reports of this side; absent while either is unknown",
         Switch |soc, facts, out| known(soc, out, facts.consistent(soc.observed.direction.own));
@@ -447,7 +457,7 @@ catalogue! {
         });
     "dualtor_state_db_foreign_writes_total" Counter [""]
         "Times that a row was found written by somebody else",
-        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.encoder.encode_counter::<NoLabelSet, u64, f64>(&db.foreign_writes, None));
+        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain_counter(db.foreign_writes));
     "dualtor_shadow_differences" Gauge ["field"]
         "Ports of which ycabled's row says something else in this field; only with publish: shadow",
         Global differences;
@@ -463,6 +473,9 @@ catalogue! {
     "dualtor_web_connections_refused_total" Counter ["reason"]
         "Web connections closed over a limit: too many in total or of one peer, TLS handshake or request too slow, answer not taken",
         Global refusals;
+    "dualtor_log_lines_dropped_total" Counter [""]
+        "Lines of the log that were dropped: nobody took them in time, or they could not be written",
+        Global |scrape, out| out.plain_counter(scrape.lines_dropped);
     "dualtor_build_info" Gauge ["version, revision"]
         "Version and source revision of this exporter; always 1",
         Global build_info;

@@ -18,9 +18,10 @@
 
 use redis::Cmd;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::Database;
+use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
 use crate::model::{Notice, NoticeType, Plane, Port};
 use crate::redis_link::{BATCH_BYTES, Failure, Link, PING_EVERY, RETRY, wire_size};
@@ -81,17 +82,25 @@ impl Notifications {
 
     /// Publishes until the mailbox is closed and everything in it is written, or could not be.
     pub async fn run(mut self) {
+        let mut restarts = Restarts::default();
         loop {
             let began = Instant::now();
+            let mut again = began + RETRY;
             let last = self.inbox.is_closed();
-            match self.serve().await {
-                Ok(()) => return,
-                Err(failure) => self.down(&failure),
+            match caught(Box::pin(self.serve())).await {
+                Ok(Ok(())) => return,
+                Ok(Err(failure)) => self.down(&failure),
+                // One more way to lose the database.
+                Err(defect) => {
+                    again = Instant::now() + restarts.wait(began.elapsed());
+                    error!(%defect, "no notice is written because of a defect of this program: please report it");
+                    self.down(&defect.into());
+                }
             }
             if last {
                 return self.give_up();
             }
-            sleep_until(began + RETRY).await;
+            sleep_until(again).await;
         }
     }
 

@@ -1,7 +1,9 @@
-//! Shadow mode compared: in which fields our rows differ from those that ycabled has written of the same ports (pure).
+//! Shadow mode compared: in which fields ycabled's rows say something else than ours would (pure).
 //!
 //! Takes the statuses of a snapshot and the tables of each namespace's STATE_DB; emits, for each field, how many ports
-//! differ. A port of which ycabled has no row, and a field that its row has not, is not compared.
+//! differ. Compared is what ycabled itself writes of an active-active port, whatever schema ours have, and nothing else: what we
+//! left in its rows when we wrote them ourselves (`publish: own`) is not ycabled's. A port of which ycabled has no row, and a
+//! field that its row has not, is not compared.
 
 use crate::config::Schema;
 use crate::model::{SocStatus, StateDbs};
@@ -11,11 +13,22 @@ use super::rows::{self, Counters};
 /// ycabled's table, also while ours is another.
 const TABLE: &str = "MUX_CABLE_INFO";
 
-/// What ycabled has written, and in whose words ours would be.
+/// What ycabled writes of an active-active port (`post_port_mux_info_to_db`), in the order of our rows: 15 fields, less `time_post`
+/// and the six probe counters, in which each daemon says something of its own.
+const COMPARED: [&str; 8] = [
+    "self_mux_direction",
+    "peer_mux_direction",
+    "self_oper_state",
+    "peer_oper_state",
+    "self_link_state",
+    "peer_link_state",
+    "server_version",
+    "grpc_connection_status",
+];
+
+/// What ycabled has written.
 #[derive(Debug, Clone)]
 pub struct Shadow {
-    /// The schema of our rows.
-    pub schema: Schema,
     /// All namespaces' STATE_DBs as they are now.
     pub state_dbs: StateDbs,
 }
@@ -23,14 +36,14 @@ pub struct Shadow {
 impl Shadow {
     /// How many of these ports differ, by field, in the order of a row: always all fields that are compared.
     pub fn differences<'a>(&self, socs: impl IntoIterator<Item = &'a SocStatus>) -> Vec<(&'static str, u64)> {
-        let mut found: Vec<_> = compared(self.schema).iter().map(|field| (*field, 0)).collect();
+        let mut found: Vec<_> = COMPARED.iter().map(|field| (*field, 0)).collect();
         for soc in socs {
             let tables = self.state_dbs.get(&soc.target.namespace);
             let Some(theirs) = tables.and_then(|tables| tables.row(TABLE, soc.target.port.as_str())) else {
                 continue;
             };
-            for (field, ours) in rows::fields(soc, self.schema, Counters::default(), "") {
-                let differs = theirs.get(field).is_some_and(|theirs| *theirs != ours);
+            for (field, ours) in rows::fields(soc, Schema::Sonic, Counters::default(), "") {
+                let differs = theirs.get(field).is_some_and(|theirs| !are_equal(theirs, &ours));
                 if differs && let Some((_, ports)) = found.iter_mut().find(|(name, _)| *name == field) {
                     *ports += 1;
                 }
@@ -40,35 +53,10 @@ impl Shadow {
     }
 }
 
-/// The fields of a row that can agree. Not those in which each daemon says something of its own: `time_post`, the probe
-/// counters, and in schema sonic `mux_direction`, which ycabled fills in the words of active-standby cables (self, peer, N/A).
-const fn compared(schema: Schema) -> &'static [&'static str] {
-    match schema {
-        Schema::Sonic => &[
-            "self_mux_direction",
-            "peer_mux_direction",
-            "self_oper_state",
-            "self_operation_state",
-            "peer_oper_state",
-            "peer_operation_state",
-            "self_link_state",
-            "peer_link_state",
-            "server_version",
-            "grpc_connection_status",
-            "soc_service",
-        ],
-        Schema::Hld => &[
-            "mux_direction",
-            "Peer_mux_direction",
-            "grpc server version",
-            "self_operation_state",
-            "peer_operation_state",
-            "self_link_state",
-            "peer_Link_state",
-            "grpc_connection_status",
-            "soc_service",
-        ],
-    }
+/// The NIC simulator's SoCs have an empty version: ycabled writes that as it is, we write N/A.
+fn are_equal(theirs: &str, ours: &str) -> bool {
+    let nothing = |value: &str| value.is_empty() || value == "N/A";
+    theirs == ours || nothing(theirs) && nothing(ours)
 }
 
 #[cfg(test)]
@@ -104,28 +92,23 @@ mod tests {
     }
 
     /// The fields in which something differs.
-    fn differing(schema: Schema, tables: Arc<Tables>, socs: &[SocStatus]) -> Vec<(&'static str, u64)> {
+    fn differing(tables: Arc<Tables>, socs: &[SocStatus]) -> Vec<(&'static str, u64)> {
         let state_dbs = StateDbs::from([("".into(), tables)]);
-        let found = Shadow { schema, state_dbs }.differences(socs);
-        assert!(
-            found.iter().map(|(field, _)| field).eq(compared(schema)),
-            "{found:?}"
-        );
+        let found = Shadow { state_dbs }.differences(socs);
+        assert!(found.iter().map(|(field, _)| field).eq(&COMPARED), "{found:?}");
         found.into_iter().filter(|(_, ports)| *ports > 0).collect()
     }
 
     #[test]
-    fn every_field_of_a_row_is_compared_but_for_what_each_daemon_says_of_its_own() {
-        for (schema, own) in [(Schema::Sonic, "mux_direction"), (Schema::Hld, "")] {
-            let soc = testing::status("Ethernet0");
-            let all = rows::fields(&soc, schema, Counters::default(), "");
-            let expected: Vec<&str> = all
-                .iter()
-                .map(|(field, _)| *field)
-                .filter(|field| ![own, TIME_POST].contains(field) && !Counters::FIELDS.contains(field))
-                .collect();
-            assert_eq!(compared(schema), expected);
-        }
+    fn what_is_compared_are_fields_of_ours_and_none_that_each_daemon_says_of_its_own() {
+        let soc = testing::status("Ethernet0");
+        let all = rows::fields(&soc, Schema::Sonic, Counters::default(), "");
+        let ours = all.iter().map(|(field, _)| *field);
+        let expected: Vec<&str> = ours.filter(|field| COMPARED.contains(field)).collect();
+        assert_eq!(expected, COMPARED);
+        assert!(!COMPARED.contains(&TIME_POST));
+        assert!(Counters::FIELDS.iter().all(|field| !COMPARED.contains(field)));
+        assert_eq!(COMPARED.len() + 1 + Counters::FIELDS.len(), 15);
     }
 
     #[test]
@@ -141,7 +124,7 @@ mod tests {
         ]);
         let socs = ["Ethernet0", "Ethernet4", "Ethernet8", "Ethernet12"].map(ready);
         let expected = [("self_mux_direction", 2), ("server_version", 1)];
-        assert_eq!(differing(Schema::Sonic, tables, &socs), expected);
+        assert_eq!(differing(tables, &socs), expected);
     }
 
     #[test]
@@ -152,26 +135,46 @@ mod tests {
             ("Ethernet0", "mux_direction", "N/A"),
             ("Ethernet0", "link_status_peer", "up"),
         ]);
-        assert_eq!(differing(Schema::Sonic, tables, &[ready("Ethernet0")]), []);
+        assert_eq!(differing(tables, &[ready("Ethernet0")]), []);
     }
 
     #[test]
-    fn schema_hld_compares_the_documents_own_names_and_words() {
+    fn what_we_left_in_ycableds_rows_ourselves_does_not_count() {
         let tables = state_db(&[
+            ("Ethernet0", "self_mux_direction", "active"),
+            // Of our own days.
             ("Ethernet0", "mux_direction", "standby"),
-            ("Ethernet0", "self_link_state", "NA"),
-            ("Ethernet0", "grpc server version", "1.0"),
-            ("Ethernet0", "self_mux_direction", "standby"),
+            ("Ethernet0", "self_operation_state", "down"),
+            ("Ethernet0", "peer_operation_state", "down"),
+            ("Ethernet0", "soc_service", "inprogress"),
+            // Of schema hld.
+            ("Ethernet0", "grpc server version", "9"),
+            ("Ethernet0", "Peer_mux_direction", "standby"),
         ]);
-        let expected = [("mux_direction", 1)];
-        assert_eq!(differing(Schema::Hld, tables, &[ready("Ethernet0")]), expected);
+        assert_eq!(differing(tables, &[ready("Ethernet0")]), []);
+    }
+
+    #[test]
+    fn an_empty_version_is_none() {
+        let version = |theirs, ours: Option<&str>| {
+            let mut soc = ready("Ethernet0");
+            soc.observed.version = ours.map(Into::into);
+            differing(state_db(&[("Ethernet0", "server_version", theirs)]), &[soc]).len()
+        };
+        for nothing in ["", "N/A"] {
+            assert_eq!(
+                (version(nothing, None), version(nothing, Some("1.0"))),
+                (0, 1),
+                "{nothing}"
+            );
+        }
+        assert_eq!(version("1.0", None), 1);
     }
 
     #[test]
     fn a_port_is_compared_with_its_own_namespaces_row() {
         let row = |word| state_db(&[("Ethernet0", "self_mux_direction", word)]);
         let shadow = Shadow {
-            schema: Schema::Sonic,
             state_dbs: [("asic0".into(), row("active")), ("asic1".into(), row("standby"))].into(),
         };
         let on = |namespace: &str| {

@@ -25,9 +25,10 @@ use redis::RedisError;
 use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::{Publish, StateDbSettings};
+use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
 use crate::model::{Port, StateDbStatus};
 use crate::redis_link::{Failure, Link, PING_EVERY, RETRY};
@@ -71,6 +72,14 @@ impl From<Failure> for Interrupt {
     }
 }
 
+/// Waits until then; for ever where there is no such moment.
+async fn until(at: Option<std::time::Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}
+
 impl StateDb {
     /// A publisher that reads `changes` and reports to `status`, whose counters it carries on.
     pub fn new(settings: StateDbSettings, changes: Receiver, status: StatusSender) -> Self {
@@ -97,14 +106,22 @@ impl StateDb {
         }
         // Not up until proven, also where an earlier publisher was.
         self.report(|status| status.up = false);
+        let mut restarts = Restarts::default();
         loop {
             let began = Instant::now();
-            match self.serve().await {
-                Ok(()) => return,
-                Err(Interrupt::Failure(failure)) => self.down(&failure),
-                Err(Interrupt::GraceIsOver) => return self.give_up(),
+            let mut again = began + RETRY;
+            match caught(Box::pin(self.serve())).await {
+                Ok(Ok(())) => return,
+                Ok(Err(Interrupt::Failure(failure))) => self.down(&failure),
+                Ok(Err(Interrupt::GraceIsOver)) => return self.give_up(),
+                // One more way to lose the database.
+                Err(defect) => {
+                    again = Instant::now() + restarts.wait(began.elapsed());
+                    error!(%defect, "no row is written because of a defect of this program: please report it");
+                    self.down(&defect.into());
+                }
             }
-            if self.meanwhile(sleep_until(began + RETRY)).await.is_err() {
+            if self.meanwhile(sleep_until(again)).await.is_err() {
                 return self.give_up();
             }
             if self.stop_at.is_some() && self.ledger.is_empty() {
@@ -135,8 +152,11 @@ impl StateDb {
             if self.stop_at.is_some() {
                 return Ok(());
             }
+            let release = self.ledger.next_release();
             tokio::select! {
                 _ = self.inbox.ready() => self.take_in(),
+                // `flush` writes what need not be held any longer.
+                () = until(release) => {}
                 _ = ping.tick() => self.meanwhile(link.ping()).await??,
                 failure = link.closed() => return Err(failure.into()),
             }
@@ -165,6 +185,7 @@ impl StateDb {
 
     /// Sends one batch of at most `max` rows and reads its answers: how many rows it wrote; `None`: nothing waits.
     async fn write(&mut self, link: &mut Link, max: usize) -> Result<Option<usize>, Interrupt> {
+        self.ledger.release(Instant::now().into_std());
         let Some(mut batch) = self.ledger.next_batch(max, SystemTime::now()) else {
             return Ok(None);
         };
@@ -238,9 +259,10 @@ impl StateDb {
     fn take_in(&mut self) {
         // Asked before taking: what was sent before the close is then surely among what is taken.
         let closed = self.inbox.is_closed();
-        self.ledger.absorb(self.inbox.take());
+        self.ledger.absorb(self.inbox.take(), Instant::now().into_std());
         if closed && self.stop_at.is_none() {
             self.stop_at = Some(Instant::now() + GRACE);
+            self.ledger.release_all();
         }
     }
 

@@ -38,6 +38,7 @@ pub(crate) fn empty_scrape() -> Scrape {
             last_success: SystemTime::UNIX_EPOCH,
         },
         web: WebStatus::default(),
+        lines_dropped: 0,
         process: None,
     }
 }

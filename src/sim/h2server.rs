@@ -53,6 +53,15 @@ pub(super) async fn serve(
                     leaving = Some((graceful, Instant::now() + now.goaway.grace()));
                 }
             }
+            () = socket.too_many_pings(), if leaving.is_none() => {
+                let goaway = GoAway {
+                    code: H2Code::EnhanceYourCalm,
+                    debug: "too_many_pings".to_owned(),
+                    grace: None,
+                };
+                let graceful = say_goaway(&mut connection, &socket, &goaway);
+                leaving = Some((graceful, Instant::now() + goaway.grace()));
+            }
             Some(()) = calls.next(), if !calls.is_empty() => {}
             call = next_call(&mut connection, &socket, drained_by_us) => match call {
                 Some((request, respond)) => {

@@ -151,8 +151,8 @@ fn set_directions(state: &mut SocState, request: &AdminRequest) {
             Direction::Standby
         };
         match portid {
-            0 => state.directions.upper = direction,
-            1 => state.directions.lower = direction,
+            0 => state.directions.lower = direction,
+            1 => state.directions.upper = direction,
             _ => {}
         }
     }
@@ -168,13 +168,13 @@ fn admin(soc: &Inner, fault: &ReplyFault) -> Bytes {
 fn lists(states: Sides<bool>, fault: &ReplyFault) -> (Vec<i32>, Vec<bool>) {
     let Sides { upper, lower } = states;
     match fault {
-        ReplyFault::Swapped => (vec![1, 0], vec![lower, upper]),
-        ReplyFault::WrongPortids => (vec![0, 7], vec![upper, lower]),
-        ReplyFault::DuplicatePortids => (vec![0, 0], vec![upper, lower]),
-        ReplyFault::Short => (vec![0], vec![upper]),
-        ReplyFault::LengthsDiffer => (vec![0, 1], vec![upper]),
-        ReplyFault::Extra => (vec![0, 1, 2], vec![upper, lower, false]),
-        _ => (vec![0, 1], vec![upper, lower]),
+        ReplyFault::Swapped => (vec![1, 0], vec![upper, lower]),
+        ReplyFault::WrongPortids => (vec![0, 7], vec![lower, upper]),
+        ReplyFault::DuplicatePortids => (vec![0, 0], vec![lower, upper]),
+        ReplyFault::Short => (vec![0], vec![lower]),
+        ReplyFault::LengthsDiffer => (vec![0, 1], vec![lower]),
+        ReplyFault::Extra => (vec![0, 1, 2], vec![lower, upper, false]),
+        _ => (vec![0, 1], vec![lower, upper]),
     }
 }
 

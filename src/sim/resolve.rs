@@ -179,6 +179,7 @@ impl SocSpec {
             headers_early: self.headers_early,
             require_metadata: self.require_metadata.clone(),
             max_concurrent_streams: self.max_concurrent_streams,
+            pings: self.pings,
             tls: self.tls.clone(),
         });
         soc.address = self.address.unwrap_or(soc.address);

@@ -15,6 +15,7 @@ use super::SimError;
 use super::duration;
 use super::fault::{ConnectionFault, ReplyFault};
 use super::notice::Notice;
+use super::pings::PingPolicy;
 use super::rpc::Rpc;
 use super::state::{Direction, Health, Link, SidesPatch, StatePatch};
 use super::tls::Tls;
@@ -91,6 +92,7 @@ pub struct SocSpec {
     pub headers_early: Option<bool>,
     pub require_metadata: Option<BTreeMap<String, String>>,
     pub max_concurrent_streams: Option<u32>,
+    pub pings: Option<PingPolicy>,
     pub tls: Option<Tls>,
     pub fault: ConnectionFault,
     pub reply: ReplyFault,

@@ -7,14 +7,15 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::pings::PingPolicy;
 use super::tls::Tls;
 
 /// One value for each ToR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sides<T> {
-    /// portid 0.
-    pub upper: T,
     /// portid 1.
+    pub upper: T,
+    /// portid 0.
     pub lower: T,
 }
 
@@ -79,6 +80,8 @@ pub struct SocState {
     pub require_metadata: BTreeMap<String, String>,
     /// SETTINGS_MAX_CONCURRENT_STREAMS of new connections; none: no limit announced.
     pub max_concurrent_streams: Option<u32>,
+    /// What new connections take of PINGs; none: any number.
+    pub pings: Option<PingPolicy>,
     /// TLS on new connections; none: plain text.
     pub tls: Option<Tls>,
 }
@@ -103,6 +106,7 @@ impl Default for SocState {
             headers_early: false,
             require_metadata: BTreeMap::new(),
             max_concurrent_streams: None,
+            pings: None,
             tls: None,
         }
     }
@@ -112,9 +116,9 @@ impl Default for SocState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SidesPatch<T> {
-    /// portid 0.
-    pub upper: Option<T>,
     /// portid 1.
+    pub upper: Option<T>,
+    /// portid 0.
     pub lower: Option<T>,
 }
 
@@ -133,6 +137,7 @@ pub struct StatePatch {
     pub headers_early: Option<bool>,
     pub require_metadata: Option<BTreeMap<String, String>>,
     pub max_concurrent_streams: Option<u32>,
+    pub pings: Option<PingPolicy>,
     pub tls: Option<Tls>,
 }
 
@@ -164,6 +169,9 @@ impl SocState {
         put(&mut self.require_metadata, &patch.require_metadata);
         if patch.max_concurrent_streams.is_some() {
             self.max_concurrent_streams = patch.max_concurrent_streams;
+        }
+        if patch.pings.is_some() {
+            self.pings = patch.pings;
         }
         if patch.tls.is_some() {
             self.tls.clone_from(&patch.tls);
@@ -213,6 +221,7 @@ impl fmt::Display for StatePatch {
             plain("headers_early", self.headers_early.as_ref()),
             plain("require_metadata", self.require_metadata.as_ref()),
             plain("max_concurrent_streams", self.max_concurrent_streams.as_ref()),
+            plain("pings", self.pings.as_ref()),
             plain("tls", self.tls.as_ref().map(|tls| &tls.cert)),
         ]
         .into_iter()

@@ -1,4 +1,4 @@
-//! What is under HTTP/2, the socket or TLS over it: counts the client's PINGs as they pass and can slip a frame of our own in between two of
+//! What is under HTTP/2, the socket or TLS over it: counts the client's PINGs as they pass, minds if they are too many, and can slip a frame of our own in between two of
 //! h2's, because h2 cannot send a GOAWAY with debug data.
 //!
 //! [`Socket`] is shared by the connection's task and h2, so that the task still has the TCP stream when h2 is gone.
@@ -8,18 +8,22 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
+use super::pings::Pings;
 use super::soc::Inner;
 
 /// Length of an HTTP/2 frame's head.
 const HEAD: usize = 9;
 /// Length of the client's connection preface.
 pub(super) const PREFACE: usize = 24;
+const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
@@ -111,6 +115,7 @@ pub(super) struct Socket {
     last_stream: AtomicU32,
     /// A std mutex: held for a move of a few bytes, never across an await.
     inject: Mutex<Bytes>,
+    too_many_pings: Notify,
 }
 
 impl Socket {
@@ -120,6 +125,7 @@ impl Socket {
             soc,
             last_stream: AtomicU32::new(0),
             inject: Mutex::new(Bytes::new()),
+            too_many_pings: Notify::new(),
         }
     }
 
@@ -130,6 +136,11 @@ impl Socket {
     /// Leaves a frame to be written between two of h2's; h2 has to be polled for it to go out.
     pub(super) fn inject(&self, frame: Bytes) {
         *self.inject.lock().unwrap_or_else(PoisonError::into_inner) = frame;
+    }
+
+    /// Waits until the client has sent more PINGs than the SoC's policy allows. Cancel-safe.
+    pub(super) async fn too_many_pings(&self) {
+        self.too_many_pings.notified().await;
     }
 
     /// Whether the injected frame is out.
@@ -224,11 +235,14 @@ pub(super) struct Wire {
     outgoing: Walker,
     /// Part of an injected frame is out: the rest must follow before anything else.
     injecting: bool,
+    pings: Option<Pings>,
 }
 
 impl Wire {
     pub(super) fn new(socket: Arc<Socket>, io: Io) -> Self {
+        let pings = socket.soc.with_state(|state| state.pings).map(Pings::new);
         Self {
+            pings,
             socket,
             io,
             incoming: Walker::after(PREFACE),
@@ -258,10 +272,15 @@ impl AsyncRead for Wire {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(this.io.poll_read(cx, buf))?;
-        let socket = &this.socket;
+        let (socket, pings) = (&this.socket, &mut this.pings);
         this.incoming
             .advance(&buf.filled()[before..], |head| match head.kind {
-                PING if head.flags & ACK == 0 => socket.soc.saw_ping(),
+                PING if head.flags & ACK == 0 => {
+                    socket.soc.saw_ping();
+                    if pings.as_mut().is_some_and(|pings| pings.came(Instant::now())) {
+                        socket.too_many_pings.notify_one();
+                    }
+                }
                 HEADERS => {
                     socket.last_stream.fetch_max(head.stream, Ordering::Relaxed);
                 }
@@ -282,7 +301,12 @@ impl AsyncWrite for Wire {
             &bytes[..bytes.len().min(this.outgoing.left())]
         };
         let sent = ready!(this.io.poll_write(cx, bytes))?;
-        this.outgoing.advance(&bytes[..sent], |_| {});
+        let pings = &mut this.pings;
+        this.outgoing.advance(&bytes[..sent], |head| {
+            if let (Some(pings), DATA | HEADERS) = (pings.as_mut(), head.kind) {
+                pings.replied();
+            }
+        });
         Poll::Ready(Ok(sent))
     }
 

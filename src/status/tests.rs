@@ -33,6 +33,14 @@ fn failed(cause: Cause) -> Event {
     Event::Channel(ChannelEvent::Failed { cause, detail })
 }
 
+fn slower_keepalive() -> ChannelEvent {
+    ChannelEvent::Keepalive {
+        time: Duration::from_secs(8),
+        rounds: 1,
+        refused: true,
+    }
+}
+
 /// A round in which all is well, with these directions.
 fn report(epoch: Option<u64>, upper: MuxDirection, lower: MuxDirection) -> Report {
     let query = QueryReport {
@@ -129,7 +137,7 @@ fn a_round_is_seen_from_our_side() {
 #[test]
 fn the_row_is_written_for_what_changes_it_and_for_nothing_else() {
     let rtt = Event::Channel(ChannelEvent::Rtt(Duration::from_millis(1)));
-    let slower = Event::Channel(ChannelEvent::KeepaliveTime(Duration::from_secs(8)));
+    let slower = Event::Channel(slower_keepalive());
     let table = [
         (state(ChannelState::TransientFailure, 1), true),
         (state(ChannelState::Ready, 1), false),
@@ -433,10 +441,7 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
     let mut status = ready();
     let (begin, both) = (NoticeType::Begin, Plane::Both);
     status.apply(&noticed(SocService::InProgress, Some(60), begin, both, 1), at(4));
-    status.apply(
-        &Event::Channel(ChannelEvent::KeepaliveTime(Duration::from_secs(8))),
-        at(4),
-    );
+    status.apply(&Event::Channel(slower_keepalive()), at(4));
     status.stop(at(5));
     let before = status.clone();
     let mut moved = target(Side::Lower);
@@ -509,7 +514,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         any_of(Cause::ALL).prop_map(failed),
         (any_of(ChannelState::ALL), 0u64..4).prop_map(|(to, epoch)| state(to, epoch)),
         (0u64..2000).prop_map(|millis| Event::Channel(ChannelEvent::Rtt(Duration::from_millis(millis)))),
-        (1u64..300).prop_map(|secs| Event::Channel(ChannelEvent::KeepaliveTime(Duration::from_secs(secs)))),
+        (1u64..300).prop_map(|secs| Event::Channel(ChannelEvent::Keepalive {
+            time: Duration::from_secs(secs),
+            rounds: 1,
+            refused: true,
+        })),
         any_service().prop_map(Event::Service),
         any_of(Health::ALL).prop_map(Event::Health),
         any_report().prop_map(round),
@@ -588,4 +597,47 @@ proptest! {
             prop_assert!(before.iter().zip(&after).all(|(before, after)| before <= after));
         }
     }
+}
+
+#[test]
+fn a_lost_session_leaves_nothing_known_and_goes_on_counting() {
+    let mut soc = SocStatus::new(target(Side::Upper));
+    let ready = [
+        state(ChannelState::Connecting, 0),
+        state(ChannelState::Ready, 1),
+        round(report(Some(1), Active, Standby)),
+    ];
+    for event in &ready {
+        soc.apply(event, at(1));
+    }
+    let announced = ServiceReport {
+        state: SocService::InProgress,
+        ends_in: Some(Duration::from_secs(600)),
+        notices: None,
+    };
+    soc.apply(&Event::Service(announced), at(2));
+    let probes = soc.probes;
+    let effect = soc.lose_session("a defect: oh", at(3));
+    assert!(effect.write_row);
+    let kinds: Vec<TransitionKind> = effect.transitions.iter().map(|t| t.kind).collect();
+    let expected = [
+        TransitionKind::Channel {
+            from: ChannelState::Ready,
+            to: ChannelState::TransientFailure,
+            cause: Some(Cause::Local),
+        },
+        TransitionKind::Service {
+            from: SocService::InProgress,
+            to: SocService::Unknown,
+        },
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!((&soc.observed, soc.probes), (&Observed::UNKNOWN, probes));
+    assert_eq!((soc.service_end, soc.session_restarts), (None, 1));
+    assert_eq!(soc.failures[Cause::Local.index()], 1);
+    // Once more, before the next session came anywhere: nothing changes for the row.
+    assert_eq!(soc.lose_session("a defect: oh", at(4)), Effect::default());
+    assert_eq!(soc.session_restarts, 2);
+    soc.retarget(target(Side::Upper));
+    assert_eq!(soc.session_restarts, 2);
 }

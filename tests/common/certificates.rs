@@ -8,9 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use dualtor_exporter::sim::Tls;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, SanType, SigningKey as _, date_time_ymd,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use x509_cert::der::asn1::BitString;
+use x509_cert::der::{Decode as _, Encode as _};
+use x509_cert::{Certificate, Version};
 
 /// A certificate and its key, as PEM.
 #[derive(Debug, Clone)]
@@ -57,6 +62,11 @@ impl Ca {
         }
     }
 
+    /// Its certificate in DER.
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("PEM")
+    }
+
     /// A SoC's, for 127.0.0.1.
     pub(crate) fn soc(&self, years: Years) -> Pem {
         self.server(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()), years)
@@ -82,6 +92,45 @@ impl Ca {
             .subject_alt_names
             .push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
         self.sign(&params)
+    }
+
+    /// Another CA, signed by this one.
+    pub(crate) fn below(&self, name: &str, years: Years) -> Self {
+        self.below_with(name, years, Vec::new())
+    }
+
+    /// One with an extension that is critical and that nobody knows.
+    pub(crate) fn odd_below(&self, name: &str) -> Self {
+        let mut extension =
+            CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![0x05, 0x00]);
+        extension.set_criticality(true);
+        self.below_with(name, VALID, vec![extension])
+    }
+
+    fn below_with(&self, name: &str, years: Years, extensions: Vec<CustomExtension>) -> Self {
+        let mut params = params(name, years);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.custom_extensions = extensions;
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            cert,
+        }
+    }
+
+    /// The exporter's own, of X.509 version 1, as a plain `openssl x509 -req` makes it.
+    pub(crate) fn client_of_version_1(&self) -> Pem {
+        let Pem { cert, key } = self.client(VALID);
+        let der = CertificateDer::from_pem_slice(cert.as_bytes()).expect("PEM");
+        let mut content = Certificate::from_der(&der).expect("a certificate");
+        content.tbs_certificate.version = Version::V1;
+        content.tbs_certificate.extensions = None;
+        let signed = content.tbs_certificate.to_der().expect("DER");
+        let signature = self.issuer.key().sign(&signed).expect("a signature");
+        content.signature = BitString::from_bytes(&signature).expect("bits");
+        let cert = pem("CERTIFICATE", &content.to_der().expect("DER"));
+        Pem { cert, key }
     }
 
     /// The exporter's own.
@@ -113,6 +162,25 @@ pub(crate) fn self_signed(years: Years) -> Pem {
         cert: params.self_signed(&key).expect("a certificate").pem(),
         key: key.serialize_pem(),
     }
+}
+
+/// A block of PEM.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = format!("-----BEGIN {label}-----\n");
+    // 48 bytes are a line of 64 digits.
+    for line in der.chunks(48) {
+        for chunk in line.chunks(3) {
+            let filled = [&[0], chunk, &[0; 2][..3 - chunk.len()]].concat();
+            let number = u32::from_be_bytes(filled.try_into().expect("4 bytes"));
+            for place in 0..4 {
+                let digit = DIGITS[(number >> (18 - 6 * place)) as usize & 63];
+                text.push(if place <= chunk.len() { digit.into() } else { '=' });
+            }
+        }
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
 }
 
 /// A directory of PEM files.

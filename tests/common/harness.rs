@@ -227,6 +227,7 @@ impl Rack {
             telemetry_path: self.telemetry_path.clone(),
             enable_lifecycle: self.lifecycle,
             limits: self.limits,
+            lines_dropped: std::sync::Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(exporter.run(async move {

@@ -33,6 +33,14 @@ fn documented() -> Vec<String> {
     words
 }
 
+/// Those of the user's words that begin with this character, without it.
+fn words(begin: char) -> BTreeSet<String> {
+    let words = documented().into_iter();
+    words
+        .filter_map(|word| word.strip_prefix(begin).map(str::to_owned))
+        .collect()
+}
+
 /// The documented user with other words in the place of those that `begins` picks.
 fn with(begins: &str, words: &[&str]) -> Vec<String> {
     let kept = documented().into_iter().filter(|word| !word.starts_with(begins));
@@ -260,6 +268,124 @@ async fn for_a_user_who_may_not_subscribe_changes_are_found_within_an_interval()
     let config = std::fs::read_to_string(rack.config_path()).expect("the configuration");
     rack.write_config(&config.replace(NEVER_POLLED, "interval: 600ms"));
     what_a_life_changes(&mut rack, "MUX_CABLE_INFO").await;
+}
+
+/// Each thing that the exporter follows, and nothing else.
+#[test]
+fn the_documented_channels_are_those_that_the_mirrors_subscribe_to() {
+    use dualtor_exporter::{facts, inventory};
+    let mut channels = BTreeSet::new();
+    for (id, separator, spec) in [
+        (4, "|", inventory::CONFIG_DB),
+        (0, ":", facts::APPL_DB),
+        (6, "|", facts::STATE_DB),
+        (6, "|", facts::STATE_DB_SHADOWED),
+    ] {
+        let tables = spec.tables.iter().map(|table| format!("{table}{separator}*"));
+        let values = spec.values.iter().map(|&key| key.to_owned());
+        channels.extend(tables.chain(values).map(|key| format!("__keyspace@{id}__:{key}")));
+    }
+    assert_eq!(words('&'), channels);
+}
+
+/// Each command that is in the source, outside of the commands that a person runs, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_commands_are_those_that_the_source_issues() {
+    let redis = Redis::start_tcp(&[]).await;
+    let known: Vec<String> = redis.ask("COMMAND LIST");
+    let known: BTreeSet<String> = known.into_iter().collect();
+    let mut issued = BTreeSet::new();
+    for (file, code) in crate::architecture::files() {
+        let at_redis =
+            code.contains("redis::cmd") || code.contains("redis::pipe") || code.contains("Cmd::new");
+        if !at_redis || file.starts_with("cli") {
+            continue;
+        }
+        // Every second piece between quotes is a literal.
+        let literals = code.split('"').skip(1).step_by(2);
+        let commands =
+            literals.filter(|text| !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase()));
+        issued.extend(
+            commands
+                .map(str::to_lowercase)
+                .filter(|word| known.contains(word)),
+        );
+        if code.contains(".psubscribe(") {
+            issued.insert("psubscribe".to_owned());
+        }
+    }
+    // Who logs in may always do that; the other is the code of an error.
+    for word in ["auth", "readonly"] {
+        issued.remove(word);
+    }
+    assert_eq!(words('+'), issued);
+}
+
+/// Nothing else is written than what the fields of `HDEL` in docs/sonic.md say that ycabled does not write.
+#[test]
+fn handing_back_to_ycabled_removes_what_only_we_write() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sonic.md");
+    let text = std::fs::read_to_string(path).expect("docs/sonic.md");
+    let (_, command) = text
+        .split_once("redis-cli -n 6 hdel \"$key\" ")
+        .expect("the command");
+    let removed: BTreeSet<&str> = command
+        .lines()
+        .next()
+        .expect("a line")
+        .split_whitespace()
+        .collect();
+    // `post_port_mux_info_to_db` of SONiC's ycabled, for active-active ports.
+    let of_ycabled = [
+        "self_link_state",
+        "peer_link_state",
+        "self_oper_state",
+        "peer_oper_state",
+        "server_version",
+        "time_post",
+        "self_mux_direction",
+        "peer_mux_direction",
+        "peer_mux_direction_probe_count",
+        "mux_direction_probe_count",
+        "link_state_probe_count",
+        "peer_link_state_probe_count",
+        "operation_state_probe_count",
+        "peer_operation_state_probe_count",
+        "grpc_connection_status",
+    ];
+    let ours = crate::look::FIELDS.into_iter();
+    let extra: BTreeSet<&str> = ours.filter(|field| !of_ycabled.contains(field)).collect();
+    assert_eq!((removed.len(), &removed), (4, &extra));
+}
+
+/// What docs/sonic.md gives to load is what `config load` takes: JSON, table by table, row by row.
+#[test]
+fn the_documented_json_is_json() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sonic.md");
+    let text = std::fs::read_to_string(path).expect("docs/sonic.md");
+    let blocks: Vec<serde_json::Value> = text
+        .split("```json\n")
+        .skip(1)
+        .map(|block| {
+            let (json, _) = block.split_once("```").expect("an end");
+            serde_json::from_str(json).expect("JSON")
+        })
+        .collect();
+    let [acl, secrets] = &blocks[..] else {
+        panic!("{blocks:?}")
+    };
+    let table = &acl["ACL_TABLE"]["DUALTOR_METRICS"];
+    assert_eq!(
+        (&table["type"], &table["services"]),
+        (&"CTRLPLANE".into(), &serde_json::json!(["EXTERNAL_CLIENT"]))
+    );
+    let rule = &acl["ACL_RULE"]["DUALTOR_METRICS|PROMETHEUS"];
+    assert_eq!(
+        (&rule["L4_DST_PORT"], &rule["PACKET_ACTION"]),
+        (&"9075".into(), &"ACCEPT".into())
+    );
+    assert!(rule["PRIORITY"].is_string() && rule["SRC_IP"].is_string());
+    assert_eq!(secrets["GRPCCLIENT"]["config"]["type"], "secure");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use dualtor_exporter::proto::ToRSide;
-use dualtor_exporter::sim::Tls;
+use dualtor_exporter::sim::{Direction, Link, Tls};
 
 use crate::certificates::{Files, VALID};
 use crate::harness::{Rack, Setup, wait_until};
@@ -42,7 +42,7 @@ pub(crate) async fn switch_on(redis: Redis, socs: u8) -> Rack {
     switch_of(redis, socs, |_| ()).await
 }
 
-async fn switch_of(redis: Redis, socs: u8, change: impl FnOnce(&mut Setup)) -> Rack {
+pub(crate) async fn switch_of(redis: Redis, socs: u8, change: impl FnOnce(&mut Setup)) -> Rack {
     let addresses = socs_of_a_rack(socs);
     let mut setup = Setup::rack(0);
     for (n, address) in addresses.iter().enumerate() {
@@ -67,12 +67,20 @@ impl Rack {
     /// What a booted dual-ToR switch has, but for its cables.
     pub(crate) fn boots(&self) {
         self.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
-        self.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32 NULL NULL");
+        self.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32 NULL NULL");
         self.config_db("SET CONFIG_DB_INITIALIZED 1");
     }
 
     pub(crate) fn cable(&self, port: &str) {
         let ip = self.soc(port).address().ip();
+        self.config_db(&format!(
+            "HSET MUX_CABLE|{port} cable_type active-active state auto soc_ipv4 {ip}/32"
+        ));
+    }
+
+    /// A port whose cable leads to another port's SoC.
+    pub(crate) fn cable_of(&self, port: &str, soc: &str) {
+        let ip = self.soc(soc).address().ip();
         self.config_db(&format!(
             "HSET MUX_CABLE|{port} cable_type active-active state auto soc_ipv4 {ip}/32"
         ));
@@ -100,7 +108,7 @@ impl Rack {
     }
 }
 
-fn dials(scrape: &Scrape, port: &str) -> u64 {
+pub(crate) fn dials(scrape: &Scrape, port: &str) -> u64 {
     scrape.count("dualtor_channel_dials_total", &[("port", port)])
 }
 
@@ -201,7 +209,7 @@ async fn a_config_db_that_is_flushed_and_loaded_anew_leaves_nothing_of_the_old_o
     rack.cable("Ethernet0");
     rack.cable("Ethernet8");
     rack.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
-    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32 NULL NULL");
+    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32 NULL NULL");
     rack.config_db("SET CONFIG_DB_INITIALIZED 1");
     rack.scraped("dualtor_side", |scrape| {
         scrape.state("dualtor_side", &[], "side") == "lower"
@@ -307,8 +315,8 @@ async fn the_side_follows_loopback3() {
         )
         .await;
     };
-    asked_as(ToRSide::UpperTor).await;
-    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32");
+    asked_as(ToRSide::LowerTor).await;
+    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32");
     side("unknown").await;
     let unknown = |scrape: &Scrape| {
         let labels = [("port", "Ethernet0"), ("side", "self"), ("state", "unknown")];
@@ -319,9 +327,9 @@ async fn the_side_follows_loopback3() {
         ready == Some(1.0) && scrape.value("dualtor_mux_direction", &labels) == Some(1.0)
     };
     rack.scraped("dualtor_mux_direction", unknown).await;
-    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.38/32 NULL NULL");
+    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32 NULL NULL");
     side("lower").await;
-    asked_as(ToRSide::LowerTor).await;
+    asked_as(ToRSide::UpperTor).await;
     // What was self is peer now; the connection is the same, though the next dial would prefer another source address.
     let swapped = Look {
         own: Look::HEALTHY.peer,
@@ -333,6 +341,50 @@ async fn the_side_follows_loopback3() {
     assert_eq!(scrape.count("dualtor_mux_direction_transitions_total", &[]), 0);
 }
 
+/// Rows by address, as they have been since before upper and lower got their names right: self is the portid that `read_side` says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_row_calls_self_follows_from_loopback3s_address() {
+    let mut rack = switch(1, &TELLS).await;
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32");
+    // portid 0 active and up, portid 1 standby and down.
+    rack.soc("Ethernet0").set(|state| {
+        (state.directions.lower, state.directions.upper) = (Direction::Active, Direction::Standby);
+        (state.links.lower, state.links.upper) = (Link::Up, Link::Down);
+    });
+    rack.start_exporter().await;
+    let (portid_0, portid_1) = (["active", "up", "up"], ["standby", "down", "up"]);
+    for (address, name, own, peer, tor) in [
+        ("10.1.0.39/32", "lower", portid_0, portid_1, 1),
+        ("10.1.0.38/32", "upper", portid_1, portid_0, 0),
+        ("10.212.64.2/32", "lower", portid_0, portid_1, 1),
+        ("10.212.64.1/32", "upper", portid_1, portid_0, 0),
+        ("fc00:1:0:39::/128", "lower", portid_0, portid_1, 1),
+        ("fc00:1:0:38::/128", "upper", portid_1, portid_0, 0),
+    ] {
+        let key = format!("LOOPBACK_INTERFACE|Loopback3|{address}");
+        rack.config_db(&format!("HSET {key} NULL NULL"));
+        let look = Look {
+            own,
+            peer,
+            ..Look::HEALTHY
+        };
+        let scrape = rack.shows("Ethernet0", &look).await;
+        assert_eq!(scrape.state("dualtor_side", &[], "side"), name, "{address}");
+        wait_until(&format!("notices asked for with tor {tor}"), async || {
+            let asked = rack.soc("Ethernet0").counters().last_tor.map(i32::from);
+            if asked == Some(tor) {
+                Ok(())
+            } else {
+                Err(format!("{asked:?}"))
+            }
+        })
+        .await;
+        rack.config_db(&format!("DEL {key}"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dial_comes_from_loopback3_where_that_is_on_this_host() {
     let mut rack = switch(1, &TELLS).await;
@@ -340,20 +392,20 @@ async fn a_dial_comes_from_loopback3_where_that_is_on_this_host() {
     rack.settings.channel += ", source_address: loopback3";
     rack.write_config(&rack.settings.yaml(&rack.redis));
     rack.boots();
-    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32");
+    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32");
     rack.cable("Ethernet0");
     rack.start_exporter().await;
     // Not known, then not on this host, then on it.
     let failed = [("port", "Ethernet0"), ("cause", "source_address")];
     rack.counts("dualtor_channel_failures_total", &failed, 1).await;
-    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32 NULL NULL");
+    rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32 NULL NULL");
     let before = rack
         .scrape()
         .await
         .count("dualtor_channel_failures_total", &failed);
     rack.counts("dualtor_channel_failures_total", &failed, before + 1)
         .await;
-    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32");
+    rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32");
     rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|127.0.0.7/32 NULL NULL");
     rack.probes(&["Ethernet0"]).await;
 }
@@ -418,6 +470,15 @@ async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     write(APPL_DB, "HSET PORT_TABLE:Ethernet0 oper_status down");
     shows("standby standby healthy Some(0.0) Some(0.0)").await;
     write(STATE_DB, "DEL MUX_LINKMGR_TABLE|Ethernet0");
+    shows("standby standby unknown Some(0.0) Some(0.0)").await;
+    // The change has failed: a state of orchagent's own; linkmgrd's Error is no intent.
+    write(STATE_DB, "HSET MUX_CABLE_TABLE|Ethernet0 state error");
+    write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state Error");
+    shows("unknown error unknown Some(0.0) None").await;
+    write(STATE_DB, "HDEL MUX_CABLE_TABLE|Ethernet0 state");
+    shows("unknown unknown unknown Some(0.0) None").await;
+    write(STATE_DB, "HSET MUX_CABLE_TABLE|Ethernet0 state standby");
+    write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state standby");
     shows("standby standby unknown Some(0.0) Some(0.0)").await;
 
     // Redis throws our subscriptions out, as it does with who does not follow: nothing is unknown, and nothing missed.

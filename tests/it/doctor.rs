@@ -53,7 +53,7 @@ async fn a_switch_without_a_fault_is_told_as_such() {
         &[
             "answers: CONFIG_DB, APPL_DB, STATE_DB",
             "✓ keyspace notifications: on",
-            "✓ side: upper, from Loopback3 (10.212.64.2)",
+            "✓ side: upper, from Loopback3 (10.212.64.1)",
             "2 active-active ports to probe",
             "✓ ycabled: its telemetry is off",
             "✓ Ethernet0: 127.",
@@ -72,8 +72,8 @@ async fn each_fault_is_told_with_what_to_do() {
         let _: redis::Value = rack.redis.ask_db(db, command);
     };
     rack.config_db("HSET MUX_CABLE|Ethernet8 cable_type active-active");
+    rack.config_db("HSET MUX_CABLE|Ethernet12 cable_type active-active soc_ipv4 192.168.0.5/32\t");
     rack.config_db("HDEL XCVRD_LOG|Y_CABLE disable_telemetry");
-    rack.config_db("HSET GRPCCLIENT|CONFIG type secure");
     rack.config_db("CONFIG SET notify-keyspace-events KE");
     write(0, "HSET MUX_CABLE_TABLE:Ethernet0 state standby");
     rack.soc("Ethernet0")
@@ -89,8 +89,8 @@ async fn each_fault_is_told_with_what_to_do() {
             "✗ Ethernet8: its row in MUX_CABLE cannot be used (no_address)",
             "HSET 'MUX_CABLE|Ethernet8' soc_ipv4",
             "✗ ycabled: nothing turns its telemetry off",
-            "HSET 'XCVRD_LOG|Y_CABLE' disable_telemetry True",
-            "✗ GRPCCLIENT: the row is called CONFIG",
+            "sudo config muxcable telemetry disable",
+            "found \"192.168.0.5/32\\t\"",
             "✗ Ethernet0: linkmgrd wants this side standby, the SoC says it is active",
             "its health is not_serving",
             "never READY: refused",
@@ -231,7 +231,7 @@ async fn targets_of_the_configuration_need_no_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_of_another_kind_has_nothing_wrong_with_it() {
     let rack = clean().await;
-    rack.config_db("HSET DEVICE_METADATA|localhost type LeafRouter");
+    rack.config_db("HSET DEVICE_METADATA|localhost type LeafRouter subtype UpstreamLC");
     says(
         &rack,
         CLEAN,

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use dualtor_exporter::channel::{Channel, TlsStore};
 use dualtor_exporter::model::{
-    BackoffSettings, Cause, ChannelEvent, ChannelSettings, ChannelState, Port, Security, Side, Target,
-    TlsSettings,
+    BackoffSettings, Cause, ChannelEvent, ChannelSettings, ChannelState, ClientIdentity, Port, Security,
+    Side, Target, TlsSettings,
 };
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{HandshakeKind, RootCertStore, ServerConfig};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, HandshakeKind, RootCertStore, ServerConfig, SignatureScheme,
+};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -99,6 +103,101 @@ fn acceptor(ca: &Ca, clients: Clients) -> TlsAcceptor {
     let mut config = builder.with_single_cert(vec![cert], key).expect("a server");
     config.alpn_protocols = vec![b"h2".to_vec()];
     TlsAcceptor::from(Arc::new(config))
+}
+
+/// Takes any client certificate, as a SoC may that is not ours to judge, and tells which it was.
+#[derive(Debug)]
+struct Whoever(mpsc::UnboundedSender<CertificateDer<'static>>);
+
+impl ClientCertVerifier for Whoever {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.0
+            .send(end_entity.clone().into_owned())
+            .expect("somebody looks");
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_of_version_1_is_for_the_soc_to_judge() {
+    let (files, ca) = shared_ca();
+    let own = ca.client_of_version_1();
+    files.client(&own);
+    let (shown, mut seen) = mpsc::unbounded_channel();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let pem = ca.soc(VALID);
+    let cert = CertificateDer::from_pem_slice(pem.cert.as_bytes()).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(pem.key.as_bytes()).expect("a key");
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(Arc::new(Whoever(shown)))
+        .with_single_cert(vec![cert], key)
+        .expect("a server");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (listener, address) = listener().await;
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.expect("a client");
+        let stream = acceptor.accept(tcp).await.expect("a handshake");
+        let mut h2 = h2::server::handshake(stream).await.expect("HTTP/2");
+        while h2.accept().await.is_some() {}
+    });
+    let settings = TlsSettings {
+        ca: files.path("ca.crt"),
+        client: Some(ClientIdentity {
+            cert: files.path("client.crt"),
+            key: files.path("client.key"),
+        }),
+        server_name: None,
+    };
+    let mut channel = secured(address, Security::Tls(settings), &TlsStore::default());
+    let ready = async {
+        loop {
+            match channel.next().await.event {
+                ChannelEvent::Failed { cause, detail } => panic!("{cause}: {detail}"),
+                ChannelEvent::State {
+                    to: ChannelState::Ready,
+                    ..
+                } => return,
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(LONG, ready).await.expect("READY");
+    let own = CertificateDer::from_pem_slice(own.cert.as_bytes()).expect("a certificate");
+    assert_eq!(seen.recv().await, Some(own));
 }
 
 async fn listener() -> (TcpListener, SocketAddr) {

@@ -8,8 +8,10 @@
 //! | look | what one SoC looks like in the metrics and in its row |
 //! | http | asks the exporter, reads what it answers |
 //! | program | the real binary: arguments, signals, exit codes |
+//! | keepalive | servers that find our PINGs too many |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
+//! | certificates_told | which certificate or file is wrong, in words |
 //! | rounds | when is probed |
 //! | service, health | what a SoC announces: maintenance, its health |
 //! | acl | a user of Redis who may write our rows alone |
@@ -19,6 +21,8 @@
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_addresses | what web clients may cost; where is served |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
+//! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
+//! | words | what outside words look like in rows, labels, log and terminal |
 //! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
 
@@ -26,6 +30,7 @@ mod acl;
 mod architecture;
 #[path = "../common/certificates.rs"]
 mod certificates;
+mod certificates_told;
 mod cli;
 mod config_db;
 mod connections;
@@ -38,6 +43,7 @@ mod harness;
 mod health;
 #[path = "../common/http.rs"]
 mod http;
+mod keepalive;
 #[path = "../common/look.rs"]
 mod look;
 mod network_namespace;
@@ -47,15 +53,18 @@ mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod replies;
+mod rewrites;
 mod rotation;
 mod rounds;
 mod rows;
 mod service;
 mod shadow;
 mod signals;
+mod stalled;
 mod tls;
 #[path = "../common/wait.rs"]
 mod wait;
 mod web;
 mod web_addresses;
 mod web_limits;
+mod words;

@@ -28,7 +28,7 @@ impl Drop for Inside {
 const SCRIPT: &str = r#"
 set -e
 ip link set lo up
-(while [ ! -e "$DIR/go" ]; do sleep 0.05; done; ip addr add 10.212.64.2/32 dev lo) &
+(while [ ! -e "$DIR/go" ]; do sleep 0.05; done; ip addr add 10.212.64.1/32 dev lo) &
 "$PROGRAM" simulate "$DIR/scenario.yml" &
 exec "$PROGRAM" --config.file "$DIR/config.yml" --web.listen-address 127.0.0.1:0 2> "$DIR/log"
 "#;
@@ -57,7 +57,7 @@ async fn a_source_address_that_comes_later_is_waited_for() {
     );
     for command in [
         "HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR",
-        "HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32 NULL NULL",
+        "HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32 NULL NULL",
         "HSET MUX_CABLE|Ethernet0 cable_type active-active soc_ipv4 127.0.0.1/32",
         "SET CONFIG_DB_INITIALIZED 1",
     ] {

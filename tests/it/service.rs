@@ -343,7 +343,8 @@ async fn a_stream_that_is_refused_leaves_the_queries_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_names_our_side() {
-    for (side, tor) in [("upper", ToRSide::UpperTor), ("lower", ToRSide::LowerTor)] {
+    // The names in the interface are not those of the portids; the numbers are what the deployed daemon sends.
+    for (side, tor) in [("upper", ToRSide::LowerTor), ("lower", ToRSide::UpperTor)] {
         let rack = Setup::rack(1).side(side).start().await;
         let last_tor = async || {
             rack.soc(PORT)

@@ -16,7 +16,7 @@ use crate::wait::wait_until;
 
 /// Who mutes whom, and on which labels that depends: on another value of any of them the target is told. All names begin with
 /// DualTor. Whoever is not here mutes nobody.
-const MUTED: [(&str, &str, &str); 14] = [
+const MUTED: [(&str, &str, &str); 15] = [
     ("ExporterAbsent", "ExporterDown RackUnwatched", ""),
     ("RackUnwatched", "ExporterDown", "job rack"),
     (
@@ -34,10 +34,11 @@ const MUTED: [(&str, &str, &str); 14] = [
     ("ChannelDown", "ChannelFlapping", "job instance port"),
     (
         "ServerDark",
-        "Blackhole DirectionFlapping DirectionMismatch LinkDown NoRedundancy OperationDown",
+        "Blackhole DirectionFlapping DirectionMismatch LinkDown MuxChangeFailed NoRedundancy OperationDown",
         "job instance port",
     ),
     ("Blackhole", "DirectionMismatch", "job instance port"),
+    ("MuxChangeFailed", "DirectionMismatch", "job instance port"),
     // Only of this ToR's own side.
     (
         "Blackhole DirectionMismatch",

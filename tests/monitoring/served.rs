@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
-    Cause, ChannelState, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType, Plane, PortState,
-    ProblemKind, Query, QueryResult, Refusal, Side, SocService,
+    Cause, ChannelState, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux,
+    Plane, PortState, ProblemKind, Query, QueryResult, Refusal, Side, SocService,
 };
 use dualtor_exporter::publish::metrics::{CATALOGUE, Kind};
 
@@ -37,9 +37,8 @@ pub(crate) fn these(words: &[&str]) -> BTreeSet<String> {
 fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
     Some(match (metric, label) {
         ("dualtor_channel_state", "state") | (_, "to") => words!(ChannelState),
-        ("dualtor_mux_direction" | "dualtor_intended_mux_state" | "dualtor_orchagent_mux_state", "state") => {
-            words!(MuxDirection)
-        }
+        ("dualtor_mux_direction" | "dualtor_intended_mux_state", "state") => words!(MuxDirection),
+        ("dualtor_orchagent_mux_state", "state") => words!(OrchagentMux),
         ("dualtor_link_state" | "dualtor_oper_state", "state") => words!(PortState),
         ("dualtor_soc_service", "state") => words!(SocService),
         ("dualtor_linkmgr_health", "state") => words!(LinkmgrHealth),

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use dualtor_exporter::sim::{ConnectionFault, GoAway, H2Code, ReplyFault, Rpc};
-use h2::Reason;
+use dualtor_exporter::sim::{ConnectionFault, GoAway, H2Code, PingPolicy, ReplyFault, Rpc};
+use h2::{Ping, Reason};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -189,6 +189,26 @@ async fn too_many_pings_is_a_goaway_with_that_text() {
         [0, 1],
         "served as ever"
     );
+}
+
+#[tokio::test]
+async fn a_server_with_a_ping_policy_ends_a_connection_at_the_third_strike() {
+    let (_simulator, soc) = one_soc().await;
+    soc.set(|state| state.pings = Some(PingPolicy::default()));
+    let mut client = Client::connect(&soc).await;
+    for _ in 0..5 {
+        soon(client.ping.ping(Ping::opaque())).await.expect("a PONG");
+        client.admin().await.expect("an answer");
+    }
+    for _ in 0..3 {
+        soon(client.ping.ping(Ping::opaque())).await.expect("a PONG");
+    }
+    // The PONG of the fourth may still come, or not.
+    let _ = soon(client.ping.ping(Ping::opaque())).await;
+    let end = soon(client.end).await.expect("no panic");
+    let text = format!("{:?}", end.as_ref().expect_err("a GOAWAY"));
+    assert!(text.contains("too_many_pings"), "{text}");
+    assert_eq!(goaway_reason(end), Some(Reason::ENHANCE_YOUR_CALM));
 }
 
 #[tokio::test]

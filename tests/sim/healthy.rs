@@ -16,7 +16,8 @@ async fn a_healthy_soc_answers_every_query() {
         state.links.lower = Link::Down;
     });
     let mut client = Client::connect(&soc).await;
-    assert_eq!(client.lists().await, (vec![0, 1], vec![true, false]));
+    // portid 0 is the lower ToR's end, 1 the upper's.
+    assert_eq!(client.lists().await, (vec![0, 1], vec![false, true]));
     let oper: OperationReply = client
         .call(OPERATION, &OperationRequest { portid: vec![0, 1] })
         .await
@@ -28,7 +29,7 @@ async fn a_healthy_soc_answers_every_query() {
         .await
         .expect("an answer")
         .decode();
-    assert_eq!((link.portid, link.state), (vec![0, 1], vec![true, false]));
+    assert_eq!((link.portid, link.state), (vec![0, 1], vec![false, true]));
     let version: ServerVersionReply = client
         .call(VERSION, &version_request())
         .await
@@ -56,7 +57,7 @@ async fn a_change_of_direction_shows_in_the_next_reply() {
         state.directions.upper = Direction::Standby;
         state.directions.lower = Direction::Active;
     });
-    assert_eq!(client.lists().await, (vec![0, 1], vec![false, true]));
+    assert_eq!(client.lists().await, (vec![0, 1], vec![true, false]));
 }
 
 #[tokio::test]
@@ -64,7 +65,7 @@ async fn setting_the_direction_works_and_is_counted() {
     let (_simulator, soc) = one_soc().await;
     let mut client = Client::connect(&soc).await;
     let request = AdminRequest {
-        portid: vec![1],
+        portid: vec![0],
         state: vec![true],
     };
     let reply: AdminReply = client

@@ -16,14 +16,14 @@ async fn portid_faults_do_what_they_say() {
     let (_simulator, soc) = one_soc().await;
     let mut client = Client::connect(&soc).await;
     for (fault, portid, state) in [
-        (ReplyFault::Swapped, vec![1, 0], vec![false, true]),
-        (ReplyFault::WrongPortids, vec![0, 7], vec![true, false]),
-        (ReplyFault::DuplicatePortids, vec![0, 0], vec![true, false]),
-        (ReplyFault::Short, vec![0], vec![true]),
-        (ReplyFault::LengthsDiffer, vec![0, 1], vec![true]),
-        (ReplyFault::Extra, vec![0, 1, 2], vec![true, false, false]),
+        (ReplyFault::Swapped, vec![1, 0], vec![true, false]),
+        (ReplyFault::WrongPortids, vec![0, 7], vec![false, true]),
+        (ReplyFault::DuplicatePortids, vec![0, 0], vec![false, true]),
+        (ReplyFault::Short, vec![0], vec![false]),
+        (ReplyFault::LengthsDiffer, vec![0, 1], vec![false]),
+        (ReplyFault::Extra, vec![0, 1, 2], vec![false, true, false]),
         (ReplyFault::Empty, vec![], vec![]),
-        (ReplyFault::None, vec![0, 1], vec![true, false]),
+        (ReplyFault::None, vec![0, 1], vec![false, true]),
     ] {
         soc.reply_fault(fault.clone());
         assert_eq!(client.lists().await, (portid, state), "{fault:?}");

@@ -358,3 +358,35 @@ async fn a_key_that_is_not_a_hash_does_not_stop_the_others() {
     }
     eventually("all", LONG, || all_right(&redis, &names, 3)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_flaps_is_written_no_more_than_twice_a_second_in_the_long_run() {
+    let redis = Redis::start().await;
+    let rig = Rig::new(&settings(&redis));
+    rig.put(ready("Ethernet0", 0));
+    rig.writes(1).await;
+    let began = std::time::Instant::now();
+    let mut rounds = 0;
+    while began.elapsed() < Duration::from_secs(3) {
+        rounds += 1;
+        rig.put(ready("Ethernet0", rounds));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    eventually("the last is written", LONG, || {
+        count(&redis, "Ethernet0") == Some(rounds)
+    })
+    .await;
+    let most = 1 + 10 + 2 * began.elapsed().as_secs() + 2;
+    let writes = rig.status().writes_ok;
+    assert!(
+        (11..=most).contains(&writes),
+        "{writes} writes of {rounds} changes"
+    );
+    // A neighbour is not held, and a stop writes what is.
+    rig.put(ready("Ethernet4", 1));
+    eventually("its row", LONG, || count(&redis, "Ethernet4") == Some(1)).await;
+    rig.put(ready("Ethernet0", rounds + 1));
+    rig.put(shut("Ethernet0", rounds + 2));
+    rig.stop().await;
+    assert_eq!(redis.row(&key("Ethernet0"))["grpc_connection_status"], "SHUTDOWN");
+}

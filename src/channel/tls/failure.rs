@@ -18,6 +18,9 @@ pub(super) fn of_handshake(error: &io::Error, witness: &Witness) -> Failure {
         Some(error @ Error::AlertReceived(AlertDescription::HandshakeFailure)) if witness.asked() => {
             Failure::new(Cause::TlsClientRefused, refused(error))
         }
+        Some(Error::InvalidCertificate(reason)) if witness.blame().is_some() => {
+            Failure::new(of_certificate(reason), witness.blame().unwrap_or_default())
+        }
         Some(error) => of(error),
         None => Failure::from_io(error),
     }

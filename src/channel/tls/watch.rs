@@ -1,21 +1,26 @@
 //! Reads one set of files again and again, and keeps what was last good.
 //!
 //! One task per set, which ends with it. A set that is broken or half-written replaces nothing: it is said once, with
-//! file and reason, and not again until something about it changes.
+//! file and reason, and not again until something about it changes. A reader that ends by a defect is started anew; the last
+//! good content serves meanwhile, and where there is none dials fail at their deadline.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use super::material::{Bad, Files, Material};
-use crate::model::TlsSettings;
+use crate::defect::{Defect, Restarts, caught};
+use crate::model::{TlsSettings, text};
 
 /// New files are used for the next connections within 10 s (half of that is left for reading them).
 const READ_EVERY: Duration = Duration::from_secs(5);
+
+/// Certificates told of in one line of the log: a file may be a bundle of hundreds.
+const MAX_TOLD: usize = 5;
 
 /// What is known of a set.
 #[derive(Debug, Clone)]
@@ -40,7 +45,7 @@ impl Watched {
         let (tx, latest) = watch::channel(Latest::Unread);
         Self {
             latest,
-            _task: AbortOnDropHandle::new(tokio::spawn(run(settings, tx))),
+            _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt))),
         }
     }
 
@@ -61,9 +66,27 @@ impl Watched {
 /// What the last attempt saw.
 type Tried = Result<Files, Bad>;
 
-async fn run(settings: TlsSettings, latest: watch::Sender<Latest>) {
+/// `attempt`, but for tests.
+type Attempt = fn(&TlsSettings, Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)>;
+
+async fn supervised(settings: TlsSettings, latest: watch::Sender<Latest>, attempt: Attempt) {
     let settings = Arc::new(settings);
+    let mut restarts = Restarts::default();
+    loop {
+        let began = Instant::now();
+        let defect = match caught(Box::pin(run(&settings, &latest, attempt))).await {
+            Ok(defect) | Err(defect) => defect,
+        };
+        let wait = restarts.wait(began.elapsed());
+        let file = text::quote(settings.ca.display());
+        error!(%file, %defect, started_anew_in = ?wait, "the reader of the TLS files has ended by a defect of this program: please report it");
+        sleep(wait).await;
+    }
+}
+
+async fn run(settings: &Arc<TlsSettings>, latest: &watch::Sender<Latest>, attempt: Attempt) -> Defect {
     let mut last: Option<Arc<Tried>> = None;
+    let mut expired = Vec::new();
     let mut every = interval(READ_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -75,11 +98,37 @@ async fn run(settings: TlsSettings, latest: watch::Sender<Latest>) {
             Ok(None) => {}
             Ok(Some((tried, outcome))) => {
                 last = Some(Arc::new(tried));
-                adopt(&latest, outcome);
+                adopt(latest, outcome);
             }
-            Err(error) => error!(%error, "the TLS files could not be read"),
+            Err(error) => {
+                if let Some(defect) = Defect::of_task(error) {
+                    return defect;
+                }
+            }
+        }
+        if let Latest::Good(material) = &*latest.borrow() {
+            expired = tell_expired(material.expired(SystemTime::now()), &expired);
         }
     }
+}
+
+/// Says which certificates have expired, each once; returns what has been said.
+fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
+    let new: Vec<&str> = expired
+        .iter()
+        .filter(|one| !said.contains(one))
+        .map(|one| &**one)
+        .collect();
+    if !new.is_empty() {
+        let more = new.len().saturating_sub(MAX_TOLD);
+        let certificates = new[..new.len() - more].join("; ");
+        warn!(
+            certificates,
+            more,
+            "a certificate in our TLS files has expired: it is used all the same, but gRPC's own clients and SoCs refuse it"
+        );
+    }
+    expired
 }
 
 /// Reads the files; `None` if all is as it was.
@@ -100,10 +149,16 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
     match outcome {
         Ok(material) => {
             info!(set = %material, "TLS files read: the next connections use them");
+            let notes = material.notes();
+            if !notes.is_empty() {
+                let more = notes.len().saturating_sub(MAX_TOLD);
+                let notes = notes[..notes.len() - more].join("; ");
+                warn!(notes, more, "not all that stands in the TLS files is used");
+            }
             latest.send_replace(Latest::Good(Arc::new(material)));
         }
         Err(Bad { file, reason }) => {
-            let path = file.display();
+            let path = text::quote(file.display());
             if used {
                 warn!(file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
             } else {
@@ -116,6 +171,8 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 
     use super::*;
@@ -135,6 +192,30 @@ mod tests {
             self.last = Some(tried);
             Some(outcome.err().map(|bad| bad.reason))
         }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_panics_is_started_anew() {
+        static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+        let attempt: Attempt = |_, _| {
+            if ATTEMPTS.fetch_add(1, Ordering::Relaxed) == 0 {
+                panic!("a file that nobody has thought of");
+            }
+            let bad = Bad::new("ca.crt".as_ref(), "read");
+            Some((Err(bad.clone()), Err(bad)))
+        };
+        let settings = TlsSettings {
+            ca: "ca.crt".into(),
+            client: None,
+            server_name: None,
+        };
+        let (tx, latest) = watch::channel(Latest::Unread);
+        let watched = Watched {
+            latest,
+            _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt))),
+        };
+        let read = tokio::time::timeout(Duration::from_secs(60), watched.read()).await;
+        assert!(matches!(read, Ok(Latest::Bad(_))), "{read:?}");
     }
 
     #[test]
@@ -185,7 +266,7 @@ mod tests {
         std::fs::remove_dir(path("ca.crt")).expect("removed");
         write("ca.crt", &cert);
         write("c.key", &key.replace("PRIVATE", "ENCRYPTED PRIVATE"));
-        check(Some("holds no whole private key"));
+        check(Some("is encrypted"));
         write("c.key", &key);
         check(None);
     }

@@ -17,15 +17,17 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
-use x509_cert::der::Decode;
 use x509_cert::time::Validity;
-use x509_cert::{Certificate, TbsCertificate};
+
+use super::chain::blame;
+use super::x509::{content, not_after};
 
 /// What one handshake has shown.
 #[derive(Debug, Default)]
 pub(in crate::channel) struct Witness {
     not_after: OnceLock<SystemTime>,
     asked: AtomicBool,
+    blame: OnceLock<String>,
 }
 
 impl Witness {
@@ -34,20 +36,15 @@ impl Witness {
         self.not_after.get().copied()
     }
 
+    /// What is wrong with the SoC's certificates, in words that say which, where there are any.
+    pub(super) fn blame(&self) -> Option<&str> {
+        self.blame.get().map(String::as_str)
+    }
+
     /// Whether the SoC has asked for a client certificate.
     pub(super) fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
-}
-
-fn content(certificate: &CertificateDer<'_>) -> Option<TbsCertificate> {
-    // One that cannot be read has no dates to show; whether it is good is rustls's verdict.
-    Some(Certificate::from_der(certificate).ok()?.tbs_certificate)
-}
-
-/// When a certificate expires, where that can be read.
-pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    content(certificate).map(|content| content.validity.not_after.to_system_time())
 }
 
 /// Verifies the SoC's certificate on one connection.
@@ -68,6 +65,41 @@ impl Verifier {
             rustls,
             trusted,
             witness,
+        }
+    }
+
+    fn verdict(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verdict =
+            self.rustls
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verdict {
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+                if self.stands_in_ca_file(end_entity) =>
+            {
+                let content = content(end_entity).ok_or(CertificateError::BadEncoding)?;
+                trust_itself(end_entity, &content.validity, server_name, now)
+            }
+            // What rustls has no word for: a CA's certificate that a server shows as its own is among that.
+            Err(Error::InvalidCertificate(CertificateError::Other(why))) => {
+                let Some(content) = content(end_entity) else {
+                    return Err(CertificateError::Other(why).into());
+                };
+                if self.stands_in_ca_file(end_entity) {
+                    trust_itself(end_entity, &content.validity, server_name, now)
+                } else if content.issuer == content.subject {
+                    Err(CertificateError::UnknownIssuer.into())
+                } else {
+                    Err(CertificateError::Other(why).into())
+                }
+            }
+            verdict => verdict,
         }
     }
 
@@ -103,31 +135,13 @@ impl ServerCertVerifier for Verifier {
             // One certificate per handshake.
             let _ = self.witness.not_after.set(not_after);
         }
-        let verdict =
-            self.rustls
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verdict {
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
-                if self.stands_in_ca_file(end_entity) =>
-            {
-                let content = content(end_entity).ok_or(CertificateError::BadEncoding)?;
-                trust_itself(end_entity, &content.validity, server_name, now)
-            }
-            // What rustls has no word for: a CA's certificate that a server shows as its own is among that.
-            Err(Error::InvalidCertificate(CertificateError::Other(why))) => {
-                let Some(content) = content(end_entity) else {
-                    return Err(CertificateError::Other(why).into());
-                };
-                if self.stands_in_ca_file(end_entity) {
-                    trust_itself(end_entity, &content.validity, server_name, now)
-                } else if content.issuer == content.subject {
-                    Err(CertificateError::UnknownIssuer.into())
-                } else {
-                    Err(CertificateError::Other(why).into())
-                }
-            }
-            verdict => verdict,
+        let verdict = self.verdict(end_entity, intermediates, server_name, ocsp_response, now);
+        if let Err(Error::InvalidCertificate(why)) = &verdict
+            && let Some(words) = blame(why, end_entity, intermediates, now)
+        {
+            let _ = self.witness.blame.set(words);
         }
+        verdict
     }
 
     fn verify_tls12_signature(
@@ -197,47 +211,5 @@ impl ResolvesClientCert for Identity {
 
     fn has_certs(&self) -> bool {
         self.certified.is_some()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-
-    use super::*;
-
-    fn certificate() -> CertificateDer<'static> {
-        let mut params = CertificateParams::new(["soc.example".to_owned()]).expect("a name");
-        params.not_after = date_time_ymd(2033, 5, 18);
-        let key = KeyPair::generate().expect("a key");
-        params.self_signed(&key).expect("a certificate").der().clone()
-    }
-
-    #[test]
-    fn a_certificate_says_when_it_expires() {
-        let expiry = not_after(&certificate()).expect("readable");
-        let expiry = expiry.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        assert_eq!(expiry.as_secs(), 1_999_987_200);
-    }
-
-    #[test]
-    fn a_certificate_with_any_byte_changed_or_cut_off_at_any_place_panics_nobody() {
-        let whole = certificate();
-        for at in 0..whole.len() {
-            not_after(&CertificateDer::from_slice(&whole[..at]));
-            for change in [0x00, 0x01, 0x7f, 0x80, 0xff] {
-                let mut bytes = whole.to_vec();
-                bytes[at] = change;
-                not_after(&bytes.into());
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_bytes_panic_nobody(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-            not_after(&bytes.into());
-        }
     }
 }

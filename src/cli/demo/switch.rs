@@ -72,7 +72,7 @@ impl Switch {
             // The upper ToR's. It is not on this host, so the dials go out as the kernel chooses.
             put(
                 CONFIG_DB,
-                "LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32",
+                "LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32",
                 &["NULL", "NULL"],
             ),
             // Nobody else writes our rows here.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::cli::print;
 use crate::fleet::FeedItem;
-use crate::model::{Cause, ChannelState, Port, SocService, Transition, TransitionKind};
+use crate::model::{ChannelState, Port, SocService, Transition, TransitionKind};
 
 /// How long the first line waits for all channels.
 const OPENING: Duration = Duration::from_secs(3);
@@ -79,7 +79,11 @@ fn line((port, transition): &FeedItem) -> String {
     let Transition { at, kind } = transition;
     let what = match kind {
         TransitionKind::Channel { from, to, cause } => {
-            let cause = cause.map_or(String::new(), |cause: Cause| format!(" ({cause})"));
+            let cause = match (from, to, cause) {
+                (_, _, Some(cause)) => format!(" ({cause})"),
+                (ChannelState::Ready, ChannelState::Connecting, None) => " (graceful GOAWAY)".to_owned(),
+                _ => String::new(),
+            };
             format!("channel {} -> {}{cause}", from.upper(), to.upper())
         }
         TransitionKind::Direction { own, from, to } => {
@@ -115,6 +119,7 @@ fn clock(at: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Cause;
 
     fn item(port: &str, from: ChannelState, to: ChannelState, cause: Option<Cause>) -> FeedItem {
         let kind = TransitionKind::Channel { from, to, cause };

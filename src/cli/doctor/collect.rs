@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Reading, Soc};
 use super::findings::security::files_named;
-use crate::channel::{TlsStore, check};
+use crate::channel::{Checked, TlsStore, check, check_certificates, check_key};
 use crate::cli::probe::{Found, look};
-use crate::config::{Config, Database, Namespace, read_pem};
-use crate::inventory::{Inventory, Loopback3, Source};
+use crate::config::{Config, Database, Namespace, read_pem, read_secrets};
+use crate::inventory::{Inventory, Loopback3, Secrets, Source, secure};
 use crate::mirror;
-use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Target, TlsSettings, TlsStatus};
+use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Target, TlsSettings};
 use crate::redis_link::{Failure, Link};
 
 /// A whole database, which answers in milliseconds; a hung one says so by itself after 2 s.
@@ -62,18 +63,36 @@ pub(super) const STATE_DB: Spec = Spec {
 /// Looks at everything that `config` leads to; each query has this long.
 pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collected {
     let namespaces: Vec<Databases> = join_all(config.namespaces.iter().map(databases)).await;
-    let believed: Vec<Source> = namespaces
+    let mut believed: Vec<Source> = namespaces
         .iter()
         .map(|databases| Source {
-            namespace: databases.namespace.name.clone(),
             tables: databases.believed().cloned(),
+            ..Source::unread(&databases.namespace.name)
         })
         .collect();
+    if believed.is_empty() {
+        // For what the file says.
+        believed.push(Source::unread(&"".into()));
+    }
+    let path = config.grpc_secrets.clone();
+    let read = patiently(move || {
+        let mode = std::fs::metadata(&path).map(|data| data.permissions().mode() & 0o777);
+        (Secrets::of(&path, read_secrets(&path)), mode.ok())
+    });
+    let (secrets, secrets_mode) = read.await.unwrap_or_else(|why| {
+        let why = format!("{}: {why}", config.grpc_secrets.display());
+        (Secrets::Unusable(why.into()), None)
+    });
+    secure(&mut believed, &secrets);
     let inventory = Inventory::of(&config, &believed);
     let tables = believed.iter().filter_map(|source| source.tables.as_deref());
     let loopback3 = Loopback3::find(tables);
     let loopback3 = loopback3.addresses().iter().map(|ip| (*ip, is_here(*ip)));
-    let tables = namespaces.iter().filter_map(Databases::believed);
+    let of_file = match &secrets {
+        Secrets::Holds(_, tables) => Some(tables),
+        Secrets::Unread(_) | Secrets::Absent | Secrets::Unusable(_) => None,
+    };
+    let tables = namespaces.iter().filter_map(Databases::believed).chain(of_file);
     let names: BTreeSet<(PathBuf, Kind)> = files_named(&config, &inventory, tables);
     let (files, tls, socs) = tokio::join!(
         files(names),
@@ -86,6 +105,9 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         config,
         namespaces,
         inventory,
+        secured: believed.into_iter().map(|source| source.secured).collect(),
+        secrets,
+        secrets_mode,
         files,
         tls,
         socs,
@@ -147,11 +169,12 @@ async fn events(database: &Database) -> Events {
 async fn patiently<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     match timeout(FILE, tokio::task::spawn_blocking(read)).await {
         Ok(Ok(read)) => Ok(read),
+        Ok(Err(error)) if error.is_panic() => Err("a defect of this program, please report it".to_owned()),
         _ => Err(format!("not read within {} s", FILE.as_secs())),
     }
 }
 
-async fn sets(targets: &[Target]) -> Vec<(TlsSettings, Result<TlsStatus, String>)> {
+async fn sets(targets: &[Target]) -> Vec<(TlsSettings, Result<Checked, String>)> {
     let mut sets: Vec<TlsSettings> = Vec::new();
     for target in targets {
         if let Security::Tls(settings) = &target.channel.security
@@ -183,19 +206,11 @@ fn file(path: &Path, kind: Kind) -> FileState {
         Ok(bytes) => bytes,
         Err(error) => return FileState::Unreadable(error.to_string()),
     };
-    let text = String::from_utf8_lossy(&bytes);
-    let is_of_kind = |label: &str| match kind {
-        Kind::Ca | Kind::Certificate => label.ends_with("CERTIFICATE"),
-        Kind::Key => label.ends_with("PRIVATE KEY"),
+    let checked = match kind {
+        Kind::Ca | Kind::Certificate => check_certificates(&bytes),
+        Kind::Key => check_key(&bytes),
     };
-    let mut labels = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
-    if labels.any(is_of_kind) {
-        FileState::Good
-    } else {
-        FileState::NotPem
-    }
+    checked.map_or_else(FileState::NotPem, |()| FileState::Good)
 }
 
 async fn socs(targets: &[Target], query_timeout: Duration) -> Vec<Soc> {
@@ -288,23 +303,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_good_if_a_block_of_its_kind_is_in_it() {
+    fn a_file_is_good_if_what_is_needed_of_it_is_in_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file.pem");
-        let check = |text: &str, kind, expected| {
+        let check = |text: &str, kind, expected: &str| {
             std::fs::write(&path, text).expect("written");
-            assert_eq!(file(&path, kind), expected, "{text} {kind:?}");
+            match file(&path, kind) {
+                FileState::NotPem(why) if !expected.is_empty() && why.contains(expected) => {}
+                FileState::Good if expected.is_empty() => {}
+                state => panic!("{state:?}, expected {expected:?}"),
+            }
         };
+        let made = rcgen::generate_simple_self_signed(["soc".to_owned()]).expect("a pair");
         let (cert, key) = (
-            "words\n-----BEGIN CERTIFICATE-----\nMII\n",
-            "-----BEGIN EC PRIVATE KEY-----\n",
+            format!("\u{feff}words\n{}", made.cert.pem()),
+            made.signing_key.serialize_pem(),
         );
-        check(cert, Kind::Ca, FileState::Good);
-        check(cert, Kind::Certificate, FileState::Good);
-        check(cert, Kind::Key, FileState::NotPem);
-        check(key, Kind::Key, FileState::Good);
-        check(key, Kind::Ca, FileState::NotPem);
-        check("", Kind::Ca, FileState::NotPem);
+        check(&cert, Kind::Ca, "");
+        check(&cert, Kind::Certificate, "");
+        check(&cert, Kind::Key, "are the files of certificate and key swapped?");
+        check(&key, Kind::Key, "");
+        check(&key, Kind::Ca, "are the files of certificate and key swapped?");
+        check(&cert[..cert.len() / 2], Kind::Ca, "has no end");
+        check("", Kind::Ca, "holds no certificate");
         for elsewhere in [dir.path().to_owned(), dir.path().join("missing")] {
             let state = file(&elsewhere, Kind::Ca);
             assert!(matches!(state, FileState::Unreadable(_)), "{state:?}");

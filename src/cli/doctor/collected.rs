@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::channel::Checked;
 use crate::cli::probe::Found;
 use crate::config::{Config, Database, Namespace};
-use crate::inventory::{Inventory, is_believed};
-use crate::model::{Port, Tables, Target, TlsSettings, TlsStatus};
+use crate::inventory::{Inventory, Secrets, Secured, is_believed};
+use crate::model::{Port, Tables, Target, TlsSettings};
 
 /// Everything.
 #[derive(Debug)]
@@ -20,12 +21,18 @@ pub(super) struct Collected {
     pub(super) namespaces: Vec<Databases>,
     /// What the exporter would make of configuration and CONFIG_DB.
     pub(super) inventory: Inventory,
+    /// How the SoCs of each namespace are spoken to, and from where that is.
+    pub(super) secured: Vec<Secured>,
+    /// SONiC's file with GRPCCLIENT's settings.
+    pub(super) secrets: Secrets,
+    /// Its permission bits, where it could be looked at.
+    pub(super) secrets_mode: Option<u32>,
     /// Loopback3's addresses, and whether they are on this host.
     pub(super) loopback3: Vec<(IpAddr, bool)>,
     /// The files for TLS that somebody names.
     pub(super) files: BTreeMap<(PathBuf, Kind), FileState>,
-    /// The sets of TLS files that the targets dial with: when their certificates expire, or why they do not serve.
-    pub(super) tls: Vec<(TlsSettings, Result<TlsStatus, String>)>,
+    /// The sets of TLS files that the targets dial with, or why they do not serve.
+    pub(super) tls: Vec<(TlsSettings, Result<Checked, String>)>,
     /// One per target of the inventory.
     pub(super) socs: Vec<Soc>,
     pub(super) now: DateTime<Utc>,
@@ -108,8 +115,8 @@ pub(super) enum Kind {
 pub(super) enum FileState {
     /// It can be read, and a PEM block of the right kind is in it.
     Good,
-    /// It can be read, but no such block is in it.
-    NotPem,
+    /// It can be read, but not what is needed of it; for people: why.
+    NotPem(String),
     /// It cannot be read, for people: why.
     Unreadable(String),
 }

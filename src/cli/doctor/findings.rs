@@ -18,6 +18,7 @@ mod tests;
 
 use super::collected::Collected;
 use crate::config::{Database, RedisServer};
+use crate::model::text;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +103,8 @@ pub(super) struct Finding {
     pub(super) text: String,
     /// What to do.
     pub(super) remedy: Option<String>,
-    /// The text without what is this port's own: where many ports fare alike, people read it once.
-    pub(super) alike: Option<String>,
+    /// Text and remedy without what is this port's own: where many ports fare alike, people read them once.
+    pub(super) alike: Option<(String, Option<String>)>,
 }
 
 impl Finding {
@@ -118,10 +119,19 @@ impl Finding {
         }
     }
 
-    /// With a text that may be said once for many ports.
+    /// With a text that may be said once for many ports; the remedy is the same for all.
     pub(super) fn alike(self, text: impl Into<String>) -> Self {
+        let remedy = self.remedy.clone();
         Self {
-            alike: Some(printable(text.into())),
+            alike: Some((printable(text.into()), remedy)),
+            ..self
+        }
+    }
+
+    /// With a text and a remedy that may be said once for many ports.
+    pub(super) fn alike_with(self, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            alike: Some((printable(text.into()), Some(printable(remedy.into())))),
             ..self
         }
     }
@@ -165,9 +175,12 @@ pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
     .concat()
 }
 
-/// What databases and SoCs say stands in a terminal: it must not steer it.
+/// The longest text, characters: some eight ports, or a command with a quotation.
+const MAX_TEXT: usize = 1000;
+
+/// What databases and SoCs say stands in a terminal: it must not steer it, nor fill it.
 fn printable(text: String) -> String {
-    text.replace(char::is_control, "?")
+    text::shorten(text, MAX_TEXT)
 }
 
 /// How to reach a database from a shell. Never with a password: who needs one knows it.

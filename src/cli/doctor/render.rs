@@ -10,9 +10,10 @@ use crate::model::Side;
 /// As many ports that fare alike are told in one line.
 const MANY: usize = 4;
 
-/// For people: grouped, a line each, and what to do under it.
+/// For people: grouped, a line each, and what to do under it. Ports that fare alike are one line, and one problem or note.
 pub(super) fn text(findings: &[Finding]) -> String {
     let mut out = String::new();
+    let (mut problems, mut notes) = (0, 0);
     // Writing into a String cannot fail.
     for area in Area::ALL {
         let of_area: Vec<&Finding> = findings.iter().filter(|finding| finding.area == area).collect();
@@ -26,7 +27,8 @@ pub(super) fn text(findings: &[Finding]) -> String {
                 .filter(|f| are_alike(f, finding))
                 .collect();
             let mark = finding.level.mark();
-            if let Some(alike) = finding.alike.as_ref().filter(|_| group.len() >= MANY) {
+            let mut remedy = &finding.remedy;
+            if let Some((alike, for_all)) = finding.alike.as_ref().filter(|_| group.len() >= MANY) {
                 // All of them are told where the first stands.
                 if !std::ptr::eq(group[0], finding) {
                     continue;
@@ -34,15 +36,20 @@ pub(super) fn text(findings: &[Finding]) -> String {
                 let ports: Vec<&str> = group.iter().map(|f| f.subject.as_str()).collect();
                 let _ = writeln!(out, "  {mark} {} ports: {alike}", ports.len());
                 let _ = writeln!(out, "      {}", listed(&ports));
+                remedy = for_all;
             } else {
                 let _ = writeln!(out, "  {mark} {}: {}", finding.subject, finding.text);
             }
-            if let Some(remedy) = &finding.remedy {
+            if let Some(remedy) = remedy {
                 let _ = writeln!(out, "      -> {remedy}");
+            }
+            match finding.level {
+                Level::Ok => {}
+                Level::Note => notes += 1,
+                Level::Problem => problems += 1,
             }
         }
     }
-    let (problems, notes) = (count(findings, Level::Problem), count(findings, Level::Note));
     let _ = write!(
         out,
         "\n{}, {}",
@@ -53,7 +60,7 @@ pub(super) fn text(findings: &[Finding]) -> String {
 }
 
 fn are_alike(one: &Finding, other: &Finding) -> bool {
-    one.alike.is_some() && one.alike == other.alike && one.level == other.level && one.remedy == other.remedy
+    one.alike.is_some() && one.alike == other.alike && one.level == other.level
 }
 
 /// For programs.
@@ -108,7 +115,7 @@ mod tests {
         let mut findings: Vec<Finding> = (0..4).map(hung).collect();
         findings.insert(2, Finding::ok(Area::Socs, "Ethernet9", "well"));
         let expected = "SoCs\n  ✗ 4 ports: never READY\n      Ethernet0, Ethernet1, Ethernet2, Ethernet3\n      \
-                        -> start it\n  ✓ Ethernet9: well\n\n4 problems, 0 notes";
+                        -> start it\n  ✓ Ethernet9: well\n\n1 problem, 0 notes";
         assert_eq!(text(&findings), expected);
         assert_eq!(
             json(Side::Upper, 5, &findings)["findings"][4]["text"],

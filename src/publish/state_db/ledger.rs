@@ -2,14 +2,18 @@
 //!
 //! Takes in the fleet's changes, says what to send next and reads the answers. No I/O: `state_db` carries the batches.
 //! Rows wait in the order in which they changed, each at most once, so nothing here outgrows the number of ports.
+//!
+//! A port that flaps must not keep linkmgrd awake, which reads each write: after some changes in a row its row is *held* until
+//! its turn, and then says what is true then. Only the fleet's changes are held: not a rewrite, a deletion or a stop.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use redis::{Cmd, FromRedisValue, RedisError, Value};
 
 use super::batch::{Batch, Kind, Outcome};
+use crate::bucket::Bucket;
 use crate::config::StateDbSettings;
 use crate::mailbox::Change;
 use crate::model::{Port, SocStatus};
@@ -19,8 +23,13 @@ use crate::redis_link::{BATCH_BYTES, Reply, wire_size};
 /// How many rows' counters are asked for, or how many rows deleted, at once: at most 150 bytes per DEL.
 const SMALL: usize = 64;
 
+/// Changes of one row that are written at once: a restart that flaps, and the rounds that follow.
+const BURST: u32 = 10;
+/// From write to write of one row in the long run, and the longest that its last change waits.
+const EVERY: Duration = Duration::from_millis(500);
+
 /// One port's row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Row {
     /// What it should say; `None`: the port is gone, delete it.
     status: Option<Arc<SocStatus>>,
@@ -32,6 +41,23 @@ struct Row {
     expected: Option<Vec<u8>>,
     /// Whether it waits to be written.
     queued: bool,
+    pace: Bucket,
+    /// Until when it is held, before it waits.
+    held: Option<Instant>,
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        Self {
+            status: None,
+            base: None,
+            carried: Counters::default(),
+            expected: None,
+            queued: false,
+            pace: Bucket::new(BURST, EVERY),
+            held: None,
+        }
+    }
 }
 
 /// All rows.
@@ -40,6 +66,8 @@ pub(super) struct Ledger {
     settings: Arc<StateDbSettings>,
     rows: HashMap<Port, Row>,
     queue: VecDeque<Port>,
+    /// Which rows are held, and until when.
+    held: BTreeSet<(Instant, Port)>,
 }
 
 impl Ledger {
@@ -48,6 +76,7 @@ impl Ledger {
             settings,
             rows: HashMap::new(),
             queue: VecDeque::new(),
+            held: BTreeSet::new(),
         }
     }
 
@@ -61,14 +90,50 @@ impl Ledger {
         self.queue.len()
     }
 
+    /// When the first of the rows may be written that are held; `None`: none is.
+    pub(super) fn next_release(&self) -> Option<Instant> {
+        self.held.first().map(|(at, _)| *at)
+    }
+
     /// Takes in what the fleet says.
-    pub(super) fn absorb(&mut self, changes: HashMap<Port, Change>) {
+    pub(super) fn absorb(&mut self, changes: HashMap<Port, Change>, now: Instant) {
         for (port, change) in changes {
             let row = self.rows.entry(port.clone()).or_default();
             match change {
-                Change::Put(status) => row.put(status),
+                Change::Put(status) => {
+                    row.put(status);
+                    if row.queued || row.held.is_some() {
+                        continue;
+                    }
+                    let at = row.pace.next(now);
+                    if at > now {
+                        row.held = Some(at);
+                        self.held.insert((at, port));
+                        continue;
+                    }
+                    row.pace.spend(now);
+                }
                 Change::Remove => row.leave(),
             }
+            self.enqueue(port);
+        }
+    }
+
+    /// Lets those rows wait to be written that need not be held any longer.
+    pub(super) fn release(&mut self, now: Instant) {
+        while let Some((at, port)) = self.held.first().cloned()
+            && at <= now
+        {
+            if let Some(row) = self.rows.get_mut(&port) {
+                row.pace.spend(now);
+            }
+            self.enqueue(port);
+        }
+    }
+
+    /// The same for all of them: there will be no more changes.
+    pub(super) fn release_all(&mut self) {
+        while let Some((_, port)) = self.held.first().cloned() {
             self.enqueue(port);
         }
     }
@@ -135,9 +200,13 @@ impl Ledger {
     }
 
     fn enqueue(&mut self, port: Port) {
-        if let Some(row) = self.rows.get_mut(&port)
-            && !row.queued
-        {
+        let Some(row) = self.rows.get_mut(&port) else {
+            return;
+        };
+        if let Some(at) = row.held.take() {
+            self.held.remove(&(at, port.clone()));
+        }
+        if !row.queued {
             row.queued = true;
             self.queue.push_back(port);
         }

@@ -68,7 +68,7 @@ fn whole(databases: &Databases) -> Option<Finding> {
         None => "is missing".to_owned(),
     };
     let text =
-        format!("CONFIG_DB_INITIALIZED {is}, not 1: nothing in it is believed, the last known ports hold");
+        format!("CONFIG_DB_INITIALIZED {is}, not 1: nothing in it is used, the last known ports are kept");
     let remedy = "the switch still boots, or its Redis was restarted empty: wait, then `config reload`";
     Some(Finding::problem(AREA, subject, text, remedy))
 }

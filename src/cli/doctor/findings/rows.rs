@@ -1,11 +1,11 @@
-//! Who writes MUX_CABLE_INFO: we, ycabled, both or nobody.
+//! Who writes MUX_CABLE_INFO: this exporter, ycabled, both or none.
 
 use std::time::Duration;
 
 use chrono::NaiveDateTime;
 
 use super::switch::active_standby;
-use super::{Area, Finding, counted, listed, redis_cli};
+use super::{Area, Finding, counted, listed};
 use crate::cli::doctor::collected::{Collected, Databases};
 use crate::config::Publish;
 
@@ -36,20 +36,19 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
     let value = row.and_then(|row| row.get("disable_telemetry"));
     let standby = active_standby(tables);
     let beside = counted(standby, "active-standby port");
-    let cli = redis_cli(&databases.namespace.config_db);
-    let key = format!("'XCVRD_LOG{}Y_CABLE' disable_telemetry", tables.separator());
     if value.map(String::as_str) == Some("True") {
         return Some(if standby == 0 {
             Finding::ok(
                 AREA,
                 subject,
-                "its telemetry is off (disable_telemetry True): it leaves the rows alone",
+                "its telemetry is off (disable_telemetry True): it leaves the rows alone, but for one write at its start and at each \
+                 cable insertion. While XCVRD_LOG|Y_CABLE is there, `config apply-patch` and validated loads fail: it is not in YANG",
             )
         } else {
             let text = format!(
-                "its telemetry is off, and {beside} here: nobody fills their link_status_peer any more"
+                "its telemetry is off, and {beside} here: nothing fills their link_status_peer any more"
             );
-            let remedy = format!("{cli} HDEL {key}, and databases.publish: shadow");
+            let remedy = "`sudo config muxcable telemetry enable`, and databases.publish: shadow";
             Finding::problem(AREA, subject, text, remedy)
         });
     }
@@ -69,7 +68,7 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
         ),
         Publish::Off => Finding::ok(AREA, subject, format!("{on}; we write no rows")),
         Publish::Own if standby > 0 => {
-            let text = format!("{on}: where it runs, it writes the same rows as we, each minute");
+            let text = format!("{on}: where it runs, it rewrites the same rows every minute");
             let remedy = format!(
                 "databases.publish: shadow, or live with it. Leave the telemetry on: {beside} here, and \
                  it fills their link_status_peer"
@@ -78,9 +77,10 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
         }
         Publish::Own => {
             let text = format!(
-                "{on}: where it runs, it writes the same rows as we, each minute, and each undoes the other's words"
+                "{on}: where it runs, it rewrites the same rows every minute; the two overwrite each other"
             );
-            let remedy = format!("{cli} HSET {key} True, or databases.publish: shadow");
+            let remedy = "`sudo config muxcable telemetry disable`, or databases.publish: shadow. Its price: the row \
+                          XCVRD_LOG|Y_CABLE is not in YANG, so `config apply-patch` and validated loads fail while it is there";
             Finding::problem(AREA, subject, text, remedy)
         }
     })
@@ -115,12 +115,12 @@ fn freshness(seen: &Collected) -> Option<Finding> {
             format!("{} written within {limit:?}", counted(fresh, "row")),
         ),
         ([], missing) => {
-            let text = format!("no row of {}: nobody has written any yet", listed(missing));
+            let text = format!("no row of {}: none has been written yet", listed(missing));
             Finding::note(AREA, table, text, remedy)
         }
         (old, _) => {
             let text = format!(
-                "nobody writes the rows of {}: the last write was more than {limit:?} ago",
+                "the rows of {} are not written any more: the last write was more than {limit:?} ago",
                 listed(old)
             );
             Finding::note(AREA, table, text, remedy)

@@ -1,9 +1,10 @@
-//! Plain text or TLS: GRPCCLIENT against the files that exist, against YANG's model, and against what
+//! Plain text or TLS: GRPCCLIENT (or the file it comes from) against the files that exist, against YANG's model, and against what
 //! ycabled makes of it.
 //!
-//! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`, and calls the rows `CONFIG` and `CERTS`.
-//! ycabled reads the rows `config` and `certs` of GRPCCLIENT only and knows `server` and `mutual`; with `type` secure and
-//! anything else, or without `grpc_ssl_credential`, it makes no channel at all.
+//! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`. ycabled reads GRPCCLIENT only and knows
+//! `server` and `mutual`; with `type` secure and anything else, or without `grpc_ssl_credential`, it makes no channel at all.
+
+mod secrets;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,16 +13,19 @@ use std::sync::Arc;
 use super::{Area, Finding, redis_cli};
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::channel::Checked;
 use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
 use crate::config::Config;
-use crate::inventory::Inventory;
-use crate::model::{Row, Security, Tables, TlsSettings};
+use crate::inventory::{Inventory, Secrets};
+use crate::model::{Row, Security, Tables, TlsSettings, quoted};
 
 const AREA: Area = Area::Security;
 /// The deployed name, then the one of SONiC's design document.
 const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
 /// A certificate that expires before then needs a new one.
 const SOON: TimeDelta = TimeDelta::days(30);
+/// Oddities of one set that are told: a file may be a bundle of hundreds.
+const MAX_NOTES: usize = 5;
 /// The fields of `certs` that are paths.
 const FILES: [(&str, Kind); 3] = [
     ("ca_crt", Kind::Ca),
@@ -82,6 +86,12 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     found
 }
 
+/// Which certificates it is that have expired.
+fn which(expired: &[String]) -> String {
+    let named = expired.iter().take(MAX_NOTES).map(|one| format!("; {one}"));
+    named.collect()
+}
+
 /// Whether each set of files serves as a whole, and for how long yet. What is wrong with one of them alone is said before.
 fn sets(seen: &Collected) -> Vec<Finding> {
     let alone = |tls: &TlsSettings| {
@@ -92,8 +102,12 @@ fn sets(seen: &Collected) -> Vec<Finding> {
     };
     let mut found = Vec::new();
     for (tls, checked) in &seen.tls {
-        let status = match checked {
-            Ok(status) => status,
+        let Checked {
+            status,
+            expired,
+            notes,
+        } = match checked {
+            Ok(checked) => checked,
             Err(_) if alone(tls) => continue,
             Err(why) => {
                 let text =
@@ -103,6 +117,8 @@ fn sets(seen: &Collected) -> Vec<Finding> {
                 continue;
             }
         };
+        let odd = |text: &String| Finding::note(AREA, "TLS files", text.clone(), None);
+        found.extend(notes.iter().take(MAX_NOTES).map(odd));
         let expiries = [("CA", status.ca), ("client certificate", status.client)];
         for (what, at) in expiries {
             let Some(at) = at.map(DateTime::<Utc>::from) else {
@@ -115,7 +131,7 @@ fn sets(seen: &Collected) -> Vec<Finding> {
                 Finding::problem(
                     AREA,
                     "TLS files",
-                    format!("the {what} has expired ({day})"),
+                    format!("the {what} has expired ({day}){}", which(expired)),
                     remedy,
                 )
             } else if left < SOON {
@@ -139,75 +155,136 @@ fn words(seen: &Collected) -> Vec<Finding> {
         found.extend(files(seen, "channel.tls", of_settings(tls)));
         return found;
     }
+    let mut found: Vec<Finding> = Vec::new();
     if seen.is_in_the_dark() {
-        let text = "not known: CONFIG_DB is not to be read, or not whole. Until it is, targets of the \
-                    configuration are dialled in plain text";
-        return vec![Finding::note(AREA, "GRPCCLIENT", text, None)];
+        let text = "not known: CONFIG_DB cannot be read, or is not whole. Until it is, grpc_secrets.json counts, and \
+                    without it targets of the configuration are dialled in plain text";
+        found.push(Finding::note(AREA, "GRPCCLIENT", text, None));
     }
-    let each = seen.namespaces.iter().filter_map(|databases| {
-        let tables = databases.believed()?;
+    for databases in &seen.namespaces {
+        let Some(tables) = databases.believed() else {
+            continue;
+        };
         // An ASIC that says nothing goes by the switch's own words.
         let own = row(tables, "config").is_some() || databases.namespace.name.is_empty();
-        own.then(|| of_namespace(seen, databases, tables))
-    });
-    let found: Vec<Finding> = each.flatten().collect();
+        if own {
+            found.extend(of_namespace(seen, databases, tables));
+        }
+    }
+    found.extend(secrets::check(seen));
     if found.is_empty() {
-        return vec![Finding::ok(AREA, "channels", "plain text: nobody says otherwise")];
+        return vec![Finding::ok(
+            AREA,
+            "channels",
+            "plain text: nothing says otherwise",
+        )];
     }
     found
 }
 
+/// How what GRPCCLIENT says is changed.
+enum Mend {
+    /// With this `redis-cli`.
+    Rows(String),
+    /// In this file.
+    File(String),
+}
+
+impl Mend {
+    fn set(&self, table: &str, row: &str, field: &str, value: &str) -> String {
+        match self {
+            Self::Rows(cli) => format!("{cli} HSET '{table}|{row}' {field} {value}"),
+            Self::File(path) => format!("in {path}, under {table}, {row}: \"{field}\": \"{value}\""),
+        }
+    }
+}
+
 fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec<Finding> {
-    let cli = redis_cli(&databases.namespace.config_db);
-    let mut found = upper_case(databases, tables, &cli);
+    let mend = Mend::Rows(redis_cli(&databases.namespace.config_db));
     let Some((table, config)) = row(tables, "config") else {
         let subject = databases.named("GRPCCLIENT");
-        found.push(if of_certs(tables).is_empty() {
-            Finding::ok(AREA, subject, "none: plain text, for us as for ycabled")
+        // What counts then is told of the file.
+        if seen.secrets != Secrets::Absent {
+            return Vec::new();
+        }
+        let file = seen.config.grpc_secrets.display();
+        return vec![if of_certs(tables).is_empty() {
+            let text = format!("none, and no {file}: plain text, for us as for ycabled");
+            Finding::ok(AREA, subject, text)
         } else {
             let text = "certs names files, but there is no row config: plain text, for us as for ycabled";
-            let remedy = format!("for TLS: {cli} HSET 'GRPCCLIENT|config' type secure auth_level server");
-            Finding::note(AREA, subject, text, remedy)
-        });
-        return found;
+            let secure = mend.set("GRPCCLIENT", "config", "type", "secure auth_level server");
+            Finding::note(AREA, subject, text, format!("for TLS: {secure}"))
+        }];
     };
     let subject = databases.named(table);
+    let mut found = Vec::new();
     if table == "GRPC_CLIENT" {
         let text = "is the design document's name of GRPCCLIENT: we read it; ycabled does not, and dials in \
                     plain text";
         let remedy = "write GRPCCLIENT in its place, so that both go by the same".to_owned();
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
     }
+    found.extend(of_rows(seen, &subject, tables, table, config, &mend));
+    found
+}
+
+/// What the rows say, in CONFIG_DB or in the file.
+fn of_rows(
+    seen: &Collected,
+    subject: &str,
+    tables: &Tables,
+    table: &str,
+    config: &Row,
+    mend: &Mend,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
     let deployed = table == "GRPCCLIENT";
     let level = said(config, "auth_level");
     match said(config, "type") {
-        None | Some("insecure") => {
-            found.push(Finding::ok(AREA, subject.as_str(), "type insecure: plain text"));
+        None => {
+            let text = "config has no type, so it says nothing: the file counts, or else plain text";
+            let set = mend.set(table, "config", "type", "insecure");
+            found.push(Finding::note(AREA, subject, text, format!("{set} (or secure)")));
+            return found;
+        }
+        Some("insecure") => {
+            found.push(Finding::ok(AREA, subject, "type insecure: plain text"));
             if !of_certs(tables).is_empty() {
                 let text = "names certificate files, which type insecure leaves unused";
-                let remedy = format!("for TLS: {cli} HSET '{table}|config' type secure");
+                let remedy = format!("for TLS: {}", mend.set(table, "config", "type", "secure"));
                 found.push(Finding::note(AREA, subject, text, remedy));
             }
             return found;
         }
         Some("secure") => {}
         Some(other) => {
-            let text = format!("type {other:?}: expected secure or insecure; we refuse to dial (tls_config)");
-            let remedy = format!("{cli} HSET '{table}|config' type insecure (or secure)");
+            let text = format!(
+                "type {}: expected secure or insecure; no SoC is dialled (tls_config)",
+                quoted(other)
+            );
+            let remedy = format!("{} (or secure)", mend.set(table, "config", "type", "insecure"));
             found.push(Finding::problem(AREA, subject, text, remedy));
             return found;
         }
     }
-    found.push(auth_level(&subject, level, &cli, table, deployed));
+    found.push(auth_level(subject, level, mend, table, deployed));
     let certs = row(tables, "certs").map(|(_, row)| row);
     let client = matches!(level, Some("mutual" | "client"));
     let needed = if client { &FILES[..] } else { &FILES[..1] };
     for (name, _) in needed {
-        if certs.and_then(|row| said(row, name)).is_none() {
-            let text = format!("type secure, but certs has no {name}: no dial is possible (tls_config)");
-            let remedy = format!("{cli} HSET '{table}|certs' {name} <path of the PEM file>");
-            found.push(Finding::problem(AREA, subject.as_str(), text, remedy));
-        }
+        let path = certs.and_then(|row| said(row, name));
+        let text = match path {
+            None => format!("type secure, but certs has no {name}: no dial is possible (tls_config)"),
+            Some(path) if path.starts_with('/') => continue,
+            Some(path) => format!(
+                "{name} is {}: expected an absolute path, as a relative one depends on who reads it; no dial is \
+                 possible (tls_config)",
+                quoted(path)
+            ),
+        };
+        let remedy = mend.set(table, "certs", name, "<absolute path of the PEM file>");
+        found.push(Finding::problem(AREA, subject, text, remedy));
     }
     if certs.and_then(|row| said(row, "grpc_ssl_credential")).is_none() {
         let ycabled = if deployed {
@@ -218,42 +295,21 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
         let text = format!(
             "no grpc_ssl_credential: we expect the SoC's certificate to be for its IP address{ycabled}"
         );
-        let remedy =
-            format!("{cli} HSET '{table}|certs' grpc_ssl_credential <the name in the SoCs' certificates>");
-        found.push(Finding::note(AREA, subject.as_str(), text, remedy));
+        let name = "<the name in the SoCs' certificates>";
+        let remedy = mend.set(table, "certs", "grpc_ssl_credential", name);
+        found.push(Finding::note(AREA, subject, text, remedy));
     }
     let used = of_certs(tables)
         .into_iter()
-        .filter(|(_, kind)| client || *kind == Kind::Ca);
-    found.extend(files(seen, &subject, used.collect()));
+        .filter(|(path, kind)| path.is_absolute() && (client || *kind == Kind::Ca));
+    found.extend(files(seen, subject, used.collect()));
     found
-}
-
-/// YANG's model writes the rows' keys in capitals, and nobody reads those.
-fn upper_case(databases: &Databases, tables: &Tables, cli: &str) -> Vec<Finding> {
-    let lost = |key: &&str| {
-        tables.row("GRPCCLIENT", key).is_some() && tables.row("GRPCCLIENT", &key.to_lowercase()).is_none()
-    };
-    let finding = |key: &str| {
-        let small = key.to_lowercase();
-        let text = format!(
-            "the row is called {key}, as in YANG's model; ycabled and we read {small} only, so it has \
-             no effect"
-        );
-        let remedy = format!("{cli} RENAME 'GRPCCLIENT|{key}' 'GRPCCLIENT|{small}'");
-        Finding::problem(AREA, databases.named("GRPCCLIENT"), text, remedy)
-    };
-    ["CONFIG", "CERTS"]
-        .into_iter()
-        .filter(lost)
-        .map(finding)
-        .collect()
 }
 
 /// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we know all three.
 /// Of the design document's table neither of them knows.
-fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str, deployed: bool) -> Finding {
-    let set = |word: &str| format!("{cli} HSET '{table}|config' auth_level {word}");
+fn auth_level(subject: &str, level: Option<&str>, mend: &Mend, table: &str, deployed: bool) -> Finding {
+    let set = |word: &str| mend.set(table, "config", "auth_level", word);
     match level {
         Some("mutual" | "client") if !deployed => Finding::ok(
             AREA,
@@ -290,8 +346,9 @@ fn auth_level(subject: &str, level: Option<&str>, cli: &str, table: &str, deploy
             AREA,
             subject,
             format!(
-                "auth_level {other:?}: expected server or mutual; nobody dials with it (YANG allows \
-                 server and client)"
+                "auth_level {}: expected server or mutual; no SoC is dialled with it (YANG allows \
+                 server and client)",
+                quoted(other)
             ),
             set("server"),
         ),
@@ -310,12 +367,11 @@ fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, Kind)>) -> Vec<Fi
         );
         match seen.files.get(&file)? {
             FileState::Good => Some(Finding::ok(AREA, subject, format!("{what} {path} can be read"))),
-            FileState::NotPem => Some(Finding::problem(
+            FileState::NotPem(why) => Some(Finding::problem(
                 AREA,
                 subject,
-                format!("{what} {path}: no such PEM block in it"),
-                "put the PEM file there (-----BEGIN ...); a DER file is converted by `openssl x509 \
-                 -inform der` or `openssl pkey`",
+                format!("{what} {path}: {why}"),
+                "put the right file there, whole and in PEM (-----BEGIN ...), not encrypted",
             )),
             FileState::Unreadable(why) => Some(Finding::problem(
                 AREA,

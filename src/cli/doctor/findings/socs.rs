@@ -5,7 +5,9 @@ use crate::channel::Failure;
 use crate::cli::doctor::collected::{Collected, Soc};
 use crate::cli::probe::{Found, milliseconds};
 use crate::facts;
-use crate::model::{Cause, Facts, Health, LinkmgrHealth, PortFacts, Query, QueryResult, Report, Side};
+use crate::model::{
+    Cause, Facts, Health, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryResult, Report, Side,
+};
 
 const AREA: Area = Area::Socs;
 
@@ -43,6 +45,23 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
             found
         }
     };
+    found.extend(switchs_own(port, facts));
+    found
+}
+
+/// What is wrong with the port as the switch itself sees it.
+fn switchs_own(port: &str, facts: PortFacts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if facts.orchagent == OrchagentMux::Error {
+        let text = "orchagent says error: the last change of the mux failed, and how the switch forwards is not known";
+        let remedy = "`show muxcable status`, and orchagent's log (`docker logs swss`, /var/log/syslog)";
+        found.push(Finding::problem(AREA, port, text, remedy).alike(text));
+    }
+    if facts.intended_error {
+        let text = "linkmgrd says Error in APPL_DB's MUX_CABLE_TABLE: what it wants is not known";
+        let remedy = "`show mux status`, and linkmgrd's log (`docker logs mux`)";
+        found.push(Finding::problem(AREA, port, text, remedy).alike(text));
+    }
     if facts.linkmgr == LinkmgrHealth::Unhealthy {
         let (text, remedy) = (
             "linkmgrd calls the port unhealthy",
@@ -52,12 +71,8 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
     }
     if facts.oper_up == Some(false) {
         let text = "the switch's port is down (PORT_TABLE oper_status)";
-        found.push(Finding::note(
-            AREA,
-            port,
-            text,
-            format!("`show interfaces status {port}`, and the cable"),
-        ));
+        let remedy = |port: &str| format!("`show interfaces status {port}`, and the cable");
+        found.push(Finding::note(AREA, port, text, remedy(port)).alike_with(text, remedy("<port>")));
     }
     found
 }
@@ -89,7 +104,9 @@ fn remedy_of(cause: Cause) -> &'static str {
             "check channel.source_address: that address must be on this host, and IPv4 or IPv6 as the SoC's is"
         }
         Cause::TlsConfig => "check the certificate files (see the security of the channels above)",
-        Cause::TlsExpired => "renew the SoC's certificate, and check the clocks of SoC and switch (`date`)",
+        Cause::TlsExpired => {
+            "renew the certificate that is named, and check the clocks of SoC and switch (`date`)"
+        }
         Cause::TlsUnknownCa => "put the CA that signed the SoC's certificate into ca_crt (or channel.tls.ca)",
         Cause::TlsWrongName => {
             "set grpc_ssl_credential (or channel.tls.server_name) to the name in the SoC's certificate"
@@ -107,11 +124,15 @@ fn remedy_of(cause: Cause) -> &'static str {
             "TCP is up but the peer is mute: its gRPC server hangs, or expects TLS; restart it, or see \
              GRPCCLIENT"
         }
-        Cause::Goaway => "the SoC's gRPC server says go away: it is stopping or overloaded, see its log",
+        Cause::Goaway => {
+            "the SoC's gRPC server ended the connection before a query (GOAWAY): it is stopping or overloaded, see its log"
+        }
         Cause::Protocol => {
             "no gRPC server answers there: check address and port, and that both speak TLS or both do not"
         }
-        Cause::Local => "this host is out of file descriptors or memory: `ulimit -n`, `free`",
+        Cause::Local => {
+            "this host is out of file descriptors or memory (`ulimit -n`, `free`), or it is as said a defect to report"
+        }
     }
 }
 
@@ -185,7 +206,7 @@ fn well(soc: &Soc, after: &str, report: &Report) -> Finding {
     } else {
         ["self", "peer"]
     };
-    // With no side known, portid 0's end comes first.
+    // With no side known, the upper ToR's end comes first.
     let seen_from = if side == Side::Unknown { Side::Upper } else { side };
     let direction = report.direction.seen_from(seen_from);
     let [own, peer] = names;
@@ -212,6 +233,6 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
         );
         let remedy = "look again in some seconds: it may be switching over. If it stays: `show mux \
                       status`, linkmgrd's and ycabled's log";
-        Finding::problem(AREA, soc.port().as_str(), text, remedy)
+        Finding::problem(AREA, soc.port().as_str(), text.as_str(), remedy).alike(text)
     })
 }

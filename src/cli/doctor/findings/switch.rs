@@ -6,15 +6,15 @@ use std::net::IpAddr;
 use super::{Area, Finding, counted, redis_cli};
 use crate::cli::doctor::collected::{Collected, Databases};
 use crate::config::SourceRule;
-use crate::inventory::{is_dual_tor, side_of};
-use crate::model::{Entry, Problem, ProblemKind, Side, Tables};
+use crate::inventory::{Loopback3, is_dual_tor, side_of};
+use crate::model::{Entry, Problem, ProblemKind, Side, Tables, quoted};
 
 const AREA: Area = Area::Switch;
 
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     let mut found = metadata(seen);
     if seen.is_in_the_dark() {
-        let text = "what kind of switch this is, is not known: CONFIG_DB is not to be read, or not whole (see above)";
+        let text = "the kind of switch is not known: CONFIG_DB cannot be read, or is not whole (see above)";
         found.push(Finding::note(AREA, "DEVICE_METADATA", text, None));
     }
     found.extend(side(seen));
@@ -41,8 +41,14 @@ fn metadata(seen: &Collected) -> Vec<Finding> {
         let tables = databases.believed()?;
         let subject = databases.named("DEVICE_METADATA");
         let row = tables.row("DEVICE_METADATA", "localhost");
-        let field = |name: &str| row.and_then(|row| row.get(name)).map_or("-", String::as_str);
-        let is = format!("type {}, subtype {}", field("type"), field("subtype"));
+        let field = |name: &str| row.and_then(|row| row.get(name)).map_or("", String::as_str);
+        let shown = |name: &str| match field(name) {
+            "" => "-".to_owned(),
+            // As it is where it is one word: what is odd about it shows in quotes.
+            word if word.chars().all(|c| c.is_ascii_alphanumeric()) && word.len() <= 64 => word.to_owned(),
+            other => quoted(other),
+        };
+        let is = format!("type {}, subtype {}", shown("type"), shown("subtype"));
         if is_dual(seen, tables) {
             return Some(Finding::ok(AREA, subject, format!("{is}: a dual-ToR switch")));
         }
@@ -53,13 +59,13 @@ fn metadata(seen: &Collected) -> Vec<Finding> {
                 "none of this namespace's ports is a server's",
             ));
         }
-        let text = format!("{is}: not a dual-ToR switch (type ToRRouter, subtype DualToR)");
+        let text = format!("{is}: not a dual-ToR switch (subtype DualToR)");
         Some(if seen.config.targets.is_some() {
             let text = format!("{text}; the configuration's targets are probed all the same");
             Finding::note(AREA, subject, text, None)
         } else {
-            let remedy = "nothing, if that is so: the exporter watches and waits. Else set both in \
-                          DEVICE_METADATA|localhost"
+            let remedy = "nothing, if that is so: the exporter watches and waits. Else its subtype in \
+                          DEVICE_METADATA|localhost must be DualToR; leave all else there as it is"
                 .to_owned();
             Finding::note(AREA, subject, format!("{text}: no port is probed"), remedy)
         })
@@ -100,19 +106,25 @@ fn side(seen: &Collected) -> Option<Finding> {
     let addresses: Vec<IpAddr> = of_loopback3.map(|(ip, _)| ip).collect();
     let text = match &addresses[..] {
         [] if seen.is_in_the_dark() => {
-            "unknown: CONFIG_DB, which would tell, is not to be read, or not whole".to_owned()
+            "unknown: CONFIG_DB, which would tell, cannot be read, or is not whole".to_owned()
         }
-        [] => "unknown: CONFIG_DB knows no Loopback3, and the configuration says nothing".to_owned(),
+        [] => "unknown: CONFIG_DB has no Loopback3, and the configuration has no side".to_owned(),
         some => format!("unknown: Loopback3 is {some:?}, of which none (or both) is a known ToR's"),
     };
     let text = format!("{text}. Every direction, link and operation is unknown");
-    let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.2 or \
-                  10.1.0.39; lower: 10.212.64.1 or 10.1.0.38 on Loopback3)";
+    let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.1, \
+                  10.1.0.38 or fc00:1:0:38:: on Loopback3; lower: 10.212.64.2, 10.1.0.39 or fc00:1:0:39::)";
     Some(Finding::problem(AREA, "side", text, remedy))
 }
 
 fn loopback3(seen: &Collected) -> Vec<Finding> {
+    let all = Loopback3::of(seen.loopback3.iter().map(|(ip, _)| *ip).collect());
+    let dialled = [true, false].map(|ipv4| all.address(ipv4, seen.inventory.side));
     let each = seen.loopback3.iter().filter_map(|(ip, here)| {
+        if !dialled.contains(&Some(*ip)) {
+            let text = format!("{ip} is not used: dials leave from the address that tells the side");
+            return Some(Finding::ok(AREA, "Loopback3", text));
+        }
         let text = |end: &str| format!("{ip} is not on this host: {end}");
         let remedy = "check `show ip interfaces`: Loopback3 must be up in this network namespace, and \
                       this process in the host's";
@@ -207,12 +219,9 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
         }
         ProblemKind::DuplicatePort => "keep the port's row in one namespace".to_owned(),
     };
-    Finding::problem(
-        AREA,
-        port.as_str(),
-        format!("its row in MUX_CABLE cannot be used ({kind}): {text}"),
-        remedy,
-    )
+    let text = format!("its row in MUX_CABLE cannot be used ({kind}): {text}");
+    let for_all = remedy.replace(&format!("|{port}'"), "|<port>'");
+    Finding::problem(AREA, port.as_str(), text.as_str(), remedy).alike_with(text, for_all)
 }
 
 fn shared_addresses(seen: &Collected) -> Vec<Finding> {

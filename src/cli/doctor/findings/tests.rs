@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::channel::Checked;
 use crate::channel::Failure;
 use crate::cli::doctor::collected::{Away, Databases, Events, FileState, Soc};
 use crate::cli::probe::Found;
 use crate::config::Config;
-use crate::inventory::{Inventory, Loopback3, Source};
+use crate::inventory::{Inventory, Loopback3, Secrets, Source, secure};
 use crate::model::{
     Cause, Entry, Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, Row, Security,
     Tables, TlsStatus, UpperLower,
@@ -26,7 +27,10 @@ struct Switch {
     away: bool,
     here: bool,
     file: FileState,
-    tls: Result<TlsStatus, String>,
+    /// grpc_secrets.json.
+    secrets: Secrets,
+    mode: Option<u32>,
+    tls: Result<Checked, String>,
     report: Report,
     failure: Option<Cause>,
     route: Result<IpAddr, String>,
@@ -37,7 +41,7 @@ fn healthy() -> Switch {
         config: "{}",
         config_db: vec![
             ("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR"),
-            ("LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32", "NULL=NULL"),
+            ("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NULL=NULL"),
             (
                 "MUX_CABLE|Ethernet0",
                 "cable_type=active-active soc_ipv4=192.168.0.3/32",
@@ -53,7 +57,9 @@ fn healthy() -> Switch {
         away: false,
         here: true,
         file: FileState::Good,
-        tls: Ok(TlsStatus::default()),
+        secrets: Secrets::Absent,
+        mode: None,
+        tls: Ok(Checked::default()),
         report: Report {
             epoch: Some(1),
             queries: [0; Query::COUNT].map(|_| QueryReport {
@@ -71,7 +77,7 @@ fn healthy() -> Switch {
             health: Health::Serving,
         },
         failure: None,
-        route: Ok([10, 212, 64, 2].into()),
+        route: Ok([10, 212, 64, 1].into()),
     }
 }
 
@@ -134,17 +140,22 @@ impl Switch {
                 events: self.events.clone(),
             })
             .collect();
-        let sources: Vec<Source> = namespaces
+        let mut sources: Vec<Source> = namespaces
             .iter()
             .map(|databases| Source {
-                namespace: databases.namespace.name.clone(),
                 tables: databases.believed().cloned(),
+                ..Source::unread(&databases.namespace.name)
             })
             .collect();
+        secure(&mut sources, &self.secrets);
         let inventory = Inventory::of(&config, &sources);
         let loopback3 = Loopback3::find(sources.iter().filter_map(|source| source.tables.as_deref()));
         let believed = namespaces.iter().filter_map(Databases::believed);
-        let files = security::files_named(&config, &inventory, believed);
+        let of_file = match &self.secrets {
+            Secrets::Holds(_, tables) => Some(tables),
+            _ => None,
+        };
+        let files = security::files_named(&config, &inventory, believed.chain(of_file));
         let socs = inventory.targets.iter().map(|target| Soc {
             target: target.clone(),
             route: self.route.clone(),
@@ -175,6 +186,9 @@ impl Switch {
             config,
             namespaces,
             inventory,
+            secured: sources.into_iter().map(|source| source.secured).collect(),
+            secrets: self.secrets,
+            secrets_mode: self.mode,
         };
         diagnose(&seen)
     }
@@ -291,7 +305,7 @@ fn each_state_of_the_switch_is_told() {
         Note,
         "DEVICE_METADATA",
         "type LeafRouter, subtype -: not a dual-ToR",
-        "set both",
+        "must be DualToR; leave all else",
     );
     let targets = "side: upper\ntargets: [{port: Ethernet0, address: 192.168.0.3}]\n";
     check(
@@ -309,12 +323,49 @@ fn each_state_of_the_switch_is_told() {
         "",
     );
 
-    let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.2/32";
+    // Whatever the type is: no remedy may make another kind of switch of it.
+    let storage = || {
+        healthy().with(
+            "DEVICE_METADATA|localhost",
+            "type=BackEndToRRouter subtype=DualToR",
+        )
+    };
+    check(
+        storage(),
+        Ok,
+        "DEVICE_METADATA",
+        "BackEndToRRouter, subtype DualToR: a dual-ToR switch",
+        "",
+    );
+    for switch in [storage(), leaf()] {
+        let remedies = switch.findings().into_iter().filter_map(|finding| finding.remedy);
+        let remedies: Vec<String> = remedies.collect();
+        assert!(!remedies.join(" ").contains("ToRRouter"), "{remedies:?}");
+    }
+    let blank = healthy().with("DEVICE_METADATA|localhost", "type=ToRRouter subtype=DualToR_");
+    check(
+        blank,
+        Note,
+        "DEVICE_METADATA",
+        "subtype \"DualToR \": not a dual-ToR",
+        "must be DualToR",
+    );
+
+    let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32";
+    let two = || healthy().with("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL");
+    check(
+        two(),
+        Ok,
+        "Loopback3",
+        "10.0.0.1 is not used: dials leave from the address that tells the side",
+        "",
+    );
+    check(two(), Ok, "Loopback3", "10.212.64.1 is on this host", "");
     check(
         healthy().with(key, ""),
         Problem,
         "side",
-        "knows no Loopback3",
+        "has no Loopback3",
         "side: upper",
     );
     let other = healthy()
@@ -329,7 +380,7 @@ fn each_state_of_the_switch_is_told() {
         },
         Problem,
         "side",
-        "Loopback3 (10.212.64.2) is the upper ToR's",
+        "Loopback3 (10.212.64.1) is the upper ToR's",
         "remove the key side",
     );
     let elsewhere = || Switch {
@@ -340,7 +391,7 @@ fn each_state_of_the_switch_is_told() {
         elsewhere(),
         Note,
         "Loopback3",
-        "10.212.64.2 is not on this host",
+        "10.212.64.1 is not on this host",
         "Loopback3 must be up",
     );
     let wanted = elsewhere().config("channel: {source_address: loopback3}\n");
@@ -399,6 +450,46 @@ fn each_row_that_cannot_be_used_is_told_with_its_remedy() {
 }
 
 #[test]
+fn what_cannot_be_used_is_told_with_what_was_found() {
+    let blank = healthy().with(
+        "MUX_CABLE|Ethernet4",
+        "cable_type=active-active soc_ipv4=192.168.0.5/32_",
+    );
+    check(
+        blank,
+        Level::Problem,
+        "Ethernet4",
+        "found \"192.168.0.5/32 \"",
+        "MUX_CABLE|Ethernet4' soc_ipv4",
+    );
+}
+
+#[test]
+fn a_mux_change_that_failed_is_told() {
+    use Level::Problem;
+    let mut orchagent = healthy();
+    orchagent
+        .state_db
+        .push(("MUX_CABLE_TABLE|Ethernet0", "state=error"));
+    check(
+        orchagent,
+        Problem,
+        "Ethernet0",
+        "orchagent says error",
+        "orchagent's log",
+    );
+    let mut linkmgrd = healthy();
+    linkmgrd.appl_db = vec![("MUX_CABLE_TABLE:Ethernet0", "state=Error")];
+    check(
+        linkmgrd,
+        Problem,
+        "Ethernet0",
+        "linkmgrd says Error",
+        "linkmgrd's log",
+    );
+}
+
+#[test]
 fn ycabled_is_turned_off_only_where_nobody_needs_it() {
     use Level::{Note, Ok, Problem};
     let on = || healthy().with("XCVRD_LOG|Y_CABLE", "");
@@ -407,7 +498,7 @@ fn ycabled_is_turned_off_only_where_nobody_needs_it() {
         Problem,
         "ycabled",
         "nothing turns its telemetry off",
-        "disable_telemetry True",
+        "sudo config muxcable telemetry disable",
     );
     let almost = healthy().with("XCVRD_LOG|Y_CABLE", "disable_telemetry=true");
     check(
@@ -415,7 +506,7 @@ fn ycabled_is_turned_off_only_where_nobody_needs_it() {
         Problem,
         "ycabled",
         "only True counts",
-        "disable_telemetry True",
+        "sudo config muxcable telemetry disable",
     );
     let beside = on().with("MUX_CABLE|Ethernet4", "state=auto");
     check(
@@ -459,7 +550,7 @@ fn rows_that_nobody_writes_are_told() {
         row("time_post=2026-Nov-20_00:06:31.406616"),
         Note,
         "MUX_CABLE_INFO",
-        "nobody writes",
+        "not written any more",
         "running",
     );
     check(
@@ -477,7 +568,7 @@ fn rows_that_nobody_writes_are_told() {
         none,
         Note,
         "MUX_CABLE_INFO",
-        "nobody has written any yet",
+        "none has been written yet",
         "running",
     );
 }
@@ -540,7 +631,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         with("type=tls"),
         Problem,
         "GRPCCLIENT",
-        "we refuse to dial",
+        "type \"tls\": expected secure or insecure; no SoC is dialled",
         "insecure",
     );
     check(with("type=insecure"), Note, "GRPCCLIENT", "unused", "type secure");
@@ -555,7 +646,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         Problem,
         "GRPCCLIENT",
         "no ca_crt",
-        "ca_crt <path",
+        "ca_crt <absolute path",
     );
     check(
         bare("ca_crt=/a/ca.pem"),
@@ -569,7 +660,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         ..with("type=secure auth_level=server")
     };
     check(
-        file(FileState::NotPem),
+        file(FileState::NotPem("no such PEM block".to_owned())),
         Problem,
         "GRPCCLIENT",
         "no such PEM block",
@@ -578,14 +669,6 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
     let denied = FileState::Unreadable("Permission denied".to_owned());
     check(file(denied), Problem, "GRPCCLIENT", "Permission denied", "user");
 
-    let capitals = healthy().with("GRPCCLIENT|CONFIG", "type=secure auth_level=client");
-    check(
-        capitals,
-        Problem,
-        "GRPCCLIENT",
-        "the row is called CONFIG",
-        "RENAME",
-    );
     let hld = || healthy().with("GRPC_CLIENT|config", "type=insecure");
     check(hld(), Note, "GRPC_CLIENT", "ycabled does not", "GRPCCLIENT");
     // Of this table neither ycabled nor YANG knows.
@@ -597,7 +680,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         );
     for Finding { text, .. } in secure.findings() {
         assert!(
-            !text.contains("makes no channel") && !text.contains("YANG"),
+            !text.contains("makes no channel") && !text.contains("YANG's"),
             "{text}"
         );
     }
@@ -608,6 +691,111 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         "GRPCCLIENT",
         "no row config: plain text",
         "type secure",
+    );
+}
+
+#[test]
+fn relative_paths_are_told_as_such() {
+    let with = |certs| {
+        healthy()
+            .with("GRPCCLIENT|config", "type=secure auth_level=server")
+            .with("GRPCCLIENT|certs", certs)
+    };
+    check(
+        with("ca_crt=ca.pem grpc_ssl_credential=soc"),
+        Level::Problem,
+        "GRPCCLIENT",
+        "ca_crt is \"ca.pem\": expected an absolute path",
+        "ca_crt <absolute path",
+    );
+}
+
+#[test]
+fn the_file_that_the_rows_come_from_is_looked_at() {
+    use Level::{Note, Ok, Problem};
+    const FILE: &str = "grpc_secrets.json";
+    const SECURE: &str = r#"{"GRPCCLIENT": {"config": {"type": "secure", "auth_level": "server"},
+        "certs": {"ca_crt": "/a/ca.pem", "grpc_ssl_credential": "soc"}}}"#;
+    let holds = |json: &str| Secrets::of(Path::new("/s.json"), std::io::Result::Ok(json.into()));
+    let with = |secrets| Switch { secrets, ..healthy() };
+    let rows = |secrets| with(secrets).with("GRPCCLIENT|config", "type=insecure");
+    let denied = || {
+        Secrets::of(
+            Path::new("/s.json"),
+            Err(std::io::ErrorKind::PermissionDenied.into()),
+        )
+    };
+
+    check(
+        healthy(),
+        Ok,
+        "GRPCCLIENT",
+        "none, and no /etc/sonic/grpc_secrets.json: plain text",
+        "",
+    );
+    check(with(holds(SECURE)), Ok, FILE, "counts: no row of GRPCCLIENT", "");
+    check(with(holds(SECURE)), Ok, FILE, "auth_level server", "");
+    check(with(holds(SECURE)), Ok, FILE, "/a/ca.pem can be read", "");
+    let bad = SECURE.replace("/a/ca.pem", "ca.pem");
+    check(
+        with(holds(&bad)),
+        Problem,
+        FILE,
+        "expected an absolute path",
+        "in /etc/sonic/grpc_secrets.json",
+    );
+    check(
+        with(denied()),
+        Problem,
+        FILE,
+        "permission denied. No row of GRPCCLIENT",
+        "exporter's user",
+    );
+    check(with(holds("{")), Problem, FILE, "expected JSON", "mend");
+    check(
+        rows(denied()),
+        Note,
+        FILE,
+        "Not used while CONFIG_DB has rows",
+        "exporter's user",
+    );
+    check(
+        rows(holds(SECURE)),
+        Note,
+        FILE,
+        "says something else than CONFIG_DB's",
+        "the same",
+    );
+    let mode = |mode| Switch {
+        mode: Some(mode),
+        ..with(holds(SECURE))
+    };
+    check(
+        mode(0o666),
+        Note,
+        FILE,
+        "written by others than its owner (mode 666)",
+        "chmod go-w",
+    );
+    check(
+        mode(0o600),
+        Note,
+        FILE,
+        "read by its owner only (mode 600)",
+        "chmod g+r",
+    );
+    let told = mode(0o640).findings();
+    assert!(
+        told.iter().all(|finding| !finding.text.contains("(mode")),
+        "{told:?}"
+    );
+    let insecure = r#"{"GRPCCLIENT": {"config": {"type": "insecure"}}}"#;
+    check(
+        rows(holds(insecure)),
+        Ok,
+        FILE,
+        "can be read: it counts where no row does",
+        "",
     );
 }
 
@@ -625,9 +813,13 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
             .with("GRPCCLIENT|certs", "ca_crt=/a/ca.pem grpc_ssl_credential=soc")
     };
     let until = |ca| {
-        with(Result::Ok(TlsStatus {
-            ca: Some(ca),
-            client: Some(now + days(400)),
+        with(Result::Ok(Checked {
+            status: TlsStatus {
+                ca: Some(ca),
+                client: Some(now + days(400)),
+            },
+            expired: vec!["CA: \"CN=old\" has expired: then".to_owned()],
+            notes: Vec::new(),
         }))
     };
     check(
@@ -648,8 +840,19 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
         until(now - days(1)),
         Problem,
         "TLS files",
-        "the CA has expired (2026-11-20",
+        "the CA has expired (2026-11-20 00:07 UTC); CA: \"CN=old\" has expired: then",
         "a new one",
+    );
+    let odd = Checked {
+        notes: vec!["ca.pem: the X509 CRL in line 7 is no certificate and left out".to_owned()],
+        ..Checked::default()
+    };
+    check(
+        with(Result::Ok(odd)),
+        Note,
+        "TLS files",
+        "the X509 CRL in line 7",
+        "",
     );
     let why = || Err("/a/k.pem: is not the certificate's".to_owned());
     check(
@@ -661,7 +864,7 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
     );
     // What is wrong with one file alone is said once.
     let unreadable = Switch {
-        file: FileState::NotPem,
+        file: FileState::NotPem("no such PEM block".to_owned()),
         ..with(why())
     };
     check(unreadable, Problem, "GRPCCLIENT", "no such PEM block", "PEM");
@@ -688,7 +891,7 @@ fn each_cause_of_a_failed_dial_has_a_remedy() {
         (Cause::Local, "ulimit"),
     ] {
         let failure = Some(cause);
-        let words = format!("192.168.0.3:50075: never READY: {cause}: details (from 10.212.64.2)");
+        let words = format!("192.168.0.3:50075: never READY: {cause}: details (from 10.212.64.1)");
         check(
             Switch { failure, ..healthy() },
             Level::Problem,

@@ -26,11 +26,11 @@ fn put(ledger: &mut Ledger, name: &str, rounds: u64) {
     let mut status = testing::status(name);
     status.probes[Query::Admin.index()][QueryResult::Ok.index()] = rounds;
     let change = Change::Put(Arc::new(status));
-    ledger.absorb(HashMap::from([(port(name), change)]));
+    ledger.absorb(HashMap::from([(port(name), change)]), Instant::now());
 }
 
 fn remove(ledger: &mut Ledger, name: &str) {
-    ledger.absorb(HashMap::from([(port(name), Change::Remove)]));
+    ledger.absorb(HashMap::from([(port(name), Change::Remove)]), Instant::now());
 }
 
 fn next(ledger: &mut Ledger) -> Option<Batch> {
@@ -134,6 +134,93 @@ fn a_row_waits_once_however_often_it_changes() {
     }
     assert_eq!(ledger.waiting(), 1);
     assert_eq!(drain(&mut ledger), 1);
+}
+
+/// A port that changes each so often for a minute: when its row was written, ms, and with which round.
+fn flap(ledger: &mut Ledger, start: Instant, every: Duration) -> Vec<(u128, String)> {
+    let mut written = Vec::new();
+    let mut write = |ledger: &mut Ledger, now: Instant| {
+        ledger.release(now);
+        while let Some(batch) = next(ledger) {
+            if matches!(batch.kind, Kind::Put { .. }) {
+                written.push(((now - start).as_millis(), counter(&batch)));
+            }
+            let replies = ok(&batch);
+            ledger.settle(batch, replies);
+        }
+    };
+    for round in 0..60_000 / u64::try_from(every.as_millis()).expect("short") {
+        let now = start + every * u32::try_from(round).expect("few");
+        // The publisher wakes up by itself where a row need not be held any longer.
+        while let Some(at) = ledger.next_release().filter(|at| *at < now) {
+            write(ledger, at);
+        }
+        let mut status = testing::status("Ethernet0");
+        status.probes[Query::Admin.index()][QueryResult::Ok.index()] = round;
+        ledger.absorb(
+            HashMap::from([(port("Ethernet0"), Change::Put(Arc::new(status)))]),
+            now,
+        );
+        write(ledger, now);
+    }
+    if let Some(at) = ledger.next_release() {
+        write(ledger, at);
+    }
+    written
+}
+
+#[test]
+fn a_port_that_flaps_is_written_ten_times_at_once_and_then_twice_a_second() {
+    let mut ledger = ledger();
+    let written = flap(&mut ledger, Instant::now(), Duration::from_millis(10));
+    let at_once: Vec<_> = (0..10).map(|n| (n * 10, n.to_string())).collect();
+    assert_eq!(written[..10], at_once);
+    assert!((129..=131).contains(&written.len()), "{}", written.len());
+    for pair in written[10..].windows(2) {
+        assert_eq!(pair[1].0 - pair[0].0, 500, "{pair:?}");
+        // What is written is the latest.
+        assert!(
+            pair[1].1.parse::<u128>().expect("a round") + 1 >= pair[1].0 / 10,
+            "{pair:?}"
+        );
+    }
+    let (at, last) = written.last().expect("rows");
+    assert_eq!(last, "5999", "what is true in the end is written");
+    assert!(*at <= 60_000 + 500, "{at}");
+}
+
+#[test]
+fn a_port_that_changes_twice_a_second_is_never_held() {
+    let mut ledger = ledger();
+    let written = flap(&mut ledger, Instant::now(), Duration::from_millis(500));
+    let all: Vec<_> = (0..120).map(|n| (n * 500, n.to_string())).collect();
+    assert_eq!(written, all);
+}
+
+#[test]
+fn neither_a_rewrite_nor_a_deletion_nor_a_stop_is_held() {
+    let mut ledger = ledger();
+    let hold = |ledger: &mut Ledger| {
+        for round in 0..30 {
+            put(ledger, "Ethernet0", round);
+            while ledger.next_release().is_none() && drain(ledger) > 0 {}
+        }
+        assert!(ledger.next_release().is_some());
+        assert_eq!(ledger.waiting(), 0);
+    };
+    hold(&mut ledger);
+    ledger.release_all();
+    assert_eq!((ledger.waiting(), ledger.next_release()), (1, None));
+    drain(&mut ledger);
+    hold(&mut ledger);
+    ledger.rewrite_all();
+    assert_eq!((ledger.waiting(), ledger.next_release()), (1, None));
+    drain(&mut ledger);
+    hold(&mut ledger);
+    remove(&mut ledger, "Ethernet0");
+    assert_eq!((ledger.waiting(), ledger.next_release()), (1, None));
+    drain(&mut ledger);
+    assert!(ledger.is_empty());
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! How often something may happen: so many times in a row, then once in a while. Pure, time is an argument.
+//!
+//! A token bucket. Used wherever something that a SoC, a file or a database can make happen without end costs somebody else:
+//! lines in the log, writes to STATE_DB, dials, what is told of a stream.
+
+use std::time::{Duration, Instant};
+
+/// `burst` times at once, in the long run once each `every`.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    burst: u32,
+    every: Duration,
+    /// When everything so far is paid for, at `every` each.
+    paid: Option<Instant>,
+}
+
+impl Bucket {
+    /// A full one.
+    pub const fn new(burst: u32, every: Duration) -> Self {
+        let paid = None;
+        Self { burst, every, paid }
+    }
+
+    /// From when on the next may be: `now` or later.
+    pub fn next(&self, now: Instant) -> Instant {
+        let Some(paid) = self.paid else { return now };
+        let on_credit = (paid + self.every).checked_sub(self.every * self.burst);
+        on_credit.map_or(now, |at| at.max(now))
+    }
+
+    /// One happens, due or not.
+    pub fn spend(&mut self, now: Instant) {
+        self.paid = Some(self.paid.map_or(now, |paid| paid.max(now)) + self.every);
+    }
+
+    /// Whether one may be now; then it happens.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let may = self.next(now) <= now;
+        if may {
+            self.spend(now);
+        }
+        may
+    }
+
+    /// Whether it is as if nothing had ever happened.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.paid.is_none_or(|paid| paid <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_burst_may_be_at_once_and_then_one_each_time() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(3, SECOND);
+        let taken = |bucket: &mut Bucket, at: f64| bucket.take(start + Duration::from_secs_f64(at));
+        for (at, expected) in [
+            (0.0, true),
+            (0.0, true),
+            (0.0, true),
+            (0.0, false),
+            (0.9, false),
+            (1.0, true),
+            (1.0, false),
+            (3.5, true),
+            (3.5, true),
+            (3.5, false),
+        ] {
+            assert_eq!(taken(&mut bucket, at), expected, "{at}");
+        }
+        assert_eq!(bucket.next(start + 4 * SECOND), start + 4 * SECOND);
+        assert!(!bucket.is_full(start + 4 * SECOND));
+        assert!(bucket.is_full(start + 7 * SECOND));
+    }
+
+    #[test]
+    fn in_the_long_run_it_is_never_more_than_the_burst_and_the_rate() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10, SECOND);
+        let step = Duration::from_millis(7);
+        let taken = (0..100_000).filter(|n| bucket.take(start + step * *n)).count();
+        assert_eq!(taken, 10 + 699);
+    }
+}

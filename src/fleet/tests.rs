@@ -1,0 +1,281 @@
+//! What the fleet does with a session that ends by a defect. The sessions are real, over real gRPC, until they panic.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::mailbox::{Receiver, mailbox};
+use crate::model::{Cause, ChannelSettings, MuxDirection, ProbeSettings, SocService};
+use crate::sim::{Scenario, Simulator};
+
+/// Far more than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+fn port(name: &str) -> Port {
+    Port::new(name).expect("a port")
+}
+
+/// Ends the session that runs for a port, by a panic.
+#[derive(Clone, Default)]
+struct Bombs(Arc<Mutex<HashMap<Port, oneshot::Sender<()>>>>);
+
+impl Bombs {
+    fn explode(&self, at: &str) {
+        let bomb = self.0.lock().expect("no panic").remove(&port(at));
+        bomb.expect("a session").send(()).expect("a session that runs");
+    }
+
+    /// Like `session::start`, with a bomb in it.
+    fn start(&self) -> Start {
+        let bombs = self.clone();
+        Arc::new(move |id, target, context| {
+            let at = target.borrow().port.clone();
+            let (bomb, told) = oneshot::channel();
+            let running = session::start(id, target, context)?;
+            bombs.0.lock().expect("no panic").insert(at, bomb);
+            Ok(Box::pin(async move {
+                tokio::select! {
+                    defect = running => defect,
+                    Ok(()) = told => panic!("a bomb\u{202e}"),
+                }
+            }))
+        })
+    }
+}
+
+struct Rig {
+    simulator: Simulator,
+    inventory: watch::Sender<Arc<Inventory>>,
+    handle: FleetHandle,
+    rows: Receiver<Change>,
+    /// The latest status of each port that a row was sent with.
+    shown: BTreeMap<Port, Arc<SocStatus>>,
+    stop: oneshot::Sender<()>,
+    fleet: JoinHandle<Result<(), Defect>>,
+}
+
+impl Rig {
+    /// Healthy SoCs, probed but when their channels become READY.
+    async fn start(socs: usize, start: Start) -> Self {
+        let simulator = Simulator::start(Scenario::uniform(socs)).await.expect("SoCs");
+        let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let (_, probe) = watch::channel(ProbeSettings {
+            interval: Duration::from_secs(3600),
+            timeout: Duration::from_secs(5),
+        });
+        let context = Context {
+            events: events_tx,
+            probe,
+            pacer: Arc::default(),
+            tls: Arc::default(),
+            limiter: Arc::default(),
+            origin: Instant::now(),
+        };
+        let targets = simulator.socs().iter().map(|soc| Target {
+            namespace: "".into(),
+            port: port(soc.name()),
+            address: soc.address(),
+            side: Side::Upper,
+            channel: Arc::new(ChannelSettings::default()),
+        });
+        let (inventory, inventory_rx) = watch::channel(Arc::new(Inventory {
+            loaded: true,
+            side: Side::Upper,
+            targets: targets.collect(),
+            ..Inventory::default()
+        }));
+        let (rows_tx, rows) = mailbox();
+        let feeds = Feeds {
+            rows: HashMap::from([("".into(), rows_tx)]),
+            ..Feeds::default()
+        };
+        let (mut fleet, handle) = Fleet::new(inventory_rx, context, events, feeds);
+        fleet.start = start;
+        let (stop, stopped) = oneshot::channel();
+        let fleet = tokio::spawn(fleet.run(async move {
+            let _ = stopped.await;
+        }));
+        let shown = BTreeMap::new();
+        Self {
+            simulator,
+            inventory,
+            handle,
+            rows,
+            shown,
+            stop,
+            fleet,
+        }
+    }
+
+    async fn status(&self, at: &str) -> Arc<SocStatus> {
+        let snapshot = self.handle.snapshot().await.expect("a fleet");
+        snapshot.get(&port(at)).expect("this port").clone()
+    }
+
+    /// Waits until table and row both show this.
+    async fn shows(&mut self, at: &str, what: impl Fn(&SocStatus) -> bool) -> Arc<SocStatus> {
+        let deadline = Instant::now() + LONG;
+        loop {
+            for (port, change) in self.rows.take() {
+                match change {
+                    Change::Put(status) => self.shown.insert(port, status),
+                    Change::Remove => self.shown.remove(&port),
+                };
+            }
+            let status = self.status(at).await;
+            if what(&status) && self.shown.get(&port(at)).is_some_and(|shown| what(shown)) {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{status:?}");
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Target>)) {
+        self.inventory
+            .send_modify(|inventory| change(&mut Arc::make_mut(inventory).targets));
+    }
+}
+
+fn healthy(status: &SocStatus) -> bool {
+    status.channel == ChannelState::Ready && status.observed.direction.own != MuxDirection::Unknown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
+    let bombs = Bombs::default();
+    let mut rig = Rig::start(2, bombs.start()).await;
+    for at in ["Ethernet0", "Ethernet4"] {
+        rig.shows(at, healthy).await;
+    }
+    let before = rig.status("Ethernet0").await;
+    bombs.explode("Ethernet0");
+    let lost = rig
+        .shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
+        .await;
+    assert_eq!(lost.observed, crate::model::Observed::UNKNOWN);
+    assert_eq!((lost.keepalive_rtt, lost.service), (None, SocService::Unknown));
+    assert_eq!(
+        (lost.session_restarts, lost.last_failure),
+        (1, Some(Cause::Local))
+    );
+    assert_eq!(lost.failures[Cause::Local.index()], 1);
+    let error = lost.last_error.as_ref().expect("an error");
+    assert!(error.text.contains("a bomb\u{fffd}"), "{error:?}");
+
+    let again = rig.shows("Ethernet0", healthy).await;
+    assert_eq!(again.session_restarts, 1);
+    let ready = ChannelState::Ready.index();
+    assert_eq!(again.transitions[ready], before.transitions[ready] + 1);
+    assert_eq!(again.dials, before.dials + 1);
+    assert!(again.rounds > before.rounds, "the counters go on");
+    let other = rig.status("Ethernet4").await;
+    assert_eq!((other.session_restarts, other.dials), (0, 1), "not touched");
+
+    // The one that is started anew is watched as the first was.
+    bombs.explode("Ethernet0");
+    rig.shows("Ethernet0", |s| s.session_restarts == 2 && !healthy(s))
+        .await;
+    rig.shows("Ethernet0", healthy).await;
+    rig.stop.send(()).expect("a fleet");
+    rig.fleet.await.expect("no panic").expect("no defect");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any_other() {
+    let bombs = Bombs::default();
+    let mut rig = Rig::start(3, bombs.start()).await;
+    for at in ["Ethernet0", "Ethernet4", "Ethernet8"] {
+        rig.shows(at, healthy).await;
+    }
+    let before = rig.status("Ethernet0").await.observed.direction;
+    for at in ["Ethernet0", "Ethernet4", "Ethernet8"] {
+        bombs.explode(at);
+    }
+    for at in ["Ethernet0", "Ethernet4", "Ethernet8"] {
+        rig.shows(at, |s| s.channel == ChannelState::TransientFailure)
+            .await;
+    }
+    let moved = rig.simulator.socs()[2].address();
+    rig.change(|targets| {
+        // Of the other side; gone; elsewhere.
+        targets[0].side = Side::Lower;
+        targets[2].address = moved;
+        targets.remove(1);
+    });
+    let from_there =
+        |s: &SocStatus| s.channel == ChannelState::Ready && s.observed.direction.own == before.peer;
+    rig.shows("Ethernet0", from_there).await;
+    let moved = rig.shows("Ethernet8", healthy).await;
+    assert_eq!(moved.session_restarts, 1, "the counters go on");
+    let snapshot = rig.handle.snapshot().await.expect("a fleet");
+    let ports: Vec<&str> = snapshot.socs.iter().map(|s| s.target.port.as_str()).collect();
+    assert_eq!(ports, ["Ethernet0", "Ethernet8"]);
+    assert!(!rig.shown.contains_key(&port("Ethernet4")), "its row is removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_cannot_even_start_keeps_nobody_waiting() {
+    let starts = Arc::new(AtomicU64::new(0));
+    let counted = starts.clone();
+    let start: Start = Arc::new(move |id, target, context| {
+        if target.borrow().port.as_str() == "Ethernet0" {
+            counted.fetch_add(1, Ordering::Relaxed);
+            panic!("not even started");
+        }
+        session::start(id, target, context)
+    });
+    let mut rig = Rig::start(2, start).await;
+    let mut settled = rig.handle.settled();
+    let ready = timeout(LONG, settled.wait_for(|settled| *settled)).await;
+    ready.expect("in time").expect("a fleet");
+    rig.shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
+        .await;
+    // The second time there is nothing new for the row.
+    while rig.status("Ethernet0").await.session_restarts < 2 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    assert!(
+        (2..=3).contains(&starts.load(Ordering::Relaxed)),
+        "with a wait between them"
+    );
+    rig.shows("Ethernet4", healthy).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_that_panics_leaves_no_row_ready() {
+    let mut rig = Rig::start(1, Arc::new(session::start)).await;
+    rig.shows("Ethernet0", healthy).await;
+    let panics = async { panic!("the fleet's own") };
+    let (_, inventory) = watch::channel(rig.inventory.borrow().clone());
+    let (events_tx, events) = mpsc::channel(1);
+    let context = Context {
+        events: events_tx,
+        probe: watch::channel(ProbeSettings {
+            interval: LONG,
+            timeout: LONG,
+        })
+        .1,
+        pacer: Arc::default(),
+        tls: Arc::default(),
+        limiter: Arc::default(),
+        origin: Instant::now(),
+    };
+    let (rows_tx, mut rows) = mailbox();
+    let feeds = Feeds {
+        rows: HashMap::from([("".into(), rows_tx)]),
+        ..Feeds::default()
+    };
+    let (mut fleet, _handle) = Fleet::new(inventory, context, events, feeds);
+    fleet.adopt_inventory();
+    let defect = fleet.run(panics).await.expect_err("a defect");
+    assert!(defect.to_string().contains("the fleet's own"), "{defect}");
+    let last = rows.take().remove(&port("Ethernet0"));
+    assert!(
+        matches!(&last, Some(Change::Put(status)) if status.channel == ChannelState::Shutdown),
+        "{last:?}"
+    );
+}

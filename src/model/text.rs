@@ -1,0 +1,140 @@
+//! Text from outside (a SoC, Redis, a file, a command line), made safe to keep and to show: bounded, and without characters
+//! that act on a terminal, hide, or turn the order of what is read.
+//!
+//! It is cleaned where it enters; log, `probe` and `doctor` clean once more what they print.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
+/// The longest quotation of an input in a message, characters.
+pub const MAX_QUOTE: usize = 200;
+/// What takes the place of each character that is not let through.
+const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
+
+/// Ranges of characters that are no text to read: Unicode's bidirectional and other format characters, its line and paragraph
+/// separators, and what it calls default ignorable (nothing is shown for them). C0, C1 and DEL are `char::is_control`.
+const UNREADABLE: [(char, char); 21] = [
+    ('\u{ad}', '\u{ad}'),       // soft hyphen
+    ('\u{34f}', '\u{34f}'),     // combining grapheme joiner
+    ('\u{61c}', '\u{61c}'),     // Arabic letter mark
+    ('\u{115f}', '\u{1160}'),   // Hangul fillers
+    ('\u{17b4}', '\u{17b5}'),   // Khmer inherent vowels
+    ('\u{180b}', '\u{180f}'),   // Mongolian selectors, vowel separator
+    ('\u{200b}', '\u{200f}'),   // zero width, left-to-right and right-to-left marks
+    ('\u{2028}', '\u{202e}'),   // line and paragraph separators, embeddings and overrides
+    ('\u{2060}', '\u{206f}'),   // word joiner, isolates, deprecated format characters
+    ('\u{2800}', '\u{2800}'),   // a blank that is not a space
+    ('\u{3164}', '\u{3164}'),   // Hangul filler
+    ('\u{fe00}', '\u{fe0f}'),   // variation selectors
+    ('\u{feff}', '\u{feff}'),   // byte order mark
+    ('\u{ffa0}', '\u{ffa0}'),   // Hangul filler
+    ('\u{fff0}', '\u{fffb}'),   // interlinear annotation
+    ('\u{fffe}', '\u{ffff}'),   // no characters
+    ('\u{110bd}', '\u{110bd}'), // Kaithi number sign
+    ('\u{13430}', '\u{1343f}'), // Egyptian format controls
+    ('\u{1bca0}', '\u{1bca3}'), // shorthand format controls
+    ('\u{1d173}', '\u{1d17a}'), // musical format controls
+    ('\u{e0000}', '\u{e0fff}'), // tags, variation selectors
+];
+
+/// Whether a character may be shown.
+fn is_readable(c: char) -> bool {
+    match c {
+        ' '..='~' => true,
+        _ => {
+            !c.is_control()
+                && !UNREADABLE
+                    .iter()
+                    .any(|(first, last)| (*first..=*last).contains(&c))
+        }
+    }
+}
+
+/// At most `max` characters of `text`, each one that may not be shown replaced.
+pub fn clean(text: &str, max: usize) -> String {
+    text.chars().take(max).map(replaced).collect()
+}
+
+/// The whole text, its lines kept: what a command prints.
+pub fn clean_lines(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|c| is_readable(c) || c == '\n') {
+        return Cow::Borrowed(text);
+    }
+    text.chars()
+        .map(|c| if c == '\n' { c } else { replaced(c) })
+        .collect()
+}
+
+/// A quotation for a message: cleaned, and cut after `MAX_QUOTE` characters, which an ellipsis tells. What is longer is
+/// not even formatted to its end.
+pub fn quote(input: impl fmt::Display) -> String {
+    shorten(input, MAX_QUOTE)
+}
+
+/// The same with another length: for a whole message.
+pub fn shorten(input: impl fmt::Display, max: usize) -> String {
+    let mut short = Short {
+        text: String::new(),
+        left: max,
+    };
+    // An error: it is full, or the input's own.
+    if write!(short, "{input}").is_err() {
+        short.text.push('…');
+    }
+    short.text
+}
+
+struct Short {
+    text: String,
+    left: usize,
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            self.text.push(replaced(c));
+        }
+        Ok(())
+    }
+}
+
+fn replaced(c: char) -> char {
+    if is_readable(c) { c } else { REPLACEMENT }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_hides_or_turns_is_replaced_and_all_else_is_kept() {
+        let check = |text: &str, expected: &str| assert_eq!(clean(text, 128), expected, "{text:?}");
+        check("1.2.3", "1.2.3");
+        check("a\nb\u{1b}[31m\0", "a\u{fffd}b\u{fffd}[31m\u{fffd}");
+        check("größe 端口 é ‘’ \u{1f600}", "größe 端口 é ‘’ \u{1f600}");
+        let unwanted = (0..=0x1f)
+            .chain(0x7f..=0x9f)
+            .chain(0x202a..=0x202e)
+            .chain(0x2066..=0x2069)
+            .chain(0x200b..=0x200f)
+            .chain([0x61c, 0x2028, 0x2029, 0x2060, 0xfeff, 0xad, 0xe0041]);
+        for c in unwanted.filter_map(char::from_u32) {
+            check(&format!("1.0{c}gnp"), "1.0\u{fffd}gnp");
+        }
+    }
+
+    #[test]
+    fn it_is_cut_by_characters() {
+        assert_eq!(clean(&"é".repeat(1000), 128).chars().count(), 128);
+        assert_eq!(quote("é".repeat(200)), "é".repeat(200));
+        assert_eq!(quote("é".repeat(201)), format!("{}…", "é".repeat(200)));
+        assert_eq!(shorten("ab\u{202e}cd", 4), "ab\u{fffd}c…");
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(clean_lines("a\nb\n"), "a\nb\n");
+        assert_eq!(clean_lines("a\u{2028}\nb\rc\n"), "a\u{fffd}\nb\u{fffd}c\n");
+    }
+}
