@@ -59,9 +59,10 @@
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
 //! | publisher of notices ([`publish::notifications::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and written, or could not be |
-//! | web server ([`publish::http::serve`]) | 1 per listener | app | at the stop |
+//! | web server ([`publish::http::serve`]) | 1, and all below on a thread of its own | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
-//! | readiness | 1 | app | with the web servers |
+//! | render | 0-1 per format that waits, `--web.max-requests` at work | the first who asks for it | when all who wait have their answer |
+//! | readiness | 1 | app | with the web server |
 //!
 //! A session owns its SoC's channel and two streams (notices, health) as futures that it polls; the five queries of a round are one
 //! task. The demo has the simulator's tasks ([`sim`]), one that prints transitions, one that
@@ -84,11 +85,12 @@
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | the latest counts |
 //! | `watch<ConfigStatus>` | 1 | app → web | the latest counts |
 //! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web | the latest counts |
+//! | `watch<Option<Outcome>>` | 1 per render | render → HTTP connections that wait for it | one answer, for all of them |
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
 //!
 //! Beside them: one `Limiter` (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs), one `TlsStore` (which
-//! sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web servers).
+//! sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web server).
 //!
 //! # Stopping
 //!

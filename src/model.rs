@@ -27,7 +27,7 @@ pub use target::{
 };
 pub use words::{
     Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux, Plane, PortState,
-    ProblemKind, Query, QueryResult, Side, SocService,
+    ProblemKind, Query, QueryResult, Refusal, Side, SocService,
 };
 
 /// One value for each end of the cable, as this ToR sees it.

@@ -11,6 +11,7 @@ use dualtor_exporter::model::{
     QueryReport, QueryResult, Report, Side, Snapshot, SocStatus, TlsStatus, UpperLower,
 };
 use dualtor_exporter::publish::exposition::{Format, Pieces};
+use dualtor_exporter::publish::http::WebStatus;
 use dualtor_exporter::publish::metrics::Scrape;
 
 use crate::median;
@@ -98,6 +99,7 @@ fn scrape() -> anyhow::Result<Scrape> {
             successful: true,
             last_success: now,
         },
+        web: WebStatus::default(),
         lines_dropped: 0,
         process: None,
     })
