@@ -10,7 +10,8 @@
 //! | pacer | spreads the dials of thousands of channels |
 //! | dial | TCP, source address; I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
-//! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by |
+//! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by, ends what floods us |
+//! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
 //!
 //! READY hands out a [`Transport`], which sends RPCs over the connection.
@@ -19,6 +20,8 @@ mod backoff;
 mod connection;
 mod connectivity;
 mod dial;
+mod flood;
+mod frames;
 mod keepalive;
 mod pacer;
 mod sniffer;
@@ -276,7 +279,7 @@ impl Channel {
             opening: Box::pin(async move {
                 let stream = match material {
                     Some(material) => tls::handshake(tcp, ip, &material, of_handshake).await?,
-                    None => Stream::Plain(tcp),
+                    None => Stream::plain(tcp),
                 };
                 let (connection, requests) = Connection::open(stream, time, timeout).await?;
                 Ok(Live {

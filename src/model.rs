@@ -12,7 +12,9 @@ mod target;
 pub mod text;
 mod words;
 
-pub use event::{ChannelEvent, Event, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport};
+pub use event::{
+    ChannelEvent, Event, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport,
+};
 pub use facts::{Facts, PortFacts, Problem, StateDbs, quoted};
 pub use status::{
     ConfigStatus, DURATION_BUCKETS, Durations, HISTORY_LEN, History, LastError, Observed, Snapshot,

@@ -26,6 +26,7 @@
 //! | h2server | HTTP/2 |
 //! | rpc, stream | one call; the two that last |
 //! | grpc | gRPC's framing on h2 |
+//! | raw | frames that h2 would not send |
 //! | reply | what a SoC says |
 //! | timeline | plays the steps |
 
@@ -48,6 +49,7 @@ mod h2server;
 mod listener;
 mod notice;
 mod pings;
+mod raw;
 mod reply;
 mod resolve;
 mod rpc;
@@ -59,7 +61,7 @@ mod timeline;
 mod tls;
 mod wire;
 
-pub use fault::{Code, ConnectionFault, GoAway, H2Code, ReplyFault};
+pub use fault::{Code, Compression, ConnectionFault, FloodFrame, GoAway, H2Code, ReplyFault};
 pub use notice::{Notice, NoticeKind, Plane};
 pub use pings::PingPolicy;
 pub use rpc::Rpc;

@@ -181,7 +181,7 @@ impl SocStatus {
             if let Some(took) = outcome.took {
                 observe(&mut self.durations, took.as_secs_f64());
             }
-            let no_health_service = *query == Query::Health && outcome.result == QueryResult::Unimplemented;
+            let no_health_service = *query == Query::Health && report.health == Health::Unimplemented;
             if !outcome.result.is_answer() && !no_health_service && first_error.is_none() {
                 first_error = outcome
                     .error

@@ -2,33 +2,49 @@
 //! `channel` makes it, `probe` uses it; it belongs to neither.
 //!
 //! It bypasses tonic's transport, so it does what that would have done: the `user-agent`, the configured metadata, flow
-//! control, h2's errors as gRPC status codes, and a limit on what a SoC may answer.
+//! control, h2's errors as gRPC status codes, decompression, and a limit on what a SoC may answer. Of a SoC's headers
+//! tonic sees status and message only.
+//!
+//! | file | job |
+//! |---|---|
+//! | messages | the messages of a reply: limits, decompression; pure |
+//! | status | which headers tonic sees; the statuses that we make; pure |
+//! | reply | a response's body |
+//! | places | how many RPCs are under way |
+
+mod messages;
+mod places;
+mod reply;
+mod status;
 
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::client::SendRequest;
-use h2::{Reason, RecvStream};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body::{Body, Frame};
-use percent_encoding::percent_decode;
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http_body::Body;
 use tonic::{Code, Status};
 use tower_service::Service;
 
 use crate::model::{Security, Target};
+use messages::{ACCEPTED, Encoding, Messages};
+use places::Places;
+pub use reply::ReplyBody;
+pub(crate) use status::is_peers;
+use status::{GRPC_STATUS, is_grpc, ours, status_of, told};
 
-/// No message of a SoC may be longer; a true one is under 100 bytes.
-const MAX_MESSAGE: usize = 64 * 1024;
-/// A compressed flag and a length stand before each gRPC message.
-const PREFIX_LEN: usize = 5;
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// A response has one head, and before it maybe some informational ones (1xx), which HTTP allows without limit. h2 keeps each
+/// until it is read. A gRPC server sends none.
+const MAX_INFORMATIONAL: usize = 8;
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
 
@@ -91,6 +107,7 @@ fn authority(name: &str) -> Option<Authority> {
 #[derive(Debug, Clone)]
 pub struct Transport {
     requests: SendRequest<Bytes>,
+    places: Arc<Places>,
     outgoing: Arc<Outgoing>,
     timeout: Option<HeaderValue>,
 }
@@ -99,6 +116,7 @@ impl Transport {
     pub(crate) fn new(requests: SendRequest<Bytes>, outgoing: Arc<Outgoing>) -> Self {
         Self {
             requests,
+            places: Arc::default(),
             outgoing,
             timeout: None,
         }
@@ -139,19 +157,31 @@ impl Service<Request<tonic::body::Body>> for Transport {
         if let Some(timeout) = &self.timeout {
             headers.insert(GRPC_TIMEOUT, timeout.clone());
         }
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
         let max_messages = if self.timeout.is_some() { 1 } else { u64::MAX };
-        Box::pin(send(self.requests.clone(), request, max_messages))
+        Box::pin(send(
+            self.requests.clone(),
+            self.places.clone(),
+            request,
+            max_messages,
+        ))
     }
 }
 
 async fn send(
     requests: SendRequest<Bytes>,
+    places: Arc<Places>,
     request: Request<tonic::body::Body>,
     max_messages: u64,
 ) -> Result<Response<ReplyBody>, Status> {
     let (head, body) = request.into_parts();
     // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
     let message = collect(body).await?;
+    if requests.current_max_send_streams() == 0 {
+        let text = "the SoC allows no RPC at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)";
+        return Err(ours(Code::Unavailable, text));
+    }
+    let place = places.enter(|| requests.current_max_send_streams()).await;
     let mut requests = requests.ready().await.map_err(|error| status_of(&error))?;
     let (response, mut stream) = requests
         .send_request(Request::from_parts(head, ()), false)
@@ -159,13 +189,40 @@ async fn send(
     stream
         .send_data(message, true)
         .map_err(|error| status_of(&error))?;
-    let mut response = response.await.map_err(|error| status_of(&error))?;
-    drop_unreadable_message(response.headers_mut());
-    let trailers_only = response.headers().contains_key(GRPC_STATUS);
-    if !trailers_only && response.status() != StatusCode::OK {
-        return Err(not_grpc(response.status()));
-    }
-    Ok(response.map(|stream| ReplyBody::new(stream, trailers_only, max_messages)))
+    let (head, body) = answer(response, stream).await?.into_parts();
+    is_grpc(head.status, &head.headers)?;
+    let encoding = head.headers.get(GRPC_ENCODING);
+    let encoding = encoding.map_or_else(Encoding::default, |header| Encoding::of(header.as_bytes()));
+    let headers = told(head.headers)?;
+    let trailers_only = headers.contains_key(GRPC_STATUS);
+    let messages = Messages::new(encoding, max_messages);
+    let mut response = Response::new(ReplyBody::new(body, trailers_only, messages, place));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// Waits for the head of the response, past informational ones.
+async fn answer(
+    mut response: ResponseFuture,
+    mut stream: SendStream<Bytes>,
+) -> Result<Response<RecvStream>, Status> {
+    let mut informational = 0;
+    poll_fn(|cx| {
+        while let Poll::Ready(Some(head)) = response.poll_informational(cx) {
+            head.map_err(|error| status_of(&error))?;
+            informational += 1;
+            if informational > MAX_INFORMATIONAL {
+                stream.send_reset(Reason::ENHANCE_YOUR_CALM);
+                let text = format!("more than {MAX_INFORMATIONAL} informational heads (HTTP status 1xx)");
+                return Poll::Ready(Err(ours(Code::Internal, text)));
+            }
+        }
+        Pin::new(&mut response)
+            .poll(cx)
+            .map_err(|error| status_of(&error))
+    })
+    .await
 }
 
 /// gRPC allows eight digits and a unit.
@@ -192,179 +249,10 @@ async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
     Ok(more.map_or(first, BytesMut::freeze))
 }
 
-/// A response's body: gives flow control back, and refuses a message that is, or says it will be, too long.
-#[derive(Debug)]
-pub struct ReplyBody {
-    stream: RecvStream,
-    state: State,
-    prefix: Prefix,
-    max_messages: u64,
-    trailers_only: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    Data,
-    Trailers,
-    Done,
-}
-
-impl ReplyBody {
-    fn new(stream: RecvStream, trailers_only: bool, max_messages: u64) -> Self {
-        Self {
-            stream,
-            state: State::Data,
-            prefix: Prefix::default(),
-            max_messages,
-            trailers_only,
-        }
-    }
-
-    fn fail(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.state = State::Done;
-        Poll::Ready(Some(Err(status)))
-    }
-}
-
-impl Body for ReplyBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        if this.state == State::Data {
-            match ready!(this.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    // An error here means that the stream is gone: the next poll tells.
-                    let _ = this.stream.flow_control().release_capacity(data.len());
-                    if let Err(length) = this.prefix.check(&data) {
-                        let text = format!("a reply of {length} bytes, the limit is {MAX_MESSAGE}");
-                        return this.fail(Status::resource_exhausted(text));
-                    }
-                    if this.prefix.messages > this.max_messages {
-                        return this.fail(Status::internal("more than one message in the reply"));
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Some(Err(error)) => {
-                    let status = status_of(&error);
-                    return this.fail(status);
-                }
-                None => this.state = State::Trailers,
-            }
-        }
-        if this.state == State::Done {
-            return Poll::Ready(None);
-        }
-        match ready!(this.stream.poll_trailers(cx)) {
-            Ok(Some(mut trailers)) => {
-                this.state = State::Done;
-                drop_unreadable_message(&mut trailers);
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-            }
-            Ok(None) if this.trailers_only => {
-                this.state = State::Done;
-                Poll::Ready(None)
-            }
-            // Without a status nobody has said that the message is good.
-            Ok(None) => this.fail(Status::internal("the stream ended without a grpc-status")),
-            Err(error) => {
-                let status = status_of(&error);
-                this.fail(status)
-            }
-        }
-    }
-}
-
-/// Follows the length prefixes of the messages in a stream of DATA, however it is cut.
-#[derive(Debug, Default)]
-struct Prefix {
-    bytes: [u8; PREFIX_LEN],
-    have: usize,
-    left: usize,
-    /// Messages begun.
-    messages: u64,
-}
-
-impl Prefix {
-    /// The length of the first message that is too long.
-    fn check(&mut self, mut data: &[u8]) -> Result<(), usize> {
-        while !data.is_empty() {
-            if self.left > 0 {
-                let n = data.len().min(self.left);
-                self.left -= n;
-                data = &data[n..];
-                continue;
-            }
-            let n = data.len().min(PREFIX_LEN - self.have);
-            self.bytes[self.have..self.have + n].copy_from_slice(&data[..n]);
-            self.have += n;
-            data = &data[n..];
-            if self.have == PREFIX_LEN {
-                let [_, a, b, c, d] = self.bytes;
-                self.have = 0;
-                self.messages += 1;
-                self.left = u32::from_be_bytes([a, b, c, d]) as usize;
-                if self.left > MAX_MESSAGE {
-                    return Err(self.left);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// tonic gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive that.
-fn drop_unreadable_message(headers: &mut HeaderMap) {
-    let readable = |value: &HeaderValue| percent_decode(value.as_bytes()).decode_utf8().is_ok();
-    if headers.get(GRPC_MESSAGE).is_some_and(|value| !readable(value)) {
-        headers.remove(GRPC_MESSAGE);
-    }
-}
-
-/// gRPC's table for answers of something that is not gRPC, a proxy for example.
-fn not_grpc(http: StatusCode) -> Status {
-    let code = match http.as_u16() {
-        400 => Code::Internal,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        404 => Code::Unimplemented,
-        429 | 502 | 503 | 504 => Code::Unavailable,
-        _ => Code::Unknown,
-    };
-    Status::new(
-        code,
-        format!("HTTP status {} instead of a gRPC answer", http.as_u16()),
-    )
-}
-
-/// gRPC over HTTP/2's table of error codes; whatever ended the whole connection is UNAVAILABLE.
-fn status_of(error: &h2::Error) -> Status {
-    let code = match error.reason() {
-        _ if error.is_io() || error.is_go_away() => Code::Unavailable,
-        Some(Reason::REFUSED_STREAM) => Code::Unavailable,
-        Some(Reason::CANCEL) => Code::Cancelled,
-        Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
-        Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
-        Some(_) => Code::Internal,
-        None => Code::Unavailable,
-    };
-    Status::new(code, error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::model::{ChannelSettings, Port, Side, TlsSettings};
-
-    fn message(length: usize) -> Vec<u8> {
-        let mut bytes = vec![0];
-        bytes.extend(u32::try_from(length).expect("fits").to_be_bytes());
-        bytes.resize(PREFIX_LEN + length, 7);
-        bytes
-    }
 
     #[test]
     fn the_origin_says_how_the_channel_is_secured_and_whose_certificate_is_expected() {
@@ -405,59 +293,5 @@ mod tests {
         check(Duration::from_secs(100), "100000m");
         check(Duration::from_secs(1_000_000), "1000000S");
         check(Duration::MAX, "99999999S");
-    }
-
-    #[test]
-    fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
-        assert_eq!(Prefix::default().check(&message(MAX_MESSAGE)), Ok(()));
-        assert_eq!(
-            Prefix::default().check(&message(MAX_MESSAGE + 1)),
-            Err(MAX_MESSAGE + 1)
-        );
-    }
-
-    #[test]
-    fn a_length_that_is_only_announced_is_enough() {
-        assert_eq!(
-            Prefix::default().check(&[0, 0xff, 0xff, 0xff, 0xff]),
-            Err(0xffff_ffff)
-        );
-    }
-
-    #[test]
-    fn a_message_that_cannot_be_read_does_not_cost_the_code() {
-        let check = |message: &'static [u8], kept: bool| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-status", HeaderValue::from_static("13"));
-            headers.insert(
-                "grpc-message",
-                HeaderValue::from_bytes(message).expect("a header"),
-            );
-            drop_unreadable_message(&mut headers);
-            assert_eq!(headers.contains_key("grpc-message"), kept, "{message:?}");
-            assert_eq!(
-                Status::from_header_map(&headers).map(|s| s.code()),
-                Some(Code::Internal)
-            );
-        };
-        check(b"no cable", true);
-        check(b"%C3%A9 100%", true);
-        check(b"%ff%fe", false);
-        check(b"\xff", false);
-    }
-
-    proptest! {
-        #[test]
-        fn many_messages_pass_however_they_are_cut(
-            lengths in prop::collection::vec(0usize..300, 1..20), cut in 1usize..50,
-        ) {
-            let bytes: Vec<u8> = lengths.iter().flat_map(|n| message(*n)).collect();
-            let mut prefix = Prefix::default();
-            for chunk in bytes.chunks(cut) {
-                prop_assert_eq!(prefix.check(chunk), Ok(()));
-            }
-            prop_assert_eq!((prefix.have, prefix.left), (0, 0));
-            prop_assert_eq!(prefix.messages, lengths.len() as u64);
-        }
     }
 }

@@ -19,18 +19,22 @@ use super::keepalive::{Due, Keepalive};
 use super::sniffer::{Seen, Sniffer};
 use crate::model::Cause;
 
-/// A SoC's headers are a few hundred bytes; h2 would accept 16 MiB.
-const MAX_HEADER_LIST: u32 = 16 * 1024;
+/// A SoC's headers are a few hundred bytes, and `transport` refuses those over 16 KiB. But it can do so only with what h2 has read to
+/// its end, and h2 gives up the connection of a peer that sends a block in too many pieces: with this limit in more than 320. What
+/// it is in all is bounded by the sniffer.
+const MAX_HEADER_LIST: u32 = 4 * 1024 * 1024;
 /// How long the RPCs in flight may go on after a GOAWAY: longer than any probe's usual deadline.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Streams that we reset (a deadline) and whose late frames are still expected: several rounds of a slow SoC.
 const REMEMBERED_RESETS: usize = 64;
+/// For so long. What comes later is answered with a reset: it is not wrong, only not the least that is possible.
+const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// How much of a stream a SoC may send ahead of our reading: replies are under 100 bytes.
 const WINDOW: u32 = 16 * 1024;
-/// What h2 may set aside for small frames that we have not read, before it ends the connection: it counts 256 bytes for each
-/// of them, less what is in it. By default that is for some 100 notices, and a SoC that has more to announce in one instant is no
-/// enemy. With this, the window is full first of even the shortest messages (5 bytes): the SoC just has to wait.
-const SMALL_FRAMES: usize = 1024 * 1024;
+/// What h2 may set aside for small frames, before it ends the connection: it counts 256 bytes for each of them, less what is in
+/// it, until it is read. No limit: the streams' windows are full first, and a SoC that has much to announce just has to wait. And h2
+/// never takes off its count what belonged to streams that we have reset: 4,000 late replies were the end of a connection.
+const SMALL_FRAMES: usize = usize::MAX;
 
 /// What happened on a connection.
 #[derive(Debug)]
@@ -74,6 +78,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             .enable_push(false)
             .max_header_list_size(MAX_HEADER_LIST)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            .reset_stream_duration(REMEMBERED_FOR)
+            // The sniffer sees to that: h2 would end the connection after so many late replies in all, however slowly they come.
+            .max_local_error_reset_streams(None)
             .initial_window_size(WINDOW)
             .data_frame_budget(SMALL_FRAMES)
             .handshake(io)
@@ -101,11 +108,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        self.seen.new_turn();
         // h2 first: after a pause of our own (a suspended machine) the answer may be in although the timer has fired.
         let over = match Pin::new(&mut self.h2).poll(cx) {
             Poll::Pending => None,
             Poll::Ready(Ok(())) => Some(
-                not_plain(&self.seen)
+                self.seen
+                    .other_protocol()
                     .unwrap_or_else(|| Failure::new(Cause::Closed, "the peer closed the connection")),
             ),
             Poll::Ready(Err(error)) => Some(failure_of(&error, &self.seen)),
@@ -164,20 +173,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     /// Lets the RPCs in flight finish after a GOAWAY, for a while.
-    pub(super) async fn drain(self) {
+    pub(super) async fn drain(mut self) {
+        let end = poll_fn(|cx| {
+            self.seen.new_turn();
+            Pin::new(&mut self.h2).poll(cx)
+        });
         // Their callers see their outcome; how the connection itself ends has been told.
-        let _ = tokio::time::timeout(DRAIN_TIME, self.h2).await;
+        let _ = tokio::time::timeout(DRAIN_TIME, end).await;
     }
 }
 
-/// What there is to say of a peer that began with TLS where we spoke plain text, however the connection ended.
-fn not_plain(seen: &Seen) -> Option<Failure> {
-    let detail = "the peer speaks TLS, and this channel is plain text";
-    seen.tls().then(|| Failure::new(Cause::Protocol, detail))
-}
-
 fn failure_of(error: &h2::Error, seen: &Seen) -> Failure {
-    if let Some(failure) = not_plain(seen) {
+    if let Some(failure) = seen.other_protocol() {
         return failure;
     }
     if let Some(io) = error.get_io() {

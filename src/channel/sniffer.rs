@@ -1,23 +1,29 @@
 //! Reads along on the bytes that come from the peer (above TLS) and notes what h2 does not tell in time, or not at all:
 //! that the peer's SETTINGS frame is in (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, what
-//! an error of a read means (h2 keeps only its words), and that a peer we speak plain text to speaks TLS.
+//! an error of a read means (h2 keeps only its words), and that a peer we speak plain text to speaks TLS, or HTTP/1.
+//!
+//! It also keeps h2 from drowning. It hands on so many bytes in one turn and no more, or h2 would read as long as there is
+//! something, and use up the budget that tokio gives a task for all that it waits for: timers in the same select would not fire. And
+//! it ends the connection of a peer that floods it (`flood`) or sends a header block without end.
 //!
 //! It only reads frame headers (9 bytes) and a GOAWAY's payload; whether the bytes are valid is h2's verdict, not ours.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::dial::Failure;
+use super::flood::{BURST, Flood, PER_SECOND};
+use super::frames::{CutOutgoing, FLAG_ACK, HEADER_LEN, Head, Streams, type_name};
+use crate::model::{Cause, NOT_GRPC};
 
-const HEADER_LEN: usize = 9;
 const TYPE_SETTINGS: u8 = 0x4;
 const TYPE_GOAWAY: u8 = 0x7;
-const FLAG_ACK: u8 = 0x1;
 /// The first bytes of a TLS record: alert or handshake, then the version's 3.
 const TLS_ALERT: u8 = 21;
 const TLS_HANDSHAKE: u8 = 22;
@@ -30,6 +36,17 @@ const MAX_DEBUG: usize = 128;
 const SEEN_SETTINGS: u8 = 1;
 const SEEN_GOAWAY: u8 = 2;
 const SEEN_TLS: u8 = 4;
+const SEEN_HTTP1: u8 = 8;
+/// How a web server begins; some answer a request of HTTP/2 with the page alone, as HTTP/0.9 has it.
+const HTTP1: &[u8] = b"HTTP/";
+const HTML: &[u8] = b"<!DOCTYPE";
+
+/// What h2 is given to read in one turn: a round's replies are under 2 kB, and this is decoded within some milliseconds.
+const TURN: usize = 64 * 1024;
+/// A read of less counts as so many: each read takes from the budget of the task (tokio's is 128), too.
+const MIN_READ: usize = 2 * 1024;
+/// A header block of a megabyte must cost its own query only (contract, section 1); with what HPACK adds to it.
+const MAX_BLOCK: usize = 1024 * 1024 + 16 * 1024;
 
 /// A peer's GOAWAY.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +61,8 @@ pub(super) struct Seen {
     flags: AtomicU8,
     goaway: Mutex<Option<GoAway>>,
     failure: OnceLock<Failure>,
+    /// Bytes that may still be read in this turn.
+    turn: AtomicUsize,
 }
 
 impl Seen {
@@ -66,9 +85,22 @@ impl Seen {
         self.failure.get()
     }
 
-    /// The peer began with a TLS record: a version in the place where the length of a first frame cannot be so large.
-    pub(super) fn tls(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & SEEN_TLS != 0
+    /// What there is to say of a peer that does not speak HTTP/2 but something else that we know.
+    pub(super) fn other_protocol(&self) -> Option<Failure> {
+        let seen = self.flags.load(Ordering::Acquire);
+        let detail = if seen & SEEN_TLS != 0 {
+            "the peer speaks TLS, and this channel is plain text".to_owned()
+        } else if seen & SEEN_HTTP1 != 0 {
+            format!("{NOT_GRPC}: it answers in HTTP/1")
+        } else {
+            return None;
+        };
+        Some(Failure::new(Cause::Protocol, detail))
+    }
+
+    /// h2 is about to be polled: it may read again.
+    pub(super) fn new_turn(&self) {
+        self.turn.store(TURN, Ordering::Relaxed);
     }
 
     fn set_goaway(&self, goaway: GoAway) {
@@ -86,13 +118,48 @@ impl Seen {
 pub(super) struct Sniffer<IO> {
     io: IO,
     frames: Frames,
+    outgoing: CutOutgoing,
+    flood: Flood,
 }
 
 impl<IO> Sniffer<IO> {
     pub(super) fn new(io: IO) -> (Self, Arc<Seen>) {
         let seen = Arc::new(Seen::default());
-        let frames = Frames::new(seen.clone());
-        (Self { io, frames }, seen)
+        seen.new_turn();
+        let sniffer = Self {
+            io,
+            frames: Frames::new(seen.clone()),
+            outgoing: CutOutgoing::default(),
+            flood: Flood::new(Instant::now()),
+        };
+        (sniffer, seen)
+    }
+
+    /// Bytes came in: an error ends the connection.
+    fn judge(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.frames.idle = 0;
+        self.frames.feed(bytes);
+        let detail = if self.frames.idle > 0 && self.flood.saw(self.frames.idle, Instant::now()) {
+            let last = type_name(self.frames.last_idle);
+            format!(
+                "a flood of frames that answer nothing ({last}), over {PER_SECOND} a second and {BURST} at once"
+            )
+        } else if self.frames.block > MAX_BLOCK {
+            format!("headers or trailers of more than {MAX_BLOCK} bytes")
+        } else {
+            return Ok(());
+        };
+        let _ = self
+            .frames
+            .seen
+            .failure
+            .set(Failure::new(Cause::Protocol, &*detail));
+        Err(io::Error::other(detail))
+    }
+
+    fn wrote(&mut self, bytes: &[u8]) {
+        let streams = &mut self.frames.streams;
+        self.outgoing.feed(bytes, |head| streams.sent(head));
     }
 }
 
@@ -108,6 +175,17 @@ struct Frames {
     goaway: Vec<u8>,
     /// No frame has been completed yet.
     first: bool,
+    /// Those of ours on which an answer is awaited.
+    streams: Streams,
+    /// What has come since this was last set to 0 and answers nothing, as `flood` counts, and the type of the last frame of it.
+    idle: u32,
+    last_idle: u8,
+    /// Bytes of the header block that is coming in, or came last.
+    block: usize,
+}
+
+fn is_web_server(begin: &[u8]) -> bool {
+    begin.starts_with(HTTP1) || begin.to_ascii_uppercase().starts_with(HTML)
 }
 
 impl Frames {
@@ -119,6 +197,10 @@ impl Frames {
             payload_left: 0,
             goaway: Vec::new(),
             first: true,
+            streams: Streams::default(),
+            idle: 0,
+            last_idle: 0,
+            block: 0,
         }
     }
 
@@ -133,9 +215,11 @@ impl Frames {
                 if self.first && self.have >= 2 && tls_record {
                     self.seen.flags.fetch_or(SEEN_TLS, Ordering::AcqRel);
                 }
+                if self.first && is_web_server(&self.header[..self.have]) {
+                    self.seen.flags.fetch_or(SEEN_HTTP1, Ordering::AcqRel);
+                }
                 if self.have == HEADER_LEN {
-                    let [a, b, c, ..] = self.header;
-                    self.payload_left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                    self.frame_begins(Head::of(self.header));
                 }
             } else {
                 let n = bytes.len().min(self.payload_left);
@@ -151,6 +235,19 @@ impl Frames {
                 self.have = 0;
                 self.first = false;
             }
+        }
+    }
+
+    fn frame_begins(&mut self, head: Head) {
+        self.payload_left = head.length;
+        self.block = match head.continues_block() {
+            true => self.block + head.length,
+            false => head.length * usize::from(head.begins_block()),
+        };
+        let idle = self.streams.received(head);
+        if idle > 0 {
+            self.idle = self.idle.saturating_add(idle);
+            self.last_idle = head.kind;
         }
     }
 
@@ -176,10 +273,21 @@ impl Frames {
 impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let turn = this.frames.seen.turn.load(Ordering::Relaxed);
+        if turn == 0 {
+            // The others' turn, and then ours again.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let result = Pin::new(&mut this.io).poll_read(cx, buf);
         match &result {
-            Poll::Ready(Ok(())) => this.frames.feed(&buf.filled()[before..]),
+            Poll::Ready(Ok(())) => {
+                let bytes = &buf.filled()[before..];
+                let left = turn.saturating_sub(bytes.len().max(MIN_READ));
+                this.frames.seen.turn.store(left, Ordering::Relaxed);
+                return Poll::Ready(this.judge(bytes));
+            }
             Poll::Ready(Err(error)) => {
                 // The first is the one that counts.
                 let _ = this.frames.seen.failure.set(Failure::from_io(error));
@@ -192,7 +300,12 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = &result {
+            this.wrote(&buf[..*written]);
+        }
+        result
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -208,7 +321,17 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(written)) = &result {
+            let mut left = *written;
+            for buf in bufs {
+                let n = buf.len().min(left);
+                this.wrote(&buf[..n]);
+                left -= n;
+            }
+        }
+        result
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -289,7 +412,11 @@ mod tests {
 
     #[test]
     fn a_peer_that_begins_with_a_tls_record_speaks_tls() {
-        let check = |chunks: &[&[u8]], expected| assert_eq!(seen_in(chunks).tls(), expected, "{chunks:?}");
+        let check = |chunks: &[&[u8]], expected| {
+            let other = seen_in(chunks).other_protocol();
+            let tls = other.is_some_and(|failure| failure.detail.contains("TLS"));
+            assert_eq!(tls, expected, "{chunks:?}");
+        };
         check(&[&[TLS_ALERT, 3, 3, 0, 2, 2, 70]], true);
         check(&[&[TLS_HANDSHAKE], &[3]], true);
         check(&[&[TLS_ALERT]], false);

@@ -19,8 +19,8 @@ use crate::channel::{Channel, Failure, TlsStore, check};
 use crate::config::Config;
 use crate::defect::caught;
 use crate::model::{
-    Cause, ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, QueryResult,
-    Report, Security, Side, Target, TlsSettings,
+    Cause, ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, Report, Security,
+    Side, Target, TlsSettings,
 };
 use crate::probe::{self, Ready};
 
@@ -246,7 +246,7 @@ async fn look_once(
 pub(super) fn answers(report: &Report) -> bool {
     let query_ok = |query: &Query| {
         let result = report.query(*query).result;
-        result.is_answer() || (*query == Query::Health && result == QueryResult::Unimplemented)
+        result.is_answer() || (*query == Query::Health && report.health == Health::Unimplemented)
     };
     Query::ALL.iter().all(query_ok) && matches!(report.health, Health::Serving | Health::Unimplemented)
 }

@@ -96,6 +96,9 @@ pub enum ChannelEvent {
     },
 }
 
+/// How an error text begins if what answered is no gRPC server.
+pub const NOT_GRPC: &str = "a web server, not gRPC";
+
 /// One round of queries. A round cannot fail: what went wrong is in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -131,4 +134,13 @@ pub struct QueryReport {
     pub took: Option<Duration>,
     /// For people: what exactly was wrong, cleaned and cut.
     pub error: Option<Arc<str>>,
+}
+
+impl QueryReport {
+    /// What answered is no gRPC server: its code is our translation of an HTTP status.
+    pub fn is_not_grpc(&self) -> bool {
+        self.error
+            .as_deref()
+            .is_some_and(|error| error.starts_with(NOT_GRPC))
+    }
 }

@@ -9,7 +9,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::Answer;
 use crate::model::Health;
 use crate::proto::codec::SmallCodec;
-use crate::transport::Transport;
+use crate::transport::{Transport, is_peers};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
@@ -19,6 +19,8 @@ pub(super) async fn check(transport: &Transport) -> Answer<Health> {
         Err(status) => {
             let mut answer = Answer::failed(&status);
             answer.value = match status.code() {
+                // A web server's 404 is UNIMPLEMENTED, too, by gRPC's table: the SoC has not said anything about health.
+                _ if !is_peers(&status) => Health::Unknown,
                 // No health service, or none for "": states of their own, not a failed SoC.
                 Code::Unimplemented => Health::Unimplemented,
                 Code::NotFound => Health::ServiceUnknown,

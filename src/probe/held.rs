@@ -9,7 +9,7 @@ use futures_util::Stream;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
-use crate::transport::Transport;
+use crate::transport::{Transport, is_peers};
 
 /// Waits between attempts to open a stream again on a channel that stays READY.
 const REOPEN_MIN: Duration = Duration::from_secs(1);
@@ -173,8 +173,9 @@ async fn wait<T>(phase: &mut Phase<T>) -> Waited<T> {
         Phase::On { messages, opened } => tokio::select! {
             message = std::future::poll_fn(|cx| messages.as_mut().poll_next(cx)) => match message {
                 Some(Ok(message)) => Waited::Message(message),
-                Some(Err(status)) => Waited::Ended(Some(status.code())),
-                None => Waited::Ended(None),
+                // A code that we make, a web server's 404 say, says nothing about the SoC's services.
+                Some(Err(status)) if is_peers(&status) => Waited::Ended(Some(status.code())),
+                Some(Err(_)) | None => Waited::Ended(None),
             },
             () = until(*opened) => Waited::Opened,
         },

@@ -111,7 +111,10 @@ async fn behave(
     // An error is the client's end of the connection.
     let _: io::Result<()> = match fault {
         ConnectionFault::None | ConnectionFault::Hang | ConnectionFault::Goaway(_) => {
-            return h2server::serve(socket, soc, control, goaways).await;
+            return h2server::serve(socket, soc, control, goaways, None).await;
+        }
+        ConnectionFault::Flood(frame) => {
+            return h2server::serve(socket, soc, control, goaways, Some(frame)).await;
         }
         ConnectionFault::Reset => return Ending::Reset,
         ConnectionFault::ResetAfterSettings => {

@@ -43,6 +43,8 @@ pub enum ConnectionFault {
     ResetAfterSettings,
     /// Closes (FIN) each connection right after accept.
     Close,
+    /// Serves, and sends frames that mean nothing without end, as fast as the client reads.
+    Flood(FloodFrame),
     /// Sends one GOAWAY on the connections that exist. Not a lasting fault: it ends the one before, and new connections
     /// are served normally.
     Goaway(GoAway),
@@ -70,6 +72,44 @@ impl GoAway {
             _ => Duration::ZERO,
         })
     }
+}
+
+/// The frame of a flood; all are allowed, and none has an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FloodFrame {
+    /// Of a type that does not exist, empty: 9 bytes.
+    Unknown,
+    /// PRIORITY of stream 1.
+    Priority,
+    /// PING: the client must answer each.
+    Ping,
+    /// SETTINGS without one: the client must answer each, and the first answer ends the connection, as it is not h2 that has asked.
+    Settings,
+    /// WINDOW_UPDATE of the connection, by 1.
+    WindowUpdate,
+    /// RST_STREAM of stream 1.
+    Reset,
+}
+
+/// How a reply's messages are compressed, or said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// gzip.
+    Gzip,
+    /// zlib's format, which gRPC calls deflate.
+    Deflate,
+    /// deflate without zlib's frame, as some have it.
+    RawDeflate,
+    /// The head says gzip, the message is not compressed: as grpcio does with a small one.
+    HeaderOnly,
+    /// An encoding that nobody has offered, and the message is marked as compressed.
+    Unknown,
+    /// The message is marked as compressed, the head does not say how.
+    Unannounced,
+    /// gzip of 4 MiB.
+    Bomb,
 }
 
 /// HTTP/2's error codes (RFC 9113, section 7); the discriminant is the number on the wire.
@@ -163,6 +203,51 @@ pub enum ReplyFault {
         /// With this code.
         code: H2Code,
     },
+    /// The right reply, later, whether the client still waits or has cancelled: all of it, on a stream that may be gone.
+    Late {
+        /// How much later.
+        #[serde(deserialize_with = "duration::deserialize")]
+        delay: Duration,
+    },
+    /// The header `grpc-status-details-bin`: in the head and trailers of a right reply, or in a head that says INTERNAL.
+    DetailsBin {
+        /// What it says: base64 or not.
+        value: String,
+        /// In a head that is all there is.
+        #[serde(default)]
+        head: bool,
+    },
+    /// INTERNAL with a `grpc-message` of this many bytes, in trailers after the right message or in a head that is all there is.
+    LongMessage {
+        /// How many.
+        bytes: usize,
+        /// In a head that is all there is.
+        #[serde(default)]
+        head: bool,
+        /// So many bytes of the block in each frame; as many as there may be unless given.
+        #[serde(default = "largest_piece")]
+        piece: usize,
+    },
+    /// Informational heads (status 103) before the right reply.
+    Informational {
+        /// How many; without end unless given.
+        #[serde(default)]
+        count: Option<u64>,
+    },
+    /// The right reply, compressed.
+    Compressed(Compression),
+    /// A page of a web server's.
+    WebPage {
+        /// 200, for example.
+        status: u16,
+        /// `content-type`; none unless given.
+        #[serde(default)]
+        content_type: Option<String>,
+    },
+}
+
+fn largest_piece() -> usize {
+    usize::MAX
 }
 
 fn oversized_bytes() -> usize {
@@ -230,6 +315,7 @@ impl fmt::Display for ConnectionFault {
             Self::Reset => "reset",
             Self::ResetAfterSettings => "reset after settings",
             Self::Close => "close",
+            Self::Flood(frame) => return write!(f, "flood of {frame:?}"),
             Self::Goaway(goaway) => {
                 return write!(f, "goaway {:?} {:?}", goaway.code, goaway.debug);
             }
@@ -259,6 +345,19 @@ impl fmt::Display for ReplyFault {
             Self::GarbageMessage => f.write_str("replies are not protobuf"),
             Self::Cancel { after } => write!(f, "cancels after {}", duration::format(*after)),
             Self::ResetStream { code } => write!(f, "resets streams with {code:?}"),
+            Self::Late { delay } => write!(f, "replies {} late, wanted or not", duration::format(*delay)),
+            Self::DetailsBin { value, .. } => write!(f, "replies with grpc-status-details-bin {value:?}"),
+            Self::LongMessage { bytes, .. } => write!(f, "grpc-message of {bytes} bytes"),
+            Self::Informational { count: Some(count) } => write!(f, "{count} informational heads"),
+            Self::Informational { count: None } => f.write_str("informational heads without end"),
+            Self::Compressed(how) => write!(f, "replies compressed ({how:?})"),
+            Self::WebPage { status, content_type } => {
+                write!(
+                    f,
+                    "a web page: {status}, {}",
+                    content_type.as_deref().unwrap_or("no type")
+                )
+            }
         }
     }
 }

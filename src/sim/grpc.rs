@@ -8,7 +8,7 @@ use h2::{Reason, RecvStream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::fault::{Code, H2Code};
+use super::fault::{Code, Compression, H2Code, ReplyFault};
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 /// Length of the prefix of a message: a flag for compression and four bytes of length.
@@ -43,24 +43,58 @@ pub(super) async fn read(mut body: RecvStream) -> Result<Option<Bytes>, h2::Erro
     })
 }
 
-pub(super) fn headers() -> Response<()> {
+/// A head, with what the fault adds to it.
+pub(super) fn headers(fault: &ReplyFault) -> Response<()> {
     let mut response = Response::new(());
-    response.headers_mut().insert(CONTENT_TYPE, GRPC);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, GRPC);
+    let encoding = match fault {
+        ReplyFault::Compressed(how) => match how {
+            Compression::Gzip | Compression::HeaderOnly | Compression::Bomb => Some("gzip"),
+            Compression::Deflate | Compression::RawDeflate => Some("deflate"),
+            Compression::Unknown => Some("snappy"),
+            Compression::Unannounced => None,
+        },
+        _ => None,
+    };
+    if let Some(encoding) = encoding {
+        headers.insert("grpc-encoding", HeaderValue::from_static(encoding));
+    }
+    add_details(headers, fault);
     response
 }
 
-pub(super) fn trailers(code: Option<Code>) -> HeaderMap {
+fn add_details(headers: &mut HeaderMap, fault: &ReplyFault) {
+    if let ReplyFault::DetailsBin { value, .. } = fault
+        && let Ok(value) = HeaderValue::from_str(value)
+    {
+        headers.insert("grpc-status-details-bin", value);
+    }
+}
+
+pub(super) fn trailers(code: Option<Code>, fault: &ReplyFault) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(
         "grpc-status",
         HeaderValue::from(code.map_or(0, |code| code as u16)),
     );
+    add_details(&mut trailers, fault);
     trailers
 }
 
 /// A gRPC error: headers and trailers in one.
 pub(super) fn status(respond: &mut SendResponse<Bytes>, code: Code, message: &str) -> Result<(), h2::Error> {
-    let mut response = headers();
+    status_with(respond, code, message, &ReplyFault::None)
+}
+
+/// The same, with what the fault adds to it.
+pub(super) fn status_with(
+    respond: &mut SendResponse<Bytes>,
+    code: Code,
+    message: &str,
+    fault: &ReplyFault,
+) -> Result<(), h2::Error> {
+    let mut response = headers(fault);
     let headers = response.headers_mut();
     headers.insert("grpc-status", HeaderValue::from(code as u16));
     if let Ok(message) = HeaderValue::try_from(percent_encoded(message))
@@ -75,6 +109,24 @@ pub(super) fn http_status(respond: &mut SendResponse<Bytes>, status: StatusCode)
     let mut response = Response::new(());
     *response.status_mut() = status;
     respond.send_response(response, true).map(drop)
+}
+
+/// A page of a web server's.
+pub(super) fn web_page(
+    respond: &mut SendResponse<Bytes>,
+    status: u16,
+    content_type: Option<&str>,
+) -> Result<(), h2::Error> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    if let Some(kind) = content_type.and_then(|kind| HeaderValue::from_str(kind).ok()) {
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    let mut stream = respond.send_response(response, false)?;
+    stream.send_data(
+        Bytes::from_static(b"<!DOCTYPE html><title>It works</title>"),
+        true,
+    )
 }
 
 /// As gRPC wants `grpc-message`: everything but printable ASCII as %XX, and the percent sign too.

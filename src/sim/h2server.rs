@@ -3,7 +3,8 @@
 //! The calls run in this task, in a `FuturesUnordered`: a call that is answered at once costs no spawn and no wake-up,
 //! and freezing the task freezes all of the connection.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -17,10 +18,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Ending;
-use super::fault::{GoAway, H2Code};
-use super::rpc;
+use super::fault::{FloodFrame, GoAway, H2Code};
 use super::soc::{Control, Inner};
 use super::wire::{GOAWAY, Io, Raw, Socket, Wire, frame};
+use super::{raw, rpc};
 
 /// Highest stream there can be: "everything that you have sent will be answered".
 const LAST_STREAM: u32 = 0x7fff_ffff;
@@ -31,6 +32,7 @@ pub(super) async fn serve(
     soc: Arc<Inner>,
     mut control: watch::Receiver<Control>,
     goaways: u64,
+    flood: Option<FloodFrame>,
 ) -> Ending {
     let Some(io) = secured(&socket, &soc).await else {
         return Ending::Close;
@@ -39,6 +41,12 @@ pub(super) async fn serve(
         return Ending::Close;
     };
     let mut calls = FuturesUnordered::new();
+    let mut flooding = pin!(async {
+        match flood {
+            Some(frame) => socket.inject_for_ever(&raw::flood(frame)).await,
+            None => pending().await,
+        }
+    });
     // Set with the GOAWAY: whether h2 counts the streams down itself, and when patience ends.
     let mut leaving: Option<(bool, Instant)> = None;
     loop {
@@ -63,9 +71,11 @@ pub(super) async fn serve(
                 leaving = Some((graceful, Instant::now() + goaway.grace()));
             }
             Some(()) = calls.next(), if !calls.is_empty() => {}
+            () = &mut flooding => {}
             call = next_call(&mut connection, &socket, drained_by_us) => match call {
                 Some((request, respond)) => {
-                    calls.push(rpc::serve(soc.clone(), control.clone(), request, respond));
+                    let socket = socket.clone();
+                    calls.push(rpc::serve(soc.clone(), socket, control.clone(), request, respond));
                 }
                 None => return Ending::Close,
             },
@@ -112,7 +122,7 @@ fn say_goaway(connection: &mut Connection<Wire, Bytes>, socket: &Socket, goaway:
         payload.extend_from_slice(&last.to_be_bytes());
         payload.extend_from_slice(&(goaway.code as u32).to_be_bytes());
         payload.extend_from_slice(goaway.debug.as_bytes());
-        socket.inject(frame(GOAWAY, 0, &payload));
+        socket.inject(&frame(GOAWAY, 0, &payload));
     }
     if graceful {
         connection.graceful_shutdown();

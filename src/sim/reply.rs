@@ -1,9 +1,13 @@
 //! What a SoC says: from its state, a request and a fault to a framed gRPC message. No I/O.
 
-use bytes::{BufMut as _, Bytes};
+use std::io::{self, Write};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use flate2::Compression as Level;
+use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use prost::{DecodeError, Message};
 
-use super::fault::{Code, ReplyFault};
+use super::fault::{Code, Compression, ReplyFault};
 use super::grpc::PREFIX;
 use super::rpc::Rpc;
 use super::soc::Inner;
@@ -79,6 +83,7 @@ fn spoilt(good: Bytes, fault: &ReplyFault) -> Bytes {
         // Field 31, of a wire type that does not exist.
         ReplyFault::GarbageMessage => frame(&[0xff; 8]),
         ReplyFault::Oversized { bytes } => oversized(&good[PREFIX..], *bytes),
+        ReplyFault::Compressed(how) => compressed(&good, *how),
         _ => good,
     }
 }
@@ -95,8 +100,52 @@ pub(super) fn watch(soc: &Inner, fault: &ReplyFault) -> Result<Bytes, Status> {
 }
 
 /// One of a flood.
-pub(super) fn flood(nth: u64) -> Bytes {
-    status_message(if nth.is_multiple_of(2) { 1 } else { 2 })
+pub(super) fn flood(nth: u64, fault: &ReplyFault) -> Bytes {
+    spoilt(status_message(if nth.is_multiple_of(2) { 1 } else { 2 }), fault)
+}
+
+/// A notice, whose message this is.
+pub(super) fn notice(message: &[u8], fault: &ReplyFault) -> Bytes {
+    spoilt(frame(message), fault)
+}
+
+/// Compressed, or said to be.
+fn compressed(good: &Bytes, how: Compression) -> Bytes {
+    let message = &good[PREFIX..];
+    // Writing into memory does not fail.
+    let packed = match how {
+        Compression::Gzip => pack(
+            GzEncoder::new(Vec::new(), Level::default()),
+            message,
+            GzEncoder::finish,
+        ),
+        Compression::Deflate => pack(
+            ZlibEncoder::new(Vec::new(), Level::default()),
+            message,
+            ZlibEncoder::finish,
+        ),
+        Compression::RawDeflate => pack(
+            DeflateEncoder::new(Vec::new(), Level::default()),
+            message,
+            DeflateEncoder::finish,
+        ),
+        Compression::HeaderOnly => return good.clone(),
+        Compression::Unknown | Compression::Unannounced => message.to_vec(),
+        Compression::Bomb => pack(
+            GzEncoder::new(Vec::new(), Level::best()),
+            &vec![0; 4 << 20],
+            GzEncoder::finish,
+        ),
+    };
+    let mut bytes = BytesMut::from(&frame(&packed)[..]);
+    // The flag.
+    bytes[0] = 1;
+    bytes.freeze()
+}
+
+fn pack<E: Write>(mut encoder: E, message: &[u8], finish: impl FnOnce(E) -> io::Result<Vec<u8>>) -> Vec<u8> {
+    let written = encoder.write_all(message);
+    written.and_then(|()| finish(encoder)).unwrap_or_default()
 }
 
 /// A gRPC message on the wire.

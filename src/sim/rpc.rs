@@ -15,8 +15,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::fault::{Code, ReplyFault};
-use super::grpc::{self, PREFIX, headers, http_status, reason, status, trailers};
+use super::grpc::{self, PREFIX, headers, http_status, reason, status, status_with, trailers};
+use super::raw::{self, Block};
 use super::soc::{Control, Inner};
+use super::wire::Socket;
 use super::{reply, stream};
 
 /// The RPCs of a SoC.
@@ -72,15 +74,17 @@ impl Rpc {
 /// Serves one call to its end.
 pub(super) async fn serve(
     soc: Arc<Inner>,
+    socket: Arc<Socket>,
     control: watch::Receiver<Control>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
-    let _ = answer(&soc, control, request, respond).await;
+    let _ = answer(&soc, &socket, control, request, respond).await;
 }
 
 async fn answer(
     soc: &Inner,
+    socket: &Socket,
     control: watch::Receiver<Control>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
@@ -140,10 +144,48 @@ async fn answer(
             respond.send_reset(reason(*code));
             return Ok(());
         }
+        ReplyFault::WebPage { status, content_type } => {
+            return grpc::web_page(&mut respond, *status, content_type.as_deref());
+        }
+        ReplyFault::DetailsBin { head: true, .. } => {
+            return status_with(&mut respond, Code::Internal, "with details", &fault);
+        }
+        ReplyFault::LongMessage { bytes, head, piece } => {
+            let message = "x".repeat(*bytes);
+            let fields = [("grpc-status", "13"), ("grpc-message", message.as_str())];
+            let stream = respond.stream_id().as_u32();
+            let good = reply::message(soc, rpc, &request[PREFIX..], &fault).unwrap_or_default();
+            socket.inject(&match head {
+                true => raw::answer(stream, &Block::head(&fields), None, *piece),
+                false => {
+                    let trailers = Block::trailers(&fields);
+                    raw::answer(stream, &Block::head(&[]), Some((&good[..], &trailers)), *piece)
+                }
+            });
+            return Ok(());
+        }
+        ReplyFault::Informational { count: None } => {
+            let heads = raw::informational(respond.stream_id().as_u32(), raw::INFORMATIONAL_AT_ONCE);
+            socket.inject_for_ever(&heads).await;
+        }
+        ReplyFault::Informational { count: Some(count) } => {
+            socket.inject(&raw::informational(respond.stream_id().as_u32(), *count));
+        }
+        ReplyFault::Late { delay } => {
+            sleep_until(arrived + *delay).await;
+            if let Ok(good) = reply::message(soc, rpc, &request[PREFIX..], &fault) {
+                let stream = respond.stream_id().as_u32();
+                let trailers = Block::trailers(&[("grpc-status", "0")]);
+                let rest = Some((&good[..], &trailers));
+                socket.inject(&raw::answer(stream, &Block::head(&[]), rest, usize::MAX));
+                soc.answered_late();
+                return Ok(());
+            }
+        }
         _ => {}
     }
     match rpc {
-        Rpc::Notices => return stream::notices(soc, control, &request[PREFIX..], respond).await,
+        Rpc::Notices => return stream::notices(soc, control, &request[PREFIX..], respond, &fault).await,
         Rpc::Watch => return stream::watch(soc, control, respond, &fault).await,
         _ => {}
     }
@@ -159,7 +201,7 @@ async fn deliver(
     message: Bytes,
     fault: &ReplyFault,
 ) -> Result<(), h2::Error> {
-    let mut stream = respond.send_response(headers(), false)?;
+    let mut stream = respond.send_response(headers(fault), false)?;
     match fault {
         ReplyFault::HugeAnnounced => {
             stream.send_data(Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 8, 8]), false)?;
@@ -172,7 +214,7 @@ async fn deliver(
         ReplyFault::NoTrailers => stream.send_data(message, true),
         _ => {
             stream.send_data(message, false)?;
-            stream.send_trailers(trailers(None))
+            stream.send_trailers(trailers(None, fault))
         }
     }
 }

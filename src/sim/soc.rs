@@ -66,6 +66,7 @@ struct Counters {
     pings: AtomicU64,
     notice_streams: AtomicU64,
     health_streams: AtomicU64,
+    late: AtomicU64,
     /// The last ToRSide + 1; 0: none yet.
     tor: AtomicU32,
 }
@@ -108,6 +109,8 @@ pub struct SocCounters {
     pub notice_streams: u64,
     /// Open Health/Watch streams.
     pub health_streams: u64,
+    /// Replies sent under [`ReplyFault::Late`].
+    pub late_replies: u64,
     /// The side that the last GracefulRestart stream named.
     pub last_tor: Option<ToRSide>,
     /// Headers of the last call, HTTP/2's pseudo-headers apart.
@@ -226,6 +229,7 @@ impl Soc {
             pings_seen: get(&counters.pings),
             notice_streams: get(&counters.notice_streams),
             health_streams: get(&counters.health_streams),
+            late_replies: get(&counters.late),
             last_tor: match counters.tor.load(Ordering::Relaxed) {
                 1 => Some(ToRSide::LowerTor),
                 2 => Some(ToRSide::UpperTor),
@@ -316,6 +320,10 @@ impl Inner {
         }
         .fetch_add(1, Ordering::Relaxed);
         *lock(&self.metadata) = metadata;
+    }
+
+    pub(super) fn answered_late(&self) {
+        self.counters.late.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn saw_tor(&self, tor: ToRSide) {

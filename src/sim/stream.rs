@@ -21,6 +21,7 @@ pub(super) async fn notices(
     mut control: watch::Receiver<Control>,
     request: &[u8],
     mut respond: SendResponse<Bytes>,
+    fault: &ReplyFault,
 ) -> Result<(), h2::Error> {
     let (there, headers_early) = soc.with_state(|state| (state.graceful_restart, state.headers_early));
     if !there {
@@ -37,7 +38,7 @@ pub(super) async fn notices(
 
     let mut stream: Option<SendStream<Bytes>> = None;
     if headers_early {
-        stream = Some(respond.send_response(headers(), false)?);
+        stream = Some(respond.send_response(headers(fault), false)?);
     }
     loop {
         // Before the look at the notices: one that comes between the two is news to `changed`.
@@ -48,17 +49,17 @@ pub(super) async fn notices(
         for notice in soc.notices_after(&mut seen) {
             let stream = match &mut stream {
                 Some(stream) => stream,
-                None => stream.insert(respond.send_response(headers(), false)?),
+                None => stream.insert(respond.send_response(headers(fault), false)?),
             };
-            stream.send_data(reply::frame(&notice), false)?;
+            stream.send_data(reply::notice(&notice, fault), false)?;
         }
         if let Some(code) = end {
             return match (stream, code) {
-                (Some(mut stream), code) => stream.send_trailers(trailers(code)),
+                (Some(mut stream), code) => stream.send_trailers(trailers(code, fault)),
                 (None, Some(code)) => status(&mut respond, code, ""),
                 (None, None) => respond
-                    .send_response(headers(), false)?
-                    .send_trailers(trailers(None)),
+                    .send_response(headers(fault), false)?
+                    .send_trailers(trailers(None, fault)),
             };
         }
         tokio::select! {
@@ -91,7 +92,7 @@ pub(super) async fn watch(
         Err((code, message)) => return status(&mut respond, code, &message),
     };
     let _open = soc.health_stream();
-    let mut stream = respond.send_response(headers(), false)?;
+    let mut stream = respond.send_response(headers(fault), false)?;
     match fault {
         ReplyFault::HugeAnnounced => {
             stream.send_data(Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 8, 8]), false)?;
@@ -112,14 +113,14 @@ pub(super) async fn watch(
             ((now.watch_ends != ends).then_some(now.watch_end), now.flood)
         };
         if let Some(code) = end {
-            return stream.send_trailers(trailers(code));
+            return stream.send_trailers(trailers(code, fault));
         }
         let message = match reply::watch(soc, fault) {
             Ok(message) => message,
-            Err((code, _)) => return stream.send_trailers(trailers(Some(code))),
+            Err((code, _)) => return stream.send_trailers(trailers(Some(code), fault)),
         };
         for nth in flooded..flood {
-            stream.send_data(reply::flood(nth), false)?;
+            stream.send_data(reply::flood(nth, fault), false)?;
         }
         if message != sent || flood > flooded {
             stream.send_data(message.clone(), false)?;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -31,12 +31,18 @@ pub(super) const GOAWAY: u8 = 7;
 /// Flag of SETTINGS and PING.
 pub(super) const ACK: u8 = 1;
 
-/// A frame as bytes.
+/// A frame of the connection's as bytes.
 pub(super) fn frame(kind: u8, flags: u8, payload: &[u8]) -> Bytes {
+    frame_on(kind, flags, 0, payload)
+}
+
+/// A frame of a stream's as bytes.
+pub(super) fn frame_on(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Bytes {
     let length = u32::try_from(payload.len()).unwrap_or(0).to_be_bytes();
     let mut bytes = Vec::with_capacity(HEAD + payload.len());
     bytes.extend_from_slice(&length[1..]);
-    bytes.extend_from_slice(&[kind, flags, 0, 0, 0, 0]);
+    bytes.extend_from_slice(&[kind, flags]);
+    bytes.extend_from_slice(&stream.to_be_bytes());
     bytes.extend_from_slice(payload);
     bytes.into()
 }
@@ -114,7 +120,9 @@ pub(super) struct Socket {
     /// Highest stream the client has opened.
     last_stream: AtomicU32,
     /// A std mutex: held for a move of a few bytes, never across an await.
-    inject: Mutex<Bytes>,
+    inject: Mutex<BytesMut>,
+    /// All that was injected is out.
+    drained: Notify,
     too_many_pings: Notify,
 }
 
@@ -124,7 +132,8 @@ impl Socket {
             tcp,
             soc,
             last_stream: AtomicU32::new(0),
-            inject: Mutex::new(Bytes::new()),
+            inject: Mutex::default(),
+            drained: Notify::new(),
             too_many_pings: Notify::new(),
         }
     }
@@ -133,9 +142,20 @@ impl Socket {
         self.last_stream.load(Ordering::Relaxed)
     }
 
-    /// Leaves a frame to be written between two of h2's; h2 has to be polled for it to go out.
-    pub(super) fn inject(&self, frame: Bytes) {
-        *self.inject.lock().unwrap_or_else(PoisonError::into_inner) = frame;
+    /// Leaves frames to be written between two of h2's; h2 has to be polled for them to go out.
+    pub(super) fn inject(&self, frames: &[u8]) {
+        let mut inject = self.inject.lock().unwrap_or_else(PoisonError::into_inner);
+        inject.extend_from_slice(frames);
+    }
+
+    /// Injects this over and over.
+    pub(super) async fn inject_for_ever(&self, frames: &[u8]) {
+        loop {
+            self.inject(frames);
+            while !self.injected() {
+                self.drained.notified().await;
+            }
+        }
     }
 
     /// Waits until the client has sent more PINGs than the SoC's policy allows. Cancel-safe.
@@ -262,6 +282,10 @@ impl Wire {
             let sent = ready!(self.io.poll_write(cx, &frame))?;
             frame.advance(sent);
             self.injecting = !frame.is_empty();
+            if frame.is_empty() {
+                socket.drained.notify_waiters();
+                socket.drained.notify_one();
+            }
         }
         Poll::Ready(Ok(()))
     }

@@ -272,6 +272,9 @@ fn what_a_healthy_soc_may_answer_is_no_error() {
     ];
     for (query, result, is_error) in table {
         let mut report = report(Some(1), Active, Standby);
+        if query == Query::Health && !is_error {
+            report.health = Health::Unimplemented;
+        }
         report.queries[query.index()] = QueryReport {
             result,
             took: None,
@@ -284,6 +287,25 @@ fn what_a_healthy_soc_may_answer_is_no_error() {
         let expected = is_error.then(|| format!("{query}: {result}: said"));
         assert_eq!(text, expected, "{query} {result}");
     }
+}
+
+#[test]
+fn unimplemented_that_the_soc_has_not_said_is_an_error() {
+    let mut report = report(Some(1), Active, Standby);
+    report.health = Health::Unknown;
+    report.queries[Query::Health.index()] = QueryReport {
+        result: QueryResult::Unimplemented,
+        took: None,
+        error: Some("a web server, not gRPC".into()),
+    };
+    let mut status = SocStatus::new(target(Side::Upper));
+    status.apply(&state(ChannelState::Ready, 1), at(1));
+    status.apply(&round(report), at(2));
+    let text = status.last_error.map(|error| error.text.to_string());
+    assert_eq!(
+        text.as_deref(),
+        Some("health: UNIMPLEMENTED: a web server, not gRPC")
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! | program | the real binary: arguments, signals, exit codes |
 //! | keepalive | servers that find our PINGs too many |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
+//! | hostile | SoCs that flood, compress, answer late or are web servers; what they cost |
 //! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
 //! | certificates_told | which certificate or file is wrong, in words |
 //! | rounds | when is probed |
@@ -41,6 +42,7 @@ mod handshakes;
 #[path = "../common/harness.rs"]
 mod harness;
 mod health;
+mod hostile;
 #[path = "../common/http.rs"]
 mod http;
 mod keepalive;

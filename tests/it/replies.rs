@@ -124,7 +124,17 @@ async fn an_empty_reply_is_unknown_and_no_failure() {
 async fn a_reply_that_cannot_be_taken_is_refused_whatever_it_is() {
     const TOO_LONG: [&str; 5] = ["RESOURCE_EXHAUSTED"; 5];
     const BROKEN: [&str; 5] = ["INTERNAL"; 5];
+    const fn message(bytes: usize, head: bool, piece: usize) -> ReplyFault {
+        ReplyFault::LongMessage { bytes, head, piece }
+    }
     check(&[
+        case(message(70_000, false, usize::MAX), TOO_LONG, SILENT),
+        case(message(70_000, true, usize::MAX), TOO_LONG, SILENT),
+        case(message(70_000, false, 300), TOO_LONG, SILENT),
+        case(message(70_000, true, 1000), TOO_LONG, SILENT),
+        // Short enough, in pieces of one byte.
+        case(message(100, false, 1), BROKEN, SILENT),
+        case(message(16_000, true, usize::MAX), BROKEN, SILENT),
         case(
             ReplyFault::Oversized { bytes: 60 * 1024 },
             ["OK"; 5],
@@ -140,19 +150,86 @@ async fn a_reply_that_cannot_be_taken_is_refused_whatever_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn details_of_a_status_are_never_looked_at() {
+    let details = |value: &str, head| ReplyFault::DetailsBin {
+        value: value.to_owned(),
+        head,
+    };
+    check(&[
+        case(details("!!!", false), ["OK"; 5], Look::HEALTHY),
+        case(details("CAU=,CAU=", false), ["OK"; 5], Look::HEALTHY),
+        case(details("!!!", true), ["INTERNAL"; 5], SILENT),
+        case(details("CAU=,CAU=", true), ["INTERNAL"; 5], SILENT),
+        case(details("CAU=", true), ["INTERNAL"; 5], SILENT),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_informational_heads_are_passed_over_and_more_are_not() {
+    let heads = |count| ReplyFault::Informational { count: Some(count) };
+    check(&[
+        case(heads(1), ["OK"; 5], Look::HEALTHY),
+        case(heads(8), ["OK"; 5], Look::HEALTHY),
+        case(heads(9), ["INTERNAL"; 5], SILENT),
+        case(heads(200), ["INTERNAL"; 5], SILENT),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_reply_is_read_and_one_that_nobody_can_read_is_internal() {
+    const BROKEN: [&str; 5] = ["INTERNAL"; 5];
+    use dualtor_exporter::sim::Compression::{
+        Bomb, Deflate, Gzip, HeaderOnly, RawDeflate, Unannounced, Unknown,
+    };
+    let compressed = ReplyFault::Compressed;
+    let rack = check(&[
+        case(compressed(Gzip), ["OK"; 5], Look::HEALTHY),
+        case(compressed(Deflate), ["OK"; 5], Look::HEALTHY),
+        case(compressed(RawDeflate), ["OK"; 5], Look::HEALTHY),
+        case(compressed(HeaderOnly), ["OK"; 5], Look::HEALTHY),
+        // Of our own making: health stays unknown, it is not `unimplemented`.
+        case(compressed(Unknown), BROKEN, SILENT),
+        case(compressed(Unannounced), BROKEN, SILENT),
+    ])
+    .await;
+    let sent = rack.soc("Ethernet0").counters().last_metadata;
+    assert_eq!(sent["grpc-accept-encoding"], "identity, deflate, gzip");
+    rack.soc("Ethernet0")
+        .reply_fault_only(compressed(Bomb), &[Rpc::Admin]);
+    let bombed = [("port", "Ethernet0"), ("result", "RESOURCE_EXHAUSTED")];
+    rack.counts(PROBES, &bombed, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_server_is_told_as_what_it_is() {
+    let page = |status, kind: Option<&str>| ReplyFault::WebPage {
+        status,
+        content_type: kind.map(str::to_owned),
+    };
+    let rack = check(&[
+        case(page(200, Some("text/html")), ["UNKNOWN"; 5], SILENT),
+        case(page(200, None), ["UNKNOWN"; 5], SILENT),
+        case(page(200, Some("application/grpc-web")), ["UNKNOWN"; 5], SILENT),
+        case(page(404, Some("text/html")), ["UNIMPLEMENTED"; 5], SILENT),
+        case(page(503, Some("text/plain")), ["UNAVAILABLE"; 5], SILENT),
+    ])
+    .await;
+    drop(rack);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_grpc_is_the_code_that_grpc_gives_its_http_status() {
     const fn http(status: u16) -> ReplyFault {
         ReplyFault::HttpStatus { status }
     }
-    const NO_HEALTH_SERVICE: Look = Look {
-        health: "unimplemented",
-        ..SILENT
-    };
     check(&[
         case(http(400), ["INTERNAL"; 5], SILENT),
         case(http(401), ["UNAUTHENTICATED"; 5], SILENT),
         case(http(403), ["PERMISSION_DENIED"; 5], SILENT),
-        case(http(404), ["UNIMPLEMENTED"; 5], NO_HEALTH_SERVICE),
+        // By the table of gRPC; that there is no health service is not what a web server says.
+        case(http(404), ["UNIMPLEMENTED"; 5], SILENT),
         case(http(418), ["UNKNOWN"; 5], SILENT),
         case(http(429), ["UNAVAILABLE"; 5], SILENT),
         case(http(503), ["UNAVAILABLE"; 5], SILENT),

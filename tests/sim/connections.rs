@@ -2,7 +2,7 @@
 
 use std::io;
 
-use dualtor_exporter::sim::{ConnectionFault, GoAway, H2Code, PingPolicy, ReplyFault, Rpc};
+use dualtor_exporter::sim::{ConnectionFault, FloodFrame, GoAway, H2Code, PingPolicy, ReplyFault, Rpc};
 use h2::{Ping, Reason};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -253,4 +253,24 @@ async fn a_goaway_with_an_error_may_let_calls_finish_and_ends_patience_with_the_
     assert_eq!(goaway_reason(client.end().await), Some(Reason::INTERNAL_ERROR));
     wait_for("nothing open", || soc.counters().open_connections == 0).await;
     assert!(begin.elapsed() >= QUIET);
+}
+
+#[tokio::test]
+async fn a_flood_of_frames_comes_between_answers_and_never_ends() {
+    let (_simulator, soc) = one_soc().await;
+    for frame in [
+        FloodFrame::Unknown,
+        FloodFrame::Priority,
+        FloodFrame::Ping,
+        FloodFrame::Settings,
+        FloodFrame::WindowUpdate,
+        FloodFrame::Reset,
+    ] {
+        soc.connection_fault(ConnectionFault::Flood(frame));
+        let mut client = Client::connect(&soc).await;
+        assert_eq!(client.lists().await.0, [0, 1], "{frame:?}");
+        if frame != FloodFrame::Settings {
+            assert!(client.pings_are_answered().await, "{frame:?}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dualtor_exporter::proto::{AdminReply, LinkStateReply};
-use dualtor_exporter::sim::{Code, H2Code, ReplyFault, Rpc};
+use dualtor_exporter::sim::{Code, Compression, H2Code, ReplyFault, Rpc};
 use h2::Reason;
 use http::StatusCode;
 use prost::Message as _;
@@ -191,4 +191,115 @@ async fn a_call_that_the_client_cancels_is_forgotten() {
         }
     }
     assert!(client.pings_are_answered().await);
+}
+
+#[tokio::test]
+async fn a_late_reply_comes_although_the_client_has_cancelled() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault(ReplyFault::Late {
+        delay: Duration::from_millis(80),
+    });
+    let mut client = Client::connect(&soc).await;
+    let request = admin_request();
+    let call = client.call_with(ADMIN, &request, &[("grpc-timeout", "10m")]);
+    assert!(timeout(Duration::from_millis(10), call).await.is_err());
+    wait_for("a late reply", || soc.counters().late_replies == 1).await;
+    assert_eq!(client.lists().await.0, [0, 1], "to who waits it is right");
+}
+
+#[tokio::test]
+async fn details_are_in_head_and_trailers_or_in_a_head_alone() {
+    let (_simulator, soc) = one_soc().await;
+    let mut client = Client::connect(&soc).await;
+    for (head, code) in [(false, 0), (true, Code::Internal as u16)] {
+        let value = "!!!".to_owned();
+        soc.reply_fault(ReplyFault::DetailsBin { value, head });
+        let response = soon(client.open(ADMIN, &admin_request(), &[]))
+            .await
+            .expect("a head");
+        let (head, mut body) = response.into_parts();
+        while let Some(data) = soon(body.data()).await {
+            data.expect("data");
+        }
+        let trailers = soon(body.trailers()).await.expect("an end");
+        let last = trailers.as_ref().unwrap_or(&head.headers);
+        assert_eq!(last["grpc-status"], code.to_string());
+        for headers in trailers.iter().chain([&head.headers]) {
+            assert_eq!(headers["grpc-status-details-bin"], "!!!");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_message_comes_whole_however_it_is_cut() {
+    let (_simulator, soc) = one_soc().await;
+    let mut client = Client::connect(&soc).await;
+    for (bytes, piece) in [(100, 1), (70_000, 1000), (70_000, usize::MAX)] {
+        for head in [true, false] {
+            soc.reply_fault(ReplyFault::LongMessage { bytes, head, piece });
+            let answer = client.admin().await.expect("an answer");
+            assert_eq!(answer.status, Some(Code::Internal as u16));
+            assert_eq!(answer.message.map(|message| message.len()), Some(bytes));
+            assert_eq!(answer.body.is_empty(), head);
+        }
+    }
+}
+
+#[tokio::test]
+async fn informational_heads_come_before_the_reply() {
+    let (_simulator, soc) = one_soc().await;
+    soc.reply_fault(ReplyFault::Informational { count: Some(3) });
+    let mut client = Client::connect(&soc).await;
+    assert_eq!(client.lists().await.0, [0, 1]);
+    soc.reply_fault(ReplyFault::Informational { count: None });
+    let request = admin_request();
+    assert!(
+        timeout(QUIET, client.call_with(ADMIN, &request, &[]))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_compressed_reply_says_so_in_head_and_flag() {
+    let (_simulator, soc) = one_soc().await;
+    let mut client = Client::connect(&soc).await;
+    for (how, encoding, flag) in [
+        (Compression::Gzip, Some("gzip"), 1),
+        (Compression::Deflate, Some("deflate"), 1),
+        (Compression::RawDeflate, Some("deflate"), 1),
+        (Compression::HeaderOnly, Some("gzip"), 0),
+        (Compression::Unknown, Some("snappy"), 1),
+        (Compression::Unannounced, None, 1),
+    ] {
+        soc.reply_fault(ReplyFault::Compressed(how));
+        let response = soon(client.open(ADMIN, &admin_request(), &[]))
+            .await
+            .expect("a head");
+        let said = response.headers().get("grpc-encoding").cloned();
+        assert_eq!(
+            said.as_ref().map(|said| said.to_str().expect("ASCII")),
+            encoding,
+            "{how:?}"
+        );
+        let data = soon(response.into_body().data())
+            .await
+            .expect("data")
+            .expect("no error");
+        assert_eq!(data[0], flag, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_is_html_and_no_grpc() {
+    let (_simulator, soc) = one_soc().await;
+    let content_type = Some("text/html".to_owned());
+    soc.reply_fault(ReplyFault::WebPage {
+        status: 200,
+        content_type,
+    });
+    let mut client = Client::connect(&soc).await;
+    let answer = client.admin().await.expect("an answer");
+    assert_eq!((answer.http, answer.status), (StatusCode::OK, None));
+    assert!(answer.body.starts_with(b"<!DOCTYPE html>"));
 }

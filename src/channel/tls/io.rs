@@ -12,9 +12,16 @@ use tokio_rustls::client::TlsStream;
 #[derive(Debug)]
 pub(in crate::channel) enum Stream {
     /// As it is.
-    Plain(TcpStream),
+    Plain(LastWords<TcpStream>),
     /// Secured. Boxed: it is some hundred bytes, and plain channels need not pay for them.
     Tls(Box<TlsStream<LastWords<TcpStream>>>),
+}
+
+impl Stream {
+    /// TCP alone.
+    pub(in crate::channel) fn plain(tcp: TcpStream) -> Self {
+        Self::Plain(LastWords::new(tcp))
+    }
 }
 
 /// Hands a call to whichever stream it is.
@@ -68,8 +75,9 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Lies under TLS and lets a peer's last words be heard.
+/// Lies under TLS and HTTP/2 and lets a peer's last words be heard.
 ///
+/// A web server that does not know HTTP/2 says so, or a SoC GOAWAY, and hangs up with our bytes unread: that is a reset, too.
 /// A SoC that refuses our certificate under TLS 1.3 says so only after the handshake, in an alert, and closes with our
 /// preface unread: that is a reset, and our next write fails before anybody has read the alert. So a write to a peer that is
 /// gone is no error here; the next read gives what had arrived before, and then that error.

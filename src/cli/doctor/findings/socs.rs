@@ -146,7 +146,8 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
         match answer.result {
             QueryResult::Ok => {}
             QueryResult::EmptyReply => empty.push(query.label()),
-            QueryResult::Unimplemented if *query == Query::Health => {}
+            QueryResult::Unimplemented
+                if *query == Query::Health && report.health == Health::Unimplemented => {}
             result => {
                 let error = answer
                     .error
@@ -154,7 +155,13 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
                     .map_or(String::new(), |error| format!(": {error}"));
                 let alike = format!("READY, but the query {query} ended with {result}{error}");
                 let text = format!("{address}: {alike}");
-                found.push(Finding::problem(AREA, port, text, remedy_of_result(result)).alike(alike));
+                let remedy = if answer.is_not_grpc() {
+                    "another server has this address: check it and the port (channel.port), the SoC's gRPC server \
+                     usually has 50075"
+                } else {
+                    remedy_of_result(result)
+                };
+                found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
             }
         }
     }

@@ -944,6 +944,18 @@ fn each_odd_answer_is_told() {
         "query link ended with DEADLINE_EXCEEDED",
         "--timeout",
     );
+    let mut web_server = healthy().query(Query::Link, QueryResult::Unimplemented);
+    let page = "a web server, not gRPC: HTTP 404 with content-type text/html";
+    web_server.report.queries[Query::Link.index()].error = Some(page.into());
+    check(
+        web_server,
+        Problem,
+        "Ethernet0",
+        page,
+        "another server has this address",
+    );
+    let old = healthy().query(Query::Link, QueryResult::Unimplemented);
+    check(old, Problem, "Ethernet0", "UNIMPLEMENTED", "update it");
     let empty = healthy().query(Query::Operation, QueryResult::EmptyReply);
     check(empty, Note, "Ethernet0", "empty replies to operation", "");
     let mut no_health = healthy().query(Query::Health, QueryResult::Unimplemented);

@@ -1,0 +1,234 @@
+//! Which of a peer's frames belong to an answer that we wait for. Pure.
+//!
+//! It follows our own frames, too: a stream of ours is awaited from our HEADERS to its end, or to our reset. What comes later is
+//! late, and answers nothing any more.
+
+/// Length of a frame's header.
+pub(super) const HEADER_LEN: usize = 9;
+/// Of SETTINGS and PING.
+pub(super) const FLAG_ACK: u8 = 0x1;
+/// Of DATA and HEADERS.
+const FLAG_END_STREAM: u8 = 0x1;
+const FLAG_PADDED: u8 = 0x8;
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
+const PUSH_PROMISE: u8 = 0x5;
+const CONTINUATION: u8 = 0x9;
+/// Length of the text that a client begins with.
+const PREFACE_LEN: usize = 24;
+
+/// How people call a frame's type.
+pub(super) fn type_name(kind: u8) -> String {
+    const NAMES: [&str; 10] = [
+        "DATA",
+        "HEADERS",
+        "PRIORITY",
+        "RST_STREAM",
+        "SETTINGS",
+        "PUSH_PROMISE",
+        "PING",
+        "GOAWAY",
+        "WINDOW_UPDATE",
+        "CONTINUATION",
+    ];
+    let name = NAMES.get(usize::from(kind)).copied();
+    name.map_or_else(|| format!("unknown type {kind:#04x}"), str::to_owned)
+}
+
+/// What a frame's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) length: usize,
+    pub(super) kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+impl Head {
+    pub(super) fn of([l0, l1, l2, kind, flags, s0, s1, s2, s3]: [u8; HEADER_LEN]) -> Self {
+        Self {
+            length: usize::from(l0) << 16 | usize::from(l1) << 8 | usize::from(l2),
+            kind,
+            flags,
+            stream: u32::from_be_bytes([s0 & 0x7f, s1, s2, s3]),
+        }
+    }
+
+    pub(super) fn begins_block(&self) -> bool {
+        matches!(self.kind, HEADERS | PUSH_PROMISE)
+    }
+
+    pub(super) fn continues_block(&self) -> bool {
+        self.kind == CONTINUATION
+    }
+
+    fn ends_stream(&self) -> bool {
+        matches!(self.kind, DATA | HEADERS) && self.flags & FLAG_END_STREAM != 0
+    }
+}
+
+/// The streams of ours on which an answer is awaited.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    /// They are few: a round's queries, and two that last.
+    awaited: Vec<u32>,
+    /// The header block that is coming in is of such a stream.
+    block_is_awaited: bool,
+}
+
+impl Streams {
+    /// We sent a frame.
+    pub(super) fn sent(&mut self, head: Head) {
+        match head.kind {
+            HEADERS => self.awaited.push(head.stream),
+            RST_STREAM => self.remove(head.stream),
+            _ => {}
+        }
+    }
+
+    /// The peer sent a frame. What it counts as in a flood (`flood`): nothing if it answers something, or one, and one more for
+    /// each KiB: nothing costs us more than to decode a long header block. A head that does not end
+    /// its answer is one, whatever its length (there is one in each answer, but a thousand informational ones would be
+    /// a flood), and so is a frame with padding.
+    pub(super) fn received(&mut self, head: Head) -> u32 {
+        let awaited = match head.kind {
+            CONTINUATION => self.block_is_awaited,
+            DATA | HEADERS | RST_STREAM => self.awaited.contains(&head.stream),
+            _ => false,
+        };
+        if head.begins_block() {
+            self.block_is_awaited = awaited;
+        }
+        if !awaited {
+            // A frame has 16 KiB at most.
+            return 1 + u32::try_from(head.length / 1024).unwrap_or(u32::from(u16::MAX));
+        }
+        let ends = head.ends_stream();
+        if ends || head.kind == RST_STREAM {
+            self.remove(head.stream);
+        }
+        let data = head.kind == DATA && head.length > 0 && head.flags & FLAG_PADDED == 0;
+        u32::from(!(ends || data))
+    }
+
+    fn remove(&mut self, stream: u32) {
+        self.awaited.retain(|awaited| *awaited != stream);
+    }
+}
+
+/// Cuts what we send into frames.
+#[derive(Debug)]
+pub(super) struct CutOutgoing {
+    header: [u8; HEADER_LEN],
+    have: usize,
+    /// Bytes before the next header.
+    skip: usize,
+}
+
+impl Default for CutOutgoing {
+    fn default() -> Self {
+        Self {
+            header: [0; HEADER_LEN],
+            have: 0,
+            skip: PREFACE_LEN,
+        }
+    }
+}
+
+impl CutOutgoing {
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut on_head: impl FnMut(Head)) {
+        while !bytes.is_empty() {
+            let skipped = bytes.len().min(self.skip);
+            (self.skip, bytes) = (self.skip - skipped, &bytes[skipped..]);
+            let n = bytes.len().min(HEADER_LEN - self.have);
+            self.header[self.have..self.have + n].copy_from_slice(&bytes[..n]);
+            (self.have, bytes) = (self.have + n, &bytes[n..]);
+            if self.have == HEADER_LEN {
+                let head = Head::of(self.header);
+                (self.have, self.skip) = (0, head.length);
+                on_head(head);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(kind: u8, flags: u8, stream: u32, length: usize) -> Head {
+        Head {
+            length,
+            kind,
+            flags,
+            stream,
+        }
+    }
+
+    #[test]
+    fn a_frame_answers_something_only_on_a_stream_that_is_awaited() {
+        let mut streams = Streams::default();
+        let check = |streams: &mut Streams, head: Head, answers: bool| {
+            assert_eq!(streams.received(head) == 0, answers, "{head:?} with {streams:?}");
+        };
+        check(&mut streams, head(DATA, 0, 1, 9), false);
+        streams.sent(head(HEADERS, 4, 1, 99));
+        streams.sent(head(HEADERS, 4, 3, 9));
+        streams.sent(head(DATA, FLAG_END_STREAM, 1, 9));
+        check(&mut streams, head(HEADERS, 4, 1, 9), false);
+        check(&mut streams, head(DATA, 0, 1, 9), true);
+        check(&mut streams, head(DATA, 0, 1, 0), false);
+        check(&mut streams, head(DATA, FLAG_PADDED, 1, 9), false);
+        check(&mut streams, head(8, 0, 1, 4), false);
+        check(&mut streams, head(HEADERS, FLAG_END_STREAM | 4, 1, 9), true);
+        // It has ended.
+        check(&mut streams, head(DATA, 0, 1, 9), false);
+        // Late: we have reset it.
+        check(&mut streams, head(DATA, 0, 3, 9), true);
+        streams.sent(head(RST_STREAM, 0, 3, 4));
+        check(&mut streams, head(DATA, 0, 3, 9), false);
+        check(&mut streams, head(HEADERS, FLAG_END_STREAM, 3, 9), false);
+        assert!(streams.awaited.is_empty());
+    }
+
+    #[test]
+    fn what_answers_nothing_counts_by_its_length_and_a_block_that_is_awaited_does_not() {
+        let mut streams = Streams::default();
+        assert_eq!(streams.received(head(0xbb, 0, 0, 16_384)), 17);
+        assert_eq!(streams.received(head(HEADERS, 0, 1, 16_384)), 17);
+        assert_eq!(streams.received(head(CONTINUATION, 0, 1, 16_384)), 17);
+        streams.sent(head(HEADERS, 4, 1, 99));
+        assert_eq!(streams.received(head(HEADERS, 0, 1, 16_384)), 1);
+        assert_eq!(streams.received(head(CONTINUATION, 4, 1, 16_384)), 1);
+        assert_eq!(streams.received(head(HEADERS, FLAG_END_STREAM, 1, 16_384)), 0);
+        assert_eq!(streams.received(head(CONTINUATION, 4, 1, 16_384)), 1);
+        assert_eq!(streams.received(head(6, 0, 0, 8)), 1);
+    }
+
+    #[test]
+    fn our_frames_are_found_however_they_are_cut() {
+        let mut bytes = vec![b'P'; PREFACE_LEN];
+        bytes.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        bytes.extend([0, 0, 3, HEADERS, 5, 0, 0, 0, 7, 1, 2, 3]);
+        bytes.extend([0, 0, 4, RST_STREAM, 0, 0, 0, 1, 0, 0, 0, 0, 8]);
+        let expected = [
+            head(4, 0, 0, 0),
+            head(HEADERS, 5, 7, 3),
+            head(RST_STREAM, 0, 256, 4),
+        ];
+        for cut in 1..40 {
+            let (mut outgoing, mut heads) = (CutOutgoing::default(), Vec::new());
+            for part in bytes.chunks(cut) {
+                outgoing.feed(part, |head| heads.push(head));
+            }
+            assert_eq!(heads, expected, "{cut}");
+        }
+    }
+
+    #[test]
+    fn types_have_their_names() {
+        assert_eq!(type_name(2), "PRIORITY");
+        assert_eq!(type_name(0xbb), "unknown type 0xbb");
+    }
+}

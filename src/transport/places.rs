@@ -1,0 +1,67 @@
+//! How many RPCs are under way on a connection, and who waits for a place.
+//!
+//! h2 would queue what the peer does not allow yet, and keeps a queued request even when nobody wants it any more: with a
+//! peer that allows no stream, or less than are held open, it would keep more with every round.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// The places of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    taken: AtomicUsize,
+    freed: Notify,
+}
+
+/// A place; dropping it frees it.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Places>);
+
+impl Places {
+    /// Waits until fewer than `max` are taken; that may change meanwhile, and is looked at when one is freed. Cancel-safe.
+    pub(super) async fn enter(self: &Arc<Self>, max: impl Fn() -> usize) -> Place {
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            // From here on no freed place is missed.
+            freed.as_mut().enable();
+            let max = max();
+            let more = |taken| (taken < max).then_some(taken + 1);
+            let entered = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+            if entered.is_ok() {
+                return Place(self.clone());
+            }
+            freed.await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+        self.0.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_finds_no_place_gets_the_next_that_is_freed() {
+        let places = Arc::new(Places::default());
+        let first = places.enter(|| 1).await;
+        let mut second = Box::pin(places.enter(|| 1));
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        let second = second.await;
+        let allowed = places.enter(|| 2).now_or_never();
+        assert!(allowed.is_some(), "the peer allows more now");
+        drop((second, allowed));
+        assert_eq!(places.taken.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,108 @@
+//! A response's body: gives flow control back, and refuses what is, or says it will be, too long.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Body, Frame};
+use tonic::{Code, Status};
+
+use super::messages::{Messages, Problem};
+use super::places::Place;
+use super::status::{ours, status_of, told};
+
+/// A response's body.
+#[derive(Debug)]
+pub struct ReplyBody {
+    stream: RecvStream,
+    state: State,
+    messages: Messages,
+    trailers_only: bool,
+    _place: Place,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Data,
+    Trailers,
+    Done,
+}
+
+impl ReplyBody {
+    pub(super) fn new(stream: RecvStream, trailers_only: bool, messages: Messages, place: Place) -> Self {
+        Self {
+            stream,
+            state: State::Data,
+            messages,
+            trailers_only,
+            _place: place,
+        }
+    }
+
+    fn fail(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.state = State::Done;
+        Poll::Ready(Some(Err(status)))
+    }
+}
+
+fn status_of_problem(problem: &Problem) -> Status {
+    let code = match problem {
+        Problem::TooLong(_) => Code::ResourceExhausted,
+        Problem::TooMany
+        | Problem::Flag(_)
+        | Problem::NoEncoding
+        | Problem::UnknownEncoding(_)
+        | Problem::Broken(_) => Code::Internal,
+    };
+    ours(code, problem.to_string())
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        while this.state == State::Data {
+            match ready!(this.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // An error here means that the stream is gone: the next poll tells.
+                    let _ = this.stream.flow_control().release_capacity(data.len());
+                    match this.messages.feed(data) {
+                        Ok(data) if data.is_empty() => {}
+                        Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                        Err(problem) => return this.fail(status_of_problem(&problem)),
+                    }
+                }
+                Some(Err(error)) => {
+                    let status = status_of(&error);
+                    return this.fail(status);
+                }
+                None => this.state = State::Trailers,
+            }
+        }
+        if this.state == State::Done {
+            return Poll::Ready(None);
+        }
+        match ready!(this.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => match told(trailers) {
+                Ok(trailers) => {
+                    this.state = State::Done;
+                    Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+                }
+                Err(status) => this.fail(status),
+            },
+            Ok(None) if this.trailers_only => {
+                this.state = State::Done;
+                Poll::Ready(None)
+            }
+            // Without a status nobody has said that the message is good.
+            Ok(None) => this.fail(ours(Code::Internal, "the stream ended without a grpc-status")),
+            Err(error) => {
+                let status = status_of(&error);
+                this.fail(status)
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! gRPC statuses: what a peer's head or trailers may tell tonic, and those that we make ourselves. No I/O.
+
+use std::fmt;
+use std::sync::Arc;
+
+use h2::Reason;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use percent_encoding::percent_decode;
+use tonic::{Code, Status};
+
+use crate::model::NOT_GRPC;
+
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// No head and no trailers of a SoC may be longer; true ones are a few hundred bytes. h2 reads much longer ones to the end
+/// (channel/connection.rs), so that they cost their own query and not the connection.
+const MAX_BLOCK: usize = 16 * 1024;
+/// What HTTP/2 counts for each field beside its bytes (RFC 9113, section 6.5.2).
+const FIELD_OVERHEAD: usize = 32;
+/// Enough of a content-type to know it by.
+const MAX_SHOWN: usize = 80;
+
+/// Marks a status as ours: the peer has not said that.
+#[derive(Debug)]
+struct Ours;
+
+impl fmt::Display for Ours {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not said by the peer")
+    }
+}
+
+impl std::error::Error for Ours {}
+
+/// A status that we make.
+pub(super) fn ours(code: Code, text: impl Into<String>) -> Status {
+    let mut status = Status::new(code, text);
+    status.set_source(Arc::new(Ours));
+    status
+}
+
+/// The peer itself, as a gRPC server, has sent this code. Of what we make, none may be read as the SoC's word.
+pub(crate) fn is_peers(status: &Status) -> bool {
+    let source = std::error::Error::source(status);
+    !source.is_some_and(|source| source.is::<Ours>())
+}
+
+/// What tonic may see of head or trailers: the status and its message. No other header means anything to us, and tonic panics
+/// over a `grpc-status-details-bin` that is not base64, and refuses any `grpc-encoding`.
+pub(super) fn told(headers: HeaderMap) -> Result<HeaderMap, Status> {
+    let size = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+    let size: usize = size.sum();
+    if size > MAX_BLOCK {
+        let text = format!("headers or trailers of {size} bytes, the limit is {MAX_BLOCK}");
+        return Err(ours(Code::ResourceExhausted, text));
+    }
+    let mut told = HeaderMap::new();
+    if let Some(status) = headers.get(GRPC_STATUS) {
+        told.insert(GRPC_STATUS, status.clone());
+        // tonic gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive that.
+        let readable = |value: &&HeaderValue| percent_decode(value.as_bytes()).decode_utf8().is_ok();
+        if let Some(message) = headers.get(GRPC_MESSAGE).filter(readable) {
+            told.insert(GRPC_MESSAGE, message.clone());
+        }
+    }
+    Ok(told)
+}
+
+/// Whether a head is a gRPC server's; the error is what it is instead.
+pub(super) fn is_grpc(http: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if !kind.is_some_and(is_grpc_type) {
+        let with = match kind {
+            Some(kind) => {
+                let kind = String::from_utf8_lossy(&kind[..kind.len().min(MAX_SHOWN)]);
+                format!("with content-type {kind}")
+            }
+            None => "without a content-type".to_owned(),
+        };
+        let text = format!("{NOT_GRPC}: HTTP {} {with}", http.as_u16());
+        return Err(ours(code_of(http), text));
+    }
+    if http != StatusCode::OK && !headers.contains_key(GRPC_STATUS) {
+        let text = format!("HTTP status {} instead of a gRPC answer", http.as_u16());
+        return Err(ours(code_of(http), text));
+    }
+    Ok(())
+}
+
+/// `application/grpc`, alone or with `+proto`, `; charset=...` and the like behind it.
+fn is_grpc_type(kind: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let kind = kind.trim_ascii();
+    let Some((start, rest)) = kind.split_at_checked(GRPC.len()) else {
+        return false;
+    };
+    start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+/// gRPC's table for answers of something that is not gRPC, a proxy for example.
+fn code_of(http: StatusCode) -> Code {
+    match http.as_u16() {
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    }
+}
+
+/// gRPC over HTTP/2's table of error codes; whatever ended the whole connection is UNAVAILABLE.
+pub(super) fn status_of(error: &h2::Error) -> Status {
+    let code = match error.reason() {
+        _ if error.is_io() || error.is_go_away() => Code::Unavailable,
+        Some(Reason::REFUSED_STREAM) => Code::Unavailable,
+        Some(Reason::CANCEL) => Code::Cancelled,
+        Some(Reason::ENHANCE_YOUR_CALM) => Code::ResourceExhausted,
+        Some(Reason::INADEQUATE_SECURITY) => Code::PermissionDenied,
+        Some(_) => Code::Internal,
+        None => Code::Unavailable,
+    };
+    ours(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static [u8])]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &'static [u8])| {
+            let value = HeaderValue::from_bytes(value).expect("a value");
+            (HeaderName::from_static(name), value)
+        };
+        fields.iter().map(field).collect()
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_does_not_cost_the_code() {
+        let check = |message: &'static [u8], kept: bool| {
+            let told = told(headers(&[("grpc-status", b"13"), ("grpc-message", message)])).expect("short");
+            assert_eq!(told.contains_key("grpc-message"), kept, "{message:?}");
+            assert_eq!(
+                Status::from_header_map(&told).map(|s| s.code()),
+                Some(Code::Internal)
+            );
+        };
+        check(b"no cable", true);
+        check(b"%C3%A9 100%", true);
+        check(b"%ff%fe", false);
+        check(b"\xff", false);
+    }
+
+    #[test]
+    fn tonic_sees_status_and_message_and_nothing_else() {
+        for details in [&b"!!!"[..], b"CAU=,CAU=", b"CAU="] {
+            let told = told(headers(&[
+                ("grpc-status", b"5"),
+                ("grpc-message", b"gone"),
+                ("grpc-status-details-bin", details),
+                ("grpc-encoding", b"snappy"),
+                ("x-anything", b"else"),
+            ]));
+            let told = told.expect("short");
+            assert_eq!(told.len(), 2);
+            let status = Status::from_header_map(&told).expect("a status");
+            assert_eq!((status.code(), status.message()), (Code::NotFound, "gone"));
+        }
+        assert_eq!(
+            told(headers(&[("grpc-message", b"alone")])).expect("short").len(),
+            0
+        );
+    }
+
+    #[test]
+    fn a_block_over_the_limit_is_resource_exhausted() {
+        let check = |length: usize, expected: Option<Code>| {
+            let mut long = headers(&[("grpc-status", b"0")]);
+            long.insert(
+                GRPC_MESSAGE,
+                HeaderValue::try_from("x".repeat(length)).expect("a value"),
+            );
+            assert_eq!(told(long).err().map(|status| status.code()), expected, "{length}");
+        };
+        let others = "grpc-status".len() + 1 + "grpc-message".len() + 2 * FIELD_OVERHEAD;
+        check(MAX_BLOCK - others, None);
+        check(MAX_BLOCK - others + 1, Some(Code::ResourceExhausted));
+        check(70_000, Some(Code::ResourceExhausted));
+    }
+
+    #[test]
+    fn a_head_is_a_grpc_servers_if_its_content_type_says_so() {
+        let check = |http: u16, kind: Option<&'static [u8]>, expected: Result<(), (Code, &str)>| {
+            let headers = kind.map_or_else(HeaderMap::new, |kind| headers(&[("content-type", kind)]));
+            let http = StatusCode::from_u16(http).expect("a status");
+            let found = is_grpc(http, &headers);
+            if let Err(status) = &found {
+                assert!(!is_peers(status), "{status}");
+            }
+            let found = found
+                .as_ref()
+                .err()
+                .map(|status| (status.code(), status.message()));
+            assert_eq!(found, expected.err(), "{http} {kind:?}");
+        };
+        for good in [
+            &b"application/grpc"[..],
+            b"application/grpc+proto",
+            b"Application/GRPC; charset=utf-8",
+        ] {
+            check(200, Some(good), Ok(()));
+        }
+        let html = "a web server, not gRPC: HTTP 200 with content-type text/html";
+        check(200, Some(b"text/html"), Err((Code::Unknown, html)));
+        let none = "a web server, not gRPC: HTTP 200 without a content-type";
+        check(200, None, Err((Code::Unknown, none)));
+        let web = "a web server, not gRPC: HTTP 200 with content-type application/grpc-web";
+        check(200, Some(b"application/grpc-web"), Err((Code::Unknown, web)));
+        let missing = "a web server, not gRPC: HTTP 404 with content-type text/plain";
+        check(404, Some(b"text/plain"), Err((Code::Unimplemented, missing)));
+        let proxy = "HTTP status 503 instead of a gRPC answer";
+        check(503, Some(b"application/grpc"), Err((Code::Unavailable, proxy)));
+    }
+
+    #[test]
+    fn what_the_peer_says_is_told_from_what_we_make() {
+        let peers = Status::from_header_map(&headers(&[("grpc-status", b"12")])).expect("a status");
+        assert!(is_peers(&peers));
+        // On its way through tonic it is boxed.
+        let status = Status::from_error(Box::new(ours(Code::Unimplemented, "made here")));
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert!(!is_peers(&status));
+    }
+}
