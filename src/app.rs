@@ -26,14 +26,14 @@ use crate::lateness::Lateness;
 use crate::mailbox::mailbox;
 use crate::model::Facts;
 use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
-use crate::publish::http::{self, ReloadRequest, Web};
+use crate::publish::http::{self, Files, Limits, ReloadRequest, Web, WebStats};
 use crate::publish::metrics::Scrape;
 use crate::publish::notifications::Notifications;
 use crate::publish::process::Process;
 use crate::publish::shadow::Shadow;
 use crate::publish::state_db::StateDb;
 use crate::session::Context;
-use switch::Switch;
+use switch::{Servers, Switch};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -41,6 +41,11 @@ const READY_AFTER: Duration = Duration::from_secs(15);
 const STOP_WITHIN: Duration = Duration::from_millis(2500);
 /// How long after that it waits for answers that scrapers are still reading. The contract allows 5 s for all of it.
 const STOP_SERVING_WITHIN: Duration = Duration::from_millis(500);
+/// Files that the exporter itself may have open: standard streams, log, runtimes, listeners, the configuration
+/// and certificates while they are read, /proc while a scrape reads it. Counted: 15. What Redis takes is beside it.
+const OWN_FILES: usize = 48;
+/// The same at Redis, per namespace: two for each of three mirrors, two for each of two publishers.
+const REDIS_FILES: usize = 10;
 
 /// Loads the configuration: at start, and again at each reload, then on a thread of its own, as files may hang.
 pub type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -57,6 +62,8 @@ pub struct Options {
     pub telemetry_path: String,
     /// Whether POST /-/reload is served.
     pub enable_lifecycle: bool,
+    /// What web clients may cost.
+    pub limits: Limits,
     /// How many lines of the log nobody took in time: shown, not counted here.
     pub lines_dropped: Arc<AtomicU64>,
 }
@@ -97,7 +104,7 @@ pub struct Exporter {
     stop: CancellationToken,
     /// The fleet and the publishers.
     tasks: Tasks,
-    /// One web server per listener.
+    /// The web server.
     servers: Tasks,
 }
 
@@ -126,13 +133,15 @@ impl Exporter {
         });
         let (probe, probe_rx) = watch::channel(config.probe);
 
+        let mut servers_known = Servers::default();
         let mut state_db = Vec::new();
         let mut feeds = Feeds::default();
         for (namespace, settings) in config.state_dbs() {
             let status = Arc::new(watch::Sender::new(Some(StateDbStatus::default())));
             state_db.push(status.subscribe());
             let (rows_tx, rows_rx) = mailbox();
-            let publisher = StateDb::new(settings, rows_rx, status);
+            let tells = servers_known.tells(&settings.server);
+            let publisher = StateDb::new(settings, rows_rx, status).sharing(tells);
             oversee(&mut tasks, "the STATE_DB publisher", async move {
                 publisher.run().await;
                 Ok(())
@@ -149,7 +158,7 @@ impl Exporter {
             feeds.notices.insert(namespace.clone(), notices_tx);
         }
         let (config, config_rx) = watch::channel(Arc::new(config));
-        let (switch, emits) = Switch::new(config_rx, &probe_rx);
+        let (switch, emits) = Switch::new(config_rx, &probe_rx, &mut servers_known);
         let switch_stop = stop.clone();
         oversee(&mut tasks, "the inventory", async move {
             switch_stop.run_until_cancelled(switch.run()).await;
@@ -173,8 +182,10 @@ impl Exporter {
             ended.map_err(|defect| AppError::Defect("the fleet", defect))
         });
 
+        let stats = Arc::<WebStats>::default();
         let web = Web {
             telemetry_path: options.telemetry_path,
+            files: files(emits.inventory.clone(), config.borrow().namespaces.len()),
             scrape: scrape_source(Sources {
                 fleet: handle.clone(),
                 state_db,
@@ -184,18 +195,19 @@ impl Exporter {
                 tls,
                 lateness: Lateness::measure(),
                 config: config_status_rx,
+                web: stats.clone(),
                 lines_dropped: options.lines_dropped,
             }),
             ready: readiness(&handle),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
+            limits: options.limits,
+            stats,
         };
-        for listener in options.listeners {
-            let (web, stop) = (web.clone(), stop.clone());
-            oversee(&mut servers, "the web server", async move {
-                let served = http::serve(listener, web, stop.cancelled_owned()).await;
-                served.map_err(AppError::Web)
-            });
-        }
+        let (listeners, web_stop) = (options.listeners, stop.clone());
+        oversee(&mut servers, "the web server", async move {
+            let served = http::serve(listeners, web, web_stop).await;
+            served.map_err(AppError::Web)
+        });
         Self {
             config,
             load: options.load,
@@ -344,6 +356,7 @@ struct Sources {
     tls: Arc<TlsStore>,
     lateness: Lateness,
     config: watch::Receiver<ConfigStatus>,
+    web: Arc<WebStats>,
     lines_dropped: Arc<AtomicU64>,
 }
 
@@ -369,9 +382,18 @@ impl Sources {
             tls: self.tls.status(),
             config,
             delays: self.lateness.delays(),
+            web: self.web.status(),
             lines_dropped: self.lines_dropped.load(Ordering::Relaxed),
             process: Process::read(),
         })
+    }
+}
+
+/// How many files web clients must leave: each SoC's, and our own.
+fn files(inventory: watch::Receiver<Arc<Inventory>>, namespaces: usize) -> Files {
+    Files {
+        limit: rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX),
+        reserved: Arc::new(move || inventory.borrow().targets.len() + OWN_FILES + REDIS_FILES * namespaces),
     }
 }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{debug, error, info, warn};
 
@@ -35,7 +35,7 @@ use crate::config::{Config, ConfigError};
 use crate::defect::{caught, log_panics};
 use crate::files::{PATIENCE, Reader};
 use crate::model::text;
-use crate::publish::http::telemetry_path_ok;
+use crate::publish::http::{Limits, telemetry_path_ok};
 use crate::sim;
 use spool::Spool;
 
@@ -92,6 +92,14 @@ struct ExporterArgs {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,
+    /// Connections of web clients, over all listeners; fewer where files are short, as SoCs have theirs first
+    #[arg(long = "web.max-connections", value_name = "N", default_value_t = Limits::CONNECTIONS,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_connections: u16,
+    /// Scrapes that are rendered at a time; the others wait up to 5 s
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = Limits::RENDERS,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_requests: u16,
     /// Serve POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
@@ -343,6 +351,11 @@ async fn run_exporter(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> anyh
         listeners,
         telemetry_path: args.telemetry_path,
         enable_lifecycle: args.enable_lifecycle,
+        limits: Limits {
+            connections: args.max_connections.into(),
+            renders: args.max_requests.into(),
+            ..Limits::default()
+        },
         lines_dropped,
     });
     let reloader = exporter.reloader();
@@ -380,7 +393,8 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     let Ok(port) = port.parse::<u16>() else {
         bail!("expected a port from 0 to 65535 after the last colon");
     };
-    let candidates: Vec<SocketAddr> = if host.is_empty() {
+    let both_families = host.is_empty();
+    let candidates: Vec<SocketAddr> = if both_families {
         // The second is for hosts without IPv6.
         vec![([0u16; 8], port).into(), ([0u8; 4], port).into()]
     } else {
@@ -392,7 +406,7 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     };
     let mut last = None;
     for candidate in candidates {
-        match TcpListener::bind(candidate).await {
+        match bind(candidate, both_families) {
             Ok(listener) => return Ok(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 bail!("{candidate} is in use: stop what listens there, or choose another port");
@@ -404,6 +418,23 @@ async fn listen(address: &str) -> anyhow::Result<TcpListener> {
         Some(error) => anyhow::Error::new(error).context("cannot listen"),
         None => anyhow::anyhow!("{:?} has no address", text::quote(host)),
     })
+}
+
+/// `both_families`: an IPv6 socket serves IPv4 as well, whatever net.ipv6.bindv6only says. Else that decides about `[::]`.
+fn bind(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {
+    /// Connections that wait to be accepted: what the kernel allows at most by default is 4096.
+    const BACKLOG: u32 = 1024;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if both_families && address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    // A restart need not wait for connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// SIGTERM or SIGINT, whichever comes first.

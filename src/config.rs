@@ -6,6 +6,7 @@
 
 mod databases;
 mod raw;
+mod redis_url;
 mod scalar;
 mod settings;
 mod tls;
@@ -18,7 +19,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use settings::{Database, Namespace, Publish, RedisServer, Schema, SourceRule, StateDbSettings};
+pub use settings::{
+    Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
+};
 pub use tls::{is_server_name, read_pem, read_secrets};
 
 use crate::files;

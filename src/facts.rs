@@ -3,27 +3,52 @@
 //! Pure: takes the tables of a mirror and emits `Facts` for the metrics. A database that cannot be read says nothing: what
 //! it held before may have been true for an hour, so it is unknown.
 
-use crate::model::{Facts, LinkmgrHealth, MuxDirection, OrchagentMux, Port, PortFacts, Row, Spec, Tables};
+use crate::model::{
+    Facts, LinkmgrHealth, MuxDirection, OrchagentMux, Port, PortFacts, Row, Rows, Spec, Table, Tables,
+};
 
 /// What is read of APPL_DB.
 pub const APPL_DB: Spec = Spec {
     name: "APPL_DB",
-    tables: &["MUX_CABLE_TABLE", "PORT_TABLE"],
+    rows: Rows::OfPorts,
+    tables: &[
+        MUX_CABLE_TABLE,
+        Table {
+            name: "PORT_TABLE",
+            fields: &["oper_status"],
+        },
+    ],
     values: &[],
 };
 
 /// What is read of STATE_DB.
 pub const STATE_DB: Spec = Spec {
     name: "STATE_DB",
-    tables: &["MUX_CABLE_TABLE", "MUX_LINKMGR_TABLE"],
+    rows: Rows::OfPorts,
+    tables: &[MUX_CABLE_TABLE, MUX_LINKMGR_TABLE],
     values: &[],
 };
 
 /// The same in shadow mode: ycabled's rows too, with which ours are compared.
 pub const STATE_DB_SHADOWED: Spec = Spec {
-    name: "STATE_DB",
-    tables: &["MUX_CABLE_TABLE", "MUX_LINKMGR_TABLE", "MUX_CABLE_INFO"],
-    values: &[],
+    tables: &[
+        MUX_CABLE_TABLE,
+        MUX_LINKMGR_TABLE,
+        Table {
+            name: "MUX_CABLE_INFO",
+            fields: &[],
+        },
+    ],
+    ..STATE_DB
+};
+
+const MUX_CABLE_TABLE: Table = Table {
+    name: "MUX_CABLE_TABLE",
+    fields: &["state"],
+};
+const MUX_LINKMGR_TABLE: Table = Table {
+    name: "MUX_LINKMGR_TABLE",
+    fields: &["state"],
 };
 
 /// Adds to `facts` what one namespace's databases say of its ports.

@@ -30,18 +30,36 @@ pub use switch::{Loopback3, is_dual_tor, side_of};
 
 use crate::config::{Config, SourceRule};
 use crate::model::{
-    ChannelSettings, Port, Problem, ProblemKind, Security, Side, SourceAddress, Spec, Tables, Target,
+    ChannelSettings, Port, Problem, ProblemKind, Rows, Security, Side, SourceAddress, Spec, Table, Tables,
+    Target,
 };
 
 /// What is read of CONFIG_DB.
 pub const CONFIG_DB: Spec = Spec {
     name: "CONFIG_DB",
+    rows: Rows::All,
     tables: &[
-        "DEVICE_METADATA",
-        "MUX_CABLE",
-        "LOOPBACK_INTERFACE",
-        "GRPCCLIENT",
-        "GRPC_CLIENT",
+        Table {
+            name: "DEVICE_METADATA",
+            fields: &["type", "subtype"],
+        },
+        Table {
+            name: mux_cable::TABLE,
+            fields: mux_cable::FIELDS,
+        },
+        // The address is in the key.
+        Table {
+            name: "LOOPBACK_INTERFACE",
+            fields: &[],
+        },
+        Table {
+            name: "GRPCCLIENT",
+            fields: grpc_client::FIELDS,
+        },
+        Table {
+            name: "GRPC_CLIENT",
+            fields: grpc_client::FIELDS,
+        },
     ],
     values: &["CONFIG_DB_INITIALIZED"],
 };
@@ -136,6 +154,7 @@ impl Inventory {
             if !is_dual_tor(tables, host) {
                 continue;
             }
+            inventory.problems.extend(mux_cable::too_many(tables));
             for row in mux_cable::read(tables) {
                 let (port, ip) = match row {
                     Ok(found) => found,

@@ -37,9 +37,9 @@
 //!                ▲ │ ▲                              │  × SoCs   │ ── spawns ─▶ drain (after a GOAWAY)
 //!                │ │ └── mpsc<(id, Event)> 4096 ─── │           │
 //!                │ │                                └───────────┘ ◀── watch<Latest> ── TLS files
-//!                │ ├── mailbox, the latest per port ─▶ state_db ── spawns ─▶ driver ──▶ Redis
+//!                │ ├── mailbox, the latest per port ─▶ state_db ──▶ Redis
 //!                │ │                                    └── watch<StateDbStatus> ─▶ web
-//!                │ ├── mailbox, the latest per port ─▶ notifications ── spawns ─▶ driver ──▶ Redis
+//!                │ ├── mailbox, the latest per port ─▶ notifications ──▶ Redis
 //!                │ ├── watch<bool> settled ─▶ readiness ── watch<bool> ready ─▶ web
 //!                │ └── broadcast<Transition> 1024 ─▶ demo
 //!                │
@@ -59,10 +59,10 @@
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
 //! | publisher of notices ([`publish::notifications::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and written, or could not be |
-//! | Redis driver | 0-1 per publisher, 0-2 per mirror | publisher, mirror | with its connection |
-//! | web server ([`publish::http::serve`]) | 1 per listener | app | at the stop |
+//! | web server ([`publish::http::serve`]) | 1, and all below on a thread of its own | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
-//! | readiness | 1 | app | with the web servers |
+//! | render | 0-1 per format that waits, `--web.max-requests` at work | the first who asks for it | when all who wait have their answer |
+//! | readiness | 1 | app | with the web server |
 //! | lateness ([`lateness::Lateness`]) | 1 per worker thread | app | with the web servers |
 //!
 //! A session owns its SoC's channel and two streams (notices, health) as futures that it polls; the five queries of a round are one
@@ -73,6 +73,7 @@
 //! |---|---|---|---|
 //! | `watch<Arc<Config>>` | 1 | app → switch | the latest counts |
 //! | `watch<Reading>` | 1 per mirror | mirror → switch | the latest counts |
+//! | `watch<Ports>` | 1 | switch → each mirror: whose rows to read | the latest counts |
 //! | `watch<Arc<Inventory>>` | 1 | switch → fleet, web | the latest counts |
 //! | `watch<Option<Arc<Facts>>>` | 1 | switch → web | the latest counts |
 //! | `watch<Option<Shadow>>` | 1 | switch → web, in shadow mode | the latest counts |
@@ -85,11 +86,12 @@
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | the latest counts |
 //! | `watch<ConfigStatus>` | 1 | app → web | the latest counts |
 //! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web | the latest counts |
+//! | `watch<Option<Outcome>>` | 1 per render | render → HTTP connections that wait for it | one answer, for all of them |
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
 //!
 //! Beside them: one `Limiter` (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs), one `TlsStore` (which
-//! sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web servers).
+//! sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web server).
 //!
 //! # Stopping
 //!

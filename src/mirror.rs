@@ -1,39 +1,55 @@
 //! A live copy of some tables of one of SONiC's databases: reads, never writes.
 //!
 //! Emits through a `watch` what it has read. A key that changes is read again at once where Redis tells of it (keyspace
-//! notifications, on a SONiC switch always on); everything is read again each interval, as on other servers they may be
-//! off, and after each reconnect, as none of what happened meanwhile was told.
+//! notifications, on a SONiC switch always on); what is known is read again each interval, as on other servers they may be
+//! off, and everything after each reconnect, as none of what happened meanwhile was told.
 //!
 //! ```text
-//!            ┌────────────── 500 ms after the last attempt began ◀──────────────┐
+//!            ┌─────── 500 ms after the last attempt began (30 s at most) ◀──────┐
 //!            ▼                                                                  │ any failure: Down
 //!   connect, subscribe ──▶ read everything: Up ──▶ changes, each interval, PING ─┘
 //! ```
+//!
+//! The rows of ports (`Rows::OfPorts`) have known keys. All rows of a table must be looked for, which means to walk through the
+//! whole database (SCAN), whoever else's keys are in it. That is done at the start, and whenever rows may have come or gone
+//! untold: a value such as `CONFIG_DB_INITIALIZED` has changed, notifications were lost, or the server does not seem to
+//! tell any; and never so often that it takes more than a twentieth of Redis' time (`upkeep`).
 //!
 //! Redis throws out a subscriber that follows slower than it tells (`client-output-buffer-limit pubsub`). Such a loss alone
 //! takes nothing down: it subscribes again 500 ms later, and everything is read again.
 //!
 //! What to believe while a database is down, or empty after its restart, is the reader's decision, not ours.
+//!
+//! | file | job |
+//! |---|---|
+//! | reading | which keys there are, what they hold, and how much of it is kept |
+//! | pattern | one SCAN for all tables (pure) |
+//! | upkeep | when to look for rows again (pure) |
 
-use std::collections::{BTreeMap, BTreeSet};
+mod pattern;
+mod reading;
+mod upkeep;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::{debug, error, info, warn};
 
-use crate::config::Database;
+use crate::config::{Database, RedisAddress};
 use crate::defect::{Restarts, caught};
-use crate::model::{Entry, ProbeSettings, Spec, Tables, text};
-use crate::redis_link::{Failure, Link, PING_EVERY, RETRY, Reply, Subscription};
+use crate::model::{Port, ProbeSettings, Rows, Spec, Tables, text};
+use crate::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, Subscription, Tells};
+use upkeep::Upkeep;
 
 /// From the first change told to reading what has changed: a reload of a whole table is then a few reads, not one for
 /// each of its rows, and what depends on it is worked out a few times a second at most.
 const GATHER: Duration = Duration::from_millis(50);
-/// Keys read in one go.
-const CHUNK: usize = 256;
+/// A server that has told nobody of anything for two intervals and this long may not tell at all.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How it stands with a database.
 #[derive(Debug, Clone, Default)]
@@ -57,29 +73,38 @@ impl Reading {
     }
 }
 
+/// The ports whose rows are read.
+pub type Ports = Arc<BTreeSet<Port>>;
+
+/// What a mirror needs to know beside what it copies.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The interval of the probes is ours too.
+    pub probe: watch::Receiver<ProbeSettings>,
+    /// For `Rows::OfPorts`.
+    pub ports: watch::Receiver<Ports>,
+    /// Whether the server tells of changes, which all who subscribe there find out together.
+    pub tells: Tells,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Mirror {
     database: Database,
     spec: Spec,
-    /// Its interval is ours too.
-    probe: watch::Receiver<ProbeSettings>,
+    around: Surroundings,
     out: watch::Sender<Reading>,
     told_up: Option<bool>,
 }
 
 impl Mirror {
     /// A mirror that has not begun, and what it will emit.
-    pub fn new(
-        database: Database,
-        spec: Spec,
-        probe: watch::Receiver<ProbeSettings>,
-    ) -> (Self, watch::Receiver<Reading>) {
+    pub fn new(database: Database, spec: Spec, around: Surroundings) -> (Self, watch::Receiver<Reading>) {
         let (out, reading) = watch::channel(Reading::Waiting);
         let mirror = Self {
             database,
             spec,
-            probe,
+            around,
             out,
             told_up: None,
         };
@@ -88,18 +113,21 @@ impl Mirror {
 
     /// Runs until nobody reads any more. A defect is one more way to lose the database.
     pub async fn run(mut self) {
-        let mut restarts = Restarts::default();
+        let (mut pause, mut restarts) = (Pause::default(), Restarts::default());
         loop {
             let began = Instant::now();
             let out = self.out.clone();
-            let mut again = began + RETRY;
+            let again;
             tokio::select! {
                 ended = caught(Box::pin(self.serve())) => {
                     let failure = ended.unwrap_or_else(|defect| {
-                        again = Instant::now() + restarts.wait(began.elapsed());
                         error!(database = self.spec.name, %defect, "a database is not read because of a defect of this program: please report it");
                         defect.into()
                     });
+                    again = match failure {
+                        Failure::Defect(_) => Instant::now() + restarts.wait(began.elapsed()),
+                        _ => began + pause.after(&failure, began.elapsed()),
+                    };
                     self.down(&failure);
                 }
                 () = out.closed() => return,
@@ -113,114 +141,205 @@ impl Mirror {
 
     /// Works on one connection until it fails.
     async fn serve(&mut self) -> Failure {
-        let mut link = match Link::open(&self.database.server, self.database.id).await {
-            Ok(link) => link,
-            Err(failure) => return failure,
-        };
-        match self.serve_over(&mut link).await {
+        match self.serve_over().await {
             Err(failure) => failure,
             Ok(never) => match never {},
         }
     }
 
-    async fn serve_over(&mut self, link: &mut Link) -> Result<std::convert::Infallible, Failure> {
+    async fn serve_over(&mut self) -> Result<Infallible, Failure> {
+        let mut link = Link::open(&self.database.server, self.database.id).await?;
         // Before the first reading: what changes from now on is told.
-        let mut subscription = self.subscribe().await?;
-        let mut tables = self.read_all(link).await?;
-        self.up(&tables, subscription.is_some());
-        let mut changed = BTreeSet::new();
+        let subscription = self.subscribe().await?;
+        self.around.probe.mark_unchanged();
+        let began = Instant::now();
+        let nothing = Tables::new(&self.database.separator);
+        let (tables, searched) = reading::read_all(&mut link, &self.spec, &self.ports(), &nothing).await?;
+        self.up(&link, &tables, subscription.is_some());
+        let mut copy = Copy {
+            upkeep: Upkeep::after(began.into_std(), searched),
+            tables,
+            link,
+        };
+        self.keep(&mut copy, subscription).await
+    }
+
+    async fn keep(
+        &mut self,
+        copy: &mut Copy,
+        mut subscription: Option<Subscription>,
+    ) -> Result<Infallible, Failure> {
+        let (mut changed, mut lost) = (Changed::default(), Pause::default());
+        let mut subscribed_at = Instant::now();
         let mut read_changed_at = None;
         let mut subscribe_at = None;
-        let mut read_all_at = Instant::now() + self.probe.borrow_and_update().interval;
+        let mut read_at = Instant::now() + self.interval();
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let search_at = copy.upkeep.due().map(Instant::from_std);
             tokio::select! {
-                more = told(&mut subscription, &mut changed) => {
-                    if more {
-                        read_changed_at.get_or_insert_with(|| Instant::now() + GATHER);
-                    } else {
+                more = told(&mut subscription, &mut changed) => match more {
+                    Ok(()) => _ = read_changed_at.get_or_insert_with(|| Instant::now() + GATHER),
+                    Err(reason) => {
                         let database = self.spec.name;
-                        debug!(database, "keyspace notifications lost: subscribing again");
+                        debug!(database, %reason, "keyspace notifications lost: subscribing again");
                         subscription = None;
-                        subscribe_at = Some(Instant::now() + RETRY);
+                        subscribe_at = Some(Instant::now() + lost.after(&reason, subscribed_at.elapsed()));
                     }
-                }
-                () = sleep_until(subscribe_at.unwrap_or(read_all_at)), if subscribe_at.is_some() => {
+                },
+                () = sleep_until(subscribe_at.unwrap_or(read_at)), if subscribe_at.is_some() => {
                     subscribe_at = None;
+                    subscribed_at = Instant::now();
                     subscription = self.subscribe().await?;
                     // What happened meanwhile was not told.
-                    read_all_at = Instant::now();
+                    read_at = Instant::now();
+                    copy.upkeep.want();
                 }
-                () = sleep_until(read_changed_at.unwrap_or(read_all_at)), if read_changed_at.is_some() => {
+                () = sleep_until(read_changed_at.unwrap_or(read_at)), if read_changed_at.is_some() => {
                     read_changed_at = None;
-                    self.catch_up(link, std::mem::take(&mut changed), &mut tables).await?;
-                    self.show(&tables);
+                    self.catch_up(copy, std::mem::take(&mut changed)).await?;
                 }
-                () = sleep_until(read_all_at) => {
-                    tables = self.read_all(link).await?;
-                    read_all_at = Instant::now() + self.probe.borrow().interval;
-                    self.show(&tables);
-                }
-                Ok(()) = self.probe.changed() => {
-                    read_all_at = Instant::now() + self.probe.borrow_and_update().interval;
-                }
-                _ = ping.tick() => {
-                    link.ping().await?;
-                    // A flush tells nobody.
-                    if !self.spec.values.is_empty() {
-                        self.catch_up(link, BTreeSet::new(), &mut tables).await?;
-                        self.show(&tables);
+                () = sleep_until(search_at.unwrap_or(read_at)), if search_at.is_some() => self.search(copy).await?,
+                () = sleep_until(read_at) => {
+                    read_at = Instant::now() + self.interval();
+                    self.read_known(copy).await?;
+                    let silence = self.interval().saturating_mul(2).saturating_add(SILENCE);
+                    let tells = subscription.is_some() && self.around.tells.within(silence);
+                    if self.spec.rows == Rows::All && !tells {
+                        copy.upkeep.want();
                     }
                 }
-                failure = link.closed() => return Err(failure),
+                Ok(()) = self.around.ports.changed(), if self.spec.rows == Rows::OfPorts => {
+                    self.search(copy).await?;
+                }
+                Ok(()) = self.around.probe.changed() => read_at = Instant::now() + self.interval(),
+                _ = ping.tick() => {
+                    copy.link.ping().await?;
+                    // A flush tells nobody.
+                    self.look_for_flush(copy).await?;
+                }
+                failure = copy.link.closed() => return Err(failure),
             }
         }
     }
 
-    /// Reads what has changed; and everything, where a value has. Such a value says whether the database is whole
-    /// (`CONFIG_DB_INITIALIZED`): around its change, a flush and a load for instance, no event was sent for the rows that are
-    /// gone, and a copy that holds rows from before and from after is neither.
-    async fn catch_up(
-        &self,
-        link: &mut Link,
-        mut changed: BTreeSet<String>,
-        tables: &mut Tables,
-    ) -> Result<(), Failure> {
+    /// Reads everything anew.
+    async fn search(&mut self, copy: &mut Copy) -> Result<(), Failure> {
+        let ports = self.around.ports.borrow_and_update().clone();
+        let began = Instant::now();
+        let read = reading::read_all(&mut copy.link, &self.spec, &ports, &copy.tables).await?;
+        copy.tables = read.0;
+        copy.upkeep = Upkeep::after(began.into_std(), read.1);
+        self.show(copy);
+        Ok(())
+    }
+
+    /// Reads again what was there, or may be.
+    async fn read_known(&mut self, copy: &mut Copy) -> Result<(), Failure> {
+        let keys = match self.spec.rows {
+            Rows::All => copy.tables.keys().map(str::to_owned).collect(),
+            Rows::OfPorts => {
+                let separator = copy.tables.separator();
+                reading::of_ports(&self.spec, &self.ports(), separator).keys
+            }
+        };
+        self.read(copy, keys).await
+    }
+
+    /// Reads what has changed.
+    async fn catch_up(&mut self, copy: &mut Copy, changed: Changed) -> Result<(), Failure> {
+        let separator = copy.tables.separator().to_owned();
+        let told = self.spec.values.iter().any(|&key| changed.keys.contains(key));
+        if changed.more {
+            copy.upkeep.want();
+        }
+        let ports = self.ports();
+        let new = changed.keys.iter().filter(|key| !copy.tables.has(key)).count();
+        let is_too_much = copy.tables.keys().count() + new > Tables::MOST_ROWS;
+        let mut keys = Vec::with_capacity(changed.keys.len());
+        for key in changed.keys {
+            let Some(table) = reading::table_of(&self.spec, &separator, &key) else {
+                continue;
+            };
+            match self.spec.rows {
+                Rows::OfPorts => {
+                    let port = key.get(table.name.len() + separator.len()..);
+                    if port.is_some_and(|port| Port::new(port).is_ok_and(|port| ports.contains(&port))) {
+                        keys.push(key);
+                    }
+                }
+                // Which rows are kept where there are too many is the search's business.
+                Rows::All if is_too_much && !copy.tables.has(&key) => copy.upkeep.want(),
+                Rows::All => keys.push(key),
+            }
+        }
+        if told {
+            copy.upkeep.is_torn();
+        }
+        self.read(copy, keys).await
+    }
+
+    /// Reads these keys, and the values; and everything, where one of those has changed. Such a value says whether the
+    /// database is whole (`CONFIG_DB_INITIALIZED`): around its change, a flush and a load for instance, no event was sent
+    /// for the rows that are gone, and a copy that holds rows from before and from after is neither.
+    async fn read(&mut self, copy: &mut Copy, mut keys: Vec<String>) -> Result<(), Failure> {
         let values = self.spec.values;
-        let before: Vec<Option<String>> = values
-            .iter()
-            .map(|key| tables.value(key).map(str::to_owned))
-            .collect();
-        let told = values.iter().any(|&key| changed.contains(key));
-        changed.extend(values.iter().map(|&key| key.to_owned()));
-        read_keys(link, &self.spec, changed.into_iter().collect(), tables).await?;
-        let same = values
-            .iter()
-            .zip(&before)
-            .all(|(key, before)| tables.value(key) == before.as_deref());
-        if told || !same {
-            *tables = self.read_all(link).await?;
+        let of = |tables: &Tables| -> Vec<Option<String>> {
+            let found = values.iter().map(|key| tables.value(key));
+            found.map(|value| value.map(str::to_owned)).collect()
+        };
+        let before = of(&copy.tables);
+        keys.retain(|key| !values.contains(&key.as_str()));
+        keys.extend(values.iter().map(|&key| key.to_owned()));
+        reading::read_keys(&mut copy.link, &self.spec, &keys, &mut copy.tables).await?;
+        if of(&copy.tables) != before {
+            copy.upkeep.is_torn();
+        }
+        match copy.upkeep.due() {
+            // A database of a switch is walked through in a millisecond: at once.
+            Some(at) if at <= Instant::now().into_std() => self.search(copy).await,
+            _ => {
+                self.show(copy);
+                Ok(())
+            }
+        }
+    }
+
+    /// FLUSHDB, and a Redis that loads another file, send no event. A value or, where there is none, one row tells it.
+    async fn look_for_flush(&mut self, copy: &mut Copy) -> Result<(), Failure> {
+        let one = match self.spec.values {
+            [] => copy.tables.keys().next().map(str::to_owned),
+            _ => None,
+        };
+        if self.spec.values.is_empty() && one.is_none() {
+            return Ok(());
+        }
+        let keys: Vec<String> = one.clone().into_iter().collect();
+        self.read(copy, keys).await?;
+        if one.is_some_and(|key| !copy.tables.has(&key)) {
+            self.read_known(copy).await?;
         }
         Ok(())
     }
 
-    async fn read_all(&self, link: &mut Link) -> Result<Tables, Failure> {
-        read_all(link, &self.database.separator, &self.spec).await
+    fn ports(&self) -> Ports {
+        self.around.ports.borrow().clone()
+    }
+
+    fn interval(&mut self) -> Duration {
+        self.around.probe.borrow_and_update().interval
     }
 
     /// `None`: this user may not subscribe. The copy is then as old as the interval at most.
     async fn subscribe(&self) -> Result<Option<Subscription>, Failure> {
         let separator = &self.database.separator;
-        let tables = self
-            .spec
-            .tables
-            .iter()
-            .map(|table| format!("{table}{separator}*"));
-        let patterns: Vec<String> = tables
-            .chain(self.spec.values.iter().map(|&key| key.to_owned()))
-            .collect();
-        match Subscription::open(&self.database.server, self.database.id, &patterns).await {
+        let tables = self.spec.tables.iter();
+        let tables = tables.map(|table| format!("{}{separator}*", table.name));
+        let values = self.spec.values.iter().map(|&key| key.to_owned());
+        let patterns: Vec<String> = tables.chain(values).collect();
+        let (server, tells) = (&self.database.server, self.around.tells.clone());
+        match Subscription::open(server, self.database.id, &patterns, tells).await {
             Ok(subscription) => Ok(Some(subscription)),
             Err(Failure::Refused(error)) => {
                 debug!(
@@ -234,7 +353,13 @@ impl Mirror {
         }
     }
 
-    fn show(&self, tables: &Tables) {
+    fn show(&self, copy: &Copy) {
+        if copy.upkeep.is_whole() {
+            self.show_tables(&copy.tables);
+        }
+    }
+
+    fn show_tables(&self, tables: &Tables) {
         self.out.send_if_modified(|reading| {
             let same = reading.tables().is_some_and(|before| **before == *tables);
             if !same {
@@ -244,10 +369,10 @@ impl Mirror {
         });
     }
 
-    fn up(&mut self, tables: &Tables, subscribed: bool) {
-        self.show(tables);
+    fn up(&mut self, link: &Link, tables: &Tables, subscribed: bool) {
+        self.show_tables(tables);
         if self.told_up != Some(true) {
-            let server = &self.database.server;
+            let server = link.at();
             info!(database = self.spec.name, %server, db = self.database.id, subscribed, "database read");
             self.told_up = Some(true);
         }
@@ -266,100 +391,30 @@ impl Mirror {
     }
 }
 
+/// What a connection has read, and what it needs to go on.
+#[derive(Debug)]
+struct Copy {
+    link: Link,
+    tables: Tables,
+    upkeep: Upkeep,
+}
+
 /// As `Subscription::changed`; never where there is none.
-async fn told(subscription: &mut Option<Subscription>, changed: &mut BTreeSet<String>) -> bool {
+async fn told(subscription: &mut Option<Subscription>, changed: &mut Changed) -> Result<(), Failure> {
     match subscription {
         Some(subscription) => subscription.changed(changed).await,
         None => std::future::pending().await,
     }
 }
 
-/// Reads a database once: for commands that look and go.
-pub async fn read_once(database: &Database, spec: &Spec) -> Result<Tables, Failure> {
-    let mut link = Link::open(&database.server, database.id).await?;
-    let tables = read_all(&mut link, &database.separator, spec).await;
-    link.close().await;
-    tables
-}
-
-async fn read_all(link: &mut Link, separator: &str, spec: &Spec) -> Result<Tables, Failure> {
-    let mut keys: BTreeSet<String> = spec.values.iter().map(|&key| key.to_owned()).collect();
-    for table in spec.tables {
-        scan(link, &format!("{}{separator}*", escaped(table)), &mut keys).await?;
-    }
-    let mut tables = Tables::new(separator);
-    read_keys(link, spec, keys.into_iter().collect(), &mut tables).await?;
-    Ok(tables)
-}
-
-/// A table's name as a pattern that matches it alone.
-fn escaped(table: &str) -> String {
-    table.replace(['*', '?', '[', '\\'], "?")
-}
-
-/// All keys that match `pattern`; SCAN may name one twice.
-async fn scan(link: &mut Link, pattern: &str, keys: &mut BTreeSet<String>) -> Result<(), Failure> {
-    let mut cursor = 0;
-    loop {
-        let mut ask = redis::pipe();
-        ask.cmd("SCAN")
-            .arg(cursor)
-            .arg("MATCH")
-            .arg(pattern)
-            .arg("COUNT")
-            .arg(1000);
-        let replies = link.ask(&mut ask).await?;
-        let reply = replies.into_iter().next().unwrap_or(Ok(Value::Nil))?;
-        let (next, found): (u64, Vec<Vec<u8>>) =
-            FromRedisValue::from_redis_value(reply).map_err(|error| Failure::Refused(error.into()))?;
-        keys.extend(found.iter().map(|key| String::from_utf8_lossy(key).into_owned()));
-        if next == 0 {
-            return Ok(());
-        }
-        cursor = next;
-    }
-}
-
-async fn read_keys(
-    link: &mut Link,
+/// Reads a database once, of the rows of ports those of `ports`: for commands that look and go. Also says at which address.
+pub async fn read_once(
+    database: &Database,
     spec: &Spec,
-    keys: Vec<String>,
-    tables: &mut Tables,
-) -> Result<(), Failure> {
-    for keys in keys.chunks(CHUNK) {
-        let mut ask = redis::pipe();
-        for key in keys {
-            let command = if spec.values.contains(&key.as_str()) {
-                "GET"
-            } else {
-                "HGETALL"
-            };
-            let mut read = Cmd::new();
-            read.arg(command).arg(key);
-            ask.add_command(read);
-        }
-        let replies = link.ask(&mut ask).await?;
-        for (key, reply) in keys.iter().zip(replies) {
-            tables.set(key.clone(), entry(reply)?);
-        }
-    }
-    Ok(())
-}
-
-fn entry(reply: Reply) -> Result<Option<Entry>, Failure> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match reply {
-        Err(error) if error.code() == Some("WRONGTYPE") => Ok(Some(Entry::Other)),
-        Err(error) => Err(error.into()),
-        Ok(Value::Nil) => Ok(None),
-        Ok(Value::BulkString(bytes)) => Ok(Some(Entry::Value(text(&bytes)))),
-        Ok(Value::Int(number)) => Ok(Some(Entry::Value(number.to_string()))),
-        Ok(reply) => {
-            let fields: BTreeMap<Vec<u8>, Vec<u8>> =
-                FromRedisValue::from_redis_value(reply).map_err(|error| Failure::Refused(error.into()))?;
-            let row = fields.iter().map(|(name, value)| (text(name), text(value)));
-            // A hash without fields does not exist.
-            Ok((!fields.is_empty()).then(|| Entry::Row(row.collect())))
-        }
-    }
+    ports: &Ports,
+) -> Result<(Tables, RedisAddress), Failure> {
+    let mut link = Link::open(&database.server, database.id).await?;
+    let nothing = Tables::new(&database.separator);
+    let (tables, _) = reading::read_all(&mut link, spec, ports, &nothing).await?;
+    Ok((tables, link.at().clone()))
 }

@@ -20,14 +20,14 @@ pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, HISTORY_LEN, History, LastError,
     Observed, Snapshot, SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
 };
-pub use tables::{Entry, Row, Spec, Tables};
+pub use tables::{Entry, Row, Rows, Spec, Table, Tables};
 pub use target::{
     BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Security,
     SourceAddress, Target, TlsSettings,
 };
 pub use words::{
     Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux, Plane, PortState,
-    ProblemKind, Query, QueryResult, Side, SocService,
+    ProblemKind, Query, QueryResult, Refusal, Side, SocService,
 };
 
 /// One value for each end of the cable, as this ToR sees it.

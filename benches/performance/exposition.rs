@@ -11,6 +11,7 @@ use dualtor_exporter::model::{
     QueryReport, QueryResult, Report, Side, Snapshot, SocStatus, TlsStatus, UpperLower,
 };
 use dualtor_exporter::publish::exposition::{Format, Pieces};
+use dualtor_exporter::publish::http::WebStatus;
 use dualtor_exporter::publish::metrics::Scrape;
 
 use crate::median;
@@ -99,6 +100,7 @@ fn scrape() -> anyhow::Result<Scrape> {
             last_success: now,
         },
         delays: Default::default(),
+        web: WebStatus::default(),
         lines_dropped: 0,
         process: None,
     })

@@ -1,6 +1,6 @@
 //! `make bench`: what a round, an idle channel and a scrape cost, beside the least that they can cost. Prints markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, and `full` (10,000 SoCs for three minutes, only by name);
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, and `full` (10,000 SoCs for three minutes, only by name);
 //! without names all but `full`. `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
@@ -9,6 +9,7 @@ mod bare;
 mod client;
 mod exposition;
 mod rack;
+mod scrapers;
 mod whole;
 
 use client::{Kind, Measured, Mode, Spec, measure};
@@ -47,6 +48,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("process") {
         whole::small(4)?;
+    }
+    if wanted("scrapers") {
+        scrapers::run()?;
     }
     if named.contains(&"full") {
         whole::large()?;

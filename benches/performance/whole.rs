@@ -18,12 +18,12 @@ use crate::rack::{self, Simulator};
 
 const SOCS: usize = 128;
 
-fn listen() -> String {
+pub(crate) fn listen() -> String {
     format!("127.0.0.1:{}", rack::own_port())
 }
 
 /// A process that ends with its owner.
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -106,13 +106,13 @@ impl Database {
     }
 }
 
-struct Setting {
+pub(crate) struct Setting {
     directory: TempDir,
     ports: Vec<String>,
 }
 
 impl Setting {
-    fn new(racks: &[Simulator], interval: &str, databases: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(racks: &[Simulator], interval: &str, databases: &str) -> anyhow::Result<Self> {
         let directory = TempDir::with_prefix("dualtor-bench-")?;
         let mut yaml =
             format!("probe: {{interval: {interval}}}\nside: upper\ndatabases: {databases}\ntargets:\n");
@@ -126,7 +126,7 @@ impl Setting {
         Ok(Self { directory, ports })
     }
 
-    fn exporter(&self) -> anyhow::Result<Process> {
+    pub(crate) fn exporter(&self) -> anyhow::Result<Process> {
         let child = Command::new(env!("CARGO_BIN_EXE_dualtor-exporter"))
             .arg("--config.file")
             .arg(self.directory.path().join("config.yml"))

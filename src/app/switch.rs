@@ -19,17 +19,34 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
-use crate::config::{Config, Database, Publish};
+use crate::config::{Config, Database, Publish, RedisServer};
 use crate::defect::{Restarts, caught};
 use crate::facts;
 use crate::inventory::{self, Hold, Inventory, Origin, Secrets, Source};
-use crate::mirror::{Mirror, Reading};
+use crate::mirror::{Mirror, Ports, Reading, Surroundings};
 use crate::model::{Facts, Port, ProbeSettings, Problem, Side, Spec, StateDbs};
 use crate::publish::shadow::Shadow;
+use crate::redis_link::Tells;
 
 /// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
 /// database that is there answers in milliseconds, one that is not must not keep us from looking.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What all who talk to a Redis server find out about it together.
+#[derive(Debug, Default)]
+pub(super) struct Servers(Vec<(RedisServer, Tells)>);
+
+impl Servers {
+    /// Whether this one tells of changes.
+    pub(super) fn tells(&mut self, server: &RedisServer) -> Tells {
+        if let Some((_, tells)) = self.0.iter().find(|(known, _)| known == server) {
+            return tells.clone();
+        }
+        let tells = Tells::default();
+        self.0.push((server.clone(), tells.clone()));
+        tells
+    }
+}
 
 /// The readings of one namespace's databases.
 #[derive(Debug)]
@@ -63,6 +80,8 @@ pub(super) struct Switch {
     /// Why channels cannot be secured as CONFIG_DB wants it.
     unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
+    /// For the mirrors: whose rows to read.
+    ports: watch::Sender<Ports>,
     mirrors: JoinSet<()>,
 }
 
@@ -80,11 +99,18 @@ impl Switch {
     pub(super) fn new(
         config: watch::Receiver<Arc<Config>>,
         probe: &watch::Receiver<ProbeSettings>,
+        servers: &mut Servers,
     ) -> (Self, Emits) {
         let first = config.borrow().clone();
         let mut mirrors = JoinSet::new();
+        let ports = watch::Sender::new(Ports::default());
         let mut start = |database: &Database, spec: &Spec| {
-            let (mirror, reading) = Mirror::new(database.clone(), spec.clone(), probe.clone());
+            let around = Surroundings {
+                probe: probe.clone(),
+                ports: ports.subscribe(),
+                tells: servers.tells(&database.server),
+            };
+            let (mirror, reading) = Mirror::new(database.clone(), spec.clone(), around);
             mirrors.spawn(mirror.run());
             reading
         };
@@ -139,8 +165,10 @@ impl Switch {
             origins: BTreeMap::new(),
             unusable: BTreeSet::new(),
             side: None,
+            ports,
             mirrors,
         };
+        switch.tell_ports();
         (switch, emits)
     }
 
@@ -239,6 +267,21 @@ impl Switch {
             let changed = **before != inventory;
             if changed {
                 *before = Arc::new(inventory);
+            }
+            changed
+        });
+        self.tell_ports();
+    }
+
+    /// Whose rows the mirrors read: those of all namespaces, as a port's own is not always known.
+    fn tell_ports(&self) {
+        let inventory = self.inventory.borrow().clone();
+        let ports = inventory.targets.iter().map(|target| target.port.clone());
+        let ports: BTreeSet<Port> = ports.collect();
+        self.ports.send_if_modified(|before| {
+            let changed = **before != ports;
+            if changed {
+                *before = Arc::new(ports);
             }
             changed
         });

@@ -10,6 +10,8 @@ pub(super) const FLAG_ACK: u8 = 0x1;
 /// Of DATA and HEADERS.
 const FLAG_END_STREAM: u8 = 0x1;
 const FLAG_PADDED: u8 = 0x8;
+/// Of HEADERS, PUSH_PROMISE and CONTINUATION.
+const FLAG_END_HEADERS: u8 = 0x4;
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
@@ -66,6 +68,11 @@ impl Head {
     /// The stream whose last frame it is, if it is one's.
     pub(super) fn last_of(&self) -> Option<u32> {
         (self.ends_stream() || self.kind == RST_STREAM).then_some(self.stream)
+    }
+
+    /// More of a header block is to come.
+    pub(super) fn leaves_block_open(&self) -> bool {
+        (self.begins_block() || self.continues_block()) && self.flags & FLAG_END_HEADERS == 0
     }
 
     fn ends_stream(&self) -> bool {

@@ -49,6 +49,13 @@ const TURN: usize = 64 * 1024;
 const MIN_READ: usize = 2 * 1024;
 /// A header block of a megabyte must cost its own query only (contract, section 1); with what HPACK adds to it.
 const MAX_BLOCK: usize = 1024 * 1024 + 16 * 1024;
+/// A block longer than this is handed on frame by frame: with each piece h2 decodes a name anew that is not whole yet, and a block made
+/// for that, cut into bytes, took it seconds in one turn. A true one comes in one frame.
+const LONG_BLOCK: usize = 4 * 1024;
+/// All that h2 may so decode of one block: a megabyte in pieces of 10,000 bytes is 55 MiB.
+const MAX_BLOCK_WORK: usize = 64 * 1024 * 1024;
+/// How much of such a frame is handed on in one read.
+const PART: usize = 4 * 1024;
 
 /// A peer's GOAWAY.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +155,8 @@ impl<IO> Sniffer<IO> {
             )
         } else if self.frames.block > MAX_BLOCK {
             format!("headers or trailers of more than {MAX_BLOCK} bytes")
+        } else if self.frames.block_work > MAX_BLOCK_WORK {
+            "long headers or trailers in very small pieces".to_owned()
         } else {
             return Ok(());
         };
@@ -185,6 +194,10 @@ struct Frames {
     last_idle: u8,
     /// Bytes of the header block that is coming in, or came last.
     block: usize,
+    /// More of it is to come.
+    block_open: bool,
+    /// The sum of its lengths at each of its frames.
+    block_work: usize,
 }
 
 fn is_web_server(begin: &[u8]) -> bool {
@@ -205,6 +218,8 @@ impl Frames {
             idle: 0,
             last_idle: 0,
             block: 0,
+            block_open: false,
+            block_work: 0,
         }
     }
 
@@ -248,11 +263,25 @@ impl Frames {
             true => self.block + head.length,
             false => head.length * usize::from(head.begins_block()),
         };
+        self.block_open = head.leaves_block_open();
+        self.block_work = match head.continues_block() {
+            true => self.block_work + self.block,
+            false => 0,
+        };
         let idle = self.streams.received(head);
         if idle > 0 {
             self.idle = self.idle.saturating_add(idle);
             self.last_idle = head.kind;
         }
+    }
+
+    /// Where a long header block is cut: at the end of the frame's header, or of the frame. `None`: nowhere.
+    fn cut(&self) -> Option<usize> {
+        let long = self.block_open && self.block > LONG_BLOCK;
+        long.then_some(match self.have {
+            HEADER_LEN => self.payload_left,
+            have => HEADER_LEN - have,
+        })
     }
 
     fn frame_complete(&mut self) {
@@ -288,13 +317,26 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let result = Pin::new(&mut this.io).poll_read(cx, buf);
+        let result = match this.frames.cut() {
+            None => Pin::new(&mut this.io).poll_read(cx, buf),
+            Some(at) => {
+                let mut bytes = [0; PART];
+                let mut part = ReadBuf::new(&mut bytes[..at.min(PART).min(buf.remaining())]);
+                let result = Pin::new(&mut this.io).poll_read(cx, &mut part);
+                buf.put_slice(part.filled());
+                result
+            }
+        };
         match &result {
             Poll::Ready(Ok(())) => {
                 let bytes = &buf.filled()[before..];
-                let left = turn.saturating_sub(bytes.len().max(MIN_READ));
+                let work = this.frames.block_work;
+                let judgement = this.judge(bytes);
+                // A new block begins at 0.
+                let work = this.frames.block_work.saturating_sub(work);
+                let left = turn.saturating_sub(bytes.len().max(MIN_READ) + work);
                 this.frames.seen.turn.store(left, Ordering::Relaxed);
-                return Poll::Ready(this.judge(bytes));
+                return Poll::Ready(judgement);
             }
             Poll::Ready(Err(error)) => {
                 // The first is the one that counts.
@@ -348,125 +390,4 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).expect("short");
-        let mut bytes = length.to_be_bytes()[1..].to_vec();
-        bytes.extend([kind, flags, 0, 0, 0, 0]);
-        bytes.extend(payload);
-        bytes
-    }
-
-    fn seen_in(chunks: &[&[u8]]) -> Arc<Seen> {
-        let seen = Arc::new(Seen::default());
-        let mut frames = Frames::new(seen.clone(), Arc::default());
-        for chunk in chunks {
-            frames.feed(chunk);
-        }
-        seen
-    }
-
-    #[test]
-    fn the_peers_settings_are_proof_and_nothing_else_is() {
-        let check = |bytes: Vec<u8>, proven: bool| {
-            assert_eq!(seen_in(&[&bytes]).settings(), proven, "{bytes:?}");
-        };
-        check(frame(TYPE_SETTINGS, 0, &[]), true);
-        check(frame(TYPE_SETTINGS, 0, &[0, 3, 0, 0, 0, 100]), true);
-        check(
-            [frame(0x6, 0, &[7; 8]), frame(TYPE_SETTINGS, 0, &[])].concat(),
-            true,
-        );
-        check(frame(TYPE_SETTINGS, FLAG_ACK, &[]), false);
-        check(frame(0x6, FLAG_ACK, &[7; 8]), false);
-        check(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), false);
-        check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), false);
-        check(frame(TYPE_SETTINGS, 0, &[0; 6])[..14].to_vec(), false);
-    }
-
-    #[test]
-    fn a_goaway_is_told_once_with_its_code_and_debug_data() {
-        let mut payload = vec![0, 0, 0, 1, 0, 0, 0, 11];
-        payload.extend(b"too_many_pings");
-        let seen = seen_in(&[&frame(TYPE_GOAWAY, 0, &payload)]);
-        let goaway = seen.take_goaway().expect("a goaway");
-        assert_eq!(
-            (goaway.code, goaway.debug.as_slice()),
-            (11, b"too_many_pings".as_slice())
-        );
-        assert_eq!(seen.take_goaway(), None);
-    }
-
-    #[test]
-    fn of_two_goaways_the_one_with_an_error_counts_else_the_first() {
-        let goaway = |code: u8, debug: &[u8]| {
-            let payload = [&[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, code], debug].concat();
-            frame(TYPE_GOAWAY, 0, &payload)
-        };
-        let check = |frames: [Vec<u8>; 2], expected: u32| {
-            let seen = seen_in(&[&frames.concat()]);
-            assert_eq!(seen.take_goaway().map(|goaway| goaway.code), Some(expected));
-            assert_eq!(seen.take_goaway(), None, "once");
-        };
-        check([goaway(0, b"max_age"), goaway(0, b"")], 0);
-        check([goaway(0, b""), goaway(11, b"too_many_pings")], 11);
-        check([goaway(11, b"too_many_pings"), goaway(0, b"")], 11);
-        check([goaway(2, b""), goaway(11, b"too_many_pings")], 2);
-    }
-
-    #[test]
-    fn a_peer_that_begins_with_a_tls_record_speaks_tls() {
-        let check = |chunks: &[&[u8]], expected| {
-            let other = seen_in(chunks).other_protocol();
-            let tls = other.is_some_and(|failure| failure.detail.contains("TLS"));
-            assert_eq!(tls, expected, "{chunks:?}");
-        };
-        check(&[&[TLS_ALERT, 3, 3, 0, 2, 2, 70]], true);
-        check(&[&[TLS_HANDSHAKE], &[3]], true);
-        check(&[&[TLS_ALERT]], false);
-        check(&[&frame(TYPE_SETTINGS, 0, &[])], false);
-        check(&[&frame(TYPE_SETTINGS, 0, &[]), &[TLS_ALERT, 3, 3]], false);
-        check(&[b"HTTP/1.1 400 Bad Request\r\n"], false);
-    }
-
-    #[test]
-    fn a_huge_debug_text_is_cut() {
-        let seen = seen_in(&[&frame(TYPE_GOAWAY, 0, &[b'x'; 60_000])]);
-        assert_eq!(seen.take_goaway().map(|g| g.debug.len()), Some(MAX_DEBUG));
-    }
-
-    proptest! {
-        #[test]
-        fn however_the_bytes_are_cut_the_same_is_seen(cuts in prop::collection::vec(1usize..20, 0..40)) {
-            let mut payload = vec![0, 0, 0, 1, 0, 0, 0, 2];
-            payload.extend(b"debug");
-            let bytes = [
-                frame(0x6, 0, &[1; 8]),
-                frame(TYPE_SETTINGS, 0, &[0, 3, 0, 0, 0, 100]),
-                frame(0x0, 0, &[9; 50]),
-                frame(TYPE_GOAWAY, 0, &payload),
-            ]
-            .concat();
-            let mut rest = bytes.as_slice();
-            let mut chunks = Vec::new();
-            for cut in cuts {
-                let (chunk, tail) = rest.split_at(cut.min(rest.len()));
-                chunks.push(chunk);
-                rest = tail;
-            }
-            chunks.push(rest);
-            let seen = seen_in(&chunks);
-            prop_assert!(seen.settings());
-            prop_assert_eq!(seen.take_goaway(), Some(GoAway { code: 2, debug: b"debug".to_vec() }));
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
-            seen_in(&[&bytes]);
-        }
-    }
-}
+mod tests;

@@ -77,6 +77,7 @@ pub(super) async fn run(args: DemoArgs, lines_dropped: Arc<AtomicU64>) -> anyhow
         listeners: vec![listener],
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,
+        limits: Default::default(),
         lines_dropped,
     });
 

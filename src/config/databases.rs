@@ -2,13 +2,13 @@
 //! `database_global.json`), else SONiC's defaults.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{Database, Namespace, RedisServer};
+use super::{Database, Namespace, RedisAddress, RedisServer, redis_url};
 use crate::files;
 use crate::model::text;
 
@@ -95,40 +95,14 @@ impl Namespace {
 
     /// From `databases.url`. The error never repeats the URL: it may hold a password.
     pub(super) fn from_url(url: &str) -> Result<Self, String> {
-        const EXPECTED: &str =
-            "expected redis+unix:///path/to/redis.sock or redis://[user:password@]host[:port]";
-        if let Some(path) = url.strip_prefix("redis+unix://") {
-            if !path.starts_with('/') || path.contains(['?', '#']) {
-                return Err(EXPECTED.to_owned());
-            }
-            return Ok(Self::on(&RedisServer::Unix(path.into())));
-        }
-        if !url.starts_with("redis://") {
-            return Err(EXPECTED.to_owned());
-        }
-        let info = url.into_connection_info().map_err(|_| EXPECTED.to_owned())?;
-        if info.redis_settings().db() != 0 {
-            return Err(format!(
-                "{EXPECTED}, without a database: each of SONiC's has its own, STATE_DB is {}",
-                STATE_DB.id
-            ));
-        }
-        let ConnectionAddr::Tcp(host, port) = info.addr() else {
-            return Err(EXPECTED.to_owned());
-        };
-        Ok(Self::on(&RedisServer::Tcp {
-            host: host.clone(),
-            port: *port,
-            username: info.redis_settings().username().map(str::to_owned),
-            password: info.redis_settings().password().map(str::to_owned),
-        }))
+        Ok(Self::on(&redis_url::parse(url)?))
     }
 
     /// From `database_config.json` where it exists, and the namespaces that `database_global.json` beside it names; else
     /// SONiC's defaults.
     pub(super) fn from_files(path: &Path) -> Result<Vec<Self>, String> {
         let Some(own) = read_if_there(path)? else {
-            return Ok(vec![Self::on(&RedisServer::Unix(DEFAULT_SOCKET.into()))]);
+            return Ok(vec![Self::on(&RedisServer::unix(DEFAULT_SOCKET))]);
         };
         let mut all = vec![Self::from_json(&own, "").map_err(|error| in_file(path, &error))?];
         let global = path.with_file_name("database_global.json");
@@ -162,9 +136,9 @@ impl Namespace {
         let config: DatabaseConfig = json(text)?;
         Ok(Self {
             name: name.into(),
-            config_db: config.database(&CONFIG_DB)?,
-            appl_db: config.database(&APPL_DB)?,
-            state_db: config.database(&STATE_DB)?,
+            config_db: config.database(&CONFIG_DB, name)?,
+            appl_db: config.database(&APPL_DB, name)?,
+            state_db: config.database(&STATE_DB, name)?,
         })
     }
 }
@@ -194,8 +168,26 @@ fn read_if_there(path: &Path) -> Result<Option<String>, String> {
     }
 }
 
+impl Instance {
+    fn tcp(&self) -> Option<RedisAddress> {
+        let host = self.hostname.clone().filter(|host| !host.is_empty())?;
+        Some(RedisAddress::Tcp(host, self.port.unwrap_or(DEFAULT_PORT)))
+    }
+}
+
+/// An ASIC's loopback is inside its own network namespace: from where we are it leads to the switch's own Redis instead.
+fn is_loopback(address: &RedisAddress) -> bool {
+    match address {
+        RedisAddress::Unix(_) => false,
+        RedisAddress::Tcp(host, _) => {
+            let ip = host.parse::<IpAddr>();
+            host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        }
+    }
+}
+
 impl DatabaseConfig {
-    fn database(&self, known: &Known) -> Result<Database, String> {
+    fn database(&self, known: &Known, namespace: &str) -> Result<Database, String> {
         let database = self
             .databases
             .get(known.name)
@@ -208,14 +200,13 @@ impl DatabaseConfig {
                 text::quote(name)
             )
         })?;
-        let server = match (&instance.unix_socket_path, &instance.hostname) {
-            (Some(path), _) if !path.as_os_str().is_empty() => RedisServer::Unix(path.clone()),
-            (_, Some(host)) => RedisServer::Tcp {
-                host: host.clone(),
-                port: instance.port.unwrap_or(DEFAULT_PORT),
-                username: None,
-                password: None,
+        let tcp = instance.tcp();
+        let server = match (&instance.unix_socket_path, tcp) {
+            (Some(path), tcp) if !path.as_os_str().is_empty() => RedisServer {
+                or: tcp.filter(|tcp| namespace.is_empty() || !is_loopback(tcp)),
+                ..RedisServer::unix(path)
             },
+            (_, Some(tcp)) => RedisServer::at(tcp),
             _ => {
                 return Err(format!(
                     "expected INSTANCES.{name} to have a unix_socket_path or a hostname"
@@ -247,37 +238,11 @@ impl DatabaseConfig {
 mod tests {
     use super::*;
 
-    fn unix(path: &str) -> RedisServer {
-        RedisServer::Unix(path.into())
-    }
-
-    #[test]
-    fn a_url_names_a_unix_socket_or_a_tcp_server() {
-        let server = |url| Namespace::from_url(url).map(|namespace| namespace.state_db.server);
-        assert_eq!(server("redis+unix:///tmp/r.sock"), Ok(unix("/tmp/r.sock")));
-        let tcp = |port, password: Option<&str>| RedisServer::Tcp {
-            host: "127.0.0.1".into(),
-            port,
-            username: None,
-            password: password.map(str::to_owned),
-        };
-        assert_eq!(server("redis://127.0.0.1"), Ok(tcp(6379, None)));
-        assert_eq!(server("redis://127.0.0.1:6380"), Ok(tcp(6380, None)));
-        assert_eq!(server("redis://:pw%21@127.0.0.1:1"), Ok(tcp(1, Some("pw!"))));
-    }
-
-    #[test]
-    fn a_bad_url_is_refused_without_being_repeated() {
-        for url in [
-            "http://h",
-            "redis+unix://r.sock",
-            "redis://:secret@h:99999",
-            "redis://:secret@h/6",
-            "secret",
-        ] {
-            let error = Namespace::from_url(url).expect_err(url);
-            assert!(error.starts_with("expected redis+unix://"), "{url}: {error}");
-            assert!(!error.contains("secret"), "{url}: {error}");
+    /// What SONiC's own file says of a socket: its TCP port too.
+    fn either(path: &str) -> RedisServer {
+        RedisServer {
+            or: Some(RedisAddress::Tcp("127.0.0.1".to_owned(), 6379)),
+            ..RedisServer::unix(path)
         }
     }
 
@@ -297,12 +262,7 @@ mod tests {
     #[test]
     fn sonics_own_file_is_the_truth_where_it_exists() {
         let namespace = Namespace::from_json(&json("/run/r.sock"), "").expect("good");
-        let server = RedisServer::Tcp {
-            host: "127.0.0.1".into(),
-            port: 6380,
-            username: None,
-            password: None,
-        };
+        let server = RedisServer::tcp("127.0.0.1", 6380);
         let (id, separator) = (13, "!".to_owned());
         assert_eq!(
             namespace.state_db,
@@ -313,7 +273,7 @@ mod tests {
             }
         );
         let config_db = namespace.config_db;
-        assert_eq!((config_db.server, config_db.id), (unix("/run/r.sock"), 4));
+        assert_eq!((config_db.server, config_db.id), (either("/run/r.sock"), 4));
         assert_eq!(namespace.appl_db.separator, ":");
         let error = Namespace::from_json(
             &json("").replace("\"instance\": \"redis2\"", "\"instance\": \"x\""),
@@ -335,7 +295,7 @@ mod tests {
         }
         let missing =
             Namespace::from_files(Path::new("/nonexistent/database_config.json")).expect("defaults");
-        assert_eq!(missing, [Namespace::on(&unix(DEFAULT_SOCKET))]);
+        assert_eq!(missing, [Namespace::on(&RedisServer::unix(DEFAULT_SOCKET))]);
     }
 
     #[test]
@@ -359,10 +319,9 @@ mod tests {
             .iter()
             .map(|n| (&*n.name, n.config_db.server.clone()))
             .collect();
-        assert_eq!(
-            found,
-            [("", unix("/run/host.sock")), ("asic0", unix("/run/asic0.sock"))]
-        );
+        // The ASIC's 127.0.0.1 is another one than ours.
+        let asic0 = RedisServer::unix("/run/asic0.sock");
+        assert_eq!(found, [("", either("/run/host.sock")), ("asic0", asic0)]);
         std::fs::remove_file(dir.path().join("redis0/sonic-db/database_config.json")).expect("removed");
         let error = Namespace::from_files(&path).expect_err("a namespace without a file");
         assert!(error.contains("redis0/sonic-db/database_config.json"), "{error}");

@@ -26,36 +26,92 @@ pub enum Schema {
     Hld,
 }
 
-/// Where the Redis server listens.
+/// A Redis server: where it listens and as whom to log in.
 #[derive(Clone, PartialEq, Eq)]
-pub enum RedisServer {
+pub struct RedisServer {
+    /// Where it listens.
+    pub at: RedisAddress,
+    /// Where it listens too, for those to whom the first is closed: SONiC's own tools use it.
+    pub or: Option<RedisAddress>,
+    /// `None`: as Redis' own user `default`, without a password.
+    pub login: Option<RedisLogin>,
+}
+
+/// Where a Redis server listens.
+#[derive(Clone, PartialEq, Eq)]
+pub enum RedisAddress {
     /// A unix socket.
     Unix(PathBuf),
-    /// TCP, with the credentials of the URL.
-    Tcp {
-        /// Name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// ACL user, if any.
-        username: Option<String>,
-        /// Never shown.
-        password: Option<String>,
-    },
+    /// TCP: name or address, and port.
+    Tcp(String, u16),
+}
+
+/// As whom to log in to Redis.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisLogin {
+    /// ACL user; `None`: `default`.
+    pub username: Option<String>,
+    /// Never shown.
+    pub password: String,
+}
+
+impl RedisServer {
+    /// At one address, without a password.
+    pub fn at(at: RedisAddress) -> Self {
+        Self {
+            at,
+            or: None,
+            login: None,
+        }
+    }
+
+    /// On a unix socket, without a password.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self::at(RedisAddress::Unix(path.into()))
+    }
+
+    /// On TCP, without a password.
+    pub fn tcp(host: impl Into<String>, port: u16) -> Self {
+        Self::at(RedisAddress::Tcp(host.into(), port))
+    }
+}
+
+impl std::fmt::Display for RedisAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "redis+unix://{}", text::quote(path.display())),
+            Self::Tcp(host, port) if host.contains(':') => {
+                write!(f, "redis://[{}]:{port}", text::quote(host))
+            }
+            Self::Tcp(host, port) => write!(f, "redis://{}:{port}", text::quote(host)),
+        }
+    }
+}
+
+impl std::fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 impl std::fmt::Display for RedisServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unix(path) => write!(f, "redis+unix://{}", text::quote(path.display())),
-            Self::Tcp { host, port, .. } => write!(f, "redis://{}:{port}", text::quote(host)),
-        }
+        write!(f, "{}", self.at)
     }
 }
 
 impl std::fmt::Debug for RedisServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self}")
+        match &self.or {
+            Some(or) => write!(f, "{} or {or}", self.at),
+            None => write!(f, "{}", self.at),
+        }
+    }
+}
+
+impl std::fmt::Debug for RedisLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RedisLogin")
     }
 }
 

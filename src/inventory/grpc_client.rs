@@ -15,6 +15,17 @@ use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings, qu
 /// The deployed name, then the one of SONiC's design document.
 const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
 
+/// What is read of the rows `config` and `certs`.
+pub(super) const FIELDS: &[&str] = &[
+    "type",
+    "auth_level",
+    "log_level",
+    "ca_crt",
+    "client_crt",
+    "client_key",
+    "grpc_ssl_credential",
+];
+
 /// What one place (CONFIG_DB, the file) says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {

@@ -4,14 +4,38 @@ use std::net::IpAddr;
 
 use crate::model::{Entry, Port, Problem, ProblemKind, Row, Tables, quoted};
 
+pub(super) const TABLE: &str = "MUX_CABLE";
+
+/// What is read of a row. The last three say nothing to us, but that there is a row.
+pub(super) const FIELDS: &[&str] = &[
+    "cable_type",
+    "soc_ipv4",
+    "SoC_IPv4",
+    "soc_ipv6",
+    "SoC_IPv6",
+    "state",
+    "server_ipv4",
+    "server_ipv6",
+];
+
 /// One port to probe.
 type Found = (Port, IpAddr);
 
 /// All active-active ports, or why one of them cannot be probed. Other cable types are none of ours.
 pub(super) fn read(tables: &Tables) -> impl Iterator<Item = Result<Found, Problem>> {
     tables
-        .table("MUX_CABLE")
+        .table(TABLE)
         .filter_map(|(key, entry)| port(key, entry).transpose())
+}
+
+/// The problem that not all rows are read, if so.
+pub(super) fn too_many(tables: &Tables) -> Option<Problem> {
+    let left_out = tables.left_out(TABLE);
+    let most = Tables::MOST_ROWS;
+    let text = format!(
+        "{left_out} rows more than {most}: those ports that were known before are probed, then the first by name"
+    );
+    (left_out > 0).then(|| Problem::new(TABLE, ProblemKind::TooManyRows, &text))
 }
 
 /// Whether it is, or was meant as, a row of an active-active port with a SoC's address.

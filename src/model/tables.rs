@@ -28,17 +28,45 @@ impl Entry {
             Self::Value(_) | Self::Other => None,
         }
     }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Row(row) => row.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            Self::Value(value) => value.len(),
+            Self::Other => 0,
+        }
+    }
 }
 
-/// Which tables of a database to read.
+/// What to read of a database.
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// The database's name, for the log: "CONFIG_DB".
     pub name: &'static str,
-    /// Tables: all their rows.
-    pub tables: &'static [&'static str],
+    /// Which rows of the tables.
+    pub rows: Rows,
+    /// Tables.
+    pub tables: &'static [Table],
     /// Keys without a table that hold a string.
     pub values: &'static [&'static str],
+}
+
+/// Which rows of its tables to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// All there are, which must be looked for.
+    All,
+    /// One for each port that is probed: their keys are known.
+    OfPorts,
+}
+
+/// A table to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// The fields that are read, and no other: a row that has none of them counts as none. Empty: all.
+    pub fields: &'static [&'static str],
 }
 
 /// Some tables of one database at one moment. Cheap to clone: the entries are shared.
@@ -46,15 +74,42 @@ pub struct Spec {
 pub struct Tables {
     separator: String,
     entries: BTreeMap<String, Arc<Entry>>,
+    /// Bytes of all names and values.
+    size: usize,
+    /// Rows that are too many to be kept, by table.
+    left_out: BTreeMap<&'static str, usize>,
 }
 
 impl Tables {
+    /// Most rows of one table that are kept: no switch has as many ports.
+    pub const MOST_ROWS: usize = 10_000;
+
     /// Nothing yet; `separator` stands between a table's name and a row's key.
     pub fn new(separator: &str) -> Self {
         Self {
             separator: separator.to_owned(),
-            entries: BTreeMap::new(),
+            ..Self::default()
         }
+    }
+
+    /// How many rows of `table` there are beyond those that are kept.
+    pub fn left_out(&self, table: &str) -> usize {
+        self.left_out.get(table).copied().unwrap_or(0)
+    }
+
+    /// Says so.
+    pub fn leave_out(&mut self, table: &'static str, rows: usize) {
+        self.left_out.insert(table, rows);
+    }
+
+    /// All keys that hold something.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Whether `key` holds something.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
     }
 
     /// What stands between a table's name and a row's key, and within such a key.
@@ -64,15 +119,24 @@ impl Tables {
 
     /// Replaces what `key` holds; `None`: it is gone.
     pub fn set(&mut self, key: String, entry: Option<Entry>) {
-        match entry {
+        self.size += entry.as_ref().map_or(0, Entry::size);
+        let before = match entry {
             Some(entry) => self.entries.insert(key, Arc::new(entry)),
             None => self.entries.remove(&key),
         };
+        self.size -= before.map_or(0, |entry| entry.size());
+    }
+
+    /// Bytes of all names and values that are held.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// The same for an entry that is another copy's too.
     pub fn put(&mut self, key: String, entry: Arc<Entry>) {
-        self.entries.insert(key, entry);
+        self.size += entry.size();
+        let before = self.entries.insert(key, entry);
+        self.size -= before.map_or(0, |entry| entry.size());
     }
 
     /// What a key holds; its name is the whole of it.

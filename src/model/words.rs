@@ -63,6 +63,20 @@ impl ChannelState {
 }
 
 words! {
+    /// Why a web connection was closed over a limit.
+    Refusal {
+        /// As many are open as may be, or as there are files for.
+        Total = "total",
+        /// As many of this peer are open as one may have.
+        Peer = "peer",
+        /// Its TLS handshake took too long.
+        Handshake = "handshake",
+        /// Its request's header took too long, or it did not take its answer.
+        Timeout = "timeout",
+    }
+}
+
+words! {
     /// Why a dial failed or a connection was lost.
     Cause {
         /// The peer's host answered that nobody listens on the port.
@@ -241,6 +255,8 @@ words! {
         BadAddress = "bad_address",
         /// Two namespaces have the port.
         DuplicatePort = "duplicate_port",
+        /// More rows than ports on any switch: some are left out.
+        TooManyRows = "too_many_rows",
     }
 }
 

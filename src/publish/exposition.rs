@@ -15,8 +15,9 @@ use prometheus_client::registry::Registry;
 use super::metrics::{CATALOGUE, Family, Kind, Samples, Scrape, Source};
 use crate::model::PortFacts;
 
-/// SoCs per piece: about 300 kB of text for the largest family.
-const SOCS_PER_PIECE: usize = 256;
+/// SoCs per piece: about 75 kB of text for the largest family, a third of a millisecond; between two pieces other work may
+/// have its turn.
+const SOCS_PER_PIECE: usize = 64;
 
 /// The formats that Prometheus understands and we speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,39 +34,6 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-
-    /// What an `Accept` header asks for: OpenMetrics where it is liked at least as well as plain text.
-    pub fn from_accept(accept: &str) -> Self {
-        let (mut open_metrics, mut text) = (0.0, 0.0);
-        for range in accept.split(',') {
-            let mut parts = range.split(';').map(str::trim);
-            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let mut quality: f32 = 1.0;
-            let mut version = None;
-            for parameter in parts {
-                match parameter
-                    .split_once('=')
-                    .map(|(name, value)| (name.trim(), value.trim()))
-                {
-                    Some(("q", value)) => quality = value.parse().unwrap_or(0.0),
-                    Some(("version", value)) => version = Some(value.trim_matches('"')),
-                    _ => {}
-                }
-            }
-            match (media.as_str(), version) {
-                ("application/openmetrics-text", None | Some("1.0.0" | "0.0.1")) => {
-                    open_metrics = quality.max(open_metrics);
-                }
-                ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => text = quality.max(text),
-                _ => {}
-            }
-        }
-        if open_metrics > 0.0 && open_metrics >= text {
-            Self::OpenMetrics
-        } else {
-            Self::Text
         }
     }
 }
@@ -201,43 +169,5 @@ impl Collector for Piece {
                 })
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_format_is_what_the_scraper_likes_best() {
-        let check = |accept: &str, expected| assert_eq!(Format::from_accept(accept), expected, "{accept:?}");
-        check("", Format::Text);
-        check("*/*", Format::Text);
-        check("text/plain", Format::Text);
-        check("text/html,application/xhtml+xml,*/*;q=0.8", Format::Text);
-        check("application/openmetrics-text; version=1.0.0", Format::OpenMetrics);
-        check(
-            "application/openmetrics-text;version=\"1.0.0\",text/plain;q=0.5",
-            Format::OpenMetrics,
-        );
-        check(
-            "application/openmetrics-text;q=0.2,text/plain;version=0.0.4;q=0.9",
-            Format::Text,
-        );
-        check("application/openmetrics-text;q=0, */*;q=0.1", Format::Text);
-        check("application/openmetrics-text;version=2.0.0", Format::Text);
-        check("garbage;;;q=q,,,", Format::Text);
-        // What Prometheus 2 and 3 send.
-        check(
-            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
-             text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            Format::OpenMetrics,
-        );
-        check(
-            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-             application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
-             text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            Format::OpenMetrics,
-        );
     }
 }

@@ -1,30 +1,42 @@
-//! The web endpoint.
+//! The web endpoint: a thread of its own that accepts, limits, renders and answers.
 //!
-//! | route | answer |
+//! | module | what it holds |
 //! |---|---|
-//! | GET / | the landing page |
-//! | GET /metrics (`--web.telemetry-path`) | text 0.0.4 or OpenMetrics 1.0.0 by `Accept`, gzip by `Accept-Encoding`, streamed |
-//! | GET /-/healthy | 200 while the process serves |
-//! | GET /-/ready | 503 until every target was looked at once, then 200 |
-//! | POST, PUT /-/reload | reloads the configuration; 403 without `--web.enable-lifecycle`, 500 with the reason if it is bad |
+//! | `limits` | what a client may cost, and who is let in (pure, but for its counters) |
+//! | `connection` | accepts, serves one connection, ends it |
+//! | `socket` | a socket that gives up on a peer that takes nothing |
+//! | `routes` | the routes and their answers |
+//! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
+//! | `render` | renders a scrape once for all who wait for it |
+//! | `answer` | a rendered scrape, packed; how readers take it, and how much of it all may pin |
+//!
+//! Why a thread: scrapers must not cost a probe anything. Everything here runs on one thread with a low priority, so all
+//! clients together cost one core at most, and that one only while probing does not want it. The fleet is asked for
+//! a snapshot through its queue, as by any reader; nothing here is ever waited for by what probes.
 
-use std::convert::Infallible;
+mod answer;
+mod connection;
+mod limits;
+mod negotiate;
+mod render;
+mod routes;
+mod socket;
+
+use std::io;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post};
-use futures_util::stream;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tower_http::compression::CompressionLayer;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
 
-use super::exposition::{Format, Pieces};
 use super::metrics::Scrape;
-use super::page;
+use limits::Gate;
+
+pub use limits::{Files, Limits, WebStats, WebStatus};
+pub use negotiate::format_for;
+pub use routes::telemetry_path_ok;
 
 /// Asks for a reload; the answer is why it failed, if it did.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -33,6 +45,10 @@ pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 pub type Source = Arc<dyn Fn() -> SourceFuture + Send + Sync>;
 /// `None` while the exporter is stopping.
 pub type SourceFuture = std::pin::Pin<Box<dyn Future<Output = Option<Scrape>> + Send>>;
+
+/// By how much the web thread stands back, as `nice` counts, where probing wants the processor too. Not more: on a switch
+/// whose processor is busy a scrape must still come within Prometheus' 10 s.
+const NICE: i32 = 5;
 
 /// What the routes need.
 #[derive(Clone)]
@@ -45,87 +61,91 @@ pub struct Web {
     pub ready: watch::Receiver<bool>,
     /// Where reloads are asked for; `None` without `--web.enable-lifecycle`.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
+    /// What a client may cost.
+    pub limits: Limits,
+    /// How many files are left for connections.
+    pub files: Files,
+    /// What is counted of them.
+    pub stats: Arc<WebStats>,
 }
 
 impl std::fmt::Debug for Web {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Web")
             .field("telemetry_path", &self.telemetry_path)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }
 
-/// Whether `path` can be the metrics' path, beside the others.
-pub fn telemetry_path_ok(path: &str) -> bool {
-    path.starts_with('/')
-        && !path.starts_with("/-/")
-        && path
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/_-.".contains(c))
+/// Serves the listeners until `stop`; requests under way are finished. Dropped, it ends at once.
+pub async fn serve(listeners: Vec<TcpListener>, web: Web, stop: CancellationToken) -> io::Result<()> {
+    if listeners.is_empty() {
+        stop.cancelled().await;
+        return Ok(());
+    }
+    // A socket belongs to the runtime that it was made in.
+    let listeners = listeners.into_iter().map(TcpListener::into_std);
+    let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+    let abandoned = CancellationToken::new();
+    let _abandons = abandoned.clone().drop_guard();
+    let (ended, end) = oneshot::channel();
+    let serving = move || {
+        let outcome = on_this_thread(listeners, web, stop, &abandoned);
+        // Nobody listens to the end of what was abandoned.
+        let _ = ended.send(outcome);
+    };
+    std::thread::Builder::new()
+        .name("web".to_owned())
+        .spawn(serving)?;
+    match end.await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(io::Error::other("its thread has panicked")),
+    }
 }
 
-/// Serves one listener until `stop`; requests under way are finished.
-pub async fn serve(
-    listener: TcpListener,
+fn on_this_thread(
+    listeners: Vec<std::net::TcpListener>,
     web: Web,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(web))
-        .with_graceful_shutdown(stop)
-        .await
-}
-
-fn router(web: Web) -> Router {
-    let mut router = Router::new()
-        .route(&web.telemetry_path, get(metrics))
-        .route("/-/healthy", get(async || "dualtor-exporter is healthy.\n"))
-        .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload).put(reload));
-    if web.telemetry_path != "/" {
-        let page = page::landing(&web.telemetry_path);
-        router = router.route("/", get(async move || Html(page)));
+    stop: CancellationToken,
+    abandoned: &CancellationToken,
+) -> io::Result<()> {
+    // On Linux "this process" is the calling thread alone.
+    let ours = rustix::process::getpriority_process(None).unwrap_or(0);
+    if let Err(error) = rustix::process::setpriority_process(None, ours + NICE) {
+        debug!(%error, "the web thread keeps its priority");
     }
-    router.layer(CompressionLayer::new()).with_state(web)
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let serving = accept_all(listeners, web, stop);
+        abandoned.run_until_cancelled(serving).await.unwrap_or(Ok(()))
+    })
 }
 
-async fn metrics(State(web): State<Web>, headers: HeaderMap) -> Response {
-    let Some(scrape) = (web.scrape)().await else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the exporter is stopping\n").into_response();
-    };
-    let accept = headers.get_all(header::ACCEPT);
-    let accept: Vec<&str> = accept.iter().filter_map(|value| value.to_str().ok()).collect();
-    let format = Format::from_accept(&accept.join(","));
-    // Each piece is rendered when the scraper has taken the one before: a slow one costs no memory and no thread.
-    let pieces = stream::iter(Pieces::new(scrape, format).map(Ok::<_, Infallible>));
-    let content_type = [(header::CONTENT_TYPE, format.content_type())];
-    (content_type, Body::from_stream(pieces)).into_response()
-}
-
-async fn ready(State(web): State<Web>) -> Response {
-    if *web.ready.borrow() {
-        "dualtor-exporter is ready.\n".into_response()
-    } else {
-        let text = "not ready: the first round of probes is under way\n";
-        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+/// Until the stop, and then until the last answer is taken.
+async fn accept_all(
+    listeners: Vec<std::net::TcpListener>,
+    web: Web,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let gate = Gate::new(web.limits, web.files.clone(), web.stats.clone());
+    let router = routes::router(web);
+    let connections = TaskTracker::new();
+    let mut accepting = Vec::new();
+    for listener in listeners {
+        let server = connection::Server {
+            listener: TcpListener::from_std(listener)?,
+            gate: gate.clone(),
+            router: router.clone(),
+            connections: connections.clone(),
+            stop: stop.clone(),
+        };
+        accepting.push(server.run());
     }
-}
-
-async fn reload(State(web): State<Web>) -> Response {
-    let Some(reload) = web.reload else {
-        let text = "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
-    };
-    let (tx, rx) = oneshot::channel();
-    let answer = match reload.send(tx).await {
-        Ok(()) => rx.await.ok(),
-        Err(_) => None,
-    };
-    match answer {
-        Some(Ok(())) => "configuration reloaded\n".into_response(),
-        Some(Err(reason)) => {
-            let text = format!("failed to reload the configuration: {reason}\n");
-            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
-        }
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the exporter is stopping\n").into_response(),
-    }
+    futures_util::future::join_all(accepting).await;
+    connections.close();
+    connections.wait().await;
+    Ok(())
 }

@@ -12,9 +12,10 @@ use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
 use crate::model::{
     Cause, ChannelState, ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Facts, Health, LinkmgrHealth,
     MuxDirection, NoticeType, OrchagentMux, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult,
-    SelfPeer, Side, Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus,
+    Refusal, SelfPeer, Side, Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus,
 };
 
+use super::http::WebStatus;
 use super::process::Process;
 use super::shadow::Shadow;
 
@@ -35,6 +36,8 @@ pub struct Scrape {
     pub tls: TlsStatus,
     /// The configuration's reloads.
     pub config: ConfigStatus,
+    /// Who asks us.
+    pub web: WebStatus,
     /// Lines of the log that nobody took in time.
     pub lines_dropped: u64,
     /// How late this process has been.
@@ -336,6 +339,13 @@ fn certificates(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
     samples.timestamp(&[("role", "client")], scrape.tls.client)
 }
 
+fn refusals(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    for reason in Refusal::ALL {
+        samples.counter(&[("reason", reason.label())], scrape.web.refused[reason.index()])?;
+    }
+    Ok(())
+}
+
 fn build_info(_: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
     let labels = [
         ("version", env!("CARGO_PKG_VERSION")),
@@ -472,6 +482,12 @@ catalogue! {
     "dualtor_config_last_reload_success_timestamp_seconds" Gauge [""]
         "When the configuration was last loaded, Unix time",
         Global |scrape, out| out.plain_timestamp(Some(scrape.config.last_success));
+    "dualtor_web_connections" Gauge [""]
+        "Open connections of web clients, the one that reads this included",
+        Global |scrape, out| out.plain(scrape.web.connections as f64);
+    "dualtor_web_connections_refused_total" Counter ["reason"]
+        "Web connections closed over a limit: too many in total or of one peer, TLS handshake or request too slow, answer not taken",
+        Global refusals;
     "dualtor_log_lines_dropped_total" Counter [""]
         "Lines of the log that were dropped: nobody took them in time, or they could not be written",
         Global |scrape, out| out.plain_counter(scrape.lines_dropped);

@@ -24,7 +24,7 @@ use crate::config::Database;
 use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
 use crate::model::{Notice, NoticeType, Plane, Port};
-use crate::redis_link::{BATCH_BYTES, Failure, Link, PING_EVERY, RETRY, wire_size};
+use crate::redis_link::{BATCH_BYTES, Failure, Link, PING_EVERY, Pause, wire_size};
 
 const TABLE: &str = "MUX_SERVICE_NOTIFICATION";
 
@@ -82,14 +82,17 @@ impl Notifications {
 
     /// Publishes until the mailbox is closed and everything in it is written, or could not be.
     pub async fn run(mut self) {
-        let mut restarts = Restarts::default();
+        let (mut pause, mut restarts) = (Pause::default(), Restarts::default());
         loop {
             let began = Instant::now();
-            let mut again = began + RETRY;
+            let again;
             let last = self.inbox.is_closed();
             match caught(Box::pin(self.serve())).await {
                 Ok(Ok(())) => return,
-                Ok(Err(failure)) => self.down(&failure),
+                Ok(Err(failure)) => {
+                    again = began + pause.after(&failure, began.elapsed());
+                    self.down(&failure);
+                }
                 // One more way to lose the database.
                 Err(defect) => {
                     again = Instant::now() + restarts.wait(began.elapsed());
@@ -108,7 +111,7 @@ impl Notifications {
     async fn serve(&mut self) -> Result<(), Failure> {
         let mut link = Link::open(&self.database.server, self.database.id).await?;
         let ended = self.serve_over(&mut link).await;
-        link.close().await;
+        link.close();
         ended
     }
 
@@ -144,7 +147,7 @@ impl Notifications {
                 commands.add_command(write);
                 count += 1;
             }
-            let answered = link.ask(&mut commands).await;
+            let answered = link.ask(&commands).await;
             let replies = match answered {
                 Ok(replies) => replies,
                 Err(failure) => {
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn whatever_a_guid_says_it_is_one_argument_of_one_command() {
         let database = Database {
-            server: RedisServer::Unix("/nowhere".into()),
+            server: RedisServer::unix("/nowhere"),
             id: 0,
             separator: ":".to_owned(),
         };

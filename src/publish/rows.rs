@@ -17,11 +17,16 @@ pub const TIME_POST: &str = "time_post";
 
 /// The key of `port`'s row: `MUX_CABLE_INFO|Ethernet0`, in shadow mode `MUX_CABLE_INFO_SHADOW|Ethernet0`.
 pub fn row_key(settings: &StateDbSettings, port: &Port) -> String {
+    format!("{}{port}", key_prefix(settings))
+}
+
+/// What all rows' keys begin with: `MUX_CABLE_INFO|`.
+pub fn key_prefix(settings: &StateDbSettings) -> String {
     let table = match settings.publish {
         Publish::Own | Publish::Off => "MUX_CABLE_INFO",
         Publish::Shadow => "MUX_CABLE_INFO_SHADOW",
     };
-    format!("{table}{}{port}", settings.separator)
+    format!("{table}{}", settings.separator)
 }
 
 /// A moment as ycabled writes it into `time_post`: `2026-Nov-21 00:06:31.406616`, UTC.

@@ -15,6 +15,7 @@
 //! wait for Redis is dropped only when the publisher gives up altogether.
 
 mod batch;
+mod hearing;
 mod ledger;
 
 use std::future::pending;
@@ -31,14 +32,23 @@ use crate::config::{Publish, StateDbSettings};
 use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
 use crate::model::{Port, StateDbStatus};
-use crate::redis_link::{Failure, Link, PING_EVERY, RETRY};
+use crate::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, Tells};
 use batch::{Batch, Outcome};
+use hearing::Hearing;
 use ledger::Ledger;
 
 /// How long a stop waits for the last rows.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// From one warning about keys of a wrong type to the next.
+/// From the first change that is told of our rows to looking at them: our own writes are told too, a round's all at once.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Where changes are not told, and FLUSHDB never is: so often, so many rows are looked at in turn. Those of a switch with 64
+/// cables are each seen twice a second, at a cost to Redis of some 0.3 ms.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_AT: usize = 64;
+
+/// From one line about keys of a wrong type, or rows that were deleted, to the next.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// The shared place where the publisher's state can be read; `None` while no database is used.
@@ -51,10 +61,12 @@ pub struct StateDb {
     inbox: Receiver,
     ledger: Ledger,
     status: StatusSender,
+    tells: Tells,
     /// What the log was told last.
     told_up: Option<bool>,
     warned_foreign: bool,
     warned_type: Option<Instant>,
+    told_gone: Option<Instant>,
     /// Set once the mailbox has closed: when to give up.
     stop_at: Option<Instant>,
 }
@@ -89,11 +101,20 @@ impl StateDb {
             settings,
             inbox: changes,
             status,
+            tells: Tells::default(),
             told_up: None,
             warned_foreign: false,
             warned_type: None,
+            told_gone: None,
             stop_at: None,
         }
+    }
+
+    /// The same, with what others know of whether the server tells of changes.
+    #[must_use]
+    pub fn sharing(mut self, tells: Tells) -> Self {
+        self.tells = tells;
+        self
     }
 
     /// Publishes until the mailbox is closed and everything in it is written, or its grace is over.
@@ -106,13 +127,16 @@ impl StateDb {
         }
         // Not up until proven, also where an earlier publisher was.
         self.report(|status| status.up = false);
-        let mut restarts = Restarts::default();
+        let (mut pause, mut restarts) = (Pause::default(), Restarts::default());
         loop {
             let began = Instant::now();
-            let mut again = began + RETRY;
+            let again;
             match caught(Box::pin(self.serve())).await {
                 Ok(Ok(())) => return,
-                Ok(Err(Interrupt::Failure(failure))) => self.down(&failure),
+                Ok(Err(Interrupt::Failure(failure))) => {
+                    again = began + pause.after(&failure, began.elapsed());
+                    self.down(&failure);
+                }
                 Ok(Err(Interrupt::GraceIsOver)) => return self.give_up(),
                 // One more way to lose the database.
                 Err(defect) => {
@@ -137,7 +161,7 @@ impl StateDb {
             .meanwhile(Link::open(&settings.server, settings.db))
             .await??;
         let ended = self.serve_over(&mut link).await;
-        link.close().await;
+        link.close();
         ended
     }
 
@@ -147,19 +171,52 @@ impl StateDb {
         self.up();
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut hearing = Hearing::new(self.settings.clone(), self.tells.clone());
+        let mut changed = Changed::default();
         loop {
             self.flush(link).await?;
             if self.stop_at.is_some() {
                 return Ok(());
             }
+            let now = Instant::now();
+            let look_at = self.ledger.next_doubt().map(Instant::from_std);
             let release = self.ledger.next_release();
             tokio::select! {
                 _ = self.inbox.ready() => self.take_in(),
                 // `flush` writes what need not be held any longer.
                 () = until(release) => {}
                 _ = ping.tick() => self.meanwhile(link.ping()).await??,
+                _ = look.tick() => self.ledger.doubt_some(LOOK_AT, now.into_std()),
+                () = hearing.heard(&mut changed) => self.doubt(std::mem::take(&mut changed)),
+                () = sleep_until(look_at.unwrap_or(now)), if look_at.is_some() => self.look(link).await?,
                 failure = link.closed() => return Err(failure.into()),
             }
+        }
+    }
+
+    /// These rows have changed, for all we know.
+    fn doubt(&mut self, changed: Changed) {
+        let at = (Instant::now() + GATHER).into_std();
+        if changed.more {
+            self.ledger.doubt_all(at);
+        }
+        for key in &changed.keys {
+            self.ledger.doubt_key(key, at);
+        }
+    }
+
+    /// Looks at the rows that are due.
+    async fn look(&mut self, link: &mut Link) -> Result<(), Interrupt> {
+        let Some(batch) = self.ledger.check_batch(Instant::now().into_std()) else {
+            return Ok(());
+        };
+        let replies = self.meanwhile(link.ask(&batch.commands)).await??;
+        let outcome = self.ledger.settle(batch, replies, Instant::now().into_std());
+        match self.account(outcome) {
+            Some(error) => Err(Failure::Refused(error).into()),
+            None => Ok(()),
         }
     }
 
@@ -186,11 +243,11 @@ impl StateDb {
     /// Sends one batch of at most `max` rows and reads its answers: how many rows it wrote; `None`: nothing waits.
     async fn write(&mut self, link: &mut Link, max: usize) -> Result<Option<usize>, Interrupt> {
         self.ledger.release(Instant::now().into_std());
-        let Some(mut batch) = self.ledger.next_batch(max, SystemTime::now()) else {
+        let Some(batch) = self.ledger.next_batch(max, SystemTime::now()) else {
             return Ok(None);
         };
         let rows = batch.writes();
-        let replies = match self.meanwhile(link.ask(&mut batch.commands)).await {
+        let replies = match self.meanwhile(link.ask(&batch.commands)).await {
             Ok(Ok(replies)) => replies,
             Ok(Err(failure)) => {
                 self.unconfirmed(batch);
@@ -201,7 +258,7 @@ impl StateDb {
                 return Err(interrupt);
             }
         };
-        let outcome = self.ledger.settle(batch, replies);
+        let outcome = self.ledger.settle(batch, replies, Instant::now().into_std());
         match self.account(outcome) {
             Some(error) => Err(Failure::Refused(error).into()),
             None => Ok(Some(rows)),
@@ -225,6 +282,9 @@ impl StateDb {
         });
         if let Some(port) = outcome.foreign.first() {
             self.warn_foreign(port);
+        }
+        if let Some(port) = &outcome.gone {
+            self.tell_gone(port);
         }
         if let Some(port) = &outcome.wrong_type {
             self.warn_type(port);
@@ -309,11 +369,18 @@ impl StateDb {
         }
     }
 
+    fn tell_gone(&mut self, port: &Port) {
+        if self.told_gone.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            self.told_gone = Some(Instant::now());
+            info!(%port, "another process has deleted a row of ours, or flushed the database: written anew");
+        }
+    }
+
     fn warn_type(&mut self, port: &Port) {
         let due = self.warned_type.is_none_or(|at| at.elapsed() >= WARN_EVERY);
         if due {
             self.warned_type = Some(Instant::now());
-            let hint = "delete the key: the row is written at its next change";
+            let hint = "delete the key: the row is then written";
             warn!(%port, hint, "the row's key is not a hash");
         }
     }

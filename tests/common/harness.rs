@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use dualtor_exporter::app::{AppError, Exporter, Options};
 use dualtor_exporter::config::Config;
+use dualtor_exporter::publish::http::Limits;
 use dualtor_exporter::sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec, Tls};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -82,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) redis: Option<Redis>,
     pub(crate) lifecycle: bool,
     pub(crate) telemetry_path: String,
+    /// What web clients may cost.
+    pub(crate) limits: Limits,
     /// They last as long as the rack.
     files: Option<Files>,
 }
@@ -95,6 +98,7 @@ impl Setup {
             redis: None,
             lifecycle: true,
             telemetry_path: "/metrics".to_owned(),
+            limits: Limits::default(),
             files: None,
         }
     }
@@ -168,6 +172,7 @@ impl Setup {
             dir: tempfile::tempdir().expect("a directory"),
             lifecycle: self.lifecycle,
             telemetry_path: self.telemetry_path,
+            limits: self.limits,
             files: self.files,
             web: ([127, 0, 0, 1], 0).into(),
             running: None,
@@ -201,6 +206,7 @@ pub(crate) struct Rack {
     dir: TempDir,
     lifecycle: bool,
     telemetry_path: String,
+    limits: Limits,
     files: Option<Files>,
     /// Where the exporter serves.
     pub(crate) web: SocketAddr,
@@ -220,6 +226,7 @@ impl Rack {
             listeners: vec![listener],
             telemetry_path: self.telemetry_path.clone(),
             enable_lifecycle: self.lifecycle,
+            limits: self.limits,
             lines_dropped: std::sync::Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();

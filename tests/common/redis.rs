@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::config::RedisServer;
+use dualtor_exporter::config::{RedisLogin, RedisServer};
 use tempfile::TempDir;
 
 /// How long anything may take that is not itself under test.
@@ -104,20 +104,26 @@ impl Redis {
         assert!(status.expect("kill").success());
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("redis.sock")
     }
 
     /// Where it is, as the configuration says it.
     pub(crate) fn server(&self) -> RedisServer {
         match self.port {
-            None => RedisServer::Unix(self.socket()),
-            Some(port) => RedisServer::Tcp {
-                host: "127.0.0.1".to_owned(),
-                port,
-                username: None,
-                password: None,
-            },
+            None => RedisServer::unix(self.socket()),
+            Some(port) => RedisServer::tcp("127.0.0.1", port),
+        }
+    }
+
+    /// The same for this user.
+    pub(crate) fn server_for(&self, username: &str, password: &str) -> RedisServer {
+        RedisServer {
+            login: Some(RedisLogin {
+                username: Some(username.to_owned()),
+                password: password.to_owned(),
+            }),
+            ..self.server()
         }
     }
 

@@ -90,6 +90,37 @@ async fn a_scrape_is_compressed_where_the_scraper_takes_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_answer_depends_on_is_said_and_a_weight_has_no_case() {
+    let rack = Setup::rack(1).start().await;
+    let accept = "application/openmetrics-text;Q=0.1, text/plain;Q=0.9";
+    for (method, headers, encoding) in [
+        ("GET", &[("Accept", accept)][..], ""),
+        ("GET", &[("Accept", accept), ("Accept-Encoding", "gzip")], "gzip"),
+        ("HEAD", &[("Accept", accept), ("Accept-Encoding", "gzip;Q=0")], ""),
+    ] {
+        let answer = ask(rack.web, method, "/metrics", headers).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("vary"), "Accept, Accept-Encoding", "{method}");
+        assert_eq!(
+            answer.header("content-encoding"),
+            encoding,
+            "{method} {headers:?}"
+        );
+        assert!(
+            answer.header("content-type").starts_with("text/plain"),
+            "{answer:?}"
+        );
+        assert_eq!(answer.body.is_empty(), method == "HEAD");
+        let length = (method == "GET").then(|| answer.body.len().to_string());
+        assert_eq!(
+            answer.header("content-length"),
+            length.unwrap_or_default(),
+            "{method}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn promtool_finds_nothing_wrong() {
     let rack = mixed().await;
     let text = get(rack.web, "/metrics").await;

@@ -17,9 +17,12 @@
 //! | service, health | what a SoC announces: maintenance, its health |
 //! | acl | a user of Redis who may write our rows alone |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
+//! | odd_databases | odd rows, too many of them, keys of others; other addresses |
 //! | network_namespace | a source address that the host does not have yet |
+//! | fake_redis, hostile_redis | what answers at Redis' address is none, or a broken one |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
+//! | web_limits, web_addresses | what web clients may cost; where is served |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
 //! | words | what outside words look like in rows, labels, log and terminal |
@@ -37,11 +40,14 @@ mod connections;
 mod demo;
 mod doctor;
 mod exposition;
+#[path = "../common/fake_redis.rs"]
+mod fake_redis;
 mod handshakes;
 #[path = "../common/harness.rs"]
 mod harness;
 mod health;
 mod hostile;
+mod hostile_redis;
 #[path = "../common/http.rs"]
 mod http;
 mod keepalive;
@@ -49,6 +55,7 @@ mod lateness;
 #[path = "../common/look.rs"]
 mod look;
 mod network_namespace;
+mod odd_databases;
 mod outages;
 #[path = "../common/program.rs"]
 mod program;
@@ -67,4 +74,6 @@ mod tls;
 #[path = "../common/wait.rs"]
 mod wait;
 mod web;
+mod web_addresses;
+mod web_limits;
 mod words;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType,
-    OrchagentMux, Plane, PortState, ProblemKind, Query, QueryResult, Side, SocService,
+    OrchagentMux, Plane, PortState, ProblemKind, Query, QueryResult, Refusal, Side, SocService,
 };
 use dualtor_exporter::publish::metrics::{CATALOGUE, Kind};
 
@@ -51,6 +51,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         (_, "status") => words!(Health),
         (_, "type") => words!(NoticeType),
         (_, "plane") => words!(Plane),
+        ("dualtor_web_connections_refused_total", "reason") => words!(Refusal),
         (_, "reason") => words!(ProblemKind),
         (_, "role") => these(&["ca", "client"]),
         (_, "field") => these(&look::FIELDS),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dualtor_exporter::config::{Publish, RedisServer, Schema, StateDbSettings};
+use dualtor_exporter::config::{Publish, Schema, StateDbSettings};
 use tokio::sync::watch;
 
 use crate::redis_server::{Redis, eventually};
@@ -115,19 +115,9 @@ async fn tcp_with_user_and_password_works_and_a_wrong_password_is_a_database_tha
     let allowed = "+ping +select +hget +hmget +hset +del";
     let user = format!("ACL SETUSER exporter on >secret ~MUX_CABLE_INFO|* -@all {allowed}");
     let _: String = redis.ask(&user);
-    let with = |secret: &str| {
-        let RedisServer::Tcp { host, port, .. } = redis.server() else {
-            panic!("not TCP");
-        };
-        StateDbSettings {
-            server: RedisServer::Tcp {
-                host,
-                port,
-                username: Some("exporter".to_owned()),
-                password: Some(secret.to_owned()),
-            },
-            ..settings(&redis)
-        }
+    let with = |secret: &str| StateDbSettings {
+        server: redis.server_for("exporter", secret),
+        ..settings(&redis)
     };
     let wrong = Rig::new(&with("wrong"));
     wrong.put(ready("Ethernet0", 1));
@@ -160,7 +150,6 @@ async fn one_change_is_one_write() {
     // Two PINGs later nothing else has been written.
     eventually("PINGs", LONG, || redis.calls("ping") >= 2).await;
     assert_eq!(redis.calls("hset"), 200);
-    assert_eq!(redis.calls("hmget"), 0, "the base is read once");
     assert_eq!(rig.status().writes_ok, 400);
 }
 
@@ -326,7 +315,7 @@ async fn a_second_writer_is_counted_and_our_own_writes_are_not() {
             let written = round();
             rig.writes(written).await;
         }
-        assert_eq!(rig.status().foreign_writes, foreign);
+        eventually("it is counted", LONG, || rig.status().foreign_writes == foreign).await;
     }
     let _: u64 = redis.ask("HDEL MUX_CABLE_INFO|Ethernet0 time_post");
     let written = round();

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dualtor_exporter::config::{RedisServer, StateDbSettings};
+use dualtor_exporter::config::StateDbSettings;
 
 use crate::redis_server::{Redis, eventually};
 use crate::rig::*;
@@ -77,16 +77,8 @@ async fn no_password_reaches_the_log_even_if_the_server_repeats_it() {
     let log = Log::default();
     let _guard = log.catch();
     let redis = Redis::start_tcp(&["--rename-command", "AUTH", "NOAUTHHERE"]).await;
-    let RedisServer::Tcp { host, port, .. } = redis.server() else {
-        panic!("not TCP");
-    };
     let rig = Rig::new(&StateDbSettings {
-        server: RedisServer::Tcp {
-            host,
-            port,
-            username: Some("exporter".to_owned()),
-            password: Some("hunter2".to_owned()),
-        },
+        server: redis.server_for("exporter", "hunter2"),
         ..settings(&redis)
     });
     rig.put(ready("Ethernet0", 1));

@@ -2,6 +2,7 @@
 //! writers, and every way in which Redis can be away; the publisher of notices likewise.
 
 mod content;
+mod foreign;
 mod log;
 mod notifications;
 mod outages;

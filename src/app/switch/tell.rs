@@ -13,16 +13,24 @@ use crate::model::{Facts, OrchagentMux, Port, PortFacts, Problem, Security, Side
 
 /// From line to line about something that may happen to all ports at once.
 const EVERY: Duration = Duration::from_secs(10);
+/// Lines for so many rows at once: there may be thousands.
+const MOST_TOLD: usize = 100;
 
 impl Switch {
     /// Logs what has changed for people: each problem once, and again when it is gone.
     pub(super) fn tell(&mut self, inventory: &Inventory) {
         let problems: BTreeSet<Problem> = inventory.problems.iter().cloned().collect();
-        for problem in problems.difference(&self.problems) {
+        for problem in problems.difference(&self.problems).take(MOST_TOLD) {
             let Problem { port, kind, text } = problem;
             warn!(port, reason = %kind, text, "MUX_CABLE row cannot be used");
         }
-        for Problem { port, kind, .. } in self.problems.difference(&problems) {
+        if let Some(more @ 1..) = problems.difference(&self.problems).count().checked_sub(MOST_TOLD) {
+            warn!(
+                more,
+                "more MUX_CABLE rows that cannot be used; dualtor_inventory_problems counts them"
+            );
+        }
+        for Problem { port, kind, .. } in self.problems.difference(&problems).take(MOST_TOLD) {
             info!(port, reason = %kind, "MUX_CABLE row's problem is gone");
         }
         self.problems = problems;

@@ -52,7 +52,7 @@ impl Redis {
 
     /// Where it is, as the configuration says it.
     pub(super) fn server(&self) -> RedisServer {
-        RedisServer::Unix(self.socket.clone())
+        RedisServer::unix(&self.socket)
     }
 
     pub(super) async fn stop(self) {

@@ -114,7 +114,7 @@ impl Switch {
         for (db, command) in writes {
             pipe.cmd("SELECT").arg(db).add_command(command);
         }
-        let replies = self.link.ask(&mut pipe).await?;
+        let replies = self.link.ask(&pipe).await?;
         replies.into_iter().try_for_each(|reply| reply.map(drop))?;
         Ok(())
     }

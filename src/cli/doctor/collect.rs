@@ -18,10 +18,10 @@ use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Read
 use super::findings::security::files_named;
 use crate::channel::{Checked, TlsStore, check, check_certificates, check_key};
 use crate::cli::probe::{Found, look};
-use crate::config::{Config, Database, Namespace, read_pem, read_secrets};
-use crate::inventory::{Inventory, Loopback3, Secrets, Source, secure};
-use crate::mirror;
-use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Target, TlsSettings};
+use crate::config::{Config, Database, Namespace, RedisAddress, read_pem, read_secrets};
+use crate::inventory::{Inventory, Loopback3, Secrets, Source, is_believed, secure};
+use crate::mirror::{self, Ports};
+use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Table, Target, TlsSettings};
 use crate::redis_link::{Failure, Link};
 
 /// A whole database, which answers in milliseconds; a hung one says so by itself after 2 s.
@@ -37,37 +37,47 @@ const PROBING: Duration = Duration::from_secs(20);
 
 /// What the exporter reads of CONFIG_DB, and what ycabled reads of it.
 pub(super) const CONFIG_DB: Spec = Spec {
-    name: "CONFIG_DB",
     tables: &[
-        "DEVICE_METADATA",
-        "MUX_CABLE",
-        "LOOPBACK_INTERFACE",
-        "GRPCCLIENT",
-        "GRPC_CLIENT",
-        "XCVRD_LOG",
+        table("DEVICE_METADATA"),
+        table("MUX_CABLE"),
+        table("LOOPBACK_INTERFACE"),
+        table("GRPCCLIENT"),
+        table("GRPC_CLIENT"),
+        table("XCVRD_LOG"),
     ],
-    values: &["CONFIG_DB_INITIALIZED"],
+    ..crate::inventory::CONFIG_DB
 };
 /// What the exporter reads of STATE_DB, and what it writes there.
 pub(super) const STATE_DB: Spec = Spec {
-    name: "STATE_DB",
     tables: &[
-        "MUX_CABLE_TABLE",
-        "MUX_LINKMGR_TABLE",
-        "MUX_CABLE_INFO",
-        "MUX_CABLE_INFO_SHADOW",
+        table("MUX_CABLE_TABLE"),
+        table("MUX_LINKMGR_TABLE"),
+        table("MUX_CABLE_INFO"),
+        table("MUX_CABLE_INFO_SHADOW"),
     ],
-    values: &[],
+    ..crate::facts::STATE_DB
 };
+
+/// All fields: what the exporter does not read may be what is wrong.
+const fn table(name: &'static str) -> Table {
+    Table { name, fields: &[] }
+}
 
 /// Looks at everything that `config` leads to; each query has this long.
 pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collected {
-    let namespaces: Vec<Databases> = join_all(config.namespaces.iter().map(databases)).await;
-    let mut believed: Vec<Source> = namespaces
+    let config_dbs = config.namespaces.iter().map(|namespace| async move {
+        let database = &namespace.config_db;
+        let nobody = Ports::default();
+        tokio::join!(read(database, &CONFIG_DB, &nobody), events(database))
+    });
+    let config_dbs = join_all(config_dbs).await;
+    let mut believed: Vec<Source> = config
+        .namespaces
         .iter()
-        .map(|databases| Source {
-            tables: databases.believed().cloned(),
-            ..Source::unread(&databases.namespace.name)
+        .zip(&config_dbs)
+        .map(|(namespace, ((config_db, _), _))| Source {
+            tables: config_db.as_ref().ok().filter(|t| is_believed(t)).cloned(),
+            ..Source::unread(&namespace.name)
         })
         .collect();
     if believed.is_empty() {
@@ -85,6 +95,13 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     });
     secure(&mut believed, &secrets);
     let inventory = Inventory::of(&config, &believed);
+    // Whose rows to look at in the other databases.
+    let ports = inventory.targets.iter().map(|target| target.port.clone());
+    let ports: Ports = Arc::new(ports.collect());
+    let all = config.namespaces.iter().zip(config_dbs);
+    let namespaces =
+        all.map(|(namespace, (config_db, events))| databases(namespace, config_db, events, &ports));
+    let namespaces: Vec<Databases> = join_all(namespaces).await;
     let tables = believed.iter().filter_map(|source| source.tables.as_deref());
     let loopback3 = Loopback3::find(tables);
     let loopback3 = loopback3.addresses().iter().map(|ip| (*ip, is_here(*ip)));
@@ -114,33 +131,42 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     }
 }
 
-async fn databases(namespace: &Namespace) -> Databases {
-    let (config_db, appl_db, state_db, events) = tokio::join!(
-        read(&namespace.config_db, &CONFIG_DB),
-        read(&namespace.appl_db, &crate::facts::APPL_DB),
-        read(&namespace.state_db, &STATE_DB),
-        events(&namespace.config_db),
+async fn databases(
+    namespace: &Namespace,
+    (config_db, at): (Reading, Option<RedisAddress>),
+    events: Events,
+    ports: &Ports,
+) -> Databases {
+    let ((appl_db, appl_at), (state_db, state_at)) = tokio::join!(
+        read(&namespace.appl_db, &crate::facts::APPL_DB, ports),
+        read(&namespace.state_db, &STATE_DB, ports),
     );
     Databases {
         namespace: namespace.clone(),
         config_db,
         appl_db,
         state_db,
+        at: [at, appl_at, state_at],
         events,
     }
 }
 
-async fn read(database: &Database, spec: &Spec) -> Reading {
+/// What it holds, and the address that was used.
+async fn read(database: &Database, spec: &Spec, ports: &Ports) -> (Reading, Option<RedisAddress>) {
     let away = |failure: Failure| Away {
         why: failure.to_string(),
         hint: failure.hint(),
     };
-    match timeout(READING, mirror::read_once(database, spec)).await {
-        Ok(read) => read.map(Arc::new).map_err(away),
-        Err(_) => Err(Away {
-            why: format!("not read within {} s", READING.as_secs()),
-            hint: Failure::Timeout.hint(),
-        }),
+    match timeout(READING, mirror::read_once(database, spec, ports)).await {
+        Ok(Ok((tables, at))) => (Ok(Arc::new(tables)), Some(at)),
+        Ok(Err(failure)) => (Err(away(failure)), None),
+        Err(_) => {
+            let away = Away {
+                why: format!("not read within {} s", READING.as_secs()),
+                hint: Failure::Timeout.hint(),
+            };
+            (Err(away), None)
+        }
     }
 }
 
@@ -149,8 +175,8 @@ async fn events(database: &Database) -> Events {
         let mut link = Link::open(&database.server, database.id).await.ok()?;
         let mut ask = redis::pipe();
         ask.cmd("CONFIG").arg("GET").arg("notify-keyspace-events");
-        let replies = link.ask(&mut ask).await.ok()?;
-        link.close().await;
+        let replies = link.ask(&ask).await.ok()?;
+        link.close();
         let reply: Value = match replies.into_iter().next()? {
             Ok(reply) => reply,
             Err(_) => return Some(Events::Denied),
@@ -293,13 +319,14 @@ mod tests {
 
     #[test]
     fn everything_that_the_exporter_reads_is_read() {
-        for table in crate::inventory::CONFIG_DB.tables {
-            assert!(CONFIG_DB.tables.contains(table), "{table}");
-        }
-        assert_eq!(CONFIG_DB.values, crate::inventory::CONFIG_DB.values);
-        for table in crate::facts::STATE_DB.tables {
-            assert!(STATE_DB.tables.contains(table), "{table}");
-        }
+        let check = |ours: &Spec, theirs: &Spec| {
+            let has = |name| ours.tables.iter().any(|table| table.name == name);
+            for table in theirs.tables {
+                assert!(has(table.name), "{}", table.name);
+            }
+        };
+        check(&CONFIG_DB, &crate::inventory::CONFIG_DB);
+        check(&STATE_DB, &crate::facts::STATE_DB);
     }
 
     #[test]

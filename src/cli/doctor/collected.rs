@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::channel::Checked;
 use crate::cli::probe::Found;
-use crate::config::{Config, Database, Namespace};
+use crate::config::{Config, Database, Namespace, RedisAddress};
 use crate::inventory::{Inventory, Secrets, Secured, is_believed};
 use crate::model::{Port, Tables, Target, TlsSettings};
 
@@ -52,6 +52,8 @@ pub(super) struct Databases {
     pub(super) config_db: Reading,
     pub(super) appl_db: Reading,
     pub(super) state_db: Reading,
+    /// Where each of the three was read: the server's first address, or its other one.
+    pub(super) at: [Option<RedisAddress>; 3],
     /// Whether CONFIG_DB's server tells of changes.
     pub(super) events: Events,
 }
@@ -67,12 +69,13 @@ impl Databases {
         format!("{} {name}", self.namespace.name).trim_start().to_owned()
     }
 
-    /// Each with its name and where it is.
-    pub(super) fn all(&self) -> [(&'static str, &Database, &Reading); 3] {
+    /// Each with its name, where it is and where it was read.
+    pub(super) fn all(&self) -> [(&'static str, &Database, &Option<RedisAddress>, &Reading); 3] {
+        let [config_at, appl_at, state_at] = &self.at;
         [
-            ("CONFIG_DB", &self.namespace.config_db, &self.config_db),
-            ("APPL_DB", &self.namespace.appl_db, &self.appl_db),
-            ("STATE_DB", &self.namespace.state_db, &self.state_db),
+            ("CONFIG_DB", &self.namespace.config_db, config_at, &self.config_db),
+            ("APPL_DB", &self.namespace.appl_db, appl_at, &self.appl_db),
+            ("STATE_DB", &self.namespace.state_db, state_at, &self.state_db),
         ]
     }
 }

@@ -17,7 +17,7 @@ mod switch;
 mod tests;
 
 use super::collected::Collected;
-use crate::config::{Database, RedisServer};
+use crate::config::{Database, RedisAddress};
 use crate::model::text;
 
 /// How bad it is.
@@ -185,9 +185,9 @@ fn printable(text: String) -> String {
 
 /// How to reach a database from a shell. Never with a password: who needs one knows it.
 fn redis_cli(database: &Database) -> String {
-    let server = match &database.server {
-        RedisServer::Unix(path) => format!("-s {}", path.display()),
-        RedisServer::Tcp { host, port, .. } => format!("-h {host} -p {port}"),
+    let server = match &database.server.at {
+        RedisAddress::Unix(path) => format!("-s {}", path.display()),
+        RedisAddress::Tcp(host, port) => format!("-h {host} -p {port}"),
     };
     format!("redis-cli {server} -n {}", database.id)
 }

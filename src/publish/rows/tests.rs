@@ -225,7 +225,7 @@ fn keys_carry_the_separator_and_the_table_of_the_mode() {
         (Publish::Shadow, "|", "MUX_CABLE_INFO_SHADOW|Ethernet4"),
     ] {
         let settings = StateDbSettings {
-            server: RedisServer::Unix("/nowhere".into()),
+            server: RedisServer::unix("/nowhere"),
             db: 6,
             separator: separator.to_owned(),
             publish,

@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Bases,
     /// HGET of `time_post`, then HSET of the row.
     Put { time_post: String },
+    /// HMGET of a whole row, to see whether somebody else has written it.
+    Check,
     /// DEL.
     Delete,
 }
@@ -41,7 +43,7 @@ impl Batch {
     /// How many rows it writes or deletes.
     pub(super) fn writes(&self) -> usize {
         match self.kind {
-            Kind::Bases => 0,
+            Kind::Bases | Kind::Check => 0,
             Kind::Put { .. } | Kind::Delete => self.ports.len(),
         }
     }
@@ -56,6 +58,8 @@ pub(super) struct Outcome {
     pub(super) refused: u64,
     /// Rows that somebody else had written.
     pub(super) foreign: Vec<Port>,
+    /// A row that somebody else had deleted.
+    pub(super) gone: Option<Port>,
     /// A key of ours that is not a hash: only that row cannot be written.
     pub(super) wrong_type: Option<Port>,
     /// The database refuses, whichever the row.

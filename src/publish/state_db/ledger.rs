@@ -6,7 +6,7 @@
 //! A port that flaps must not keep linkmgrd awake, which reads each write: after some changes in a row its row is *held* until
 //! its turn, and then says what is true then. Only the fleet's changes are held: not a rewrite, a deletion or a stop.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,6 +41,10 @@ struct Row {
     expected: Option<Vec<u8>>,
     /// Whether it waits to be written.
     queued: bool,
+    /// When it is to be looked at, if it may not say any more what we wrote.
+    doubted: Option<Instant>,
+    /// When somebody else's write was last found in it, and undone.
+    repaired: Option<Instant>,
     pace: Bucket,
     /// Until when it is held, before it waits.
     held: Option<Instant>,
@@ -54,6 +58,8 @@ impl Default for Row {
             carried: Counters::default(),
             expected: None,
             queued: false,
+            doubted: None,
+            repaired: None,
             pace: Bucket::new(BURST, EVERY),
             held: None,
         }
@@ -64,8 +70,12 @@ impl Default for Row {
 #[derive(Debug)]
 pub(super) struct Ledger {
     settings: Arc<StateDbSettings>,
-    rows: HashMap<Port, Row>,
+    rows: BTreeMap<Port, Row>,
     queue: VecDeque<Port>,
+    /// Rows to be looked at, and when.
+    doubts: BTreeSet<(Instant, Port)>,
+    /// The row that was looked at last, of those that are looked at in turn.
+    turn: Option<Port>,
     /// Which rows are held, and until when.
     held: BTreeSet<(Instant, Port)>,
 }
@@ -74,8 +84,10 @@ impl Ledger {
     pub(super) fn new(settings: Arc<StateDbSettings>) -> Self {
         Self {
             settings,
-            rows: HashMap::new(),
+            rows: BTreeMap::new(),
             queue: VecDeque::new(),
+            doubts: BTreeSet::new(),
+            turn: None,
             held: BTreeSet::new(),
         }
     }
@@ -168,7 +180,7 @@ impl Ledger {
     }
 
     /// Reads the answers to `batch`.
-    pub(super) fn settle(&mut self, batch: Batch, replies: Vec<Reply>) -> Outcome {
+    pub(super) fn settle(&mut self, batch: Batch, replies: Vec<Reply>, now: Instant) -> Outcome {
         let mut outcome = Outcome::default();
         let mut replies = replies.into_iter();
         let mut next = || replies.next().unwrap_or(Ok(Value::Nil));
@@ -177,8 +189,9 @@ impl Ledger {
             match &batch.kind {
                 Kind::Bases => match next() {
                     Ok(values) => based.push((port, values)),
-                    Err(error) => self.refused(port, error, &mut outcome),
+                    Err(error) => self.refused_base(port, error, &mut outcome),
                 },
+                Kind::Check => self.settle_check(port, next(), now, &mut outcome),
                 Kind::Put { time_post } => {
                     let (found, written) = (next(), next());
                     self.settle_put(port, time_post, found, written, &mut outcome);
@@ -350,6 +363,16 @@ impl Ledger {
         }
     }
 
+    /// A key that is no hash holds no counters.
+    fn refused_base(&mut self, port: Port, error: RedisError, outcome: &mut Outcome) {
+        if error.code() == Some("WRONGTYPE")
+            && let Some(row) = self.rows.get_mut(&port)
+        {
+            row.base = Some(Counters::default());
+        }
+        self.refused(port, error, outcome);
+    }
+
     fn refused(&mut self, port: Port, error: RedisError, outcome: &mut Outcome) {
         outcome.refused += 1;
         if error.code() == Some("WRONGTYPE") {
@@ -380,5 +403,6 @@ impl Row {
     }
 }
 
+mod doubts;
 #[cfg(test)]
 mod tests;

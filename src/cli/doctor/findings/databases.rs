@@ -32,8 +32,13 @@ type Group<'a> = (String, Option<(&'a str, &'a str)>, Vec<&'a str>);
 /// One finding for all databases that fare alike on one server.
 fn servers(databases: &Databases) -> Vec<Finding> {
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for (name, database, reading) in databases.all() {
-        let server = database.server.to_string();
+    for (name, database, at, reading) in databases.all() {
+        let server = match at {
+            Some(at) if *at != database.server.at => {
+                format!("{at} (its socket {} is missing or closed to us)", database.server)
+            }
+            _ => database.server.to_string(),
+        };
         let away = reading.as_ref().err().map(|away| (&*away.why, away.hint));
         match groups.iter_mut().find(|(s, a, _)| (s, a) == (&server, &away)) {
             Some((_, _, names)) => names.push(name),

@@ -218,6 +218,9 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
             format!("{cli} HSET 'MUX_CABLE|{port}' soc_ipv4 <the SoC's address>/32")
         }
         ProblemKind::DuplicatePort => "keep the port's row in one namespace".to_owned(),
+        ProblemKind::TooManyRows => {
+            format!("delete the rows that are no port's of this switch: {cli} --scan --pattern 'MUX_CABLE|*'")
+        }
     };
     let text = format!("its row in MUX_CABLE cannot be used ({kind}): {text}");
     let for_all = remedy.replace(&format!("|{port}'"), "|<port>'");

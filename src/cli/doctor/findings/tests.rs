@@ -137,6 +137,7 @@ impl Switch {
                 config_db: reading(config_db.clone()),
                 appl_db: reading(tables(":", &self.appl_db)),
                 state_db: reading(tables("|", &self.state_db)),
+                at: [None, None, None],
                 events: self.events.clone(),
             })
             .collect();

@@ -1,0 +1,209 @@
+//! Hearing which keys have changed: keyspace notifications.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::{Instant, timeout};
+
+use super::frame::{Breach, Budget};
+use super::wire::Wire;
+use super::{Failure, PATIENCE};
+use crate::config::RedisServer;
+
+/// More than this in a second is no switch. Where only `__keyspace@*` may be subscribed to, the counters of all ports are
+/// among it.
+const MOST_IN_A_SECOND: u32 = 100_000;
+/// Changed keys that wait to be read: more than the rows of the largest switch.
+const MOST_GATHERED: usize = 16_384;
+
+/// When a server last told anybody of ours of a change: that it does tell cannot be asked by everybody (CONFIG is often
+/// denied), but seen. Shared by all who subscribe there.
+#[derive(Debug, Clone, Default)]
+pub struct Tells(Arc<Mutex<Option<Instant>>>);
+
+impl Tells {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether it has told of something within this time.
+    pub fn within(&self, time: Duration) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|at| at.elapsed() <= time)
+    }
+}
+
+/// Keys that have changed.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Which.
+    pub keys: BTreeSet<String>,
+    /// There were too many to name them.
+    pub more: bool,
+}
+
+impl Changed {
+    /// Whether nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.more
+    }
+}
+
+/// A connection that tells which keys have changed.
+#[derive(Debug)]
+pub struct Subscription {
+    wire: Wire,
+    /// What comes before a key in the channels' names.
+    prefix: String,
+    patterns: Vec<String>,
+    tells: Tells,
+    /// Of the notification that is on its way.
+    budget: Budget,
+    /// Since when how many have come, for a second at a time.
+    since: Instant,
+    count: u32,
+}
+
+impl Subscription {
+    /// Subscribes to keyspace events of the keys of database `db` that are one of `patterns`, or begin with one that ends
+    /// in `*`. An error that is not the connection's own means that this user may not.
+    ///
+    /// Redis compares the pattern of a subscription with those of the user's ACL letter by letter: `&__keyspace@*` permits
+    /// `__keyspace@*` and nothing narrower. Where ours are refused that one is asked for, and what it tells is sifted here.
+    pub async fn open(
+        server: &RedisServer,
+        db: i64,
+        patterns: &[String],
+        tells: Tells,
+    ) -> Result<Self, Failure> {
+        let connecting = async {
+            let mut wire = Wire::open(server).await?;
+            wire.log_in(server.login.as_ref()).await?;
+            let prefix = format!("__keyspace@{db}__:");
+            let channels: Vec<String> = patterns.iter().map(|p| format!("{prefix}{p}")).collect();
+            match subscribe(&mut wire, &channels).await {
+                Err(Failure::Refused(error)) if error.code() == Some("NOPERM") => {
+                    subscribe(&mut wire, &["__keyspace@*".to_owned()]).await?;
+                }
+                subscribed => subscribed?,
+            }
+            Ok(Self {
+                wire,
+                prefix,
+                patterns: patterns.to_vec(),
+                tells,
+                budget: Budget::NOTIFICATION,
+                since: Instant::now(),
+                count: 0,
+            })
+        };
+        timeout(PATIENCE, connecting)
+            .await
+            .map_err(|_| Failure::Timeout)?
+    }
+
+    /// Waits until something is told, and adds to `changed` the keys that it is about, if they are ours. Its failure is the
+    /// connection's end. Cancel-safe: what it takes is in `changed` at once.
+    pub async fn changed(&mut self, changed: &mut Changed) -> Result<(), Failure> {
+        let mut some = false;
+        while !some {
+            self.wire.read().await?;
+            while let Some(message) = self.wire.next(&mut self.budget)? {
+                self.budget = Budget::NOTIFICATION;
+                self.counted()?;
+                some |= self.take(message?, changed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it concerns us.
+    fn take(&self, message: Value, changed: &mut Changed) -> bool {
+        let Some(channel) = channel(&message) else {
+            return false;
+        };
+        self.tells.now();
+        let key = channel.strip_prefix(&self.prefix);
+        let Some(key) = key.filter(|key| self.patterns.iter().any(|pattern| is_one(pattern, key))) else {
+            return false;
+        };
+        if changed.keys.len() < MOST_GATHERED {
+            changed.keys.insert(key.to_owned());
+        } else {
+            changed.more = true;
+        }
+        true
+    }
+
+    /// One more.
+    fn counted(&mut self) -> Result<(), Breach> {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            (self.since, self.count) = (Instant::now(), 0);
+        }
+        self.count += 1;
+        if self.count > MOST_IN_A_SECOND {
+            return Err(Breach::Flood(MOST_IN_A_SECOND));
+        }
+        Ok(())
+    }
+}
+
+async fn subscribe(wire: &mut Wire, patterns: &[String]) -> Result<(), Failure> {
+    let mut command = redis::cmd("PSUBSCRIBE");
+    command.arg(patterns);
+    wire.send(&command.get_packed_command()).await?;
+    let mut budget = Budget::REPLIES;
+    let mut left = patterns.len();
+    while left > 0 {
+        let reply = wire.reply(&mut budget).await?.map_err(Failure::Refused)?;
+        // What is told of the first may come before the last is confirmed: it is read after that anyway.
+        left -= usize::from(kind(&reply) == Some(b"psubscribe"));
+    }
+    Ok(())
+}
+
+fn kind(message: &Value) -> Option<&[u8]> {
+    match message {
+        Value::Array(parts) => match parts.first() {
+            Some(Value::BulkString(kind)) => Some(kind),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Of what a notification tells; a channel whose name is not UTF-8 is nobody's of ours.
+fn channel(message: &Value) -> Option<&str> {
+    match message {
+        Value::Array(parts) if kind(message) == Some(b"pmessage") => match parts.get(2) {
+            Some(Value::BulkString(channel)) => std::str::from_utf8(channel).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether `pattern` is the key, or, ending in `*`, what it begins with.
+fn is_one(pattern: &str, key: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => key.starts_with(beginning),
+        None => key == pattern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_one;
+
+    #[test]
+    fn a_pattern_is_a_key_or_what_keys_begin_with() {
+        let check = |pattern: &str, key: &str, expected| assert_eq!(is_one(pattern, key), expected, "{key}");
+        check("MUX_CABLE|*", "MUX_CABLE|Ethernet0", true);
+        check("MUX_CABLE|*", "MUX_CABLE_INFO|Ethernet0", false);
+        check("MUX_CABLE|*", "MUX_CABLE", false);
+        check("CONFIG_DB_INITIALIZED", "CONFIG_DB_INITIALIZED", true);
+        check("CONFIG_DB_INITIALIZED", "CONFIG_DB_INITIALIZED_2", false);
+    }
+}

@@ -1,0 +1,184 @@
+//! The real binary, where what answers at Redis' address is hostile or broken: it costs neither memory nor time without bound,
+//! is told with its reason, and is used again once it is sane.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::certificates::Files;
+use crate::fake_redis::{Answer, FakeRedis, Script, bulk};
+use crate::http;
+use crate::program::Program;
+
+/// Seen: 20 MB; before, gigabytes within seconds.
+const MOST_MEMORY_KB: u64 = 128 * 1024;
+
+struct Watch {
+    program: Program,
+    _files: Files,
+}
+
+impl Watch {
+    /// An exporter with this Redis and one SoC that is away, if `targets`; else with what CONFIG_DB names.
+    fn of(redis: &FakeRedis, targets: &str) -> Self {
+        let files = Files::new();
+        let url = format!("redis://127.0.0.1:{}", redis.port);
+        let config = files.write(
+            "config.yml",
+            &format!("probe: {{interval: 2s}}\nside: upper\n{targets}\ndatabases: {{url: \"{url}\"}}\n"),
+        );
+        let config = config.to_str().expect("UTF-8");
+        let args = ["--config.file", config, "--web.listen-address", "127.0.0.1:0"];
+        Self {
+            program: Program::start(&args),
+            _files: files,
+        }
+    }
+
+    /// The most memory that it has had.
+    fn most_memory_kb(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.program.id())).expect("a process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line
+            .and_then(|line| line.trim().split(' ').next())
+            .expect("VmHWM");
+        number.parse().expect("a number")
+    }
+
+    fn is_small(&self) {
+        let kb = self.most_memory_kb();
+        assert!(kb < MOST_MEMORY_KB, "{kb} kB");
+    }
+}
+
+fn to(word: &'static str, answer: impl Fn() -> Answer + Send + Sync + 'static) -> Script {
+    Box::new(move |command| (command[0] == word).then(&answer))
+}
+
+/// Each script with the reason that is told.
+fn scripts() -> Vec<(Script, &'static str)> {
+    let endless = |first: &'static str, more: String| {
+        move || Answer::Endless(first.as_bytes().to_vec(), more.clone().into_bytes())
+    };
+    let cursor = AtomicU64::new(0);
+    let new_keys = move || {
+        let n = cursor.fetch_add(1, Ordering::Relaxed) + 1;
+        let keys: String = (0..1000)
+            .map(|key| bulk(&format!("MUX_CABLE|Ethernet{}", n * 1000 + key)))
+            .collect();
+        Answer::Say(format!("*2\r\n{}*1000\r\n{keys}", bulk(&n.to_string())).into_bytes())
+    };
+    let say = |text: String| move || Answer::Say(text.clone().into_bytes());
+    vec![
+        (to("SCAN", new_keys), "more than 200000 keys"),
+        (
+            to(
+                "SCAN",
+                endless("*2\r\n$1\r\n0\r\n*1\r\n$500000000\r\n", "x".repeat(65_536)),
+            ),
+            "an answer of more than 16 MiB",
+        ),
+        (
+            to(
+                "SCAN",
+                endless(
+                    "*2\r\n$1\r\n0\r\n*1000000000\r\n",
+                    bulk("MUX_CABLE|Ethernet0").repeat(1000),
+                ),
+            ),
+            "an answer of more than 65536 values",
+        ),
+        (
+            to("SCAN", endless("+", "x".repeat(65_536))),
+            "a line of more than 64 KiB",
+        ),
+        (
+            to("SCAN", say(format!("-ERR {}\r\n", "x".repeat(5_000_000)))),
+            "a line of more than 64 KiB",
+        ),
+        (
+            to("SCAN", say("*1\r\n".repeat(100_000))),
+            "arrays more than 4 deep",
+        ),
+        (
+            to("GET", endless("$1\r\n1\r\n", "+OK\r\n".repeat(10_000))),
+            "nothing was asked for",
+        ),
+        (
+            to("SCAN", say("%1\r\n+a\r\n+b\r\n".to_owned())),
+            "bytes that are not Redis",
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_bound_is_a_database_that_cannot_be_read_until_it_is_sane() {
+    for (script, reason) in scripts() {
+        let redis = FakeRedis::start(script);
+        let mut watch = Watch::of(&redis, "");
+        let line = watch.program.says(reason, 1).await;
+        assert!(line.contains("CONFIG_DB") && line.len() < 1000, "{line}");
+        watch.is_small();
+        redis.says(Box::new(|_| None));
+        let line = watch.program.says("database read", 3).await;
+        assert!(line.contains("database read"), "{reason}: {line}");
+        watch.is_small();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_notifications_costs_no_memory_and_takes_no_database_away() {
+    let flood = |command: &[String]| {
+        (command[0] == "PSUBSCRIBE").then(|| {
+            let first = crate::fake_redis::healthy(command);
+            let channel = command[1].replace('*', "Ethernet");
+            let pattern = bulk(&command[1]);
+            let many = (0..1000).map(|n| {
+                let channel = bulk(&format!("{channel}{n}"));
+                format!("*4\r\n$8\r\npmessage\r\n{pattern}{channel}$4\r\nhset\r\n")
+            });
+            Answer::Endless(first, many.collect::<String>().into_bytes())
+        })
+    };
+    let redis = FakeRedis::start(Box::new(flood));
+    let mut watch = Watch::of(&redis, "targets: [{port: Ethernet0, address: 127.0.0.1}]");
+    let web = watch.program.address().await;
+    watch.program.says("database read", 3).await;
+    let before = redis.sent();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(redis.sent() > before + 1_000_000, "{}", redis.sent() - before);
+    watch.is_small();
+    let scrape = http::get(web, "/metrics").await;
+    assert!(
+        scrape.text().contains("dualtor_state_db_up 1"),
+        "{}",
+        scrape.text()
+    );
+    assert!(
+        !watch.program.stderr().contains("cannot be read"),
+        "{}",
+        watch.program.stderr()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_answered_without_bound_are_a_state_db_that_is_down() {
+    let endless = |command: &[String]| {
+        let hmget = command[0] == "HMGET" && command[1].starts_with("MUX_CABLE_INFO|");
+        hmget.then(|| Answer::Endless(b"*6\r\n$500000000\r\n".to_vec(), vec![b'x'; 65_536]))
+    };
+    let redis = FakeRedis::start(Box::new(endless));
+    let mut watch = Watch::of(&redis, "targets: [{port: Ethernet0, address: 127.0.0.1}]");
+    let web = watch.program.address().await;
+    let line = watch.program.says("state_db is down", 1).await;
+    assert!(line.contains("more than 16 MiB"), "{line}");
+    assert!(
+        http::get(web, "/metrics")
+            .await
+            .text()
+            .contains("dualtor_state_db_up 0")
+    );
+    watch.is_small();
+    redis.says(Box::new(|_| None));
+    watch.program.says("state_db is up", 1).await;
+}
