@@ -25,7 +25,7 @@ use crate::config::{RedisAddress, RedisServer};
 use crate::defect::Defect;
 use crate::model::text;
 pub use frame::Breach;
-pub use subscription::{Changed, Subscription, Tells};
+pub use subscription::{Changed, LONGEST_KEY, Subscription, Tells};
 use wire::Wire;
 
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::pattern;
 use crate::model::{Entry, Port, Row, Rows, Spec, Table, Tables};
-use crate::redis_link::{Breach, Failure, Link, Reply};
+use crate::redis_link::{Breach, Failure, LONGEST_KEY, Link, Reply};
 
 /// Keys read in one go.
 const CHUNK: usize = 256;
@@ -23,8 +23,6 @@ const MOST_SCANS: u32 = 50_000;
 const SCAN_WITHIN: Duration = Duration::from_secs(60);
 /// Keys of our tables that are gathered, of which `Tables::MOST_ROWS` of each table are read.
 const MOST_KEYS: usize = 200_000;
-/// Longer keys than this are nobody's rows.
-const LONGEST_KEY: usize = 256;
 /// What is kept of a value: a path may be so long.
 const LONGEST_VALUE: usize = 4096;
 /// Fields of a row that are kept: ycabled's have 41.

@@ -17,6 +17,8 @@ use crate::config::RedisServer;
 const MOST_IN_A_SECOND: u32 = 100_000;
 /// Changed keys that wait to be read: more than the rows of the largest switch.
 const MOST_GATHERED: usize = 16_384;
+/// Longer keys than this are nobody's rows.
+pub const LONGEST_KEY: usize = 256;
 
 /// When a server last told anybody of ours of a change: that it does tell cannot be asked by everybody (CONFIG is often
 /// denied), but seen. Shared by all who subscribe there.
@@ -126,7 +128,8 @@ impl Subscription {
         };
         self.tells.now();
         let key = channel.strip_prefix(&self.prefix);
-        let Some(key) = key.filter(|key| self.patterns.iter().any(|pattern| is_one(pattern, key))) else {
+        let is_ours = |key: &&str| key.len() <= LONGEST_KEY && self.patterns.iter().any(|p| is_one(p, key));
+        let Some(key) = key.filter(is_ours) else {
             return false;
         };
         if changed.keys.len() < MOST_GATHERED {

@@ -1,6 +1,7 @@
 //! The real binary, where what answers at Redis' address is hostile or broken: it costs neither memory nor time without bound,
 //! is told with its reason, and is used again once it is sane.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::certificates::Files;
 use crate::fake_redis::{Answer, FakeRedis, Script, bulk};
 use crate::http;
 use crate::program::Program;
+use crate::wait::wait_until;
 
 /// Seen: 20 MB; before, gigabytes within seconds.
 const MOST_MEMORY_KB: u64 = 128 * 1024;
@@ -159,6 +161,40 @@ async fn a_flood_of_notifications_costs_no_memory_and_takes_no_database_away() {
         "{}",
         watch.program.stderr()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_of_a_key_that_is_nobodys_row_is_not_kept_and_the_key_not_read() {
+    let count = Arc::new(AtomicU64::new(0));
+    let reads = count.clone();
+    let flood = move |command: &[String]| match &*command[0] {
+        "PSUBSCRIBE" => {
+            let channel = command[1].replace('*', &"k".repeat(100_000));
+            let pattern = bulk(&command[1]);
+            let many = (0..20).map(|n| {
+                let channel = bulk(&format!("{channel}{n}"));
+                format!("*4\r\n$8\r\npmessage\r\n{pattern}{channel}$4\r\nhset\r\n")
+            });
+            let first = crate::fake_redis::healthy(command);
+            Some(Answer::Endless(first, many.collect::<String>().into_bytes()))
+        }
+        "HMGET" | "HGETALL" if command[1].len() > 1000 => {
+            reads.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+        _ => None,
+    };
+    let redis = FakeRedis::start(Box::new(flood));
+    let mut watch = Watch::of(&redis, "targets: [{port: Ethernet0, address: 127.0.0.1}]");
+    watch.program.says("database read", 3).await;
+    let before = redis.sent();
+    wait_until("a flood", async || {
+        let sent = redis.sent() - before;
+        (sent > 200_000_000).then_some(()).ok_or_else(|| sent.to_string())
+    })
+    .await;
+    assert_eq!(count.load(Ordering::Relaxed), 0);
+    watch.is_small();
 }
 
 #[tokio::test(flavor = "multi_thread")]
