@@ -28,7 +28,7 @@ const LONGEST_VALUE: usize = 4096;
 /// Fields of a row that are kept: ycabled's have 41.
 const MOST_FIELDS: usize = 256;
 
-/// All that is kept of a database: 10,000 ports with a row of ycabled's each are 15 MB.
+/// All that is kept of a database, as it takes memory: 10,000 ports with a row of ycabled's each are 40 MB.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// The ports whose rows are read.
@@ -117,7 +117,7 @@ async fn scan(
         scan.arg("COUNT").arg(COUNT);
         let reply = link.ask(&ask).await?.pop().unwrap_or(Ok(Value::Nil))?;
         let (next, keys): (u64, Vec<Vec<u8>>) =
-            FromRedisValue::from_redis_value(reply).map_err(|error| Failure::Refused(error.into()))?;
+            FromRedisValue::from_redis_value(reply).map_err(|_| Breach::Kind)?;
         let short = keys.iter().filter(|key| key.len() <= LONGEST_KEY);
         let keys = short.map(|key| String::from_utf8_lossy(key).into_owned());
         found.extend(keys.filter(|key| table_of(spec, separator, key).is_some()));
@@ -182,7 +182,7 @@ pub(super) async fn read_keys(
 }
 
 fn entry(reply: Reply, fields: &[&str]) -> Result<Option<Entry>, Failure> {
-    let odd = |error: redis::ParsingError| Failure::Refused(error.into());
+    let odd = |_: redis::ParsingError| Breach::Kind;
     let row = match reply {
         Err(error) if error.code() == Some("WRONGTYPE") => return Ok(Some(Entry::Other)),
         Err(error) => return Err(error.into()),
@@ -234,5 +234,14 @@ mod tests {
         let expected = Entry::Row(Row::from([("b".to_owned(), "1".to_owned())]));
         assert_eq!(of(vec![Value::Nil, value("1")]), Some(expected));
         assert_eq!(of(vec![Value::Nil, Value::Nil]), None);
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_its_question_is_told_in_words_for_people() {
+        let told = |reply: Value, fields: &[&str]| entry(Ok(reply), fields).expect_err("odd").to_string();
+        let words = "an answer of another kind than Redis gives to this question";
+        let value = || Value::BulkString("a".into());
+        assert_eq!(told(Value::Array(vec![value(), value(), value()]), &[]), words);
+        assert_eq!(told(Value::SimpleString("PONG".to_owned()), &["a"]), words);
     }
 }

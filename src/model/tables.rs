@@ -6,6 +6,9 @@ use std::sync::Arc;
 /// The fields of one row.
 pub type Row = BTreeMap<String, String>;
 
+/// What a field of a row takes in memory beside its text, bytes.
+const FIELD: usize = 64;
+
 /// What one key holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -31,7 +34,10 @@ impl Entry {
 
     fn size(&self) -> usize {
         match self {
-            Self::Row(row) => row.iter().map(|(name, value)| name.len() + value.len()).sum(),
+            Self::Row(row) => {
+                let fields = row.iter().map(|(name, value)| FIELD + name.len() + value.len());
+                fields.sum()
+            }
             Self::Value(value) => value.len(),
             Self::Other => 0,
         }
@@ -74,7 +80,7 @@ pub struct Table {
 pub struct Tables {
     separator: String,
     entries: BTreeMap<String, Arc<Entry>>,
-    /// Bytes of all names and values.
+    /// What names and values take, bytes.
     size: usize,
     /// Rows that are too many to be kept, by table.
     left_out: BTreeMap<&'static str, usize>,
@@ -127,7 +133,7 @@ impl Tables {
         self.size -= before.map_or(0, |entry| entry.size());
     }
 
-    /// Bytes of all names and values that are held.
+    /// What all names and values that are held take in memory, bytes.
     pub fn size(&self) -> usize {
         self.size
     }
@@ -193,5 +199,19 @@ mod tests {
         tables.set("MUX_CABLE|Ethernet0".into(), None);
         assert_eq!(tables.row("MUX_CABLE", "Ethernet0"), None);
         assert_eq!(tables.table("MUX_CABLE").count(), 1);
+    }
+
+    #[test]
+    fn many_small_fields_count_for_what_they_cost_in_memory() {
+        let fields = (0..1000).map(|n| (n.to_string(), String::new()));
+        let mut tables = Tables::new("|");
+        tables.set("T|a".to_owned(), Some(Entry::Row(fields.collect())));
+        assert!(
+            tables.size() >= 1000 * 2 * size_of::<String>(),
+            "{}",
+            tables.size()
+        );
+        tables.set("T|a".to_owned(), None);
+        assert_eq!(tables.size(), 0);
     }
 }

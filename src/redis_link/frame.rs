@@ -69,6 +69,9 @@ pub enum Breach {
     /// Not Redis' protocol.
     #[error("bytes that are not Redis' protocol")]
     Protocol,
+    /// Another type of value than the command has.
+    #[error("an answer of another kind than Redis gives to this question")]
+    Kind,
     /// A reply to nothing.
     #[error("an answer that nothing was asked for")]
     Unasked,
