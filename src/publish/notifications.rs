@@ -188,7 +188,7 @@ impl Notifications {
         let server = &self.database.server;
         if self.told_up != Some(false) {
             let hint = failure.hint();
-            info!(%server, db = self.database.id, reason = %failure, hint, "appl_db is down: notices wait, tried again each 500 ms");
+            info!(%server, db = self.database.id, reason = %failure, hint, "appl_db is down: notices wait, and it is tried again");
             self.told_up = Some(false);
         } else {
             debug!(%server, reason = %failure, "appl_db is still down");

@@ -347,7 +347,7 @@ impl StateDb {
         let server = &self.settings.server;
         if self.told_up != Some(false) {
             let hint = failure.hint();
-            info!(%server, db = self.settings.db, reason = %failure, hint, "state_db is down: rows wait, tried again each 500 ms");
+            info!(%server, db = self.settings.db, reason = %failure, hint, "state_db is down: rows wait, and it is tried again");
             self.told_up = Some(false);
         } else {
             debug!(%server, reason = %failure, "state_db is still down");
