@@ -38,10 +38,8 @@ pub enum Said {
     Incomplete(Arc<str>),
     /// Something that cannot be met, for people: why.
     Wrong(Arc<str>),
-    /// Nobody knows: it is there, and cannot be read. For people: why.
+    /// Not known: it is there, and cannot be read, or has not been yet. For people: why.
     Unreadable(Arc<str>),
-    /// Not looked at yet, for people: what.
-    Unread(Arc<str>),
 }
 
 /// Where the settings in force come from.
@@ -98,19 +96,16 @@ impl Secured {
             {
                 self.last = Some(Security::Unusable(why.clone()));
             }
-            Some((Said::Unreadable(why), _)) if matches!(self.last, None | Some(Security::Unusable(_))) => {
-                self.last = Some(Security::Unusable(why.clone()));
-            }
             _ => {}
         }
         let (security, origin) = match (said, self.last.clone()) {
             (Some((Said::Settings(security), origin)), _) => (Some(security), origin),
             (Some((Said::Wrong(why), origin)), _) => (Some(Security::Unusable(why)), origin),
             (
-                Some((Said::Incomplete(why) | Said::Unreadable(why) | Said::Unread(why), origin)),
+                Some((Said::Incomplete(why) | Said::Unreadable(why), origin)),
                 None | Some(Security::Unusable(_)),
             ) => (Some(Security::Unusable(why)), origin),
-            (Some((Said::Incomplete(why) | Said::Unreadable(why) | Said::Unread(why), _)), Some(last)) => {
+            (Some((Said::Incomplete(why) | Said::Unreadable(why), _)), Some(last)) => {
                 (Some(last), Origin::Kept(why))
             }
             (None | Some((Said::Nothing, _)), Some(last)) => {
@@ -133,7 +128,9 @@ pub fn by_file(secrets: &Secrets) -> Said {
     match secrets {
         Secrets::Absent => Said::Nothing,
         // What cannot be read may ask for TLS: that must not end in plain text.
-        Secrets::Unread(path) => Said::Unread(format!("{}: has not been read yet", path.display()).into()),
+        Secrets::Unread(path) => {
+            Said::Unreadable(format!("{}: has not been read yet", path.display()).into())
+        }
         Secrets::Unusable(why) => Said::Unreadable(why.clone()),
         Secrets::Holds(path, tables) => said(tables, &format!("{}:", path.display())),
     }

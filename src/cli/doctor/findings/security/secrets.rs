@@ -27,7 +27,7 @@ fn content(seen: &Collected) -> Vec<Finding> {
         )],
         Secrets::Unusable(why) => {
             let remedy = "let the exporter's user read it (its group: `chgrp`, `chmod g+r`), mount it into a container, mend \
-                          it, or set databases.grpc_secrets to a path where no file is, and restart the exporter";
+                          it, or set databases.grpc_secrets to a path where no file is";
             vec![if used {
                 let text = format!(
                     "{why}. No row of GRPCCLIENT says anything, so this file counts, and no dial is possible (tls_config)"
