@@ -52,6 +52,7 @@
 //! | SIGHUP | 1 | the command line | with the process |
 //! | switch (`app::switch`) | 1 | app | at the stop |
 //! | mirror ([`mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
+//! | grpc_secrets.json (`app::switch::secrets`) | 1 | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and shows the last rows |
 //! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends; by a defect: started anew |
 //! | round | 0-1 per SoC | its session | with its report, or with the session |
@@ -59,7 +60,7 @@
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
 //! | publisher of notices ([`publish::notifications::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and written, or could not be |
-//! | web server ([`publish::http::serve`]) | 1, and all below on a thread of its own | app | at the stop |
+//! | web server ([`publish::http::serve`]) | 1, with connections and renders on a thread of its own | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | render | 0-1 per format that waits, `--web.max-requests` at work | the first who asks for it | when all who wait have their answer |
 //! | readiness | 1 | app | with the web server |
@@ -73,6 +74,7 @@
 //! |---|---|---|---|
 //! | `watch<Arc<Config>>` | 1 | app → switch | the latest counts |
 //! | `watch<Reading>` | 1 per mirror | mirror → switch | the latest counts |
+//! | `watch<Secrets>` | 1 | grpc_secrets.json → switch | the latest counts |
 //! | `watch<Ports>` | 1 | switch → each mirror: whose rows to read | the latest counts |
 //! | `watch<Arc<Inventory>>` | 1 | switch → fleet, web | the latest counts |
 //! | `watch<Option<Arc<Facts>>>` | 1 | switch → web | the latest counts |
@@ -89,6 +91,8 @@
 //! | `watch<Option<Outcome>>` | 1 per render | render → HTTP connections that wait for it | one answer, for all of them |
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
+//!
+//! The log is a thread (`cli::spool`) with a buffer of 1 MiB; over that, lines are dropped and counted.
 //!
 //! Beside them: one `Limiter` (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs), one `TlsStore` (which
 //! sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web server).

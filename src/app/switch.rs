@@ -75,6 +75,8 @@ pub(super) struct Switch {
     /// Ports whose mux change has failed, as they were logged last, and when.
     failed: BTreeSet<Port>,
     failed_told: Option<Instant>,
+    /// When ports whose change has failed, and that are not in the log yet, may be.
+    failures_due: Option<Instant>,
     /// By namespace, from where its SoCs' TLS settings are.
     origins: BTreeMap<Arc<str>, Origin>,
     /// Why channels cannot be secured as CONFIG_DB wants it.
@@ -162,6 +164,7 @@ impl Switch {
             kept_told: None,
             failed: BTreeSet::new(),
             failed_told: None,
+            failures_due: None,
             origins: BTreeMap::new(),
             unusable: BTreeSet::new(),
             side: None,
@@ -192,7 +195,8 @@ impl Switch {
         tokio::pin!(patience);
         let mut patient = true;
         loop {
-            let kept_until = self.holds.iter().filter_map(Hold::until).min();
+            let kept_until = self.holds.iter().filter_map(Hold::until).map(Instant::from_std);
+            let due = kept_until.chain(self.failures_due).min();
             tokio::select! {
                 config = self.config.changed() => match config {
                     Ok(()) => {}
@@ -201,7 +205,7 @@ impl Switch {
                 () = any_changed(&mut self.readings) => {}
                 Ok(()) = self.secrets.changed() => {}
                 () = &mut patience, if patient => patient = false,
-                () = sleep_until(kept_until.map_or_else(Instant::now, Instant::from_std)), if kept_until.is_some() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 // It catches what it does over its connections: this is a defect that it cannot go on from. What it has read last
                 // must not be shown for ever, so the exporter ends.
                 Some(_) = self.mirrors.join_next() => {

@@ -2,7 +2,8 @@
 //!
 //! ycabled copies `/etc/sonic/grpc_secrets.json` into CONFIG_DB when it starts and deletes the rows when it stops: at boot, after
 //! `config reload` and while ycabled is stopped there are no rows, though the SoCs speak TLS. So the file counts where no row
-//! says anything, and where neither does, what was in force stays in force. Only a row or a file that says `insecure` turns TLS off.
+//! says anything, and where neither does, what was in force stays in force. Only a row or a file that says `insecure` turns TLS off,
+//! and only that ends in plain text after something has asked for TLS, whether or not it could be met.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub enum Said {
     Incomplete(Arc<str>),
     /// Something that cannot be met, for people: why.
     Wrong(Arc<str>),
+    /// Not known: it is there, and cannot be read, or has not been yet. For people: why.
+    Unreadable(Arc<str>),
 }
 
 /// Where the settings in force come from.
@@ -60,7 +63,8 @@ pub struct Secured {
     pub security: Option<Security>,
     /// From where.
     pub origin: Origin,
-    /// The last settings that could be met.
+    /// What stays in force when rows and file say nothing: the last settings that could be met. Where what asked for TLS
+    /// since could not be met, and there are no settings with TLS, none: then this is why.
     last: Option<Security>,
 }
 
@@ -84,17 +88,29 @@ pub fn secure(sources: &mut [Source], secrets: &Secrets) {
 impl Secured {
     /// Takes what is said now, and where; `None`: nothing anywhere.
     fn settle(&mut self, said: Option<(Said, Origin)>) {
-        let (security, origin) = match (said, &self.last) {
-            (Some((Said::Settings(security), origin)), _) => {
-                self.last = Some(security.clone());
-                (Some(security), origin)
+        match &said {
+            Some((Said::Settings(security), _)) => self.last = Some(security.clone()),
+            // Asked for TLS, or for what we do not know: no plain text follows until something says `insecure` again.
+            Some((Said::Incomplete(why) | Said::Wrong(why), _))
+                if !matches!(self.last, Some(Security::Tls(_))) =>
+            {
+                self.last = Some(Security::Unusable(why.clone()));
             }
+            _ => {}
+        }
+        let (security, origin) = match (said, self.last.clone()) {
+            (Some((Said::Settings(security), origin)), _) => (Some(security), origin),
             (Some((Said::Wrong(why), origin)), _) => (Some(Security::Unusable(why)), origin),
-            (Some((Said::Incomplete(why), _)), Some(last)) => (Some(last.clone()), Origin::Kept(why)),
-            (Some((Said::Incomplete(why), origin)), None) => (Some(Security::Unusable(why)), origin),
+            (
+                Some((Said::Incomplete(why) | Said::Unreadable(why), origin)),
+                None | Some(Security::Unusable(_)),
+            ) => (Some(Security::Unusable(why)), origin),
+            (Some((Said::Incomplete(why) | Said::Unreadable(why), _)), Some(last)) => {
+                (Some(last), Origin::Kept(why))
+            }
             (None | Some((Said::Nothing, _)), Some(last)) => {
                 let why = "no row of GRPCCLIENT, and no grpc_secrets.json, says anything any more";
-                (Some(last.clone()), Origin::Kept(why.into()))
+                (Some(last), Origin::Kept(why.into()))
             }
             (None | Some((Said::Nothing, _)), None) => (None, Origin::Nowhere),
         };
@@ -113,9 +129,9 @@ pub fn by_file(secrets: &Secrets) -> Said {
         Secrets::Absent => Said::Nothing,
         // What cannot be read may ask for TLS: that must not end in plain text.
         Secrets::Unread(path) => {
-            Said::Incomplete(format!("{}: has not been read yet", path.display()).into())
+            Said::Unreadable(format!("{}: has not been read yet", path.display()).into())
         }
-        Secrets::Unusable(why) => Said::Incomplete(why.clone()),
+        Secrets::Unusable(why) => Said::Unreadable(why.clone()),
         Secrets::Holds(path, tables) => said(tables, &format!("{}:", path.display())),
     }
 }
@@ -133,7 +149,7 @@ fn said(tables: &Tables, place: &str) -> Said {
         rows.any(|(key, entry)| key == "config" && !matches!(entry, Entry::Row(_)))
     };
     if let Some(table) = TABLES.iter().find(unreadable) {
-        return Said::Incomplete(format!("{place} {table}|config: expected a hash").into());
+        return Said::Unreadable(format!("{place} {table}|config: expected a hash").into());
     }
     match row("config") {
         Some((table, config)) => read(config, row("certs").map(|(_, row)| row), &Place(place, table)),

@@ -168,7 +168,7 @@ impl StateDb {
     async fn serve_over(&mut self, link: &mut Link) -> Result<(), Interrupt> {
         self.ledger.rewrite_all();
         self.write_waiting(link).await?;
-        self.up();
+        self.up(link);
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
@@ -331,10 +331,11 @@ impl StateDb {
             .send_modify(|status| change(status.get_or_insert_default()));
     }
 
-    fn up(&mut self) {
+    fn up(&mut self, link: &Link) {
         self.report(|status| status.up = true);
         if self.told_up != Some(true) {
-            let server = &self.settings.server;
+            // Where the socket is missing or closed to us it is another than `settings` name first.
+            let server = link.at();
             info!(%server, db = self.settings.db, "state_db is up: all rows are written");
             self.told_up = Some(true);
         }
@@ -363,9 +364,8 @@ impl StateDb {
     fn warn_foreign(&mut self, port: &Port) {
         if !self.warned_foreign {
             self.warned_foreign = true;
-            let hint =
-                "on SONiC set XCVRD_LOG|Y_CABLE disable_telemetry to True in CONFIG_DB, or publish: shadow";
-            warn!(%port, hint, "somebody else writes our rows; said once, counted from now on");
+            let hint = "on SONiC: `sudo config muxcable telemetry disable` (its price: docs/sonic.md), or publish: shadow";
+            warn!(%port, hint, "another process writes our rows; logged once, counted from now on");
         }
     }
 

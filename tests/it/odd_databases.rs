@@ -311,3 +311,35 @@ async fn a_redis_that_tells_nothing_is_searched_for_a_twentieth_of_its_time_at_m
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_failed_change_of_a_mux_is_logged_and_so_is_the_server_that_is_used() {
+    let redis = Redis::start_tcp(&TELLS).await;
+    let server = redis.server().to_string();
+    let port = server.rsplit(':').next().and_then(|port| port.parse().ok());
+    let rack = switch_on(redis, 2).await;
+    let file = rack.config_path().with_file_name("database_config.json");
+    let socket = rack.redis.socket().with_file_name("missing.sock");
+    let json = database_config(socket.to_str().expect("UTF-8"), port.expect("a port"));
+    std::fs::write(&file, json).expect("written");
+    let (url, config) = (
+        format!("url: \"{server}\""),
+        format!("config: \"{}\"", file.display()),
+    );
+    rack.write_config(&rack.settings.yaml(&rack.redis).replace(&url, &config));
+    rack.boots();
+    rack.cable("Ethernet0");
+    rack.cable("Ethernet4");
+    let path = rack.config_path();
+    let path = path.to_str().expect("UTF-8");
+    let args = ["--config.file", path, "--web.listen-address", "127.0.0.1:0"];
+    let mut program = crate::program::Program::start(&args);
+    let line = program.says("state_db is up", 1).await;
+    assert!(line.contains(&server), "{line}");
+    let _: Value = rack.redis.ask_db(6, "HSET MUX_CABLE_TABLE|Ethernet0 state error");
+    let failed = "a change of the mux has failed";
+    assert!(program.says(failed, 1).await.contains("ports=Ethernet0"));
+    // Too soon for a line of its own; nothing else changes that would be a reason to look again.
+    let _: Value = rack.redis.ask_db(0, "HSET MUX_CABLE_TABLE:Ethernet4 state Error");
+    assert!(program.says(failed, 2).await.contains("ports=Ethernet4"));
+}

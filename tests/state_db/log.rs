@@ -67,7 +67,7 @@ async fn the_log_has_one_line_per_transition_and_one_about_a_second_writer() {
     let lines = |what: &str| text.lines().filter(|line| line.contains(what)).count();
     assert_eq!(lines("state_db is up"), 2, "{text}");
     assert_eq!(lines("state_db is down"), 1, "{text}");
-    assert_eq!(lines("somebody else writes our rows"), 1, "{text}");
+    assert_eq!(lines("another process writes our rows"), 1, "{text}");
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(text.contains("redis+unix:///"), "{text}");
 }

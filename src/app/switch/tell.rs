@@ -54,7 +54,7 @@ impl Switch {
         }
     }
 
-    /// Whose mux change has failed, in one line, and no more often than people can read.
+    /// Whose mux change has failed, in one line, and no more often than people can read: the others wait for `failures_due`.
     pub(super) fn tell_failures(&mut self, facts: &Facts) {
         let failed = |facts: &PortFacts| facts.orchagent == OrchagentMux::Error || facts.intended_error;
         let failed: BTreeSet<Port> = facts
@@ -62,11 +62,12 @@ impl Switch {
             .filter(|(_, facts)| failed(facts))
             .map(|(port, _)| port.clone())
             .collect();
+        self.failed.retain(|port| failed.contains(port));
         let new: Vec<&str> = failed.difference(&self.failed).map(Port::as_str).collect();
         let now = Instant::now();
-        if new.is_empty() {
-            self.failed.retain(|port| failed.contains(port));
-        } else if self.failed_told.is_none_or(|told| now >= told + EVERY) {
+        let due = self.failed_told.map(|told| told + EVERY).filter(|due| *due > now);
+        self.failures_due = due.filter(|_| !new.is_empty());
+        if !new.is_empty() && due.is_none() {
             let (count, first) = (new.len(), new[..new.len().min(8)].join(" "));
             warn!(
                 count,

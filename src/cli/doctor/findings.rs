@@ -16,8 +16,8 @@ mod switch;
 #[cfg(test)]
 mod tests;
 
-use super::collected::Collected;
-use crate::config::{Database, RedisAddress};
+use super::collected::{Collected, Databases};
+use crate::config::{RedisAddress, RedisLogin};
 use crate::model::text;
 
 /// How bad it is.
@@ -183,13 +183,23 @@ fn printable(text: String) -> String {
     text::shorten(text, MAX_TEXT)
 }
 
-/// How to reach a database from a shell. Never with a password: who needs one knows it.
-fn redis_cli(database: &Database) -> String {
-    let server = match &database.server.at {
+/// How to reach CONFIG_DB from a shell: where it was read, else where it should be. Never with a password: redis-cli asks for it.
+fn redis_cli(databases: &Databases) -> String {
+    let database = &databases.namespace.config_db;
+    let at = databases.at[0].as_ref().unwrap_or(&database.server.at);
+    cli(at, database.server.login.as_ref(), database.id)
+}
+
+fn cli(at: &RedisAddress, login: Option<&RedisLogin>, id: i64) -> String {
+    let server = match at {
         RedisAddress::Unix(path) => format!("-s {}", path.display()),
         RedisAddress::Tcp(host, port) => format!("-h {host} -p {port}"),
     };
-    format!("redis-cli {server} -n {}", database.id)
+    let login = login.map_or(String::new(), |login| {
+        let user = login.username.as_deref().map(|user| format!(" --user {user}"));
+        format!("{} --askpass", user.unwrap_or_default())
+    });
+    format!("redis-cli {server}{login} -n {id}")
 }
 
 /// `Ethernet0, Ethernet4 and 3 more`.

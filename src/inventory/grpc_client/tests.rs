@@ -89,7 +89,7 @@ fn grpcclient_that_cannot_be_met_says_what_is_missing() {
     check("type=secure", "ca_crt=ca.pem", "expected an absolute path");
     let mut tables = Tables::new("|");
     tables.set("GRPCCLIENT|config".into(), Some(Entry::Value("x".into())));
-    assert!(matches!(by_rows(&tables), Said::Incomplete(_)));
+    assert!(matches!(by_rows(&tables), Said::Unreadable(_)));
 }
 
 const CERTS: &str = "ca_crt=/c/ca.pem";
@@ -209,4 +209,52 @@ fn a_file_that_is_there_and_cannot_be_used_is_no_plain_text() {
             other => panic!("{secrets:?}: {other:?}"),
         }
     }
+}
+
+/// Neither plain text nor TLS.
+fn refused(steps: &Steps) -> bool {
+    matches!(steps.0[0].secured.security, Some(Security::Unusable(_)))
+}
+
+#[test]
+fn what_asked_for_tls_and_could_not_be_met_does_not_become_plain_text_when_it_vanishes() {
+    let incomplete = [("GRPCCLIENT|config", "type=secure")];
+    let relative = [
+        ("GRPCCLIENT|config", "type=secure"),
+        ("GRPCCLIENT|certs", "ca_crt=ca.pem"),
+    ];
+    let odd = [("GRPCCLIENT|config", "type=tls")];
+    let by_rows: [(&[(&str, &str)], Secrets); 3] = [
+        (&incomplete, Secrets::Absent),
+        (&relative, Secrets::Absent),
+        (&odd, Secrets::Absent),
+    ];
+    let by_file = [
+        r#"{"GRPCCLIENT": {"config": {"type": "secure"}}}"#,
+        r#"{"GRPCCLIENT": {"config": {"type": "tls"}}}"#,
+    ];
+    let by_file = by_file.map(|json| (&[][..], file(json)));
+    for (rows, secrets) in by_rows.into_iter().chain(by_file) {
+        for insecure_before in [false, true] {
+            let mut steps = Steps::new();
+            if insecure_before {
+                steps.check(INSECURE, &Secrets::Absent, Some(Security::Plain));
+            }
+            for (rows, secrets) in [(rows, &secrets), (&[], &Secrets::Absent)] {
+                steps.0[0].tables = Some(config_db(rows));
+                secure(&mut steps.0, secrets);
+                assert!(refused(&steps), "{rows:?} {secrets:?}: {:?}", steps.0[0].secured);
+            }
+            steps.check(SECURE, &Secrets::Absent, tls());
+        }
+    }
+}
+
+#[test]
+fn a_file_that_could_not_be_read_has_asked_for_nothing() {
+    let mut steps = Steps::new();
+    steps.0[0].tables = Some(config_db(&[]));
+    secure(&mut steps.0, &Secrets::Unread("/s.json".into()));
+    assert!(refused(&steps));
+    assert_eq!(steps.check(&[], &Secrets::Absent, None), Origin::Nowhere);
 }

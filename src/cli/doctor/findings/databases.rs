@@ -104,7 +104,7 @@ fn events(databases: &Databases, interval: &str) -> Option<Finding> {
             "off ({flags:?}; needed is K with A, or with g, h and $): changes are found each interval \
              ({interval}), not at once"
         );
-        let cli = redis_cli(&databases.namespace.config_db);
+        let cli = redis_cli(databases);
         let remedy = format!("on a SONiC switch they are on: {cli} CONFIG SET notify-keyspace-events AKE");
         Finding::note(AREA, subject, text, remedy)
     })

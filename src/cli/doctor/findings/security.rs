@@ -200,7 +200,7 @@ impl Mend {
 }
 
 fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec<Finding> {
-    let mend = Mend::Rows(redis_cli(&databases.namespace.config_db));
+    let mend = Mend::Rows(redis_cli(databases));
     let Some((table, config)) = row(tables, "config") else {
         let subject = databases.named("GRPCCLIENT");
         // What counts then is told of the file.

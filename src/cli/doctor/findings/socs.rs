@@ -59,13 +59,13 @@ fn switchs_own(port: &str, facts: PortFacts) -> Vec<Finding> {
     }
     if facts.intended_error {
         let text = "linkmgrd says Error in APPL_DB's MUX_CABLE_TABLE: what it wants is not known";
-        let remedy = "`show mux status`, and linkmgrd's log (`docker logs mux`)";
+        let remedy = "`show muxcable status`, and linkmgrd's log (`docker logs mux`)";
         found.push(Finding::problem(AREA, port, text, remedy).alike(text));
     }
     if facts.linkmgr == LinkmgrHealth::Unhealthy {
         let (text, remedy) = (
             "linkmgrd calls the port unhealthy",
-            "`show mux status`, and linkmgrd's log".to_owned(),
+            "`show muxcable status`, and linkmgrd's log".to_owned(),
         );
         found.push(Finding::note(AREA, port, text, remedy).alike(text));
     }
@@ -238,7 +238,7 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
             "linkmgrd wants this side {}, the SoC says it is {own}",
             facts.intended
         );
-        let remedy = "look again in some seconds: it may be switching over. If it stays: `show mux \
+        let remedy = "look again in some seconds: it may be switching over. If it stays: `show muxcable \
                       status`, linkmgrd's and ycabled's log";
         Finding::problem(AREA, soc.port().as_str(), text.as_str(), remedy).alike(text)
     })

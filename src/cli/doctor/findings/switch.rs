@@ -207,7 +207,7 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
         rows.any(|(key, _)| key == port)
     };
     let databases = seen.namespaces.iter().find(has).or(seen.namespaces.first());
-    let cli = databases.map_or("redis-cli".to_owned(), |d| redis_cli(&d.namespace.config_db));
+    let cli = databases.map_or("redis-cli".to_owned(), redis_cli);
     let remedy = match kind {
         ProblemKind::NotARow => {
             format!("{cli} DEL 'MUX_CABLE|{port}', then write the row anew: `sudo config load`")

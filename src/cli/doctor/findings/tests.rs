@@ -23,6 +23,8 @@ struct Switch {
     config_db: Vec<(&'static str, &'static str)>,
     appl_db: Vec<(&'static str, &'static str)>,
     state_db: Vec<(&'static str, &'static str)>,
+    /// Where CONFIG_DB was read, if not at the first address.
+    at: Option<RedisAddress>,
     events: Events,
     away: bool,
     here: bool,
@@ -53,6 +55,7 @@ fn healthy() -> Switch {
             "MUX_CABLE_INFO|Ethernet0",
             "time_post=2026-Nov-21_00:06:31.406616",
         )],
+        at: None,
         events: Events::Told("AKE".to_owned()),
         away: false,
         here: true,
@@ -137,7 +140,7 @@ impl Switch {
                 config_db: reading(config_db.clone()),
                 appl_db: reading(tables(":", &self.appl_db)),
                 state_db: reading(tables("|", &self.state_db)),
-                at: [None, None, None],
+                at: [self.at.clone(), None, None],
                 events: self.events.clone(),
             })
             .collect();
@@ -995,4 +998,33 @@ fn nothing_that_was_read_steers_a_terminal() {
     for Finding { text, .. } in switch.findings() {
         assert!(!text.contains(char::is_control), "{text:?}");
     }
+}
+
+#[test]
+fn a_remedys_redis_cli_reaches_the_address_that_answers_and_asks_for_the_password() {
+    let socket = RedisAddress::Unix("/r.sock".into());
+    let tcp = RedisAddress::Tcp("h".to_owned(), 6379);
+    let login = |user: Option<&str>| RedisLogin {
+        username: user.map(str::to_owned),
+        password: "hunter2".to_owned(),
+    };
+    assert_eq!(cli(&socket, None, 4), "redis-cli -s /r.sock -n 4");
+    assert_eq!(
+        cli(&tcp, Some(&login(None)), 4),
+        "redis-cli -h h -p 6379 --askpass -n 4"
+    );
+    let named = cli(&socket, Some(&login(Some("dualtor"))), 4);
+    assert_eq!(named, "redis-cli -s /r.sock --user dualtor --askpass -n 4");
+
+    // The socket is missing, and the other address was used.
+    let mut switch = healthy();
+    switch.at = Some(tcp);
+    switch.events = Events::Told("".to_owned());
+    check(
+        switch,
+        Level::Note,
+        "keyspace notifications",
+        "off",
+        "redis-cli -h h -p 6379 -n 4 CONFIG SET",
+    );
 }
