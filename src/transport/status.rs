@@ -123,6 +123,10 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
         Some(_) => Code::Internal,
         None => Code::Unavailable,
     };
+    // h2's words for it are "not a result of an error".
+    if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
+        return ours(code, "the SoC has ended the connection in good order (GOAWAY)");
+    }
     ours(code, error.to_string())
 }
 
