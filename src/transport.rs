@@ -342,7 +342,10 @@ mod tests {
         let transport = Transport::new(requests, outgoing, Arc::default());
         let mut client = DualToRActiveClient::with_origin(transport.clone(), transport.origin());
         let status = client.query_link_state(LinkStateRequest::default()).await;
-        assert_eq!(status.map_err(|status| status.code()).err(), Some(Code::Unavailable));
+        assert_eq!(
+            status.map_err(|status| status.code()).err(),
+            Some(Code::Unavailable)
+        );
     }
 
     #[test]
