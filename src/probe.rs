@@ -80,10 +80,12 @@ impl<T: Default> Answer<T> {
     }
 
     fn failed(status: &Status) -> Self {
+        // A code may come without words.
+        let said = Some(status.message()).filter(|text| !text.is_empty());
         Self {
             result: result_of(status.code()),
             value: T::default(),
-            error: Some(text::clean(status.message(), text::MAX_ERROR).into()),
+            error: said.map(|text| text::clean(text, text::MAX_ERROR).into()),
         }
     }
 }
@@ -251,6 +253,13 @@ mod tests {
         for (number, name) in (0i32..).zip(names) {
             assert_eq!(result_of(Code::from_i32(number)).label(), name);
         }
+    }
+
+    #[test]
+    fn a_code_without_words_is_no_error_text() {
+        let said = |words: &str| Answer::<()>::failed(&Status::internal(words)).error;
+        assert_eq!(said("no cable").as_deref(), Some("no cable"));
+        assert_eq!(said(""), None);
     }
 
     #[test]

@@ -176,8 +176,9 @@ impl Service<Request<tonic::body::Body>> for Transport {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.requests.poll_ready(cx).map_err(|error| status_of(&error))
+    /// At once: `send` waits. tonic's generated clients would call whatever is told here UNKNOWN.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request<tonic::body::Body>) -> Self::Future {
@@ -289,6 +290,8 @@ async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
 mod tests {
     use super::*;
     use crate::model::{ChannelSettings, Port, Side, TlsSettings};
+    use crate::proto::LinkStateRequest;
+    use crate::proto::dual_to_r_active_client::DualToRActiveClient;
 
     #[test]
     fn the_origin_says_how_the_channel_is_secured_and_whose_certificate_is_expected() {
@@ -320,6 +323,29 @@ mod tests {
         // No dial succeeds with it, but the target must be there to say so.
         check(tls(Some("soc one")), "https://127.0.0.1:50075/");
         check(Security::Unusable("no CA".into()), "https://127.0.0.1:50075/");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_gone_is_unavailable_whoever_asks() {
+        let (ours, peer) = tokio::io::duplex(1024);
+        let (requests, connection) = h2::client::handshake(ours).await.expect("a handshake");
+        drop(peer);
+        let _ = connection.await;
+        let target = Target {
+            namespace: "".into(),
+            port: Port::new("Ethernet0").expect("a port"),
+            address: ([127, 0, 0, 1], 50075).into(),
+            side: Side::Upper,
+            channel: Arc::default(),
+        };
+        let outgoing = Arc::new(Outgoing::new(&target).expect("sendable"));
+        let transport = Transport::new(requests, outgoing, Arc::default());
+        let mut client = DualToRActiveClient::with_origin(transport.clone(), transport.origin());
+        let status = client.query_link_state(LinkStateRequest::default()).await;
+        assert_eq!(
+            status.map_err(|status| status.code()).err(),
+            Some(Code::Unavailable)
+        );
     }
 
     #[test]

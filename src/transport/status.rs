@@ -6,7 +6,7 @@ use std::sync::Arc;
 use h2::Reason;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use percent_encoding::percent_decode;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use tonic::{Code, Status};
 
 use crate::model::NOT_GRPC;
@@ -60,13 +60,24 @@ pub(super) fn told(headers: HeaderMap) -> Result<HeaderMap, Status> {
     let mut told = HeaderMap::new();
     if let Some(status) = headers.get(GRPC_STATUS) {
         told.insert(GRPC_STATUS, status.clone());
-        // tonic gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive that.
-        let readable = |value: &&HeaderValue| percent_decode(value.as_bytes()).decode_utf8().is_ok();
-        if let Some(message) = headers.get(GRPC_MESSAGE).filter(readable) {
-            told.insert(GRPC_MESSAGE, message.clone());
+        if let Some(message) = headers.get(GRPC_MESSAGE).and_then(readable) {
+            told.insert(GRPC_MESSAGE, message);
         }
     }
     Ok(told)
+}
+
+/// A message as tonic can read it. It gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive
+/// that, and as much of the message as can be read.
+fn readable(message: &HeaderValue) -> Option<HeaderValue> {
+    let decoded = percent_decode(message.as_bytes());
+    match decoded.clone().decode_utf8() {
+        Ok(_) => Some(message.clone()),
+        Err(_) => {
+            let lossy = decoded.decode_utf8_lossy();
+            HeaderValue::try_from(utf8_percent_encode(&lossy, NON_ALPHANUMERIC).to_string()).ok()
+        }
+    }
 }
 
 /// Whether a head is a gRPC server's; the error is what it is instead.
@@ -123,6 +134,10 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
         Some(_) => Code::Internal,
         None => Code::Unavailable,
     };
+    // h2's words for it are "not a result of an error".
+    if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
+        return ours(code, "the SoC has ended the connection in good order (GOAWAY)");
+    }
     ours(code, error.to_string())
 }
 
@@ -139,19 +154,17 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_cannot_be_read_does_not_cost_the_code() {
-        let check = |message: &'static [u8], kept: bool| {
+    fn a_message_that_cannot_be_read_costs_neither_the_code_nor_the_rest_of_it() {
+        let check = |message: &'static [u8], expected: &str| {
             let told = told(headers(&[("grpc-status", b"13"), ("grpc-message", message)])).expect("short");
-            assert_eq!(told.contains_key("grpc-message"), kept, "{message:?}");
-            assert_eq!(
-                Status::from_header_map(&told).map(|s| s.code()),
-                Some(Code::Internal)
-            );
+            let status = Status::from_header_map(&told).expect("a status");
+            assert_eq!((status.code(), status.message()), (Code::Internal, expected));
         };
-        check(b"no cable", true);
-        check(b"%C3%A9 100%", true);
-        check(b"%ff%fe", false);
-        check(b"\xff", false);
+        check(b"no cable", "no cable");
+        check(b"%C3%A9 100%", "\u{e9} 100%");
+        check(b"port 3%: %ff%fe lost", "port 3%: \u{fffd}\u{fffd} lost");
+        check(b"\xff", "\u{fffd}");
+        check(b"", "");
     }
 
     #[test]

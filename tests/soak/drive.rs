@@ -40,6 +40,8 @@ struct Subject {
     case: Option<Case>,
     /// What has to be ended, and when.
     ends: Option<(Kind, Instant)>,
+    /// Since when its connection is there, at the earliest.
+    connected: Instant,
     /// Nothing happens to it before this.
     rests: Instant,
     /// Its row, and its metrics, have been wrong since, although nothing has happened.
@@ -68,6 +70,7 @@ impl Drive {
             soc,
             case: None,
             ends: None,
+            connected: Instant::now(),
             rests: Instant::now(),
             wrong: [None; 2],
         };
@@ -170,7 +173,7 @@ impl Drive {
             let time_post = row.get("time_post").cloned().unwrap_or_default();
             subject.wrong = [None; 2];
             subject.case = Some(Case {
-                kind,
+                kind: kind.on_connection_of(subject.connected.elapsed()),
                 since: Instant::now(),
                 row: None,
                 metrics: None,
@@ -241,6 +244,9 @@ impl Drive {
                     .metrics(case.kind, &subject.port, case.metrics.unwrap_or(never));
                 let (kind, now) = (case.kind, Instant::now());
                 subject.case = None;
+                if kind.connects() {
+                    subject.connected = now;
+                }
                 let pause = Duration::from_millis(self.random.u64(1_000..4_000));
                 subject.ends = kind.end().map(|end| (end, now + pause));
                 subject.rests = now + pause;

@@ -14,6 +14,8 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 const ROUND: Duration = Duration::from_millis(6_000);
 /// `keepalive_time` and `keepalive_timeout`, the defaults.
 const KEEPALIVE: Duration = Duration::from_secs(12);
+/// A channel that is lost so soon after READY waits for its backoff; with what it takes to see that it is READY.
+const YOUNG: Duration = Duration::from_secs(12);
 /// `channel.backoff.max`, the default.
 const REDIAL: Duration = Duration::from_secs(10);
 /// What a busy machine with two cores, a look each half second and a write to Redis may add.
@@ -29,6 +31,8 @@ pub(crate) enum Kind {
     Reset,
     Closed,
     Goaway,
+    /// One of the last three on a connection that is younger than `YOUNG`: it is dialled again by its backoff, not at once.
+    LostAgain,
     Direction,
     Link,
     Operation,
@@ -80,7 +84,20 @@ impl Kind {
 
     /// Whether the same is true after it as before: only that it was noticed shows.
     pub(crate) fn blinks(self) -> bool {
-        matches!(self, Reset | Closed | Goaway)
+        matches!(self, Reset | Closed | Goaway | LostAgain)
+    }
+
+    /// What it counts as, on a channel that is READY for so long.
+    pub(crate) fn on_connection_of(self, age: Duration) -> Self {
+        match self.blinks() && age < YOUNG {
+            true => LostAgain,
+            false => self,
+        }
+    }
+
+    /// Whether there is another connection after it.
+    pub(crate) fn connects(self) -> bool {
+        self.blinks() || matches!(self, Restarted | Thawed)
     }
 
     /// Whether rows have it.
@@ -94,7 +111,7 @@ impl Kind {
             + match self {
                 Killed | Reset | Closed | Goaway | Health | ServiceBegin | ServiceEnd => Duration::ZERO,
                 Hung => KEEPALIVE,
-                Restarted | Thawed => REDIAL,
+                Restarted | Thawed | LostAgain => REDIAL,
                 Direction | Link | Operation | Version | Slow | Garbage | WrongPortids | RepliesWell
                 | Untouched => ROUND,
                 // It is asked each 2 s, and then dialled after at most that.
@@ -111,6 +128,7 @@ impl Kind {
             Reset => "connection reset",
             Closed => "connection closed",
             Goaway => "graceful GOAWAY",
+            LostAgain => "lost again within 12 s",
             Direction => "direction changed",
             Link => "link changed",
             Operation => "operation changed",
@@ -159,7 +177,7 @@ impl Kind {
             RepliesWell => replies(ReplyFault::None),
             ServiceBegin => soc.announce(&notice(NoticeKind::Begin)),
             ServiceEnd => soc.announce(&notice(NoticeKind::End)),
-            Untouched | RedisBack => {}
+            LostAgain | Untouched | RedisBack => {}
         }
         match self {
             Killed | Hung => truth.there = false,
