@@ -15,7 +15,7 @@ mod words;
 pub use event::{
     ChannelEvent, Event, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport,
 };
-pub use facts::{Facts, PortFacts, Problem, StateDbs, quoted};
+pub use facts::{Facts, PortFacts, Problem, StateDbs};
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, HISTORY_LEN, History, LastError,
     Observed, Snapshot, SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
@@ -25,6 +25,7 @@ pub use target::{
     BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Security,
     SourceAddress, Target, TlsSettings,
 };
+pub use text::quoted;
 pub use words::{
     Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux, Plane, PortState,
     ProblemKind, Query, QueryResult, Refusal, Side, SocService,

@@ -27,16 +27,6 @@ impl Problem {
     }
 }
 
-/// Text from outside as it is shown in a message: in quotes, so that a blank at its end shows; what is not printable is escaped; at
-/// most 200 characters.
-pub fn quoted(text: &str) -> String {
-    const MOST: usize = 200;
-    let mut escaped = text.escape_debug();
-    let shown: String = escaped.by_ref().take(MOST).collect();
-    let more = if escaped.next().is_some() { "…" } else { "" };
-    format!("\"{shown}{more}\"")
-}
-
 /// What the switch wants of a port and thinks of it, beside what its SoC says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PortFacts {

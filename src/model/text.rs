@@ -84,6 +84,15 @@ pub fn shorten(input: impl fmt::Display, max: usize) -> String {
     short.text
 }
 
+/// Text from outside as it is shown in a message: in quotes, so that a blank at its end shows; what is not printable is escaped; at
+/// most `MAX_QUOTE` characters.
+pub fn quoted(text: &str) -> String {
+    let mut escaped = text.escape_debug();
+    let shown: String = escaped.by_ref().take(MAX_QUOTE).collect();
+    let more = if escaped.next().is_some() { "…" } else { "" };
+    format!("\"{shown}{more}\"")
+}
+
 struct Short {
     text: String,
     left: usize,
