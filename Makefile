@@ -29,19 +29,19 @@ help:
 # optimised one. For 24 SoCs it is fast enough.
 demo:
 	@scripts/deps --optional cargo redis-server prometheus alertmanager
-	@$(CARGO) run --locked -- demo $(ARGS)
+	@$(CARGO) run --locked -p dualtor-demo -- $(ARGS)
 
 test:
 	@scripts/deps cargo redis-server prometheus alertmanager
-	$(CARGO) test --locked
+	$(CARGO) test --locked --workspace
 
 verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(MAKE) test
 	$(MAKE) soak SECONDS=60
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 
 # The unoptimised build, as of `make test`.
 soak:
@@ -54,6 +54,7 @@ dashboards:
 
 bench:
 	@scripts/deps cargo redis-server
+	$(CARGO) build --locked --release -p dualtor-sim
 	$(CARGO) bench --locked --bench performance -- $(SECTIONS)
 
 deps:

@@ -1,21 +1,14 @@
-//! Compiles `proto/` with protox, so that no protoc is needed on the build machine, and notes the source revision.
+//! Notes the source revision.
 
 use std::process::Command;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(["linkmgr_grpc_driver.proto"], ["proto"])?;
-    tonic_prost_build::configure()
-        .build_server(false)
-        .codec_path("crate::proto::codec::SmallCodec")
-        .compile_fds(descriptors)?;
+fn main() {
     println!("cargo:rustc-env=DUALTOR_REVISION={}", revision());
     println!("cargo:rerun-if-env-changed=DUALTOR_REVISION");
     // Grows with each commit; in a source archive there is none.
     if std::path::Path::new(".git/logs/HEAD").exists() {
         println!("cargo:rerun-if-changed=.git/logs/HEAD");
     }
-    Ok(())
 }
 
 /// The packager's word, else git's, else "unknown" (a source archive).

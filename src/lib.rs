@@ -67,8 +67,7 @@
 //! | lateness ([`lateness::Lateness`]) | 1 per worker thread | app | with the web servers |
 //!
 //! A session owns its SoC's channel and two streams (notices, health) as futures that it polls; the five queries of a round are one
-//! task. The demo has the simulator's tasks ([`sim`]), one that prints transitions, one that
-//! plays the switch and one that takes pages.
+//! task.
 //!
 //! | channel | how many | from → to | when it is full |
 //! |---|---|---|---|
@@ -118,10 +117,8 @@ pub mod mailbox;
 pub mod mirror;
 pub mod model;
 pub mod probe;
-pub mod proto;
 pub mod publish;
 pub mod redis_link;
 pub mod session;
-pub mod sim;
 pub mod status;
 pub mod transport;

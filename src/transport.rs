@@ -290,8 +290,8 @@ async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
 mod tests {
     use super::*;
     use crate::model::{ChannelSettings, Port, Side, TlsSettings};
-    use crate::proto::LinkStateRequest;
-    use crate::proto::dual_to_r_active_client::DualToRActiveClient;
+    use dualtor_proto::LinkStateRequest;
+    use dualtor_proto::dual_to_r_active_client::DualToRActiveClient;
 
     #[test]
     fn the_origin_says_how_the_channel_is_secured_and_whose_certificate_is_expected() {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
-use dualtor_exporter::proto::{
+use dualtor_proto::{
     AdminReply, AdminRequest, LinkStateReply, LinkStateRequest, OperationReply, OperationRequest,
     ServerVersionReply, ServerVersionRequest,
 };

@@ -106,7 +106,7 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     // As the exporter's own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(dualtor_exporter::cli::WORKERS)
+        .worker_threads(dualtor_exporter::cli::program::WORKERS)
         .enable_all()
         .build()?;
     let measured = runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Simulated SoCs in processes of their own: the exporter's `simulate` command, started, stopped, continued, killed.
+//! Simulated SoCs in processes of their own: `dualtor-sim`, started, stopped, continued, killed.
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
 use dualtor_exporter::model::{ChannelSettings, Port, Side, Target};
+use dualtor_testkit::program::binary;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -106,8 +107,7 @@ impl Simulator {
 }
 
 fn spawn(directory: &TempDir) -> anyhow::Result<Child> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_dualtor-exporter"))
-        .arg("simulate")
+    let mut child = Command::new(binary("dualtor-sim"))
         .arg(directory.path().join("scenario.yaml"))
         .stdout(Stdio::piped())
         .spawn()

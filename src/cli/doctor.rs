@@ -22,8 +22,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::exporter::first_config;
+use super::host::raise_open_files;
 use super::probe::{Output, timeout};
-use super::{FAILED, first_config, print_result, raise_open_files};
+use super::program::{FAILED, print_result};
 use collect::collect;
 use findings::{Level, diagnose};
 

@@ -18,9 +18,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::program::{Level, LogFormat};
 use super::quiet::Key;
 use super::spool::Spool;
-use super::{Level, LogFormat};
 use crate::model::text;
 
 /// The longest line, bytes. A usual one has 200; each input that it quotes is cut before.

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::print_result;
+use super::program::print_result;
 use crate::channel::{Channel, Failure, TlsStore, check};
 use crate::config::Config;
 use crate::defect::caught;

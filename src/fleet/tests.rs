@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::mailbox::{Receiver, mailbox};
 use crate::model::{Cause, ChannelSettings, MuxDirection, ProbeSettings, SocService};
-use crate::sim::{Scenario, Simulator};
+use dualtor_sim::{Scenario, Simulator};
 
 /// Far more than anything here takes.
 const LONG: Duration = Duration::from_secs(60);

@@ -9,9 +9,9 @@ use tonic::{Response, Status};
 
 use super::{Answer, text};
 use crate::model::{MuxDirection, PortState, UpperLower};
-use crate::proto::dual_to_r_active_client::DualToRActiveClient;
-use crate::proto::{AdminRequest, LinkStateRequest, OperationRequest, ServerVersionRequest};
 use crate::transport::Transport;
+use dualtor_proto::dual_to_r_active_client::DualToRActiveClient;
+use dualtor_proto::{AdminRequest, LinkStateRequest, OperationRequest, ServerVersionRequest};
 
 /// Both ends of the cable: 0 is the lower ToR's, 1 the upper's.
 const PORT_IDS: [i32; 2] = [0, 1];

@@ -8,8 +8,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::Answer;
 use crate::model::Health;
-use crate::proto::codec::SmallCodec;
 use crate::transport::{Transport, is_peers};
+use dualtor_proto::codec::SmallCodec;
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 

@@ -10,11 +10,11 @@ use super::pace::Pace;
 use super::service::{Input, Service};
 use super::text;
 use crate::model::{Notice, NoticeType, Notices, Plane, ServiceReport, Side, SocService};
-use crate::proto::graceful_restart_client::GracefulRestartClient;
-use crate::proto::{
+use crate::transport::Transport;
+use dualtor_proto::graceful_restart_client::GracefulRestartClient;
+use dualtor_proto::{
     GracefulAdminRequest, GracefulAdminResponse, GracefulRestartMsgType, GracefulRestartNotifyType, ToRSide,
 };
-use crate::transport::Transport;
 
 /// The RPC; `None` where we do not know for which side to ask.
 #[derive(Debug)]

@@ -16,8 +16,8 @@ use super::health;
 use super::held::{Held, Messages, Step, Subscription};
 use super::pace::Pace;
 use crate::model::Health;
-use crate::proto::codec::SmallCodec;
 use crate::transport::Transport;
+use dualtor_proto::codec::SmallCodec;
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 

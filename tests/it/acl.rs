@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dualtor_exporter::sim::{Direction, Notice, NoticeKind, Plane};
+use dualtor_sim::{Direction, Notice, NoticeKind, Plane};
 use redis::Value;
 
 use crate::config_db::{NEVER_POLLED, TELLS, switch_on};

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Plain data and plumbing: anybody may use it, it uses nothing but the rest of it.
-const GROUND: [&str; 11] = [
+const GROUND: [&str; 10] = [
     "arrivals",
     "model",
     "config",
     "files",
     "lateness",
-    "proto",
     "transport",
     "mailbox",
     "redis_link",
@@ -145,9 +144,7 @@ fn each_module_has_its_place_and_imports_only_what_that_allows() {
             // What a configuration means, a mailbox carries and an RPC is sent with is model's.
             _ if GROUND.contains(&module) => GROUND.to_vec(),
             _ if STAGES.contains(&module) => [&GROUND[..], &[module]].concat(),
-            _ if WIRING.contains(&module) => [&GROUND[..], &STAGES, &WIRING, &["sim"]].concat(),
-            // A shared misunderstanding would pass its own tests; how to read a file is none.
-            "sim" => vec!["proto", "files", "sim"],
+            _ if WIRING.contains(&module) => [&GROUND[..], &STAGES, &WIRING].concat(),
             _ => {
                 panic!("{file}: say in tests/it/architecture.rs whether {module} is ground, stage or wiring")
             }
@@ -156,12 +153,6 @@ fn each_module_has_its_place_and_imports_only_what_that_allows() {
             assert!(
                 allowed.contains(&&*import),
                 "{file} must not import crate::{import}, only {allowed:?}"
-            );
-        }
-        if WIRING.contains(&module) && module != "cli" {
-            assert!(
-                !imports(&code).contains("sim"),
-                "{file}: only commands use the simulator"
             );
         }
     }
@@ -232,6 +223,60 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
     }
 }
 
+/// The packages that end up in a program, with the features that they are built with there, one in a line.
+fn dependencies(package: &str) -> String {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--locked",
+            "--offline",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+        ])
+        .args(["--package", package, "--format", "{p} features: {f}"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo tree");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn the_switchs_program_holds_nothing_that_simulates_or_starts_programs() {
+    let all = dependencies("dualtor-exporter");
+    let line = |name: &str| all.lines().find(|line| line.starts_with(&format!("{name} v")));
+    for foreign in ["dualtor-sim", "dualtor-demo", "dualtor-testkit", "tempfile"] {
+        assert_eq!(line(foreign), None);
+    }
+    let tokio = line("tokio").expect("a dependency");
+    let features = tokio.split("features: ").nth(1).expect("features");
+    let starts_programs = |feature: &str| ["process", "full"].contains(&feature);
+    assert!(
+        features.contains("net") && !features.split(',').any(starts_programs),
+        "{tokio}"
+    );
+    for (file, code) in files() {
+        for way in ["process::Command", "process::{Command", "fork("] {
+            assert!(!code.contains(way), "{file}: {way}");
+        }
+    }
+}
+
+#[test]
+fn the_simulator_shares_nothing_but_the_messages_with_the_exporter() {
+    // A misunderstanding that both shared would pass its own tests.
+    let all = dependencies("dualtor-sim");
+    let own = |line: &&str| line.starts_with("dualtor-");
+    let ours: BTreeSet<&str> = all
+        .lines()
+        .filter(own)
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(ours, BTreeSet::from(["dualtor-proto", "dualtor-sim"]));
+}
+
 #[test]
 fn a_panic_unwinds_so_that_it_can_be_survived() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
@@ -242,9 +287,6 @@ fn a_panic_unwinds_so_that_it_can_be_survived() {
 #[test]
 fn nobody_calls_the_rpc_that_changes_traffic() {
     for (file, code) in files() {
-        if module(&file) == Some("sim") {
-            continue;
-        }
         for name in ["set_admin_forwarding_port_state", "SetAdminForwardingPortState"] {
             assert!(!code.contains(name), "{file}: {name}");
         }

@@ -1,6 +1,6 @@
 //! What is said of certificates and their files: which one it is, and what about it. By `probe`, `doctor` and the exporter alike.
 
-use dualtor_exporter::sim::{Scenario, Simulator, Soc, Tls};
+use dualtor_sim::{Scenario, Simulator, Soc, Tls};
 
 use crate::certificates::{Ca, EXPIRED, Files, NOT_YET, Pem, VALID, new_year, pem};
 use crate::harness::{Setup, wait_until};

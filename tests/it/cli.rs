@@ -2,12 +2,12 @@
 
 use std::net::TcpListener;
 
-use dualtor_exporter::sim::{Code, ConnectionFault, Health, ReplyFault, Rpc, Scenario, Simulator};
+use dualtor_sim::{Code, ConnectionFault, Health, ReplyFault, Rpc, Scenario, Simulator};
 use tempfile::TempDir;
 
 use crate::harness::wait_until;
 use crate::http;
-use crate::program::{Ended, Program, run};
+use crate::program::{Program, assert_cannot_start, run};
 
 const GOOD: &str =
     "side: upper\ndatabases: {publish: off}\ntargets: [{port: Ethernet0, address: 127.0.0.1}]\n";
@@ -18,28 +18,12 @@ fn file(dir: &TempDir, text: &str) -> String {
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// It could not start: code 2, nothing on stdout, one message that holds all these words.
-pub(crate) fn assert_cannot_start(ended: &Ended, words: &[&str]) {
-    assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert_eq!(ended.stdout, "", "{ended:?}");
-    for word in words {
-        assert!(ended.stderr.contains(word), "{word:?}: {ended:?}");
-    }
-    let messages = ended
-        .stderr
-        .lines()
-        .filter(|line| line.starts_with("dualtor-exporter: "));
-    assert_eq!(messages.count(), 1, "{ended:?}");
-}
-
 #[tokio::test]
 async fn help_says_what_there_is() {
     for (args, name) in [
         (&["--help"][..], "help"),
         (&["probe", "--help"], "help_probe"),
         (&["doctor", "--help"], "help_doctor"),
-        (&["simulate", "--help"], "help_simulate"),
-        (&["demo", "--help"], "help_demo"),
     ] {
         let ended = run(args).await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -128,12 +112,10 @@ async fn what_cannot_start_says_why_and_exits_with_2() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.expect("mkfifo").success());
     let pipe = pipe.to_str().expect("UTF-8");
-    for args in [&["--config.file", pipe][..], &["simulate", pipe]] {
-        assert_cannot_start(
-            &run(args).await,
-            &[pipe, "cannot read", "expected a regular file"],
-        );
-    }
+    assert_cannot_start(
+        &run(&["--config.file", pipe]).await,
+        &[pipe, "cannot read", "expected a regular file"],
+    );
     let empty = file(&dir, "# nothing yet\n");
     let ended = run(&["--config.file", &empty]).await;
     assert_cannot_start(&ended, &[&empty, "expected"]);
@@ -168,6 +150,7 @@ async fn a_flag_that_does_not_exist_or_fit_is_bad_usage() {
         &["probe", "127.0.0.1", "--metadata", "grpc_server"],
         &["probe", "127.0.0.1", "--metadata", "grpc-timeout=1S"],
         &["simulate"],
+        &["demo"],
     ] {
         let ended = run(args).await;
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{args:?}");
@@ -314,29 +297,4 @@ async fn probe_prints_json() {
     let refused = json(6, &[], 2).await;
     assert_eq!(refused["channel"]["ready"], false);
     assert_eq!(refused["channel"]["cause"], "refused");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn simulate_says_what_there_is_and_what_happens() {
-    let dir = TempDir::new().expect("a directory");
-    let scenario = file(
-        &dir,
-        "rack: {count: 3, first_address: 127.0.0.1, port: 0}\n\
-         timeline: [{at: 10ms, soc: Ethernet4, reply: empty}]\n",
-    );
-    let mut program = Program::start(&["simulate", &scenario]);
-    let line = program.says("3 SoCs: Ethernet0 on 127.0.0.1:", 1).await;
-    program.says("Ethernet4: empty replies", 1).await;
-    let address = line
-        .split(' ')
-        .find(|word| word.starts_with("127.0.0.1:"))
-        .expect("an address");
-    let ended = run(&["probe", address, "--timeout", "10s"]).await;
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    program.signal("INT");
-    assert_eq!(program.ended().await.code, Some(0));
-
-    let bad = file(&dir, "rack: {count: 3, first_address: 10.0.0.1}\n");
-    let ended = run(&["simulate", &bad]).await;
-    assert_cannot_start(&ended, &[&bad, "loopback"]);
 }

@@ -1,113 +1,19 @@
 //! The exporter on a switch: no targets in the configuration, everything from CONFIG_DB, APPL_DB and STATE_DB.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
-
-use dualtor_exporter::proto::ToRSide;
-use dualtor_exporter::sim::{Direction, Link, Tls};
+use dualtor_proto::ToRSide;
+use dualtor_sim::{Direction, Link, Tls};
 
 use crate::certificates::{Files, VALID};
-use crate::harness::{Rack, Setup, wait_until};
+use crate::harness::wait_until;
 use crate::http::{self, Scrape};
 use crate::look::Look;
 use crate::redis_server::Redis;
 use crate::tls::shared_ca;
+pub(crate) use dualtor_testkit::switch::{NEVER_POLLED, TELLS, switch, switch_of, switch_on};
 
 const CONFIG_DB: i64 = 4;
 const APPL_DB: i64 = 0;
 const STATE_DB: i64 = 6;
-/// Longer than any test: only what is told at once is seen.
-pub(crate) const NEVER_POLLED: &str = "interval: 300d, timeout: 5s";
-
-/// One address for each SoC and one port for all of them, as a rack has them.
-fn socs_of_a_rack(count: u8) -> Vec<SocketAddr> {
-    static RACKS: AtomicU8 = AtomicU8::new(1);
-    let rack = RACKS.fetch_add(1, Ordering::Relaxed);
-    let process = 64 + u8::try_from(std::process::id() % 128).expect("below 128");
-    let probe = std::net::TcpListener::bind((Ipv4Addr::new(127, process, rack, 1), 0)).expect("a port");
-    let port = probe.local_addr().expect("an address").port();
-    let socs = (1..=count).map(|n| (Ipv4Addr::new(127, process, rack, n), port).into());
-    socs.collect()
-}
-
-/// A switch whose Redis tells of changes, or does not, with so many SoCs: Ethernet0, Ethernet4 and so on.
-pub(crate) async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
-    let mut redis = Redis::away();
-    redis.launch(redis_args).await;
-    switch_on(redis, socs).await
-}
-
-/// A switch with this Redis.
-pub(crate) async fn switch_on(redis: Redis, socs: u8) -> Rack {
-    switch_of(redis, socs, |_| ()).await
-}
-
-pub(crate) async fn switch_of(redis: Redis, socs: u8, change: impl FnOnce(&mut Setup)) -> Rack {
-    let addresses = socs_of_a_rack(socs);
-    let mut setup = Setup::rack(0);
-    for (n, address) in addresses.iter().enumerate() {
-        setup = setup.soc(&format!("Ethernet{}", n * 4), |soc| soc.address = Some(*address));
-    }
-    setup.redis = Some(redis);
-    setup.settings.side = "auto".to_owned();
-    setup.settings.from_config_db = true;
-    let port = addresses[0].port();
-    setup.settings.channel = format!("port: {port}, {}", setup.settings.channel);
-    change(&mut setup);
-    setup.stage().await
-}
-
-pub(crate) const TELLS: [&str; 2] = ["--notify-keyspace-events", "AKE"];
-
-impl Rack {
-    pub(crate) fn config_db(&self, command: &str) {
-        let _: redis::Value = self.redis.ask_db(CONFIG_DB, command);
-    }
-
-    /// What a booted dual-ToR switch has, but for its cables.
-    pub(crate) fn boots(&self) {
-        self.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
-        self.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32 NULL NULL");
-        self.config_db("SET CONFIG_DB_INITIALIZED 1");
-    }
-
-    pub(crate) fn cable(&self, port: &str) {
-        let ip = self.soc(port).address().ip();
-        self.config_db(&format!(
-            "HSET MUX_CABLE|{port} cable_type active-active state auto soc_ipv4 {ip}/32"
-        ));
-    }
-
-    /// A port whose cable leads to another port's SoC.
-    pub(crate) fn cable_of(&self, port: &str, soc: &str) {
-        let ip = self.soc(soc).address().ip();
-        self.config_db(&format!(
-            "HSET MUX_CABLE|{port} cable_type active-active state auto soc_ipv4 {ip}/32"
-        ));
-    }
-
-    pub(crate) async fn probes(&self, expected: &[&str]) -> Scrape {
-        wait_until(
-            &format!("{expected:?} are READY and nobody else is there"),
-            async || {
-                let scrape = self.scrape().await;
-                let mut ready: Vec<String> = scrape
-                    .find("dualtor_channel_state", &[("state", "ready")])
-                    .map(|sample| format!("{}={}", sample.labels["port"], sample.value))
-                    .collect();
-                ready.sort();
-                let wanted: Vec<String> = expected.iter().map(|port| format!("{port}=1")).collect();
-                if ready == wanted {
-                    Ok(scrape)
-                } else {
-                    Err(format!("{ready:?}"))
-                }
-            },
-        )
-        .await
-    }
-}
-
 pub(crate) fn dials(scrape: &Scrape, port: &str) -> u64 {
     scrape.count("dualtor_channel_dials_total", &[("port", port)])
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use dualtor_exporter::sim::{ConnectionFault, GoAway, H2Code, ReplyFault, Rpc};
+use dualtor_sim::{ConnectionFault, GoAway, H2Code, ReplyFault, Rpc};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::{ConnectionFault, Health};
+use dualtor_sim::{ConnectionFault, Health};
 use serde_json::Value;
 
 use crate::config_db::{TELLS, switch};

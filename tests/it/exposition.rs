@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use dualtor_exporter::publish::metrics::CATALOGUE;
-use dualtor_exporter::sim::{ConnectionFault, Notice, NoticeKind, Plane};
+use dualtor_sim::{ConnectionFault, Notice, NoticeKind, Plane};
 
 use crate::certificates::{Ca, Files, VALID};
 use crate::harness::{ONLY_AT_READY, Rack, Setup};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::{Code, ConnectionFault, Health, ReplyFault, Rpc};
+use dualtor_sim::{Code, ConnectionFault, Health, ReplyFault, Rpc};
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::Scrape;

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::{
+use dualtor_sim::{
     Compression, ConnectionFault, FloodFrame, Health, Notice, NoticeKind, Plane, ReplyFault, Rpc, Scenario,
     Simulator, Soc,
 };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::{ConnectionFault, H2Code, PingPolicy};
+use dualtor_sim::{ConnectionFault, H2Code, PingPolicy};
 
 use crate::connections::{
     FAILURES, INTERVAL, PORT, TRANSITIONS, failures, goaway, keepalive_interval, transitions,
@@ -157,7 +157,7 @@ async fn that_our_pings_are_refused_is_said_once_and_in_words() {
         "{line}"
     );
     let soc = rack.soc(PORT);
-    let calls = || soc.counters().rpcs[&dualtor_exporter::sim::Rpc::Admin];
+    let calls = || soc.counters().rpcs[&dualtor_sim::Rpc::Admin];
     let before = calls();
     wait_until("some rounds", async || match calls() {
         calls if calls >= before + 4 => Ok(()),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dualtor_exporter::sim::{ReplyFault, Scenario, Simulator};
+use dualtor_sim::{ReplyFault, Scenario, Simulator};
 use tempfile::TempDir;
 
 use crate::http::{Scrape, get};

@@ -2,12 +2,6 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | harness | starts simulator, Redis and exporter on free ports |
-//! | wait | waits for conditions, with a deadline |
-//! | certificates | makes them, and writes them as PEM files |
-//! | look | what one SoC looks like in the metrics and in its row |
-//! | http | asks the exporter, reads what it answers |
-//! | program | the real binary: arguments, signals, exit codes |
 //! | keepalive | servers that find our PINGs too many |
 //! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
 //! | hostile | SoCs that flood, compress, answer late or are web servers; what they cost |
@@ -19,48 +13,35 @@
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
 //! | odd_databases | odd rows, too many of them, keys of others; other addresses |
 //! | network_namespace | a source address that the host does not have yet |
-//! | fake_redis, hostile_redis | what answers at Redis' address is none, or a broken one |
+//! | hostile_redis | what answers at Redis' address is none, or a broken one |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_addresses | what web clients may cost; where is served |
-//! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
+//! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
 //! | words | what outside words look like in rows, labels, log and terminal |
 //! | doctor | what `doctor` says of a switch |
 //! | architecture | the invariants that the source must keep |
 
+use dualtor_testkit::{certificates, fake_redis, harness, http, look, program, redis_server, wait};
+
 mod acl;
 mod architecture;
-#[path = "../common/certificates.rs"]
-mod certificates;
 mod certificates_told;
 mod cli;
 mod config_db;
 mod connections;
-mod demo;
 mod doctor;
 mod exposition;
-#[path = "../common/fake_redis.rs"]
-mod fake_redis;
 mod handshakes;
-#[path = "../common/harness.rs"]
-mod harness;
 mod health;
 mod hostile;
 mod hostile_redis;
-#[path = "../common/http.rs"]
-mod http;
 mod keepalive;
 mod lateness;
-#[path = "../common/look.rs"]
-mod look;
 mod network_namespace;
 mod odd_databases;
 mod outages;
-#[path = "../common/program.rs"]
-mod program;
-#[path = "../common/redis.rs"]
-mod redis_server;
 mod replies;
 mod rewrites;
 mod rotation;
@@ -71,8 +52,6 @@ mod shadow;
 mod signals;
 mod stalled;
 mod tls;
-#[path = "../common/wait.rs"]
-mod wait;
 mod web;
 mod web_addresses;
 mod web_limits;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::wait_until;
+use crate::program::binary;
 use crate::redis_server::Redis;
 
 /// Whether this machine lets us have a network of our own.
@@ -29,7 +30,7 @@ const SCRIPT: &str = r#"
 set -e
 ip link set lo up
 (while [ ! -e "$DIR/go" ]; do sleep 0.05; done; ip addr add 10.212.64.1/32 dev lo) &
-"$PROGRAM" simulate "$DIR/scenario.yml" &
+"$SIMULATOR" "$DIR/scenario.yml" &
 exec "$PROGRAM" --config.file "$DIR/config.yml" --web.listen-address 127.0.0.1:0 2> "$DIR/log"
 "#;
 
@@ -68,7 +69,8 @@ async fn a_source_address_that_comes_later_is_waited_for() {
             .args(["--map-root-user", "--net", "--pid", "--fork", "--kill-child"])
             .args(["sh", "-c", SCRIPT])
             .env("DIR", dir.path())
-            .env("PROGRAM", env!("CARGO_BIN_EXE_dualtor-exporter"))
+            .env("PROGRAM", binary("dualtor-exporter"))
+            .env("SIMULATOR", binary("dualtor-sim"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()

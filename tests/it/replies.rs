@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualtor_exporter::sim::{Code, H2Code, Health, ReplyFault, Rpc};
+use dualtor_sim::{Code, H2Code, Health, ReplyFault, Rpc};
 
 use crate::harness::{Rack, Setup};
 use crate::http::Scrape;
@@ -180,9 +180,7 @@ async fn a_few_informational_heads_are_passed_over_and_more_are_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_reply_is_read_and_one_that_nobody_can_read_is_internal() {
     const BROKEN: [&str; 5] = ["INTERNAL"; 5];
-    use dualtor_exporter::sim::Compression::{
-        Bomb, Deflate, Gzip, HeaderOnly, RawDeflate, Unannounced, Unknown,
-    };
+    use dualtor_sim::Compression::{Bomb, Deflate, Gzip, HeaderOnly, RawDeflate, Unannounced, Unknown};
     let compressed = ReplyFault::Compressed;
     let rack = check(&[
         case(compressed(Gzip), ["OK"; 5], Look::HEALTHY),

@@ -1,6 +1,6 @@
 //! The TLS files and the configuration change under a running exporter.
 
-use dualtor_exporter::sim::Tls;
+use dualtor_sim::Tls;
 
 use crate::certificates::{Ca, Files, Pem, VALID, new_year};
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::{ConnectionFault, Direction, Link, ReplyFault, Rpc};
+use dualtor_sim::{ConnectionFault, Direction, Link, ReplyFault, Rpc};
 
 use crate::harness::{ONLY_AT_READY, Setup, wait_until};
 use crate::http::Scrape;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dualtor_exporter::sim::ConnectionFault;
+use dualtor_sim::ConnectionFault;
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::look::{FIELDS, Look, Row};

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dualtor_exporter::proto::ToRSide;
-use dualtor_exporter::sim::{Code, ConnectionFault, Notice, NoticeKind, Plane, ReplyFault, Rpc};
+use dualtor_proto::ToRSide;
+use dualtor_sim::{Code, ConnectionFault, Notice, NoticeKind, Plane, ReplyFault, Rpc};
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::Scrape;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::ConnectionFault;
+use dualtor_sim::ConnectionFault;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 

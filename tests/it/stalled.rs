@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::ConnectionFault;
+use dualtor_sim::ConnectionFault;
 
 use crate::harness::{LONG, Rack, Setup, wait_until};
 use crate::look::Look;
@@ -155,43 +155,6 @@ async fn a_port_that_flaps_says_a_few_lines_and_how_it_ended() {
         assert!((3..=6).contains(&other.len()), "{other:?}");
         assert!(!other.iter().any(|line| line.contains("left_out")), "{other:?}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_simulator_whose_lines_nobody_reads_serves_and_stops() {
-    let rack = Setup::rack(1).stage().await;
-    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = held.local_addr().expect("an address").to_string();
-    drop(held);
-    let scenario = rack.config_path().with_file_name("scenario.yml");
-    std::fs::write(
-        &scenario,
-        format!("socs: [{{port: {PORT}, address: \"{address}\"}}]\n"),
-    )
-    .expect("written");
-    // A pipe that is full: it takes 64 KiB where nobody has changed that.
-    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
-    writer.write_all(&[b'\n'; 64 * 1024]).expect("filled");
-    let child = Command::new(BINARY)
-        .args(["simulate", scenario.to_str().expect("UTF-8")])
-        .stdin(Stdio::null())
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("started");
-    let mut child = Unread { child, _stderr: None };
-    wait_until("a SoC that answers", async || {
-        let ended = run("", &["probe", &address]).await;
-        match ended.code {
-            Some(0) => Ok(()),
-            _ => Err(format!("{ended:?}")),
-        }
-    })
-    .await;
-    assert!(child.child.try_wait().expect("its state").is_none(), "it runs");
-    let (took, code) = child.stop().await;
-    assert_eq!(code, Some(0));
-    assert!(took < LONG, "{took:?}");
 }
 
 /// Runs it in a shell with this redirection.

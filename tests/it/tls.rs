@@ -1,6 +1,6 @@
 //! TLS over real sockets: each auth level, each way to be refused, expiry in the metrics, and `probe`.
 
-use dualtor_exporter::sim::{ConnectionFault, Rpc, Scenario, Simulator, Soc, Tls, TlsVersion};
+use dualtor_sim::{ConnectionFault, Rpc, Scenario, Simulator, Soc, Tls, TlsVersion};
 
 use crate::certificates::{Ca, EXPIRED, Files, NOT_YET, Pem, VALID, new_year, self_signed};
 use crate::harness::{Rack, Setup};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use dualtor_exporter::app::{self, Exporter, Options};
 use dualtor_exporter::config::Config;
-use dualtor_exporter::sim::ConnectionFault;
+use dualtor_sim::ConnectionFault;
 
 use crate::harness::{Setup, wait_until};
 use crate::http::{Scrape, ask, get};

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dualtor_exporter::publish::http::Limits;
-use dualtor_exporter::sim::ConnectionFault;
+use dualtor_sim::ConnectionFault;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;

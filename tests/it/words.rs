@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use dualtor_exporter::sim::{Code, ReplyFault, Rpc};
+use dualtor_sim::{Code, ReplyFault, Rpc};
 
 use crate::config_db::{TELLS, switch};
 use crate::harness::{Rack, wait_until};
@@ -161,7 +161,6 @@ async fn what_a_file_or_a_command_line_says_is_readable_in_the_error() {
         &["probe", "127.0.0.1", "--metadata", EVIL],
         &["probe", "127.0.0.1", "--side", EVIL],
         &["--web.listen-address", "\u{202e}\u{1b}[31m"],
-        &["simulate", "/\u{1b}[31m/\u{202e}"],
         &["doctor", "--config.file", "/\u{1b}[31m/\u{202e}"],
     ] {
         let ended = run(args).await;

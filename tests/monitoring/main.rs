@@ -14,20 +14,7 @@
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
 //! | paging | from a fault of a SoC to the page, and back |
 
-#[path = "../common/certificates.rs"]
-mod certificates;
-#[path = "../common/harness.rs"]
-mod harness;
-#[path = "../common/http.rs"]
-mod http;
-#[path = "../common/look.rs"]
-mod look;
-#[path = "../common/program.rs"]
-mod program;
-#[path = "../common/redis.rs"]
-mod redis_server;
-#[path = "../common/wait.rs"]
-mod wait;
+use dualtor_testkit::{certificates, harness, http, look, program, wait};
 
 mod catalogue;
 mod grafana;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dualtor_exporter::sim::{ConnectionFault, Direction, Notice, NoticeKind, Plane, Sides, SidesPatch};
+use dualtor_sim::{ConnectionFault, Direction, Notice, NoticeKind, Plane, Sides, SidesPatch};
 
 use crate::harness::{Rack, Setup};
 use crate::pager::{Page, Pager};

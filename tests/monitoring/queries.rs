@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dualtor_exporter::publish::metrics::CATALOGUE;
-use dualtor_exporter::sim::{Notice, NoticeKind, Plane, Scenario};
+use dualtor_sim::{Notice, NoticeKind, Plane, Scenario};
 use serde_json::Value;
 
 use crate::certificates::{Ca, Files, VALID};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::Soc;
+use dualtor_sim::Soc;
 
 use crate::http::{self, Scrape};
 use crate::kind::Kind;

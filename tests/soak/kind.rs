@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use dualtor_exporter::sim::{
-    self, ConnectionFault, GoAway, H2Code, Notice, NoticeKind, Plane, ReplyFault, Soc,
-};
+use dualtor_sim::{self, ConnectionFault, GoAway, H2Code, Notice, NoticeKind, Plane, ReplyFault, Soc};
 
 use crate::truth::Truth;
 

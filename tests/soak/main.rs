@@ -17,17 +17,10 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program with a table.
 
+use dualtor_testkit::{http, program, redis_server, wait};
+
 use std::process::ExitCode;
 use std::time::Duration;
-
-#[path = "../common/http.rs"]
-mod http;
-#[path = "../common/program.rs"]
-mod program;
-#[path = "../common/redis.rs"]
-mod redis_server;
-#[path = "../common/wait.rs"]
-mod wait;
 
 mod drive;
 mod kind;

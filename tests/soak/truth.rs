@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dualtor_exporter::sim::{Direction, Health, Link, SocState};
+use dualtor_sim::{Direction, Health, Link, SocState};
 
 use crate::http::Scrape;
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::{Scenario, Simulator};
+use dualtor_sim::{Scenario, Simulator};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 

@@ -1,11 +1,11 @@
 //! The STATE_DB publisher against a real redis-server: rows word for word, counters that go on, removal, stop, second
 //! writers, and every way in which Redis can be away; the publisher of notices likewise.
 
+use dualtor_testkit::redis_server;
+
 mod content;
 mod foreign;
 mod log;
 mod notifications;
 mod outages;
-#[path = "../common/redis.rs"]
-mod redis_server;
 mod rig;

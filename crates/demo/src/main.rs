@@ -1,0 +1,181 @@
+//! `dualtor-demo`: a simulated rack and an exporter in one process, a private Redis, Prometheus and Alertmanager beside it, and where
+//! to look.
+//!
+//! The Redis is filled as a switch's is, and the exporter finds the SoCs there. Where there is no redis-server it is told of
+//! them instead. Prometheus and Alertmanager have the rules and routes of alerts/.
+//!
+//! | file | job |
+//! |---|---|
+//! | demo.yaml | the SoCs, and what happens to them |
+//! | switch | the switch's databases, and what happens in them |
+//! | server | the redis-server |
+//! | monitoring | Prometheus, Alertmanager and who is paged |
+//! | daemon | a program that ends with the demo |
+//! | teller | the lines that are printed while it runs |
+//!
+//! Everything lives on loopback addresses and in one temporary directory; all of it is gone when the demo ends.
+
+mod daemon;
+mod monitoring;
+mod server;
+mod switch;
+mod teller;
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use tempfile::TempDir;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+use dualtor_exporter::app::{Exporter, Options};
+use dualtor_exporter::cli::host::{listen, raise_open_files, stop_signals};
+use dualtor_exporter::cli::program::{self, FAILED, LogArgs, Program, print};
+use dualtor_exporter::config::Config;
+use dualtor_sim::{Scenario, SimError, Simulator};
+use monitoring::Monitoring;
+use server::Redis;
+use switch::Switch;
+
+/// The rack and what happens in it.
+const SCENARIO: &str = include_str!("demo.yaml");
+
+/// Runs a simulated rack of 24 SoCs with an exporter, and says where to look
+#[derive(Debug, Parser)]
+#[command(name = "dualtor-demo", version, max_term_width = 110)]
+struct Arguments {
+    /// Address to serve on
+    #[arg(
+        long = "web.listen-address",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:9075"
+    )]
+    listen: String,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+fn main() -> ExitCode {
+    let arguments = match program::parse::<Arguments>() {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let program = Program {
+        name: "dualtor-demo",
+        quiet: true,
+        after_a_defect: FAILED,
+    };
+    program::run(program, &arguments.log, |dropped| run(&arguments.listen, dropped))
+}
+
+async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode> {
+    let listener = listen(at)
+        .await
+        .with_context(|| format!("--web.listen-address {at:?}"))?;
+    let address = listener.local_addr()?;
+    raise_open_files(0);
+    let mut stop = stop_signals()?;
+    let directory = TempDir::with_prefix("dualtor-demo-").context("cannot make a temporary directory")?;
+    let redis = Redis::start(directory.path()).await?;
+    let simulator = simulator().await?;
+    let switch = match &redis {
+        Some(redis) => Some(Switch::boot(&redis.server(), &simulator).await?),
+        None => None,
+    };
+    let config = config(&simulator, redis.as_ref())?;
+    let reloaded = config.clone();
+    let exporter = Exporter::start(Options {
+        config,
+        load: Arc::new(move || Ok(reloaded.clone())),
+        listeners: vec![listener],
+        telemetry_path: "/metrics".to_owned(),
+        enable_lifecycle: false,
+        limits: Default::default(),
+        lines_dropped,
+    });
+
+    // Its first words are about what happens from now on.
+    let feed = exporter.fleet().feed();
+
+    print(&format!(
+        "{} simulated SoCs, probed every 5 s. Ctrl-C ends the demo.\n",
+        simulator.socs().len()
+    ));
+    print(&format!("  page      http://{address}/"));
+    print(&format!(
+        "  metrics   curl -s http://{address}/metrics | grep dualtor_channel_state"
+    ));
+    match &redis {
+        Some(redis) => print(&format!(
+            "  one row   redis-cli -s {} -n 6 hgetall 'MUX_CABLE_INFO|Ethernet0'",
+            redis.socket.display()
+        )),
+        None => {
+            print("  rows      none: redis-server is not installed (Debian: apt-get install redis-server)")
+        }
+    }
+    let monitoring = Monitoring::start(directory.path(), address).await;
+    print("");
+
+    let teller = tokio::spawn(teller::tell(feed, simulator.socs().len()));
+    let life = switch.map(|switch| {
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Err(error) = switch.live(teller::print_about).await {
+                warn!(%error, "nothing more happens in the switch's databases");
+            }
+        }))
+    });
+    let outcome = exporter.run(async move { stop.recv().await }).await;
+    teller.abort();
+    drop((life, simulator));
+    monitoring.stop().await;
+    if let Some(redis) = redis {
+        redis.stop().await;
+    }
+    directory
+        .close()
+        .context("cannot remove the temporary directory")?;
+    outcome?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Its addresses are always the same, so that they can be written into commands.
+async fn simulator() -> anyhow::Result<Simulator> {
+    match Simulator::start(Scenario::from_yaml(SCENARIO)?).await {
+        Err(SimError::Listen { address, source, .. }) if source.kind() == ErrorKind::AddrInUse => bail!(
+            "{address} is in use, where one of the demo's SoCs should be: end the demo (or dualtor-sim) that runs already"
+        ),
+        started => Ok(started?),
+    }
+}
+
+/// From CONFIG_DB, as on a switch; without a Redis the SoCs are named one by one.
+fn config(simulator: &Simulator, redis: Option<&Redis>) -> anyhow::Result<Config> {
+    let mut yaml = String::from("probe: {interval: 5s}\n");
+    match redis {
+        Some(redis) => yaml += &format!("databases: {{url: \"{}\"}}\n", redis.server()),
+        None => {
+            yaml += "side: upper\ndatabases: {publish: off}\ntargets:\n";
+            for soc in simulator.socs() {
+                yaml += &format!("  - {{port: {}, address: \"{}\"}}\n", soc.name(), soc.address());
+            }
+        }
+    }
+    Ok(Config::parse(&yaml, Path::new("the demo's configuration"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demos_scenario_is_valid_and_has_24_socs() {
+        let scenario = Scenario::from_yaml(SCENARIO).expect("valid");
+        assert_eq!(scenario.rack.map(|rack| rack.count), Some(24));
+    }
+}

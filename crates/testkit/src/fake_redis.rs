@@ -1,0 +1,121 @@
+//! What answers at Redis' address and is none, or a broken one: speaks its protocol as a test tells it to, and shares no code
+//! with the exporter.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What it says to a command.
+pub enum Answer {
+    /// Just this.
+    Say(Vec<u8>),
+    /// This, and then the other over and over, until nobody listens.
+    Endless(Vec<u8>, Vec<u8>),
+}
+
+/// What it says to which command; `None`: as a healthy, empty Redis would.
+pub type Script = Box<dyn Fn(&[String]) -> Option<Answer> + Send + Sync>;
+
+/// A server on a free port, until the end of the process.
+pub struct FakeRedis {
+    pub port: u16,
+    script: Arc<Mutex<Arc<Script>>>,
+    /// Bytes that it got rid of.
+    sent: Arc<AtomicU64>,
+}
+
+impl FakeRedis {
+    pub fn start(script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let script = Arc::new(Mutex::new(Arc::new(script)));
+        let sent = Arc::new(AtomicU64::new(0));
+        let (scripts, count) = (script.clone(), sent.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (scripts, count) = (scripts.clone(), count.clone());
+                // Its end is the peer's.
+                std::thread::spawn(move || serve(stream, &scripts, &count));
+            }
+        });
+        Self { port, script, sent }
+    }
+
+    /// From now on it says this.
+    pub fn says(&self, script: Script) {
+        *self.script.lock().expect("no panic") = Arc::new(script);
+    }
+
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+fn serve(stream: TcpStream, scripts: &Mutex<Arc<Script>>, sent: &AtomicU64) -> Option<()> {
+    let mut writer = stream.try_clone().ok()?;
+    let mut reader = BufReader::new(stream);
+    let mut say = |bytes: &[u8]| {
+        writer.write_all(bytes).ok()?;
+        sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Some(())
+    };
+    loop {
+        let command = command(&mut reader)?;
+        let script = scripts.lock().expect("no panic").clone();
+        match script(&command).unwrap_or_else(|| Answer::Say(healthy(&command))) {
+            Answer::Say(bytes) => say(&bytes)?,
+            Answer::Endless(first, more) => {
+                say(&first)?;
+                loop {
+                    say(&more)?;
+                }
+            }
+        }
+    }
+}
+
+/// An array of bulk strings, as clients send them.
+fn command(reader: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
+    let number = |reader: &mut BufReader<TcpStream>| -> Option<usize> {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        line.get(1..)?.trim().parse().ok()
+    };
+    let count = number(reader)?;
+    let mut words = Vec::new();
+    for _ in 0..count {
+        let mut bytes = vec![0; number(reader)? + 2];
+        reader.read_exact(&mut bytes).ok()?;
+        bytes.truncate(bytes.len() - 2);
+        words.push(String::from_utf8(bytes).ok()?);
+    }
+    Some(words)
+}
+
+/// What a healthy Redis says, of a CONFIG_DB that is whole and empty.
+pub fn healthy(command: &[String]) -> Vec<u8> {
+    let nils = |count: usize| format!("*{count}\r\n{}", "$-1\r\n".repeat(count));
+    let said = match command[0].as_str() {
+        "PING" => "+PONG\r\n".to_owned(),
+        "GET" => "$1\r\n1\r\n".to_owned(),
+        "SCAN" => "*2\r\n$1\r\n0\r\n*0\r\n".to_owned(),
+        "HMGET" => nils(command.len() - 2),
+        "HGETALL" => "*0\r\n".to_owned(),
+        "HGET" => "$-1\r\n".to_owned(),
+        "HSET" | "DEL" => ":1\r\n".to_owned(),
+        "PSUBSCRIBE" => {
+            let told = command[1..]
+                .iter()
+                .enumerate()
+                .map(|(n, pattern)| format!("*3\r\n$10\r\npsubscribe\r\n{}:{}\r\n", bulk(pattern), n + 1));
+            told.collect()
+        }
+        _ => "+OK\r\n".to_owned(),
+    };
+    said.into_bytes()
+}
+
+pub fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
+}

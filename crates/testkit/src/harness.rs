@@ -1,0 +1,363 @@
+//! A simulated rack, a private redis-server and an exporter in this process, all on ports and sockets of their own.
+//!
+//! Every wait is for a condition and has a deadline; on timeout it tells what was seen last.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use dualtor_exporter::app::{AppError, Exporter, Options};
+use dualtor_exporter::config::Config;
+use dualtor_exporter::publish::http::Limits;
+use dualtor_sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec, Tls};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::certificates::Files;
+use crate::http::{self, Scrape};
+use crate::look::{self, Look, Row};
+use crate::redis_server::Redis;
+pub use crate::wait::{LONG, wait_until};
+
+/// No round comes but those that a channel's READY starts.
+pub const ONLY_AT_READY: &str = "interval: 300d, timeout: 5s";
+
+/// What stands in the configuration file.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The keys of `probe`.
+    pub probe: String,
+    /// The keys of `channel`.
+    pub channel: String,
+    pub side: String,
+    /// The keys of `databases` after the URL.
+    pub databases: String,
+    pub targets: Vec<(String, SocketAddr)>,
+    /// No targets in the file: CONFIG_DB tells them.
+    pub from_config_db: bool,
+}
+
+impl Settings {
+    /// As quick as a busy machine allows.
+    fn quick() -> Self {
+        Self {
+            probe: "interval: 600ms".to_owned(),
+            channel: "keepalive_time: 200ms, keepalive_timeout: 2s, backoff: {initial: 100ms, max: 500ms}"
+                .to_owned(),
+            side: "upper".to_owned(),
+            databases: "publish: own".to_owned(),
+            targets: Vec::new(),
+            from_config_db: false,
+        }
+    }
+
+    pub fn yaml(&self, redis: &Redis) -> String {
+        let mut yaml = format!(
+            "probe: {{{}}}\nchannel: {{{}}}\nside: {}\ndatabases: {{url: \"{}\", {}}}\n",
+            self.probe,
+            self.channel,
+            self.side,
+            redis.server(),
+            self.databases
+        );
+        if self.from_config_db {
+            return yaml;
+        }
+        yaml.push_str("targets:\n");
+        for (port, address) in &self.targets {
+            let _ = writeln!(yaml, "  - {{port: {port}, address: \"{address}\"}}");
+        }
+        yaml
+    }
+}
+
+/// What a rack is started with.
+pub struct Setup {
+    pub scenario: Scenario,
+    /// Its targets are what is probed beside the SoCs of the scenario.
+    pub settings: Settings,
+    pub redis: Option<Redis>,
+    pub lifecycle: bool,
+    pub telemetry_path: String,
+    /// What web clients may cost.
+    pub limits: Limits,
+    /// They last as long as the rack.
+    files: Option<Files>,
+}
+
+impl Setup {
+    /// So many healthy SoCs: Ethernet0, Ethernet4 and so on.
+    pub fn rack(count: usize) -> Self {
+        Self {
+            scenario: Scenario::uniform(count),
+            settings: Settings::quick(),
+            redis: None,
+            lifecycle: true,
+            telemetry_path: "/metrics".to_owned(),
+            limits: Limits::default(),
+            files: None,
+        }
+    }
+
+    /// Changes how a SoC starts.
+    pub fn soc(mut self, port: &str, change: impl FnOnce(&mut SocSpec)) -> Self {
+        let mut spec = SocSpec {
+            port: port.to_owned(),
+            ..SocSpec::default()
+        };
+        change(&mut spec);
+        self.scenario.socs.push(spec);
+        self
+    }
+
+    /// The keys of `probe`.
+    pub fn probe(mut self, keys: &str) -> Self {
+        self.settings.probe = keys.to_owned();
+        self
+    }
+
+    /// The keys of `channel`.
+    pub fn channel(mut self, keys: &str) -> Self {
+        self.settings.channel = keys.to_owned();
+        self
+    }
+
+    /// TLS on all connections: how the SoCs serve it, and a key of `channel` beside the others.
+    pub fn tls(mut self, files: Files, soc: Tls, channel: &str) -> Self {
+        self.scenario.defaults.tls = Some(soc);
+        let others = &self.settings.channel;
+        self.settings.channel = format!("{others}, {channel}");
+        self.files = Some(files);
+        self
+    }
+
+    /// Which ToR the exporter runs on.
+    pub fn side(mut self, side: &str) -> Self {
+        self.settings.side = side.to_owned();
+        self
+    }
+
+    /// The keys of `databases` after the URL.
+    pub fn databases(mut self, keys: &str) -> Self {
+        self.settings.databases = keys.to_owned();
+        self
+    }
+
+    /// Everything but the exporter.
+    pub async fn stage(self) -> Rack {
+        let refusing: Vec<String> = self
+            .scenario
+            .socs
+            .iter()
+            .filter(|soc| soc.fault == ConnectionFault::Refuse)
+            .map(|soc| soc.port.clone())
+            .collect();
+        let sim = Simulator::start(self.scenario).await.expect("a simulator");
+        let mut settings = self.settings;
+        for soc in sim.socs() {
+            settings.targets.push((soc.name().to_owned(), soc.address()));
+        }
+        let redis = match self.redis {
+            Some(redis) => redis,
+            None => Redis::start().await,
+        };
+        let rack = Rack {
+            sim,
+            redis,
+            settings,
+            dir: tempfile::tempdir().expect("a directory"),
+            lifecycle: self.lifecycle,
+            telemetry_path: self.telemetry_path,
+            limits: self.limits,
+            files: self.files,
+            web: ([127, 0, 0, 1], 0).into(),
+            running: None,
+        };
+        rack.write_config(&rack.settings.yaml(&rack.redis));
+        for port in refusing {
+            rack.refuses(&port).await;
+        }
+        rack
+    }
+
+    /// Everything.
+    pub async fn start(self) -> Rack {
+        let mut rack = self.stage().await;
+        rack.start_exporter().await;
+        rack
+    }
+}
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), AppError>>,
+}
+
+/// A rack at work.
+pub struct Rack {
+    sim: Simulator,
+    pub redis: Redis,
+    /// What the configuration file was made from.
+    pub settings: Settings,
+    dir: TempDir,
+    lifecycle: bool,
+    telemetry_path: String,
+    limits: Limits,
+    files: Option<Files>,
+    /// Where the exporter serves.
+    pub web: SocketAddr,
+    running: Option<Running>,
+}
+
+impl Rack {
+    /// Starts the exporter on the configuration file.
+    pub async fn start_exporter(&mut self) {
+        assert!(self.running.is_none(), "an exporter runs already");
+        let path = self.config_path();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        self.web = listener.local_addr().expect("an address");
+        let exporter = Exporter::start(Options {
+            config: Config::load(&path).expect("a good configuration"),
+            load: std::sync::Arc::new(move || Config::load(&path)),
+            listeners: vec![listener],
+            telemetry_path: self.telemetry_path.clone(),
+            enable_lifecycle: self.lifecycle,
+            limits: self.limits,
+            lines_dropped: std::sync::Arc::default(),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(exporter.run(async move {
+            let _ = stopped.await;
+        }));
+        self.running = Some(Running { stop, task });
+    }
+
+    /// A clean stop.
+    pub async fn stop_exporter(&mut self) {
+        let running = self.running.take().expect("a running exporter");
+        // Its receiver is gone where the exporter has failed: the task tells.
+        let _ = running.stop.send(());
+        let ended = tokio::time::timeout(LONG, running.task).await;
+        ended.expect("an end").expect("no panic").expect("a clean stop");
+    }
+
+    /// The PEM files of a rack with TLS.
+    pub fn files(&self) -> &Files {
+        self.files.as_ref().expect("a rack with TLS")
+    }
+
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.path().join("config.yml")
+    }
+
+    pub fn write_config(&self, yaml: &str) {
+        std::fs::write(self.config_path(), yaml).expect("written");
+    }
+
+    /// Writes `settings` and asks for a reload, which must succeed.
+    pub async fn reload(&self) {
+        self.write_config(&self.settings.yaml(&self.redis));
+        let answer = http::ask(self.web, "POST", "/-/reload", &[]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    pub fn soc(&self, port: &str) -> Soc {
+        self.sim.soc(port).unwrap_or_else(|| panic!("no {port}"))
+    }
+
+    pub fn socs(&self) -> &[Soc] {
+        self.sim.socs()
+    }
+
+    /// Waits until nobody listens where this SoC was.
+    pub async fn refuses(&self, port: &str) {
+        let address = self.soc(port).address();
+        wait_until("nobody listens", async || {
+            match TcpStream::connect(address).await {
+                Ok(_) => Err("a connection".to_owned()),
+                Err(_) => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    pub async fn scrape(&self) -> Scrape {
+        let answer = http::get(self.web, &self.telemetry_path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Scrape::parse(answer.text())
+    }
+
+    /// The port's row, in shadow mode the shadow's; empty where there is none.
+    pub fn row(&self, port: &str) -> Row {
+        let table = match self.settings.databases.contains("publish: shadow") {
+            true => "MUX_CABLE_INFO_SHADOW",
+            false => "MUX_CABLE_INFO",
+        };
+        self.redis.row(&format!("{table}|{port}"))
+    }
+
+    /// Waits until metrics and row both show this; returns the scrape that did.
+    pub async fn shows(&self, port: &str, expected: &Look) -> Scrape {
+        wait_until(&format!("{port} looks like {expected:?}"), async || {
+            let scrape = self.scrape().await;
+            let seen = look::of_scrape(&scrape, port);
+            let row = look::of_row(&self.row(port));
+            if seen == expected.metrics() && row == expected.row() {
+                Ok(scrape)
+            } else {
+                Err(format!("metrics: {seen}; row: {row}"))
+            }
+        })
+        .await
+    }
+
+    /// Waits until a scrape satisfies `condition`; `name` is the metric that is shown if it never does.
+    pub async fn scraped(&self, name: &str, mut condition: impl FnMut(&Scrape) -> bool) -> Scrape {
+        wait_until(name, async || {
+            let scrape = self.scrape().await;
+            if condition(&scrape) {
+                Ok(scrape)
+            } else {
+                let seen: Vec<_> = scrape.find(name, &[]).filter(|s| s.value != 0.0).collect();
+                Err(format!("{seen:?}"))
+            }
+        })
+        .await
+    }
+
+    /// Waits until a counter (the sum of its samples with these labels) is at least `count`.
+    pub async fn counts(&self, name: &str, labels: &[(&str, &str)], count: u64) -> Scrape {
+        self.scraped(name, |scrape| scrape.count(name, labels) >= count)
+            .await
+    }
+
+    /// Waits until `soc_service` is this, in the metric's words, in metrics and row.
+    pub async fn service(&self, port: &str, state: &str) -> Scrape {
+        let word = if state == "unknown" { "NA" } else { state };
+        wait_until(&format!("soc_service {state}"), async || {
+            let scrape = self.scrape().await;
+            let seen = scrape.state("dualtor_soc_service", &[("port", port)], "state");
+            let row = self.row(port).remove("soc_service").unwrap_or_default();
+            if seen == state && row == word {
+                Ok(scrape)
+            } else {
+                Err(format!("metric {seen}, row {row}"))
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Rack {
+    /// Nobody has changed traffic, whatever the test was about.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for soc in self.sim.socs() {
+            assert_eq!(soc.counters().set_calls, 0, "{}: Set was called", soc.name());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! A real program, mostly our own binary: started with arguments, sent signals, waited for; killed when dropped.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::wait::{LONG, wait_until};
+
+/// A binary of the workspace, from the build that the running test or benchmark is of.
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a path");
+    // target/debug/deps/it-1234
+    let directory = own.parent().and_then(Path::parent).expect("a target directory");
+    let path = directory.join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: `cargo build -p {name}` makes it, with the profile of this run",
+        path.display()
+    );
+    path
+}
+
+/// A running program, and what it has printed so far.
+pub struct Program {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Program {
+    /// Starts it with these arguments.
+    pub fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// Starts it with these arguments and variables.
+    pub fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_our("dualtor-exporter", args, variables)
+    }
+
+    /// Starts another binary of the workspace.
+    pub fn start_our(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(binary(name));
+        // The width of the help.
+        command
+            .args(args)
+            .env("COLUMNS", "100")
+            .envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts another program, with what it prints collected.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?} cannot be started: {error}", command.get_program()));
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, out) = collect(stdout.expect("piped"));
+        let (stderr, err) = collect(stderr.expect("piped"));
+        Self {
+            child,
+            stdout,
+            stderr,
+            readers: vec![out, err],
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn stdout(&self) -> String {
+        self.stdout.lock().expect("no panic").clone()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().expect("no panic").clone()
+    }
+
+    /// `TERM`, `INT` or `HUP`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(status.expect("kill").success());
+    }
+
+    /// Waits until it has logged or printed so many lines with these words; returns the last of them.
+    pub async fn says(&mut self, words: &str, times: usize) -> String {
+        wait_until(&format!("{words:?}, {times} times"), async || {
+            let all = self.stdout() + &self.stderr();
+            let lines: Vec<&str> = all.lines().filter(|line| line.contains(words)).collect();
+            match lines.last() {
+                Some(line) if lines.len() >= times => Ok((*line).to_owned()),
+                _ => {
+                    let ended = self.child.try_wait().expect("its state");
+                    assert!(ended.is_none(), "{words:?} was not said before the end: {all}");
+                    Err(all)
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until it has said these words; an `Err` is what it said before it ended without them.
+    pub async fn says_or_ends(&mut self, words: &str) -> Result<(), String> {
+        wait_until(&format!("{words:?} or the end"), async || {
+            let ended = self.child.try_wait().expect("its state").is_some();
+            let all = self.stdout() + &self.stderr();
+            match (all.contains(words), ended) {
+                (true, _) => Ok(Ok(())),
+                (false, true) => Ok(Err(all)),
+                (false, false) => Err(all),
+            }
+        })
+        .await
+    }
+
+    /// Where it serves, as it logs it.
+    pub async fn address(&mut self) -> std::net::SocketAddr {
+        let line = self.says("message=serving", 1).await;
+        let rest = line.split("address=").nth(1).expect("an address");
+        let address = rest.split([' ', '"']).find(|word| !word.is_empty());
+        address.expect("an address").parse().expect("an address")
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> Ended {
+        let deadline = Instant::now() + LONG;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("its state") {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "it runs on: {}", self.stderr());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        for reader in self.readers.drain(..) {
+            reader.join().expect("no panic");
+        }
+        Ended {
+            code: status.code(),
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads a pipe to its end, on a thread of its own.
+fn collect(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, std::thread::JoinHandle<()>) {
+    let text = Arc::new(Mutex::new(String::new()));
+    let collected = text.clone();
+    let reader = std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(n @ 1..) = pipe.read(&mut bytes) {
+            let part = String::from_utf8_lossy(&bytes[..n]).into_owned();
+            collected.lock().expect("no panic").push_str(&part);
+        }
+    });
+    (text, reader)
+}
+
+/// Runs it to its end.
+pub async fn run(args: &[&str]) -> Ended {
+    Program::start(args).ended().await
+}
+
+/// It could not start: code 2, nothing on stdout, one message that holds all these words.
+pub fn assert_cannot_start(ended: &Ended, words: &[&str]) {
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(ended.stdout, "", "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "{word:?}: {ended:?}");
+    }
+    let messages = ended.stderr.lines().filter(|line| line.starts_with("dualtor-"));
+    assert_eq!(messages.count(), 1, "{ended:?}");
+}

@@ -1,0 +1,117 @@
+//! The exporter itself, from its configuration file to its exit code; `--config.check`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+use super::host::{listen, raise_open_files, stop_signals};
+use super::program::{FAILED, print_result};
+use super::{ExporterArgs, VERSION};
+use crate::app::{self, Exporter, Options};
+use crate::config::{Config, ConfigError};
+use crate::files::{PATIENCE, Reader};
+use crate::model::text;
+use crate::publish::http::Limits;
+
+/// Read where no other is named; without it everything is found in SONiC's databases.
+const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
+
+/// The configuration, and the file that it is from; `None`: there is none, and SONiC's defaults are used.
+type Loaded = (Config, Option<PathBuf>);
+
+/// Loads the file that was named, or the usual one where it exists.
+fn load_config(path: Option<&Path>) -> Result<Loaded, ConfigError> {
+    if let Some(path) = path {
+        return Ok((Config::load(path)?, Some(path.to_owned())));
+    }
+    let usual = Path::new(DEFAULT_CONFIG);
+    Ok(match Config::load_if_there(usual)? {
+        Some(config) => (config, Some(usual.to_owned())),
+        None => (Config::without_file()?, None),
+    })
+}
+
+/// The same at a start: a file system that hangs is reported, not waited for.
+pub(super) async fn first_config(path: Option<&Path>) -> anyhow::Result<Loaded> {
+    let name = path.unwrap_or(Path::new(DEFAULT_CONFIG)).display().to_string();
+    let path = path.map(Path::to_owned);
+    let reader = Reader::default();
+    let loaded = reader.read(PATIENCE, move || load_config(path.as_deref()));
+    Ok(loaded.await.context(name)??)
+}
+
+pub(super) async fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (config, file) = first_config(path).await?;
+    let targets = match &config.targets {
+        Some(targets) if targets.len() == 1 => "1 target".to_owned(),
+        Some(targets) => format!("{} targets", targets.len()),
+        None => "targets from CONFIG_DB".to_owned(),
+    };
+    print_result(&match file {
+        Some(file) => format!("{}: good, {targets}", file.display()),
+        None => format!(
+            "no configuration file: {DEFAULT_CONFIG} does not exist. SONiC's defaults are used: {targets}, rows to STATE_DB"
+        ),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode> {
+    let (config, file) = first_config(args.config_file.as_deref()).await?;
+    let mut listeners = Vec::new();
+    for address in &args.listen {
+        listeners.push(
+            listen(address)
+                .await
+                .with_context(|| format!("--web.listen-address {}", text::quote(address)))?,
+        );
+    }
+    raise_open_files(config.targets.as_ref().map_or(0, Vec::len));
+    let mut stop = stop_signals()?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    info!(
+        version = VERSION,
+        config = text::quote(file),
+        from_config_db = config.targets.is_none(),
+        "starting"
+    );
+    for listener in &listeners {
+        info!(address = %listener.local_addr()?, path = args.telemetry_path, "serving");
+    }
+    let path = args.config_file;
+    let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref())?.0) };
+    let exporter = Exporter::start(Options {
+        config,
+        load: Arc::new(load),
+        listeners,
+        telemetry_path: args.telemetry_path,
+        enable_lifecycle: args.enable_lifecycle,
+        limits: Limits {
+            connections: args.max_connections.into(),
+            renders: args.max_requests.into(),
+            ..Limits::default()
+        },
+        lines_dropped,
+    });
+    let reloader = exporter.reloader();
+    // The outcome is logged where the reload happens.
+    tokio::spawn(
+        async move { while hangup.recv().await.is_some() && app::reload(&reloader).await.is_some() {} },
+    );
+    match exporter.run(async move { stop.recv().await }).await {
+        Ok(()) => {
+            info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            error!(%error, "failed");
+            Ok(ExitCode::from(FAILED))
+        }
+    }
+}

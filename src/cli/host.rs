@@ -1,0 +1,105 @@
+//! What a program asks of its host: sockets to serve on, signals, open files.
+
+use std::io;
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{debug, warn};
+
+use crate::model::text;
+
+/// Binds one `--web.listen-address`; `:9075` is every address of this host, of both families.
+pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        bail!("expected HOST:PORT, such as :9075 or 127.0.0.1:9075");
+    };
+    let Ok(port) = port.parse::<u16>() else {
+        bail!("expected a port from 0 to 65535 after the last colon");
+    };
+    let both_families = host.is_empty();
+    let candidates: Vec<SocketAddr> = if both_families {
+        // The second is for hosts without IPv6.
+        vec![([0u16; 8], port).into(), ([0u8; 4], port).into()]
+    } else {
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let found = tokio::net::lookup_host((name, port)).await;
+        found
+            .with_context(|| format!("cannot resolve {:?}", text::quote(name)))?
+            .collect()
+    };
+    let mut last = None;
+    for candidate in candidates {
+        match bind(candidate, both_families) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                bail!("{candidate} is in use: stop what listens there, or choose another port");
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last {
+        Some(error) => anyhow::Error::new(error).context("cannot listen"),
+        None => anyhow::anyhow!("{:?} has no address", text::quote(host)),
+    })
+}
+
+/// `both_families`: an IPv6 socket serves IPv4 as well, whatever net.ipv6.bindv6only says. Else that decides about `[::]`.
+fn bind(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {
+    /// Connections that wait to be accepted: what the kernel allows at most by default is 4096.
+    const BACKLOG: u32 = 1024;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if both_families && address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    // A restart need not wait for connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// SIGTERM or SIGINT, whichever comes first.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Waits for the first of them.
+    pub async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// From now on they no longer end the process.
+pub fn stop_signals() -> anyhow::Result<StopSignals> {
+    Ok(StopSignals {
+        terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
+        interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
+    })
+}
+
+/// One SoC costs one open file: raises the soft limit to the hard one, and says if that is too little.
+pub fn raise_open_files(targets: usize) {
+    /// Listeners, scrapes, Redis, the runtime.
+    const OTHERS: u64 = 64;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < targets as u64 + OTHERS => {
+            warn!(
+                limit,
+                targets,
+                "too few open files are allowed for so many targets: raise the hard limit (ulimit -Hn)"
+            );
+        }
+        Ok(limit) => debug!(limit, "open files"),
+        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+    }
+}
