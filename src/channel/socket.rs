@@ -22,6 +22,10 @@ use crate::arrivals::Arrivals;
 /// A look reads no more than this: a peer that sends faster than we read is not waited for.
 const LOOK: usize = 64 * 1024;
 
+/// Memory that was never written is cleared before it is read into, so much of it for one read and no more: a round's replies are
+/// under 2 kB, and what h2 has room for is 8 KiB.
+const CLEARED: usize = 2 * 1024;
+
 /// A connected socket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -74,6 +78,12 @@ impl Socket {
     }
 }
 
+/// Where the next read goes.
+fn room<'a>(buf: &'a mut ReadBuf<'_>) -> &'a mut [u8] {
+    let cleared = buf.initialized().len() - buf.filled().len();
+    buf.initialize_unfilled_to(cleared.max(CLEARED).min(buf.remaining()))
+}
+
 /// One read; whether the socket was empty after it, too.
 fn receive(
     tcp: &TcpStream,
@@ -114,7 +124,7 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.arrivals.asked()
-            && let Some(read) = this.look(buf.initialize_unfilled())
+            && let Some(read) = this.look(room(buf))
         {
             return Poll::Ready(read.map(|bytes| buf.advance(bytes)));
         }
@@ -128,7 +138,7 @@ impl AsyncRead for Socket {
                 ..
             } = this;
             let read = tcp.try_io(Interest::READABLE, || {
-                let (read, emptied) = receive(tcp, arrivals, control, buf.initialize_unfilled())?;
+                let (read, emptied) = receive(tcp, arrivals, control, room(buf))?;
                 bytes = Some(read);
                 // The runtime need not try again in vain, as with tokio's own read.
                 match emptied && read > 0 {
