@@ -40,13 +40,12 @@ use messages::{ACCEPTED, Encoding, Messages};
 use places::Places;
 pub use reply::ReplyBody;
 pub(crate) use status::is_peers;
-use status::{GRPC_STATUS, is_grpc, ours, status_of, told};
+use status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
 
 /// A response has one head, and before it maybe some informational ones (1xx), which HTTP allows without limit. h2 keeps each
 /// until it is read. A gRPC server sends none.
 const MAX_INFORMATIONAL: usize = 8;
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
 
@@ -241,10 +240,12 @@ async fn send(
         .send_data(message, true)
         .map_err(|error| status_of(&error))?;
     let (head, body) = answer(response, stream).await?.into_parts();
-    is_grpc(head.status, &head.headers)?;
-    let encoding = head.headers.get(GRPC_ENCODING);
-    let encoding = encoding.map_or_else(Encoding::default, |header| Encoding::of(header.as_bytes()));
-    let headers = told(head.headers)?;
+    let fields = Fields::of(&head.headers);
+    is_grpc(head.status, &fields)?;
+    let encoding = fields
+        .encoding
+        .map_or_else(Encoding::default, |header| Encoding::of(header.as_bytes()));
+    let headers = fields.told()?;
     let trailers_only = headers.contains_key(GRPC_STATUS);
     let messages = Messages::new(encoding, max_messages);
     let mut response = Response::new(ReplyBody::new(body, trailers_only, messages, place));
