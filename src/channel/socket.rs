@@ -17,6 +17,7 @@ use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::layer::as_below;
 use crate::arrivals::Arrivals;
 
 /// A look reads no more than this: a peer that sends faster than we read is not waited for.
@@ -167,13 +168,7 @@ impl AsyncWrite for Socket {
         Pin::new(&mut this.tcp).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
-    }
+    as_below!(tcp);
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
@@ -183,10 +178,6 @@ impl AsyncWrite for Socket {
         let this = self.get_mut();
         this.arrivals.writes();
         Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
     }
 }
 
