@@ -103,8 +103,7 @@ async fn come_and_go(how: Rude, n: usize, to: SocketAddr) -> std::io::Result<()>
     match how {
         Rude::HalfClosed | Rude::HalfClosedInRequest | Rude::HalfClosedAfterRequest => {
             stream.shutdown().await?;
-            let mut scratch = [0; 512];
-            stream.read(&mut scratch).await?;
+            stream.read_to_end(&mut Vec::new()).await?;
         }
         Rude::Pipelined => {}
         _ => stream.set_zero_linger()?,
@@ -231,6 +230,7 @@ async fn a_reload_that_adds_socs_takes_their_files_from_web_clients() {
     rack.settings.targets = targets.clone();
     rack.write_config(&rack.settings.yaml(&rack.redis));
     program.signal("HUP");
+    // Who dials before a web connection has closed finds no file, and has one at its next dial.
     ready(&rack, all).await;
     // More than there are files for: said with numbers, and again not when nothing has changed.
     let addresses: Vec<_> = targets.iter().map(|(_, address)| *address).collect();
@@ -249,8 +249,6 @@ async fn a_reload_that_adds_socs_takes_their_files_from_web_clients() {
     program.signal("HUP");
     program.says("open files suffice", 1).await;
     assert_eq!(program.stderr().matches("too few open files").count(), 1);
-    let ended = program.stderr();
-    assert!(!ended.contains("Too many open files"), "{ended}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
