@@ -71,7 +71,7 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
                 .with_context(|| format!("--web.listen-address {}", text::quote(address)))?,
         );
     }
-    raise_open_files(config.targets.as_ref().map_or(0, Vec::len));
+    raise_open_files();
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
     let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());

@@ -87,18 +87,9 @@ pub fn stop_signals() -> anyhow::Result<StopSignals> {
     })
 }
 
-/// One SoC costs one open file: raises the soft limit to the hard one, and says if that is too little.
-pub fn raise_open_files(targets: usize) {
-    /// Listeners, scrapes, Redis, the runtime.
-    const OTHERS: u64 = 64;
+/// One SoC costs one open file: raises the soft limit to the hard one.
+pub fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < targets as u64 + OTHERS => {
-            warn!(
-                limit,
-                targets,
-                "too few open files are allowed for so many targets: raise the hard limit (ulimit -Hn)"
-            );
-        }
         Ok(limit) => debug!(limit, "open files"),
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
     }

@@ -78,7 +78,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         .await
         .with_context(|| format!("--web.listen-address {at:?}"))?;
     let address = listener.local_addr()?;
-    raise_open_files(0);
+    raise_open_files();
     let mut stop = stop_signals()?;
     let directory = TempDir::with_prefix("dualtor-demo-").context("cannot make a temporary directory")?;
     let redis = Redis::start(directory.path()).await?;
