@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use tonic::{Code, Status};
 
-use crate::model::NOT_GRPC;
+use crate::model::{Limit, NOT_GRPC};
 
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -54,7 +54,7 @@ pub(super) fn told(headers: HeaderMap) -> Result<HeaderMap, Status> {
         .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
     let size: usize = size.sum();
     if size > MAX_BLOCK {
-        let text = format!("headers or trailers of {size} bytes, the limit is {MAX_BLOCK}");
+        let text = format!("{}: {size} bytes, the limit is {MAX_BLOCK}", Limit::Headers);
         return Err(ours(Code::ResourceExhausted, text));
     }
     let mut told = HeaderMap::new();
