@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use crate::config_db::{NEVER_POLLED, TELLS, switch, switch_on};
+use crate::config_db::{TELLS, switch, switch_on};
 use crate::fake_redis::{Answer, FakeRedis, bulk};
 use crate::harness::{Rack, wait_until};
 use crate::http::Scrape;
