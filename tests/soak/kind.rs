@@ -18,8 +18,9 @@ const KEEPALIVE: Duration = Duration::from_secs(12);
 const YOUNG: Duration = Duration::from_secs(12);
 /// `channel.backoff.max`, the default.
 const REDIAL: Duration = Duration::from_secs(10);
-/// What a busy machine with two cores, a look each half second and a write to Redis may add. 3 s were tried: alone the exporter keeps
-/// them, beside builds (eight runnable threads per core) a row was 3.3 s late and a scrape, from a thread with less priority, up to 7 s.
+/// What a busy machine with two cores, a look each half second and a write to Redis may add. 3 s held in two of four runs of 60 s beside
+/// builds. In the other two (load up to 20) a row was 3.3 s over, and scrapes, from a thread with less priority, up to 7.5 s: there
+/// 5 s do not hold either.
 const SLACK: Duration = Duration::from_secs(5);
 
 /// Defines `Kind` from one list: each kind, whether it may happen by itself to a SoC that is well, and its name in the table.
