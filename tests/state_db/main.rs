@@ -6,6 +6,10 @@ mod foreign;
 mod log;
 mod notifications;
 mod outages;
+#[path = "../common/program.rs"]
+mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod rig;
+#[path = "../common/wait.rs"]
+mod wait;
