@@ -35,7 +35,7 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 use crate::arrivals::Arrivals;
-use crate::model::{Security, Target};
+use crate::model::{Limit, Security, Target};
 use messages::{ACCEPTED, Encoding, Messages};
 use places::Places;
 pub use reply::ReplyBody;
@@ -267,7 +267,10 @@ async fn answer(
             informational += 1;
             if informational > MAX_INFORMATIONAL {
                 stream.send_reset(Reason::ENHANCE_YOUR_CALM);
-                let text = format!("more than {MAX_INFORMATIONAL} informational heads (HTTP status 1xx)");
+                let text = format!(
+                    "{}: more than {MAX_INFORMATIONAL} (HTTP status 1xx)",
+                    Limit::Heads
+                );
                 return Poll::Ready(Err(ours(Code::Internal, text)));
             }
         }

@@ -23,7 +23,7 @@ use super::flood::{BURST, Flood, PER_SECOND};
 use super::frames::{CutOutgoing, FLAG_ACK, HEADER_LEN, Head, Streams, type_name};
 use super::layer::as_below;
 use crate::arrivals::Arrivals;
-use crate::model::{Cause, NOT_GRPC};
+use crate::model::{Cause, Limit, NOT_GRPC};
 
 const TYPE_SETTINGS: u8 = 0x4;
 const TYPE_GOAWAY: u8 = 0x7;
@@ -152,12 +152,13 @@ impl<IO> Sniffer<IO> {
         let detail = if self.frames.idle > 0 && self.flood.saw(self.frames.idle, Instant::now()) {
             let last = type_name(self.frames.last_idle);
             format!(
-                "a flood of frames that answer nothing ({last}), over {PER_SECOND} a second and {BURST} at once"
+                "{}: a flood ({last}), the limit is {PER_SECOND} a second and {BURST} at once",
+                Limit::Frames
             )
         } else if self.frames.block > MAX_BLOCK {
-            format!("headers or trailers of more than {MAX_BLOCK} bytes")
+            format!("{}: more than {MAX_BLOCK} bytes", Limit::Headers)
         } else if self.frames.block_work > MAX_BLOCK_WORK {
-            "long headers or trailers in very small pieces".to_owned()
+            format!("{}: long ones in very small pieces", Limit::Headers)
         } else {
             return Ok(());
         };

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use tonic::{Code, Status};
 
-use crate::model::NOT_GRPC;
+use crate::model::{Limit, NOT_GRPC};
 
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -85,7 +85,7 @@ impl<'a> Fields<'a> {
     pub(super) fn told(&self) -> Result<HeaderMap, Status> {
         let size = self.size;
         if size > MAX_BLOCK {
-            let text = format!("headers or trailers of {size} bytes, the limit is {MAX_BLOCK}");
+            let text = format!("{}: {size} bytes, the limit is {MAX_BLOCK}", Limit::Headers);
             return Err(ours(Code::ResourceExhausted, text));
         }
         let mut told = HeaderMap::new();

@@ -92,7 +92,7 @@ impl Program {
     }
 
     /// Resident memory, kB.
-    pub(crate) fn memory_kb(&self) -> u64 {
+    pub fn memory_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("running");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.expect("its size").trim().trim_end_matches(" kB");
@@ -100,7 +100,7 @@ impl Program {
     }
 
     /// How many files it has open.
-    pub(crate) fn open_files(&self) -> usize {
+    pub fn open_files(&self) -> usize {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.id()));
         files.expect("running").count()
     }

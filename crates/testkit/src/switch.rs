@@ -78,6 +78,22 @@ impl Rack {
         ));
     }
 
+    /// It has booted with these cables, and the exporter probes each of them.
+    pub async fn boots_with(&mut self, ports: &[&str]) -> Scrape {
+        self.boots();
+        for port in ports {
+            self.cable(port);
+        }
+        self.start_exporter().await;
+        self.probes(ports).await
+    }
+
+    /// Only what is told at once is seen.
+    pub fn polls_never(&mut self) {
+        self.settings.probe = NEVER_POLLED.to_owned();
+        self.write_config(&self.settings.yaml(&self.redis));
+    }
+
     pub async fn probes(&self, expected: &[&str]) -> Scrape {
         wait_until(
             &format!("{expected:?} are READY and nobody else is there"),
