@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::dial::Failure;
 use super::flood::{BURST, Flood, PER_SECOND};
 use super::frames::{CutOutgoing, FLAG_ACK, HEADER_LEN, Head, Streams, type_name};
+use super::layer::as_below;
 use crate::arrivals::Arrivals;
 use crate::model::{Cause, NOT_GRPC};
 
@@ -358,13 +359,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
         result
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
+    as_below!(io);
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
@@ -382,10 +377,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
             }
         }
         result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }
 

@@ -22,7 +22,7 @@
 //! | fake_redis, hostile_redis | what answers at Redis' address is none, or a broken one |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
-//! | web_limits, web_addresses | what web clients may cost; where is served |
+//! | web_limits, web_floods, web_addresses | what web clients may cost; what crowds of rude ones leave behind; where is served |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
 //! | words | what outside words look like in rows, labels, log and terminal |
@@ -76,5 +76,6 @@ mod tls;
 mod wait;
 mod web;
 mod web_addresses;
+mod web_floods;
 mod web_limits;
 mod words;
