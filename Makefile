@@ -13,13 +13,25 @@ SECTIONS ?=
 
 CARGO ?= cargo
 
+# The processor of `make cross` and `make dist`; none: this machine's.
+TARGET ?=
+
+# The project's address, such as https://git.example/owner/dualtor-exporter; `repository` in Cargo.toml keeps it.
+REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify soak dashboards bench deps
+.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards bench deps
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
 	@echo "make test     all tests"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
+	@echo "make deny     licences, duplicates, sources and security advisories of the dependencies (deny.toml)"
+	@echo "make msrv     builds with the oldest Rust that is supported, rust-version in Cargo.toml"
+	@echo "make cross    a release build for another processor: TARGET=aarch64-unknown-linux-gnu"
+	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of everything that the program contains"
+	@echo "make dist     what a release delivers, in target/dist: program, licences, rules, dashboards, documentation"
+	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
 	@echo "make soak     random faults for ten minutes, and how long rows and metrics were wrong"
 	@echo "make dashboards   writes the Grafana dashboards, dashboards/*.json, anew"
 	@echo "make bench    the benchmark, an optimised build first: some minutes"
@@ -39,11 +51,33 @@ verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	scripts/deny --optional
 	$(MAKE) test
 	$(MAKE) soak SECONDS=60
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 
-# The unoptimised build, as of `make test`.
+deny:
+	@scripts/deny
+
+msrv:
+	@scripts/msrv
+
+cross:
+	@test -n "$(TARGET)" || { echo "make cross TARGET=aarch64-unknown-linux-gnu (or armv7-unknown-linux-gnueabihf)"; exit 2; }
+	@scripts/cross $(TARGET)
+
+notices:
+	@scripts/deps cargo
+	$(CARGO) run --locked --quiet --example notices -- THIRD-PARTY-NOTICES
+
+dist: notices
+	@scripts/dist $(TARGET)
+
+links:
+	@scripts/links '$(REPOSITORY)'
+	$(MAKE) dashboards
+
+# The unoptimised build, same as `make test`.
 soak:
 	@scripts/deps cargo redis-server
 	$(CARGO) test --locked --test soak -- --seconds $(SECONDS) --socs $(SOCS) $(if $(SEED),--seed $(SEED))

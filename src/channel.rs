@@ -251,11 +251,13 @@ impl Channel {
             Phase::Proving { deadline, live, .. } => {
                 match timeout_at(*deadline, live.connection.next()).await {
                     Ok(happened) => self.on_proving(happened),
-                    Err(_) if let Some(happened) = live.connection.look() => self.on_proving(happened),
-                    Err(_) => {
-                        let text = "TCP is up, but the peer did not prove that it speaks HTTP/2";
-                        self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
-                    }
+                    Err(_) => match live.connection.look() {
+                        Some(happened) => self.on_proving(happened),
+                        None => {
+                            let text = "TCP is up, but the peer did not prove that it speaks HTTP/2";
+                            self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
+                        }
+                    },
                 }
             }
             Phase::Ready(connection) => {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::palette::Colour;
 use super::panel::Panel;
 
-/// Where the runbook can be read; put your copy's address here.
-const RUNBOOK: &str = "https://github.com/dualtor-exporter/dualtor-exporter/blob/main/docs/runbook.md";
+/// The project's address, from Cargo.toml (`make links`); empty while it has none.
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// Grafana 10.0's. Later ones bring it up to theirs.
 const SCHEMA: u64 = 38;
@@ -232,16 +232,19 @@ fn links(page: Page) -> Vec<Value> {
         })
     };
     let others = Page::ALL.into_iter().filter(|other| *other != page);
-    others
-        .map(|other| link(other.title(), "", &page.link_to(other), "dashboard", false))
-        .chain([link(
+    let others = others.map(|other| link(other.title(), "", &page.link_to(other), "dashboard", false));
+    // Without an address there is no link: Grafana would look for a path of ours on its own server.
+    let runbook = (!REPOSITORY.is_empty()).then(|| {
+        let url = format!("{REPOSITORY}/blob/main/docs/runbook.md");
+        link(
             "Runbook",
             "What each alert means and what to do",
-            RUNBOOK,
+            &url,
             "doc",
             true,
-        )])
-        .collect()
+        )
+    });
+    others.chain(runbook).collect()
 }
 
 fn variables(page: Page) -> Vec<Value> {

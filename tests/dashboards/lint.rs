@@ -313,10 +313,14 @@ fn has_port(metric: &str) -> bool {
     family.is_some_and(|family| family.labels.split(", ").any(|label| label == "port"))
 }
 
+/// The project's address, from Cargo.toml; empty while it has none: then there is no link to the runbook.
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
 /// A dashboard's links lead to all others and to the runbook; every link to a dashboard names one that exists, takes
 /// the time along and sets variables that it has.
 fn links(dashboards: &[Value]) -> Vec<String> {
     let mut complaints = Vec::new();
+    let runbook = format!("{REPOSITORY}/blob/main/docs/runbook.md");
     let find = |url: &str| {
         let uid = url.strip_prefix("/d/")?.split('?').next()?;
         dashboards.iter().find(|dashboard| text(dashboard, "uid") == uid)
@@ -324,18 +328,22 @@ fn links(dashboards: &[Value]) -> Vec<String> {
     for dashboard in dashboards {
         let uid = text(dashboard, "uid");
         let mut reached = BTreeSet::from([uid]);
+        let mut runbooks = 0;
         for link in list(dashboard, "links") {
             match find(text(link, "url")) {
                 Some(_) if link["keepTime"] != true => {
                     complaints.push(format!("{uid}: forgets the time: {link}"))
                 }
                 Some(other) => _ = reached.insert(text(other, "uid")),
-                None if text(link, "url").ends_with("/docs/runbook.md") => _ = reached.insert("the runbook"),
+                None if text(link, "url") == runbook => runbooks += 1,
                 None => complaints.push(format!("{uid}: leads nowhere: {link}")),
             }
         }
-        if reached.len() <= dashboards.len() {
+        if reached.len() < dashboards.len() {
             complaints.push(format!("{uid}: leads to {reached:?} only"));
+        }
+        if runbooks != usize::from(!REPOSITORY.is_empty()) {
+            complaints.push(format!("{uid}: {runbooks} links to {runbook:?}"));
         }
         objects(dashboard, &mut |object| {
             let url = text(object, "url");

@@ -47,6 +47,7 @@ mod rewrites;
 mod rotation;
 mod rounds;
 mod rows;
+mod scaffolding;
 mod service;
 mod shadow;
 mod signals;

@@ -9,8 +9,18 @@ use serde_json::Value;
 use crate::sources;
 use crate::stack::alertmanager_example;
 
-/// Where a browser finds the runbook.
-const RUNBOOK: &str = "https://github.com/dualtor-exporter/dualtor-exporter/blob/main/docs/runbook.md#";
+/// The project's address, from Cargo.toml; empty while it has none.
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
+/// Where a browser finds the runbook; without an address, the path in the project.
+fn runbook() -> String {
+    let base = if REPOSITORY.is_empty() {
+        String::new()
+    } else {
+        format!("{REPOSITORY}/blob/main/")
+    };
+    format!("{base}docs/runbook.md#")
+}
 
 /// Runs a tool on files; it must find nothing wrong.
 fn passes(tool: &str, arguments: &[&str], files: &[PathBuf]) {
@@ -83,8 +93,12 @@ fn each_alert_is_complete() {
             let text = alert.annotations.get(annotation).map_or("", String::as_str);
             assert!(!text.trim().is_empty(), "{name} has no {annotation}");
         }
-        let runbook = alert.annotations.get("runbook_url").map_or("", String::as_str);
-        assert_eq!(runbook, format!("{RUNBOOK}{}", name.to_lowercase()), "{name}");
+        let url = alert.annotations.get("runbook_url").map_or("", String::as_str);
+        assert_eq!(
+            url,
+            runbook() + &name.to_lowercase(),
+            "{name}: `make links` writes it"
+        );
     }
 }
 
