@@ -24,6 +24,7 @@
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_addresses | what web clients may cost; where is served |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
+//! | stock_servers | what gRPC's stock servers think of our PINGs |
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
 //! | words | what outside words look like in rows, labels, log and terminal |
 //! | doctor | what `doctor` says of a switch |
@@ -70,6 +71,7 @@ mod service;
 mod shadow;
 mod signals;
 mod stalled;
+mod stock_servers;
 mod tls;
 #[path = "../common/wait.rs"]
 mod wait;

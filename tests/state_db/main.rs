@@ -2,6 +2,8 @@
 //! writers, and every way in which Redis can be away; the publisher of notices likewise.
 
 mod content;
+#[path = "../common/fake_redis.rs"]
+mod fake_redis;
 mod foreign;
 mod log;
 mod notifications;
@@ -9,3 +11,4 @@ mod outages;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod rig;
+mod stops;
