@@ -3,6 +3,7 @@
 //! Listeners and the shutdown are arguments, so that tests bring their own. See the crate's documentation for the
 //! drawing of all tasks and channels.
 
+mod open_files;
 mod switch;
 
 use std::sync::Arc;
@@ -26,13 +27,14 @@ use crate::lateness::Lateness;
 use crate::mailbox::mailbox;
 use crate::model::Facts;
 use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
-use crate::publish::http::{self, Files, Limits, ReloadRequest, Web, WebStats};
+use crate::publish::http::{self, Limits, ReloadRequest, Web, WebStats};
 use crate::publish::metrics::Scrape;
 use crate::publish::notifications::Notifications;
 use crate::publish::process::Process;
 use crate::publish::shadow::Shadow;
 use crate::publish::state_db::StateDb;
 use crate::session::Context;
+use open_files::OpenFiles;
 use switch::{Servers, Switch};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
@@ -41,11 +43,6 @@ const READY_AFTER: Duration = Duration::from_secs(15);
 const STOP_WITHIN: Duration = Duration::from_millis(2500);
 /// How long after that it waits for answers that scrapers are still reading. The contract allows 5 s for all of it.
 const STOP_SERVING_WITHIN: Duration = Duration::from_millis(500);
-/// Files that the exporter itself may have open: standard streams, log, runtimes, listeners, the configuration
-/// and certificates while they are read, /proc while a scrape reads it. Counted: 15. What Redis takes is beside it.
-const OWN_FILES: usize = 48;
-/// The same at Redis, per namespace: two for each of three mirrors, two for each of two publishers.
-const REDIS_FILES: usize = 10;
 
 /// Loads the configuration: at start, and again at each reload, then on a thread of its own, as files may hang.
 pub type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
@@ -182,10 +179,16 @@ impl Exporter {
             ended.map_err(|defect| AppError::Defect("the fleet", defect))
         });
 
+        let (open_files, files) = OpenFiles::new(emits.inventory.clone(), config.borrow().namespaces.len());
+        let files_stop = stop.clone();
+        oversee(&mut tasks, "the count of files", async move {
+            files_stop.run_until_cancelled(open_files.run()).await;
+            Ok(())
+        });
         let stats = Arc::<WebStats>::default();
         let web = Web {
             telemetry_path: options.telemetry_path,
-            files: files(emits.inventory.clone(), config.borrow().namespaces.len()),
+            files,
             scrape: scrape_source(Sources {
                 fleet: handle.clone(),
                 state_db,
@@ -386,14 +389,6 @@ impl Sources {
             lines_dropped: self.lines_dropped.load(Ordering::Relaxed),
             process: Process::read(),
         })
-    }
-}
-
-/// How many files web clients must leave: each SoC's, and our own.
-fn files(inventory: watch::Receiver<Arc<Inventory>>, namespaces: usize) -> Files {
-    Files {
-        limit: rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX),
-        reserved: Arc::new(move || inventory.borrow().targets.len() + OWN_FILES + REDIS_FILES * namespaces),
     }
 }
 

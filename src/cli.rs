@@ -330,7 +330,7 @@ async fn run_exporter(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> anyh
                 .with_context(|| format!("--web.listen-address {}", text::quote(address)))?,
         );
     }
-    raise_open_files(config.targets.as_ref().map_or(0, Vec::len));
+    raise_open_files();
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
     let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
@@ -379,7 +379,7 @@ async fn simulate(path: &Path) -> anyhow::Result<ExitCode> {
     let (reader, file) = (Reader::default(), path.to_owned());
     let scenario = reader.read(PATIENCE, move || sim::Scenario::from_file(&file));
     let scenario = scenario.await.context(path.display().to_string())??;
-    raise_open_files(0);
+    raise_open_files();
     let mut stop = stop_signals()?;
     sim::run(scenario, async move { stop.recv().await }, print).await?;
     Ok(ExitCode::SUCCESS)
@@ -459,18 +459,9 @@ fn stop_signals() -> anyhow::Result<StopSignals> {
     })
 }
 
-/// One SoC costs one open file: raises the soft limit to the hard one, and says if that is too little.
-fn raise_open_files(targets: usize) {
-    /// Listeners, scrapes, Redis, the runtime.
-    const OTHERS: u64 = 64;
+/// One SoC costs one open file: raises the soft limit to the hard one.
+fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < targets as u64 + OTHERS => {
-            warn!(
-                limit,
-                targets,
-                "too few open files are allowed for so many targets: raise the hard limit (ulimit -Hn)"
-            );
-        }
         Ok(limit) => debug!(limit, "open files"),
         Err(error) => warn!(%error, "cannot raise the limit of open files"),
     }

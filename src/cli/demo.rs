@@ -60,7 +60,7 @@ pub(super) async fn run(args: DemoArgs, lines_dropped: Arc<AtomicU64>) -> anyhow
         .await
         .with_context(|| format!("--web.listen-address {}", args.listen))?;
     let address = listener.local_addr()?;
-    raise_open_files(0);
+    raise_open_files();
     let mut stop = stop_signals()?;
     let directory = TempDir::with_prefix("dualtor-demo-").context("cannot make a temporary directory")?;
     let redis = Redis::start(directory.path()).await?;

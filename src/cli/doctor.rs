@@ -42,7 +42,7 @@ pub(super) struct DoctorArgs {
 
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let (config, _) = first_config(args.config_file.as_deref()).await?;
-    raise_open_files(0);
+    raise_open_files();
     let timeout = args.timeout.unwrap_or(config.probe.timeout);
     let seen = collect(config, timeout).await;
     let findings = diagnose(&seen);

@@ -2,7 +2,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `limits` | what a client may cost, and who is let in (pure, but for its counters) |
+//! | `limits` | what a client may cost (pure, but for its counters) |
+//! | `gate` | who is let in, and who has to go for another |
 //! | `connection` | accepts, serves one connection, ends it |
 //! | `socket` | a socket that gives up on a peer that takes nothing |
 //! | `routes` | the routes and their answers |
@@ -16,6 +17,7 @@
 
 mod answer;
 mod connection;
+mod gate;
 mod limits;
 mod negotiate;
 mod render;
@@ -32,7 +34,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::metrics::Scrape;
-use limits::Gate;
+use gate::Gate;
 
 pub use limits::{Files, Limits, WebStats, WebStatus};
 pub use negotiate::format_for;
@@ -130,7 +132,8 @@ async fn accept_all(
     web: Web,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let gate = Gate::new(web.limits, web.files.clone(), web.stats.clone());
+    let mut files = web.files.clone();
+    let gate = Gate::new(web.limits, files.clone(), web.stats.clone());
     let router = routes::router(web);
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();
@@ -144,8 +147,21 @@ async fn accept_all(
         };
         accepting.push(server.run());
     }
-    futures_util::future::join_all(accepting).await;
+    let shedding = async {
+        // Its end: nobody counts any more, and the stop is near.
+        while files.changed().await.is_ok() {
+            gate.shed(std::time::Instant::now());
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = futures_util::future::join_all(accepting) => {}
+        () = shedding => {}
+    }
     connections.close();
     connections.wait().await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

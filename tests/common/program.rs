@@ -73,6 +73,20 @@ impl Program {
         self.stderr.lock().expect("no panic").clone()
     }
 
+    /// Resident memory, kB.
+    pub(crate) fn memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.expect("its size").trim().trim_end_matches(" kB");
+        number.parse().expect("a number")
+    }
+
+    /// How many files it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.id()));
+        files.expect("running").count()
+    }
+
     /// `TERM`, `INT` or `HUP`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")

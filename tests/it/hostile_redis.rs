@@ -218,3 +218,28 @@ async fn rows_that_are_answered_without_bound_are_a_state_db_that_is_down() {
     redis.says(Box::new(|_| None));
     watch.program.says("state_db is up", 1).await;
 }
+
+/// What the allocator keeps for the next time.
+const KEPT_KB: u64 = 2 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_redis_floods_with_comes_back() {
+    let redis = FakeRedis::start(Box::new(|_| None));
+    let mut watch = Watch::of(&redis, "");
+    watch.program.says("database read", 3).await;
+    const READ: &str = "message=\"database read\" database=CONFIG_DB";
+    let before = watch.program.memory_kb();
+    // Those that take most. The pauses grow where a database is broken over and over.
+    for (script, reason) in scripts().into_iter().take(3) {
+        let read = watch.program.stderr().matches(READ).count();
+        redis.says(script);
+        watch.program.says(reason, 1).await;
+        redis.says(Box::new(|_| None));
+        watch.program.says(READ, read + 1).await;
+    }
+    wait_until("memory", async || match watch.program.memory_kb() {
+        now if now * 10 <= before * 12 + 10 * KEPT_KB => Ok(()),
+        now => Err(format!("{now} kB after {before} kB")),
+    })
+    .await;
+}

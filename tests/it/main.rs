@@ -22,7 +22,7 @@
 //! | fake_redis, hostile_redis | what answers at Redis' address is none, or a broken one |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
-//! | web_limits, web_addresses | what web clients may cost; where is served |
+//! | web_limits, web_floods, web_addresses | what web clients may cost; what crowds of rude ones leave behind; where is served |
 //! | cli, demo, signals | flags, exit codes, the demo, stop and reload of the real binary |
 //! | stock_servers | what gRPC's stock servers think of our PINGs |
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
@@ -77,5 +77,6 @@ mod tls;
 mod wait;
 mod web;
 mod web_addresses;
+mod web_floods;
 mod web_limits;
 mod words;

@@ -16,11 +16,11 @@ use crate::look::Look;
 use crate::program::Program;
 
 const PORT: &str = "Ethernet0";
-const CONNECTIONS: &str = "dualtor_web_connections";
-const REFUSED: &str = "dualtor_web_connections_refused_total";
+pub(crate) const CONNECTIONS: &str = "dualtor_web_connections";
+pub(crate) const REFUSED: &str = "dualtor_web_connections_refused_total";
 
 /// A connection from this loopback address.
-async fn connect(from: &str, to: SocketAddr) -> TcpStream {
+pub(crate) async fn connect(from: &str, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     let from: std::net::IpAddr = from.parse().expect("an address");
     socket.bind((from, 0).into()).expect("bound");
@@ -28,7 +28,7 @@ async fn connect(from: &str, to: SocketAddr) -> TcpStream {
 }
 
 /// The start of a request, and no more.
-async fn half_sent(from: &str, to: SocketAddr) -> TcpStream {
+pub(crate) async fn half_sent(from: &str, to: SocketAddr) -> TcpStream {
     let mut stream = connect(from, to).await;
     // It may be closed already.
     let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").await;
@@ -36,7 +36,7 @@ async fn half_sent(from: &str, to: SocketAddr) -> TcpStream {
 }
 
 /// Everything that comes until the end; a reset is an end.
-async fn rest(stream: &mut TcpStream) -> String {
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = timeout(LONG, stream.read_to_end(&mut bytes)).await;
     let _ = read.unwrap_or_else(|_| panic!("it is not closed within {LONG:?}"));
@@ -44,7 +44,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 /// Sends this on a connection of its own; all of the answer.
-async fn send(to: SocketAddr, request: &[u8]) -> String {
+pub(crate) async fn send(to: SocketAddr, request: &[u8]) -> String {
     let mut stream = connect("127.0.0.1", to).await;
     // A server that refuses it need not read it all.
     let _ = stream.write_all(request).await;
@@ -52,7 +52,7 @@ async fn send(to: SocketAddr, request: &[u8]) -> String {
 }
 
 /// A scrape, as soon as there is a place for it.
-async fn once_let_in(to: SocketAddr) -> String {
+pub(crate) async fn once_let_in(to: SocketAddr) -> String {
     wait_until("a place", async || {
         let answer = send(to, b"GET /metrics HTTP/1.0\r\n\r\n").await;
         match answer.split_once("\r\n\r\n") {
@@ -63,13 +63,13 @@ async fn once_let_in(to: SocketAddr) -> String {
     .await
 }
 
-fn refused(scrape: &Scrape, reason: &str) -> f64 {
+pub(crate) fn refused(scrape: &Scrape, reason: &str) -> f64 {
     scrape
         .value(REFUSED, &[("reason", reason)])
         .expect("each reason is there")
 }
 
-fn setup(limits: Limits) -> Setup {
+pub(crate) fn setup(limits: Limits) -> Setup {
     let mut setup = Setup::rack(1).probe(ONLY_AT_READY);
     setup.limits = limits;
     setup
@@ -239,7 +239,7 @@ async fn a_client_that_has_said_all_gets_its_answers() {
 }
 
 /// A rack of few SoCs that are probed under many names, so that a scrape is larger than what sockets hold.
-async fn many_ports(setup: Setup, ports: usize) -> Rack {
+pub(crate) async fn many_ports(setup: Setup, ports: usize) -> Rack {
     let mut rack = setup.stage().await;
     let addresses: Vec<_> = rack.socs().iter().map(|soc| soc.address()).collect();
     rack.settings.targets = (0..ports)
@@ -250,10 +250,10 @@ async fn many_ports(setup: Setup, ports: usize) -> Rack {
 }
 
 /// Few PINGs.
-const CALM: &str = "keepalive_time: 30s, keepalive_timeout: 30s";
+pub(crate) const CALM: &str = "keepalive_time: 30s, keepalive_timeout: 30s";
 
 /// Asks for a scrape and reads nothing of it.
-async fn unread(from: &str, to: SocketAddr) -> TcpStream {
+pub(crate) async fn unread(from: &str, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     // Small, but not so small that to read what the kernel has taken takes minutes.
     socket.set_recv_buffer_size(64 << 10).expect("a small buffer");
@@ -294,7 +294,7 @@ async fn an_answer_that_is_not_taken_ends_its_connection() {
 }
 
 /// The real binary on a rack's configuration file, with so many open files at most.
-async fn start(rack: &mut Rack, files: &str, more: &[&str]) -> Program {
+pub(crate) async fn start(rack: &mut Rack, files: &str, more: &[&str]) -> Program {
     let path = rack.config_path();
     let mut command = Command::new("sh");
     command
@@ -316,26 +316,20 @@ async fn unread_scrapes_take_little_memory() {
     let setup = Setup::rack(4).probe(ONLY_AT_READY).channel(CALM);
     let mut rack = many_ports(setup.databases("publish: off"), PORTS).await;
     let program = start(&mut rack, "4000", &[]).await;
-    let memory = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).expect("running");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.expect("its size").trim().trim_end_matches(" kB");
-        kib.parse::<u64>().expect("a number")
-    };
     let ok = [("query", "health"), ("result", "OK")];
     rack.counts("dualtor_probes_total", &ok, PORTS as u64).await;
     // What scraping costs at first has been paid.
     for _ in 0..5 {
         rack.scrape().await;
     }
-    let before = memory();
+    let before = program.memory_kb();
     let mut held = Vec::new();
     for _ in 0..10 {
         for from in ["127.0.0.2", "127.0.0.3"].repeat(3) {
             held.push(unread(from, rack.web).await);
         }
     }
-    let grown = memory().saturating_sub(before);
+    let grown = program.memory_kb().saturating_sub(before);
     // Each is an answer of its own: 0.3 MB packed, some 0.1 MB of its connection. Of the answers together 8 MiB are kept. When
     // each held pieces of text it was 0.5 MB for each, and its snapshot beside them.
     assert!(grown < 20_000, "{grown} kB for {} unread scrapes", held.len());
@@ -366,6 +360,7 @@ async fn files_are_the_socs_first() {
             held.push(half_sent(&format!("127.0.0.{n}"), rack.web).await);
         }
     }
+    let began = Instant::now();
     for (fault, state) in [
         (ConnectionFault::Refuse, "TRANSIENT_FAILURE"),
         (ConnectionFault::None, "READY"),
@@ -375,9 +370,9 @@ async fn files_are_the_socs_first() {
         }
         ready(&rack, state).await;
     }
-    let files = std::fs::read_dir(format!("/proc/{}/fd", program.id()))
-        .expect("running")
-        .count();
+    // The longest backoff is half a second. It was 30 s: until the web's files were free.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let files = program.open_files();
     assert!(files < 130, "{files} open files");
     drop(held);
     let scrape = Scrape::parse(&once_let_in(rack.web).await);

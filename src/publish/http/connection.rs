@@ -3,17 +3,24 @@
 //! hyper speaks HTTP and keeps the time of a header; `socket` keeps that of an answer. A client that was refused while it was
 //! still sending is read from a little longer: closing at once would make the kernel send a reset, and the client would
 //! never read why.
+//!
+//! What panics is one request's trouble: it is answered with 500. A panic beside a request ends its connection, one in
+//! accepting is logged, and accepting goes on.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
-use http_body::Body as _;
+use axum::http::{Request, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -23,11 +30,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
-use super::limits::{Gate, Limits, Place};
+use super::gate::{Gate, Place};
+use super::limits::Limits;
 use super::routes;
 use super::socket::{Socket, Standing};
+use crate::defect::caught;
 use crate::model::Refusal;
 
 /// After an error of accept that will not go away by itself, such as too many open files.
@@ -48,6 +57,14 @@ pub(super) struct Server {
 impl Server {
     /// Until the stop.
     pub(super) async fn run(self) {
+        // Boxed, and once: its panics are rare.
+        while let Err(defect) = caught(Box::pin(self.accept())).await {
+            error!(%defect, again_in = ?ACCEPT_AGAIN, "accepting web connections failed by a defect of this program, please report it");
+            let _ = timeout(ACCEPT_AGAIN, self.stop.cancelled()).await;
+        }
+    }
+
+    async fn accept(&self) {
         let mut told: Option<Instant> = None;
         loop {
             // Both are cancel-safe.
@@ -58,7 +75,7 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => match self.admit(peer.ip()).await {
                     Ok(place) => self.spawn(stream, place),
-                    Err(reason) => self.gate.refused(peer.ip(), reason, std::time::Instant::now()),
+                    Err(reason) => self.gate.refused(peer.ip(), reason, now()),
                 },
                 Err(error) if is_of_the_client(&error) => {}
                 Err(error) => {
@@ -74,22 +91,37 @@ impl Server {
 
     /// A client may have closed a connection just before this one: the task that serves it is given the time to see that.
     async fn admit(&self, peer: IpAddr) -> Result<Place, Refusal> {
-        if let Ok(place) = self.gate.admit(peer) {
+        if let Ok(place) = self.gate.admit(peer, now()) {
             return Ok(place);
         }
         tokio::task::yield_now().await;
-        self.gate.admit(peer)
+        self.gate.admit_instead(peer, now())
     }
 
     fn spawn(&self, stream: TcpStream, place: Place) {
         let (router, stop) = (self.router.clone(), self.stop.clone());
         let limits = self.gate.limits();
         self.connections.spawn(async move {
-            if let Some(reason) = serve(stream, router, limits, &stop).await {
-                place.refused(reason);
+            let standing = Standing::new(place);
+            let served = serve(stream, router, limits, &stop, &standing);
+            // Who has its place has counted it.
+            if let Some(Some(reason)) = either(served, standing.place().lost()).await {
+                standing.place().refused(reason);
             }
         });
     }
+}
+
+/// What `work` comes to, or `None` where `end` comes first. Cancel-safe as both are.
+async fn either<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = end => None,
+    }
+}
+
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 /// Whether the connection that was to be accepted is gone: the next one may be fine.
@@ -101,7 +133,46 @@ fn is_of_the_client(error: &std::io::Error) -> bool {
     )
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+fn failed(defect: &crate::defect::Defect) -> Response<Body> {
+    error!(%defect, "a web request failed by a defect of this program, please report it");
+    let text = "answering failed, which is a defect: the log says more\n";
+    let close = [(axum::http::header::CONNECTION, "close")];
+    (StatusCode::INTERNAL_SERVER_ERROR, close, text).into_response()
+}
+
+/// An answer's body, whose end is told.
+struct Answering {
+    body: Body,
+    standing: Arc<Standing>,
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.standing.answered();
+    }
+}
 
 /// Serves one connection to its end; returns the limit that ended it, if one did.
 async fn serve(
@@ -109,15 +180,22 @@ async fn serve(
     router: Router,
     limits: Limits,
     stop: &CancellationToken,
+    standing: &Arc<Standing>,
 ) -> Option<Refusal> {
     // Head and first piece of an answer are one write, nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
-    let standing = Standing::new();
     let socket = Socket::new(stream, standing.clone(), limits.untaken);
     let asked = standing.clone();
-    let service = service_fn(move |request: Request<Incoming>| -> Answering {
+    let service = service_fn(move |request: Request<Incoming>| -> Answered {
         asked.asked(!request.body().is_end_stream());
-        Box::pin(routes::answer(router.clone(), request))
+        let (answering, standing) = (routes::answer(router.clone(), request), asked.clone());
+        Box::pin(async move {
+            let response = match caught(Box::pin(answering)).await {
+                Ok(Ok(response)) => response,
+                Err(defect) => failed(&defect),
+            };
+            Ok(response.map(|body| Body::new(Answering { body, standing })))
+        })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::gate::Place;
+
 /// How a connection stands, for who serves it.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -22,22 +24,44 @@ pub(super) struct Standing {
     untaken: AtomicBool,
     /// Its last request has a body that nobody reads.
     leaves_unread: AtomicBool,
+    /// All of its answer is with the connection, and not yet all of that with the kernel.
+    answered: AtomicBool,
+    place: Place,
 }
 
 impl Standing {
     /// Of a new connection.
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(place: Place) -> Arc<Self> {
         Arc::new(Self {
             owes: AtomicBool::new(true),
             untaken: AtomicBool::new(false),
             leaves_unread: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            place,
         })
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// A request's header is whole.
     pub(super) fn asked(&self, has_body: bool) {
         self.owes.store(false, Ordering::Relaxed);
         self.leaves_unread.store(has_body, Ordering::Relaxed);
+        self.place.asked();
+    }
+
+    /// The last piece of its answer was fetched, or the answer given up.
+    pub(super) fn answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// The kernel has all that there was.
+    fn flushed(&self) {
+        if self.answered.swap(false, Ordering::Relaxed) {
+            self.place.waits(std::time::Instant::now());
+        }
     }
 
     pub(super) fn owes(&self) -> bool {
@@ -132,6 +156,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A connection flushes when nothing waits with it.
+        self.standing.flushed();
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -142,16 +168,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate::Gate;
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
     use tokio::time::sleep;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    fn standing() -> Arc<Standing> {
+        let (_, files) = tokio::sync::watch::channel(9);
+        let gate = Gate::new(Default::default(), files, Arc::default());
+        let place = gate.admit([127, 0, 0, 1].into(), std::time::Instant::now());
+        Standing::new(place.expect("a place"))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_for_a_minute_is_given_up() {
         let (near, _far) = duplex(4);
-        let standing = Standing::new();
+        let standing = standing();
         let mut socket = Socket::new(near, standing.clone(), PATIENCE);
         let began = Instant::now();
         let error = socket.write_all(b"12345").await.expect_err("nobody reads");
@@ -163,7 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_byte_that_is_taken_gives_another_minute() {
         let (near, mut far) = duplex(4);
-        let standing = Standing::new();
+        let standing = standing();
         let mut socket = Socket::new(near, standing.clone(), PATIENCE);
         let reader = async {
             let mut byte = [0; 1];
@@ -180,7 +214,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_known_whether_a_request_is_owed() {
         let (near, mut far) = duplex(64);
-        let standing = Standing::new();
+        let standing = standing();
         let mut socket = Socket::new(near, standing.clone(), PATIENCE);
         assert!(standing.owes(), "it has never sent one");
         standing.asked(false);

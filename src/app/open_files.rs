@@ -1,0 +1,79 @@
+//! Files: what is left of those that this process may open. Receives the inventory; emits how many web clients may have, and
+//! says loudly where not even the SoCs have one each, at the start as after each change of the inventory.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use crate::inventory::Inventory;
+use crate::publish::http::Files;
+
+/// Files that the exporter itself may have open: standard streams, log, runtimes, listeners, the configuration
+/// and certificates while they are read, /proc while a scrape reads it. Counted: 15. What Redis takes is beside it.
+const OWN_FILES: usize = 48;
+/// The same at Redis, per namespace: two for each of three mirrors, two for each of two publishers.
+const REDIS_FILES: usize = 10;
+
+/// What web clients must leave: one for each SoC, and our own. Pure.
+fn reserved(targets: usize, namespaces: usize) -> u64 {
+    (targets + OWN_FILES + REDIS_FILES * namespaces) as u64
+}
+
+/// See the module's documentation.
+pub(super) struct OpenFiles {
+    inventory: watch::Receiver<Arc<Inventory>>,
+    namespaces: usize,
+    left: watch::Sender<u64>,
+    /// How it was last told to be short: the limit and what is needed.
+    told: Option<(u64, u64)>,
+}
+
+impl OpenFiles {
+    pub(super) fn new(inventory: watch::Receiver<Arc<Inventory>>, namespaces: usize) -> (Self, Files) {
+        let (left, files) = watch::channel(0);
+        let mut this = Self {
+            inventory,
+            namespaces,
+            left,
+            told: None,
+        };
+        this.count();
+        (this, files)
+    }
+
+    /// As long as there is an inventory.
+    pub(super) async fn run(mut self) {
+        while self.inventory.changed().await.is_ok() {
+            self.count();
+        }
+    }
+
+    fn count(&mut self) {
+        let targets = self.inventory.borrow_and_update().targets.len();
+        let needed = reserved(targets, self.namespaces);
+        // The hard limit may have been raised meanwhile (prlimit).
+        let raised = rlimit::increase_nofile_limit(u64::MAX);
+        let soft = || rlimit::Resource::NOFILE.get_soft();
+        let limit = raised.or_else(|_| soft()).unwrap_or(u64::MAX);
+        self.tell(targets, needed, limit);
+        self.left.send_replace(limit.saturating_sub(needed));
+    }
+
+    fn tell(&mut self, targets: usize, needed: u64, limit: u64) {
+        let short = (limit < needed).then_some((limit, needed));
+        if short == self.told {
+            return;
+        }
+        self.told = short;
+        match short {
+            Some(_) => error!(
+                limit,
+                targets,
+                needed,
+                "too few open files are allowed for so many targets, some cannot be dialled: raise the hard limit to what is needed and some for web clients (ulimit -Hn, LimitNOFILE= of a unit), then reload"
+            ),
+            None => info!(limit, targets, needed, "open files suffice for all targets again"),
+        }
+    }
+}
