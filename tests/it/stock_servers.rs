@@ -208,7 +208,7 @@ async fn each_stock_server_refuses_our_pings_once_and_then_never_again() {
     });
     scenario.rack.as_mut().expect("a rack").count = 2;
     let simulator = Simulator::start(scenario).await.expect("SoCs");
-    let mut setup = Setup::rack(0)
+    let mut setup = Setup::rack(1)
         .probe("interval: 1s, timeout: 500ms")
         .channel("keepalive_time: 100ms, keepalive_timeout: 5s, backoff: {initial: 100ms, max: 500ms}");
     let mut relays = Vec::new();
