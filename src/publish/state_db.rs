@@ -167,7 +167,12 @@ impl StateDb {
                 () = closing.cancelled(), if !stopping => {}
             }
         };
-        self.meanwhile(pause).await
+        self.meanwhile(pause).await?;
+        // Known from now on, also where the next attempt fails before anything can be taken in.
+        if self.inbox.is_closed() {
+            self.take_in();
+        }
+        Ok(())
     }
 
     /// Works on one connection. `Ok`: the mailbox is closed and everything is written.

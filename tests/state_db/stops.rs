@@ -80,3 +80,17 @@ async fn a_stop_ends_the_pause_of_the_publisher_of_rows_and_what_waits_is_writte
     assert_eq!(written.load(Ordering::Relaxed), 1);
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_where_each_attempt_fails_at_once() {
+    let redis = Redis::start().await;
+    let rig = Rig::new(&StateDbSettings {
+        server: RedisServer::unix("/nowhere/redis.sock"),
+        ..settings(&redis)
+    });
+    rig.put(shut("Ethernet0", 1));
+    // Between two attempts.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let took = rig.stop().await;
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
