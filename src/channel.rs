@@ -11,6 +11,7 @@
 //! | dial | TCP, source address; I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
 //! | socket | TCP, read in a way that tells when bytes came in |
+//! | layer | what each layer of a connection hands on unchanged |
 //! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by, ends what floods us |
 //! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
@@ -24,6 +25,7 @@ mod dial;
 mod flood;
 mod frames;
 mod keepalive;
+mod layer;
 mod pacer;
 mod sniffer;
 mod socket;

@@ -27,8 +27,8 @@ pub use target::{
 };
 pub use text::quoted;
 pub use words::{
-    Cause, ChannelState, Health, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux, Plane, PortState,
-    ProblemKind, Query, QueryResult, Refusal, Side, SocService,
+    Cause, ChannelState, Health, Limit, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux, Plane,
+    PortState, ProblemKind, Query, QueryResult, Refusal, Side, SocService,
 };
 
 /// One value for each end of the cable, as this ToR sees it.

@@ -16,6 +16,7 @@
 //! | file | job |
 //! |---|---|
 //! | scenario, state, fault, notice, duration | plain data, read from YAML |
+//! | quote | inputs in messages |
 //! | pings | how many PINGs of a client are too many |
 //! | resolve | the SoCs that a scenario means; checks |
 //! | soc | a SoC, its handle, its counters |
@@ -49,6 +50,7 @@ mod h2server;
 mod listener;
 mod notice;
 mod pings;
+mod quote;
 mod raw;
 mod reply;
 mod resolve;
@@ -60,6 +62,8 @@ mod stream;
 mod timeline;
 mod tls;
 mod wire;
+
+use quote::quote;
 
 pub use fault::{Code, Compression, ConnectionFault, FloodFrame, GoAway, H2Code, ReplyFault};
 pub use notice::{Notice, NoticeKind, Plane};
@@ -134,12 +138,12 @@ impl Simulator {
         let mut socs = Vec::new();
         for (i, resolved) in scenario.resolve()?.into_iter().enumerate() {
             let failed = |source| SimError::Listen {
-                soc: resolved.name.clone(),
+                soc: quote(&resolved.name),
                 address: resolved.address,
                 source,
             };
             if let Some(tls) = &resolved.state.tls {
-                let key = format!("{}: tls", resolved.name);
+                let key = format!("{}: tls", quote(&resolved.name));
                 tls.acceptor()
                     .map_err(|expected| SimError::Invalid { key, expected })?;
             }

@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -35,18 +35,17 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 use crate::arrivals::Arrivals;
-use crate::model::{Security, Target};
+use crate::model::{Limit, Security, Target};
 use messages::{ACCEPTED, Encoding, Messages};
 use places::Places;
 pub use reply::ReplyBody;
 pub(crate) use status::is_peers;
-use status::{GRPC_STATUS, is_grpc, ours, status_of, told};
+use status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
 
 /// A response has one head, and before it maybe some informational ones (1xx), which HTTP allows without limit. h2 keeps each
 /// until it is read. A gRPC server sends none.
 const MAX_INFORMATIONAL: usize = 8;
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
 
@@ -108,13 +107,20 @@ fn authority(name: &str) -> Option<Authority> {
 /// A way to send RPCs over one connection, as long as that lives. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Transport {
+    link: Arc<Link>,
+    timeout: Option<HeaderValue>,
+    /// The stream of the last RPC, where somebody wants to know it; 0: none yet.
+    stream: Option<Arc<AtomicU32>>,
+}
+
+/// What all RPCs on one connection share. To clone h2's handle takes the connection's lock, twice with the end of the clone: an RPC
+/// does that once.
+#[derive(Debug)]
+struct Link {
     requests: SendRequest<Bytes>,
     places: Arc<Places>,
     outgoing: Arc<Outgoing>,
     arrivals: Arc<Arrivals>,
-    timeout: Option<HeaderValue>,
-    /// The stream of the last RPC, where somebody wants to know it; 0: none yet.
-    stream: Option<Arc<AtomicU32>>,
 }
 
 impl Transport {
@@ -123,11 +129,14 @@ impl Transport {
         outgoing: Arc<Outgoing>,
         arrivals: Arc<Arrivals>,
     ) -> Self {
-        Self {
+        let link = Link {
             requests,
             places: Arc::default(),
             outgoing,
             arrivals,
+        };
+        Self {
+            link: Arc::new(link),
             timeout: None,
             stream: None,
         }
@@ -135,7 +144,7 @@ impl Transport {
 
     /// When things happened on its connection.
     pub fn arrivals(&self) -> &Arrivals {
-        &self.arrivals
+        &self.link.arrivals
     }
 
     /// The same for one RPC, whose end `ended` tells.
@@ -150,7 +159,7 @@ impl Transport {
     /// When the last bytes of this RPC's reply came in; `None`: there were none, or it is not known.
     pub fn ended(&self) -> Option<Instant> {
         let stream = self.stream.as_ref()?.load(Ordering::Relaxed);
-        self.arrivals.end_of(stream)
+        self.link.arrivals.end_of(stream)
     }
 
     /// The same for unary RPCs: with a `grpc-timeout` on each (the caller must keep the deadline, too: the peer may not),
@@ -162,12 +171,12 @@ impl Transport {
 
     /// What tonic's `Client::with_origin` wants.
     pub fn origin(&self) -> Uri {
-        self.outgoing.origin.clone()
+        self.link.outgoing.origin.clone()
     }
 
     /// How many RPCs the peer allows at a time.
     pub fn max_streams(&self) -> usize {
-        self.requests.current_max_send_streams()
+        self.link.requests.current_max_send_streams()
     }
 }
 
@@ -183,7 +192,7 @@ impl Service<Request<tonic::body::Body>> for Transport {
 
     fn call(&mut self, mut request: Request<tonic::body::Body>) -> Self::Future {
         let headers = request.headers_mut();
-        for (name, value) in &self.outgoing.metadata {
+        for (name, value) in &self.link.outgoing.metadata {
             headers.insert(name, value.clone());
         }
         if let Some(timeout) = &self.timeout {
@@ -192,8 +201,7 @@ impl Service<Request<tonic::body::Body>> for Transport {
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
         let max_messages = if self.timeout.is_some() { 1 } else { u64::MAX };
         Box::pin(send(
-            self.requests.clone(),
-            self.places.clone(),
+            self.link.clone(),
             request,
             max_messages,
             self.stream.clone(),
@@ -202,8 +210,7 @@ impl Service<Request<tonic::body::Body>> for Transport {
 }
 
 async fn send(
-    requests: SendRequest<Bytes>,
-    places: Arc<Places>,
+    link: Arc<Link>,
     request: Request<tonic::body::Body>,
     max_messages: u64,
     number: Option<Arc<AtomicU32>>,
@@ -211,12 +218,18 @@ async fn send(
     let (head, body) = request.into_parts();
     // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
     let message = collect(body).await?;
-    if requests.current_max_send_streams() == 0 {
+    let allowed = || link.requests.current_max_send_streams();
+    let max = allowed();
+    if max == 0 {
         let text = "the SoC allows no RPC at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)";
         return Err(ours(Code::Unavailable, text));
     }
-    let place = places.enter(|| requests.current_max_send_streams()).await;
-    let mut requests = requests.ready().await.map_err(|error| status_of(&error))?;
+    let place = match link.places.enter_now(max) {
+        Some(place) => place,
+        None => link.places.enter(allowed).await,
+    };
+    // Nothing has been sent with this handle, so it is ready.
+    let mut requests = link.requests.clone();
     let (response, mut stream) = requests
         .send_request(Request::from_parts(head, ()), false)
         .map_err(|error| status_of(&error))?;
@@ -227,10 +240,12 @@ async fn send(
         .send_data(message, true)
         .map_err(|error| status_of(&error))?;
     let (head, body) = answer(response, stream).await?.into_parts();
-    is_grpc(head.status, &head.headers)?;
-    let encoding = head.headers.get(GRPC_ENCODING);
-    let encoding = encoding.map_or_else(Encoding::default, |header| Encoding::of(header.as_bytes()));
-    let headers = told(head.headers)?;
+    let fields = Fields::of(&head.headers);
+    is_grpc(head.status, &fields)?;
+    let encoding = fields
+        .encoding
+        .map_or_else(Encoding::default, |header| Encoding::of(header.as_bytes()));
+    let headers = fields.told()?;
     let trailers_only = headers.contains_key(GRPC_STATUS);
     let messages = Messages::new(encoding, max_messages);
     let mut response = Response::new(ReplyBody::new(body, trailers_only, messages, place));
@@ -246,12 +261,16 @@ async fn answer(
 ) -> Result<Response<RecvStream>, Status> {
     let mut informational = 0;
     poll_fn(|cx| {
-        while let Poll::Ready(Some(head)) = response.poll_informational(cx) {
+        // Where it is pending, so is the response itself.
+        while let Some(head) = ready!(response.poll_informational(cx)) {
             head.map_err(|error| status_of(&error))?;
             informational += 1;
             if informational > MAX_INFORMATIONAL {
                 stream.send_reset(Reason::ENHANCE_YOUR_CALM);
-                let text = format!("more than {MAX_INFORMATIONAL} informational heads (HTTP status 1xx)");
+                let text = format!(
+                    "{}: more than {MAX_INFORMATIONAL} (HTTP status 1xx)",
+                    Limit::Heads
+                );
                 return Poll::Ready(Err(ours(Code::Internal, text)));
             }
         }

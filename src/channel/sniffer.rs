@@ -21,8 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::dial::Failure;
 use super::flood::{BURST, Flood, PER_SECOND};
 use super::frames::{CutOutgoing, FLAG_ACK, HEADER_LEN, Head, Streams, type_name};
+use super::layer::as_below;
 use crate::arrivals::Arrivals;
-use crate::model::{Cause, NOT_GRPC};
+use crate::model::{Cause, Limit, NOT_GRPC};
 
 const TYPE_SETTINGS: u8 = 0x4;
 const TYPE_GOAWAY: u8 = 0x7;
@@ -151,12 +152,13 @@ impl<IO> Sniffer<IO> {
         let detail = if self.frames.idle > 0 && self.flood.saw(self.frames.idle, Instant::now()) {
             let last = type_name(self.frames.last_idle);
             format!(
-                "a flood of frames that answer nothing ({last}), over {PER_SECOND} a second and {BURST} at once"
+                "{}: a flood ({last}), the limit is {PER_SECOND} a second and {BURST} at once",
+                Limit::Frames
             )
         } else if self.frames.block > MAX_BLOCK {
-            format!("headers or trailers of more than {MAX_BLOCK} bytes")
+            format!("{}: more than {MAX_BLOCK} bytes", Limit::Headers)
         } else if self.frames.block_work > MAX_BLOCK_WORK {
-            "long headers or trailers in very small pieces".to_owned()
+            format!("{}: long ones in very small pieces", Limit::Headers)
         } else {
             return Ok(());
         };
@@ -358,13 +360,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
         result
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
+    as_below!(io);
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
@@ -382,10 +378,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
             }
         }
         result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }
 

@@ -17,10 +17,15 @@ use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::layer::as_below;
 use crate::arrivals::Arrivals;
 
 /// A look reads no more than this: a peer that sends faster than we read is not waited for.
 const LOOK: usize = 64 * 1024;
+
+/// Memory that was never written is cleared before it is read into, so much of it for one read and no more: a round's replies are
+/// under 2 kB, and what h2 has room for is 8 KiB.
+const CLEARED: usize = 2 * 1024;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -74,6 +79,12 @@ impl Socket {
     }
 }
 
+/// Where the next read goes.
+fn room<'a>(buf: &'a mut ReadBuf<'_>) -> &'a mut [u8] {
+    let cleared = buf.initialized().len() - buf.filled().len();
+    buf.initialize_unfilled_to(cleared.max(CLEARED).min(buf.remaining()))
+}
+
 /// One read; whether the socket was empty after it, too.
 fn receive(
     tcp: &TcpStream,
@@ -114,7 +125,7 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.arrivals.asked()
-            && let Some(read) = this.look(buf.initialize_unfilled())
+            && let Some(read) = this.look(room(buf))
         {
             return Poll::Ready(read.map(|bytes| buf.advance(bytes)));
         }
@@ -128,7 +139,7 @@ impl AsyncRead for Socket {
                 ..
             } = this;
             let read = tcp.try_io(Interest::READABLE, || {
-                let (read, emptied) = receive(tcp, arrivals, control, buf.initialize_unfilled())?;
+                let (read, emptied) = receive(tcp, arrivals, control, room(buf))?;
                 bytes = Some(read);
                 // The runtime need not try again in vain, as with tokio's own read.
                 match emptied && read > 0 {
@@ -157,13 +168,7 @@ impl AsyncWrite for Socket {
         Pin::new(&mut this.tcp).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
-    }
+    as_below!(tcp);
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
@@ -173,10 +178,6 @@ impl AsyncWrite for Socket {
         let this = self.get_mut();
         this.arrivals.writes();
         Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
     }
 }
 

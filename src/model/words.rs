@@ -77,6 +77,30 @@ words! {
 }
 
 words! {
+    /// A limit of ours that a SoC has gone over: so begins the text that tells of it, and who ended query or connection is clear.
+    Limit {
+        /// Frames that answer nothing.
+        Frames = "over the exporter's limit for frames that answer nothing",
+        /// Headers or trailers.
+        Headers = "over the exporter's limit for headers",
+        /// Heads before a reply's true one.
+        Heads = "over the exporter's limit for informational heads",
+        /// A reply.
+        Reply = "over the exporter's limit for a reply",
+    }
+}
+
+impl Limit {
+    /// The limit that an error text tells of.
+    pub fn told_in(text: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|limit| text.starts_with(limit.label()))
+    }
+}
+
+words! {
     /// Why a dial failed or a connection was lost.
     Cause {
         /// The peer's host answered that nobody listens on the port.

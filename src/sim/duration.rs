@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
+use super::quote::quote;
+
 /// Units from large to small: a duration names them in this order, each at most once.
 const UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
@@ -57,7 +59,8 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
     let text = String::deserialize(from)?;
     parse(&text).ok_or_else(|| {
         D::Error::custom(format!(
-            "expected a duration like 500ms, 4s or 1m30s, found {text:?}"
+            "expected a duration like 500ms, 4s or 1m30s, found \"{}\"",
+            quote(text)
         ))
     })
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::SimError;
 use super::fault::{ConnectionFault, ReplyFault};
+use super::quote::quote;
 use super::rpc::Rpc;
 use super::scenario::{DEFAULT_PORT, NOT_LOOPBACK, Rack, Scenario, SocSpec, Spread, Targets};
 use super::state::{SocState, StatePatch};
@@ -48,7 +49,10 @@ impl Scenario {
                 return Err(invalid(key("port"), "expected the name of a port"));
             }
             if self.socs[..i].iter().any(|other| other.port == spec.port) {
-                return Err(invalid(key("port"), format!("{} is there twice", spec.port)));
+                return Err(invalid(
+                    key("port"),
+                    format!("{} is there twice", quote(&spec.port)),
+                ));
             }
             if !spec.only.is_empty() && spec.reply == ReplyFault::None {
                 return Err(invalid(key("only"), "expected `reply` beside it"));
@@ -63,7 +67,7 @@ impl Scenario {
                 (None, None) => {
                     let expected = format!(
                         "{} is none of the rack's {of_rack} SoCs, so expected an address like 127.9.0.1:{DEFAULT_PORT}",
-                        spec.port
+                        quote(&spec.port)
                     );
                     return Err(invalid(key("address"), expected));
                 }
@@ -84,7 +88,10 @@ impl Scenario {
             if let Targets::Named(targets) = &step.soc
                 && let Some(unknown) = targets.iter().find(|name| !names.contains_key(*name))
             {
-                return Err(invalid(key(".soc"), format!("there is no SoC {unknown}")));
+                return Err(invalid(
+                    key(".soc"),
+                    format!("there is no SoC {}", quote(unknown)),
+                ));
             }
             if step.set.is_none() && step.fault.is_none() && step.reply.is_none() && step.notice.is_none() {
                 return Err(invalid(key(""), "expected set, fault, reply or notice"));
@@ -108,12 +115,15 @@ fn check_addresses(socs: &[Resolved]) -> Result<(), SimError> {
     for soc in socs {
         let Resolved { name, address, .. } = soc;
         if !address.ip().is_loopback() {
-            return Err(invalid(name, format!("{address}: {NOT_LOOPBACK}")));
+            return Err(invalid(quote(name), format!("{address}: {NOT_LOOPBACK}")));
         }
         if address.port() != 0
             && let Some(owner) = owners.insert(*address, name)
         {
-            return Err(invalid(name, format!("{address} is {owner}'s already")));
+            return Err(invalid(
+                quote(name),
+                format!("{address} is {}'s already", quote(owner)),
+            ));
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::duration;
 use super::fault::{ConnectionFault, ReplyFault};
 use super::notice::Notice;
 use super::pings::PingPolicy;
+use super::quote::{quote, shorten};
 use super::rpc::Rpc;
 use super::state::{Direction, Health, Link, SidesPatch, StatePatch};
 use super::tls::Tls;
@@ -144,10 +145,10 @@ impl Scenario {
             })
         });
         let scenario: Self = read.map_err(|error| {
-            let message = error.without_snippet().to_string();
+            let message = shorten(&error.without_snippet().to_string());
             SimError::Syntax(match key.as_str() {
                 "" | "." | "?" => message,
-                key => format!("{key}: {message}"),
+                key => format!("{}: {message}", quote(key)),
             })
         })?;
         scenario.resolve()?;
@@ -199,11 +200,12 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::
         .or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DEFAULT_PORT)))
         .map_err(|_| {
             D::Error::custom(format!(
-                "expected an address like 127.9.0.1:{DEFAULT_PORT}, found {text:?}"
+                "expected an address like 127.9.0.1:{DEFAULT_PORT}, found \"{}\"",
+                quote(&text)
             ))
         })?;
     if !address.ip().is_loopback() {
-        return Err(D::Error::custom(format!("{text}: {NOT_LOOPBACK}")));
+        return Err(D::Error::custom(format!("{}: {NOT_LOOPBACK}", quote(&text))));
     }
     Ok(Some(address))
 }

@@ -12,6 +12,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use serde::Deserialize;
 use tokio_rustls::TlsAcceptor;
 
+use super::quote::quote;
 use crate::files;
 
 /// How a SoC serves TLS. Paths are relative to the working directory.
@@ -101,5 +102,5 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn said(path: &Path, error: impl std::fmt::Display) -> String {
-    format!("{}: {error}", path.display())
+    format!("{}: {error}", quote(path.display()))
 }

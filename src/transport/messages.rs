@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use bytes::{BufMut, Bytes, BytesMut};
 use flate2::{Decompress, FlushDecompress, Status, read::MultiGzDecoder};
 
+use crate::model::Limit;
+
 /// No message of a SoC may be longer, decompressed; a true one is under 100 bytes.
 pub(super) const MAX_MESSAGE: usize = 64 * 1024;
 /// What compression may add to a message that cannot be compressed: a header of some 20 bytes, and 5 for each block.
@@ -22,7 +24,7 @@ pub(super) const ACCEPTED: &str = "identity, deflate, gzip";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Problem {
     /// The length before the message says so, or its decompression.
-    #[error("a reply of {0}, the limit is {MAX_MESSAGE}")]
+    #[error("{limit}: {0}, the limit is {MAX_MESSAGE}", limit = Limit::Reply)]
     TooLong(Cow<'static, str>),
     #[error("more than one message in the reply")]
     TooMany,

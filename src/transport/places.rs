@@ -21,17 +21,21 @@ pub(super) struct Places {
 pub(super) struct Place(Arc<Places>);
 
 impl Places {
+    /// A place, if fewer than `max` are taken.
+    pub(super) fn enter_now(self: &Arc<Self>, max: usize) -> Option<Place> {
+        let more = |taken| (taken < max).then_some(taken + 1);
+        let entered = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        entered.is_ok().then(|| Place(self.clone()))
+    }
+
     /// Waits until fewer than `max` are taken; that may change meanwhile, and is looked at when one is freed. Cancel-safe.
     pub(super) async fn enter(self: &Arc<Self>, max: impl Fn() -> usize) -> Place {
         loop {
             let mut freed = pin!(self.freed.notified());
             // From here on no freed place is missed.
             freed.as_mut().enable();
-            let max = max();
-            let more = |taken| (taken < max).then_some(taken + 1);
-            let entered = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-            if entered.is_ok() {
-                return Place(self.clone());
+            if let Some(place) = self.enter_now(max()) {
+                return place;
             }
             freed.await;
         }

@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use tonic::{Code, Status};
 
-use crate::model::NOT_GRPC;
+use crate::model::{Limit, NOT_GRPC};
 
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// No head and no trailers of a SoC may be longer; true ones are a few hundred bytes. h2 reads much longer ones to the end
 /// (channel/connection.rs), so that they cost their own query and not the connection.
@@ -46,25 +47,66 @@ pub(crate) fn is_peers(status: &Status) -> bool {
     !source.is_some_and(|source| source.is::<Ours>())
 }
 
-/// What tonic may see of head or trailers: the status and its message. No other header means anything to us, and tonic panics
-/// over a `grpc-status-details-bin` that is not base64, and refuses any `grpc-encoding`.
-pub(super) fn told(headers: HeaderMap) -> Result<HeaderMap, Status> {
-    let size = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
-    let size: usize = size.sum();
-    if size > MAX_BLOCK {
-        let text = format!("headers or trailers of {size} bytes, the limit is {MAX_BLOCK}");
-        return Err(ours(Code::ResourceExhausted, text));
-    }
-    let mut told = HeaderMap::new();
-    if let Some(status) = headers.get(GRPC_STATUS) {
-        told.insert(GRPC_STATUS, status.clone());
-        if let Some(message) = headers.get(GRPC_MESSAGE).and_then(readable) {
-            told.insert(GRPC_MESSAGE, message);
+/// What a head or trailers say that means anything to us, found in one pass: to look for a field by its name costs as much. Of a field
+/// that is there twice the first.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'a> {
+    /// As HTTP/2 counts it.
+    size: usize,
+    status: Option<&'a HeaderValue>,
+    message: Option<&'a HeaderValue>,
+    content_type: Option<&'a HeaderValue>,
+    pub(super) encoding: Option<&'a HeaderValue>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            fields.size += name.as_str().len() + value.len() + FIELD_OVERHEAD;
+            let place = if *name == GRPC_STATUS {
+                &mut fields.status
+            } else if *name == GRPC_MESSAGE {
+                &mut fields.message
+            } else if *name == CONTENT_TYPE {
+                &mut fields.content_type
+            } else if *name == GRPC_ENCODING {
+                &mut fields.encoding
+            } else {
+                continue;
+            };
+            place.get_or_insert(value);
         }
+        fields
     }
-    Ok(told)
+
+    /// What tonic may see of them: the status and its message. No other header means anything to us, and tonic panics
+    /// over a `grpc-status-details-bin` that is not base64, and refuses any `grpc-encoding`.
+    pub(super) fn told(&self) -> Result<HeaderMap, Status> {
+        let size = self.size;
+        if size > MAX_BLOCK {
+            let text = format!("{}: {size} bytes, the limit is {MAX_BLOCK}", Limit::Headers);
+            return Err(ours(Code::ResourceExhausted, text));
+        }
+        let mut told = HeaderMap::new();
+        if let Some(status) = self.status {
+            told.insert(GRPC_STATUS, status.clone());
+            if let Some(message) = self.message.and_then(readable) {
+                told.insert(GRPC_MESSAGE, message);
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// What tonic may see of trailers.
+pub(super) fn told(trailers: HeaderMap) -> Result<HeaderMap, Status> {
+    let fields = Fields::of(&trailers);
+    // Nearly always: a short status, alone.
+    if trailers.len() == 1 && fields.status.is_some() && fields.size <= MAX_BLOCK {
+        return Ok(trailers);
+    }
+    fields.told()
 }
 
 /// A message as tonic can read it. It gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive
@@ -81,8 +123,8 @@ fn readable(message: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// Whether a head is a gRPC server's; the error is what it is instead.
-pub(super) fn is_grpc(http: StatusCode, headers: &HeaderMap) -> Result<(), Status> {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+pub(super) fn is_grpc(http: StatusCode, head: &Fields<'_>) -> Result<(), Status> {
+    let kind = head.content_type.map(HeaderValue::as_bytes);
     if !kind.is_some_and(is_grpc_type) {
         let with = match kind {
             Some(kind) => {
@@ -94,7 +136,7 @@ pub(super) fn is_grpc(http: StatusCode, headers: &HeaderMap) -> Result<(), Statu
         let text = format!("{NOT_GRPC}: HTTP {} {with}", http.as_u16());
         return Err(ours(code_of(http), text));
     }
-    if http != StatusCode::OK && !headers.contains_key(GRPC_STATUS) {
+    if http != StatusCode::OK && head.status.is_none() {
         let text = format!("HTTP status {} instead of a gRPC answer", http.as_u16());
         return Err(ours(code_of(http), text));
     }
@@ -209,7 +251,7 @@ mod tests {
         let check = |http: u16, kind: Option<&'static [u8]>, expected: Result<(), (Code, &str)>| {
             let headers = kind.map_or_else(HeaderMap::new, |kind| headers(&[("content-type", kind)]));
             let http = StatusCode::from_u16(http).expect("a status");
-            let found = is_grpc(http, &headers);
+            let found = is_grpc(http, &Fields::of(&headers));
             if let Err(status) = &found {
                 assert!(!is_peers(status), "{status}");
             }

@@ -86,6 +86,22 @@ impl Rack {
         ));
     }
 
+    /// It has booted with these cables, and the exporter probes each of them.
+    pub(crate) async fn boots_with(&mut self, ports: &[&str]) -> Scrape {
+        self.boots();
+        for port in ports {
+            self.cable(port);
+        }
+        self.start_exporter().await;
+        self.probes(ports).await
+    }
+
+    /// Only what is told at once is seen.
+    pub(crate) fn polls_never(&mut self) {
+        self.settings.probe = NEVER_POLLED.to_owned();
+        self.write_config(&self.settings.yaml(&self.redis));
+    }
+
     pub(crate) async fn probes(&self, expected: &[&str]) -> Scrape {
         wait_until(
             &format!("{expected:?} are READY and nobody else is there"),
@@ -115,12 +131,8 @@ pub(crate) fn dials(scrape: &Scrape, port: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_come_and_go_and_move_as_config_db_says_and_leave_the_others_alone() {
     let mut rack = switch(3, &TELLS).await;
-    rack.settings.probe = NEVER_POLLED.to_owned();
-    rack.write_config(&rack.settings.yaml(&rack.redis));
-    rack.boots();
-    rack.cable("Ethernet0");
-    rack.start_exporter().await;
-    let scrape = rack.probes(&["Ethernet0"]).await;
+    rack.polls_never();
+    let scrape = rack.boots_with(&["Ethernet0"]).await;
     assert_eq!(scrape.state("dualtor_side", &[], "side"), "upper");
     rack.shows("Ethernet0", &Look::HEALTHY).await;
 
@@ -158,10 +170,7 @@ async fn ports_come_and_go_and_move_as_config_db_says_and_leave_the_others_alone
 #[tokio::test(flavor = "multi_thread")]
 async fn where_redis_does_not_tell_of_changes_they_are_found_within_an_interval() {
     let mut rack = switch(2, &[]).await;
-    rack.boots();
-    rack.cable("Ethernet0");
-    rack.start_exporter().await;
-    rack.probes(&["Ethernet0"]).await;
+    rack.boots_with(&["Ethernet0"]).await;
     rack.cable("Ethernet4");
     rack.config_db("DEL MUX_CABLE|Ethernet0");
     rack.probes(&["Ethernet4"]).await;
@@ -170,10 +179,7 @@ async fn where_redis_does_not_tell_of_changes_they_are_found_within_an_interval(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_restarts_empty_takes_no_port_away() {
     let mut rack = switch(2, &TELLS).await;
-    rack.boots();
-    rack.cable("Ethernet0");
-    rack.start_exporter().await;
-    rack.probes(&["Ethernet0"]).await;
+    rack.boots_with(&["Ethernet0"]).await;
 
     rack.redis.kill();
     rack.scraped("dualtor_state_db_up", |scrape| {
@@ -196,8 +202,7 @@ async fn a_redis_that_restarts_empty_takes_no_port_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_config_db_that_is_flushed_and_loaded_anew_leaves_nothing_of_the_old_one() {
     let mut rack = switch(3, &TELLS).await;
-    rack.settings.probe = NEVER_POLLED.to_owned();
-    rack.write_config(&rack.settings.yaml(&rack.redis));
+    rack.polls_never();
     rack.boots();
     rack.cable("Ethernet0");
     rack.cable("Ethernet4");
@@ -264,11 +269,7 @@ async fn a_switch_of_another_kind_is_watched_until_it_is_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_used_is_counted_and_concerns_its_port_alone() {
     let mut rack = switch(2, &TELLS).await;
-    rack.boots();
-    rack.cable("Ethernet0");
-    rack.cable("Ethernet4");
-    rack.start_exporter().await;
-    rack.probes(&["Ethernet0", "Ethernet4"]).await;
+    rack.boots_with(&["Ethernet0", "Ethernet4"]).await;
     rack.config_db("HSET MUX_CABLE|Ethernet4 soc_ipv4 192.168.0.0/24");
     let scrape = rack.probes(&["Ethernet0"]).await;
     let problems =
@@ -291,8 +292,7 @@ async fn a_row_that_cannot_be_used_is_counted_and_concerns_its_port_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_side_follows_loopback3() {
     let mut rack = switch(1, &TELLS).await;
-    rack.settings.probe = NEVER_POLLED.to_owned();
-    rack.write_config(&rack.settings.yaml(&rack.redis));
+    rack.polls_never();
     rack.boots();
     rack.cable("Ethernet0");
     rack.start_exporter().await;
@@ -426,13 +426,8 @@ async fn grpcclient_that_cannot_be_met_is_a_failed_dial_and_is_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     let mut rack = switch(2, &TELLS).await;
-    rack.settings.probe = NEVER_POLLED.to_owned();
-    rack.write_config(&rack.settings.yaml(&rack.redis));
-    rack.boots();
-    rack.cable("Ethernet0");
-    rack.cable("Ethernet4");
-    rack.start_exporter().await;
-    let scrape = rack.probes(&["Ethernet0", "Ethernet4"]).await;
+    rack.polls_never();
+    let scrape = rack.boots_with(&["Ethernet0", "Ethernet4"]).await;
     let zero = [("port", "Ethernet0")];
     assert_eq!(
         scrape.state("dualtor_intended_mux_state", &zero, "state"),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::{ConnectionFault, Health};
+use dualtor_exporter::sim::{ConnectionFault, FloodFrame, Health, ReplyFault};
 use serde_json::Value;
 
 use crate::config_db::{TELLS, switch};
@@ -128,6 +128,48 @@ async fn each_fault_is_told_with_what_to_do() {
         ],
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_exporter_ends_over_a_limit_is_told_once_with_the_limit_and_what_to_do() {
+    let rack = switch(5, &TELLS).await;
+    rack.boots();
+    let ports = ["Ethernet0", "Ethernet4", "Ethernet8", "Ethernet12", "Ethernet16"];
+    for port in ports {
+        rack.cable(port);
+    }
+    let soc = |n: usize| rack.soc(ports[n]);
+    soc(0).connection_fault(ConnectionFault::Flood(FloodFrame::Unknown));
+    soc(1).reply_fault(ReplyFault::LongMessage {
+        bytes: 70_000,
+        head: false,
+        piece: 16_384,
+    });
+    soc(2).reply_fault(ReplyFault::Informational { count: Some(9) });
+    soc(3).reply_fault(ReplyFault::Oversized { bytes: 100 * 1024 });
+    soc(4).connection_fault(ConnectionFault::ResetAfterSettings);
+    let ended = doctor(&rack, &[]).await;
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let told = |port: &str, words: &str, remedy: &str| {
+        let about = format!("✗ {port}: ");
+        let at = lines.iter().position(|line| line.contains(&about));
+        let at = at.unwrap_or_else(|| panic!("{port}: {}", ended.stdout));
+        assert!(lines[at].contains(words), "{words:?}: {}", ended.stdout);
+        assert!(lines[at + 1].contains(remedy), "{remedy:?}: {}", ended.stdout);
+        let times = lines.iter().filter(|line| line.contains(&about)).count();
+        assert_eq!(times, 1, "{}", ended.stdout);
+    };
+    let ours = "-> the exporter ended this";
+    told(
+        ports[0],
+        "a flood (unknown type 0xbb), the limit is 1000 a second",
+        ours,
+    );
+    told(ports[1], "bytes, the limit is 16384", ours);
+    told(ports[2], "informational heads: more than 8", ours);
+    told(ports[3], "bytes, the limit is 65536", ours);
+    // It may be lost before READY is noticed, or after it.
+    told(ports[4], "127.", "-> the ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

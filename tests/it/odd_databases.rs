@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use crate::config_db::{NEVER_POLLED, TELLS, switch, switch_on};
+use crate::config_db::{TELLS, switch, switch_on};
 use crate::fake_redis::{Answer, FakeRedis, bulk};
 use crate::harness::{Rack, wait_until};
 use crate::http::Scrape;
@@ -86,12 +86,8 @@ async fn what_is_odd_in_one_row_concerns_that_row_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_hundred_thousand_rows_ten_thousand_are_kept_and_nobody_who_is_watched_is_left() {
     let mut rack = switch(2, &TELLS).await;
-    rack.settings.probe = NEVER_POLLED.to_owned();
-    rack.write_config(&rack.settings.yaml(&rack.redis));
-    rack.boots();
-    rack.cable("Ethernet4");
-    rack.start_exporter().await;
-    rack.probes(&["Ethernet4"]).await;
+    rack.polls_never();
+    rack.boots_with(&["Ethernet4"]).await;
     // Other ports' names are shorter.
     let fill =
         "for n = 1, 100000 do redis.call('HSET', 'MUX_CABLE|E' .. n, 'cable_type', 'active-standby') end";
@@ -149,8 +145,7 @@ async fn the_keys_of_others_are_walked_through_once_and_not_each_interval() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_of_the_databases_of_facts_is_noticed_though_nobody_tells_of_it() {
     let mut rack = switch(1, &TELLS).await;
-    rack.settings.probe = NEVER_POLLED.to_owned();
-    rack.write_config(&rack.settings.yaml(&rack.redis));
+    rack.polls_never();
     rack.boots();
     rack.cable("Ethernet0");
     let _: Value = rack.redis.ask("HSET MUX_LINKMGR_TABLE|Ethernet0 state healthy");
@@ -199,10 +194,7 @@ async fn where_the_socket_is_missing_the_port_of_database_config_json_is_used_an
     let url = format!("url: \"{}\"", rack.redis.server());
     let config = format!("config: \"{}\"", file.display());
     rack.write_config(&rack.settings.yaml(&rack.redis).replace(&url, &config));
-    rack.boots();
-    rack.cable("Ethernet0");
-    rack.start_exporter().await;
-    rack.probes(&["Ethernet0"]).await;
+    rack.boots_with(&["Ethernet0"]).await;
     let path = rack.config_path();
     let args = [
         "doctor",
@@ -245,10 +237,7 @@ async fn a_socket_takes_user_and_password_too() {
     let mut rack = switch_on(redis, 1).await;
     let yaml = rack.settings.yaml(&rack.redis);
     rack.write_config(&yaml.replace("redis+unix://", "redis+unix://dualtor:open%2Fsesame@"));
-    rack.boots();
-    rack.cable("Ethernet0");
-    rack.start_exporter().await;
-    rack.probes(&["Ethernet0"]).await;
+    rack.boots_with(&["Ethernet0"]).await;
     let clients: String = rack.redis.ask("CLIENT LIST");
     assert!(
         clients

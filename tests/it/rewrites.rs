@@ -11,10 +11,7 @@ use crate::tls::shared_ca;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_rewritten_takes_no_port_away_and_one_that_stays_away_does() {
     let mut rack = switch(3, &TELLS).await;
-    rack.boots();
-    rack.cable("Ethernet0");
-    rack.start_exporter().await;
-    rack.probes(&["Ethernet0"]).await;
+    rack.boots_with(&["Ethernet0"]).await;
     let ports =
         |expected: f64| move |scrape: &Scrape| scrape.value("dualtor_inventory_ports", &[]) == Some(expected);
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::sim::ConnectionFault;
+use dualtor_exporter::sim::{ConnectionFault, H2Code};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::connections::goaway;
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http;
 use crate::look::{self, Look};
@@ -42,6 +43,28 @@ async fn sigterm_leaves_shutdown_in_each_row_with_its_counters() {
         assert!(count(&before) >= 1 && count(&rack.row(PORT)) >= count(&before));
         assert_eq!(rack.soc(PORT).counters().connections, 1);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_calls_a_graceful_goaway_no_failure() {
+    let mut rack = Setup::rack(1).stage().await;
+    let mut program = start(&mut rack).await;
+    rack.shows(PORT, &Look::HEALTHY).await;
+    rack.soc(PORT)
+        .connection_fault(goaway(H2Code::NoError, "max_age"));
+    let line = program
+        .says("ends the connection in good order (GOAWAY NO_ERROR)", 1)
+        .await;
+    for word in [
+        "level=info",
+        "port=Ethernet0",
+        "from=ready",
+        "to=connecting",
+        "dialled anew",
+    ] {
+        assert!(line.contains(word), "{word}: {line}");
+    }
+    assert!(!line.contains("cause="), "{line}");
 }
 
 /// A scrape whose reader reads nothing, and one whose request never ends.

@@ -29,8 +29,11 @@ struct Case {
     since: Instant,
     row: Option<Duration>,
     metrics: Option<Duration>,
-    /// What the row's `time_post` was, and how often the channel had become READY.
-    before: (String, u64),
+    /// How often the channel had become READY, and how many connections the SoC had had.
+    before: (u64, u64),
+    /// Of a kind that blinks: the rows seen since that say the truth, by when they were written, and after how long. Which of them is
+    /// of the new connection is known when metrics tell when that became READY.
+    right: Vec<(f64, Duration)>,
 }
 
 struct Subject {
@@ -117,9 +120,9 @@ impl Drive {
             let rows = self.world.rows(&ports);
             let seen = self.world.metrics().ok_or("no scrape yet")?;
             let mut wrong = self.subjects.iter().zip(&rows).filter(|(subject, row)| {
-                let metrics = seen.views.get(&subject.port);
+                let metrics = seen.ports.get(&subject.port);
                 truth::of_row(row) != Some(subject.truth.of_row())
-                    || !metrics.is_some_and(|(view, _)| subject.truth.fits_metrics(view))
+                    || !metrics.is_some_and(|shown| subject.truth.fits_metrics(&shown.view))
             });
             match wrong.next() {
                 None => Ok(()),
@@ -152,7 +155,7 @@ impl Drive {
                 Some(_) => {}
                 // One in 40 of those that rest, at each look.
                 None if more && room > 0 && now >= subject.rests && self.random.u8(..40) == 0 => {
-                    let kind = Kind::ALL[self.random.usize(..Kind::ALL.len())];
+                    let kind = Kind::any(&mut self.random);
                     room -= 1;
                     begin.push((n, kind));
                 }
@@ -162,22 +165,17 @@ impl Drive {
         if begin.is_empty() {
             return;
         }
-        let ports: Vec<String> = begin
-            .iter()
-            .map(|(n, _)| self.subjects[*n].port.clone())
-            .collect();
-        let rows = self.world.rows(&ports);
-        for ((n, kind), row) in begin.into_iter().zip(rows) {
+        for (n, kind) in begin {
             let subject = &mut self.subjects[n];
-            let times = seen.views.get(&subject.port).map_or(0, |(_, times)| *times);
-            let time_post = row.get("time_post").cloned().unwrap_or_default();
+            let times = seen.ports.get(&subject.port).map_or(0, |shown| shown.times);
             subject.wrong = [None; 2];
             subject.case = Some(Case {
                 kind: kind.on_connection_of(subject.connected.elapsed()),
                 since: Instant::now(),
                 row: None,
                 metrics: None,
-                before: (time_post, times),
+                before: (times, subject.soc.counters().connections),
+                right: Vec::new(),
             });
             kind.befall(&subject.soc, &mut subject.truth, &mut self.random);
         }
@@ -205,11 +203,11 @@ impl Drive {
         for (n, subject) in self.subjects.iter_mut().enumerate() {
             let right_row = rows.get(&n).map(|row| {
                 let right = truth::of_row(row).as_ref() == Some(&subject.truth.of_row());
-                (right, row.get("time_post").cloned().unwrap_or_default())
+                (right, truth::time_post(row))
             });
             let metrics = seen.as_ref().and_then(|seen| {
-                let (view, times) = seen.views.get(&subject.port)?;
-                Some((seen, subject.truth.fits_metrics(view), *times))
+                let shown = seen.ports.get(&subject.port)?;
+                Some((seen, subject.truth.fits_metrics(&shown.view), shown))
             });
             let Some(case) = &mut subject.case else {
                 subject.watch(
@@ -220,18 +218,29 @@ impl Drive {
                 );
                 continue;
             };
+            let again = || subject.soc.counters().connections > case.before.1;
             if case.row.is_none()
-                && let Some((true, time_post)) = right_row
-                && (!case.kind.blinks() || time_post != case.before.0)
+                && let Some((true, written)) = right_row
             {
-                case.row = Some(case.since.elapsed());
+                let lag = case.since.elapsed();
+                match case.kind.blinks() {
+                    false => case.row = Some(lag),
+                    true if case.right.last().is_none_or(|(at, _)| *at != written) => {
+                        case.right.push((written, lag));
+                    }
+                    true => {}
+                }
             }
-            if case.metrics.is_none()
-                && let Some((seen, true, times)) = metrics
+            if let Some((seen, true, shown)) = metrics
                 && seen.asked > case.since
-                && (!case.kind.blinks() || times > case.before.1)
+                && (!case.kind.blinks() || shown.times > case.before.0 && again())
             {
-                case.metrics = Some(seen.at - case.since);
+                case.metrics.get_or_insert(seen.at - case.since);
+                if case.row.is_none() && case.kind.blinks() {
+                    // Not one that was written of the connection before.
+                    let of_now = case.right.iter().find(|(at, _)| *at > shown.changed);
+                    case.row = of_now.map(|(_, lag)| *lag);
+                }
             }
             let given_up = case.since.elapsed() > GIVE_UP;
             if (case.row.is_some() && case.metrics.is_some()) || given_up {
@@ -299,11 +308,11 @@ impl Drive {
     fn metrics_go_on(&mut self) {
         let Some(seen) = self.world.metrics() else { return };
         for subject in &self.subjects {
-            let view = seen.views.get(&subject.port);
-            if !view.is_some_and(|(view, _)| subject.truth.fits_metrics(view)) {
+            let shown = seen.ports.get(&subject.port);
+            if !shown.is_some_and(|shown| subject.truth.fits_metrics(&shown.view)) {
                 let port = &subject.port;
                 self.report
-                    .broken(format!("{port}: metrics wrong while Redis was away: {view:?}"));
+                    .broken(format!("{port}: metrics wrong while Redis was away: {shown:?}"));
             }
         }
     }
@@ -353,7 +362,7 @@ impl Subject {
         &mut self,
         now: Instant,
         row: Option<bool>,
-        metrics: Option<(&crate::world::Seen, bool, u64)>,
+        metrics: Option<(&crate::world::Seen, bool, &truth::Shown)>,
         report: &mut Report,
     ) {
         let [row_since, metrics_since] = &mut self.wrong;

@@ -125,15 +125,37 @@ pub(crate) fn of_row(row: &std::collections::HashMap<String, String>) -> Option<
     })
 }
 
-/// What metrics say of all ports, and how often each channel has become READY.
-pub(crate) fn of_scrape(scrape: &Scrape) -> BTreeMap<String, (View, u64)> {
+/// What metrics say of one port.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) view: View,
+    /// How often its channel has become READY.
+    pub(crate) times: u64,
+    /// When its channel changed last, in seconds of Unix time.
+    pub(crate) changed: f64,
+}
+
+/// When a row was written, in seconds of Unix time; 0 where it does not say.
+pub(crate) fn time_post(row: &std::collections::HashMap<String, String>) -> f64 {
+    let text = row.get("time_post").map_or("", String::as_str);
+    let read = chrono::NaiveDateTime::parse_from_str(text, "%Y-%b-%d %H:%M:%S%.f");
+    read.map_or(0.0, |at| at.and_utc().timestamp_micros() as f64 / 1e6)
+}
+
+/// What metrics say of all ports.
+pub(crate) fn of_scrape(scrape: &Scrape) -> BTreeMap<String, Shown> {
     let blank = || View {
         ready: false,
         says: [UNKNOWN; 7].map(str::to_owned),
         service: None,
         health: None,
     };
-    let mut views: BTreeMap<String, (View, u64)> = BTreeMap::new();
+    let none = || Shown {
+        view: blank(),
+        times: 0,
+        changed: 0.0,
+    };
+    let mut shown: BTreeMap<String, Shown> = BTreeMap::new();
     for sample in &scrape.samples {
         let label = |name: &str| sample.labels.get(name).map_or("", String::as_str);
         let Some(port) = sample.labels.get("port") else {
@@ -143,7 +165,7 @@ pub(crate) fn of_scrape(scrape: &Scrape) -> BTreeMap<String, (View, u64)> {
             "self" => first,
             _ => first + 3,
         };
-        let (view, times) = views.entry(port.clone()).or_insert_with(|| (blank(), 0));
+        let Shown { view, times, changed } = shown.entry(port.clone()).or_insert_with(none);
         match (sample.name.as_str(), sample.value == 1.0) {
             ("dualtor_channel_state", true) => view.ready = label("state") == "ready",
             ("dualtor_mux_direction", true) => view.says[place(0)] = label("state").to_owned(),
@@ -157,13 +179,14 @@ pub(crate) fn of_scrape(scrape: &Scrape) -> BTreeMap<String, (View, u64)> {
             ("dualtor_channel_transitions_total", _) if label("to") == "ready" => {
                 *times = sample.value as u64
             }
+            ("dualtor_channel_last_transition_timestamp_seconds", _) => *changed = sample.value,
             _ => {}
         }
     }
-    for (view, _) in views.values_mut() {
+    for Shown { view, .. } in shown.values_mut() {
         if !view.ready {
             (view.service, view.health) = (None, None);
         }
     }
-    views
+    shown
 }

@@ -13,7 +13,7 @@ use crate::http::{self, Scrape};
 use crate::kind::INTERVAL;
 use crate::program::Program;
 use crate::redis_server::Redis;
-use crate::truth::{self, View};
+use crate::truth::{self, Shown};
 
 /// From scrape to scrape.
 const SCRAPE_EVERY: Duration = Duration::from_millis(500);
@@ -25,8 +25,8 @@ pub(crate) struct Seen {
     pub(crate) asked: Instant,
     /// When it was there.
     pub(crate) at: Instant,
-    /// Per port, and how often its channel has become READY.
-    pub(crate) views: Arc<BTreeMap<String, (View, u64)>>,
+    /// Per port.
+    pub(crate) ports: Arc<BTreeMap<String, Shown>>,
 }
 
 pub(crate) struct World {
@@ -107,9 +107,9 @@ async fn scrape(web: SocketAddr, metrics: Arc<Mutex<Option<Seen>>>) {
         let asked = Instant::now();
         let answer = http::get(web, "/metrics").await;
         let at = Instant::now();
-        let views = tokio::task::spawn_blocking(move || truth::of_scrape(&Scrape::parse(answer.text())));
-        let views = Arc::new(views.await.expect("no panic"));
-        *metrics.lock().expect("no panic") = Some(Seen { asked, at, views });
+        let ports = tokio::task::spawn_blocking(move || truth::of_scrape(&Scrape::parse(answer.text())));
+        let ports = Arc::new(ports.await.expect("no panic"));
+        *metrics.lock().expect("no panic") = Some(Seen { asked, at, ports });
         tokio::time::sleep(SCRAPE_EVERY.saturating_sub(asked.elapsed())).await;
     }
 }

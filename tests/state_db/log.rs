@@ -1,94 +1,74 @@
 //! What an operator reads: a line per transition, never a password.
+//!
+//! The log of the real program, not of a subscriber in this process: tracing remembers of each line whether anybody wants it, asks only the
+//! thread that meets the line first, and a test on a thread without a log then turns it off for all others.
 
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dualtor_exporter::config::StateDbSettings;
-
+use crate::program::Program;
 use crate::redis_server::{Redis, eventually};
-use crate::rig::*;
+use crate::rig::{LONG, key};
 
-/// A log that a test can read.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Catches what this thread logs at `info` and above.
-    fn catch(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || log.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
-    }
-
-    /// Another test, on a thread that has no log, may have met a line first just when this log came: that line would stay off.
-    fn all_lines_on() {
-        tracing::callsite::rebuild_interest_cache();
-    }
+/// An exporter with this database. Nobody serves its SoCs: once that is written, rows change no more.
+fn exporter(dir: &tempfile::TempDir, url: &str) -> Program {
+    let yaml = format!(
+        "probe: {{interval: 1h}}\nside: upper\ndatabases: {{url: \"{url}\"}}\ntargets:\n\
+         - {{port: Ethernet0, address: \"127.0.0.1:1\"}}\n\
+         - {{port: Ethernet4, address: \"127.0.0.1:1\"}}\n\
+         - {{port: Ethernet8, address: \"127.0.0.1:1\"}}\n"
+    );
+    let path = dir.path().join("config.yml");
+    std::fs::write(&path, yaml).expect("written");
+    let path = path.to_str().expect("UTF-8");
+    Program::start(&["--config.file", path, "--web.listen-address", "127.0.0.1:0"])
 }
 
 #[tokio::test]
 async fn the_log_has_one_line_per_transition_and_one_about_a_second_writer() {
-    let log = Log::default();
-    let _guard = log.catch();
     let mut redis = Redis::start().await;
-    let rig = Rig::new(&settings(&redis));
-    rig.put(ready("Ethernet0", 1));
-    rig.up(LONG).await;
-    Log::all_lines_on();
-    for rounds in 2..5 {
-        let _: u64 = redis.ask("HSET MUX_CABLE_INFO|Ethernet0 time_post theirs");
-        rig.put(ready("Ethernet0", rounds));
-        rig.writes(rounds).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut exporter = exporter(&dir, &redis.server().to_string());
+    exporter.says("state_db is up", 1).await;
+    for name in ["Ethernet0", "Ethernet4", "Ethernet8"] {
+        let field = |field: &str| redis.row(&key(name)).get(field).cloned();
+        eventually("a row", LONG, || {
+            field("grpc_connection_status").as_deref() == Some("TRANSIENT_FAILURE")
+        })
+        .await;
+        let _: u64 = redis.ask(&format!("HSET {} time_post theirs", key(name)));
+        eventually("it is repaired", LONG, || {
+            field("time_post").as_deref() != Some("theirs")
+        })
+        .await;
     }
+    exporter.says("another process writes our rows", 1).await;
     redis.kill();
-    rig.down(LONG).await;
+    exporter.says("state_db is down", 1).await;
     // Longer than three attempts.
     tokio::time::sleep(Duration::from_millis(1600)).await;
     redis.launch(&[]).await;
-    rig.up(LONG).await;
-    let text = log.text();
-    let lines = |what: &str| text.lines().filter(|line| line.contains(what)).count();
-    assert_eq!(lines("state_db is up"), 2, "{text}");
-    assert_eq!(lines("state_db is down"), 1, "{text}");
-    assert_eq!(lines("another process writes our rows"), 1, "{text}");
-    assert_eq!(text.lines().count(), 4, "{text}");
-    assert!(text.contains("redis+unix:///"), "{text}");
+    exporter.says("state_db is up", 2).await;
+    exporter.signal("TERM");
+    let text = exporter.ended().await.stderr;
+    let publishers = |line: &&str| line.contains("dualtor_exporter::publish::state_db");
+    let lines: Vec<&str> = text.lines().filter(publishers).collect();
+    let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!(count("state_db is up"), 2, "{text}");
+    assert_eq!(count("state_db is down"), 1, "{text}");
+    assert_eq!(count("another process writes our rows"), 1, "{text}");
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[0].contains("redis+unix:///"), "{text}");
 }
 
 #[tokio::test]
 async fn no_password_reaches_the_log_even_if_the_server_repeats_it() {
-    let log = Log::default();
-    let _guard = log.catch();
     let redis = Redis::start_tcp(&["--rename-command", "AUTH", "NOAUTHHERE"]).await;
-    let rig = Rig::new(&StateDbSettings {
-        server: redis.server_for("exporter", "hunter2"),
-        ..settings(&redis)
-    });
-    rig.put(ready("Ethernet0", 1));
-    eventually("a line", LONG, || log.text().contains("state_db is down")).await;
-    assert!(!log.text().contains("hunter2"), "{}", log.text());
-    assert!(log.text().contains("databases.url"), "{}", log.text());
+    let dir = tempfile::tempdir().expect("a directory");
+    let url = redis.server().to_string();
+    let mut exporter = exporter(&dir, &url.replace("redis://", "redis://exporter:hunter2@"));
+    let line = exporter.says("state_db is down", 1).await;
+    assert!(line.contains("databases.url"), "{line}");
+    exporter.signal("TERM");
+    let text = exporter.ended().await.stderr;
+    assert!(!text.contains("hunter2"), "{text}");
 }

@@ -8,7 +8,11 @@ mod foreign;
 mod log;
 mod notifications;
 mod outages;
+#[path = "../common/program.rs"]
+mod program;
 #[path = "../common/redis.rs"]
 mod redis_server;
 mod rig;
 mod stops;
+#[path = "../common/wait.rs"]
+mod wait;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
+use crate::channel::layer::as_below;
 use crate::channel::socket::Socket;
 
 /// What HTTP/2 is spoken over.
@@ -126,13 +127,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for LastWords<IO> {
         Poll::Ready(this.or_gone(written, buf.len()))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
+    as_below!(io);
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
@@ -143,10 +138,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for LastWords<IO> {
         let written = ready!(Pin::new(&mut this.io).poll_write_vectored(cx, bufs));
         let all = bufs.iter().map(|buf| buf.len()).sum();
         Poll::Ready(this.or_gone(written, all))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }
 

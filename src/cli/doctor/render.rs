@@ -8,7 +8,7 @@ use super::findings::{Area, Finding, Level, counted, listed};
 use crate::model::Side;
 
 /// As many ports that fare alike are told in one line.
-const MANY: usize = 4;
+const MANY: usize = 2;
 
 /// For people: grouped, a line each, and what to do under it. Ports that fare alike are one line, and one problem or note.
 pub(super) fn text(findings: &[Finding]) -> String {
@@ -121,8 +121,14 @@ mod tests {
             json(Side::Upper, 5, &findings)["findings"][4]["text"],
             "192.168.0.3: never READY"
         );
-        findings.pop();
-        assert!(text(&findings).contains("Ethernet2: 192.168.0.2: never READY\n"));
+        // From two on: one port after another is read twice, for nothing.
+        let two = text(&findings[..2]);
+        assert!(
+            two.contains("2 ports: never READY\n      Ethernet0, Ethernet1\n"),
+            "{two}"
+        );
+        let one = text(&findings[..1]);
+        assert!(one.contains("Ethernet0: 192.168.0.0: never READY\n"), "{one}");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use crate::cli::doctor::collected::{Collected, Soc};
 use crate::cli::probe::{Found, milliseconds};
 use crate::facts;
 use crate::model::{
-    Cause, Facts, Health, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryResult, Report, Side,
+    Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
+    Report, Side,
 };
 
 const AREA: Area = Area::Socs;
@@ -87,7 +88,13 @@ fn switchs_own(port: &str, facts: PortFacts) -> Vec<Finding> {
 fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
     let alike = format!("never READY: {failure}");
     let (alike, remedy) = match &soc.route {
-        Ok(from) => (format!("{alike} (from {from})"), remedy_of(failure.cause)),
+        Ok(from) => {
+            let remedy = Limit::told_in(&failure.detail).map(remedy_of_limit);
+            (
+                format!("{alike} (from {from})"),
+                remedy.unwrap_or(remedy_of(failure.cause)),
+            )
+        }
         // Here both say the same.
         Err(_) if failure.cause == Cause::SourceAddress => (alike, remedy_of(failure.cause)),
         Err(why) => (
@@ -135,7 +142,8 @@ fn remedy_of(cause: Cause) -> &'static str {
             "the SoC's gRPC server ended the connection before a query (GOAWAY): it is stopping or overloaded, see its log"
         }
         Cause::Protocol => {
-            "no gRPC server answers there: check address and port, and that both speak TLS or both do not"
+            "no gRPC server answers there, or one that breaks the rules of HTTP/2: check address and port, and that both \
+             speak TLS or both do not"
         }
         Cause::Local => {
             "this host is out of file descriptors or memory (`ulimit -n`, `free`), or it is as said a defect to report"
@@ -148,6 +156,8 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
     let (port, address) = (soc.port().as_str(), soc.target.address);
     let mut found = Vec::new();
     let mut empty = Vec::new();
+    // One cause, a lost connection for example, often ends all of them: it is told once.
+    let mut failed: Vec<(Vec<&str>, &QueryReport)> = Vec::new();
     for query in Query::ALL {
         let answer = report.query(*query);
         match answer.result {
@@ -155,22 +165,26 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
             QueryResult::EmptyReply => empty.push(query.label()),
             QueryResult::Unimplemented
                 if *query == Query::Health && report.health == Health::Unimplemented => {}
-            result => {
-                let error = answer
-                    .error
-                    .as_deref()
-                    .map_or(String::new(), |error| format!(": {error}"));
-                let alike = format!("READY, but the query {query} ended with {result}{error}");
-                let text = format!("{address}: {alike}");
-                let remedy = if answer.is_not_grpc() {
-                    "another server has this address: check it and the port (channel.port), the SoC's gRPC server \
-                     usually has 50075"
-                } else {
-                    remedy_of_result(result)
-                };
-                found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
-            }
+            _ => match failed.iter_mut().find(|(_, other)| is_same(other, answer)) {
+                Some((queries, _)) => queries.push(query.label()),
+                None => failed.push((vec![query.label()], answer)),
+            },
         }
+    }
+    for (queries, answer) in failed {
+        let queries = match &queries[..] {
+            [query] => format!("the query {query}"),
+            queries if queries.len() == Query::COUNT => "all queries".to_owned(),
+            [queries @ .., last] => format!("the queries {} and {last}", queries.join(", ")),
+            [] => continue,
+        };
+        let error = answer
+            .error
+            .as_deref()
+            .map_or(String::new(), |error| format!(": {error}"));
+        let alike = format!("READY, but {queries} ended with {}{error}", answer.result);
+        let text = format!("{address}: {alike}");
+        found.push(Finding::problem(AREA, port, text, remedy_of_answer(answer)).alike(alike));
     }
     if !empty.is_empty() {
         let alike = format!(
@@ -180,9 +194,9 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
         found.push(Finding::note(AREA, port, format!("{address}: {alike}"), None).alike(alike));
     }
     if matches!(report.health, Health::NotServing | Health::ServiceUnknown) {
-        let alike = format!("READY, but its health is {}", report.health);
+        let alike = format!("READY, but their health is {}", report.health);
         let (text, remedy) = (
-            format!("{address}: {alike}"),
+            format!("{address}: READY, but its health is {}", report.health),
             "the SoC itself says it does not serve: see its log",
         );
         found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
@@ -190,17 +204,64 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
     found
 }
 
+/// Whether two queries have ended alike: sizes may differ by what each query's reply is long.
+fn is_same(one: &QueryReport, other: &QueryReport) -> bool {
+    let words = |answer: &QueryReport| {
+        let error = answer.error.as_deref().unwrap_or_default();
+        error.replace(|c: char| c.is_ascii_digit(), "")
+    };
+    one.result == other.result && words(one) == words(other)
+}
+
+fn remedy_of_answer(answer: &QueryReport) -> &'static str {
+    if answer.is_not_grpc() {
+        return "another server has this address: check it and the port (channel.port), the SoC's gRPC server usually has \
+                50075";
+    }
+    match answer.error.as_deref().and_then(Limit::told_in) {
+        Some(limit) => remedy_of_limit(limit),
+        None => remedy_of_result(answer.result),
+    }
+}
+
+/// We have ended query or connection: the SoC's log need not tell why.
+fn remedy_of_limit(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Frames => {
+            "the exporter ended this connection. The SoC's gRPC server sends far more than its replies: restart it. If it \
+             stays, report its software with this line; the limit is fixed"
+        }
+        Limit::Headers => {
+            "the exporter ended this. The SoC sends a very long error text or metadata, a few hundred bytes are usual: its \
+             log may have that text. Report its software with this line; the limit is fixed"
+        }
+        Limit::Heads => {
+            "the exporter ended this. No gRPC server sends such heads, but a proxy may: check what answers at this address \
+             and port (channel.port)"
+        }
+        Limit::Reply => {
+            "the exporter ended this. A reply has less than 100 bytes: check that the SoC's own gRPC server answers at this \
+             address and port, and the version of its software; the limit is fixed"
+        }
+    }
+}
+
 fn remedy_of_result(result: QueryResult) -> &'static str {
     match result {
         QueryResult::DeadlineExceeded | QueryResult::Cancelled => {
             "the SoC is slow or its server hangs: look at its load; --timeout 5s tells which"
         }
+        QueryResult::Unavailable => {
+            "the connection was lost, or the SoC says it cannot serve: check that its gRPC server stays up (its log), then \
+             run doctor again"
+        }
         QueryResult::Unimplemented => "the SoC's software does not have this query: update it",
-        QueryResult::InvalidReply => {
-            "the SoC's software contradicts the interface: report it with `dualtor-exporter probe`"
+        QueryResult::InvalidReply | QueryResult::Internal => {
+            "what the SoC's software sends is not what the interface says: see its log, and report it with \
+             `dualtor-exporter probe`"
         }
         QueryResult::ResourceExhausted => {
-            "the reply is too large, or the SoC is out of resources: see its log"
+            "the SoC says that it is out of resources: see its log and its load"
         }
         QueryResult::Unauthenticated | QueryResult::PermissionDenied => {
             "the SoC refuses us: check the client certificate, and channel.metadata"

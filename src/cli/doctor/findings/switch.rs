@@ -222,9 +222,11 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
             format!("delete the rows that are no port's of this switch: {cli} --scan --pattern 'MUX_CABLE|*'")
         }
     };
-    let text = format!("its row in MUX_CABLE cannot be used ({kind}): {text}");
+    let why = format!("in MUX_CABLE cannot be used ({kind}): {text}");
+    let text = format!("its row {why}");
     let for_all = remedy.replace(&format!("|{port}'"), "|<port>'");
-    Finding::problem(AREA, port.as_str(), text.as_str(), remedy).alike_with(text, for_all)
+    Finding::problem(AREA, port.as_str(), text.as_str(), remedy)
+        .alike_with(format!("their rows {why}"), for_all)
 }
 
 fn shared_addresses(seen: &Collected) -> Vec<Finding> {

@@ -13,8 +13,8 @@ use crate::cli::probe::Found;
 use crate::config::Config;
 use crate::inventory::{Inventory, Loopback3, Secrets, Source, secure};
 use crate::model::{
-    Cause, Entry, Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, Row, Security,
-    Tables, TlsStatus, UpperLower,
+    Cause, Entry, Health, Limit, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, Row,
+    Security, Tables, TlsStatus, UpperLower,
 };
 
 /// A healthy switch: upper ToR, one SoC, one row, ycabled's telemetry off.
@@ -991,6 +991,92 @@ fn each_odd_answer_is_told() {
         "port is down",
         "show interfaces status Ethernet0",
     );
+}
+
+/// The problems of a switch whose SoC has answered each query so.
+fn problems(answers: [(QueryResult, &str); Query::COUNT]) -> Vec<(String, String)> {
+    let mut switch = healthy();
+    for (query, (result, error)) in switch.report.queries.iter_mut().zip(answers) {
+        (query.result, query.error) = (result, Some(error.into()));
+    }
+    let findings = switch.findings().into_iter();
+    let problems = findings.filter(|finding| finding.level == Level::Problem);
+    let told = |finding: Finding| (finding.text, finding.remedy.unwrap_or_default());
+    problems.map(told).collect()
+}
+
+#[test]
+fn what_has_ended_several_queries_is_told_once() {
+    let lost = (QueryResult::Unavailable, "connection reset");
+    let told = problems([lost; Query::COUNT]);
+    let [(text, remedy)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    let expected = "READY, but all queries ended with UNAVAILABLE: connection reset";
+    assert!(text.ends_with(expected), "{text}");
+    assert!(remedy.contains("connection was lost"), "{remedy}");
+
+    // They differ by a number only, and one by its kind.
+    let long = "over the exporter's limit for a reply: 102412 bytes, the limit is 65536";
+    let longer = "over the exporter's limit for a reply: 102413 bytes, the limit is 65536";
+    let exhausted = QueryResult::ResourceExhausted;
+    let slow = (QueryResult::DeadlineExceeded, "no answer within 500ms");
+    let told = problems([
+        (exhausted, long),
+        (exhausted, longer),
+        slow,
+        (exhausted, long),
+        slow,
+    ]);
+    let [(first, _), (second, _)] = &told[..] else {
+        panic!("{told:?}");
+    };
+    let names = Query::ALL.iter().map(|query| query.label());
+    let [a, b, c, d, e] = names.collect::<Vec<_>>()[..] else {
+        panic!("five queries");
+    };
+    let (ours, slows) = (
+        format!("the queries {a}, {b} and {d} ended"),
+        format!("the queries {c} and {e} ended"),
+    );
+    assert!(first.contains(&ours) && second.contains(&slows), "{told:?}");
+}
+
+#[test]
+fn what_the_exporter_itself_has_ended_is_told_as_such() {
+    let remedy = |result, error: &str| {
+        let told = problems([(result, error); Query::COUNT]);
+        assert_eq!(told.len(), 1, "{told:?}");
+        told.into_iter()
+            .next()
+            .map(|(_, remedy)| remedy)
+            .unwrap_or_default()
+    };
+    for limit in Limit::ALL {
+        let error = format!("{limit}: 9 of them, the limit is 8");
+        for result in [
+            QueryResult::Unavailable,
+            QueryResult::Internal,
+            QueryResult::ResourceExhausted,
+        ] {
+            let remedy = remedy(result, &error);
+            assert!(remedy.starts_with("the exporter ended this"), "{limit}: {remedy}");
+        }
+    }
+    // The SoC's own word.
+    let its_own = remedy(QueryResult::ResourceExhausted, "too busy");
+    assert!(its_own.contains("the SoC says"), "{its_own}");
+}
+
+#[test]
+fn several_ports_with_a_bad_row_are_more_than_one() {
+    let mut switch = healthy();
+    for port in ["MUX_CABLE|Ethernet4", "MUX_CABLE|Ethernet8"] {
+        switch.config_db.push((port, "cable_type=active-active"));
+    }
+    let text = crate::cli::doctor::render::text(&switch.findings());
+    let expected = "✗ 2 ports: their rows in MUX_CABLE cannot be used (no_address)";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]
