@@ -138,7 +138,7 @@ impl std::fmt::Debug for Phase {
 }
 
 impl Channel {
-    /// IDLE; the first dial is due at once. Needs a tokio runtime.
+    /// IDLE; the first dial is due at once. Nothing is known of the target. Needs a tokio runtime.
     pub fn new(target: Target, pacer: Arc<Pacer>, tls: &TlsStore) -> Result<Self, OutgoingError> {
         let now = Instant::now().into_std();
         let tls = match &target.channel.security {
@@ -149,13 +149,20 @@ impl Channel {
             tls,
             outgoing: Arc::new(Outgoing::new(&target)?),
             connectivity: Connectivity::new(target.channel.backoff, now),
-            keepalive: Habit::new(target.channel.keepalive_time, ROUNDS),
+            keepalive: Habit::new(target.channel.keepalive_time, ROUNDS, 0),
             pacer,
             target,
             phase: Phase::Waiting,
             signals: VecDeque::new(),
             _draining: None,
         })
+    }
+
+    /// So many times the target has refused our PINGs (`ChannelEvent::Keepalive`), before this channel was.
+    #[must_use]
+    pub fn refused_before(mut self, refusals: u32) -> Self {
+        self.keepalive = Habit::new(self.target.channel.keepalive_time, ROUNDS, refusals);
+        self
     }
 
     /// The same SoC, to be dialled like `target` from now on; the connection that is up stays as it is.
@@ -391,7 +398,13 @@ impl Channel {
 
     fn apply(&mut self, input: Input, cause: Option<Cause>) {
         let now = Instant::now().into_std();
-        if let Some(to) = self.connectivity.apply(input, now, fastrand::f64()) {
+        let before = self.connectivity.short();
+        let changed = self.connectivity.apply(input, now, fastrand::f64());
+        let in_a_row = self.connectivity.short();
+        if in_a_row != before {
+            self.emit(ChannelEvent::Short { in_a_row });
+        }
+        if let Some(to) = changed {
             let epoch = self.connectivity.epoch();
             self.emit(ChannelEvent::State { to, cause, epoch });
         }
@@ -400,7 +413,14 @@ impl Channel {
     /// A peer that finds our PINGs too many gets fewer, for as long as its configuration stands.
     fn heed(&mut self, reason: Reason, debug: &str) {
         if reason == Reason::ENHANCE_YOUR_CALM && debug.to_ascii_lowercase().contains(TOO_MANY_PINGS) {
-            self.change_keepalive(Habit::refused, true);
+            let pinged = match &self.phase {
+                Phase::Proving { live, .. } => live.connection.has_pinged(),
+                Phase::Ready(connection) => connection.has_pinged(),
+                Phase::Waiting | Phase::Queued { .. } | Phase::Dialing { .. } | Phase::Opening { .. } => {
+                    false
+                }
+            };
+            self.change_keepalive(|keepalive| keepalive.refused(pinged), true);
         }
     }
 
@@ -413,6 +433,7 @@ impl Channel {
             self.emit(ChannelEvent::Keepalive {
                 time,
                 rounds,
+                refusals: self.keepalive.refusals(),
                 refused,
             });
         }

@@ -15,6 +15,8 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::defect::Defect;
+
 /// How long a file may take to be read and understood: milliseconds, with 200,000 targets and little CPU some seconds.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Readers that may hang at a time: each is a thread that nothing can end.
@@ -83,8 +85,11 @@ pub enum Unread {
     #[error("{0} earlier reads hang still: check the file system, then restart")]
     TooMany(usize),
     /// A defect.
-    #[error("not read, the reader has panicked")]
-    Panicked,
+    #[error("not read, the reader has panicked: {0}")]
+    Panicked(Defect),
+    /// The runtime is shutting down.
+    #[error("not read, the exporter is stopping")]
+    Stopped,
 }
 
 /// One of the threads that read, until it ends.
@@ -113,7 +118,7 @@ impl Reader {
         });
         match tokio::time::timeout(within, read).await {
             Ok(Ok(read)) => Ok(read),
-            Ok(Err(_)) => Err(Unread::Panicked),
+            Ok(Err(error)) => Err(Defect::of_task(error).map_or(Unread::Stopped, Unread::Panicked)),
             Err(_) => Err(Unread::Late(within)),
         }
     }
@@ -197,9 +202,10 @@ mod tests {
             assert!(std::time::Instant::now() < deadline, "the threads have ended");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(
-            reader.read(PATIENCE, || -> u8 { panic!("a defect") }).await,
-            Err(Unread::Panicked)
+        let panicked = reader.read(PATIENCE, || -> u8 { panic!("a defect") }).await;
+        assert!(
+            matches!(&panicked, Err(Unread::Panicked(defect)) if defect.to_string().contains("a defect")),
+            "{panicked:?}"
         );
     }
 }

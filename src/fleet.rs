@@ -20,7 +20,7 @@ use crate::defect::{Defect, Restarts, attempt, caught};
 use crate::inventory::Inventory;
 use crate::mailbox::{self, Change};
 use crate::model::{
-    ChannelEvent, ChannelState, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition,
+    Cause, ChannelEvent, ChannelState, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition,
     TransitionKind,
 };
 use crate::session::{self, Context, Running, SessionId};
@@ -34,6 +34,8 @@ pub const EVENT_QUEUE: usize = 4096;
 const FIRST_INVENTORY: Duration = Duration::from_millis(600);
 /// Transitions that a slow reader of the feed may lag behind before it loses the oldest.
 const FEED_LEN: usize = 1024;
+/// So many READYs in a row that were over within 10 s are called flapping: a SoC that restarts may have two.
+const FLAPS: u32 = 3;
 
 /// A transition of one port, for those who watch.
 pub type FeedItem = (Port, Transition);
@@ -91,8 +93,9 @@ struct Entry {
 }
 
 /// How a session is started: as `session::start` does, but for tests.
-type Start =
-    Arc<dyn Fn(SessionId, watch::Receiver<Target>, Context) -> Result<Running, OutgoingError> + Send + Sync>;
+type Start = Arc<
+    dyn Fn(SessionId, watch::Receiver<Target>, u32, Context) -> Result<Running, OutgoingError> + Send + Sync,
+>;
 
 /// Between a target of the inventory and what runs.
 enum Difference {
@@ -248,7 +251,7 @@ impl Fleet {
         self.show(&entry.status, &effect);
         self.settle(id);
         let anew = self.new_id();
-        entry.task = self.spawn(anew, entry.target.subscribe(), wait);
+        entry.task = self.spawn(anew, entry.target.subscribe(), entry.status.ping_refusals, wait);
         entry.began = Instant::now() + wait;
         self.entries.insert(anew, entry);
         self.by_port.insert(port, anew);
@@ -264,13 +267,19 @@ impl Fleet {
     }
 
     /// Starts a session after `wait`. However it ends, it is told as its defect.
-    fn spawn(&mut self, id: SessionId, target: watch::Receiver<Target>, wait: Duration) -> AbortHandle {
+    fn spawn(
+        &mut self,
+        id: SessionId,
+        target: watch::Receiver<Target>,
+        refusals: u32,
+        wait: Duration,
+    ) -> AbortHandle {
         let (start, context) = (self.start.clone(), self.context.clone());
         self.sessions.spawn(async move {
             if !wait.is_zero() {
                 sleep(wait).await;
             }
-            let defect = match attempt(|| start(id, target, context)) {
+            let defect = match attempt(|| start(id, target, refusals, context)) {
                 Ok(Ok(running)) => caught(running).await.unwrap_or_else(|defect| defect),
                 // The configuration is checked before.
                 Ok(Err(error)) => Defect::new(format_args!("it cannot be probed: {error}")),
@@ -411,7 +420,7 @@ impl Fleet {
         let entry = Entry {
             status,
             target: sender,
-            task: self.spawn(id, receiver, Duration::ZERO),
+            task: self.spawn(id, receiver, 0, Duration::ZERO),
             began: Instant::now(),
             restarts: Restarts::default(),
         };
@@ -453,6 +462,7 @@ fn log_failure(status: &SocStatus, event: &Event) {
             time,
             rounds,
             refused: true,
+            ..
         } => {
             warn!(
                 %port, %address, every_rounds = rounds, keepalive_interval = ?time,
@@ -462,6 +472,7 @@ fn log_failure(status: &SocStatus, event: &Event) {
         }
         ChannelEvent::Keepalive { refused: false, .. } => {}
         ChannelEvent::Dialing
+        | ChannelEvent::Short { .. }
         | ChannelEvent::State { .. }
         | ChannelEvent::PeerCertificate { .. }
         | ChannelEvent::Rtt(_) => {}
@@ -470,19 +481,35 @@ fn log_failure(status: &SocStatus, event: &Event) {
 
 fn log_transition(status: &SocStatus, transition: &Transition) {
     let (port, address) = (&status.target.port, status.target.address);
+    let lost_in_a_row = status.short_readys;
     match transition.kind {
+        // Each of its lines says so: of a flapping port the log leaves most out, and the last one stands for them.
+        TransitionKind::Channel { from, to, cause }
+            if lost_in_a_row >= FLAPS && from == ChannelState::Ready && to != ChannelState::Shutdown =>
+        {
+            let how = cause.map_or("GOAWAY NO_ERROR", Cause::label);
+            let detail = cause.map_or("in good order", |cause| detail(status, cause));
+            warn!(
+                %port, %address, %from, %to, cause = how, detail, lost_in_a_row,
+                "channel flaps: its connection is over within 10 s of READY again and again, so it is dialled by its backoff"
+            );
+        }
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: None,
+        } if lost_in_a_row >= FLAPS && to == ChannelState::Ready => {
+            info!(%port, %address, %from, %to, lost_in_a_row, "channel: READY again; it flaps");
+        }
         TransitionKind::Channel {
             from,
             to,
             cause: Some(cause),
         } => {
-            let error = status
-                .last_error
-                .as_ref()
-                .filter(|_| to != ChannelState::Shutdown);
-            let text = error.map_or("", |error| &error.text);
-            // The rest stands in fields of its own.
-            let detail = text.strip_prefix(&format!("channel: {cause}: ")).unwrap_or(text);
+            let detail = match to {
+                ChannelState::Shutdown => "",
+                _ => detail(status, cause),
+            };
             info!(%port, %address, %from, %to, %cause, detail, "channel");
         }
         TransitionKind::Channel {
@@ -507,6 +534,12 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
         TransitionKind::Service { from, to } => info!(%port, %from, %to, "soc service"),
         TransitionKind::Health { from, to } => info!(%port, %from, %to, "health"),
     }
+}
+
+/// What exactly was seen when the channel failed of this cause: the rest of the last error stands in fields of its own.
+fn detail(status: &SocStatus, cause: Cause) -> &str {
+    let text = status.last_error.as_ref().map_or("", |error| &*error.text);
+    text.strip_prefix(&format!("channel: {cause}: ")).unwrap_or(text)
 }
 
 #[cfg(test)]

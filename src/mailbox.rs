@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{Port, SocStatus};
 
@@ -23,6 +24,8 @@ struct Shared<T> {
     // A std mutex: it is held for a map operation, never across an await.
     state: Mutex<State<T>>,
     notify: Notify,
+    /// The sender is gone.
+    closing: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub fn mailbox<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
         notify: Notify::new(),
+        closing: CancellationToken::new(),
     });
     (Sender(shared.clone()), Receiver(shared))
 }
@@ -69,6 +73,7 @@ impl<T> Sender<T> {
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.0.lock().closed = true;
+        self.0.closing.cancel();
         self.0.notify.notify_one();
     }
 }
@@ -94,6 +99,11 @@ impl<T> Receiver<T> {
     /// Whether the sender is gone: what can still be taken is the last.
     pub fn is_closed(&self) -> bool {
         self.0.lock().closed
+    }
+
+    /// Cancelled when the sender goes: for whoever waits for something else meanwhile.
+    pub fn closing(&self) -> CancellationToken {
+        self.0.closing.clone()
     }
 
     /// Takes everything that is there.

@@ -82,13 +82,15 @@ impl std::fmt::Debug for Session {
 /// A session at work: it yields why it has ended, which it never should.
 pub type Running = Pin<Box<dyn Future<Output = Defect> + Send>>;
 
-/// A session for `target`, as the fleet runs it. Its first dial is due when it is polled first.
+/// A session for `target`, which has refused our PINGs so many times before, as the fleet runs it. Its first dial is due when it is
+/// polled first.
 pub fn start(
     id: SessionId,
     target: watch::Receiver<Target>,
+    refusals: u32,
     context: Context,
 ) -> Result<Running, OutgoingError> {
-    Ok(Box::pin(Session::new(id, target, context)?.run()))
+    Ok(Box::pin(Session::new(id, target, refusals, context)?.run()))
 }
 
 impl Session {
@@ -96,13 +98,15 @@ impl Session {
     pub fn new(
         id: SessionId,
         target: watch::Receiver<Target>,
+        refusals: u32,
         context: Context,
     ) -> Result<Self, OutgoingError> {
         let first = target.borrow().clone();
         let interval = context.probe.borrow().interval;
         let schedule = Schedule::new(first.port.as_str(), context.origin.into_std(), interval);
         let now = Instant::now();
-        let mut channel = Channel::new(first.clone(), context.pacer.clone(), &context.tls)?;
+        let channel = Channel::new(first.clone(), context.pacer.clone(), &context.tls)?;
+        let mut channel = channel.refused_before(refusals);
         channel.rounds_every(interval);
         Ok(Self {
             id,

@@ -26,6 +26,8 @@ impl SocStatus {
     pub fn new(target: Target) -> Self {
         Self {
             keepalive_time: target.channel.keepalive_time,
+            ping_refusals: 0,
+            short_readys: 0,
             target,
             channel: ChannelState::Idle,
             epoch: 0,
@@ -118,7 +120,6 @@ impl SocStatus {
         self.failures[cause.index()] += 1;
         self.last_failure = Some(cause);
         self.error(format!("channel: {cause}: {detail}"), now);
-        self.keepalive_time = self.target.channel.keepalive_time;
         let unknown = ServiceReport {
             state: SocService::Unknown,
             ends_in: None,
@@ -145,7 +146,11 @@ impl SocStatus {
                     self.keepalive_rtt = Some(*rtt);
                 }
             }
-            ChannelEvent::Keepalive { time, .. } => self.keepalive_time = *time,
+            ChannelEvent::Short { in_a_row } => self.short_readys = *in_a_row,
+            ChannelEvent::Keepalive { time, refusals, .. } => {
+                self.keepalive_time = *time;
+                self.ping_refusals = *refusals;
+            }
             ChannelEvent::State { to, cause, epoch } => return self.change_state(*to, *cause, *epoch, now),
         }
         Effect::default()

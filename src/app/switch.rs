@@ -82,6 +82,8 @@ pub(super) struct Switch {
     /// Why channels cannot be secured as CONFIG_DB wants it.
     unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
+    /// By namespace, the `subtype` that is not DualToR, as it was logged.
+    other_kinds: BTreeMap<Arc<str>, String>,
     /// For the mirrors: whose rows to read.
     ports: watch::Sender<Ports>,
     mirrors: JoinSet<()>,
@@ -168,6 +170,7 @@ impl Switch {
             origins: BTreeMap::new(),
             unusable: BTreeSet::new(),
             side: None,
+            other_kinds: BTreeMap::new(),
             ports,
             mirrors,
         };

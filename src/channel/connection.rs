@@ -72,6 +72,8 @@ pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
     /// Looks into the socket since the last PING, for an answer that may be in.
     looks: u8,
     proven: bool,
+    /// We have sent a PING.
+    pinged: bool,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
 }
@@ -109,6 +111,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             arrivals,
             looks: 0,
             proven: false,
+            pinged: false,
             keepalive: Keepalive::new(keepalive_time, keepalive_timeout, now.into_std()),
             // `poll_keepalive` sets it.
             timer: Box::pin(tokio::time::sleep_until(now)),
@@ -191,6 +194,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 Due::Ping => {
                     // It cannot fail here: no other PING is out, and a closed connection was noticed above.
                     let _ = self.ping.send_ping(Ping::opaque());
+                    self.pinged = true;
                     self.keepalive.sent(Instant::now().into_std());
                     self.looks = 0;
                 }
@@ -215,6 +219,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// A PING goes out with the next poll, unless one is out already.
     pub(super) fn ask_for_ping(&mut self) {
         self.keepalive.ask(Instant::now().into_std());
+    }
+
+    /// Whether the peer may have been sent a PING.
+    pub(super) fn has_pinged(&self) -> bool {
+        self.pinged
     }
 
     /// Lets the RPCs in flight finish after a GOAWAY, for a while.

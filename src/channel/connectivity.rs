@@ -78,6 +78,11 @@ impl Connectivity {
         self.epoch
     }
 
+    /// How often in a row a READY was over before the channel counted as well.
+    pub(super) fn short(&self) -> u32 {
+        self.short
+    }
+
     /// When the next dial is due, while there is no connection.
     pub(super) fn next_dial(&self) -> Instant {
         self.next_dial

@@ -7,7 +7,9 @@
 //! idle. gRPC's own servers (grpcio, grpc-go, grpc-java and what is built on them) refuse that by default: a PING within five
 //! minutes of the last is a strike, the third strike a GOAWAY `too_many_pings`. What takes all strikes back is a reply that
 //! the server sends, so none of them refuses one PING with each round of queries. That is what a target gets that has refused
-//! once, and each second, fourth, ... round if it should refuse even that.
+//! once, and each second, fourth, ... round if it should refuse even that. To refuse it a PING must have been sent on the very
+//! connection: who says too_many_pings of none has something else in mind, and fewer of them would change nothing. For the same
+//! reason a connection's first PING waits as long as the others, from the second refusal on.
 
 use std::time::{Duration, Instant};
 
@@ -24,19 +26,24 @@ pub(super) struct Habit {
     interval: Duration,
     /// How often the target has said too_many_pings.
     refusals: u32,
-    /// Rounds on this connection since the last that took a PING along.
+    /// Rounds on this connection since, and with, the last that took a PING along; without one, since its beginning.
     rounds: u32,
 }
 
 impl Habit {
-    /// Nothing has been refused yet.
-    pub(super) fn new(time: Duration, interval: Duration) -> Self {
+    /// So many times the target has refused our PINGs already.
+    pub(super) fn new(time: Duration, interval: Duration, refusals: u32) -> Self {
         Self {
             time,
             interval,
-            refusals: 0,
+            refusals,
             rounds: 0,
         }
+    }
+
+    /// How often the target has refused our PINGs.
+    pub(super) fn refusals(&self) -> u32 {
+        self.refusals
     }
 
     /// From PING to PING between rounds; `None`: there are none.
@@ -62,9 +69,12 @@ impl Habit {
         }
     }
 
-    /// The target says too_many_pings.
-    pub(super) fn refused(&mut self) {
-        self.refusals = self.refusals.saturating_add(1);
+    /// The target says too_many_pings, on a connection on which we have `pinged` it or not. The first time in any case: what
+    /// goes with the rounds then is what each server takes.
+    pub(super) fn refused(&mut self, pinged: bool) {
+        if self.refusals == 0 || pinged {
+            self.refusals = self.refusals.saturating_add(1);
+        }
     }
 
     /// Rounds are this far apart from now on.
@@ -72,7 +82,7 @@ impl Habit {
         self.interval = interval;
     }
 
-    /// Another connection: its first round takes a PING along, if any does.
+    /// Another connection: its first round takes a PING along, if each does.
     pub(super) fn connected(&mut self) {
         self.rounds = 0;
     }
@@ -81,7 +91,7 @@ impl Habit {
     pub(super) fn round(&mut self) -> bool {
         let each = self.rounds();
         // `>=`: a changed interval may have made the wait shorter than what is past of it.
-        let takes = each > 0 && (self.rounds == 0 || self.rounds >= each);
+        let takes = each == 1 || each > 1 && self.rounds >= each;
         self.rounds = if takes { 1 } else { self.rounds.saturating_add(1) };
         takes
     }
@@ -253,44 +263,89 @@ mod tests {
 
     #[test]
     fn a_target_that_refuses_our_pings_gets_one_with_each_round_then_with_each_second_and_fourth() {
-        let mut habit = Habit::new(secs(4), secs(60));
+        let mut habit = Habit::new(secs(4), secs(60), 0);
         assert_eq!(
             (habit.between_rounds(), habit.in_force()),
             (Some(secs(4)), secs(4))
         );
         assert_eq!(rounds(&mut habit, 3), [false; 3]);
-        habit.refused();
+        habit.refused(true);
         habit.connected();
         assert_eq!((habit.between_rounds(), habit.in_force()), (None, secs(60)));
         assert_eq!(rounds(&mut habit, 3), [true; 3]);
-        habit.refused();
+        habit.refused(true);
         habit.connected();
         assert_eq!(habit.in_force(), secs(120));
-        assert_eq!(rounds(&mut habit, 5), [true, false, true, false, true]);
-        habit.refused();
+        assert_eq!(rounds(&mut habit, 5), [false, false, true, false, true]);
+        habit.refused(true);
         habit.connected();
         assert_eq!(habit.in_force(), secs(240));
-        assert_eq!(rounds(&mut habit, 6), [true, false, false, false, true, false]);
+        assert_eq!(
+            rounds(&mut habit, 9),
+            [false, false, false, false, true, false, false, false, true]
+        );
         // 300 s at most.
         for _ in 0..100 {
-            habit.refused();
+            habit.refused(true);
             assert_eq!(habit.in_force(), secs(300));
         }
     }
 
     #[test]
+    fn only_who_refuses_a_ping_that_was_sent_on_the_connection_gets_fewer_with_the_rounds() {
+        // Whether a PING of ours was sent on each connection that ends with too_many_pings; then every how many rounds take one.
+        let table: &[(&[bool], u32)] = &[
+            (&[], 0),
+            (&[true], 1),
+            (&[false], 1),
+            (&[false, false, false, false], 1),
+            (&[true, false, false], 1),
+            (&[true, true], 2),
+            (&[false, true], 2),
+            (&[true, true, false, false, false], 2),
+            (&[true, false, true, false, true], 4),
+        ];
+        for (refusals, expected) in table {
+            let mut habit = Habit::new(secs(4), secs(2), 0);
+            refusals.iter().for_each(|pinged| habit.refused(*pinged));
+            assert_eq!(habit.rounds(), *expected, "{refusals:?}");
+        }
+    }
+
+    #[test]
+    fn who_refuses_every_connection_is_sent_no_ping_after_two_and_none_is_made_slower_for_it() {
+        let mut habit = Habit::new(secs(4), secs(2), 0);
+        for _ in 0..20 {
+            habit.connected();
+            // One round, at READY, is what such a connection lives for.
+            let pinged = habit.between_rounds().is_none() && habit.round();
+            habit.refused(pinged);
+        }
+        assert_eq!((habit.rounds(), habit.in_force()), (2, secs(4)));
+    }
+
+    #[test]
+    fn what_has_been_refused_before_stays_refused() {
+        let mut habit = Habit::new(secs(4), secs(60), 2);
+        habit.connected();
+        assert_eq!((habit.between_rounds(), habit.in_force()), (None, secs(120)));
+        habit.refused(true);
+        assert_eq!(habit.refusals(), 3);
+    }
+
+    #[test]
     fn what_is_in_force_follows_the_interval_of_the_rounds() {
-        let mut habit = Habit::new(secs(4), secs(60));
+        let mut habit = Habit::new(secs(4), secs(60), 0);
         habit.set_interval(secs(5));
         assert_eq!(habit.in_force(), secs(4), "nothing has been refused");
-        habit.refused();
+        habit.refused(true);
         assert_eq!(habit.in_force(), secs(5));
         for _ in 0..3 {
-            habit.refused();
+            habit.refused(true);
         }
         assert_eq!((habit.in_force(), habit.rounds()), (secs(40), 8));
         habit.connected();
-        assert_eq!(rounds(&mut habit, 4), [true, false, false, false]);
+        assert_eq!(rounds(&mut habit, 4), [false; 4]);
         habit.set_interval(secs(100));
         assert_eq!((habit.in_force(), habit.rounds()), (secs(300), 3));
         assert!(habit.round(), "four rounds are past");

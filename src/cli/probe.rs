@@ -184,7 +184,40 @@ async fn notes(security: Security) -> Vec<String> {
 #[derive(Debug)]
 pub(super) enum Found {
     NeverReady(Failure),
-    Ready { after: Duration, report: Box<Report> },
+    Ready {
+        after: Duration,
+        report: Box<Report>,
+        /// The connection was over before the round was.
+        left: Option<Left>,
+    },
+}
+
+/// How a connection was over soon after READY.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    /// After this long.
+    pub(super) after: Duration,
+    /// `None`: in good order, by a GOAWAY without an error.
+    pub(super) failure: Option<Failure>,
+}
+
+impl Left {
+    fn of(event: ChannelEvent, after: Duration) -> Option<Self> {
+        let failure = match event {
+            ChannelEvent::Failed { cause, detail } => Some(Failure { cause, detail }),
+            ChannelEvent::State { cause: None, .. } => None,
+            _ => return None,
+        };
+        Some(Self { after, failure })
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let how = self.failure.as_ref().map(ToString::to_string);
+        let how = how.unwrap_or_else(|| "the SoC's server leaves in good order (GOAWAY NO_ERROR)".to_owned());
+        let after = milliseconds(Some(self.after));
+        format!("over {after} after READY: {how}; if it does so each time, the channel flaps")
+    }
 }
 
 /// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
@@ -228,13 +261,17 @@ async fn look_once(
                 let after = began.elapsed();
                 let ready = Some(Ready { epoch, transport });
                 let mut round = probe::round(ready, timeout, Arc::default());
+                let (began, mut left) = (Instant::now(), None);
                 loop {
                     // The channel makes progress, and so do the queries on it, only while it is polled.
                     tokio::select! {
                         report = &mut round => {
-                            return Ok((Found::Ready { after, report: Box::new(report) }, expiry));
+                            return Ok((Found::Ready { after, report: Box::new(report), left }, expiry));
                         }
-                        _ = channel.next() => {}
+                        // Dialled once: after the connection's end it goes no further.
+                        signal = channel.next(), if left.is_none() => {
+                            left = Left::of(signal.event, began.elapsed());
+                        }
                     }
                 }
             }
@@ -297,10 +334,12 @@ fn text(shown: &Shown, found: &Found) -> String {
         Found::NeverReady(failure) => {
             write!(out, "channel    never READY: {failure}")
         }
-        Found::Ready { after, report } => write!(
+        Found::Ready { after, report, left } => write!(
             out,
-            "channel    READY after {}\n{}version    {}\nhealth     {}\n\n{}",
+            "channel    READY after {}\n{}{}version    {}\nhealth     {}\n\n{}",
             milliseconds(Some(*after)),
+            left.as_ref()
+                .map_or(String::new(), |left| format!("channel    {}\n", left.text())),
             ends_table(shown.side, report),
             report.version.as_deref().unwrap_or("N/A"),
             report.health,
@@ -344,7 +383,10 @@ fn as_json(shown: &Shown, found: &Found) -> Value {
             "tls_notes": notes,
             "channel": {"ready": false, "ready_seconds": null, "cause": cause.label(), "detail": &**detail},
         }),
-        Found::Ready { after, report } => {
+        Found::Ready { after, report, left } => {
+            let cause = left.as_ref().and_then(|left| left.failure.as_ref());
+            let cause = cause.map(|failure| failure.cause.label());
+            let detail = left.as_ref().map(Left::text);
             let end = |n: usize| {
                 let [direction, link, oper] = states(report, side)[n];
                 json!({"mux_direction": direction, "link_state": link, "oper_state": oper})
@@ -364,7 +406,7 @@ fn as_json(shown: &Shown, found: &Found) -> Value {
                 "side": side.label(),
                 "certificate_expires": expiry,
                 "tls_notes": notes,
-                "channel": {"ready": true, "ready_seconds": after.as_secs_f64(), "cause": null, "detail": null},
+                "channel": {"ready": true, "ready_seconds": after.as_secs_f64(), "cause": cause, "detail": detail},
                 first: end(0),
                 second: end(1),
                 "version": report.version.as_deref(),

@@ -1,7 +1,7 @@
 //! `databases.url`: where a Redis is and as whom to log in. Strict, for a part that is not understood is one that the writer
 //! meant and we would leave out. No error repeats the URL or any part of it: it may hold a password.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use percent_encoding::percent_decode_str;
 
@@ -36,7 +36,7 @@ pub(super) fn parse(url: &str) -> Result<RedisServer, String> {
             _ => (None, rest.to_owned()),
         };
         if !path.starts_with('/') || path.len() < 2 {
-            return Err(EXPECTED.to_owned());
+            return but("with the socket's absolute path: redis+unix:///var/run/redis/redis.sock");
         }
         return server(RedisAddress::Unix(path.into()), login);
     }
@@ -70,7 +70,9 @@ fn server(at: RedisAddress, login: Option<&str>) -> Result<RedisServer, String> 
 fn tcp(place: &str) -> Result<RedisAddress, String> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or(EXPECTED)?;
+            let (host, port) = rest
+                .split_once(']')
+                .ok_or_else(|| format!("{EXPECTED}, with a ] after the IPv6 address"))?;
             if host.parse::<Ipv6Addr>().is_err() {
                 return Err(format!("{EXPECTED}, in brackets an IPv6 address"));
             }
@@ -83,22 +85,47 @@ fn tcp(place: &str) -> Result<RedisAddress, String> {
                 ));
             }
             let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
-            let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-            if host.is_empty() || !host.chars().all(good) {
-                return Err(EXPECTED.to_owned());
+            if host.is_empty() {
+                return Err(format!("{EXPECTED}, with a host"));
+            }
+            if !is_host(host) {
+                return Err(format!(
+                    "{EXPECTED}, as host a name such as redis.example or an address such as 127.0.0.1"
+                ));
             }
             (host, port)
         }
     };
     let port = match port.strip_prefix(':') {
         Some(port) => match port.parse() {
+            // Rust reads it, a URL has none.
+            _ if port.starts_with('+') => return Err(format!("{EXPECTED}, port 1 to 65535")),
             Ok(0) | Err(_) => return Err(format!("{EXPECTED}, port 1 to 65535")),
             Ok(port) => port,
         },
         None if port.is_empty() => DEFAULT_PORT,
-        None => return Err(EXPECTED.to_owned()),
+        None => {
+            return Err(format!("{EXPECTED}, after the ] nothing, or a colon and a port"));
+        }
     };
     Ok(RedisAddress::Tcp(host.to_owned(), port))
+}
+
+/// A name: labels of letters, digits, `-` and `_` (containers have such), with neither a hyphen nor a dot at an end; or an IPv4 address.
+fn is_host(host: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(good)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().any(|c| c.is_ascii_alphanumeric())
+    };
+    // A fully qualified name may end in a dot.
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    // What consists of digits and dots is an address, or a mistake.
+    let address = labels.chars().all(|c| c.is_ascii_digit() || c == '.');
+    host.len() <= 253 && labels.split('.').all(label) && (!address || host.parse::<Ipv4Addr>().is_ok())
 }
 
 /// `user:password`, `:password`, `user:` (an empty password).
@@ -166,6 +193,9 @@ mod tests {
             login(None, "pw"),
         );
         check("redis://127.0.0.1", tcp("127.0.0.1", 6379), None);
+        for host in ["localhost", "my_redis-1", "redis.example.", "1a.b"] {
+            check(&format!("redis://{host}"), tcp(host, 6379), None);
+        }
         check("redis://127.0.0.1:6380/", tcp("127.0.0.1", 6380), None);
         check("redis://[::1]", tcp("::1", 6379), None);
         check(
@@ -217,12 +247,33 @@ mod tests {
         check("redis://:secret@h:", "port 1 to 65535");
         check("redis://::1", "in brackets");
         check("redis://[secret]", "in brackets an IPv6 address");
-        check("redis://[::1]x", "");
-        check("redis://", "");
-        check("redis://:6379", "");
+        check("redis://[::1]x", "nothing, or a colon and a port");
+        check("redis://[::1", "with a ] after the IPv6 address");
+        check("redis://[::1]:0", "port 1 to 65535");
+        check("redis://h:0", "port 1 to 65535");
+        check("redis://h:-1", "port 1 to 65535");
+        check("redis://h:+6379", "port 1 to 65535");
+        check("redis://", "with a host");
+        check("redis://:6379", "with a host");
+        for host in [
+            "-",
+            "_",
+            ".",
+            "..",
+            "a..b",
+            "-a",
+            "a-",
+            "256.0.0.1",
+            "127.0.1",
+            "1",
+            "sécret",
+        ] {
+            check(&format!("redis://{host}"), "as host a name such as");
+        }
         check("rediss://:secret@h", "TLS");
-        check("redis+unix://r.sock", "");
-        check("redis+unix:///", "");
+        check("redis+unix://", "the socket's absolute path");
+        check("redis+unix://r.sock", "the socket's absolute path");
+        check("redis+unix:///", "the socket's absolute path");
         check("http://h", "");
         check("secret", "");
         check("", "");

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::mailbox::{Receiver, mailbox};
 use crate::model::{Cause, ChannelSettings, MuxDirection, ProbeSettings, SocService};
-use dualtor_sim::{Scenario, Simulator};
+use dualtor_sim::{ConnectionFault, GoAway, H2Code, Scenario, Simulator};
 
 /// Far more than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -31,10 +31,10 @@ impl Bombs {
     /// Like `session::start`, with a bomb in it.
     fn start(&self) -> Start {
         let bombs = self.clone();
-        Arc::new(move |id, target, context| {
+        Arc::new(move |id, target, refusals, context| {
             let at = target.borrow().port.clone();
             let (bomb, told) = oneshot::channel();
-            let running = session::start(id, target, context)?;
+            let running = session::start(id, target, refusals, context)?;
             bombs.0.lock().expect("no panic").insert(at, bomb);
             Ok(Box::pin(async move {
                 tokio::select! {
@@ -185,6 +185,38 @@ async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_started_anew_knows_that_pings_were_refused_until_the_target_changes() {
+    let bombs = Bombs::default();
+    let mut rig = Rig::start(1, bombs.start()).await;
+    rig.shows("Ethernet0", healthy).await;
+    let refuses = GoAway {
+        code: H2Code::EnhanceYourCalm,
+        debug: "too_many_pings".to_owned(),
+        grace: None,
+    };
+    let soc = &rig.simulator.socs()[0];
+    soc.connection_fault(ConnectionFault::Goaway(refuses));
+    let with_rounds =
+        |s: &SocStatus| healthy(s) && s.ping_refusals == 1 && s.keepalive_time == Duration::from_secs(3600);
+    rig.shows("Ethernet0", with_rounds).await;
+    bombs.explode("Ethernet0");
+    rig.shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
+        .await;
+    let again = rig.shows("Ethernet0", with_rounds).await;
+    assert_eq!(again.session_restarts, 1);
+    // A PING goes out with the round at READY, though none is due for hours otherwise.
+    rig.shows("Ethernet0", |s| s.keepalive_rtt.is_some()).await;
+    rig.change(|targets| {
+        targets[0].channel = Arc::new(ChannelSettings {
+            keepalive_timeout: Duration::from_secs(7),
+            ..ChannelSettings::default()
+        });
+    });
+    let fresh = |s: &SocStatus| healthy(s) && s.keepalive_time == Duration::from_secs(4);
+    assert_eq!(rig.shows("Ethernet0", fresh).await.ping_refusals, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any_other() {
     let bombs = Bombs::default();
     let mut rig = Rig::start(3, bombs.start()).await;
@@ -221,12 +253,12 @@ async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any
 async fn a_session_that_cannot_even_start_keeps_nobody_waiting() {
     let starts = Arc::new(AtomicU64::new(0));
     let counted = starts.clone();
-    let start: Start = Arc::new(move |id, target, context| {
+    let start: Start = Arc::new(move |id, target, refusals, context| {
         if target.borrow().port.as_str() == "Ethernet0" {
             counted.fetch_add(1, Ordering::Relaxed);
             panic!("not even started");
         }
-        session::start(id, target, context)
+        session::start(id, target, refusals, context)
     });
     let mut rig = Rig::start(2, start).await;
     let mut settled = rig.handle.settled();

@@ -3,7 +3,8 @@
 //! ycabled copies `/etc/sonic/grpc_secrets.json` into CONFIG_DB when it starts and deletes the rows when it stops: at boot, after
 //! `config reload` and while ycabled is stopped there are no rows, though the SoCs speak TLS. So the file counts where no row
 //! says anything, and where neither does, what was in force stays in force. Only a row or a file that says `insecure` turns TLS off,
-//! and only that ends in plain text after something has asked for TLS, whether or not it could be met.
+//! and only that ends in plain text after something has asked for TLS, whether or not it could be met. What was there and could not
+//! be understood may have asked for it: a malformed file that vanishes is not the same as none, ever.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,8 +39,10 @@ pub enum Said {
     Incomplete(Arc<str>),
     /// Something that cannot be met, for people: why.
     Wrong(Arc<str>),
-    /// Not known: it is there, and cannot be read, or has not been yet. For people: why.
+    /// Not known: it is there, and cannot be read or understood. For people: why.
     Unreadable(Arc<str>),
+    /// Not known: nobody has looked yet. For people: at what.
+    Unread(Arc<str>),
 }
 
 /// Where the settings in force come from.
@@ -64,9 +67,15 @@ pub struct Secured {
     /// From where.
     pub origin: Origin,
     /// What stays in force when rows and file say nothing: the last settings that could be met. Where what asked for TLS
-    /// since could not be met, and there are no settings with TLS, none: then this is why.
+    /// since could not be met, and there are no settings with TLS, none: then this is why. So it is where nothing has ever been
+    /// understood of what was there.
     last: Option<Security>,
 }
+
+const SILENT: &str = "no row of GRPCCLIENT, and no grpc_secrets.json, says anything any more";
+/// Before what was wrong with it.
+const GONE: &str = "what would say plain text or TLS is gone, and could not be used while it was there: write type insecure or secure \
+                    into GRPCCLIENT|config or grpc_secrets.json, or restart the exporter if there is to be neither. It was:";
 
 /// Settles how the SoCs of each source are spoken to: by its own rows, else the switch's (the first source's), else the file, else
 /// as before.
@@ -96,21 +105,29 @@ impl Secured {
             {
                 self.last = Some(Security::Unusable(why.clone()));
             }
+            // There was something, and what it was nobody knows.
+            Some((Said::Unreadable(why), _)) if self.last.is_none() => {
+                self.last = Some(Security::Unusable(why.clone()));
+            }
             _ => {}
         }
         let (security, origin) = match (said, self.last.clone()) {
             (Some((Said::Settings(security), origin)), _) => (Some(security), origin),
             (Some((Said::Wrong(why), origin)), _) => (Some(Security::Unusable(why)), origin),
             (
-                Some((Said::Incomplete(why) | Said::Unreadable(why), origin)),
+                Some((Said::Incomplete(why) | Said::Unreadable(why) | Said::Unread(why), origin)),
                 None | Some(Security::Unusable(_)),
             ) => (Some(Security::Unusable(why)), origin),
-            (Some((Said::Incomplete(why) | Said::Unreadable(why), _)), Some(last)) => {
+            (Some((Said::Incomplete(why) | Said::Unreadable(why) | Said::Unread(why), _)), Some(last)) => {
                 (Some(last), Origin::Kept(why))
             }
             (None | Some((Said::Nothing, _)), Some(last)) => {
-                let why = "no row of GRPCCLIENT, and no grpc_secrets.json, says anything any more";
-                (Some(last), Origin::Kept(why.into()))
+                let last = match last {
+                    // Not what is wrong now, but what was.
+                    Security::Unusable(why) => Security::Unusable(format!("{GONE} {why}").into()),
+                    last => last,
+                };
+                (Some(last), Origin::Kept(SILENT.into()))
             }
             (None | Some((Said::Nothing, _)), None) => (None, Origin::Nowhere),
         };
@@ -128,9 +145,7 @@ pub fn by_file(secrets: &Secrets) -> Said {
     match secrets {
         Secrets::Absent => Said::Nothing,
         // What cannot be read may ask for TLS: that must not end in plain text.
-        Secrets::Unread(path) => {
-            Said::Unreadable(format!("{}: has not been read yet", path.display()).into())
-        }
+        Secrets::Unread(path) => Said::Unread(format!("{}: has not been read yet", path.display()).into()),
         Secrets::Unusable(why) => Said::Unreadable(why.clone()),
         Secrets::Holds(path, tables) => said(tables, &format!("{}:", path.display())),
     }

@@ -78,6 +78,11 @@ pub enum ChannelEvent {
         /// How many times the channel has been READY, this time included: tells reports of an older connection apart.
         epoch: u64,
     },
+    /// Another READY was over within 10 s, however it has ended, or one has lasted; the change of state follows.
+    Short {
+        /// How many were over so soon in a row; from the second on the channel is dialled by its backoff.
+        in_a_row: u32,
+    },
     /// The SoC showed its certificate, whatever became of the connection then.
     PeerCertificate {
         /// The end of its validity.
@@ -91,6 +96,8 @@ pub enum ChannelEvent {
         time: Duration,
         /// Each so many-th round takes a PING along, and none goes out between; 0: PINGs do not go with rounds.
         rounds: u32,
+        /// How often the SoC has refused our PINGs: what another channel to the same target begins with.
+        refusals: u32,
         /// Whether the SoC has refused the keepalive before (`too_many_pings`); else the probe interval has changed.
         refused: bool,
     },

@@ -38,6 +38,10 @@ pub struct SocStatus {
     pub keepalive_rtt: Option<Duration>,
     /// The keepalive time in force.
     pub keepalive_time: Duration,
+    /// How often in a row a READY was over within 10 s, when the last one ended.
+    pub short_readys: u32,
+    /// How often it has refused our PINGs (too_many_pings); kept until its configuration changes.
+    pub ping_refusals: u32,
     /// When the certificate expires that the SoC last showed; `None` before the first one, and on plain channels.
     pub certificate_expiry: Option<SystemTime>,
     /// What the SoC last said, unknown unless READY.

@@ -11,20 +11,20 @@
 //!   connect, AUTH, SELECT, PING ──▶ what waits ──▶ notices, PING 2 s┘
 //! ```
 //!
-//! The mailbox's closing is the stop: what is left is written, in one attempt.
+//! The mailbox's closing is the stop: it ends a pause, and what is left is written within 2 s, in one more attempt.
 //!
 //! Cancel-safety: of the branches of `serve_over`'s select, `ready` takes nothing, a tick is only a tick, and `closed` is asked
 //! again. Nothing else is ever dropped half-way.
 
 use redis::Cmd;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Database;
 use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
 use crate::model::{Notice, NoticeType, Plane, Port};
-use crate::redis_link::{BATCH_BYTES, Failure, Link, PING_EVERY, Pause, wire_size};
+use crate::redis_link::{BATCH_BYTES, Failure, Link, PATIENCE, PING_EVERY, Pause, wire_size};
 
 const TABLE: &str = "MUX_SERVICE_NOTIFICATION";
 
@@ -33,6 +33,8 @@ const TABLE: &str = "MUX_SERVICE_NOTIFICATION";
 pub struct Notifications {
     database: Database,
     inbox: Receiver<Notice>,
+    /// Taken from it, and not written yet.
+    waiting: Vec<(Port, Notice)>,
     /// What the log was told last.
     told_up: Option<bool>,
     warned_type: bool,
@@ -75,6 +77,7 @@ impl Notifications {
         Self {
             database,
             inbox,
+            waiting: Vec::new(),
             told_up: None,
             warned_type: false,
         }
@@ -82,6 +85,20 @@ impl Notifications {
 
     /// Publishes until the mailbox is closed and everything in it is written, or could not be.
     pub async fn run(mut self) {
+        let closing = self.inbox.closing();
+        let grace = async {
+            closing.cancelled().await;
+            sleep(PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.publish() => {}
+            () = grace => {}
+        }
+        self.give_up();
+    }
+
+    async fn publish(&mut self) {
         let (mut pause, mut restarts) = (Pause::default(), Restarts::default());
         loop {
             let began = Instant::now();
@@ -101,9 +118,13 @@ impl Notifications {
                 }
             }
             if last {
-                return self.give_up();
+                return;
             }
-            sleep_until(again).await;
+            let closing = self.inbox.closing();
+            tokio::select! {
+                () = sleep_until(again) => {}
+                () = closing.cancelled() => {}
+            }
         }
     }
 
@@ -134,11 +155,11 @@ impl Notifications {
 
     /// Writes what is there now, batch by batch.
     async fn write_all(&mut self, link: &mut Link) -> Result<(), Failure> {
-        let mut waiting: Vec<(Port, Notice)> = self.inbox.take().into_iter().collect();
-        while !waiting.is_empty() {
+        self.waiting.extend(self.inbox.take());
+        while !self.waiting.is_empty() {
             let mut commands = redis::pipe();
             let (mut size, mut count) = (0, 0);
-            for (port, notice) in &waiting {
+            for (port, notice) in &self.waiting {
                 let write = command(&self.database, port, notice);
                 size += wire_size(&write);
                 if size > BATCH_BYTES && count > 0 {
@@ -151,11 +172,11 @@ impl Notifications {
             let replies = match answered {
                 Ok(replies) => replies,
                 Err(failure) => {
-                    self.inbox.put_back(waiting);
+                    self.inbox.put_back(self.waiting.drain(..));
                     return Err(failure);
                 }
             };
-            let batch = waiting.drain(..count).zip(replies);
+            let batch = self.waiting.drain(..count).zip(replies);
             let refused: Vec<_> = batch
                 .filter_map(|(sent, reply)| reply.err().map(|error| (sent, error)))
                 .collect();
@@ -169,7 +190,7 @@ impl Notifications {
                 failure = Some(Failure::Refused(error));
             }
             if let Some(failure) = failure {
-                self.inbox.put_back(waiting);
+                self.inbox.put_back(self.waiting.drain(..));
                 return Err(failure);
             }
         }
@@ -196,6 +217,7 @@ impl Notifications {
     }
 
     fn give_up(&mut self) {
+        self.inbox.put_back(self.waiting.drain(..));
         let (server, notices) = (&self.database.server, self.inbox.take().len());
         if notices > 0 {
             warn!(%server, notices, "stopped without appl_db: these notices are lost");

@@ -32,7 +32,7 @@ use crate::config::{Publish, StateDbSettings};
 use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
 use crate::model::{Port, StateDbStatus};
-use crate::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, Tells};
+use crate::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, RETRY, Tells};
 use batch::{Batch, Outcome};
 use hearing::Hearing;
 use ledger::Ledger;
@@ -145,13 +145,34 @@ impl StateDb {
                     self.down(&defect.into());
                 }
             }
-            if self.meanwhile(sleep_until(again)).await.is_err() {
+            if self.pause(again).await.is_err() {
                 return self.give_up();
             }
             if self.stop_at.is_some() && self.ledger.is_empty() {
                 return;
             }
         }
+    }
+
+    /// Waits for the next attempt. A stop comes first: what waits has its chance at once, and then as often as ever.
+    async fn pause(&mut self, until: Instant) -> Result<(), Interrupt> {
+        let (closing, stopping) = (self.inbox.closing(), self.stop_at.is_some());
+        let until = match stopping {
+            true => until.min(Instant::now() + RETRY),
+            false => until,
+        };
+        let pause = async {
+            tokio::select! {
+                () = sleep_until(until) => {}
+                () = closing.cancelled(), if !stopping => {}
+            }
+        };
+        self.meanwhile(pause).await?;
+        // Known from now on, also where the next attempt fails before anything can be taken in.
+        if self.inbox.is_closed() {
+            self.take_in();
+        }
+        Ok(())
     }
 
     /// Works on one connection. `Ok`: the mailbox is closed and everything is written.

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::frame::{Breach, Budget};
 use super::wire::Wire;
-use super::{Failure, PATIENCE};
+use super::{Failure, patiently};
 use crate::config::RedisServer;
 
 /// More than this in a second is no switch. Where only `__keyspace@*` may be subscribed to, the counters of all ports are
@@ -101,9 +101,7 @@ impl Subscription {
                 count: 0,
             })
         };
-        timeout(PATIENCE, connecting)
-            .await
-            .map_err(|_| Failure::Timeout)?
+        patiently(connecting).await
     }
 
     /// Waits until something is told, and adds to `changed` the keys that it is about, if they are ours. Its failure is the

@@ -37,6 +37,7 @@ fn slower_keepalive() -> ChannelEvent {
     ChannelEvent::Keepalive {
         time: Duration::from_secs(8),
         rounds: 1,
+        refusals: 1,
         refused: true,
     }
 }
@@ -478,6 +479,7 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
         Duration::from_secs(4),
         "the configured one"
     );
+    assert_eq!(status.ping_refusals, 0);
     // The other SoC's direction is no change of this one's.
     assert_eq!(status.known_direction, SelfPeer::default());
     assert_eq!(status.transitions, before.transitions);
@@ -539,6 +541,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         (1u64..300).prop_map(|secs| Event::Channel(ChannelEvent::Keepalive {
             time: Duration::from_secs(secs),
             rounds: 1,
+            refusals: 1,
             refused: true,
         })),
         any_service().prop_map(Event::Service),

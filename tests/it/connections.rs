@@ -30,6 +30,52 @@ pub(crate) fn keepalive_interval(scrape: &Scrape) -> f64 {
     scrape.value(INTERVAL, &[("port", PORT)]).expect("always there")
 }
 
+/// As long as it lives, each connection to this SoC ends in good order right after its beginning.
+pub(crate) fn leaves_at_once(soc: dualtor_sim::Soc) -> tokio_util::task::AbortOnDropHandle<()> {
+    tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            soc.connection_fault(goaway(H2Code::NoError, ""));
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soc_that_leaves_in_good_order_over_and_over_is_said_to_flap_and_dialled_by_its_backoff() {
+    let rack = Setup::rack(1).stage().await;
+    let _leaves = leaves_at_once(rack.soc(PORT));
+    let config = rack.config_path();
+    let config = config.to_str().expect("UTF-8");
+    let mut program =
+        crate::program::Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
+    let line = program.says("channel flaps", 1).await;
+    for words in [
+        "port=Ethernet0",
+        "level=warn",
+        "lost_in_a_row=3",
+        "GOAWAY NO_ERROR",
+        "in good order",
+    ] {
+        assert!(line.contains(words), "{words}: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soc_that_leaves_right_after_ready_is_told_by_probe() {
+    let rack = Setup::rack(1).stage().await;
+    let _leaves = leaves_at_once(rack.soc(PORT));
+    let address = rack.soc(PORT).address().to_string();
+    wait_until("probe to see it leave", async || {
+        let ended = crate::program::run(&["probe", &address]).await;
+        let words = "in good order (GOAWAY NO_ERROR); if it does so each time, the channel flaps";
+        match ended.stdout.contains(words) && ended.stdout.contains(" after READY: ") {
+            true => Ok(()),
+            false => Err(ended.stdout),
+        }
+    })
+    .await;
+}
+
 /// A channel that was never READY and failed for this one reason only.
 fn assert_never_ready(scrape: &Scrape, cause: &str) {
     for (to, times) in [

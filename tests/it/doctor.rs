@@ -66,6 +66,24 @@ async fn a_switch_without_a_fault_is_told_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_subtype_with_a_blank_is_seen_in_the_log_and_by_the_doctor() {
+    let rack = clean().await;
+    let asked = redis::cmd("HSET")
+        .arg("DEVICE_METADATA|localhost")
+        .arg(&["subtype", "DualToR "])
+        .clone();
+    let mut connection = rack.redis.connect(4).expect("connected");
+    let _: u64 = asked.query(&mut connection).expect("written");
+    says(&rack, CLEAN, &["subtype \"DualToR \": not a dual-ToR switch"]).await;
+    let path = rack.config_path();
+    let path = path.to_str().expect("UTF-8");
+    let mut program =
+        crate::program::Program::start(&["--config.file", path, "--web.listen-address", "127.0.0.1:0"]);
+    let line = program.says("not even a blank", 1).await;
+    assert!(line.contains("DualToR ") && line.contains("level=warn"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_fault_is_told_with_what_to_do() {
     let rack = clean().await;
     let write = |db: i64, command: &str| {

@@ -132,13 +132,31 @@ async fn too_many_pings_is_understood_among_other_words_and_other_words_are_not(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_keepalive_is_made_slower_than_300_seconds() {
+async fn who_says_too_many_pings_on_each_connection_gets_no_fewer_but_for_pings_that_were_sent_on_it() {
     let rack = Setup::rack(1).probe("interval: 100s").start().await;
     rack.shows(PORT, &Look::HEALTHY).await;
-    for expected in [100.0, 200.0, 300.0, 300.0] {
+    let pings = || rack.soc(PORT).counters().pings_seen;
+    refuse(&rack, "too_many_pings").await;
+    assert_eq!(keepalive_interval(&rack.scrape().await), 100.0);
+    // One goes out with the first round of each connection.
+    let before = pings();
+    rack.shows(PORT, &Look::HEALTHY).await;
+    rack.scraped("dualtor_keepalive_rtt_seconds", |scrape| {
+        scrape.value("dualtor_keepalive_rtt_seconds", &[]).is_some()
+    })
+    .await;
+    refuse(&rack, "too_many_pings").await;
+    assert_eq!(keepalive_interval(&rack.scrape().await), 200.0);
+    assert!(pings() >= before);
+    // And none any more with the first round.
+    let before = pings();
+    for _ in 0..5 {
+        rack.shows(PORT, &Look::HEALTHY).await;
         refuse(&rack, "too_many_pings").await;
-        assert_eq!(keepalive_interval(&rack.scrape().await), expected);
     }
+    let scrape = rack.shows(PORT, &Look::HEALTHY).await;
+    assert_eq!(keepalive_interval(&scrape), 200.0);
+    assert_eq!(pings(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | what web clients may cost; what crowds of rude ones leave behind; where is served |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
+//! | stock_servers | what gRPC's stock servers think of our PINGs |
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
 //! | words | what outside words look like in rows, labels, log and terminal |
 //! | doctor | what `doctor` says of a switch |
@@ -52,6 +53,7 @@ mod service;
 mod shadow;
 mod signals;
 mod stalled;
+mod stock_servers;
 mod tls;
 mod web;
 mod web_addresses;

@@ -124,8 +124,27 @@ async fn a_secrets_file_that_hangs_or_floods_is_no_plain_text_and_harms_nothing(
         rack.counts("dualtor_channel_failures_total", &failed, before + 1)
             .await;
     }
-    // Gone, and nothing has ever said TLS: plain text, as ycabled.
+    // Gone, and nobody knows what it asked for: no plain text before somebody says so.
     std::fs::remove_file(&path).expect("removed");
+    rack.scraped("dualtor_channel_failures_total", |scrape| {
+        let found: Vec<_> = scrape.find("dualtor_channel_failures_total", &failed).collect();
+        !found.is_empty()
+    })
+    .await;
+    // It is looked at each 5 s.
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    let before = rack
+        .scrape()
+        .await
+        .count("dualtor_channel_failures_total", &failed);
+    let scrape = rack
+        .counts("dualtor_channel_failures_total", &failed, before + 1)
+        .await;
+    assert_eq!(
+        dials(&scrape, "Ethernet0"),
+        scrape.count("dualtor_channel_failures_total", &failed)
+    );
+    std::fs::write(&path, r#"{"GRPCCLIENT": {"config": {"type": "insecure"}}}"#).expect("written");
     rack.probes(&["Ethernet0"]).await;
 }
 

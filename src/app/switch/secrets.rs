@@ -1,16 +1,19 @@
 //! Reads SONiC's `grpc_secrets.json` again and again, as TLS files are, and emits what it says.
 //!
-//! One task. A file system that hangs holds up this task alone; what was read last stays.
+//! One task. It waits for no read longer than `files::PATIENCE`: what was read last stays, and the next read, or another path
+//! after a reload, is served.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{Config, read_secrets};
+use crate::files::{PATIENCE, Reader};
 use crate::inventory::Secrets;
+use crate::model::text;
 
 /// As for TLS files: a new content counts within 10 s (half of that is left for reading it).
 const READ_EVERY: Duration = Duration::from_secs(5);
@@ -18,6 +21,7 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 /// Runs until the configuration's sender is gone, or nobody reads any more.
 pub(super) async fn run(mut config: watch::Receiver<Arc<Config>>, out: watch::Sender<Secrets>) {
     let mut every = interval(READ_EVERY);
+    let (reader, mut failed) = (Reader::default(), false);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // Both waits are cancel-safe: they take nothing.
@@ -29,10 +33,19 @@ pub(super) async fn run(mut config: watch::Receiver<Arc<Config>>, out: watch::Se
             () = out.closed() => return,
         }
         let path = config.borrow_and_update().grpc_secrets.clone();
-        let read = tokio::task::spawn_blocking(move || Secrets::of(&path, read_secrets(&path))).await;
-        match read {
-            Ok(secrets) => adopt(&out, secrets),
-            Err(error) => error!(%error, "grpc_secrets.json could not be read"),
+        let file = path.display().to_string();
+        let read = reader.read(PATIENCE, move || Secrets::of(&path, read_secrets(&path)));
+        match read.await {
+            Ok(secrets) => {
+                adopt(&out, secrets);
+                failed = false;
+            }
+            Err(error) => {
+                if !failed {
+                    warn!(file = %text::quote(file), %error, "grpc_secrets.json could not be read: what was read of it last stays");
+                }
+                failed = true;
+            }
         }
     }
 }

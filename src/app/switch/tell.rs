@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Switch;
-use crate::inventory::{Inventory, Origin, Source};
-use crate::model::{Facts, OrchagentMux, Port, PortFacts, Problem, Security, Side};
+use crate::inventory::{Inventory, Origin, Source, is_dual_tor};
+use crate::model::{Facts, OrchagentMux, Port, PortFacts, Problem, Security, Side, quoted};
 
 /// From line to line about something that may happen to all ports at once.
 const EVERY: Duration = Duration::from_secs(10);
@@ -34,6 +34,7 @@ impl Switch {
             info!(port, reason = %kind, "MUX_CABLE row's problem is gone");
         }
         self.problems = problems;
+        self.tell_kind();
         self.tell_kept();
         self.tell_origins(inventory);
         let security = inventory.targets.iter().map(|target| &target.channel.security);
@@ -52,6 +53,35 @@ impl Switch {
             }
             self.side = Some(inventory.side);
         }
+    }
+
+    /// That this is no dual-ToR switch, and why: what is odd about its `subtype` shows in quotes.
+    fn tell_kind(&mut self) {
+        let from_config_db = self.config.borrow().targets.is_none();
+        let host = self.sources.first().and_then(|source| source.tables.clone());
+        let each = self.sources.iter().filter(|_| from_config_db);
+        let others = each.filter_map(|source| {
+            let tables = source.tables.as_deref()?;
+            let row = tables.row("DEVICE_METADATA", "localhost");
+            let of_asic = !source.namespace.is_empty() && row.is_none_or(|row| row.contains_key("sub_role"));
+            let subtype = row.and_then(|row| row.get("subtype")).map_or("", String::as_str);
+            let other = !is_dual_tor(tables, host.as_deref()) && !of_asic;
+            other.then(|| (source.namespace.clone(), subtype.to_owned()))
+        });
+        let others: BTreeMap<Arc<str>, String> = others.collect();
+        for (namespace, subtype) in &others {
+            if self.other_kinds.get(namespace) == Some(subtype) {
+                continue;
+            }
+            let meant: String = subtype.chars().filter(|c| c.is_alphanumeric()).collect();
+            let subtype = quoted(subtype);
+            if meant.eq_ignore_ascii_case("DualToR") {
+                warn!(%namespace, subtype, "no port is probed: subtype in DEVICE_METADATA|localhost must be DualToR and nothing else, not even a blank");
+            } else {
+                info!(%namespace, subtype, "not a dual-ToR switch: no port is probed before subtype in DEVICE_METADATA|localhost is DualToR");
+            }
+        }
+        self.other_kinds = others;
     }
 
     /// Whose mux change has failed, in one line, and no more often than people can read: the others wait for `failures_due`.

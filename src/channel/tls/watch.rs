@@ -1,6 +1,7 @@
 //! Reads one set of files again and again, and keeps what was last good.
 //!
-//! One task per set, which ends with it. A set that is broken or half-written replaces nothing: it is said once, with
+//! One task per set, which ends with it. It waits for no read longer than `files::PATIENCE`: a file system that hangs is said as such,
+//! and the next read is served, should the path lead to another one meanwhile. A set that is broken or half-written replaces nothing: it is said once, with
 //! file and reason, and not again until something about it changes. A reader that ends by a defect is started anew; the last
 //! good content serves meanwhile, and where there is none dials fail at their deadline.
 
@@ -14,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::material::{Bad, Files, Material};
 use crate::defect::{Defect, Restarts, caught};
+use crate::files::{PATIENCE, Reader, Unread};
 use crate::model::{TlsSettings, text};
 
 /// New files are used for the next connections within 10 s (half of that is left for reading them).
@@ -45,7 +47,7 @@ impl Watched {
         let (tx, latest) = watch::channel(Latest::Unread);
         Self {
             latest,
-            _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt))),
+            _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, PATIENCE))),
         }
     }
 
@@ -69,12 +71,17 @@ type Tried = Result<Files, Bad>;
 /// `attempt`, but for tests.
 type Attempt = fn(&TlsSettings, Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)>;
 
-async fn supervised(settings: TlsSettings, latest: watch::Sender<Latest>, attempt: Attempt) {
+async fn supervised(
+    settings: TlsSettings,
+    latest: watch::Sender<Latest>,
+    attempt: Attempt,
+    patience: Duration,
+) {
     let settings = Arc::new(settings);
     let mut restarts = Restarts::default();
     loop {
         let began = Instant::now();
-        let defect = match caught(Box::pin(run(&settings, &latest, attempt))).await {
+        let defect = match caught(Box::pin(run(&settings, &latest, attempt, patience))).await {
             Ok(defect) | Err(defect) => defect,
         };
         let wait = restarts.wait(began.elapsed());
@@ -84,28 +91,45 @@ async fn supervised(settings: TlsSettings, latest: watch::Sender<Latest>, attemp
     }
 }
 
-async fn run(settings: &Arc<TlsSettings>, latest: &watch::Sender<Latest>, attempt: Attempt) -> Defect {
+async fn run(
+    settings: &Arc<TlsSettings>,
+    latest: &watch::Sender<Latest>,
+    attempt: Attempt,
+    patience: Duration,
+) -> Defect {
     let mut last: Option<Arc<Tried>> = None;
     let mut expired = Vec::new();
+    let (reader, mut hangs) = (Reader::default(), false);
     let mut every = interval(READ_EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        let (settings, before) = (settings.clone(), last.clone());
+        // What was said of one that has hung must be taken back.
+        let before = last.clone().filter(|_| !hangs);
+        let (settings, ca) = (settings.clone(), settings.ca.clone());
         // A thread of its own: a file may lie on a file system that hangs.
-        let attempt = tokio::task::spawn_blocking(move || attempt(&settings, before.as_deref())).await;
+        let attempt = reader.read(patience, move || attempt(&settings, before.as_deref()));
+        let attempt = attempt.await;
+        let hung = matches!(attempt, Err(Unread::Late(_) | Unread::TooMany(_)));
         match attempt {
             Ok(None) => {}
             Ok(Some((tried, outcome))) => {
                 last = Some(Arc::new(tried));
                 adopt(latest, outcome);
             }
-            Err(error) => {
-                if let Some(defect) = Defect::of_task(error) {
-                    return defect;
-                }
+            // Said once: each attempt at it would say the same.
+            Err(error @ (Unread::Late(_) | Unread::TooMany(_))) if !hangs => {
+                adopt(
+                    latest,
+                    Err(Bad::new(&ca, format!("or another of its set: {error}"))),
+                );
             }
+            Err(Unread::Late(_) | Unread::TooMany(_)) => {}
+            Err(Unread::Panicked(defect)) => return defect,
+            // The runtime is shutting down.
+            Err(Unread::Stopped) => {}
         }
+        hangs = hung;
         if let Latest::Good(material) = &*latest.borrow() {
             expired = tell_expired(material.expired(SystemTime::now()), &expired);
         }
@@ -212,10 +236,39 @@ mod tests {
         let (tx, latest) = watch::channel(Latest::Unread);
         let watched = Watched {
             latest,
-            _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt))),
+            _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, PATIENCE))),
         };
         let read = tokio::time::timeout(Duration::from_secs(60), watched.read()).await;
         assert!(matches!(read, Ok(Latest::Bad(_))), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_system_that_hangs_is_said_and_the_next_read_is_served() {
+        static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+        // The first two hang for longer than the test may take.
+        let attempt: Attempt = |_, before| {
+            assert!(before.is_none(), "what was said of the hang is taken back");
+            if ATTEMPTS.fetch_add(1, Ordering::Relaxed) < 2 {
+                std::thread::sleep(Duration::from_secs(30));
+            }
+            let bad = Bad::new("ca.crt".as_ref(), "read");
+            Some((Err(bad.clone()), Err(bad)))
+        };
+        let settings = TlsSettings {
+            ca: "ca.crt".into(),
+            client: None,
+            server_name: None,
+        };
+        let (tx, mut latest) = watch::channel(Latest::Unread);
+        let began = Instant::now();
+        let patience = Duration::from_millis(20);
+        let _task = AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, patience)));
+        for expected in ["hangs", "ca.crt: read"] {
+            let says = |latest: &Latest| matches!(latest, Latest::Bad(why) if why.contains(expected));
+            let said = tokio::time::timeout(Duration::from_secs(25), latest.wait_for(says)).await;
+            assert!(matches!(said, Ok(Ok(_))), "{expected}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(25));
     }
 
     #[test]

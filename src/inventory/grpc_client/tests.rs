@@ -251,10 +251,38 @@ fn what_asked_for_tls_and_could_not_be_met_does_not_become_plain_text_when_it_va
 }
 
 #[test]
-fn a_file_that_could_not_be_read_has_asked_for_nothing() {
+fn a_file_that_nobody_has_looked_at_yet_has_asked_for_nothing() {
     let mut steps = Steps::new();
     steps.0[0].tables = Some(config_db(&[]));
     secure(&mut steps.0, &Secrets::Unread("/s.json".into()));
     assert!(refused(&steps));
     assert_eq!(steps.check(&[], &Secrets::Absent, None), Origin::Nowhere);
+}
+
+#[test]
+fn what_was_never_understood_and_vanishes_is_not_the_same_as_nothing_ever() {
+    let denied = std::io::ErrorKind::PermissionDenied;
+    for bad in [file("{"), Secrets::of(Path::new("/s.json"), Err(denied.into()))] {
+        for (then, expected) in [(INSECURE_FILE, Some(Security::Plain)), (SECURE_FILE, tls())] {
+            let mut steps = Steps::new();
+            for secrets in [&bad, &Secrets::Absent, &file("{}"), &Secrets::Absent] {
+                steps.0[0].tables = Some(config_db(&[]));
+                secure(&mut steps.0, secrets);
+                assert!(refused(&steps), "{secrets:?}: {:?}", steps.0[0].secured);
+            }
+            match &steps.0[0].secured.security {
+                Some(Security::Unusable(why)) => assert!(
+                    why.starts_with("what would say") && why.contains("/s.json: ") && why.len() < 400,
+                    "{why}"
+                ),
+                other => panic!("{other:?}"),
+            }
+            steps.check(&[], &file(then), expected);
+        }
+        // Once plain text was asked for, that holds: nothing has asked for TLS.
+        let mut steps = Steps::new();
+        steps.check(INSECURE, &Secrets::Absent, Some(Security::Plain));
+        steps.check(&[], &bad, Some(Security::Plain));
+        steps.check(&[], &Secrets::Absent, Some(Security::Plain));
+    }
 }

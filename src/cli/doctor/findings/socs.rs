@@ -37,8 +37,15 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
     let mut found = match &soc.probe {
         None => Vec::new(),
         Some(Found::NeverReady(failure)) => vec![never_ready(soc, failure)],
-        Some(Found::Ready { after, report }) => {
+        Some(Found::Ready { after, report, left }) => {
             let mut found = answers(soc, report);
+            if let Some(left) = left {
+                let alike = "READY, and then its connection was over at once".to_owned();
+                let text = format!("{}: READY, but {}", soc.target.address, left.text());
+                let remedy = "look again; if it is so each time: the SoC's own log, and how long its server lets a connection live \
+                              (max_connection_age)";
+                found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
+            }
             if found.is_empty() {
                 found.push(well(soc, &milliseconds(Some(*after)), report));
             }

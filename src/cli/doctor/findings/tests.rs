@@ -169,6 +169,7 @@ impl Switch {
                     detail: "details".into(),
                 }),
                 None => Found::Ready {
+                    left: None,
                     after: Duration::from_millis(4),
                     report: Box::new(self.report.clone()),
                 },
