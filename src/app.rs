@@ -4,7 +4,6 @@
 //! drawing of all tasks and channels.
 
 mod open_files;
-mod switch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,26 +16,26 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::channel::TlsStore;
+use crate::config::files::{PATIENCE, Reader};
 use crate::config::{Config, ConfigError};
-use crate::defect::{Defect, attempt, caught};
-use crate::files::{PATIENCE, Reader};
+use crate::fleet::mailbox::mailbox;
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
-use crate::inventory::Inventory;
-use crate::lateness::Lateness;
-use crate::mailbox::mailbox;
 use crate::model::Facts;
+use crate::model::Inventory;
 use crate::model::component::APP;
 use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
-use crate::publish::http::{self, Limits, ReloadRequest, Web, WebStats};
-use crate::publish::metrics::Scrape;
-use crate::publish::notifications::Notifications;
-use crate::publish::process::Process;
-use crate::publish::shadow::Shadow;
-use crate::publish::state_db::StateDb;
-use crate::session::Context;
+use crate::runtime::defect::{Defect, attempt, caught};
+use crate::soc::channel::TlsStore;
+use crate::soc::session::Context;
+use crate::sonic::appl_db::Notifications;
+use crate::sonic::shadow::Shadow;
+use crate::sonic::state_db::StateDb;
+use crate::sonic::watch::{Servers, Switch};
+use crate::telemetry::catalogue::Scrape;
+use crate::telemetry::lateness::Lateness;
+use crate::telemetry::process::Process;
+use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
 use open_files::OpenFiles;
-use switch::{Servers, Switch};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -209,7 +208,7 @@ impl Exporter {
         };
         let (listeners, web_stop) = (options.listeners, stop.clone());
         oversee(&mut servers, "the web server", async move {
-            let served = http::serve(listeners, web, web_stop).await;
+            let served = web::serve(listeners, web, web_stop).await;
             served.map_err(AppError::Web)
         });
         Self {
@@ -395,7 +394,7 @@ impl Sources {
     }
 }
 
-fn scrape_source(sources: Sources) -> http::Source {
+fn scrape_source(sources: Sources) -> web::Source {
     Arc::new(move || Box::pin(sources.clone().scrape()))
 }
 

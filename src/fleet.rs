@@ -7,6 +7,9 @@
 //! A session never ends by itself. One that does all the same has a defect: its port leaves READY at once, and it is started
 //! anew with another id, so that what the old one has said and still waits in the queue is nobody's.
 
+pub mod mailbox;
+pub mod reduce;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,17 +19,17 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::defect::{Defect, Restarts, attempt, caught};
-use crate::inventory::Inventory;
-use crate::mailbox::{self, Change};
+use crate::fleet::reduce::Effect;
+use crate::model::Inventory;
 use crate::model::component::FLEET;
 use crate::model::{
     Cause, ChannelEvent, ChannelState, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition,
     TransitionKind,
 };
-use crate::session::{self, Context, Running, SessionId};
-use crate::status::Effect;
-use crate::transport::OutgoingError;
+use crate::runtime::defect::{Defect, Restarts, attempt, caught};
+use crate::soc::session::{self, Context, Running, SessionId};
+use crate::soc::transport::OutgoingError;
+use mailbox::Change;
 
 /// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
 pub const EVENT_QUEUE: usize = 4096;

@@ -15,14 +15,14 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::program::print_result;
-use crate::channel::{Channel, Failure, TlsStore, check};
 use crate::config::Config;
-use crate::defect::caught;
 use crate::model::{
     Cause, ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, Report, Security,
     Side, Target, TlsSettings,
 };
-use crate::probe::{self, Ready};
+use crate::runtime::defect::caught;
+use crate::soc::channel::{Channel, Failure, TlsStore, check};
+use crate::soc::probe::{self, Ready};
 
 #[derive(Debug, Args)]
 pub(super) struct ProbeArgs {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Database, Namespace, RedisAddress, RedisServer, redis_url};
-use crate::files;
+use crate::config::files;
 use crate::model::text;
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";

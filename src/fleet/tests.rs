@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::mailbox::{Receiver, mailbox};
+use crate::fleet::mailbox::{Receiver, mailbox};
 use crate::model::{Cause, ChannelSettings, MuxDirection, ProbeSettings, SocService};
 use dualtor_sim::{ConnectionFault, GoAway, H2Code, Scenario, Simulator};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Cause, ChannelState, Health, MuxDirection, NoticeCounts, Port, PortState, Query, QueryResult, SelfPeer,
-    Side, SocService, Target,
+    Cause, ChannelState, Health, MuxDirection, NoticeCounts, Port, PortState, Query, QueryResult, Refusal,
+    SelfPeer, Side, SocService, Target,
 };
 
 /// How many transitions a SoC's history keeps.
@@ -248,4 +248,13 @@ pub struct ConfigStatus {
     pub successful: bool,
     /// The last attempt that did.
     pub last_success: SystemTime,
+}
+
+/// What metrics show of the web side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WebStatus {
+    /// Open connections.
+    pub connections: u64,
+    /// Connections closed over a limit, by `Refusal::index()`.
+    pub refused: [u64; Refusal::COUNT],
 }

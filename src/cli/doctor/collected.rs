@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::channel::Checked;
 use crate::cli::probe::Found;
 use crate::config::{Config, Database, Namespace, RedisAddress};
-use crate::inventory::{Inventory, Secrets, Secured, is_believed};
+use crate::model::Inventory;
 use crate::model::{Port, Tables, Target, TlsSettings};
+use crate::soc::channel::Checked;
+use crate::sonic::inventory::{Secrets, Secured, is_believed};
 
 /// Everything.
 #[derive(Debug)]

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use super::{Area, Finding, redis_cli};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::channel::Checked;
 use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
 use crate::config::Config;
-use crate::inventory::{Inventory, Secrets};
+use crate::model::Inventory;
 use crate::model::{Row, Security, Tables, TlsSettings, quoted};
+use crate::soc::channel::Checked;
+use crate::sonic::inventory::Secrets;
 
 const AREA: Area = Area::Security;
 /// The deployed name, then the one of SONiC's design document.

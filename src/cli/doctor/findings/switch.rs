@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use super::{Area, Finding, counted, redis_cli};
 use crate::cli::doctor::collected::{Collected, Databases};
 use crate::config::SourceRule;
-use crate::inventory::{Loopback3, is_dual_tor, side_of};
 use crate::model::{Entry, Problem, ProblemKind, Side, Tables, quoted};
+use crate::sonic::inventory::{Loopback3, is_dual_tor, side_of};
 
 const AREA: Area = Area::Switch;
 
