@@ -21,7 +21,7 @@ pub use facts::{Facts, PortFacts, Problem, StateDbs};
 pub use inventory::Inventory;
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, HISTORY_LEN, History, LastError,
-    Observed, Snapshot, SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind, WebStatus,
+    Observed, Snapshot, SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind, Trouble, WebStatus,
 };
 pub use tables::{Entry, Row, Rows, Spec, Table, Tables};
 pub use target::{

@@ -3,13 +3,12 @@
 //! It is the only code that writes a `SocStatus`. It also says what the event means for the outside (`Effect`), so that
 //! publishers need not compare before and after.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::model::{
     Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
     MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport,
-    SocService, SocStatus, Target, Transition, TransitionKind,
+    SocService, SocStatus, Target, Transition, TransitionKind, Trouble,
 };
 
 /// What an event means for the outside.
@@ -119,7 +118,7 @@ impl SocStatus {
         self.session_restarts += 1;
         self.failures[cause.index()] += 1;
         self.last_failure = Some(cause);
-        self.error(format!("channel: {cause}: {detail}"), now);
+        self.error(Trouble::Channel(cause), detail, now);
         let unknown = ServiceReport {
             state: SocService::Unknown,
             ends_in: None,
@@ -138,7 +137,7 @@ impl SocStatus {
             ChannelEvent::Failed { cause, detail } => {
                 self.failures[cause.index()] += 1;
                 self.last_failure = Some(*cause);
-                self.error(format!("channel: {cause}: {detail}"), now);
+                self.error(Trouble::Channel(*cause), detail, now);
             }
             ChannelEvent::PeerCertificate { not_after } => self.certificate_expiry = Some(*not_after),
             ChannelEvent::Rtt(rtt) => {
@@ -188,14 +187,12 @@ impl SocStatus {
             }
             let no_health_service = *query == Query::Health && report.health == Health::Unimplemented;
             if !outcome.result.is_answer() && !no_health_service && first_error.is_none() {
-                first_error = outcome
-                    .error
-                    .as_ref()
-                    .map(|text| format!("{query}: {}: {text}", outcome.result));
+                let what = Trouble::Query(*query, outcome.result);
+                first_error = outcome.error.as_deref().map(|detail| (what, detail));
             }
         }
-        if let Some(text) = first_error {
-            self.error(text, now);
+        if let Some((what, detail)) = first_error {
+            self.error(what, detail, now);
         }
         if report.query(Query::Admin).result == QueryResult::Ok {
             self.last_success = Some(now);
@@ -282,9 +279,9 @@ impl SocStatus {
         changed.then(|| self.record(now, TransitionKind::Health { from, to }))
     }
 
-    fn error(&mut self, text: String, at: SystemTime) {
-        let text: Arc<str> = text.into();
-        self.last_error = Some(LastError { at, text });
+    fn error(&mut self, what: Trouble, detail: &str, at: SystemTime) {
+        let detail = detail.into();
+        self.last_error = Some(LastError { at, what, detail });
     }
 
     fn record(&mut self, at: SystemTime, kind: TransitionKind) -> Transition {

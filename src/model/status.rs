@@ -134,8 +134,28 @@ pub struct Delays {
 pub struct LastError {
     /// When.
     pub at: SystemTime,
-    /// For people.
-    pub text: Arc<str>,
+    /// What failed.
+    pub what: Trouble,
+    /// What exactly was seen, for people.
+    pub detail: Arc<str>,
+}
+
+/// What can go wrong with a SoC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// A dial failed, or the channel was lost.
+    Channel(Cause),
+    /// A query failed.
+    Query(Query, QueryResult),
+}
+
+impl std::fmt::Display for LastError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.what {
+            Trouble::Channel(cause) => write!(f, "channel: {cause}: {}", self.detail),
+            Trouble::Query(query, result) => write!(f, "{query}: {result}: {}", self.detail),
+        }
+    }
 }
 
 /// The last transitions, oldest first.

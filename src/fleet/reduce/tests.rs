@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::model::{ChannelSettings, NoticeCounts, Notices, Port, PortState, QueryReport, Side, UpperLower};
 
@@ -189,7 +191,8 @@ fn leaving_ready_forgets_what_was_said_but_not_what_was_counted() {
     };
     assert_eq!(effect.transitions, [Transition { at: at(5), kind }]);
     let error = status.last_error.expect("the failure");
-    assert_eq!((error.at, &*error.text), (at(5), "channel: closed: why"));
+    assert_eq!((error.at, &*error.detail), (at(5), "why"));
+    assert_eq!(error.to_string(), "channel: closed: why");
 }
 
 #[test]
@@ -284,7 +287,7 @@ fn what_a_healthy_soc_may_answer_is_no_error() {
         let mut status = SocStatus::new(target(Side::Upper));
         status.apply(&state(ChannelState::Ready, 1), at(1));
         status.apply(&round(report), at(2));
-        let text = status.last_error.map(|error| error.text.to_string());
+        let text = status.last_error.map(|error| error.to_string());
         let expected = is_error.then(|| format!("{query}: {result}: said"));
         assert_eq!(text, expected, "{query} {result}");
     }
@@ -302,7 +305,7 @@ fn unimplemented_that_the_soc_has_not_said_is_an_error() {
     let mut status = SocStatus::new(target(Side::Upper));
     status.apply(&state(ChannelState::Ready, 1), at(1));
     status.apply(&round(report), at(2));
-    let text = status.last_error.map(|error| error.text.to_string());
+    let text = status.last_error.map(|error| error.to_string());
     assert_eq!(
         text.as_deref(),
         Some("health: UNIMPLEMENTED: a web server, not gRPC")
