@@ -8,6 +8,7 @@
 //! anew with another id, so that what the old one has said and still waits in the queue is nobody's.
 
 mod diff;
+mod handle;
 mod log;
 pub mod mailbox;
 pub mod reduce;
@@ -22,66 +23,23 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::fleet::reduce::Effect;
-use crate::model::Inventory;
 use crate::model::component::FLEET;
-use crate::model::{ChannelEvent, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition};
+use crate::model::{ChannelEvent, Event, Inventory, Port, Side, Snapshot, SocStatus, Target};
 use crate::runtime::defect::{Defect, Restarts, attempt, caught};
 use crate::soc::session::{self, Context, Running, SessionId};
 use crate::soc::transport::OutgoingError;
+pub use handle::{FeedItem, Feeds, FleetHandle, Stopped};
+
 use diff::Step;
 use mailbox::Change;
 
 /// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
 pub const EVENT_QUEUE: usize = 4096;
 /// How long scrapes wait for the first inventory: it comes in milliseconds from a database that is there, and from the
-/// configuration's own targets after half a second at most (app/switch.rs).
+/// configuration's own targets after half a second at most (sonic/watch.rs).
 const FIRST_INVENTORY: Duration = Duration::from_millis(600);
 /// Transitions that a slow reader of the feed may lag behind before it loses the oldest.
 const FEED_LEN: usize = 1024;
-
-/// A transition of one port, for those who watch.
-pub type FeedItem = (Port, Transition);
-
-/// What a reader of the fleet holds. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct FleetHandle {
-    snapshots: mpsc::Sender<oneshot::Sender<Snapshot>>,
-    settled: watch::Receiver<bool>,
-    feed: broadcast::Sender<FeedItem>,
-}
-
-/// The fleet has ended.
-#[derive(Debug, thiserror::Error)]
-#[error("the exporter is stopping")]
-pub struct Stopped;
-
-impl FleetHandle {
-    /// The whole table as it is now.
-    pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
-        let (tx, rx) = oneshot::channel();
-        self.snapshots.send(tx).await.map_err(|_| Stopped)?;
-        rx.await.map_err(|_| Stopped)
-    }
-
-    /// Turns true, for good, when each target has finished a round or failed a dial.
-    pub fn settled(&self) -> watch::Receiver<bool> {
-        self.settled.clone()
-    }
-
-    /// Transitions from now on.
-    pub fn feed(&self) -> broadcast::Receiver<FeedItem> {
-        self.feed.subscribe()
-    }
-}
-
-/// What the fleet feeds, by namespace, where there is somebody to feed. It closes when the fleet ends.
-#[derive(Debug, Default)]
-pub struct Feeds {
-    /// Get each status whose row must be written.
-    pub rows: HashMap<Arc<str>, mailbox::Sender<Change>>,
-    /// Get each notice.
-    pub notices: HashMap<Arc<str>, mailbox::Sender<Notice>>,
-}
 
 struct Entry {
     status: Arc<SocStatus>,
