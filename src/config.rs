@@ -29,6 +29,9 @@ use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target, text,
 };
 
+/// Where a SoC serves gRPC unless it is said otherwise.
+pub const DEFAULT_TCP_PORT: u16 = 50075;
+
 /// Everything the file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {

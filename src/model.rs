@@ -8,6 +8,7 @@ pub mod component;
 mod event;
 mod facts;
 mod inventory;
+pub mod schema;
 mod status;
 mod tables;
 mod target;

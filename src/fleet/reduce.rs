@@ -180,14 +180,14 @@ impl SocStatus {
     fn apply_round(&mut self, report: &Report, now: SystemTime) -> Effect {
         self.rounds += 1;
         let mut first_error = None;
-        for (query, outcome) in Query::ALL.iter().zip(&report.queries) {
+        for &query in Query::ALL {
+            let outcome = report.query(query);
             self.probes[query.index()][outcome.result.index()] += 1;
             if let Some(took) = outcome.took {
                 observe(&mut self.durations, took.as_secs_f64());
             }
-            let no_health_service = *query == Query::Health && report.health == Health::Unimplemented;
-            if !outcome.result.is_answer() && !no_health_service && first_error.is_none() {
-                let what = Trouble::Query(*query, outcome.result);
+            if !report.is_answered(query) && first_error.is_none() {
+                let what = Trouble::Query(query, outcome.result);
                 first_error = outcome.error.as_deref().map(|detail| (what, detail));
             }
         }

@@ -165,9 +165,19 @@ async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<Limiter>) -> 
     let (link, link_state) = slots.2.close(timeout, sent);
     let (version, server_version) = slots.3.close(timeout, sent);
     let (health, health_status) = slots.4.close(timeout, sent);
+    let mut queries = unavailable();
+    for (query, report) in [
+        (Query::Admin, admin),
+        (Query::Operation, operation),
+        (Query::Link, link),
+        (Query::Version, version),
+        (Query::Health, health),
+    ] {
+        queries[query.index()] = report;
+    }
     Report {
         epoch: Some(epoch),
-        queries: [admin, operation, link, version, health],
+        queries,
         direction,
         oper,
         link: link_state,
@@ -202,16 +212,20 @@ async fn patiently(
     }
 }
 
-fn not_ready() -> Report {
-    let unavailable = || QueryReport {
+/// No query was sent.
+fn unavailable() -> [QueryReport; Query::COUNT] {
+    [0; Query::COUNT].map(|_| QueryReport {
         result: QueryResult::Unavailable,
         took: None,
         // Why the channel is not READY has been told by the channel.
         error: None,
-    };
+    })
+}
+
+fn not_ready() -> Report {
     Report {
         epoch: None,
-        queries: [0; Query::COUNT].map(|_| unavailable()),
+        queries: unavailable(),
         direction: UpperLower::<MuxDirection>::default(),
         oper: UpperLower::<PortState>::default(),
         link: UpperLower::<PortState>::default(),

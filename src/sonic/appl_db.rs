@@ -23,11 +23,12 @@ use tracing::{debug, error, info, warn};
 use crate::config::Database;
 use crate::fleet::mailbox::Receiver;
 use crate::model::component::APPL_DB;
+use crate::model::schema;
 use crate::model::{Notice, NoticeType, Plane, Port};
 use crate::runtime::defect::{Restarts, caught};
 use crate::sonic::redis_link::{BATCH_BYTES, Failure, Link, PATIENCE, PING_EVERY, Pause, wire_size};
 
-const TABLE: &str = "MUX_SERVICE_NOTIFICATION";
+const TABLE: &str = schema::MUX_SERVICE_NOTIFICATION;
 
 /// The publisher.
 #[derive(Debug)]

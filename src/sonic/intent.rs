@@ -3,18 +3,19 @@
 //! Pure: takes the tables of a mirror and emits `Facts` for the metrics. A database that cannot be read says nothing: what
 //! it held before may have been true for an hour, so it is unknown.
 
+use crate::model::schema;
 use crate::model::{
     Facts, LinkmgrHealth, MuxDirection, OrchagentMux, Port, PortFacts, Row, Rows, Spec, Table, Tables,
 };
 
 /// What is read of APPL_DB.
 pub const APPL_DB: Spec = Spec {
-    name: "APPL_DB",
+    name: schema::APPL_DB,
     rows: Rows::OfPorts,
     tables: &[
         MUX_CABLE_TABLE,
         Table {
-            name: "PORT_TABLE",
+            name: schema::PORT_TABLE,
             fields: &["oper_status"],
         },
     ],
@@ -23,7 +24,7 @@ pub const APPL_DB: Spec = Spec {
 
 /// What is read of STATE_DB.
 pub const STATE_DB: Spec = Spec {
-    name: "STATE_DB",
+    name: schema::STATE_DB,
     rows: Rows::OfPorts,
     tables: &[MUX_CABLE_TABLE, MUX_LINKMGR_TABLE],
     values: &[],
@@ -35,7 +36,7 @@ pub const STATE_DB_SHADOWED: Spec = Spec {
         MUX_CABLE_TABLE,
         MUX_LINKMGR_TABLE,
         Table {
-            name: "MUX_CABLE_INFO",
+            name: schema::MUX_CABLE_INFO,
             fields: &[],
         },
     ],
@@ -43,22 +44,22 @@ pub const STATE_DB_SHADOWED: Spec = Spec {
 };
 
 const MUX_CABLE_TABLE: Table = Table {
-    name: "MUX_CABLE_TABLE",
+    name: schema::MUX_CABLE_TABLE,
     fields: &["state"],
 };
 const MUX_LINKMGR_TABLE: Table = Table {
-    name: "MUX_LINKMGR_TABLE",
+    name: schema::MUX_LINKMGR_TABLE,
     fields: &["state"],
 };
 
 /// Adds to `facts` what one namespace's databases say of its ports.
 pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut Facts) {
     if let Some(tables) = appl_db {
-        each(tables, "MUX_CABLE_TABLE", facts, |facts, row| {
+        each(tables, schema::MUX_CABLE_TABLE, facts, |facts, row| {
             facts.intended = direction(row);
             facts.intended_error = is_error(row);
         });
-        each(tables, "PORT_TABLE", facts, |facts, row| {
+        each(tables, schema::PORT_TABLE, facts, |facts, row| {
             facts.oper_up = match row.get("oper_status").map(String::as_str) {
                 Some("up") => Some(true),
                 Some("down") => Some(false),
@@ -67,7 +68,7 @@ pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut 
         });
     }
     if let Some(tables) = state_db {
-        each(tables, "MUX_CABLE_TABLE", facts, |facts, row| {
+        each(tables, schema::MUX_CABLE_TABLE, facts, |facts, row| {
             facts.orchagent = if is_error(row) {
                 OrchagentMux::Error
             } else {
@@ -78,7 +79,7 @@ pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut 
                 }
             };
         });
-        each(tables, "MUX_LINKMGR_TABLE", facts, |facts, row| {
+        each(tables, schema::MUX_LINKMGR_TABLE, facts, |facts, row| {
             facts.linkmgr = health(row)
         });
     }

@@ -29,6 +29,7 @@ pub use secrets::Secrets;
 pub use switch::{Loopback3, is_dual_tor, side_of};
 
 use crate::config::{Config, SourceRule};
+use crate::model::schema;
 use crate::model::{
     ChannelSettings, Inventory, Port, Problem, ProblemKind, Rows, Security, Side, SourceAddress, Spec, Table,
     Tables, Target,
@@ -36,11 +37,11 @@ use crate::model::{
 
 /// What is read of CONFIG_DB.
 pub const CONFIG_DB: Spec = Spec {
-    name: "CONFIG_DB",
+    name: schema::CONFIG_DB,
     rows: Rows::All,
     tables: &[
         Table {
-            name: "DEVICE_METADATA",
+            name: schema::DEVICE_METADATA,
             fields: &["type", "subtype"],
         },
         Table {
@@ -49,19 +50,19 @@ pub const CONFIG_DB: Spec = Spec {
         },
         // The address is in the key.
         Table {
-            name: "LOOPBACK_INTERFACE",
+            name: schema::LOOPBACK_INTERFACE,
             fields: &[],
         },
         Table {
-            name: "GRPCCLIENT",
+            name: schema::GRPCCLIENT,
             fields: grpc_client::FIELDS,
         },
         Table {
-            name: "GRPC_CLIENT",
+            name: schema::GRPC_CLIENT,
             fields: grpc_client::FIELDS,
         },
     ],
-    values: &["CONFIG_DB_INITIALIZED"],
+    values: &[schema::CONFIG_DB_INITIALIZED],
 };
 
 /// CONFIG_DB of one namespace, once it could be believed.
@@ -88,7 +89,7 @@ impl Source {
 
 /// Whether a CONFIG_DB can be believed: it is whole. While the switch boots, or its Redis is restarted empty, it is not.
 pub fn is_believed(tables: &Tables) -> bool {
-    tables.value("CONFIG_DB_INITIALIZED") == Some("1")
+    tables.value(schema::CONFIG_DB_INITIALIZED) == Some("1")
 }
 
 impl Inventory {

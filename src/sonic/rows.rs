@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 
 use crate::config::{Publish, Schema, StateDbSettings};
+use crate::model::schema;
 use crate::model::{MuxDirection, Port, PortState, Query, SocStatus};
 
 /// The field that moves with every write: how one writer tells its own writes from another's.
@@ -23,8 +24,8 @@ pub fn row_key(settings: &StateDbSettings, port: &Port) -> String {
 /// What all rows' keys begin with: `MUX_CABLE_INFO|`.
 pub fn key_prefix(settings: &StateDbSettings) -> String {
     let table = match settings.publish {
-        Publish::Own | Publish::Off => "MUX_CABLE_INFO",
-        Publish::Shadow => "MUX_CABLE_INFO_SHADOW",
+        Publish::Own | Publish::Off => schema::MUX_CABLE_INFO,
+        Publish::Shadow => schema::MUX_CABLE_INFO_SHADOW,
     };
     format!("{table}{}", settings.separator)
 }

@@ -6,12 +6,13 @@
 //! field that its row has not, is not compared.
 
 use crate::config::Schema;
+use crate::model::schema;
 use crate::model::{SocStatus, StateDbs};
 
 use super::rows::{self, Counters};
 
 /// ycabled's table, also while ours is another.
-const TABLE: &str = "MUX_CABLE_INFO";
+const TABLE: &str = schema::MUX_CABLE_INFO;
 
 /// What ycabled writes of an active-active port (`post_port_mux_info_to_db`), in the order of our rows: 15 fields, less `time_post`
 /// and the six probe counters, in which each daemon says something of its own.

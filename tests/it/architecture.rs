@@ -227,6 +227,30 @@ fn each_line_of_the_log_names_its_part_whatever_file_it_is_in() {
 }
 
 #[test]
+fn the_names_of_tables_stand_in_one_place() {
+    let all = files();
+    let schema = all
+        .iter()
+        .find(|(file, _)| file == "model/schema.rs")
+        .expect("the schema");
+    let names: Vec<&str> = schema
+        .1
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| *name != "localhost")
+        .collect();
+    assert!(names.contains(&"MUX_CABLE_INFO"), "{names:?}");
+    for (file, code) in &all {
+        let again = names.iter().find(|name| code.contains(&format!("\"{name}\"")));
+        assert!(
+            file == "model/schema.rs" || is_test(file) || again.is_none(),
+            "{file}: {again:?}"
+        );
+    }
+}
+
+#[test]
 fn a_panic_unwinds_so_that_it_can_be_survived() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let manifest = std::fs::read_to_string(manifest).expect("text");

@@ -19,6 +19,7 @@ use super::findings::security::files_named;
 use crate::cli::probe::{Found, look};
 use crate::config::{Config, Database, Namespace, RedisAddress, read_pem, read_secrets};
 use crate::model::Inventory;
+use crate::model::schema;
 use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Table, Target, TlsSettings};
 use crate::soc::channel::{Checked, TlsStore, check, check_certificates, check_key};
 use crate::sonic::inventory::{Loopback3, Secrets, Source, is_believed, secure};
@@ -39,22 +40,22 @@ const PROBING: Duration = Duration::from_secs(20);
 /// What the exporter reads of CONFIG_DB, and what ycabled reads of it.
 pub(super) const CONFIG_DB: Spec = Spec {
     tables: &[
-        table("DEVICE_METADATA"),
-        table("MUX_CABLE"),
-        table("LOOPBACK_INTERFACE"),
-        table("GRPCCLIENT"),
-        table("GRPC_CLIENT"),
-        table("XCVRD_LOG"),
+        table(schema::DEVICE_METADATA),
+        table(schema::MUX_CABLE),
+        table(schema::LOOPBACK_INTERFACE),
+        table(schema::GRPCCLIENT),
+        table(schema::GRPC_CLIENT),
+        table(schema::XCVRD_LOG),
     ],
     ..crate::sonic::inventory::CONFIG_DB
 };
 /// What the exporter reads of STATE_DB, and what it writes there.
 pub(super) const STATE_DB: Spec = Spec {
     tables: &[
-        table("MUX_CABLE_TABLE"),
-        table("MUX_LINKMGR_TABLE"),
-        table("MUX_CABLE_INFO"),
-        table("MUX_CABLE_INFO_SHADOW"),
+        table(schema::MUX_CABLE_TABLE),
+        table(schema::MUX_LINKMGR_TABLE),
+        table(schema::MUX_CABLE_INFO),
+        table(schema::MUX_CABLE_INFO_SHADOW),
     ],
     ..crate::sonic::intent::STATE_DB
 };

@@ -12,10 +12,8 @@ use std::sync::Arc;
 use super::Source;
 use super::secrets::Secrets;
 use crate::config::is_server_name;
+use crate::model::schema;
 use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings, quoted};
-
-/// The deployed name, then the one of SONiC's design document.
-const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
 
 /// What is read of the rows `config` and `certs`.
 pub(super) const FIELDS: &[&str] = &[
@@ -137,7 +135,7 @@ impl Secured {
 
 /// What the rows of a CONFIG_DB say.
 pub fn by_rows(tables: &Tables) -> Said {
-    said(tables, "CONFIG_DB")
+    said(tables, schema::CONFIG_DB)
 }
 
 /// What the file says.
@@ -154,7 +152,7 @@ pub fn by_file(secrets: &Secrets) -> Said {
 /// What GRPCCLIENT says in one place; the place is for people.
 fn said(tables: &Tables, place: &str) -> Said {
     let row = |key: &str| {
-        TABLES
+        schema::GRPC_CLIENTS
             .iter()
             .find_map(|table| Some((*table, tables.row(table, key)?)))
     };
@@ -163,7 +161,7 @@ fn said(tables: &Tables, place: &str) -> Said {
         let mut rows = tables.table(table);
         rows.any(|(key, entry)| key == "config" && !matches!(entry, Entry::Row(_)))
     };
-    if let Some(table) = TABLES.iter().find(unreadable) {
+    if let Some(table) = schema::GRPC_CLIENTS.iter().find(unreadable) {
         return Said::Unreadable(format!("{place} {table}|config: expected a hash").into());
     }
     match row("config") {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{mux_cable, switch};
+use crate::model::schema;
 use crate::model::{Entry, Tables};
 
 /// A rewrite of what concerns all ports: a person, a script or `config apply-patch` takes seconds.
@@ -129,7 +130,7 @@ impl Hold {
             .filter(|key| kind(latest, key) == Some(Kind::Port));
         ports.count() > 1
             && !latest
-                .table("MUX_CABLE")
+                .table(schema::MUX_CABLE)
                 .any(|(_, entry)| mux_cable::is_ours(entry))
     }
 
@@ -147,9 +148,9 @@ impl Hold {
 fn kind(tables: &Tables, key: &str) -> Option<Kind> {
     let (table, row) = key.split_once(tables.separator())?;
     match table {
-        "DEVICE_METADATA" if row == "localhost" => Some(Kind::Metadata),
-        "LOOPBACK_INTERFACE" => switch::loopback3(tables, row).map(|_| Kind::Loopback3),
-        "MUX_CABLE" => Some(Kind::Port),
+        schema::DEVICE_METADATA if row == schema::LOCALHOST => Some(Kind::Metadata),
+        schema::LOOPBACK_INTERFACE => switch::loopback3(tables, row).map(|_| Kind::Loopback3),
+        schema::MUX_CABLE => Some(Kind::Port),
         _ => None,
     }
 }

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use crate::model::schema;
 use crate::model::{Entry, Port, Problem, ProblemKind, Row, Tables, quoted};
 
-pub(super) const TABLE: &str = "MUX_CABLE";
+pub(super) const TABLE: &str = schema::MUX_CABLE;
 
 /// What is read of a row. The last three say nothing to us, but that there is a row.
 pub(super) const FIELDS: &[&str] = &[

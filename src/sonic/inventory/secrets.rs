@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::model::schema;
 use crate::model::{Entry, Row, Tables};
 
 /// How it stands with the file.
@@ -51,7 +52,7 @@ fn tables(json: &[u8]) -> Result<Tables, String> {
         return Err("expected a JSON object with the key GRPCCLIENT".to_owned());
     };
     let mut tables = Tables::new("|");
-    for table in ["GRPCCLIENT", "GRPC_CLIENT"] {
+    for table in schema::GRPC_CLIENTS {
         let rows = match file.get(table) {
             None | Some(Value::Null) => continue,
             Some(Value::Object(rows)) => rows,

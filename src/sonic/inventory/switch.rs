@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::model::schema;
 use crate::model::{Entry, Side, Tables};
 
 /// Loopback3's addresses on the upper ToR (`read_side` 1), as SONiC deploys them, and as sonic-mgmt's topologies have them.
@@ -21,7 +22,12 @@ const LOWER: [IpAddr; 3] = [
 /// in SONiC's own code: `type` is ToRRouter, but BackEndToRRouter in a storage rack.
 pub fn is_dual_tor(tables: &Tables, host: Option<&Tables>) -> bool {
     let field = |name: &str| {
-        let of = |tables: &Tables| tables.row("DEVICE_METADATA", "localhost")?.get(name).cloned();
+        let of = |tables: &Tables| {
+            tables
+                .row(schema::DEVICE_METADATA, schema::LOCALHOST)?
+                .get(name)
+                .cloned()
+        };
         of(tables).or_else(|| of(host?))
     };
     let is = |name: &str, value: &str| field(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
@@ -54,7 +60,7 @@ impl Loopback3 {
     /// Those of the first CONFIG_DB that has any.
     pub fn find<'a>(sources: impl Iterator<Item = &'a Tables>) -> Self {
         let addresses = |tables: &Tables| -> Vec<IpAddr> {
-            let rows = tables.table("LOOPBACK_INTERFACE");
+            let rows = tables.table(schema::LOOPBACK_INTERFACE);
             rows.filter(|(_, entry)| matches!(entry, Entry::Row(_)))
                 .filter_map(|(key, _)| loopback3(tables, key))
                 .collect()

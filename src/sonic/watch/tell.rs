@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::Switch;
 use crate::model::Inventory;
 use crate::model::component::INVENTORY;
+use crate::model::schema;
 use crate::model::{Facts, OrchagentMux, Port, PortFacts, Problem, Security, Side, quoted};
 use crate::sonic::inventory::{Origin, Source, is_dual_tor};
 
@@ -64,7 +65,7 @@ impl Switch {
         let each = self.sources.iter().filter(|_| from_config_db);
         let others = each.filter_map(|source| {
             let tables = source.tables.as_deref()?;
-            let row = tables.row("DEVICE_METADATA", "localhost");
+            let row = tables.row(schema::DEVICE_METADATA, schema::LOCALHOST);
             let of_asic = !source.namespace.is_empty() && row.is_none_or(|row| row.contains_key("sub_role"));
             let subtype = row.and_then(|row| row.get("subtype")).map_or("", String::as_str);
             let other = !is_dual_tor(tables, host.as_deref()) && !of_asic;
