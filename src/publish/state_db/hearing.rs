@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::config::StateDbSettings;
 use crate::publish::rows;
-use crate::redis_link::{Changed, Failure, Pause, Subscription, Tells};
+use crate::redis_link::{Changed, Failure, Pause, RETRY, Subscription, Tells};
 
 type Opening = Pin<Box<dyn Future<Output = Result<Subscription, Failure>> + Send>>;
 
@@ -78,7 +78,10 @@ impl Hearing {
             debug!(reason = %failure, "no keyspace notifications of our rows: they are looked at in turn");
             self.state = match failure {
                 Failure::Refused(_) | Failure::Auth(_) => State::Deaf,
-                failure => State::Waiting(Instant::now() + self.pause.after(&failure, self.since.elapsed())),
+                failure => {
+                    let now = Instant::now();
+                    State::Waiting(self.pause.next(&failure, self.since, now).max(now + RETRY))
+                }
             };
         }
     }
