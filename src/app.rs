@@ -26,6 +26,7 @@ use crate::inventory::Inventory;
 use crate::lateness::Lateness;
 use crate::mailbox::mailbox;
 use crate::model::Facts;
+use crate::model::component::APP;
 use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
 use crate::publish::http::{self, Limits, ReloadRequest, Web, WebStats};
 use crate::publish::metrics::Scrape;
@@ -241,13 +242,13 @@ impl Exporter {
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
         let worked = caught(Box::pin(self.work(shutdown))).await;
         let outcome = worked.unwrap_or_else(|defect| Err(AppError::Defect("the exporter", defect)));
-        info!("stopping");
+        info!(target: APP, "stopping");
         self.stop.cancel();
         if !drained(&mut self.tasks, STOP_WITHIN).await {
-            warn!(within = ?STOP_WITHIN, "not all rows were written before the stop");
+            warn!(target: APP, within = ?STOP_WITHIN, "not all rows were written before the stop");
         }
         if !drained(&mut self.servers, STOP_SERVING_WITHIN).await {
-            info!("a client was still reading at the stop");
+            info!(target: APP, "a client was still reading at the stop");
         }
         outcome
     }
@@ -273,8 +274,10 @@ impl Exporter {
     fn reload(&mut self, request: ReloadRequest, config: Result<Config, String>) {
         let outcome = config.and_then(|config| self.adopt(config));
         match &outcome {
-            Ok(()) => info!("configuration reloaded"),
-            Err(reason) => error!(reason, "the configuration was not reloaded, the old one stays"),
+            Ok(()) => info!(target: APP, "configuration reloaded"),
+            Err(reason) => {
+                error!(target: APP, reason, "the configuration was not reloaded, the old one stays")
+            }
         }
         self.config_status.send_modify(|status| {
             status.successful = outcome.is_ok();

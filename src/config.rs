@@ -215,7 +215,7 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
         raw::Side::Upper => Side::Upper,
         raw::Side::Lower => Side::Lower,
     };
-    let port = raw.channel.port.0.0;
+    let port = raw.channel.tcp_port.0.0;
     let source = raw.channel.source_address.0;
     let channel = Arc::new(channel(raw.channel, base)?);
     let targets = match &raw.targets {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::task::JoinError;
 use tracing::error;
 
+use crate::model::component::APP;
 use crate::model::text;
 
 thread_local! {
@@ -108,7 +109,7 @@ pub fn log_panics() {
             return;
         }
         let defect = Defect::panic(info.payload(), place);
-        error!(%defect, "a defect of this program: please report it");
+        error!(target: APP, %defect, "a defect of this program: please report it");
     }));
 }
 

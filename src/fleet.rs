@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use crate::defect::{Defect, Restarts, attempt, caught};
 use crate::inventory::Inventory;
 use crate::mailbox::{self, Change};
+use crate::model::component::FLEET;
 use crate::model::{
     Cause, ChannelEvent, ChannelState, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition,
     TransitionKind,
@@ -245,7 +246,7 @@ impl Fleet {
         entry.task.abort();
         let wait = entry.restarts.wait(entry.began.elapsed());
         let (port, address) = (entry.status.target.port.clone(), entry.status.target.address);
-        error!(%port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");
+        error!(target: FLEET, %port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");
         let effect =
             Arc::make_mut(&mut entry.status).lose_session(&format!("a defect: {defect}"), SystemTime::now());
         self.show(&entry.status, &effect);
@@ -318,7 +319,7 @@ impl Fleet {
         let told = self.side == Side::Unknown && !self.by_port.is_empty();
         self.side = inventory.side;
         if inventory.side == Side::Unknown && !inventory.targets.is_empty() && !told {
-            warn!(
+            warn!(target: FLEET,
                 "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
             );
         }
@@ -360,7 +361,7 @@ impl Fleet {
             self.settled.send_replace(true);
         }
         if added + changed + removed > 0 {
-            info!(
+            info!(target: FLEET,
                 added,
                 changed,
                 removed,
@@ -453,9 +454,9 @@ fn log_failure(status: &SocStatus, event: &Event) {
         ChannelEvent::Failed { cause, detail } => {
             let detail = &**detail;
             if status.channel == ChannelState::TransientFailure && status.last_failure != Some(*cause) {
-                info!(%port, %address, %cause, detail, "channel still failing, for another reason");
+                info!(target: FLEET, %port, %address, %cause, detail, "channel still failing, for another reason");
             } else {
-                tracing::debug!(%port, %address, %cause, detail, "channel failed");
+                tracing::debug!(target: FLEET, %port, %address, %cause, detail, "channel failed");
             }
         }
         ChannelEvent::Keepalive {
@@ -464,7 +465,7 @@ fn log_failure(status: &SocStatus, event: &Event) {
             refused: true,
             ..
         } => {
-            warn!(
+            warn!(target: FLEET,
                 %port, %address, every_rounds = rounds, keepalive_interval = ?time,
                 "the SoC's gRPC server allows fewer PINGs (too_many_pings), as gRPC servers do by default: from now on one goes \
                  out with its rounds and none between; a SoC that hangs is noticed that much later"
@@ -489,7 +490,7 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
         {
             let how = cause.map_or("GOAWAY NO_ERROR", Cause::label);
             let detail = cause.map_or("in good order", |cause| detail(status, cause));
-            warn!(
+            warn!(target: FLEET,
                 %port, %address, %from, %to, cause = how, detail, lost_in_a_row,
                 "channel flaps: its connection is over within 10 s of READY again and again, so it is dialled by its backoff"
             );
@@ -499,7 +500,7 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
             to,
             cause: None,
         } if lost_in_a_row >= FLAPS && to == ChannelState::Ready => {
-            info!(%port, %address, %from, %to, lost_in_a_row, "channel: READY again; it flaps");
+            info!(target: FLEET, %port, %address, %from, %to, lost_in_a_row, "channel: READY again; it flaps");
         }
         TransitionKind::Channel {
             from,
@@ -510,14 +511,14 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
                 ChannelState::Shutdown => "",
                 _ => detail(status, cause),
             };
-            info!(%port, %address, %from, %to, %cause, detail, "channel");
+            info!(target: FLEET, %port, %address, %from, %to, %cause, detail, "channel");
         }
         TransitionKind::Channel {
             from: from @ ChannelState::Ready,
             to: to @ ChannelState::Connecting,
             cause: None,
         } => {
-            info!(
+            info!(target: FLEET,
                 %port, %address, %from, %to,
                 "channel: the SoC's server ends the connection in good order (GOAWAY NO_ERROR): dialled anew"
             );
@@ -526,13 +527,13 @@ fn log_transition(status: &SocStatus, transition: &Transition) {
             from,
             to,
             cause: None,
-        } => info!(%port, %address, %from, %to, "channel"),
+        } => info!(target: FLEET, %port, %address, %from, %to, "channel"),
         TransitionKind::Direction { own, from, to } => {
             let side = if own { "self" } else { "peer" };
-            info!(%port, side, %from, %to, "mux direction");
+            info!(target: FLEET, %port, side, %from, %to, "mux direction");
         }
-        TransitionKind::Service { from, to } => info!(%port, %from, %to, "soc service"),
-        TransitionKind::Health { from, to } => info!(%port, %from, %to, "health"),
+        TransitionKind::Service { from, to } => info!(target: FLEET, %port, %from, %to, "soc service"),
+        TransitionKind::Health { from, to } => info!(target: FLEET, %port, %from, %to, "health"),
     }
 }
 

@@ -41,6 +41,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Database, RedisAddress};
 use crate::defect::{Restarts, caught};
+use crate::model::component::MIRROR;
 use crate::model::{Port, ProbeSettings, Rows, Spec, Tables, text};
 use crate::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, RETRY, Subscription, Tells};
 use upkeep::Upkeep;
@@ -121,7 +122,7 @@ impl Mirror {
             tokio::select! {
                 ended = caught(Box::pin(self.serve())) => {
                     let failure = ended.unwrap_or_else(|defect| {
-                        error!(database = self.spec.name, %defect, "a database is not read because of a defect of this program: please report it");
+                        error!(target: MIRROR, database = self.spec.name, %defect, "a database is not read because of a defect of this program: please report it");
                         defect.into()
                     });
                     again = match failure {
@@ -183,7 +184,7 @@ impl Mirror {
                     Ok(()) => _ = read_changed_at.get_or_insert_with(|| Instant::now() + GATHER),
                     Err(reason) => {
                         let database = self.spec.name;
-                        debug!(database, %reason, "keyspace notifications lost: subscribing again");
+                        debug!(target: MIRROR, database, %reason, "keyspace notifications lost: subscribing again");
                         subscription = None;
                         let now = Instant::now();
                         subscribe_at = Some(lost.next(&reason, subscribed_at, now).max(now + RETRY));
@@ -343,7 +344,7 @@ impl Mirror {
         match Subscription::open(server, self.database.id, &patterns, tells).await {
             Ok(subscription) => Ok(Some(subscription)),
             Err(Failure::Refused(error)) => {
-                debug!(
+                debug!(target: MIRROR,
                     database = self.spec.name,
                     error = text::quote(error),
                     "no keyspace notifications: read each interval"
@@ -374,7 +375,7 @@ impl Mirror {
         self.show_tables(tables);
         if self.told_up != Some(true) {
             let server = link.at();
-            info!(database = self.spec.name, %server, db = self.database.id, subscribed, "database read");
+            info!(target: MIRROR, database = self.spec.name, %server, db = self.database.id, subscribed, "database read");
             self.told_up = Some(true);
         }
     }
@@ -383,10 +384,10 @@ impl Mirror {
         let server = &self.database.server;
         if self.told_up != Some(false) {
             let hint = failure.hint();
-            warn!(database = self.spec.name, %server, db = self.database.id, reason = %failure, hint, "database cannot be read");
+            warn!(target: MIRROR, database = self.spec.name, %server, db = self.database.id, reason = %failure, hint, "database cannot be read");
             self.told_up = Some(false);
         } else {
-            debug!(database = self.spec.name, %server, reason = %failure, "database still cannot be read");
+            debug!(target: MIRROR, database = self.spec.name, %server, reason = %failure, "database still cannot be read");
         }
         self.out.send_replace(Reading::Down(failure.to_string().into()));
     }

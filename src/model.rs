@@ -4,6 +4,7 @@
 //! (all of it at one moment). Every closed set of words that reaches an operator (states, causes, results) is an enum
 //! here, with one `label()` that is both the metric's label and the log's word.
 
+pub mod component;
 mod event;
 mod facts;
 mod status;

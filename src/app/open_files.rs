@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::inventory::Inventory;
+use crate::model::component::APP;
 use crate::publish::http::Files;
 
 /// Files that the exporter itself may have open: standard streams, log, runtimes, listeners, the configuration
@@ -67,13 +68,13 @@ impl OpenFiles {
         }
         self.told = short;
         match short {
-            Some(_) => error!(
+            Some(_) => error!(target: APP,
                 limit,
                 targets,
                 needed,
                 "too few open files are allowed for so many targets, some cannot be dialled: raise the hard limit to what is needed and some for web clients (ulimit -Hn, LimitNOFILE= of a unit), then reload"
             ),
-            None => info!(limit, targets, needed, "open files suffice for all targets again"),
+            None => info!(target: APP, limit, targets, needed, "open files suffice for all targets again"),
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::defect::{Restarts, caught};
 use crate::facts;
 use crate::inventory::{self, Hold, Inventory, Origin, Secrets, Source};
 use crate::mirror::{Mirror, Ports, Reading, Surroundings};
+use crate::model::component::INVENTORY;
 use crate::model::{Facts, Port, ProbeSettings, Problem, Side, Spec, StateDbs};
 use crate::publish::shadow::Shadow;
 use crate::redis_link::Tells;
@@ -188,7 +189,7 @@ impl Switch {
                 return;
             };
             let wait = restarts.wait(began.elapsed());
-            error!(%defect, tried_again_in = ?wait, "the inventory is not followed because of a defect of this program: please report it");
+            error!(target: INVENTORY, %defect, tried_again_in = ?wait, "the inventory is not followed because of a defect of this program: please report it");
             sleep_until(Instant::now() + wait).await;
         }
     }
@@ -212,7 +213,7 @@ impl Switch {
                 // It catches what it does over its connections: this is a defect that it cannot go on from. What it has read last
                 // must not be shown for ever, so the exporter ends.
                 Some(_) = self.mirrors.join_next() => {
-                    error!("a mirror of a database has ended by a defect of this program: please report it");
+                    error!(target: INVENTORY, "a mirror of a database has ended by a defect of this program: please report it");
                     return;
                 }
             }

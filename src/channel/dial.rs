@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::net::{TcpSocket, TcpStream};
 use tracing::debug;
 
+use crate::model::component::CHANNEL;
 use crate::model::{Cause, SourceAddress, text};
 
 /// Why a dial failed or a connection was lost: the closed set for the metric, and the details for people.
@@ -85,7 +86,7 @@ fn bind(socket: &TcpSocket, address: SocketAddr, source: &SourceAddress) -> Resu
     match (socket.bind(SocketAddr::new(ip, 0)), source) {
         (Ok(()), _) => Ok(()),
         (Err(error), SourceAddress::Prefer(_)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-            debug!(%address, source = %ip, "the source address is not on this host: the kernel chooses one");
+            debug!(target: CHANNEL, %address, source = %ip, "the source address is not on this host: the kernel chooses one");
             Ok(())
         }
         (Err(error), _) => {

@@ -15,6 +15,7 @@ use super::{ExporterArgs, VERSION};
 use crate::app::{self, Exporter, Options};
 use crate::config::{Config, ConfigError};
 use crate::files::{PATIENCE, Reader};
+use crate::model::component::APP;
 use crate::model::text;
 use crate::publish::http::Limits;
 
@@ -75,14 +76,14 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
     let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
-    info!(
+    info!(target: APP,
         version = VERSION,
         config = text::quote(file),
         from_config_db = config.targets.is_none(),
         "starting"
     );
     for listener in &listeners {
-        info!(address = %listener.local_addr()?, path = args.telemetry_path, "serving");
+        info!(target: APP, address = %listener.local_addr()?, path = args.telemetry_path, "serving");
     }
     let path = args.config_file;
     let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref())?.0) };
@@ -106,11 +107,11 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
     );
     match exporter.run(async move { stop.recv().await }).await {
         Ok(()) => {
-            info!("stopped");
+            info!(target: APP, "stopped");
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => {
-            error!(%error, "failed");
+            error!(target: APP, %error, "failed");
             Ok(ExitCode::from(FAILED))
         }
     }

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{debug, warn};
 
+use crate::model::component::APP;
 use crate::model::text;
 
 /// Binds one `--web.listen-address`; `:9075` is every address of this host, of both families.
@@ -90,7 +91,7 @@ pub fn stop_signals() -> anyhow::Result<StopSignals> {
 /// One SoC costs one open file: raises the soft limit to the hard one.
 pub fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => debug!(limit, "open files"),
-        Err(error) => warn!(%error, "cannot raise the limit of open files"),
+        Ok(limit) => debug!(target: APP, limit, "open files"),
+        Err(error) => warn!(target: APP, %error, "cannot raise the limit of open files"),
     }
 }

@@ -21,7 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::program::{Level, LogFormat};
 use super::quiet::Key;
 use super::spool::Spool;
-use crate::model::text;
+use crate::model::{component, text};
 
 /// The longest line, bytes. A usual one has 200; each input that it quotes is cut before.
 const MAX_LINE: usize = 4096;
@@ -40,7 +40,7 @@ pub(super) fn init(level: Level, format: LogFormat) -> Spool {
         Level::Error => tracing::Level::ERROR,
     };
     // Only our own words: a lying SoC makes libraries talk (h2 warns of each PONG that nobody asked for).
-    let filter = Targets::new().with_target("dualtor_exporter", level);
+    let filter = Targets::new().with_target(component::ALL, level);
     let registry = tracing_subscriber::registry().with(filter);
     let spool = Spool::start(&io::stderr());
     let lines = Lines(spool.clone());

@@ -18,6 +18,7 @@ use tracing::error;
 use super::log;
 use super::spool::{self, Spool};
 use crate::defect::{caught, log_panics};
+use crate::model::component::APP;
 use crate::model::text;
 
 /// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time; the switch's other cores are SONiC's, and
@@ -135,7 +136,7 @@ fn execute(
         Ok(Ok(code)) => code,
         Ok(Err(error)) => fail(&error),
         Err(defect) => {
-            error!(%defect, "ended by a defect of this program: please report it");
+            error!(target: APP, %defect, "ended by a defect of this program: please report it");
             ExitCode::from(program.after_a_defect)
         }
     }

@@ -40,7 +40,7 @@ impl Default for Probe {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Channel {
-    pub(super) port: Value<TcpPort>,
+    pub(super) tcp_port: Value<TcpPort>,
     pub(super) keepalive_time: Value<Duration>,
     pub(super) keepalive_timeout: Value<Duration>,
     pub(super) backoff: Backoff,
@@ -53,7 +53,7 @@ impl Default for Channel {
     fn default() -> Self {
         let default = ChannelSettings::default();
         Self {
-            port: Value(TcpPort(50075)),
+            tcp_port: Value(TcpPort(50075)),
             keepalive_time: Value(default.keepalive_time),
             keepalive_timeout: Value(default.keepalive_timeout),
             backoff: Backoff::default(),

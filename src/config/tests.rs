@@ -43,7 +43,7 @@ fn the_contracts_own_example_is_understood() {
         r#"
 probe:   {interval: 60s, timeout: 500ms}
 channel:
-  port: 50075
+  tcp_port: 50075
   keepalive_time: 4s
   keepalive_timeout: 8s
   backoff: {initial: 1s, multiplier: 1.6, jitter: 0.2, max: 10s}
@@ -273,9 +273,9 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: []\nprobe: {interval: 60}",
         "targets: []\nprobe: {interval: 1s, timeout: 1s}",
         "targets: []\nprobe: {intervall: 1s}",
-        "targets: []\nchannel: {port: 0}",
-        "targets: []\nchannel: {port: 65536}",
-        "targets: []\nchannel: {port: https}",
+        "targets: []\nchannel: {tcp_port: 0}",
+        "targets: []\nchannel: {tcp_port: 65536}",
+        "targets: []\nchannel: {tcp_port: https}",
         "targets: []\nchannel: {backoff: {jitter: 1.1}}",
         "targets: []\nchannel: {backoff: {jitter: .nan}}",
         "targets: []\nchannel: {backoff: {multiplier: 0.9}}",

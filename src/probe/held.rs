@@ -9,6 +9,7 @@ use futures_util::Stream;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
+use crate::model::component::PROBE;
 use crate::transport::{Transport, is_peers};
 
 /// Waits between attempts to open a stream again on a channel that stays READY.
@@ -140,7 +141,7 @@ impl<S: Subscription> Held<S> {
         };
         let max = transport.max_streams();
         if max < S::STREAMS_NEEDED {
-            tracing::debug!(
+            tracing::debug!(target: PROBE,
                 max,
                 needed = S::STREAMS_NEEDED,
                 "too few streams allowed to hold one"

@@ -9,6 +9,7 @@ use super::held::{Held, Messages, Step, Subscription, until};
 use super::pace::Pace;
 use super::service::{Input, Service};
 use super::text;
+use crate::model::component::PROBE;
 use crate::model::{Notice, NoticeType, Notices, Plane, ServiceReport, Side, SocService};
 use crate::transport::Transport;
 use dualtor_proto::graceful_restart_client::GracefulRestartClient;
@@ -159,7 +160,7 @@ impl NoticeStream {
             }
             NoticeType::End => self.input(Input::End(&guid)),
             NoticeType::Unknown => {
-                tracing::debug!(msgtype = notice.msgtype, "a notice of an unknown kind");
+                tracing::debug!(target: PROBE, msgtype = notice.msgtype, "a notice of an unknown kind");
             }
         }
         let fresh = self.fresh.get_or_insert_default();

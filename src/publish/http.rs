@@ -34,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::metrics::Scrape;
+use crate::model::component::WEB;
 use gate::Gate;
 
 pub use limits::{Files, Limits, WebStats, WebStatus};
@@ -115,7 +116,7 @@ fn on_this_thread(
     // On Linux "this process" is the calling thread alone.
     let ours = rustix::process::getpriority_process(None).unwrap_or(0);
     if let Err(error) = rustix::process::setpriority_process(None, ours + NICE) {
-        debug!(%error, "the web thread keeps its priority");
+        debug!(target: WEB, %error, "the web thread keeps its priority");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

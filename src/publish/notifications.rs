@@ -23,6 +23,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::Database;
 use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
+use crate::model::component::APPL_DB;
 use crate::model::{Notice, NoticeType, Plane, Port};
 use crate::redis_link::{BATCH_BYTES, Failure, Link, PATIENCE, PING_EVERY, Pause, wire_size};
 
@@ -113,7 +114,7 @@ impl Notifications {
                 // One more way to lose the database.
                 Err(defect) => {
                     again = Instant::now() + restarts.wait(began.elapsed());
-                    error!(%defect, "no notice is written because of a defect of this program: please report it");
+                    error!(target: APPL_DB, %defect, "no notice is written because of a defect of this program: please report it");
                     self.down(&defect.into());
                 }
             }
@@ -200,7 +201,7 @@ impl Notifications {
     fn up(&mut self) {
         if self.told_up != Some(true) {
             let server = &self.database.server;
-            info!(%server, db = self.database.id, "appl_db is up: notices are written");
+            info!(target: APPL_DB, %server, db = self.database.id, "appl_db is up: notices are written");
             self.told_up = Some(true);
         }
     }
@@ -209,10 +210,10 @@ impl Notifications {
         let server = &self.database.server;
         if self.told_up != Some(false) {
             let hint = failure.hint();
-            info!(%server, db = self.database.id, reason = %failure, hint, "appl_db is down: notices wait, and it is tried again");
+            info!(target: APPL_DB, %server, db = self.database.id, reason = %failure, hint, "appl_db is down: notices wait, and it is tried again");
             self.told_up = Some(false);
         } else {
-            debug!(%server, reason = %failure, "appl_db is still down");
+            debug!(target: APPL_DB, %server, reason = %failure, "appl_db is still down");
         }
     }
 
@@ -220,7 +221,7 @@ impl Notifications {
         self.inbox.put_back(self.waiting.drain(..));
         let (server, notices) = (&self.database.server, self.inbox.take().len());
         if notices > 0 {
-            warn!(%server, notices, "stopped without appl_db: these notices are lost");
+            warn!(target: APPL_DB, %server, notices, "stopped without appl_db: these notices are lost");
         }
     }
 
@@ -228,7 +229,7 @@ impl Notifications {
         if !self.warned_type {
             self.warned_type = true;
             let hint = "delete the key: the next notice is written";
-            warn!(%port, hint, "the notice's key is not a hash: notices are lost; said once");
+            warn!(target: APPL_DB, %port, hint, "the notice's key is not a hash: notices are lost; said once");
         }
     }
 }

@@ -31,6 +31,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::{Publish, StateDbSettings};
 use crate::defect::{Restarts, caught};
 use crate::mailbox::Receiver;
+use crate::model::component::STATE_DB;
 use crate::model::{Port, StateDbStatus};
 use crate::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, RETRY, Tells};
 use batch::{Batch, Outcome};
@@ -141,7 +142,7 @@ impl StateDb {
                 // One more way to lose the database.
                 Err(defect) => {
                     again = Instant::now() + restarts.wait(began.elapsed());
-                    error!(%defect, "no row is written because of a defect of this program: please report it");
+                    error!(target: STATE_DB, %defect, "no row is written because of a defect of this program: please report it");
                     self.down(&defect.into());
                 }
             }
@@ -357,7 +358,7 @@ impl StateDb {
         if self.told_up != Some(true) {
             // Where the socket is missing or closed to us it is another than `settings` name first.
             let server = link.at();
-            info!(%server, db = self.settings.db, "state_db is up: all rows are written");
+            info!(target: STATE_DB, %server, db = self.settings.db, "state_db is up: all rows are written");
             self.told_up = Some(true);
         }
     }
@@ -369,31 +370,31 @@ impl StateDb {
         let server = &self.settings.server;
         if self.told_up != Some(false) {
             let hint = failure.hint();
-            info!(%server, db = self.settings.db, reason = %failure, hint, "state_db is down: rows wait, and it is tried again");
+            info!(target: STATE_DB, %server, db = self.settings.db, reason = %failure, hint, "state_db is down: rows wait, and it is tried again");
             self.told_up = Some(false);
         } else {
-            debug!(%server, reason = %failure, "state_db is still down");
+            debug!(target: STATE_DB, %server, reason = %failure, "state_db is still down");
         }
     }
 
     fn give_up(&self) {
         let server = &self.settings.server;
         let rows = self.ledger.waiting();
-        warn!(%server, rows, "stopped without state_db: these rows keep what they last said");
+        warn!(target: STATE_DB, %server, rows, "stopped without state_db: these rows keep what they last said");
     }
 
     fn warn_foreign(&mut self, port: &Port) {
         if !self.warned_foreign {
             self.warned_foreign = true;
             let hint = "on SONiC: `sudo config muxcable telemetry disable` (its price: docs/sonic.md), or publish: shadow";
-            warn!(%port, hint, "another process writes our rows; logged once, counted from now on");
+            warn!(target: STATE_DB, %port, hint, "another process writes our rows; logged once, counted from now on");
         }
     }
 
     fn tell_gone(&mut self, port: &Port) {
         if self.told_gone.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             self.told_gone = Some(Instant::now());
-            info!(%port, "another process has deleted a row of ours, or flushed the database: written anew");
+            info!(target: STATE_DB, %port, "another process has deleted a row of ours, or flushed the database: written anew");
         }
     }
 
@@ -402,7 +403,7 @@ impl StateDb {
         if due {
             self.warned_type = Some(Instant::now());
             let hint = "delete the key: the row is then written";
-            warn!(%port, hint, "the row's key is not a hash");
+            warn!(target: STATE_DB, %port, hint, "the row's key is not a hash");
         }
     }
 }

@@ -278,6 +278,18 @@ fn the_simulator_shares_nothing_but_the_messages_with_the_exporter() {
 }
 
 #[test]
+fn each_line_of_the_log_names_its_part_whatever_file_it_is_in() {
+    for (file, code) in files() {
+        for name in ["error!(", "warn!(", "info!(", "debug!(", "trace!("] {
+            for (at, name) in code.match_indices(name) {
+                let rest = code[at + name.len()..].trim_start();
+                assert!(rest.starts_with("target: "), "{file}: {name}{:.60}", rest);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_panic_unwinds_so_that_it_can_be_survived() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let manifest = std::fs::read_to_string(manifest).expect("text");

@@ -43,7 +43,7 @@ impl Daemon {
         let children = self.watchman.iter_mut().chain([&mut self.child]);
         for child in children {
             if let Err(error) = child.kill().await {
-                debug!(%error, "a program of the demo, or who watches it, was gone already");
+                debug!(target: "dualtor::demo", %error, "a program of the demo, or who watches it, was gone already");
             }
         }
     }

@@ -126,7 +126,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
     let life = switch.map(|switch| {
         AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = switch.live(teller::print_about).await {
-                warn!(%error, "nothing more happens in the switch's databases");
+                warn!(target: "dualtor::demo", %error, "nothing more happens in the switch's databases");
             }
         }))
     });

@@ -44,7 +44,7 @@ pub async fn switch_of(redis: Redis, socs: u8, change: impl FnOnce(&mut Setup)) 
     setup.settings.side = "auto".to_owned();
     setup.settings.from_config_db = true;
     let port = addresses[0].port();
-    setup.settings.channel = format!("port: {port}, {}", setup.settings.channel);
+    setup.settings.channel = format!("tcp_port: {port}, {}", setup.settings.channel);
     change(&mut setup);
     setup.stage().await
 }

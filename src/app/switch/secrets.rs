@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::config::{Config, read_secrets};
 use crate::files::{PATIENCE, Reader};
 use crate::inventory::Secrets;
+use crate::model::component::INVENTORY;
 use crate::model::text;
 
 /// As for TLS files: a new content counts within 10 s (half of that is left for reading it).
@@ -42,7 +43,7 @@ pub(super) async fn run(mut config: watch::Receiver<Arc<Config>>, out: watch::Se
             }
             Err(error) => {
                 if !failed {
-                    warn!(file = %text::quote(file), %error, "grpc_secrets.json could not be read: what was read of it last stays");
+                    warn!(target: INVENTORY, file = %text::quote(file), %error, "grpc_secrets.json could not be read: what was read of it last stays");
                 }
                 failed = true;
             }
@@ -57,12 +58,12 @@ fn adopt(out: &watch::Sender<Secrets>, secrets: Secrets) {
             return false;
         }
         match &secrets {
-            Secrets::Holds(path, _) => info!(file = %path.display(), "grpc_secrets.json read"),
+            Secrets::Holds(path, _) => info!(target: INVENTORY, file = %path.display(), "grpc_secrets.json read"),
             Secrets::Unusable(reason) => {
-                warn!(%reason, "grpc_secrets.json cannot be used: where GRPCCLIENT has no rows, the last settings stay, and without any no SoC is dialled");
+                warn!(target: INVENTORY, %reason, "grpc_secrets.json cannot be used: where GRPCCLIENT has no rows, the last settings stay, and without any no SoC is dialled");
             }
             Secrets::Absent if matches!(before, Secrets::Holds(..) | Secrets::Unusable(_)) => {
-                info!("grpc_secrets.json is gone");
+                info!(target: INVENTORY, "grpc_secrets.json is gone");
             }
             Secrets::Absent | Secrets::Unread(_) => {}
         }

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Switch;
 use crate::inventory::{Inventory, Origin, Source, is_dual_tor};
+use crate::model::component::INVENTORY;
 use crate::model::{Facts, OrchagentMux, Port, PortFacts, Problem, Security, Side, quoted};
 
 /// From line to line about something that may happen to all ports at once.
@@ -22,16 +23,16 @@ impl Switch {
         let problems: BTreeSet<Problem> = inventory.problems.iter().cloned().collect();
         for problem in problems.difference(&self.problems).take(MOST_TOLD) {
             let Problem { port, kind, text } = problem;
-            warn!(port, reason = %kind, text, "MUX_CABLE row cannot be used");
+            warn!(target: INVENTORY, port, reason = %kind, text, "MUX_CABLE row cannot be used");
         }
         if let Some(more @ 1..) = problems.difference(&self.problems).count().checked_sub(MOST_TOLD) {
-            warn!(
+            warn!(target: INVENTORY,
                 more,
                 "more MUX_CABLE rows that cannot be used; dualtor_inventory_problems counts them"
             );
         }
         for Problem { port, kind, .. } in self.problems.difference(&problems).take(MOST_TOLD) {
-            info!(port, reason = %kind, "MUX_CABLE row's problem is gone");
+            info!(target: INVENTORY, port, reason = %kind, "MUX_CABLE row's problem is gone");
         }
         self.problems = problems;
         self.tell_kind();
@@ -44,12 +45,12 @@ impl Switch {
         });
         let unusable: BTreeSet<Arc<str>> = unusable.collect();
         for reason in unusable.difference(&self.unusable) {
-            warn!(%reason, "no SoC can be dialled (tls_config)");
+            warn!(target: INVENTORY, %reason, "no SoC can be dialled (tls_config)");
         }
         self.unusable = unusable;
         if inventory.loaded && self.side != Some(inventory.side) {
             if inventory.side != Side::Unknown {
-                info!(side = %inventory.side, "ToR side known");
+                info!(target: INVENTORY, side = %inventory.side, "ToR side known");
             }
             self.side = Some(inventory.side);
         }
@@ -76,9 +77,9 @@ impl Switch {
             let meant: String = subtype.chars().filter(|c| c.is_alphanumeric()).collect();
             let subtype = quoted(subtype);
             if meant.eq_ignore_ascii_case("DualToR") {
-                warn!(%namespace, subtype, "no port is probed: subtype in DEVICE_METADATA|localhost must be DualToR and nothing else, not even a blank");
+                warn!(target: INVENTORY, %namespace, subtype, "no port is probed: subtype in DEVICE_METADATA|localhost must be DualToR and nothing else, not even a blank");
             } else {
-                info!(%namespace, subtype, "not a dual-ToR switch: no port is probed before subtype in DEVICE_METADATA|localhost is DualToR");
+                info!(target: INVENTORY, %namespace, subtype, "not a dual-ToR switch: no port is probed before subtype in DEVICE_METADATA|localhost is DualToR");
             }
         }
         self.other_kinds = others;
@@ -99,7 +100,7 @@ impl Switch {
         self.failures_due = due.filter(|_| !new.is_empty());
         if !new.is_empty() && due.is_none() {
             let (count, first) = (new.len(), new[..new.len().min(8)].join(" "));
-            warn!(
+            warn!(target: INVENTORY,
                 count,
                 ports = first,
                 "a change of the mux has failed: orchagent says error in STATE_DB's MUX_CABLE_TABLE, or linkmgrd in APPL_DB's"
@@ -123,7 +124,7 @@ impl Switch {
         let gone: Vec<&(Arc<str>, String)> = kept.difference(&self.kept).collect();
         if told(gone.len()) {
             let (rows, (namespace, first)) = (gone.len(), gone[0]);
-            info!(%namespace, rows, first, "rows of CONFIG_DB are gone: what they said is kept for some seconds, as they may be being rewritten");
+            info!(target: INVENTORY, %namespace, rows, first, "rows of CONFIG_DB are gone: what they said is kept for some seconds, as they may be being rewritten");
             self.kept_told = Some(now);
         }
         let has = |(namespace, key): &&(Arc<str>, String)| {
@@ -133,7 +134,7 @@ impl Switch {
         };
         let lost: Vec<&(Arc<str>, String)> = self.kept.difference(&kept).filter(|row| !has(row)).collect();
         if let Some((namespace, first)) = lost.first() {
-            info!(%namespace, rows = lost.len(), first, "rows of CONFIG_DB have not come back: they count no more");
+            info!(target: INVENTORY, %namespace, rows = lost.len(), first, "rows of CONFIG_DB have not come back: they count no more");
         }
         self.kept = kept;
     }
@@ -152,12 +153,14 @@ impl Switch {
             }
             match origin {
                 Origin::Kept(reason) => {
-                    warn!(%namespace, %reason, "the last settings of GRPCCLIENT stay in force: type insecure, in a row or in the file, would end TLS");
+                    warn!(target: INVENTORY, %namespace, %reason, "the last settings of GRPCCLIENT stay in force: type insecure, in a row or in the file, would end TLS");
                 }
                 Origin::File => {
-                    info!(%namespace, "TLS or plain text as grpc_secrets.json says: CONFIG_DB has no row of GRPCCLIENT")
+                    info!(target: INVENTORY, %namespace, "TLS or plain text as grpc_secrets.json says: CONFIG_DB has no row of GRPCCLIENT")
                 }
-                Origin::Rows => info!(%namespace, "TLS or plain text as CONFIG_DB's GRPCCLIENT says"),
+                Origin::Rows => {
+                    info!(target: INVENTORY, %namespace, "TLS or plain text as CONFIG_DB's GRPCCLIENT says")
+                }
                 Origin::Nowhere => {}
             }
         }

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use super::material::{Bad, Files, Material};
 use crate::defect::{Defect, Restarts, caught};
 use crate::files::{PATIENCE, Reader, Unread};
+use crate::model::component::TLS;
 use crate::model::{TlsSettings, text};
 
 /// New files are used for the next connections within 10 s (half of that is left for reading them).
@@ -86,7 +87,7 @@ async fn supervised(
         };
         let wait = restarts.wait(began.elapsed());
         let file = text::quote(settings.ca.display());
-        error!(%file, %defect, started_anew_in = ?wait, "the reader of the TLS files has ended by a defect of this program: please report it");
+        error!(target: TLS, %file, %defect, started_anew_in = ?wait, "the reader of the TLS files has ended by a defect of this program: please report it");
         sleep(wait).await;
     }
 }
@@ -146,7 +147,7 @@ fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
     if !new.is_empty() {
         let more = new.len().saturating_sub(MAX_TOLD);
         let certificates = new[..new.len() - more].join("; ");
-        warn!(
+        warn!(target: TLS,
             certificates,
             more,
             "a certificate in our TLS files has expired: it is used all the same, but gRPC's own clients and SoCs refuse it"
@@ -172,21 +173,21 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
     let used = matches!(&*latest.borrow(), Latest::Good(_));
     match outcome {
         Ok(material) => {
-            info!(set = %material, "TLS files read: the next connections use them");
+            info!(target: TLS, set = %material, "TLS files read: the next connections use them");
             let notes = material.notes();
             if !notes.is_empty() {
                 let more = notes.len().saturating_sub(MAX_TOLD);
                 let notes = notes[..notes.len() - more].join("; ");
-                warn!(notes, more, "not all that stands in the TLS files is used");
+                warn!(target: TLS, notes, more, "not all that stands in the TLS files is used");
             }
             latest.send_replace(Latest::Good(Arc::new(material)));
         }
         Err(Bad { file, reason }) => {
             let path = text::quote(file.display());
             if used {
-                warn!(file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
+                warn!(target: TLS, file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
             } else {
-                warn!(file = %path, reason, "the TLS files cannot be used: no dial succeeds before they can");
+                warn!(target: TLS, file = %path, reason, "the TLS files cannot be used: no dial succeeds before they can");
                 latest.send_replace(Latest::Bad(format!("{path}: {reason}").into()));
             }
         }

@@ -38,6 +38,7 @@ use super::routes;
 use super::socket::{Socket, Standing};
 use crate::defect::caught;
 use crate::model::Refusal;
+use crate::model::component::WEB;
 
 /// After an error of accept that will not go away by itself, such as too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
@@ -59,7 +60,7 @@ impl Server {
     pub(super) async fn run(self) {
         // Boxed, and once: its panics are rare.
         while let Err(defect) = caught(Box::pin(self.accept())).await {
-            error!(%defect, again_in = ?ACCEPT_AGAIN, "accepting web connections failed by a defect of this program, please report it");
+            error!(target: WEB, %defect, again_in = ?ACCEPT_AGAIN, "accepting web connections failed by a defect of this program, please report it");
             let _ = timeout(ACCEPT_AGAIN, self.stop.cancelled()).await;
         }
     }
@@ -81,7 +82,7 @@ impl Server {
                 Err(error) => {
                     if told.is_none_or(|told| told.elapsed() > Duration::from_secs(60)) {
                         told = Some(Instant::now());
-                        warn!(%error, again_in = ?ACCEPT_AGAIN, "cannot accept a web connection");
+                        warn!(target: WEB, %error, again_in = ?ACCEPT_AGAIN, "cannot accept a web connection");
                     }
                     let _ = timeout(ACCEPT_AGAIN, self.stop.cancelled()).await;
                 }
@@ -136,7 +137,7 @@ fn is_of_the_client(error: &std::io::Error) -> bool {
 type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 fn failed(defect: &crate::defect::Defect) -> Response<Body> {
-    error!(%defect, "a web request failed by a defect of this program, please report it");
+    error!(target: WEB, %defect, "a web request failed by a defect of this program, please report it");
     let text = "answering failed, which is a defect: the log says more\n";
     let close = [(axum::http::header::CONNECTION, "close")];
     (StatusCode::INTERNAL_SERVER_ERROR, close, text).into_response()
@@ -223,7 +224,7 @@ async fn serve(
         Ok(()) => false,
     };
     if let Err(error) = &outcome {
-        debug!(%error, "a web connection ended");
+        debug!(target: WEB, %error, "a web connection ended");
     }
     let unread = outcome.is_err() || standing.leaves_unread();
     if unread && !late && !stopping {

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::limits::{Files, Limits, WebStats};
 use crate::model::Refusal;
+use crate::model::component::WEB;
 
 /// Where nothing is left one can still ask what is wrong: the reserve is generous by more than that.
 const ALWAYS: u64 = 4;
@@ -212,7 +213,7 @@ impl Gate {
             open.told = Some(now);
             drop(open);
             let peer = peer.to_canonical();
-            warn!(%peer, %reason, "a web connection was closed over a limit; more of them within a minute are only counted");
+            warn!(target: WEB, %peer, %reason, "a web connection was closed over a limit; more of them within a minute are only counted");
         }
     }
 

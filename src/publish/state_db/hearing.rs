@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use crate::config::StateDbSettings;
+use crate::model::component::STATE_DB;
 use crate::publish::rows;
 use crate::redis_link::{Changed, Failure, Pause, RETRY, Subscription, Tells};
 
@@ -75,7 +76,7 @@ impl Hearing {
                 },
                 State::Deaf => std::future::pending().await,
             };
-            debug!(reason = %failure, "no keyspace notifications of our rows: they are looked at in turn");
+            debug!(target: STATE_DB, reason = %failure, "no keyspace notifications of our rows: they are looked at in turn");
             self.state = match failure {
                 Failure::Refused(_) | Failure::Auth(_) => State::Deaf,
                 failure => {

@@ -109,7 +109,9 @@ fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
 /// What to do about each cause of a failed dial.
 fn remedy_of(cause: Cause) -> &'static str {
     match cause {
-        Cause::Refused => "the SoC is there, but nobody listens: start its gRPC server, or set channel.port",
+        Cause::Refused => {
+            "the SoC is there, but nobody listens: start its gRPC server, or set channel.tcp_port"
+        }
         Cause::Unreachable => "check the route (`show ip route`), a firewall on this host, and the cable",
         Cause::ConnectTimeout => {
             "no answer to TCP: check the address (MUX_CABLE soc_ipv4), the cable, and a firewall on the way"
@@ -215,7 +217,7 @@ fn is_same(one: &QueryReport, other: &QueryReport) -> bool {
 
 fn remedy_of_answer(answer: &QueryReport) -> &'static str {
     if answer.is_not_grpc() {
-        return "another server has this address: check it and the port (channel.port), the SoC's gRPC server usually has \
+        return "another server has this address: check it and the port (channel.tcp_port), the SoC's gRPC server usually has \
                 50075";
     }
     match answer.error.as_deref().and_then(Limit::told_in) {
@@ -237,7 +239,7 @@ fn remedy_of_limit(limit: Limit) -> &'static str {
         }
         Limit::Heads => {
             "the exporter ended this. No gRPC server sends such heads, but a proxy may: check what answers at this address \
-             and port (channel.port)"
+             and port (channel.tcp_port)"
         }
         Limit::Reply => {
             "the exporter ended this. A reply has less than 100 bytes: check that the SoC's own gRPC server answers at this \

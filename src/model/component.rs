@@ -1,0 +1,24 @@
+//! The parts of the exporter, as its log names them (`target`). Who filters a log does so by these: they stay when files move.
+
+/// Start, reload, stop; what has no part of its own.
+pub const APP: &str = "dualtor::app";
+/// A SoC's gRPC channel.
+pub const CHANNEL: &str = "dualtor::channel";
+/// Certificate files.
+pub const TLS: &str = "dualtor::tls";
+/// Queries and streams.
+pub const PROBE: &str = "dualtor::probe";
+/// The table of SoCs: transitions, ports that come and go.
+pub const FLEET: &str = "dualtor::fleet";
+/// What the switch's databases and files say: ports, side, TLS.
+pub const INVENTORY: &str = "dualtor::inventory";
+/// Reading SONiC's databases.
+pub const MIRROR: &str = "dualtor::mirror";
+/// Writing rows to STATE_DB.
+pub const STATE_DB: &str = "dualtor::state_db";
+/// Writing notices to APPL_DB.
+pub const APPL_DB: &str = "dualtor::appl_db";
+/// The web server.
+pub const WEB: &str = "dualtor::web";
+/// What all of them begin with: other crates' lines are not ours to show.
+pub const ALL: &str = "dualtor::";
