@@ -109,7 +109,7 @@ impl Notifications {
             match caught(Box::pin(self.serve())).await {
                 Ok(Ok(())) => return,
                 Ok(Err(failure)) => {
-                    again = began + pause.after(&failure, began.elapsed());
+                    again = pause.next(&failure, began, Instant::now());
                     self.down(&failure);
                 }
                 // One more way to lose the database.

@@ -5,7 +5,7 @@
 //! off, and everything after each reconnect, as none of what happened meanwhile was told.
 //!
 //! ```text
-//!            ┌─────── 500 ms after the last attempt began (30 s at most) ◀──────┐
+//!            ┌────── 500 ms after the last attempt began (`redis_link::Pause`) ◀┐
 //!            ▼                                                                  │ any failure: Down
 //!   connect, subscribe ──▶ read everything: Up ──▶ changes, each interval, PING ─┘
 //! ```
@@ -43,7 +43,7 @@ use crate::config::{Database, RedisAddress};
 use crate::model::component::MIRROR;
 use crate::model::{Port, ProbeSettings, Rows, Spec, Tables, text};
 use crate::runtime::defect::{Restarts, caught};
-use crate::sonic::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, Subscription, Tells};
+use crate::sonic::redis_link::{Changed, Failure, Link, PING_EVERY, Pause, RETRY, Subscription, Tells};
 use upkeep::Upkeep;
 
 /// From the first change told to reading what has changed: a reload of a whole table is then a few reads, not one for
@@ -127,7 +127,7 @@ impl Mirror {
                     });
                     again = match failure {
                         Failure::Defect(_) => Instant::now() + restarts.wait(began.elapsed()),
-                        _ => began + pause.after(&failure, began.elapsed()),
+                        _ => pause.next(&failure, began, Instant::now()),
                     };
                     self.down(&failure);
                 }
@@ -186,7 +186,8 @@ impl Mirror {
                         let database = self.spec.name;
                         debug!(target: MIRROR, database, %reason, "keyspace notifications lost: subscribing again");
                         subscription = None;
-                        subscribe_at = Some(Instant::now() + lost.after(&reason, subscribed_at.elapsed()));
+                        let now = Instant::now();
+                        subscribe_at = Some(lost.next(&reason, subscribed_at, now).max(now + RETRY));
                     }
                 },
                 () = sleep_until(subscribe_at.unwrap_or(read_at)), if subscribe_at.is_some() => {

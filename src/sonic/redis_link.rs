@@ -38,8 +38,12 @@ const LATE: Duration = Duration::from_millis(50);
 /// From attempt to attempt while the database is down: a local socket, and rows must be right 2 s after its return.
 pub const RETRY: Duration = Duration::from_millis(500);
 
-/// The longest pause between attempts at a server that sends what no Redis would: each may cost as much as the last.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause after an attempt at a server that sent what no Redis would. Each may cost as much as the last, so that they
+/// must be rare; but once the server is sane it must be used soon: within 5 s, as after any other failure.
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// A connection that was of use for so long has not ended by what ended the one before.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// A hung database must be noticed: asked this often, with `PATIENCE` for the answer.
 pub const PING_EVERY: Duration = Duration::from_secs(2);
@@ -128,23 +132,26 @@ impl Failure {
 /// What became of one command of a pipeline.
 pub type Reply = Result<Value, RedisError>;
 
-/// How long to wait from the beginning of one attempt to that of the next.
+/// When to try again (pure).
 #[derive(Debug, Default)]
 pub struct Pause {
     breaches: u32,
 }
 
 impl Pause {
-    /// After this failure of a connection that was of use for so long.
-    pub fn after(&mut self, failure: &Failure, served: Duration) -> Duration {
-        if served > LONGEST_PAUSE || !matches!(failure, Failure::Breach(_)) {
+    /// After the attempt that `began` then and failed `now`: `RETRY` after its beginning. Where it was a breach, which may have
+    /// taken long to find, after its end, and each time later.
+    pub fn next(&mut self, failure: &Failure, began: Instant, now: Instant) -> Instant {
+        if !matches!(failure, Failure::Breach(_)) {
+            self.breaches = 0;
+            return began + RETRY;
+        }
+        if now.duration_since(began) > STEADY {
             self.breaches = 0;
         }
-        let pause = RETRY * 2u32.pow(self.breaches.min(6));
-        if matches!(failure, Failure::Breach(_)) {
-            self.breaches += 1;
-        }
-        pause.min(LONGEST_PAUSE)
+        let pause = RETRY * 2u32.pow(self.breaches.min(3));
+        self.breaches += 1;
+        now + pause.min(LONGEST_PAUSE)
     }
 }
 

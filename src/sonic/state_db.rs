@@ -135,7 +135,7 @@ impl StateDb {
             match caught(Box::pin(self.serve())).await {
                 Ok(Ok(())) => return,
                 Ok(Err(Interrupt::Failure(failure))) => {
-                    again = began + pause.after(&failure, began.elapsed());
+                    again = pause.next(&failure, began, Instant::now());
                     self.down(&failure);
                 }
                 Ok(Err(Interrupt::GraceIsOver)) => return self.give_up(),

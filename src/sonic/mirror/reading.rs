@@ -17,8 +17,8 @@ const COUNT: usize = 1000;
 /// What that takes of Redis' time at most, during which it serves nobody else. If it takes longer Redis, or this process, is
 /// busy with other work.
 const ONE_SCAN: Duration = Duration::from_millis(1);
-/// SCANs until it is clear that they have no end: 50 million keys.
-const MOST_SCANS: u32 = 50_000;
+/// SCANs until it is clear that they have no end: 10 million keys.
+const MOST_SCANS: u32 = 10_000;
 /// How long they may take. Two million keys take a second.
 const SCAN_WITHIN: Duration = Duration::from_secs(60);
 /// Keys of our tables that are gathered, of which `Tables::MOST_ROWS` of each table are read.

@@ -16,12 +16,19 @@ fn what_a_server_says_is_cut_and_cleaned() {
 }
 
 #[test]
-fn who_breaks_the_protocol_is_asked_again_less_and_less_often() {
+fn who_breaks_the_protocol_is_asked_less_often_but_soon_once_he_is_sane() {
     let mut pause = Pause::default();
-    let mut after = |failure: Failure, served| pause.after(&failure, Duration::from_secs(served)).as_millis();
-    let pauses: Vec<_> = (0..8).map(|_| after(Breach::Line.into(), 1)).collect();
-    assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
-    assert_eq!(after(Failure::Closed, 1), 500);
+    let began = Instant::now();
+    // The wait from the failure to the next attempt.
+    let mut after = |failure: Failure, took| {
+        let now = began + Duration::from_secs(took);
+        let next = pause.next(&failure, began, now);
+        next.saturating_duration_since(now).as_millis()
+    };
+    let pauses: Vec<_> = (0..6).map(|_| after(Breach::Scan.into(), 3)).collect();
+    assert_eq!(pauses, [500, 1000, 2000, 4000, 4000, 4000]);
+    assert_eq!(after(Failure::Closed, 0), 500);
+    assert_eq!(after(Failure::Closed, 3), 0);
     assert_eq!(after(Breach::Line.into(), 1), 500);
     assert_eq!(after(Breach::Line.into(), 1), 1000);
     assert_eq!(after(Breach::Line.into(), 3600), 500);

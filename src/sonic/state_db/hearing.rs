@@ -9,7 +9,7 @@ use tracing::debug;
 
 use crate::config::StateDbSettings;
 use crate::model::component::STATE_DB;
-use crate::sonic::redis_link::{Changed, Failure, Pause, Subscription, Tells};
+use crate::sonic::redis_link::{Changed, Failure, Pause, RETRY, Subscription, Tells};
 use crate::sonic::rows;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Subscription, Failure>> + Send>>;
@@ -79,7 +79,10 @@ impl Hearing {
             debug!(target: STATE_DB, reason = %failure, "no keyspace notifications of our rows: they are looked at in turn");
             self.state = match failure {
                 Failure::Refused(_) | Failure::Auth(_) => State::Deaf,
-                failure => State::Waiting(Instant::now() + self.pause.after(&failure, self.since.elapsed())),
+                failure => {
+                    let now = Instant::now();
+                    State::Waiting(self.pause.next(&failure, self.since, now).max(now + RETRY))
+                }
             };
         }
     }
