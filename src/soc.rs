@@ -9,10 +9,12 @@
 //! | transport | one RPC over the channel's connection, under tonic's generated clients |
 //! | probe | one round of queries; the two streams |
 //! | session | the driver: wait → probe → event |
+//! | look | one look at a SoC: one dial, one round |
 //! | arrivals | when bytes came in |
 
 pub mod arrivals;
 pub mod channel;
+pub mod look;
 pub mod probe;
 pub mod session;
 pub mod transport;

@@ -16,12 +16,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Reading, Soc};
 use super::findings::security::files_named;
-use crate::cli::probe::{Found, look};
 use crate::config::{Config, Database, Namespace, RedisAddress, read_pem, read_secrets};
 use crate::model::Inventory;
 use crate::model::schema;
 use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Table, Target, TlsSettings};
 use crate::soc::channel::{Checked, TlsStore, check, check_certificates, check_key};
+use crate::soc::look::{Found, look};
 use crate::sonic::inventory::{Loopback3, Secrets, Source, is_believed, secure};
 use crate::sonic::mirror::{self, Ports};
 use crate::sonic::redis_link::{Failure, Link};

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::cli::probe::Found;
 use crate::config::{Config, Database, Namespace, RedisAddress};
 use crate::model::Inventory;
 use crate::model::schema;
 use crate::model::{Port, Tables, Target, TlsSettings};
 use crate::soc::channel::Checked;
+use crate::soc::look::Found;
 use crate::sonic::inventory::{Secrets, Secured, is_believed};
 
 /// Everything.

@@ -2,12 +2,13 @@
 
 use super::{Area, Finding, listed};
 use crate::cli::doctor::collected::{Collected, Soc};
-use crate::cli::probe::{Found, milliseconds};
+use crate::cli::probe::{left_text, milliseconds};
 use crate::model::{
     Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
     Report, Side,
 };
 use crate::soc::channel::Failure;
+use crate::soc::look::Found;
 use crate::sonic::intent;
 
 const AREA: Area = Area::Socs;
@@ -41,7 +42,7 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
             let mut found = answers(soc, report);
             if let Some(left) = left {
                 let alike = "READY, and then its connection was over at once".to_owned();
-                let text = format!("{}: READY, but {}", soc.target.address, left.text());
+                let text = format!("{}: READY, but {}", soc.target.address, left_text(left));
                 let remedy = "look again; if it is so each time: the SoC's own log, and how long its server lets a connection live \
                               (max_connection_age)";
                 found.push(Finding::problem(AREA, port, text, remedy).alike(alike));

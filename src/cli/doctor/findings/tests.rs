@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::*;
 use crate::cli::doctor::collected::{Away, Databases, Events, FileState, Soc};
-use crate::cli::probe::Found;
 use crate::config::Config;
 use crate::model::Inventory;
 use crate::model::{
@@ -16,6 +15,7 @@ use crate::model::{
 };
 use crate::soc::channel::Checked;
 use crate::soc::channel::Failure;
+use crate::soc::look::Found;
 use crate::sonic::inventory::{Loopback3, Secrets, Source, secure};
 
 /// A healthy switch: upper ToR, one SoC, one row, ycabled's telemetry off.
