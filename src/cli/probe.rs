@@ -15,14 +15,14 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::program::print_result;
-use crate::channel::{Channel, Failure, TlsStore, check};
-use crate::config::Config;
-use crate::defect::caught;
+use crate::config::{Config, DEFAULT_TCP_PORT};
 use crate::model::{
     Cause, ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, Report, Security,
     Side, Target, TlsSettings,
 };
-use crate::probe::{self, Ready};
+use crate::runtime::defect::caught;
+use crate::soc::channel::{Channel, Failure, TlsStore, check};
+use crate::soc::probe::{self, Ready};
 
 #[derive(Debug, Args)]
 pub(super) struct ProbeArgs {
@@ -67,7 +67,6 @@ enum SideArg {
     Lower,
 }
 
-const DEFAULT_PORT: u16 = 50075;
 /// How long a second look at our TLS files may take.
 const NOTES: Duration = Duration::from_secs(2);
 /// Oddities of our TLS files that are printed: one may be a bundle of hundreds.
@@ -80,7 +79,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     let ip: Result<IpAddr, _> = text.parse();
-    ip.map(|ip| SocketAddr::new(ip, DEFAULT_PORT)).map_err(|_| {
+    ip.map(|ip| SocketAddr::new(ip, DEFAULT_TCP_PORT)).map_err(|_| {
         "expected an IP address such as 192.168.0.1, 192.168.0.1:50075 or [fc02::1]:50075".to_owned()
     })
 }
@@ -281,11 +280,8 @@ async fn look_once(
 }
 
 pub(super) fn answers(report: &Report) -> bool {
-    let query_ok = |query: &Query| {
-        let result = report.query(*query).result;
-        result.is_answer() || (*query == Query::Health && report.health == Health::Unimplemented)
-    };
-    Query::ALL.iter().all(query_ok) && matches!(report.health, Health::Serving | Health::Unimplemented)
+    let all = Query::ALL.iter().all(|query| report.is_answered(*query));
+    all && matches!(report.health, Health::Serving | Health::Unimplemented)
 }
 
 /// The two ends with their names, as far as the side is known.

@@ -158,6 +158,42 @@ fn a_broken_link_is_noticed() {
     assert_eq!(anchors(text), ["a-bc-d_e", "a", "a-1"].map(str::to_owned).into());
 }
 
+/// The paths of the repository that a text names: a known folder, and the name of a file.
+fn named_paths(text: &str) -> BTreeSet<&str> {
+    let of_a_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let words = text
+        .split(|c: char| !of_a_path(c))
+        .map(|word| word.trim_end_matches('.'));
+    let known = |word: &&str| {
+        let folders = [
+            "src/",
+            "tests/",
+            "crates/",
+            "docs/",
+            "scripts/",
+            "alerts/",
+            "dashboards/",
+        ];
+        let endings = [".rs", ".md", ".yaml", ".yml", ".json", ".toml"];
+        folders.iter().any(|folder| word.starts_with(folder)) && endings.iter().any(|end| word.ends_with(end))
+    };
+    words.filter(known).collect()
+}
+
+#[test]
+fn every_file_that_a_document_names_is_there() {
+    let mut count = 0;
+    // The changelog is history.
+    for document in documents().iter().filter(|path| !path.ends_with("CHANGELOG.md")) {
+        let text = read(document);
+        for path in named_paths(&text) {
+            count += 1;
+            assert!(project().join(path).exists(), "{}: {path}", document.display());
+        }
+    }
+    assert!(count > 30, "{count} paths");
+}
+
 #[test]
 fn the_index_names_every_document() {
     let index = read(&project().join("docs/README.md"));

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use dualtor_exporter::publish::metrics::CATALOGUE;
+use dualtor_exporter::telemetry::catalogue::CATALOGUE;
 use dualtor_sim::{ConnectionFault, Notice, NoticeKind, Plane};
 
 use crate::certificates::{Ca, Files, VALID};

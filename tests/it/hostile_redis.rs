@@ -71,8 +71,14 @@ fn scripts() -> Vec<(Script, &'static str)> {
         Answer::Say(format!("*2\r\n{}*1000\r\n{keys}", bulk(&n.to_string())).into_bytes())
     };
     let say = |text: String| move || Answer::Say(text.clone().into_bytes());
+    let cursor = AtomicU64::new(0);
+    let no_keys = move || {
+        let n = cursor.fetch_add(1, Ordering::Relaxed) + 1;
+        Answer::Say(format!("*2\r\n{}*0\r\n", bulk(&n.to_string())).into_bytes())
+    };
     vec![
         (to("SCAN", new_keys), "more than 200000 keys"),
+        (to("SCAN", no_keys), "a SCAN that does not end"),
         (
             to(
                 "SCAN",

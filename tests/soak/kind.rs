@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualtor_sim::{self, ConnectionFault, GoAway, H2Code, Notice, NoticeKind, Plane, ReplyFault, Soc};
+use dualtor_sim::{ConnectionFault, GoAway, H2Code, Notice, NoticeKind, Plane, ReplyFault, Soc};
 
 use crate::truth::Truth;
 
@@ -174,10 +174,10 @@ impl Kind {
 }
 
 fn change(kind: Kind, truth: &mut Truth, random: &mut fastrand::Rng) {
-    let other = |link: &mut sim::Link| {
+    let other = |link: &mut dualtor_sim::Link| {
         *link = match link {
-            sim::Link::Up => sim::Link::Down,
-            sim::Link::Down => sim::Link::Up,
+            dualtor_sim::Link::Up => dualtor_sim::Link::Down,
+            dualtor_sim::Link::Down => dualtor_sim::Link::Up,
         };
     };
     let state = &mut truth.state;
@@ -189,8 +189,8 @@ fn change(kind: Kind, truth: &mut Truth, random: &mut fastrand::Rng) {
                 &mut state.directions.lower
             };
             *side = match side {
-                sim::Direction::Active => sim::Direction::Standby,
-                sim::Direction::Standby => sim::Direction::Active,
+                dualtor_sim::Direction::Active => dualtor_sim::Direction::Standby,
+                dualtor_sim::Direction::Standby => dualtor_sim::Direction::Active,
             };
         }
         Link => other(if random.bool() {
@@ -206,8 +206,8 @@ fn change(kind: Kind, truth: &mut Truth, random: &mut fastrand::Rng) {
         Version => state.version = format!("2.{}.{}", random.u16(..), random.u16(..)),
         _ => {
             state.health = match state.health {
-                sim::Health::Serving => sim::Health::NotServing,
-                _ => sim::Health::Serving,
+                dualtor_sim::Health::Serving => dualtor_sim::Health::NotServing,
+                _ => dualtor_sim::Health::Serving,
             };
         }
     }

@@ -1,14 +1,14 @@
 //! Each SoC: is there a way to it, does it answer, and is what it says what the switch wants?
 
 use super::{Area, Finding, listed};
-use crate::channel::Failure;
 use crate::cli::doctor::collected::{Collected, Soc};
 use crate::cli::probe::{Found, milliseconds};
-use crate::facts;
 use crate::model::{
     Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
     Report, Side,
 };
+use crate::soc::channel::Failure;
+use crate::sonic::intent;
 
 const AREA: Area = Area::Socs;
 
@@ -17,7 +17,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     for databases in &seen.namespaces {
         let appl_db = databases.appl_db.as_ref().ok().map(|tables| &**tables);
         let state_db = databases.state_db.as_ref().ok().map(|tables| &**tables);
-        facts::collect(appl_db, state_db, &mut facts);
+        intent::collect(appl_db, state_db, &mut facts);
     }
     let each = seen.socs.iter();
     let found = each.flat_map(|soc| of_soc(soc, facts.get(soc.port()).copied().unwrap_or_default()));
