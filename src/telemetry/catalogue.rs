@@ -1,5 +1,5 @@
 //! The metrics catalogue: each metric's name, type, labels, help and where its samples come from. It stands here and
-//! nowhere else; README's table is held equal to it by a test.
+//! nowhere else; docs/metrics.md is held equal to it by a test.
 //!
 //! It renders from a snapshot, so a port that has left takes its series along, and no scrape holds a lock.
 
