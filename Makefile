@@ -44,9 +44,10 @@ demo:
 	@scripts/deps --optional cargo redis-server prometheus alertmanager
 	@$(CARGO) run --locked -p dualtor-demo -- $(ARGS)
 
+# Some of them: make test ARGS="it rounds"; all test programs are built, it is run, with tests that have "rounds" in their name.
 test:
 	@scripts/deps cargo redis-server prometheus alertmanager
-	$(CARGO) test --locked --workspace
+	@CARGO="$(CARGO)" scripts/test $(ARGS)
 
 verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
