@@ -5,6 +5,7 @@
 //! | module | job |
 //! |---|---|
 //! | catalogue | every metric: name, help, where its value comes from |
+//! | samples | how a family is written |
 //! | exposition | text formats |
 //! | process | `process_*` |
 //! | lateness | how late this process itself is |
@@ -15,5 +16,6 @@ pub mod exposition;
 pub mod lateness;
 pub mod log;
 pub mod process;
+mod samples;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -3,20 +3,40 @@
 //!
 //! It renders from a snapshot, so a port that has left takes its series along, and no scrape holds a lock.
 
+/// The labels of a closed set, in its order.
+macro_rules! labels_of {
+    ($name:ident) => {{
+        const LABELS: [&str; $name::COUNT] = {
+            let mut labels = [""; $name::COUNT];
+            let mut n = 0;
+            while n < labels.len() {
+                labels[n] = $name::ALL[n].label();
+                n += 1;
+            }
+            labels
+        };
+        &LABELS
+    }};
+}
+
+mod values;
+
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
 
 use crate::model::{
-    Cause, ChannelState, ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Facts, Health, LinkmgrHealth,
-    MuxDirection, NoticeType, OrchagentMux, Plane, PortFacts, PortState, ProblemKind, Query, QueryResult,
-    Refusal, SelfPeer, Side, Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus, WebStatus,
+    ChannelState, ConfigStatus, Delays, Facts, LinkmgrHealth, MuxDirection, OrchagentMux, PortFacts,
+    ProblemKind, Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus, WebStatus,
 };
 
 use super::process::Process;
+use super::samples::Samples;
 use crate::sonic::shadow::Shadow;
+use prometheus_client::encoding::NoLabelSet;
+use values::{
+    build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
+    mux_direction, notices, port, port_states, probes, problems, refusals, side, soc_info, transitions,
+};
 
 /// Everything that one scrape shows.
 #[derive(Debug, Clone)]
@@ -89,268 +109,6 @@ pub(super) enum Source {
     Switch(fn(&SocStatus, &PortFacts, &mut Samples<'_>) -> fmt::Result),
     /// Samples of the whole exporter.
     Global(fn(&Scrape, &mut Samples<'_>) -> fmt::Result),
-}
-
-/// Writes samples of one family.
-pub(super) struct Samples<'a> {
-    pub(super) encoder: MetricEncoder<'a>,
-}
-
-fn unix_time(at: SystemTime) -> Option<Duration> {
-    at.duration_since(UNIX_EPOCH).ok()
-}
-
-type Label<'a> = (&'static str, &'a str);
-
-impl Samples<'_> {
-    fn counter(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-        let mut metric = self.encoder.encode_family(labels)?;
-        metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)
-    }
-
-    fn gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
-        self.encoder.encode_family(labels)?.encode_gauge(&value)
-    }
-
-    /// A gauge of the whole exporter: no labels, no braces.
-    fn plain(&mut self, value: f64) -> fmt::Result {
-        self.encoder.encode_gauge(&value)
-    }
-
-    /// A counter of the whole exporter.
-    fn plain_counter(&mut self, value: u64) -> fmt::Result {
-        self.encoder.encode_counter::<NoLabelSet, u64, f64>(&value, None)
-    }
-
-    fn whole(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-        self.encoder.encode_family(labels)?.encode_gauge(&value)
-    }
-
-    /// A gauge of seconds, absent while there is no value.
-    fn seconds(&mut self, labels: &impl EncodeLabelSet, value: Option<Duration>) -> fmt::Result {
-        value.map_or(Ok(()), |value| self.gauge(labels, value.as_secs_f64()))
-    }
-
-    /// A gauge of Unix seconds, absent while there is no value.
-    fn timestamp(&mut self, labels: &impl EncodeLabelSet, value: Option<SystemTime>) -> fmt::Result {
-        self.seconds(labels, value.and_then(unix_time))
-    }
-
-    /// The same, of the whole exporter.
-    fn plain_timestamp(&mut self, value: Option<SystemTime>) -> fmt::Result {
-        let value = value.and_then(unix_time);
-        value.map_or(Ok(()), |value| self.plain(value.as_secs_f64()))
-    }
-
-    /// One 0/1 gauge per state, exactly one of them 1.
-    fn states(&mut self, labels: &[Label<'_>], all: &[&'static str], current: &'static str) -> fmt::Result {
-        for state in all {
-            match labels {
-                [] => self.whole(&[("state", *state)], u64::from(*state == current))?,
-                [port] => self.whole(&[*port, ("state", *state)], u64::from(*state == current))?,
-                [port, side, ..] => {
-                    self.whole(&[*port, *side, ("state", *state)], u64::from(*state == current))?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The labels of a closed set, in its order.
-macro_rules! labels_of {
-    ($name:ident) => {{
-        const LABELS: [&str; $name::COUNT] = {
-            let mut labels = [""; $name::COUNT];
-            let mut n = 0;
-            while n < labels.len() {
-                labels[n] = $name::ALL[n].label();
-                n += 1;
-            }
-            labels
-        };
-        &LABELS
-    }};
-}
-
-fn port(soc: &SocStatus) -> Label<'_> {
-    ("port", soc.target.port.as_str())
-}
-
-fn sides(
-    soc: &SocStatus,
-    samples: &mut Samples<'_>,
-    all: &[&'static str],
-    values: SelfPeer<&'static str>,
-) -> fmt::Result {
-    samples.states(&[port(soc), ("side", "self")], all, values.own)?;
-    samples.states(&[port(soc), ("side", "peer")], all, values.peer)
-}
-
-fn port_states(soc: &SocStatus, samples: &mut Samples<'_>, values: SelfPeer<PortState>) -> fmt::Result {
-    let (own, peer) = (values.own.label(), values.peer.label());
-    sides(soc, samples, labels_of!(PortState), SelfPeer { own, peer })
-}
-
-/// Failures that are shown from the start; the others appear with their first.
-const USUAL_CAUSES: [Cause; 4] = [
-    Cause::Refused,
-    Cause::Closed,
-    Cause::Reset,
-    Cause::KeepaliveTimeout,
-];
-/// Results that are shown from the start; the others appear with their first.
-const USUAL_RESULTS: [QueryResult; 3] = [
-    QueryResult::Ok,
-    QueryResult::DeadlineExceeded,
-    QueryResult::Unavailable,
-];
-
-fn failures(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    for cause in Cause::ALL {
-        let count = soc.failures[cause.index()];
-        if count > 0 || USUAL_CAUSES.contains(cause) {
-            samples.counter(&[port(soc), ("cause", cause.label())], count)?;
-        }
-    }
-    Ok(())
-}
-
-fn probes(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    for query in Query::ALL {
-        for result in QueryResult::ALL {
-            let count = soc.probes[query.index()][result.index()];
-            if count > 0 || USUAL_RESULTS.contains(result) {
-                let labels = [port(soc), ("query", query.label()), ("result", result.label())];
-                samples.counter(&labels, count)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn durations(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    let bounds = DURATION_BUCKETS.iter().copied().chain([f64::INFINITY]);
-    let mut buckets = [(0.0, 0); DURATION_BUCKETS.len() + 1];
-    for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(soc.durations.counts)) {
-        *bucket = (bound, count);
-    }
-    let count = soc.durations.counts.iter().sum();
-    let labels = [port(soc)];
-    let mut metric = samples.encoder.encode_family(&labels)?;
-    metric.encode_histogram::<NoLabelSet>(soc.durations.sum, count, &buckets, None)
-}
-
-fn delays(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    let Delays { counts, sum } = scrape.delays;
-    let bounds = DELAY_BUCKETS.iter().copied().chain([f64::INFINITY]);
-    let mut buckets = [(0.0, 0); DELAY_BUCKETS.len() + 1];
-    for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(counts)) {
-        *bucket = (bound, count);
-    }
-    let (sum, count) = (sum.as_secs_f64(), counts.iter().sum());
-    samples
-        .encoder
-        .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-}
-
-fn transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    for to in ChannelState::ALL {
-        samples.counter(&[port(soc), ("to", to.label())], soc.transitions[to.index()])?;
-    }
-    Ok(())
-}
-
-fn mux_direction(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    let direction = soc.observed.direction;
-    let (own, peer) = (direction.own.label(), direction.peer.label());
-    sides(soc, samples, labels_of!(MuxDirection), SelfPeer { own, peer })
-}
-
-fn direction_transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    let count = soc.direction_transitions;
-    samples.counter(&[port(soc), ("side", "self")], count.own)?;
-    samples.counter(&[port(soc), ("side", "peer")], count.peer)
-}
-
-fn health(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    for status in Health::ALL {
-        let labels = [port(soc), ("status", status.label())];
-        samples.whole(&labels, u64::from(*status == soc.observed.health))?;
-    }
-    Ok(())
-}
-
-/// A SoC sends few kinds of notices: each appears with its first.
-fn notices(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    for kind in NoticeType::ALL {
-        for plane in Plane::ALL {
-            let count = soc.notices[kind.index()][plane.index()];
-            if count > 0 {
-                let labels = [port(soc), ("type", kind.label()), ("plane", plane.label())];
-                samples.counter(&labels, count)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn soc_info(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    let address = soc.target.address.to_string();
-    let version = soc.observed.version.as_deref().unwrap_or("");
-    samples.whole(
-        &[port(soc), ("address", address.as_str()), ("version", version)],
-        1,
-    )
-}
-
-fn side(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    for side in Side::ALL {
-        let labels = [("side", side.label())];
-        samples.whole(&labels, u64::from(*side == scrape.snapshot.side))?;
-    }
-    Ok(())
-}
-
-fn problems(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    for kind in ProblemKind::ALL {
-        samples.whole(&[("reason", kind.label())], scrape.problems[kind.index()])?;
-    }
-    Ok(())
-}
-
-fn differences(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    let Some(shadow) = &scrape.shadow else {
-        return Ok(());
-    };
-    let socs = scrape.snapshot.socs.iter().map(|soc| &**soc);
-    let mut differences = shadow.differences(socs).into_iter();
-    differences.try_for_each(|(field, ports)| samples.whole(&[("field", field)], ports))
-}
-
-/// A 0/1 gauge that is absent while nobody knows.
-fn known(soc: &SocStatus, samples: &mut Samples<'_>, value: Option<bool>) -> fmt::Result {
-    value.map_or(Ok(()), |value| samples.whole(&[port(soc)], u64::from(value)))
-}
-
-fn certificates(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    samples.timestamp(&[("role", "ca")], scrape.tls.ca)?;
-    samples.timestamp(&[("role", "client")], scrape.tls.client)
-}
-
-fn refusals(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    for reason in Refusal::ALL {
-        samples.counter(&[("reason", reason.label())], scrape.web.refused[reason.index()])?;
-    }
-    Ok(())
-}
-
-fn build_info(_: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    let labels = [
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("revision", env!("DUALTOR_REVISION")),
-    ];
-    samples.whole(&labels, 1)
 }
 
 macro_rules! catalogue {

@@ -12,7 +12,8 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::catalogue::{CATALOGUE, Family, Kind, Samples, Scrape, Source};
+use super::catalogue::{CATALOGUE, Family, Kind, Scrape, Source};
+use super::samples::Samples;
 use crate::model::PortFacts;
 
 /// SoCs per piece: about 75 kB of text for the largest family, a third of a millisecond; between two pieces other work may

@@ -1,0 +1,196 @@
+//! From a status to the samples of one family, where that is more than one expression.
+
+use std::fmt;
+
+use prometheus_client::encoding::NoLabelSet;
+
+use super::{Samples, Scrape};
+use crate::model::{
+    Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Health, MuxDirection, NoticeType, Plane,
+    PortState, ProblemKind, Query, QueryResult, Refusal, SelfPeer, Side, SocStatus,
+};
+use crate::telemetry::samples::Label;
+
+pub(super) fn port(soc: &SocStatus) -> Label<'_> {
+    ("port", soc.target.port.as_str())
+}
+
+pub(super) fn sides(
+    soc: &SocStatus,
+    samples: &mut Samples<'_>,
+    all: &[&'static str],
+    values: SelfPeer<&'static str>,
+) -> fmt::Result {
+    samples.states(&[port(soc), ("side", "self")], all, values.own)?;
+    samples.states(&[port(soc), ("side", "peer")], all, values.peer)
+}
+
+pub(super) fn port_states(
+    soc: &SocStatus,
+    samples: &mut Samples<'_>,
+    values: SelfPeer<PortState>,
+) -> fmt::Result {
+    let (own, peer) = (values.own.label(), values.peer.label());
+    sides(soc, samples, labels_of!(PortState), SelfPeer { own, peer })
+}
+
+/// Failures that are shown from the start; the others appear with their first.
+const USUAL_CAUSES: [Cause; 4] = [
+    Cause::Refused,
+    Cause::Closed,
+    Cause::Reset,
+    Cause::KeepaliveTimeout,
+];
+/// Results that are shown from the start; the others appear with their first.
+const USUAL_RESULTS: [QueryResult; 3] = [
+    QueryResult::Ok,
+    QueryResult::DeadlineExceeded,
+    QueryResult::Unavailable,
+];
+
+pub(super) fn failures(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for cause in Cause::ALL {
+        let count = soc.failures[cause.index()];
+        if count > 0 || USUAL_CAUSES.contains(cause) {
+            samples.counter(&[port(soc), ("cause", cause.label())], count)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn probes(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for query in Query::ALL {
+        for result in QueryResult::ALL {
+            let count = soc.probes[query.index()][result.index()];
+            if count > 0 || USUAL_RESULTS.contains(result) {
+                let labels = [port(soc), ("query", query.label()), ("result", result.label())];
+                samples.counter(&labels, count)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn durations(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let bounds = DURATION_BUCKETS.iter().copied().chain([f64::INFINITY]);
+    let mut buckets = [(0.0, 0); DURATION_BUCKETS.len() + 1];
+    for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(soc.durations.counts)) {
+        *bucket = (bound, count);
+    }
+    let count = soc.durations.counts.iter().sum();
+    let labels = [port(soc)];
+    let mut metric = samples.encoder.encode_family(&labels)?;
+    metric.encode_histogram::<NoLabelSet>(soc.durations.sum, count, &buckets, None)
+}
+
+pub(super) fn delays(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    let Delays { counts, sum } = scrape.delays;
+    let bounds = DELAY_BUCKETS.iter().copied().chain([f64::INFINITY]);
+    let mut buckets = [(0.0, 0); DELAY_BUCKETS.len() + 1];
+    for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(counts)) {
+        *bucket = (bound, count);
+    }
+    let (sum, count) = (sum.as_secs_f64(), counts.iter().sum());
+    samples
+        .encoder
+        .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+}
+
+pub(super) fn transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for to in ChannelState::ALL {
+        samples.counter(&[port(soc), ("to", to.label())], soc.transitions[to.index()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn mux_direction(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let direction = soc.observed.direction;
+    let (own, peer) = (direction.own.label(), direction.peer.label());
+    sides(soc, samples, labels_of!(MuxDirection), SelfPeer { own, peer })
+}
+
+pub(super) fn direction_transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let count = soc.direction_transitions;
+    samples.counter(&[port(soc), ("side", "self")], count.own)?;
+    samples.counter(&[port(soc), ("side", "peer")], count.peer)
+}
+
+pub(super) fn health(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for status in Health::ALL {
+        let labels = [port(soc), ("status", status.label())];
+        samples.whole(&labels, u64::from(*status == soc.observed.health))?;
+    }
+    Ok(())
+}
+
+/// A SoC sends few kinds of notices: each appears with its first.
+pub(super) fn notices(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    for kind in NoticeType::ALL {
+        for plane in Plane::ALL {
+            let count = soc.notices[kind.index()][plane.index()];
+            if count > 0 {
+                let labels = [port(soc), ("type", kind.label()), ("plane", plane.label())];
+                samples.counter(&labels, count)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn soc_info(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let address = soc.target.address.to_string();
+    let version = soc.observed.version.as_deref().unwrap_or("");
+    samples.whole(
+        &[port(soc), ("address", address.as_str()), ("version", version)],
+        1,
+    )
+}
+
+pub(super) fn side(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    for side in Side::ALL {
+        let labels = [("side", side.label())];
+        samples.whole(&labels, u64::from(*side == scrape.snapshot.side))?;
+    }
+    Ok(())
+}
+
+pub(super) fn problems(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    for kind in ProblemKind::ALL {
+        samples.whole(&[("reason", kind.label())], scrape.problems[kind.index()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn differences(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    let Some(shadow) = &scrape.shadow else {
+        return Ok(());
+    };
+    let socs = scrape.snapshot.socs.iter().map(|soc| &**soc);
+    let mut differences = shadow.differences(socs).into_iter();
+    differences.try_for_each(|(field, ports)| samples.whole(&[("field", field)], ports))
+}
+
+/// A 0/1 gauge that is absent while nobody knows.
+pub(super) fn known(soc: &SocStatus, samples: &mut Samples<'_>, value: Option<bool>) -> fmt::Result {
+    value.map_or(Ok(()), |value| samples.whole(&[port(soc)], u64::from(value)))
+}
+
+pub(super) fn certificates(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    samples.timestamp(&[("role", "ca")], scrape.tls.ca)?;
+    samples.timestamp(&[("role", "client")], scrape.tls.client)
+}
+
+pub(super) fn refusals(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    for reason in Refusal::ALL {
+        samples.counter(&[("reason", reason.label())], scrape.web.refused[reason.index()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn build_info(_: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+    let labels = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("revision", env!("DUALTOR_REVISION")),
+    ];
+    samples.whole(&labels, 1)
+}

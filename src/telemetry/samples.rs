@@ -1,0 +1,81 @@
+//! How samples of a family are written: prometheus-client's encoder, in the shapes that the catalogue needs.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
+
+/// Writes samples of one family.
+pub(super) struct Samples<'a> {
+    pub(super) encoder: MetricEncoder<'a>,
+}
+
+fn unix_time(at: SystemTime) -> Option<Duration> {
+    at.duration_since(UNIX_EPOCH).ok()
+}
+
+pub(super) type Label<'a> = (&'static str, &'a str);
+
+impl Samples<'_> {
+    pub(super) fn counter(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        let mut metric = self.encoder.encode_family(labels)?;
+        metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+    }
+
+    pub(super) fn gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
+        self.encoder.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    /// A gauge of the whole exporter: no labels, no braces.
+    pub(super) fn plain(&mut self, value: f64) -> fmt::Result {
+        self.encoder.encode_gauge(&value)
+    }
+
+    /// A counter of the whole exporter.
+    pub(super) fn plain_counter(&mut self, value: u64) -> fmt::Result {
+        self.encoder.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+    }
+
+    pub(super) fn whole(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+        self.encoder.encode_family(labels)?.encode_gauge(&value)
+    }
+
+    /// A gauge of seconds, absent while there is no value.
+    pub(super) fn seconds(&mut self, labels: &impl EncodeLabelSet, value: Option<Duration>) -> fmt::Result {
+        value.map_or(Ok(()), |value| self.gauge(labels, value.as_secs_f64()))
+    }
+
+    /// A gauge of Unix seconds, absent while there is no value.
+    pub(super) fn timestamp(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        value: Option<SystemTime>,
+    ) -> fmt::Result {
+        self.seconds(labels, value.and_then(unix_time))
+    }
+
+    /// The same, of the whole exporter.
+    pub(super) fn plain_timestamp(&mut self, value: Option<SystemTime>) -> fmt::Result {
+        let value = value.and_then(unix_time);
+        value.map_or(Ok(()), |value| self.plain(value.as_secs_f64()))
+    }
+
+    /// One 0/1 gauge per state, exactly one of them 1.
+    pub(super) fn states(
+        &mut self,
+        labels: &[Label<'_>],
+        all: &[&'static str],
+        current: &'static str,
+    ) -> fmt::Result {
+        for state in all {
+            match labels {
+                [] => self.whole(&[("state", *state)], u64::from(*state == current))?,
+                [port] => self.whole(&[*port, ("state", *state)], u64::from(*state == current))?,
+                [port, side, ..] => {
+                    self.whole(&[*port, *side, ("state", *state)], u64::from(*state == current))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
