@@ -132,7 +132,7 @@ catalogue! {
         "Changes of the channel's state, by the new state",
         Soc transitions;
     "dualtor_channel_dials_total" Counter ["port"]
-        "Dials begun",
+        "Dials started",
         Soc |soc, out| out.counter(&[port(soc)], soc.dials);
     "dualtor_channel_failures_total" Counter ["port, cause"]
         "Failed dials and lost connections, by cause",
@@ -144,19 +144,19 @@ catalogue! {
         "Round trip of the last answered keepalive PING, only while READY",
         Soc |soc, out| out.seconds(&[port(soc)], soc.keepalive_rtt);
     "dualtor_keepalive_interval_seconds" Gauge ["port"]
-        "Time from PING to PING: keepalive_time, or the probe interval once the SoC has said too_many_pings",
+        "Time from PING to PING: keepalive_time, or the probe interval once the SoC has sent too_many_pings",
         Soc |soc, out| out.seconds(&[port(soc)], Some(soc.keepalive_time));
     "dualtor_soc_certificate_expiry_timestamp_seconds" Gauge ["port"]
-        "When the certificate expires that the SoC last showed, Unix time; absent without TLS",
+        "Expiry of the certificate that the SoC last presented, Unix time; absent without TLS",
         Soc |soc, out| out.timestamp(&[port(soc)], soc.certificate_expiry);
     "dualtor_mux_direction" Gauge ["port, side, state"]
-        "Whether this side may forward to the server, as the SoC says: 1 for the current state",
+        "Whether this side may forward to the server, as reported by the SoC: 1 for the current state",
         Soc mux_direction;
     "dualtor_link_state" Gauge ["port, side, state"]
-        "State of the link to this side, as the SoC says: 1 for the current state",
+        "State of the link to this side, as reported by the SoC: 1 for the current state",
         Soc |soc, out| port_states(soc, out, soc.observed.link);
     "dualtor_oper_state" Gauge ["port, side, state"]
-        "Operational state of the port to this side, as the SoC says: 1 for the current state",
+        "Operational state of the port to this side, as reported by the SoC: 1 for the current state",
         Soc |soc, out| port_states(soc, out, soc.observed.oper);
     "dualtor_mux_direction_transitions_total" Counter ["port, side"]
         "Changes between active and standby; an unknown in between is ignored",
@@ -171,7 +171,7 @@ catalogue! {
         "End of the last round whose admin query was OK, Unix time",
         Soc |soc, out| out.timestamp(&[port(soc)], soc.last_success);
     "dualtor_health_status" Gauge ["port, status"]
-        "What grpc.health.v1 says of the SoC: 1 for the current status",
+        "Health of the SoC by grpc.health.v1: 1 for the current status",
         Soc health;
     "dualtor_soc_service" Gauge ["port, state"]
         "Maintenance that the SoC has announced: 1 for the current state",
@@ -186,19 +186,19 @@ catalogue! {
         "Address that is probed, and the SoC's software version (empty until known); always 1",
         Soc soc_info;
     "dualtor_session_restarts_total" Counter ["port"]
-        "Times that the port's session ended by a defect of the exporter and was started anew",
+        "Times that the port's session ended by a defect of the exporter and was started again",
         Soc |soc, out| out.counter(&[port(soc)], soc.session_restarts);
     "dualtor_intended_mux_state" Gauge ["port, state"]
-        "What linkmgrd wants the port's mux to be: 1 for the current state",
+        "Mux state that linkmgrd wants for the port: 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.intended.label());
     "dualtor_orchagent_mux_state" Gauge ["port, state"]
-        "What orchagent has made the port's mux (error: the change failed): 1 for the current state",
+        "Mux state that orchagent has set for the port (error: the change failed): 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(OrchagentMux), facts.orchagent.label());
     "dualtor_mux_consistent" Gauge ["port"]
-        "Whether linkmgrd's intent is what the SoC reports of this side; absent while either is unknown",
+        "Whether the SoC reports for this side what linkmgrd wants; absent while either is unknown",
         Switch |soc, facts, out| known(soc, out, facts.consistent(soc.observed.direction.own));
     "dualtor_linkmgr_health" Gauge ["port, state"]
-        "What linkmgrd thinks of the port: 1 for the current state",
+        "Health of the port by linkmgrd: 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(LinkmgrHealth), facts.linkmgr.label());
     "dualtor_port_oper_up" Gauge ["port"]
         "Whether the switch's port is up; absent while unknown",
@@ -210,10 +210,10 @@ catalogue! {
         "Ports that are probed",
         Global |scrape, out| out.plain(scrape.snapshot.socs.len() as f64);
     "dualtor_inventory_problems" Gauge ["reason"]
-        "Rows of MUX_CABLE that cannot be used, by what is wrong with them",
+        "Rows of MUX_CABLE that cannot be used, by reason",
         Global problems;
     "dualtor_tls_certificate_expiry_timestamp_seconds" Gauge ["role"]
-        "When the first of our own TLS files' certificates expires, CA and client, Unix time; absent without TLS",
+        "Earliest expiry in our own TLS files, CA and client, Unix time; absent without TLS",
         Global certificates;
     "dualtor_state_db_up" Gauge [""]
         "Whether STATE_DB answers and takes writes; absent where no rows are written",
@@ -228,10 +228,10 @@ catalogue! {
             out.counter(&[("result", "error")], db.writes_error)
         });
     "dualtor_state_db_foreign_writes_total" Counter [""]
-        "Times that a row was found written by somebody else",
+        "Times that a row was found written by another process",
         Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain_counter(db.foreign_writes));
     "dualtor_shadow_differences" Gauge ["field"]
-        "Ports of which ycabled's row says something else in this field; only with publish: shadow",
+        "Ports whose row by ycabled differs in this field; only with publish: shadow",
         Global differences;
     "dualtor_config_last_reload_successful" Gauge [""]
         "Whether the last attempt to load the configuration succeeded",
@@ -240,19 +240,19 @@ catalogue! {
         "When the configuration was last loaded, Unix time",
         Global |scrape, out| out.plain_timestamp(Some(scrape.config.last_success));
     "dualtor_web_connections" Gauge [""]
-        "Open connections of web clients, the one that reads this included",
+        "Open connections of web clients, including the one of this scrape",
         Global |scrape, out| out.plain(scrape.web.connections as f64);
     "dualtor_web_connections_refused_total" Counter ["reason"]
         "Web connections closed over a limit: too many in total or of one peer, TLS handshake or request too slow, answer not taken",
         Global refusals;
     "dualtor_log_lines_dropped_total" Counter [""]
-        "Lines of the log that were dropped: nobody took them in time, or they could not be written",
+        "Lines of the log that were dropped: not read in time, or they could not be written",
         Global |scrape, out| out.plain_counter(scrape.lines_dropped);
     "dualtor_build_info" Gauge ["version, revision"]
         "Version and source revision of this exporter; always 1",
         Global build_info;
     "dualtor_scheduling_delay_seconds" Histogram [""]
-        "How late tasks of this exporter run: for want of CPU, not for a SoC",
+        "How late tasks of this exporter run, because of a lack of CPU",
         Global delays;
     "process_cpu_seconds_total" Counter [""]
         "User and system CPU time, seconds",
