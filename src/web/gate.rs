@@ -140,14 +140,18 @@ impl Gate {
         let peer = peer.to_canonical();
         let most = self.most();
         let mut open = self.open();
+        // First: who has his share takes no other's place.
+        if open
+            .by_peer
+            .get(&peer)
+            .is_some_and(|n| *n >= self.0.limits.per_peer)
+        {
+            return Err(Refusal::Peer);
+        }
         if open.all.len() >= most {
             return Err(Refusal::Total);
         }
-        let of_peer = open.by_peer.entry(peer).or_default();
-        if *of_peer >= self.0.limits.per_peer {
-            return Err(Refusal::Peer);
-        }
-        *of_peer += 1;
+        *open.by_peer.entry(peer).or_default() += 1;
         let (id, lost) = (open.key(), CancellationToken::new());
         let one = One {
             peer,
@@ -347,6 +351,22 @@ mod tests {
         let _one_more = gate.admit_instead(peer(1), later).expect("the first's");
         assert!(is_lost(&places[0]) && !is_lost(&other) && !is_lost(&places[1]));
         assert_eq!(gate.0.stats.status().refused, refused(0, 1));
+    }
+
+    #[test]
+    fn who_has_his_share_takes_no_place_of_another_where_all_are_taken() {
+        let (gate, _files) = gate(u64::MAX);
+        let began = Instant::now();
+        let later = began + Duration::from_secs(5);
+        let others: Vec<Place> = (2..8)
+            .map(|n| gate.admit(peer(n), began).expect("a place"))
+            .collect();
+        let greedy: Vec<Place> = (0..4)
+            .map(|_| gate.admit(peer(1), later).expect("a place"))
+            .collect();
+        assert_eq!(gate.admit_instead(peer(1), later).err(), Some(Refusal::Peer));
+        assert!(!others.iter().chain(&greedy).any(is_lost));
+        assert!(gate.admit_instead(peer(9), later).is_ok());
     }
 
     #[test]

@@ -80,10 +80,11 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    let report = runtime.block_on(async {
+    let mut report = runtime.block_on(async {
         let world = world::World::start(args.socs).await;
         drive::Drive::new(world, args.seed).run(args.time).await
     });
+    report.check_medians();
     report.print();
     if report.good() {
         ExitCode::SUCCESS

@@ -36,6 +36,30 @@ impl Report {
         }
     }
 
+    /// Each bound allows for a machine that stands still for seconds. It does not do so half of the time: what is written only
+    /// with the next round is seen in the median.
+    pub(crate) fn check_medians(&mut self) {
+        const FEW: usize = 4;
+        let mut broken = Vec::new();
+        for (kind, lags) in &self.rows {
+            let mut sorted = lags.clone();
+            sorted.sort_unstable();
+            let median = sorted[sorted.len() / 2];
+            if let Some(bound) = kind
+                .median_bound()
+                .filter(|bound| sorted.len() >= FEW && median > *bound)
+            {
+                let label = kind.label();
+                broken.push(format!(
+                    "{label}: half of the rows wrong for {median:.1?} and more, the bound is {bound:.1?}"
+                ));
+            }
+        }
+        for line in broken {
+            self.broken(line);
+        }
+    }
+
     pub(crate) fn broken(&mut self, line: String) {
         eprintln!("soak: {line}");
         self.broken.push(line);
