@@ -126,8 +126,8 @@ fn state_db() -> [Panel; 4] {
         )
         .size(12, 6),
         timeseries(
-            "Rows written by somebody else",
-            "How often one of our rows was found to be somebody else's within each window. Normal is 0; \
+            "Rows written by another process",
+            "How often one of our rows was found changed by another process within each window. Normal is 0; \
              steps each 60 s are ycabled, whose telemetry is not off.",
             "none",
         )
@@ -197,7 +197,7 @@ fn inventory() -> [Panel; 3] {
     [
         timeseries(
             "Ports",
-            "Ports that are probed. A fall that nobody ordered is bad.",
+            "Ports that are probed. An unplanned fall is bad.",
             "none",
         )
         .line("dualtor_inventory_ports{TOR}", "{{instance}}")
@@ -213,7 +213,7 @@ fn inventory() -> [Panel; 3] {
         .size(8, 7),
         timeseries(
             "Differences from ycabled",
-            "Ports of which ycabled's row says something else, by field. Some minutes after each change \
+            "Ports whose row by ycabled differs, by field. Some minutes after each change \
              are normal; what stays is not.",
             "none",
         )

@@ -58,7 +58,7 @@ fn firing_alerts() -> Panel {
         "Firing alerts",
         "What is broken, where, on which side and since when, the most severe first, and the newest of \
          these. An alert without ToR is of a rack or of all, one without port of the ToR. The runbook, \
-         linked above, says what to do.",
+         linked above, describes what to do.",
     )
     .state_column(
         "Severity",
@@ -104,8 +104,8 @@ fn blocked() -> Panel {
     };
     table(
         "Servers dark or without redundancy",
-        "20 ports of which a side carries nothing, the dark ones first: standby, or the link down, as the \
-         SoC says, announced maintenance or not. Self is this ToR's side. Since: when an alert first saw it; \
+        "20 ports of which a side carries no traffic, the dark ones first: standby, or the link down, as \
+         reported by the SoC, announced maintenance or not. Self is this ToR's side. Since: when an alert first saw it; \
          none during maintenance.",
     )
     .state_column(
@@ -214,7 +214,7 @@ pub(crate) fn dashboard() -> Dashboard {
         stat("ToRs", "Exporters that Prometheus knows of, up or down.", "short", "count(up{TOR})").whole(),
         stat(
             "Exporters down",
-            "Exporters whose last scrape failed: of their ToRs' ports nothing is known here. More than 0 \
+            "Exporters whose last scrape failed: nothing is known about their ToRs' ports. More than 0 \
              is bad.",
             "short",
             "sum(up{TOR} == bool 0)",

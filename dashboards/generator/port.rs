@@ -21,20 +21,20 @@ fn now() -> [Panel; 8] {
         ),
         state(
             "Direction, self",
-            "Whether this ToR may forward to the server, as the SoC says. Both sides active is healthy.",
+            "Whether this ToR may forward to the server, as reported by the SoC. Both sides active is healthy.",
             &palette::direction(),
             r#"dualtor_mux_direction{PORT, side="self"}"#,
         ),
         state(
             "Direction, peer",
-            "Whether the other ToR may forward to the server, as the SoC says. Both sides standby: the \
+            "Whether the other ToR may forward to the server, as reported by the SoC. Both sides standby: the \
              server is cut off.",
             &palette::direction(),
             r#"dualtor_mux_direction{PORT, side="peer"}"#,
         ),
         state(
             "Health",
-            "What grpc.health.v1 says of the SoC. unimplemented: it has no health service, which is normal.",
+            "The SoC's health by grpc.health.v1. unimplemented: it has no health service, which is normal.",
             &palette::health(),
             "dualtor_health_status{PORT}",
         ),
@@ -69,7 +69,7 @@ fn states() -> Panel {
     let all = channel.clone().and(direction.clone()).and(link.clone());
     timeline(
         "What happened",
-        "Everything that the SoC says of this port, on one time axis: read downwards what changed \
+        "Everything that the SoC reports of this port, on one time axis: read downwards what changed \
          together. When the channel is lost, all else turns unknown. Over long times short changes fall \
          between the points.",
         &all.and(health.clone()).and(service.clone()),
@@ -113,7 +113,7 @@ fn intent() -> Panel {
         .and(linkmgr.clone());
     timeline(
         "Intended against actual",
-        "What linkmgrd wants, what orchagent has made of it, what the SoC says of this side, and whether \
+        "What linkmgrd wants, what orchagent has set, what the SoC reports of this side, and whether \
          the first and the last agree; then what linkmgrd thinks of the port, and the switch's own port. \
          differs for more than moments is bad; error: orchagent could not carry out the change. A row that is missing: not known, or SONiC's databases \
          are not used.",
@@ -128,9 +128,9 @@ fn intent() -> Panel {
     .states(
         &direction,
         r#"dualtor_mux_direction{PORT, side="self"}"#,
-        "SoC says",
+        "SoC reports",
     )
-    .states(&consistent, "dualtor_mux_consistent{PORT}", "Wanted and said")
+    .states(&consistent, "dualtor_mux_consistent{PORT}", "Wanted and reported")
     .states(&linkmgr, "dualtor_linkmgr_health{PORT}", "linkmgrd's health")
     .states(&oper, "dualtor_port_oper_up{PORT}", "Switch's port")
     .size(24, 8)
@@ -197,7 +197,7 @@ fn facts() -> [Panel; 6] {
         .size(8, 4),
         stat(
             "Keepalive every",
-            "Time between PINGs. Other than the configured keepalive_time: the SoC has said \
+            "Time between PINGs. Other than the configured keepalive_time: the SoC has sent \
              too_many_pings, PINGs go with its rounds, and a hang is noticed that much later.",
             "s",
             "dualtor_keepalive_interval_seconds{PORT}",

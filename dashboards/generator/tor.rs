@@ -165,7 +165,7 @@ fn socs() -> [Panel; 2] {
         .size(8, 8),
         table(
             "SoCs",
-            "Each SoC's address and software version. An empty version is not known, or the SoC tells \
+            "Each SoC's address and software version. An empty version is not known, or the SoC reports \
              none.",
         )
         .linked_key("port", "Port", &[("This port", port)])
@@ -197,13 +197,13 @@ pub(crate) fn dashboard() -> Dashboard {
         ),
         ports(
             "Direction, self",
-            "Whether this ToR may forward to the server, as the SoC says.",
+            "Whether this ToR may forward to the server, as reported by the SoC.",
             &direction,
             r#"dualtor_mux_direction{PORT, side="self"}"#,
         ),
         ports(
             "Direction, peer",
-            "Whether the other ToR may forward to the server, as the SoC says.",
+            "Whether the other ToR may forward to the server, as reported by the SoC.",
             &direction,
             r#"dualtor_mux_direction{PORT, side="peer"}"#,
         ),
@@ -211,7 +211,7 @@ pub(crate) fn dashboard() -> Dashboard {
     .row("What changed", changes())
     .row("Queries", probes())
     .row("SoCs", socs())
-    .collapsed_row("Links, operation, health and maintenance, as the SoC says", [
+    .collapsed_row("Links, operation, health and maintenance, as reported by the SoC", [
         ports(
             "Link, self",
             "The SoC's link to this ToR. Down: nothing passes on this side.",
@@ -226,7 +226,7 @@ pub(crate) fn dashboard() -> Dashboard {
         ),
         ports(
             "Health",
-            "What grpc.health.v1 says. not_serving is bad; unimplemented: the SoC has no health service, \
+            "Health by grpc.health.v1. not_serving is bad; unimplemented: the SoC has no health service, \
              which is normal.",
             &palette::health(),
             "dualtor_health_status{PORT}",
@@ -246,7 +246,7 @@ pub(crate) fn dashboard() -> Dashboard {
         ),
         ports(
             "Announced maintenance",
-            "inprogress: the SoC has said that it is being serviced; unknown: it has no such service.",
+            "inprogress: the SoC has announced maintenance; unknown: it has no such service.",
             &palette::service(),
             "dualtor_soc_service{PORT}",
         ),
