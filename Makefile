@@ -20,7 +20,7 @@ TARGET ?=
 REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards bench deps
+.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards screenshot bench deps
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
@@ -34,6 +34,7 @@ help:
 	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
 	@echo "make soak     random faults for ten minutes, and how long rows and metrics were wrong"
 	@echo "make dashboards   writes the Grafana dashboards, dashboards/*.json, anew"
+	@echo "make screenshot   draws docs/images/fleet.png from the demo; ten minutes, needs node, npm, chromium"
 	@echo "make bench    the benchmark, an optimised build first: some minutes"
 	@echo "make deps     redis-server, prometheus and alertmanager from Debian's packages, where they are missing"
 
@@ -43,9 +44,10 @@ demo:
 	@scripts/deps --optional cargo redis-server prometheus alertmanager
 	@$(CARGO) run --locked -p dualtor-demo -- $(ARGS)
 
+# Some of them: make test ARGS="it rounds"; all test programs are built, it is run, with tests that have "rounds" in their name.
 test:
 	@scripts/deps cargo redis-server prometheus alertmanager
-	$(CARGO) test --locked --workspace
+	@CARGO="$(CARGO)" scripts/test $(ARGS)
 
 verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
@@ -85,6 +87,10 @@ soak:
 dashboards:
 	@scripts/deps cargo
 	$(CARGO) run --locked --example dashboards
+
+screenshot:
+	@scripts/deps cargo redis-server prometheus alertmanager
+	@scripts/screenshot/run
 
 bench:
 	@scripts/deps cargo redis-server

@@ -4,39 +4,34 @@
 //! drawing of all tasks and channels.
 
 mod open_files;
-mod switch;
+mod parts;
+mod sources;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::channel::TlsStore;
+use crate::config::files::{PATIENCE, Reader};
 use crate::config::{Config, ConfigError};
-use crate::defect::{Defect, attempt, caught};
-use crate::files::{PATIENCE, Reader};
-use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
-use crate::inventory::Inventory;
-use crate::lateness::Lateness;
-use crate::mailbox::mailbox;
-use crate::model::Facts;
+use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
 use crate::model::component::APP;
-use crate::model::{ConfigStatus, ProbeSettings, ProblemKind, StateDbStatus};
-use crate::publish::http::{self, Limits, ReloadRequest, Web, WebStats};
-use crate::publish::metrics::Scrape;
-use crate::publish::notifications::Notifications;
-use crate::publish::process::Process;
-use crate::publish::shadow::Shadow;
-use crate::publish::state_db::StateDb;
-use crate::session::Context;
+use crate::model::{ConfigStatus, ProbeSettings};
+use crate::runtime::defect::{Defect, attempt, caught};
+use crate::soc::channel::TlsStore;
+use crate::soc::session::Context;
+use crate::sonic::watch::{Servers, Switch};
+use crate::telemetry::lateness::Lateness;
+use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
 use open_files::OpenFiles;
-use switch::{Servers, Switch};
+use parts::{Tasks, drained, oversee, publishers, unexpected};
+use sources::{Sources, scrape_source};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -106,7 +101,6 @@ pub struct Exporter {
     servers: Tasks,
 }
 
-type Tasks = JoinSet<Result<&'static str, AppError>>;
 /// The reload that is under way, if any: who asked, and the new configuration or what is wrong with it.
 type Loading = JoinSet<(ReloadRequest, Result<Config, String>)>;
 
@@ -132,29 +126,7 @@ impl Exporter {
         let (probe, probe_rx) = watch::channel(config.probe);
 
         let mut servers_known = Servers::default();
-        let mut state_db = Vec::new();
-        let mut feeds = Feeds::default();
-        for (namespace, settings) in config.state_dbs() {
-            let status = Arc::new(watch::Sender::new(Some(StateDbStatus::default())));
-            state_db.push(status.subscribe());
-            let (rows_tx, rows_rx) = mailbox();
-            let tells = servers_known.tells(&settings.server);
-            let publisher = StateDb::new(settings, rows_rx, status).sharing(tells);
-            oversee(&mut tasks, "the STATE_DB publisher", async move {
-                publisher.run().await;
-                Ok(())
-            });
-            feeds.rows.insert(namespace.clone(), rows_tx);
-        }
-        for (namespace, appl_db) in config.appl_dbs() {
-            let (notices_tx, notices_rx) = mailbox();
-            let publisher = Notifications::new(appl_db.clone(), notices_rx);
-            oversee(&mut tasks, "the publisher of notices", async move {
-                publisher.run().await;
-                Ok(())
-            });
-            feeds.notices.insert(namespace.clone(), notices_tx);
-        }
+        let (feeds, state_db) = publishers(&config, &mut servers_known, &mut tasks);
         let (config, config_rx) = watch::channel(Arc::new(config));
         let (switch, emits) = Switch::new(config_rx, &probe_rx, &mut servers_known);
         let switch_stop = stop.clone();
@@ -209,7 +181,7 @@ impl Exporter {
         };
         let (listeners, web_stop) = (options.listeners, stop.clone());
         oversee(&mut servers, "the web server", async move {
-            let served = http::serve(listeners, web, web_stop).await;
+            let served = web::serve(listeners, web, web_stop).await;
             served.map_err(AppError::Web)
         });
         Self {
@@ -320,83 +292,6 @@ fn loaded(load: &(dyn Fn() -> Result<Config, ConfigError> + Send + Sync)) -> Res
         Ok(loaded) => loaded.map_err(|error| error.to_string()),
         Err(defect) => Err(format!("a defect of this program, please report it: {defect}")),
     }
-}
-
-/// Runs a part that works until the stop.
-fn oversee(
-    tasks: &mut Tasks,
-    name: &'static str,
-    part: impl Future<Output = Result<(), AppError>> + Send + 'static,
-) {
-    tasks.spawn(async move {
-        let ended = caught(Box::pin(part)).await;
-        ended.unwrap_or_else(|defect| Err(AppError::Defect(name, defect)))?;
-        Ok(name)
-    });
-}
-
-fn unexpected(ended: Result<Result<&'static str, AppError>, JoinError>) -> AppError {
-    match ended {
-        Ok(Ok(task)) => AppError::TaskEnded(task),
-        Ok(Err(error)) => error,
-        Err(_) => AppError::TaskEnded("a task"),
-    }
-}
-
-/// Whether all of them ended in time.
-async fn drained(tasks: &mut Tasks, within: Duration) -> bool {
-    timeout(within, async { while tasks.join_next().await.is_some() {} })
-        .await
-        .is_ok()
-}
-
-/// Where a scrape's parts come from.
-#[derive(Clone)]
-struct Sources {
-    fleet: FleetHandle,
-    /// One per publisher.
-    state_db: Vec<watch::Receiver<Option<StateDbStatus>>>,
-    facts: watch::Receiver<Option<Arc<Facts>>>,
-    shadow: watch::Receiver<Option<Shadow>>,
-    inventory: watch::Receiver<Arc<Inventory>>,
-    tls: Arc<TlsStore>,
-    lateness: Lateness,
-    config: watch::Receiver<ConfigStatus>,
-    web: Arc<WebStats>,
-    lines_dropped: Arc<AtomicU64>,
-}
-
-impl Sources {
-    async fn scrape(self) -> Option<Scrape> {
-        let snapshot = self.fleet.snapshot().await.ok()?;
-        let mut problems = [0; ProblemKind::COUNT];
-        for problem in &self.inventory.borrow().problems {
-            problems[problem.kind.index()] += 1;
-        }
-        let publishers = self.state_db.iter().filter_map(|status| *status.borrow());
-        let (state_db, facts, config) = (
-            publishers.reduce(StateDbStatus::and),
-            self.facts.borrow().clone(),
-            *self.config.borrow(),
-        );
-        Some(Scrape {
-            snapshot,
-            state_db,
-            facts,
-            shadow: self.shadow.borrow().clone(),
-            problems,
-            tls: self.tls.status(),
-            config,
-            delays: self.lateness.delays(),
-            web: self.web.status(),
-            lines_dropped: self.lines_dropped.load(Ordering::Relaxed),
-            process: Process::read(),
-        })
-    }
-}
-
-fn scrape_source(sources: Sources) -> http::Source {
-    Arc::new(move || Box::pin(sources.clone().scrape()))
 }
 
 /// True, for good, when the fleet has settled or it is too late to wait for that.

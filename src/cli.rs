@@ -9,18 +9,15 @@
 mod doctor;
 mod exporter;
 pub mod host;
-mod log;
 mod probe;
 pub mod program;
-mod quiet;
-mod spool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::publish::http::{Limits, telemetry_path_ok};
+use crate::web::{Limits, telemetry_path_ok};
 use program::{CANNOT_START, FAILED, LogArgs, Program};
 
 /// Probes the SoCs of a SONiC dual-ToR active-active rack over gRPC; publishes MUX_CABLE_INFO in STATE_DB and

@@ -5,6 +5,7 @@
 //! means.
 
 mod databases;
+pub mod files;
 mod raw;
 mod redis_url;
 mod scalar;
@@ -24,10 +25,12 @@ pub use settings::{
 };
 pub use tls::{is_server_name, read_pem, read_secrets};
 
-use crate::files;
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target, text,
 };
+
+/// Where a SoC serves gRPC unless it is said otherwise.
+pub const DEFAULT_TCP_PORT: u16 = 50075;
 
 /// Everything the file says.
 #[derive(Debug, Clone, PartialEq)]

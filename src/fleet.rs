@@ -7,6 +7,12 @@
 //! A session never ends by itself. One that does all the same has a defect: its port leaves READY at once, and it is started
 //! anew with another id, so that what the old one has said and still waits in the queue is nobody's.
 
+mod diff;
+mod handle;
+mod log;
+pub mod mailbox;
+pub mod reduce;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -16,71 +22,24 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::defect::{Defect, Restarts, attempt, caught};
-use crate::inventory::Inventory;
-use crate::mailbox::{self, Change};
+use crate::fleet::reduce::Effect;
 use crate::model::component::FLEET;
-use crate::model::{
-    Cause, ChannelEvent, ChannelState, Event, Notice, Port, Side, Snapshot, SocStatus, Target, Transition,
-    TransitionKind,
-};
-use crate::session::{self, Context, Running, SessionId};
-use crate::status::Effect;
-use crate::transport::OutgoingError;
+use crate::model::{ChannelEvent, Event, Inventory, Port, Side, Snapshot, SocStatus, Target};
+use crate::runtime::defect::{Defect, Restarts, attempt, caught};
+use crate::soc::session::{self, Context, Running, SessionId};
+use crate::soc::transport::OutgoingError;
+pub use handle::{FeedItem, Feeds, FleetHandle, Stopped};
+
+use diff::Step;
+use mailbox::Change;
 
 /// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
 pub const EVENT_QUEUE: usize = 4096;
 /// How long scrapes wait for the first inventory: it comes in milliseconds from a database that is there, and from the
-/// configuration's own targets after half a second at most (app/switch.rs).
+/// configuration's own targets after half a second at most (sonic/watch.rs).
 const FIRST_INVENTORY: Duration = Duration::from_millis(600);
 /// Transitions that a slow reader of the feed may lag behind before it loses the oldest.
 const FEED_LEN: usize = 1024;
-/// So many READYs in a row that were over within 10 s are called flapping: a SoC that restarts may have two.
-const FLAPS: u32 = 3;
-
-/// A transition of one port, for those who watch.
-pub type FeedItem = (Port, Transition);
-
-/// What a reader of the fleet holds. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct FleetHandle {
-    snapshots: mpsc::Sender<oneshot::Sender<Snapshot>>,
-    settled: watch::Receiver<bool>,
-    feed: broadcast::Sender<FeedItem>,
-}
-
-/// The fleet has ended.
-#[derive(Debug, thiserror::Error)]
-#[error("the exporter is stopping")]
-pub struct Stopped;
-
-impl FleetHandle {
-    /// The whole table as it is now.
-    pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
-        let (tx, rx) = oneshot::channel();
-        self.snapshots.send(tx).await.map_err(|_| Stopped)?;
-        rx.await.map_err(|_| Stopped)
-    }
-
-    /// Turns true, for good, when each target has finished a round or failed a dial.
-    pub fn settled(&self) -> watch::Receiver<bool> {
-        self.settled.clone()
-    }
-
-    /// Transitions from now on.
-    pub fn feed(&self) -> broadcast::Receiver<FeedItem> {
-        self.feed.subscribe()
-    }
-}
-
-/// What the fleet feeds, by namespace, where there is somebody to feed. It closes when the fleet ends.
-#[derive(Debug, Default)]
-pub struct Feeds {
-    /// Get each status whose row must be written.
-    pub rows: HashMap<Arc<str>, mailbox::Sender<Change>>,
-    /// Get each notice.
-    pub notices: HashMap<Arc<str>, mailbox::Sender<Notice>>,
-}
 
 struct Entry {
     status: Arc<SocStatus>,
@@ -97,15 +56,6 @@ struct Entry {
 type Start = Arc<
     dyn Fn(SessionId, watch::Receiver<Target>, u32, Context) -> Result<Running, OutgoingError> + Send + Sync,
 >;
-
-/// Between a target of the inventory and what runs.
-enum Difference {
-    None,
-    /// The channel can stay.
-    Alike(SessionId),
-    Other,
-    New,
-}
 
 /// See the module's documentation.
 pub struct Fleet {
@@ -218,7 +168,7 @@ impl Fleet {
             return;
         };
         let status = Arc::make_mut(&mut entry.status);
-        log_failure(status, event);
+        log::failure(status, event);
         let effect = status.apply(event, SystemTime::now());
         let shown = entry.status.clone();
         match event {
@@ -298,7 +248,7 @@ impl Fleet {
 
     fn show(&self, status: &Arc<SocStatus>, effect: &Effect) {
         for transition in &effect.transitions {
-            log_transition(status, transition);
+            log::transition(status, transition);
             // Nobody need be watching.
             let _ = self.feed.send((status.target.port.clone(), *transition));
         }
@@ -323,34 +273,24 @@ impl Fleet {
                 "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
             );
         }
-        let wanted: HashSet<&Port> = inventory.targets.iter().map(|target| &target.port).collect();
-        let gone: Vec<Port> = self
-            .by_port
-            .keys()
-            .filter(|port| !wanted.contains(port))
-            .cloned()
-            .collect();
-        let (removed, mut added, mut changed) = (gone.len(), 0, 0);
-        for port in gone {
-            if let Some(status) = self.take_out(&port) {
-                self.send_row(&status.target, Change::Remove);
-            }
-        }
-        for target in &inventory.targets {
-            match self.difference(target) {
-                Difference::None => {}
-                Difference::Alike(id) => {
-                    changed += 1;
-                    self.adopt_target(id, target);
+        let running = |port: &Port| {
+            let id = self.by_port.get(port)?;
+            self.entries.get(id).map(|entry| &entry.status.target)
+        };
+        let steps = diff::steps(self.by_port.keys(), running, &inventory.targets);
+        let count = |kind: fn(&Step<'_>) -> bool| steps.iter().filter(|step| kind(step)).count();
+        let added = count(|step| matches!(step, Step::Start(_)));
+        let removed = count(|step| matches!(step, Step::Stop(_)));
+        let changed = steps.len() - added - removed;
+        for step in steps {
+            match step {
+                Step::Stop(port) => {
+                    if let Some(status) = self.take_out(&port) {
+                        self.send_row(&status.target, Change::Remove);
+                    }
                 }
-                Difference::Other => {
-                    changed += 1;
-                    self.put_in(target);
-                }
-                Difference::New => {
-                    added += 1;
-                    self.put_in(target);
-                }
+                Step::Adopt(target) => self.adopt_target(target),
+                Step::Start(target) | Step::Restart(target) => self.put_in(target),
             }
         }
         let mut by_name: Vec<_> = self.by_port.iter().collect();
@@ -371,22 +311,9 @@ impl Fleet {
         }
     }
 
-    fn difference(&self, target: &Target) -> Difference {
+    fn adopt_target(&mut self, target: &Target) {
         let id = self.by_port.get(&target.port);
-        let Some((id, running)) = id.and_then(|id| Some((*id, &self.entries.get(id)?.status.target))) else {
-            return Difference::New;
-        };
-        if running == target {
-            Difference::None
-        } else if running.is_alike(target) {
-            Difference::Alike(id)
-        } else {
-            Difference::Other
-        }
-    }
-
-    fn adopt_target(&mut self, id: SessionId, target: &Target) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+        if let Some(entry) = id.and_then(|id| self.entries.get_mut(id)) {
             let effect = Arc::make_mut(&mut entry.status).adopt(target.clone());
             entry.target.send_replace(target.clone());
             let shown = entry.status.clone();
@@ -444,103 +371,6 @@ impl Fleet {
             self.take_out(port);
         }
     }
-}
-
-/// One line for the first failure of a kind; what repeats itself at each redial is for debugging.
-fn log_failure(status: &SocStatus, event: &Event) {
-    let Event::Channel(event) = event else { return };
-    let (port, address) = (&status.target.port, status.target.address);
-    match event {
-        ChannelEvent::Failed { cause, detail } => {
-            let detail = &**detail;
-            if status.channel == ChannelState::TransientFailure && status.last_failure != Some(*cause) {
-                info!(target: FLEET, %port, %address, %cause, detail, "channel still failing, for another reason");
-            } else {
-                tracing::debug!(target: FLEET, %port, %address, %cause, detail, "channel failed");
-            }
-        }
-        ChannelEvent::Keepalive {
-            time,
-            rounds,
-            refused: true,
-            ..
-        } => {
-            warn!(target: FLEET,
-                %port, %address, every_rounds = rounds, keepalive_interval = ?time,
-                "the SoC's gRPC server allows fewer PINGs (too_many_pings), as gRPC servers do by default: from now on one goes \
-                 out with its rounds and none between; a SoC that hangs is noticed that much later"
-            );
-        }
-        ChannelEvent::Keepalive { refused: false, .. } => {}
-        ChannelEvent::Dialing
-        | ChannelEvent::Short { .. }
-        | ChannelEvent::State { .. }
-        | ChannelEvent::PeerCertificate { .. }
-        | ChannelEvent::Rtt(_) => {}
-    }
-}
-
-fn log_transition(status: &SocStatus, transition: &Transition) {
-    let (port, address) = (&status.target.port, status.target.address);
-    let lost_in_a_row = status.short_readys;
-    match transition.kind {
-        // Each of its lines says so: of a flapping port the log leaves most out, and the last one stands for them.
-        TransitionKind::Channel { from, to, cause }
-            if lost_in_a_row >= FLAPS && from == ChannelState::Ready && to != ChannelState::Shutdown =>
-        {
-            let how = cause.map_or("GOAWAY NO_ERROR", Cause::label);
-            let detail = cause.map_or("in good order", |cause| detail(status, cause));
-            warn!(target: FLEET,
-                %port, %address, %from, %to, cause = how, detail, lost_in_a_row,
-                "channel flaps: its connection is over within 10 s of READY again and again, so it is dialled by its backoff"
-            );
-        }
-        TransitionKind::Channel {
-            from,
-            to,
-            cause: None,
-        } if lost_in_a_row >= FLAPS && to == ChannelState::Ready => {
-            info!(target: FLEET, %port, %address, %from, %to, lost_in_a_row, "channel: READY again; it flaps");
-        }
-        TransitionKind::Channel {
-            from,
-            to,
-            cause: Some(cause),
-        } => {
-            let detail = match to {
-                ChannelState::Shutdown => "",
-                _ => detail(status, cause),
-            };
-            info!(target: FLEET, %port, %address, %from, %to, %cause, detail, "channel");
-        }
-        TransitionKind::Channel {
-            from: from @ ChannelState::Ready,
-            to: to @ ChannelState::Connecting,
-            cause: None,
-        } => {
-            info!(target: FLEET,
-                %port, %address, %from, %to,
-                "channel: the SoC's server ends the connection in good order (GOAWAY NO_ERROR): dialled anew"
-            );
-        }
-        TransitionKind::Channel {
-            from,
-            to,
-            cause: None,
-        } => info!(target: FLEET, %port, %address, %from, %to, "channel"),
-        TransitionKind::Direction { own, from, to } => {
-            let side = if own { "self" } else { "peer" };
-            info!(target: FLEET, %port, side, %from, %to, "mux direction");
-        }
-        TransitionKind::Service { from, to } => info!(target: FLEET, %port, %from, %to, "soc service"),
-        TransitionKind::Health { from, to } => info!(target: FLEET, %port, %from, %to, "health"),
-    }
-}
-
-/// What exactly was seen when the channel failed of this cause: the rest of the last error stands in fields of its own.
-fn detail(status: &SocStatus, cause: Cause) -> &str {
-    let text = status.last_error.as_ref().map_or("", |error| &*error.text);
-    text.strip_prefix(&format!("channel: {cause}: ")).unwrap_or(text)
 }
 
 #[cfg(test)]

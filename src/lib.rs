@@ -15,7 +15,7 @@
 //! ```
 //!
 //! [`Target`](model::Target), [`Event`](model::Event), [`SocStatus`](model::SocStatus) and
-//! [`Snapshot`](model::Snapshot) are each made in one place: [`inventory`], [`session`], [`status`], [`fleet`]. Nothing
+//! [`Snapshot`](model::Snapshot) are each made in one place: [`sonic::inventory`], [`soc::session`], [`fleet::reduce`], [`fleet`]. Nothing
 //! flows back: a slow or dead Redis never slows a probe, and a slow scrape holds no lock that a probe needs.
 //!
 //! # Tasks and channels
@@ -50,21 +50,21 @@
 //! |---|---|---|---|
 //! | app ([`app::Exporter::run`]) | 1 | the command line | at the shutdown, or when a task below ends too early |
 //! | SIGHUP | 1 | the command line | with the process |
-//! | switch (`app::switch`) | 1 | app | at the stop |
-//! | mirror ([`mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
-//! | grpc_secrets.json (`app::switch::secrets`) | 1 | switch | with the switch task |
+//! | switch ([`sonic::watch`]) | 1 | app | at the stop |
+//! | mirror ([`sonic::mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
+//! | grpc_secrets.json (`sonic::watch::secrets`) | 1 | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and shows the last rows |
-//! | session ([`session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends; by a defect: started anew |
+//! | session ([`soc::session::Session::run`]) | 1 per SoC | fleet | aborted: its target is gone, was changed, or the fleet ends; by a defect: started anew |
 //! | round | 0-1 per SoC | its session | with its report, or with the session |
 //! | drain | 0-1 per SoC | its channel | a GOAWAY's last RPCs are done, 5 s at most; or with the session |
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
-//! | STATE_DB publisher ([`publish::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
-//! | publisher of notices ([`publish::notifications::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and written, or could not be |
-//! | web server ([`publish::http::serve`]) | 1, with connections and renders on a thread of its own | app | at the stop |
+//! | STATE_DB publisher ([`sonic::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and written, 2 s at most |
+//! | publisher of notices ([`sonic::appl_db::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and written, or could not be |
+//! | web server ([`web::serve`]) | 1, with connections and renders on a thread of its own | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | render | 0-1 per format that waits, `--web.max-requests` at work | the first who asks for it | when all who wait have their answer |
 //! | readiness | 1 | app | with the web server |
-//! | lateness ([`lateness::Lateness`]) | 1 per worker thread | app | with the web servers |
+//! | lateness ([`telemetry::lateness::Lateness`]) | 1 per worker thread | app | with the web servers |
 //!
 //! A session owns its SoC's channel and two streams (notices, health) as futures that it polls; the five queries of a round are one
 //! task.
@@ -82,8 +82,8 @@
 //! | `watch<Latest>` | 1 per set of certificate files | TLS files → channels that dial, web | the latest counts |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits: the fleet waits for nobody, so not long |
 //! | `mpsc` of requests for a [`Snapshot`](model::Snapshot), 64, answered by `oneshot` | 1 | web → fleet | that scrape waits |
-//! | [`mailbox`] of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
-//! | [`mailbox`] of notices | 1 per namespace with `publish_notifications`, else 0 | fleet → publisher of notices | never, likewise |
+//! | [`mailbox`](fleet::mailbox) of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
+//! | [`mailbox`](fleet::mailbox) of notices | 1 per namespace with `publish_notifications`, else 0 | fleet → publisher of notices | never, likewise |
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | the latest counts |
 //! | `watch<ConfigStatus>` | 1 | app → web | the latest counts |
 //! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web | the latest counts |
@@ -91,7 +91,7 @@
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | who asks waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
 //!
-//! The log is a thread (`cli::spool`) with a buffer of 1 MiB; over that, lines are dropped and counted.
+//! The log is a thread (`telemetry::log::spool`) with a buffer of 1 MiB; over that, lines are dropped and counted.
 //!
 //! Beside them: one `Limiter` (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs), one `TlsStore` (which
 //! sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web server).
@@ -102,23 +102,12 @@
 //! else unknown) and drops its ends of the mailboxes → the publishers write what is left. App waits 2.5 s for these, then 0.5 s
 //! for answers that scrapers are still reading, and returns whatever hangs.
 pub mod app;
-pub mod arrivals;
-pub mod bucket;
-pub mod channel;
 pub mod cli;
 pub mod config;
-pub mod defect;
-pub mod facts;
-pub mod files;
 pub mod fleet;
-pub mod inventory;
-pub mod lateness;
-pub mod mailbox;
-pub mod mirror;
 pub mod model;
-pub mod probe;
-pub mod publish;
-pub mod redis_link;
-pub mod session;
-pub mod status;
-pub mod transport;
+pub mod runtime;
+pub mod soc;
+pub mod sonic;
+pub mod telemetry;
+pub mod web;

@@ -7,6 +7,8 @@
 pub mod component;
 mod event;
 mod facts;
+mod inventory;
+pub mod schema;
 mod status;
 mod tables;
 mod target;
@@ -17,9 +19,10 @@ pub use event::{
     ChannelEvent, Event, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport,
 };
 pub use facts::{Facts, PortFacts, Problem, StateDbs};
+pub use inventory::Inventory;
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, HISTORY_LEN, History, LastError,
-    Observed, Snapshot, SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind,
+    Observed, Snapshot, SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind, Trouble, WebStatus,
 };
 pub use tables::{Entry, Row, Rows, Spec, Table, Tables};
 pub use target::{

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use dualtor_exporter::app::{Exporter, Options};
-use dualtor_exporter::channel::{Channel, TlsStore};
 use dualtor_exporter::config::{Config, Publish, Schema, SourceRule};
 use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
 };
-use dualtor_exporter::probe::{self, Limiter, Ready};
+use dualtor_exporter::soc::channel::{Channel, TlsStore};
+use dualtor_exporter::soc::probe::{self, Limiter, Ready};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};

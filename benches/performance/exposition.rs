@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, ensure};
+use dualtor_exporter::model::WebStatus;
 use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ConfigStatus, Event, Health, MuxDirection, PortState, ProblemKind, Query,
     QueryReport, QueryResult, Report, Side, Snapshot, SocStatus, TlsStatus, UpperLower,
 };
-use dualtor_exporter::publish::exposition::{Format, Pieces};
-use dualtor_exporter::publish::http::WebStatus;
-use dualtor_exporter::publish::metrics::Scrape;
+use dualtor_exporter::telemetry::catalogue::Scrape;
+use dualtor_exporter::telemetry::exposition::{Format, Pieces};
 
 use crate::median;
 use crate::rack::Rack;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::palette::Colour;
-use super::panel::Panel;
+use super::panel::{Panel, datasource};
 
 /// The project's address, from Cargo.toml (`make links`); empty while it has none.
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
@@ -121,11 +121,6 @@ pub(crate) fn drill_down(page: Page, instance: &str, port: Option<&str>) -> Stri
         "/d/{}?${{datasource:queryparam}}&${{job:queryparam}}&var-instance={instance}{port}&${{__url_time_range}}",
         page.uid()
     )
-}
-
-/// Every panel, query, variable and annotation asks the data source that the reader has chosen.
-pub(super) fn datasource() -> Value {
-    json!({ "type": "prometheus", "uid": "${datasource}" })
 }
 
 /// One dashboard: rows of panels.

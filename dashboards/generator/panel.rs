@@ -2,8 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::dashboard::datasource;
 use super::palette::{Colour, States, colour};
+
+/// Every panel, query, variable and annotation asks the data source that the reader has chosen.
+pub(super) fn datasource() -> Value {
+    json!({ "type": "prometheus", "uid": "${datasource}" })
+}
 
 /// Rounds are 60 s apart: rates of what happens once a round need windows of several, and with this the least
 /// `$__rate_interval` is four scrapes or 75 s, whichever is more. See [`Panel::per_round`].

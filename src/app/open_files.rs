@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{error, info};
 
-use crate::inventory::Inventory;
+use crate::model::Inventory;
 use crate::model::component::APP;
-use crate::publish::http::Files;
+use crate::web::Files;
 
 /// Files that the exporter itself may have open: standard streams, log, runtimes, listeners, the configuration
 /// and certificates while they are read, /proc while a scrape reads it. Counted: 15. What Redis takes is beside it.

@@ -13,11 +13,11 @@ use super::host::{listen, raise_open_files, stop_signals};
 use super::program::{FAILED, print_result};
 use super::{ExporterArgs, VERSION};
 use crate::app::{self, Exporter, Options};
+use crate::config::files::{PATIENCE, Reader};
 use crate::config::{Config, ConfigError};
-use crate::files::{PATIENCE, Reader};
 use crate::model::component::APP;
 use crate::model::text;
-use crate::publish::http::Limits;
+use crate::web::Limits;
 
 /// Read where no other is named; without it everything is found in SONiC's databases.
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";

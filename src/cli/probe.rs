@@ -8,21 +8,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::program::print_result;
-use crate::channel::{Channel, Failure, TlsStore, check};
-use crate::config::Config;
-use crate::defect::caught;
+use crate::config::{Config, DEFAULT_TCP_PORT};
 use crate::model::{
-    Cause, ChannelEvent, ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, Report, Security,
-    Side, Target, TlsSettings,
+    ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, Report, Security, Side, Target,
+    TlsSettings,
 };
-use crate::probe::{self, Ready};
+use crate::soc::channel::{Failure, TlsStore, check};
+use crate::soc::look::{Found, Left, look};
 
 #[derive(Debug, Args)]
 pub(super) struct ProbeArgs {
@@ -67,7 +66,6 @@ enum SideArg {
     Lower,
 }
 
-const DEFAULT_PORT: u16 = 50075;
 /// How long a second look at our TLS files may take.
 const NOTES: Duration = Duration::from_secs(2);
 /// Oddities of our TLS files that are printed: one may be a bundle of hundreds.
@@ -80,7 +78,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     let ip: Result<IpAddr, _> = text.parse();
-    ip.map(|ip| SocketAddr::new(ip, DEFAULT_PORT)).map_err(|_| {
+    ip.map(|ip| SocketAddr::new(ip, DEFAULT_TCP_PORT)).map_err(|_| {
         "expected an IP address such as 192.168.0.1, 192.168.0.1:50075 or [fc02::1]:50075".to_owned()
     })
 }
@@ -181,111 +179,17 @@ async fn notes(security: Security) -> Vec<String> {
     notes
 }
 
-#[derive(Debug)]
-pub(super) enum Found {
-    NeverReady(Failure),
-    Ready {
-        after: Duration,
-        report: Box<Report>,
-        /// The connection was over before the round was.
-        left: Option<Left>,
-    },
-}
-
-/// How a connection was over soon after READY.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Left {
-    /// After this long.
-    pub(super) after: Duration,
-    /// `None`: in good order, by a GOAWAY without an error.
-    pub(super) failure: Option<Failure>,
-}
-
-impl Left {
-    fn of(event: ChannelEvent, after: Duration) -> Option<Self> {
-        let failure = match event {
-            ChannelEvent::Failed { cause, detail } => Some(Failure { cause, detail }),
-            ChannelEvent::State { cause: None, .. } => None,
-            _ => return None,
-        };
-        Some(Self { after, failure })
-    }
-
-    /// For people.
-    pub(super) fn text(&self) -> String {
-        let how = self.failure.as_ref().map(ToString::to_string);
-        let how = how.unwrap_or_else(|| "the SoC's server leaves in good order (GOAWAY NO_ERROR)".to_owned());
-        let after = milliseconds(Some(self.after));
-        format!("over {after} after READY: {how}; if it does so each time, the channel flaps")
-    }
-}
-
-/// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
-pub(super) async fn look(
-    target: Target,
-    timeout: Duration,
-    tls: &TlsStore,
-) -> anyhow::Result<(Found, Option<SystemTime>)> {
-    unless_defect(look_once(target, timeout, tls)).await
-}
-
-/// A defect on the way concerns this one SoC, and is told as why nothing was found.
-async fn unless_defect(
-    look: impl Future<Output = anyhow::Result<(Found, Option<SystemTime>)>>,
-) -> anyhow::Result<(Found, Option<SystemTime>)> {
-    caught(Box::pin(look)).await.unwrap_or_else(|defect| {
-        let failure = Failure {
-            cause: Cause::Local,
-            detail: format!("a defect of this program, please report it: {defect}").into(),
-        };
-        Ok((Found::NeverReady(failure), None))
-    })
-}
-
-async fn look_once(
-    target: Target,
-    timeout: Duration,
-    tls: &TlsStore,
-) -> anyhow::Result<(Found, Option<SystemTime>)> {
-    let mut channel = Channel::new(target, Arc::default(), tls)?;
-    let began = Instant::now();
-    let mut expiry = None;
-    loop {
-        let signal = channel.next().await;
-        match (signal.event, signal.transport) {
-            (ChannelEvent::PeerCertificate { not_after }, _) => expiry = Some(not_after),
-            (ChannelEvent::Failed { cause, detail }, _) => {
-                return Ok((Found::NeverReady(Failure { cause, detail }), expiry));
-            }
-            (ChannelEvent::State { epoch, .. }, Some(transport)) => {
-                let after = began.elapsed();
-                let ready = Some(Ready { epoch, transport });
-                let mut round = probe::round(ready, timeout, Arc::default());
-                let (began, mut left) = (Instant::now(), None);
-                loop {
-                    // The channel makes progress, and so do the queries on it, only while it is polled.
-                    tokio::select! {
-                        report = &mut round => {
-                            return Ok((Found::Ready { after, report: Box::new(report), left }, expiry));
-                        }
-                        // Dialled once: after the connection's end it goes no further.
-                        signal = channel.next(), if left.is_none() => {
-                            left = Left::of(signal.event, began.elapsed());
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
+/// How a connection was over soon after READY, for people.
+pub(super) fn left_text(left: &Left) -> String {
+    let how = left.failure.as_ref().map(ToString::to_string);
+    let how = how.unwrap_or_else(|| "the SoC's server leaves in good order (GOAWAY NO_ERROR)".to_owned());
+    let after = milliseconds(Some(left.after));
+    format!("over {after} after READY: {how}; if it does so each time, the channel flaps")
 }
 
 pub(super) fn answers(report: &Report) -> bool {
-    let query_ok = |query: &Query| {
-        let result = report.query(*query).result;
-        result.is_answer() || (*query == Query::Health && report.health == Health::Unimplemented)
-    };
-    Query::ALL.iter().all(query_ok) && matches!(report.health, Health::Serving | Health::Unimplemented)
+    let all = Query::ALL.iter().all(|query| report.is_answered(*query));
+    all && matches!(report.health, Health::Serving | Health::Unimplemented)
 }
 
 /// The two ends with their names, as far as the side is known.
@@ -339,7 +243,7 @@ fn text(shown: &Shown, found: &Found) -> String {
             "channel    READY after {}\n{}{}version    {}\nhealth     {}\n\n{}",
             milliseconds(Some(*after)),
             left.as_ref()
-                .map_or(String::new(), |left| format!("channel    {}\n", left.text())),
+                .map_or(String::new(), |left| format!("channel    {}\n", left_text(left))),
             ends_table(shown.side, report),
             report.version.as_deref().unwrap_or("N/A"),
             report.health,
@@ -386,7 +290,7 @@ fn as_json(shown: &Shown, found: &Found) -> Value {
         Found::Ready { after, report, left } => {
             let cause = left.as_ref().and_then(|left| left.failure.as_ref());
             let cause = cause.map(|failure| failure.cause.label());
-            let detail = left.as_ref().map(Left::text);
+            let detail = left.as_ref().map(left_text);
             let end = |n: usize| {
                 let [direction, link, oper] = states(report, side)[n];
                 json!({"mux_direction": direction, "link_state": link, "oper_state": oper})
@@ -414,26 +318,5 @@ fn as_json(shown: &Shown, found: &Found) -> Value {
                 "queries": queries.collect::<serde_json::Map<_, _>>(),
             })
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_told_as_why_nothing_was_found() {
-        let look = async { panic!("out of its mind") };
-        let (found, expiry) = unless_defect(look).await.expect("found");
-        let shown = Shown {
-            address: ([127, 0, 0, 1], 1).into(),
-            side: Side::Unknown,
-            expiry,
-            notes: Vec::new(),
-        };
-        let text = text(&shown, &found);
-        let expected =
-            "channel    never READY: local: a defect of this program, please report it: out of its mind";
-        assert!(text.contains(expected), "{text}");
     }
 }

@@ -12,14 +12,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 use tracing::error;
 
-use super::log;
-use super::spool::{self, Spool};
-use crate::defect::{caught, log_panics};
 use crate::model::component::APP;
 use crate::model::text;
+use crate::runtime::defect::{caught, log_panics};
+use crate::telemetry::log::spool::{self, Spool};
+use crate::telemetry::log::{self, Format, Level};
 
 /// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time; the switch's other cores are SONiC's, and
 /// each thread costs memory.
@@ -48,21 +48,7 @@ pub struct LogArgs {
         global = true,
         display_order = 901
     )]
-    format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Level {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum LogFormat {
-    Logfmt,
-    Json,
+    format: Format,
 }
 
 /// A program, as far as `run` has to know it.

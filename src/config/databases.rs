@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{Database, Namespace, RedisAddress, RedisServer, redis_url};
-use crate::files;
+use crate::config::files;
+use crate::model::schema;
 use crate::model::text;
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
@@ -62,17 +63,17 @@ struct Known {
 }
 
 const CONFIG_DB: Known = Known {
-    name: "CONFIG_DB",
+    name: schema::CONFIG_DB,
     id: 4,
     separator: "|",
 };
 const APPL_DB: Known = Known {
-    name: "APPL_DB",
+    name: schema::APPL_DB,
     id: 0,
     separator: ":",
 };
 const STATE_DB: Known = Known {
-    name: "STATE_DB",
+    name: schema::STATE_DB,
     id: 6,
     separator: "|",
 };

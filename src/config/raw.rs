@@ -53,7 +53,7 @@ impl Default for Channel {
     fn default() -> Self {
         let default = ChannelSettings::default();
         Self {
-            tcp_port: Value(TcpPort(50075)),
+            tcp_port: Value(TcpPort(super::DEFAULT_TCP_PORT)),
             keepalive_time: Value(default.keepalive_time),
             keepalive_timeout: Value(default.keepalive_timeout),
             backoff: Backoff::default(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::scalar::{Scalar, Value};
 use super::{KeyError, at};
-use crate::files;
+use crate::config::files;
 use crate::model::{ClientIdentity, TlsSettings};
 
 /// Its shape in the file.

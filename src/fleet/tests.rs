@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::mailbox::{Receiver, mailbox};
-use crate::model::{Cause, ChannelSettings, MuxDirection, ProbeSettings, SocService};
+use crate::fleet::mailbox::{Receiver, mailbox};
+use crate::model::{Cause, ChannelSettings, ChannelState, MuxDirection, ProbeSettings, SocService};
 use dualtor_sim::{ConnectionFault, GoAway, H2Code, Scenario, Simulator};
 
 /// Far more than anything here takes.
@@ -164,7 +164,7 @@ async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
     );
     assert_eq!(lost.failures[Cause::Local.index()], 1);
     let error = lost.last_error.as_ref().expect("an error");
-    assert!(error.text.contains("a bomb\u{fffd}"), "{error:?}");
+    assert!(error.detail.contains("a bomb\u{fffd}"), "{error:?}");
 
     let again = rig.shows("Ethernet0", healthy).await;
     assert_eq!(again.session_restarts, 1);

@@ -130,6 +130,12 @@ impl Report {
     pub fn query(&self, query: Query) -> &QueryReport {
         &self.queries[query.index()]
     }
+
+    /// Whether `query` got what it asked for. A SoC without a health service answers by saying so.
+    pub fn is_answered(&self, query: Query) -> bool {
+        let no_health_service = query == Query::Health && self.health == Health::Unimplemented;
+        self.query(query).result.is_answer() || no_health_service
+    }
 }
 
 /// How one query ended.

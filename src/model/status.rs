@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Cause, ChannelState, Health, MuxDirection, NoticeCounts, Port, PortState, Query, QueryResult, SelfPeer,
-    Side, SocService, Target,
+    Cause, ChannelState, Health, MuxDirection, NoticeCounts, Port, PortState, Query, QueryResult, Refusal,
+    SelfPeer, Side, SocService, Target,
 };
 
 /// How many transitions a SoC's history keeps.
@@ -134,8 +134,28 @@ pub struct Delays {
 pub struct LastError {
     /// When.
     pub at: SystemTime,
-    /// For people.
-    pub text: Arc<str>,
+    /// What failed.
+    pub what: Trouble,
+    /// What exactly was seen, for people.
+    pub detail: Arc<str>,
+}
+
+/// What can go wrong with a SoC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// A dial failed, or the channel was lost.
+    Channel(Cause),
+    /// A query failed.
+    Query(Query, QueryResult),
+}
+
+impl std::fmt::Display for LastError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.what {
+            Trouble::Channel(cause) => write!(f, "channel: {cause}: {}", self.detail),
+            Trouble::Query(query, result) => write!(f, "{query}: {result}: {}", self.detail),
+        }
+    }
 }
 
 /// The last transitions, oldest first.
@@ -248,4 +268,13 @@ pub struct ConfigStatus {
     pub successful: bool,
     /// The last attempt that did.
     pub last_success: SystemTime,
+}
+
+/// What metrics show of the web side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WebStatus {
+    /// Open connections.
+    pub connections: u64,
+    /// Connections closed over a limit, by `Refusal::index()`.
+    pub refused: [u64; Refusal::COUNT],
 }

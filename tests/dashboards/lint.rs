@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dualtor_exporter::publish::metrics::CATALOGUE;
+use dualtor_exporter::telemetry::catalogue::CATALOGUE;
 use serde_json::Value;
 
 /// What all dashboards together are blamed for.

@@ -273,7 +273,7 @@ async fn for_a_user_who_may_not_subscribe_changes_are_found_within_an_interval()
 /// Each thing that the exporter follows, and nothing else.
 #[test]
 fn the_documented_channels_are_those_that_are_subscribed_to() {
-    use dualtor_exporter::{facts, inventory};
+    use dualtor_exporter::sonic::{intent as facts, inventory};
     let mut channels = BTreeSet::new();
     for (id, separator, spec) in [
         (4, "|", inventory::CONFIG_DB),

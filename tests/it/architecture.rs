@@ -1,33 +1,25 @@
 //! The invariants that the source must keep (ARCHITECTURE.md), read from the source.
 
+mod imports;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Plain data and plumbing: anybody may use it, it uses nothing but the rest of it.
-const GROUND: [&str; 10] = [
-    "arrivals",
+use imports::{Crate, Name};
+
+/// The folders of src/. Each imports only what stands left of it.
+const ORDER: [&str; 10] = [
     "model",
+    "runtime",
     "config",
-    "files",
-    "lateness",
-    "transport",
-    "mailbox",
-    "redis_link",
-    "bucket",
-    "defect",
+    "soc",
+    "fleet",
+    "sonic",
+    "telemetry",
+    "web",
+    "app",
+    "cli",
 ];
-/// They do one job each and know no other.
-const STAGES: [&str; 7] = [
-    "mirror",
-    "inventory",
-    "facts",
-    "channel",
-    "probe",
-    "status",
-    "publish",
-];
-/// It joins stages.
-const WIRING: [&str; 4] = ["app", "session", "fleet", "cli"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -64,116 +56,61 @@ fn code(text: &str) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// The module of `lib.rs` that a file belongs to; `None`: lib.rs and main.rs.
-fn module(file: &str) -> Option<&str> {
-    let first = file.split('/').next()?.trim_end_matches(".rs");
-    (first != "lib" && first != "main").then_some(first)
-}
-
 fn is_test(file: &str) -> bool {
     file.ends_with("/tests.rs") || file.ends_with("/testing.rs")
 }
 
-/// The modules that a file names as `crate::…`, in a `use` or in an expression.
-fn imports(code: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for (at, word) in code.match_indices("crate::") {
-        let before = code[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
-            continue;
-        }
-        let rest = &code[at + word.len()..];
-        let name = |text: &str| -> String {
-            text.chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect()
-        };
-        match rest.strip_prefix('{') {
-            // `use crate::{app::{self, Exporter}, config}`: the names at depth 1.
-            Some(list) => {
-                let mut depth = 1;
-                let mut fresh = true;
-                for (at, c) in list.char_indices() {
-                    match c {
-                        '{' => depth += 1,
-                        '}' => depth -= 1,
-                        ',' if depth == 1 => fresh = true,
-                        c if fresh && depth == 1 && !c.is_whitespace() => {
-                            found.insert(name(&list[at..]));
-                            fresh = false;
-                        }
-                        _ => {}
-                    }
-                    if depth == 0 {
-                        break;
-                    }
-                }
-            }
-            None => {
-                found.insert(name(rest));
-            }
-        }
-    }
-    found
-}
-
 #[test]
-fn imports_are_found_however_they_are_written() {
-    let check = |code: &str, expected: &[&str]| {
-        let found: Vec<String> = imports(code).into_iter().collect();
-        assert_eq!(found, expected, "{code}");
+fn a_folder_imports_only_what_stands_left_of_it() {
+    let place = |name: &Name| {
+        ORDER
+            .iter()
+            .position(|folder| name.first().is_some_and(|first| first == folder))
     };
-    check("use crate::model::Port;", &["model"]);
-    check("use crate::{app::{self, Exporter}, config};", &["app", "config"]);
-    check(
-        "fn f() { crate::fleet::g(crate::model::Side::Upper) }",
-        &["fleet", "model"],
-    );
-    check("pub(in crate::publish) fn f() {}", &["publish"]);
-    check("$crate::x; my_crate::y; super::z", &[]);
-}
-
-#[test]
-fn each_module_has_its_place_and_imports_only_what_that_allows() {
-    for (file, code) in files() {
-        let Some(module) = module(&file) else { continue };
-        if is_test(&file) {
+    let mut seen = 0;
+    for (name, path) in Crate::read(&source()).paths() {
+        if name.is_empty() {
             continue;
         }
-        let allowed: Vec<&str> = match module {
-            // What a configuration means, a mailbox carries and an RPC is sent with is model's.
-            _ if GROUND.contains(&module) => GROUND.to_vec(),
-            _ if STAGES.contains(&module) => [&GROUND[..], &[module]].concat(),
-            _ if WIRING.contains(&module) => [&GROUND[..], &STAGES, &WIRING].concat(),
-            _ => {
-                panic!("{file}: say in tests/it/architecture.rs whether {module} is ground, stage or wiring")
-            }
-        };
-        for import in imports(&code) {
-            assert!(
-                allowed.contains(&&*import),
-                "{file} must not import crate::{import}, only {allowed:?}"
-            );
-        }
+        let own =
+            place(name).unwrap_or_else(|| panic!("src/{}: say in ORDER where it stands", name.join("/")));
+        let other = place(path);
+        assert!(
+            other.is_none_or(|other| other <= own),
+            "src/{}.rs must not import crate::{}: {} stands right of {}",
+            name.join("/"),
+            path.join("::"),
+            path[0],
+            name[0]
+        );
+        seen += usize::from(other.is_some_and(|other| other < own));
     }
+    assert!(seen > 100, "only {seen} imports found");
+    let inside = |a: &str, b: &str| {
+        let all = Crate::read(&source());
+        let crossing = all.paths().find(|(name, path)| {
+            name.join("/").starts_with(&format!("soc/{a}")) && path.join("/").starts_with(&format!("soc/{b}"))
+        });
+        assert!(
+            crossing.is_none(),
+            "channel and probe meet in transport only: {crossing:?}"
+        );
+    };
+    inside("channel", "probe");
+    inside("probe", "channel");
 }
 
 #[test]
-fn a_stages_file_does_not_reach_past_its_own_children() {
-    // `super::super` from a file right under a stage would be the way around the rule above.
-    for (file, code) in files() {
-        for way in ["super::{super", "crate as ", "super as "] {
-            assert!(!code.contains(way), "{file}: {way}");
-        }
-        let depth = file.matches('/').count() + usize::from(!file.ends_with("/mod.rs"));
-        let supers = (1..6)
-            .rev()
-            .find(|n| code.contains(&"super::".repeat(*n)))
-            .unwrap_or(0);
-        assert!(
-            supers < depth || module(&file).is_none(),
-            "{file}: super:: {supers} times in a row"
-        );
+fn no_files_import_each_other_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for src in [
+        "src",
+        "crates/sim/src",
+        "crates/demo/src",
+        "crates/testkit/src",
+        "dashboards/generator",
+    ] {
+        assert_eq!(Crate::read(&root.join(src)).circle(), None, "{src}");
     }
 }
 
@@ -182,10 +119,10 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
     let of = |module_name: &str| {
         let files = files().into_iter();
         files
-            .filter(move |(file, _)| module(file) == Some(module_name) && !is_test(file))
+            .filter(move |(file, _)| file.starts_with(module_name) && !is_test(file))
             .collect::<Vec<_>>()
     };
-    for module in ["status", "model"] {
+    for module in ["fleet/reduce", "model"] {
         for (file, code) in of(module) {
             for forbidden in [
                 "now()",
@@ -202,18 +139,18 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
         }
     }
     for pure in [
-        "channel/connectivity.rs",
-        "channel/backoff.rs",
-        "channel/keepalive.rs",
-        "session/schedule.rs",
-        "probe/pace.rs",
-        "probe/service.rs",
-        "bucket.rs",
-        "publish/state_db/ledger.rs",
-        "publish/state_db/ledger/doubts.rs",
-        "mirror/pattern.rs",
-        "mirror/upkeep.rs",
-        "redis_link/frame.rs",
+        "soc/channel/connectivity.rs",
+        "soc/channel/backoff.rs",
+        "soc/channel/keepalive.rs",
+        "soc/session/schedule.rs",
+        "soc/probe/pace.rs",
+        "soc/probe/service.rs",
+        "runtime/bucket.rs",
+        "sonic/state_db/ledger.rs",
+        "sonic/state_db/ledger/doubts.rs",
+        "sonic/mirror/pattern.rs",
+        "sonic/mirror/upkeep.rs",
+        "sonic/redis_link/frame.rs",
     ] {
         let files = files();
         let (_, code) = files.iter().find(|(file, _)| file == pure).expect(pure);
@@ -290,6 +227,30 @@ fn each_line_of_the_log_names_its_part_whatever_file_it_is_in() {
 }
 
 #[test]
+fn the_names_of_tables_stand_in_one_place() {
+    let all = files();
+    let schema = all
+        .iter()
+        .find(|(file, _)| file == "model/schema.rs")
+        .expect("the schema");
+    let names: Vec<&str> = schema
+        .1
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| *name != "localhost")
+        .collect();
+    assert!(names.contains(&"MUX_CABLE_INFO"), "{names:?}");
+    for (file, code) in &all {
+        let again = names.iter().find(|name| code.contains(&format!("\"{name}\"")));
+        assert!(
+            file == "model/schema.rs" || is_test(file) || again.is_none(),
+            "{file}: {again:?}"
+        );
+    }
+}
+
+#[test]
 fn a_panic_unwinds_so_that_it_can_be_survived() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let manifest = std::fs::read_to_string(manifest).expect("text");
@@ -318,13 +279,9 @@ fn only_the_reducer_writes_a_status_and_only_the_fleet_holds_the_table() {
         if is_test(&file) {
             continue;
         }
-        let name = module(&file).unwrap_or_default();
         // Readers hold an `Arc<SocStatus>`: these are the ways to make one, or to change what is in it.
         let ways = ["SocStatus::new(", "&mut SocStatus", "make_mut(", "Arc::get_mut("];
         let way = ways.iter().find(|way| code.contains(**way));
-        assert!(
-            way.is_none() || name == "fleet" || name == "status",
-            "{file}: {way:?}"
-        );
+        assert!(way.is_none() || file.starts_with("fleet"), "{file}: {way:?}");
     }
 }

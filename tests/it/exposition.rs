@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use dualtor_exporter::publish::metrics::CATALOGUE;
+use dualtor_exporter::telemetry::catalogue::CATALOGUE;
 use dualtor_sim::{ConnectionFault, Notice, NoticeKind, Plane};
 
 use crate::certificates::{Ca, Files, VALID};
@@ -220,10 +220,10 @@ async fn each_metric_is_of_the_catalogue_and_each_of_the_catalogue_is_there() {
     }
 }
 
-/// What README.md says of each metric: type, labels, meaning.
-fn readme() -> BTreeMap<String, [String; 3]> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("README.md: {error}"));
+/// What docs/metrics.md says of each metric: type, labels, meaning.
+fn documented() -> BTreeMap<String, [String; 3]> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("docs/metrics.md: {error}"));
     let lines = text
         .lines()
         .skip_while(|line| *line != "| metric | type | labels | meaning |");
@@ -244,16 +244,16 @@ fn readme() -> BTreeMap<String, [String; 3]> {
 }
 
 #[test]
-fn the_readmes_table_is_the_catalogue() {
+fn the_documented_metrics_are_the_catalogue() {
     let expected = CATALOGUE.iter().map(|family| {
         let words = [family.kind.label(), family.labels, family.help].map(str::to_owned);
         (family.name.to_owned(), words)
     });
     let expected: BTreeMap<_, _> = expected.collect();
-    let found = readme();
+    let found = documented();
     for (name, words) in &expected {
         let there = found.get(name);
-        assert_eq!(there, Some(words), "README.md's table of metrics, row {name}");
+        assert_eq!(there, Some(words), "docs/metrics.md, row {name}");
     }
     let extra: Vec<_> = found
         .keys()
@@ -261,7 +261,7 @@ fn the_readmes_table_is_the_catalogue() {
         .collect();
     assert!(
         extra.is_empty(),
-        "README.md's table has rows that the catalogue has not: {extra:?}"
+        "docs/metrics.md has rows that the catalogue has not: {extra:?}"
     );
 }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dualtor_exporter::channel::{Channel, TlsStore};
 use dualtor_exporter::model::{
     BackoffSettings, Cause, ChannelEvent, ChannelSettings, ChannelState, ClientIdentity, Port, Security,
     Side, Target, TlsSettings,
 };
+use dualtor_exporter::soc::channel::{Channel, TlsStore};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};

@@ -22,6 +22,7 @@
 //! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
 //! | words | what outside words look like in rows, labels, log and terminal |
 //! | doctor | what `doctor` says of a switch |
+//! | documents, scaffolding | documentation, workflows and templates against what they are about |
 //! | architecture | the invariants that the source must keep |
 
 use dualtor_testkit::{certificates, fake_redis, harness, http, look, program, redis_server, wait};
@@ -33,6 +34,7 @@ mod cli;
 mod config_db;
 mod connections;
 mod doctor;
+mod documents;
 mod exposition;
 mod handshakes;
 mod health;

@@ -231,8 +231,8 @@ fn a_thread_that_panics() {
         .with_ansi(false)
         .with_writer(std::io::stdout)
         .init();
-    dualtor_exporter::defect::log_panics();
-    let caught = dualtor_exporter::defect::attempt(|| panic!("caught: not logged by the hook"));
+    dualtor_exporter::runtime::defect::log_panics();
+    let caught = dualtor_exporter::runtime::defect::attempt(|| panic!("caught: not logged by the hook"));
     let defect = caught.expect_err("a defect");
     writeln!(std::io::stdout(), "{defect}").expect("written");
     let ended = std::thread::spawn(|| panic!("nobody \u{1b}[31m catches\nthis")).join();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::publish::http::Limits;
+use dualtor_exporter::web::Limits;
 use dualtor_sim::ConnectionFault;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};

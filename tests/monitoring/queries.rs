@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use dualtor_exporter::publish::metrics::CATALOGUE;
+use dualtor_exporter::telemetry::catalogue::CATALOGUE;
 use dualtor_sim::{Notice, NoticeKind, Plane, Scenario};
 use serde_json::Value;
 

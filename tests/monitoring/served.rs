@@ -6,7 +6,7 @@ use dualtor_exporter::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType,
     OrchagentMux, Plane, PortState, ProblemKind, Query, QueryResult, Refusal, Side, SocService,
 };
-use dualtor_exporter::publish::metrics::{CATALOGUE, Kind};
+use dualtor_exporter::telemetry::catalogue::{CATALOGUE, Kind};
 
 use crate::look;
 use crate::promql::{Labels, Schema, Values};

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::redis_server::{Redis, eventually};
 use crate::rig::*;
-use dualtor_exporter::publish::state_db::StatusSender;
+use dualtor_exporter::sonic::state_db::StatusSender;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_has_the_nineteen_fields_of_schema_sonic_and_leaves_others_alone() {

@@ -50,7 +50,7 @@ async fn the_log_has_one_line_per_transition_and_one_about_a_second_writer() {
     exporter.says("state_db is up", 2).await;
     exporter.signal("TERM");
     let text = exporter.ended().await.stderr;
-    let publishers = |line: &&str| line.contains("dualtor_exporter::publish::state_db");
+    let publishers = |line: &&str| line.contains("target=dualtor::state_db ");
     let lines: Vec<&str> = text.lines().filter(publishers).collect();
     let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
     assert_eq!(count("state_db is up"), 2, "{text}");

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use dualtor_exporter::config::Database;
-use dualtor_exporter::mailbox;
+use dualtor_exporter::fleet::mailbox;
 use dualtor_exporter::model::{Notice, NoticeType, Plane};
-use dualtor_exporter::publish::notifications::Notifications;
+use dualtor_exporter::sonic::appl_db::Notifications;
 use tokio::task::JoinHandle;
 
 use crate::redis_server::{Redis, eventually};

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use dualtor_exporter::config::{Publish, Schema, StateDbSettings};
-use dualtor_exporter::mailbox::{self, Change};
+use dualtor_exporter::fleet::mailbox::{self, Change};
 use dualtor_exporter::model::{
     ChannelSettings, ChannelState, MuxDirection, Observed, Port, PortState, Query, QueryResult, SelfPeer,
     Side, SocService, SocStatus, StateDbStatus, Target,
 };
-use dualtor_exporter::publish::rows::{self, Counters};
-use dualtor_exporter::publish::state_db::{StateDb, StatusSender};
+use dualtor_exporter::sonic::rows::{self, Counters};
+use dualtor_exporter::sonic::state_db::{StateDb, StatusSender};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

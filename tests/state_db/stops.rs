@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dualtor_exporter::config::{Database, RedisServer, StateDbSettings};
-use dualtor_exporter::mailbox;
+use dualtor_exporter::fleet::mailbox;
 use dualtor_exporter::model::{Notice, NoticeType, Plane};
-use dualtor_exporter::publish::notifications::Notifications;
+use dualtor_exporter::sonic::appl_db::Notifications;
 
 use crate::fake_redis::{Answer, FakeRedis};
 use crate::redis_server::{Redis, eventually};

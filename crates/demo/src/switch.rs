@@ -10,7 +10,7 @@ use redis::Cmd;
 use tokio::time::{Instant, sleep_until};
 
 use dualtor_exporter::config::RedisServer;
-use dualtor_exporter::redis_link::Link;
+use dualtor_exporter::sonic::redis_link::Link;
 use dualtor_sim::Simulator;
 
 const APPL_DB: i64 = 0;

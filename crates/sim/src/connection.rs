@@ -111,10 +111,12 @@ async fn behave(
     // An error is the client's end of the connection.
     let _: io::Result<()> = match fault {
         ConnectionFault::None | ConnectionFault::Hang | ConnectionFault::Goaway(_) => {
-            return h2server::serve(socket, soc, control, goaways, None).await;
+            h2server::serve(socket, soc, control, goaways, None).await;
+            return Ending::Close;
         }
         ConnectionFault::Flood(frame) => {
-            return h2server::serve(socket, soc, control, goaways, Some(frame)).await;
+            h2server::serve(socket, soc, control, goaways, Some(frame)).await;
+            return Ending::Close;
         }
         ConnectionFault::Reset => return Ending::Reset,
         ConnectionFault::ResetAfterSettings => {

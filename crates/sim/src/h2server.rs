@@ -17,7 +17,6 @@ use http::Request;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::connection::Ending;
 use super::fault::{FloodFrame, GoAway, H2Code};
 use super::soc::{Control, Inner};
 use super::wire::{GOAWAY, Io, Raw, Socket, Wire, frame};
@@ -33,12 +32,12 @@ pub(super) async fn serve(
     mut control: watch::Receiver<Control>,
     goaways: u64,
     flood: Option<FloodFrame>,
-) -> Ending {
+) {
     let Some(io) = secured(&socket, &soc).await else {
-        return Ending::Close;
+        return;
     };
     let Ok(mut connection) = handshake(&socket, io, &soc).await else {
-        return Ending::Close;
+        return;
     };
     let mut calls = FuturesUnordered::new();
     let mut flooding = pin!(async {
@@ -77,10 +76,10 @@ pub(super) async fn serve(
                     let socket = socket.clone();
                     calls.push(rpc::serve(soc.clone(), socket, control.clone(), request, respond));
                 }
-                None => return Ending::Close,
+                None => return,
             },
             () = sleep_until(grace_ends.unwrap_or_else(Instant::now)), if grace_ends.is_some() => {
-                return Ending::Close;
+                return;
             }
         }
     }

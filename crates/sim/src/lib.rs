@@ -25,6 +25,7 @@
 //! | wire | what is under h2: the socket, maybe TLS; counts PINGs, slips GOAWAY in |
 //! | tls | the certificates of a SoC that serves TLS |
 //! | h2server | HTTP/2 |
+//! | method | which RPCs there are |
 //! | rpc, stream | one call; the two that last |
 //! | grpc | gRPC's framing on h2 |
 //! | raw | frames that h2 would not send |
@@ -49,6 +50,7 @@ mod file;
 mod grpc;
 mod h2server;
 mod listener;
+mod method;
 mod notice;
 mod pings;
 mod quote;
@@ -67,9 +69,9 @@ mod wire;
 use quote::quote;
 
 pub use fault::{Code, Compression, ConnectionFault, FloodFrame, GoAway, H2Code, ReplyFault};
+pub use method::Rpc;
 pub use notice::{Notice, NoticeKind, Plane};
 pub use pings::PingPolicy;
-pub use rpc::Rpc;
 pub use scenario::{Rack, Scenario, SocSpec, Spread, Step, Targets};
 pub use soc::{Soc, SocCounters};
 pub use state::{Direction, Health, Link, Sides, SidesPatch, SocState, StatePatch};

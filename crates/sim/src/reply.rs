@@ -9,7 +9,7 @@ use prost::{DecodeError, Message};
 
 use super::fault::{Code, Compression, ReplyFault};
 use super::grpc::PREFIX;
-use super::rpc::Rpc;
+use super::method::Rpc;
 use super::soc::Inner;
 use super::state::{Direction, Health, Link, Sides, SocState};
 use dualtor_proto::{

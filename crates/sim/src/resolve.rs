@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::SimError;
 use super::fault::{ConnectionFault, ReplyFault};
+use super::method::Rpc;
 use super::quote::quote;
-use super::rpc::Rpc;
 use super::scenario::{DEFAULT_PORT, NOT_LOOPBACK, Rack, Scenario, SocSpec, Spread, Targets};
 use super::state::{SocState, StatePatch};
 

@@ -15,8 +15,8 @@ use prost::Message as _;
 use tokio::sync::watch;
 
 use super::fault::{Code, ConnectionFault, GoAway, ReplyFault};
+use super::method::Rpc;
 use super::notice::Notice;
-use super::rpc::Rpc;
 use super::state::SocState;
 use dualtor_proto::ToRSide;
 

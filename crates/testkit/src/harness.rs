@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use dualtor_exporter::app::{AppError, Exporter, Options};
 use dualtor_exporter::config::Config;
-use dualtor_exporter::publish::http::Limits;
+use dualtor_exporter::web::Limits;
 use dualtor_sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec, Tls};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};

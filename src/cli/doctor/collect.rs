@@ -16,13 +16,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Reading, Soc};
 use super::findings::security::files_named;
-use crate::channel::{Checked, TlsStore, check, check_certificates, check_key};
-use crate::cli::probe::{Found, look};
 use crate::config::{Config, Database, Namespace, RedisAddress, read_pem, read_secrets};
-use crate::inventory::{Inventory, Loopback3, Secrets, Source, is_believed, secure};
-use crate::mirror::{self, Ports};
+use crate::model::Inventory;
+use crate::model::schema;
 use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Table, Target, TlsSettings};
-use crate::redis_link::{Failure, Link};
+use crate::soc::channel::{Checked, TlsStore, check, check_certificates, check_key};
+use crate::soc::look::{Found, look};
+use crate::sonic::inventory::{Loopback3, Secrets, Source, is_believed, secure};
+use crate::sonic::mirror::{self, Ports};
+use crate::sonic::redis_link::{Failure, Link};
 
 /// A whole database, which answers in milliseconds; a hung one says so by itself after 2 s.
 const READING: Duration = Duration::from_secs(5);
@@ -38,24 +40,24 @@ const PROBING: Duration = Duration::from_secs(20);
 /// What the exporter reads of CONFIG_DB, and what ycabled reads of it.
 pub(super) const CONFIG_DB: Spec = Spec {
     tables: &[
-        table("DEVICE_METADATA"),
-        table("MUX_CABLE"),
-        table("LOOPBACK_INTERFACE"),
-        table("GRPCCLIENT"),
-        table("GRPC_CLIENT"),
-        table("XCVRD_LOG"),
+        table(schema::DEVICE_METADATA),
+        table(schema::MUX_CABLE),
+        table(schema::LOOPBACK_INTERFACE),
+        table(schema::GRPCCLIENT),
+        table(schema::GRPC_CLIENT),
+        table(schema::XCVRD_LOG),
     ],
-    ..crate::inventory::CONFIG_DB
+    ..crate::sonic::inventory::CONFIG_DB
 };
 /// What the exporter reads of STATE_DB, and what it writes there.
 pub(super) const STATE_DB: Spec = Spec {
     tables: &[
-        table("MUX_CABLE_TABLE"),
-        table("MUX_LINKMGR_TABLE"),
-        table("MUX_CABLE_INFO"),
-        table("MUX_CABLE_INFO_SHADOW"),
+        table(schema::MUX_CABLE_TABLE),
+        table(schema::MUX_LINKMGR_TABLE),
+        table(schema::MUX_CABLE_INFO),
+        table(schema::MUX_CABLE_INFO_SHADOW),
     ],
-    ..crate::facts::STATE_DB
+    ..crate::sonic::intent::STATE_DB
 };
 
 /// All fields: what the exporter does not read may be what is wrong.
@@ -138,7 +140,7 @@ async fn databases(
     ports: &Ports,
 ) -> Databases {
     let ((appl_db, appl_at), (state_db, state_at)) = tokio::join!(
-        read(&namespace.appl_db, &crate::facts::APPL_DB, ports),
+        read(&namespace.appl_db, &crate::sonic::intent::APPL_DB, ports),
         read(&namespace.state_db, &STATE_DB, ports),
     );
     Databases {
@@ -325,8 +327,8 @@ mod tests {
                 assert!(has(table.name), "{}", table.name);
             }
         };
-        check(&CONFIG_DB, &crate::inventory::CONFIG_DB);
-        check(&STATE_DB, &crate::facts::STATE_DB);
+        check(&CONFIG_DB, &crate::sonic::inventory::CONFIG_DB);
+        check(&STATE_DB, &crate::sonic::intent::STATE_DB);
     }
 
     #[test]

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::channel::Checked;
-use crate::cli::probe::Found;
 use crate::config::{Config, Database, Namespace, RedisAddress};
-use crate::inventory::{Inventory, Secrets, Secured, is_believed};
+use crate::model::Inventory;
+use crate::model::schema;
 use crate::model::{Port, Tables, Target, TlsSettings};
+use crate::soc::channel::Checked;
+use crate::soc::look::Found;
+use crate::sonic::inventory::{Secrets, Secured, is_believed};
 
 /// Everything.
 #[derive(Debug)]
@@ -73,9 +75,19 @@ impl Databases {
     pub(super) fn all(&self) -> [(&'static str, &Database, &Option<RedisAddress>, &Reading); 3] {
         let [config_at, appl_at, state_at] = &self.at;
         [
-            ("CONFIG_DB", &self.namespace.config_db, config_at, &self.config_db),
-            ("APPL_DB", &self.namespace.appl_db, appl_at, &self.appl_db),
-            ("STATE_DB", &self.namespace.state_db, state_at, &self.state_db),
+            (
+                schema::CONFIG_DB,
+                &self.namespace.config_db,
+                config_at,
+                &self.config_db,
+            ),
+            (schema::APPL_DB, &self.namespace.appl_db, appl_at, &self.appl_db),
+            (
+                schema::STATE_DB,
+                &self.namespace.state_db,
+                state_at,
+                &self.state_db,
+            ),
         ]
     }
 }

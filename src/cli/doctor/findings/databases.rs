@@ -2,6 +2,7 @@
 
 use super::{Area, Finding, redis_cli};
 use crate::cli::doctor::collected::{Collected, Databases, Events};
+use crate::model::schema;
 
 const AREA: Area = Area::Databases;
 
@@ -60,7 +61,7 @@ fn servers(databases: &Databases) -> Vec<Finding> {
 
 fn whole(databases: &Databases) -> Option<Finding> {
     let tables = databases.config_db.as_ref().ok()?;
-    let subject = databases.named("CONFIG_DB");
+    let subject = databases.named(schema::CONFIG_DB);
     if databases.believed().is_some() {
         return Some(Finding::ok(
             AREA,
@@ -68,7 +69,7 @@ fn whole(databases: &Databases) -> Option<Finding> {
             "is whole (CONFIG_DB_INITIALIZED is 1)",
         ));
     }
-    let is = match tables.value("CONFIG_DB_INITIALIZED") {
+    let is = match tables.value(schema::CONFIG_DB_INITIALIZED) {
         Some(value) => format!("is {:?}", value.chars().take(16).collect::<String>()),
         None => "is missing".to_owned(),
     };

@@ -8,6 +8,7 @@ use super::switch::active_standby;
 use super::{Area, Finding, counted, listed};
 use crate::cli::doctor::collected::{Collected, Databases};
 use crate::config::Publish;
+use crate::model::schema;
 
 const AREA: Area = Area::Rows;
 /// `time_post`, as ycabled writes it and so do we.
@@ -32,7 +33,7 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
         return None;
     }
     let subject = databases.named("ycabled");
-    let row = tables.row("XCVRD_LOG", "Y_CABLE");
+    let row = tables.row(schema::XCVRD_LOG, "Y_CABLE");
     let value = row.and_then(|row| row.get("disable_telemetry"));
     let standby = active_standby(tables);
     let beside = counted(standby, "active-standby port");
@@ -89,8 +90,8 @@ fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
 /// How old the rows are: somebody writes them, or did.
 fn freshness(seen: &Collected) -> Option<Finding> {
     let table = match seen.config.publish {
-        Publish::Own => "MUX_CABLE_INFO",
-        Publish::Shadow => "MUX_CABLE_INFO_SHADOW",
+        Publish::Own => schema::MUX_CABLE_INFO,
+        Publish::Shadow => schema::MUX_CABLE_INFO_SHADOW,
         Publish::Off => return None,
     };
     let limit = seen.config.probe.interval * 3;

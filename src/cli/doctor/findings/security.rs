@@ -13,15 +13,15 @@ use std::sync::Arc;
 use super::{Area, Finding, redis_cli};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::channel::Checked;
 use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
 use crate::config::Config;
-use crate::inventory::{Inventory, Secrets};
+use crate::model::Inventory;
+use crate::model::schema;
 use crate::model::{Row, Security, Tables, TlsSettings, quoted};
+use crate::soc::channel::Checked;
+use crate::sonic::inventory::Secrets;
 
 const AREA: Area = Area::Security;
-/// The deployed name, then the one of SONiC's design document.
-const TABLES: [&str; 2] = ["GRPCCLIENT", "GRPC_CLIENT"];
 /// A certificate that expires before then needs a new one.
 const SOON: TimeDelta = TimeDelta::days(30);
 /// Oddities of one set that are told: a file may be a bundle of hundreds.
@@ -69,7 +69,7 @@ fn of_certs(tables: &Tables) -> Vec<(PathBuf, Kind)> {
 }
 
 fn row<'a>(tables: &'a Tables, key: &str) -> Option<(&'static str, &'a Row)> {
-    TABLES
+    schema::GRPC_CLIENTS
         .into_iter()
         .find_map(|table| Some((table, tables.row(table, key)?)))
 }
@@ -159,7 +159,7 @@ fn words(seen: &Collected) -> Vec<Finding> {
     if seen.is_in_the_dark() {
         let text = "not known: CONFIG_DB cannot be read, or is not whole. Until it is, grpc_secrets.json counts, and \
                     without it targets of the configuration are dialled in plain text";
-        found.push(Finding::note(AREA, "GRPCCLIENT", text, None));
+        found.push(Finding::note(AREA, schema::GRPCCLIENT, text, None));
     }
     for databases in &seen.namespaces {
         let Some(tables) = databases.believed() else {
@@ -202,7 +202,7 @@ impl Mend {
 fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec<Finding> {
     let mend = Mend::Rows(redis_cli(databases));
     let Some((table, config)) = row(tables, "config") else {
-        let subject = databases.named("GRPCCLIENT");
+        let subject = databases.named(schema::GRPCCLIENT);
         // What counts then is told of the file.
         if seen.secrets != Secrets::Absent {
             return Vec::new();
@@ -213,13 +213,13 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
             Finding::ok(AREA, subject, text)
         } else {
             let text = "certs names files, but there is no row config: plain text, for us as for ycabled";
-            let secure = mend.set("GRPCCLIENT", "config", "type", "secure auth_level server");
+            let secure = mend.set(schema::GRPCCLIENT, "config", "type", "secure auth_level server");
             Finding::note(AREA, subject, text, format!("for TLS: {secure}"))
         }];
     };
     let subject = databases.named(table);
     let mut found = Vec::new();
-    if table == "GRPC_CLIENT" {
+    if table == schema::GRPC_CLIENT {
         let text = "is the design document's name of GRPCCLIENT: we read it; ycabled does not, and dials in \
                     plain text";
         let remedy = "write GRPCCLIENT in its place, so that both go by the same".to_owned();
@@ -239,7 +239,7 @@ fn of_rows(
     mend: &Mend,
 ) -> Vec<Finding> {
     let mut found = Vec::new();
-    let deployed = table == "GRPCCLIENT";
+    let deployed = table == schema::GRPCCLIENT;
     let level = said(config, "auth_level");
     match said(config, "type") {
         None => {

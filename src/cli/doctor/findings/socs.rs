@@ -1,14 +1,15 @@
 //! Each SoC: is there a way to it, does it answer, and is what it says what the switch wants?
 
 use super::{Area, Finding, listed};
-use crate::channel::Failure;
 use crate::cli::doctor::collected::{Collected, Soc};
-use crate::cli::probe::{Found, milliseconds};
-use crate::facts;
+use crate::cli::probe::{left_text, milliseconds};
 use crate::model::{
     Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
     Report, Side,
 };
+use crate::soc::channel::Failure;
+use crate::soc::look::Found;
+use crate::sonic::intent;
 
 const AREA: Area = Area::Socs;
 
@@ -17,7 +18,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     for databases in &seen.namespaces {
         let appl_db = databases.appl_db.as_ref().ok().map(|tables| &**tables);
         let state_db = databases.state_db.as_ref().ok().map(|tables| &**tables);
-        facts::collect(appl_db, state_db, &mut facts);
+        intent::collect(appl_db, state_db, &mut facts);
     }
     let each = seen.socs.iter();
     let found = each.flat_map(|soc| of_soc(soc, facts.get(soc.port()).copied().unwrap_or_default()));
@@ -41,7 +42,7 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
             let mut found = answers(soc, report);
             if let Some(left) = left {
                 let alike = "READY, and then its connection was over at once".to_owned();
-                let text = format!("{}: READY, but {}", soc.target.address, left.text());
+                let text = format!("{}: READY, but {}", soc.target.address, left_text(left));
                 let remedy = "look again; if it is so each time: the SoC's own log, and how long its server lets a connection live \
                               (max_connection_age)";
                 found.push(Finding::problem(AREA, port, text, remedy).alike(alike));

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use super::{Area, Finding, counted, redis_cli};
 use crate::cli::doctor::collected::{Collected, Databases};
 use crate::config::SourceRule;
-use crate::inventory::{Loopback3, is_dual_tor, side_of};
+use crate::model::schema;
 use crate::model::{Entry, Problem, ProblemKind, Side, Tables, quoted};
+use crate::sonic::inventory::{Loopback3, is_dual_tor, side_of};
 
 const AREA: Area = Area::Switch;
 
@@ -15,7 +16,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     let mut found = metadata(seen);
     if seen.is_in_the_dark() {
         let text = "the kind of switch is not known: CONFIG_DB cannot be read, or is not whole (see above)";
-        found.push(Finding::note(AREA, "DEVICE_METADATA", text, None));
+        found.push(Finding::note(AREA, schema::DEVICE_METADATA, text, None));
     }
     found.extend(side(seen));
     found.extend(loopback3(seen));
@@ -39,8 +40,8 @@ fn is_dual(seen: &Collected, tables: &Tables) -> bool {
 fn metadata(seen: &Collected) -> Vec<Finding> {
     let each = seen.namespaces.iter().filter_map(|databases| {
         let tables = databases.believed()?;
-        let subject = databases.named("DEVICE_METADATA");
-        let row = tables.row("DEVICE_METADATA", "localhost");
+        let subject = databases.named(schema::DEVICE_METADATA);
+        let row = tables.row(schema::DEVICE_METADATA, schema::LOCALHOST);
         let field = |name: &str| row.and_then(|row| row.get(name)).map_or("", String::as_str);
         let shown = |name: &str| match field(name) {
             "" => "-".to_owned(),
@@ -158,7 +159,10 @@ pub(super) fn active_standby(tables: &Tables) -> usize {
         let cable_type = row.get("cable_type").map(String::as_str);
         matches!(cable_type, None | Some("active-standby" | "active_standby" | ""))
     };
-    tables.table("MUX_CABLE").filter(|(_, entry)| is(entry)).count()
+    tables
+        .table(schema::MUX_CABLE)
+        .filter(|(_, entry)| is(entry))
+        .count()
 }
 
 fn cables(seen: &Collected) -> Option<Finding> {
@@ -184,14 +188,14 @@ fn cables(seen: &Collected) -> Option<Finding> {
         counted(good, "active-active port")
     );
     if good + bad > 0 {
-        return Some(Finding::ok(AREA, "MUX_CABLE", text));
+        return Some(Finding::ok(AREA, schema::MUX_CABLE, text));
     }
     let remedy = "where that is wrong: cable_type active-active and soc_ipv4 in the ports' rows, as the \
                   minigraph should have"
         .to_owned();
     Some(Finding::note(
         AREA,
-        "MUX_CABLE",
+        schema::MUX_CABLE,
         format!("{text}: there is nothing to do here"),
         remedy,
     ))
@@ -203,7 +207,7 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
         let mut rows = databases
             .believed()
             .into_iter()
-            .flat_map(|tables| tables.table("MUX_CABLE"));
+            .flat_map(|tables| tables.table(schema::MUX_CABLE));
         rows.any(|(key, _)| key == port)
     };
     let databases = seen.namespaces.iter().find(has).or(seen.namespaces.first());

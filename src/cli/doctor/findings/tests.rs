@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::channel::Checked;
-use crate::channel::Failure;
 use crate::cli::doctor::collected::{Away, Databases, Events, FileState, Soc};
-use crate::cli::probe::Found;
 use crate::config::Config;
-use crate::inventory::{Inventory, Loopback3, Secrets, Source, secure};
+use crate::model::Inventory;
 use crate::model::{
     Cause, Entry, Health, Limit, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, Row,
     Security, Tables, TlsStatus, UpperLower,
 };
+use crate::soc::channel::Checked;
+use crate::soc::channel::Failure;
+use crate::soc::look::Found;
+use crate::sonic::inventory::{Loopback3, Secrets, Source, secure};
 
 /// A healthy switch: upper ToR, one SoC, one row, ycabled's telemetry off.
 struct Switch {

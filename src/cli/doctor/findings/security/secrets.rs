@@ -3,7 +3,7 @@
 use super::{AREA, Mend, of_rows, row};
 use crate::cli::doctor::collected::{Collected, Databases};
 use crate::cli::doctor::findings::Finding;
-use crate::inventory::{Origin, Said, Secrets, by_file, by_rows};
+use crate::sonic::inventory::{Origin, Said, Secrets, by_file, by_rows};
 
 const SUBJECT: &str = "grpc_secrets.json";
 

@@ -1,0 +1,110 @@
+//! How the fleet tells of what has changed: one line per transition, and for a channel that flaps why it does.
+
+use tracing::{debug, info, warn};
+
+use crate::model::component::FLEET;
+use crate::model::{
+    Cause, ChannelEvent, ChannelState, Event, SocStatus, Transition, TransitionKind, Trouble,
+};
+
+/// So many READYs in a row that were over within 10 s are called flapping: a SoC that restarts may have two.
+const FLAPS: u32 = 3;
+
+/// One line for the first failure of a kind; what repeats itself at each redial is for debugging.
+pub(super) fn failure(status: &SocStatus, event: &Event) {
+    let Event::Channel(event) = event else { return };
+    let (port, address) = (&status.target.port, status.target.address);
+    match event {
+        ChannelEvent::Failed { cause, detail } => {
+            let detail = &**detail;
+            if status.channel == ChannelState::TransientFailure && status.last_failure != Some(*cause) {
+                info!(target: FLEET, %port, %address, %cause, detail, "channel still failing, for another reason");
+            } else {
+                debug!(target: FLEET, %port, %address, %cause, detail, "channel failed");
+            }
+        }
+        ChannelEvent::Keepalive {
+            time,
+            rounds,
+            refused: true,
+            ..
+        } => {
+            warn!(target: FLEET,
+                %port, %address, every_rounds = rounds, keepalive_interval = ?time,
+                "the SoC's gRPC server allows fewer PINGs (too_many_pings), as gRPC servers do by default: from now on one goes \
+                 out with its rounds and none between; a SoC that hangs is noticed that much later"
+            );
+        }
+        ChannelEvent::Keepalive { refused: false, .. } => {}
+        ChannelEvent::Dialing
+        | ChannelEvent::Short { .. }
+        | ChannelEvent::State { .. }
+        | ChannelEvent::PeerCertificate { .. }
+        | ChannelEvent::Rtt(_) => {}
+    }
+}
+
+pub(super) fn transition(status: &SocStatus, transition: &Transition) {
+    let (port, address) = (&status.target.port, status.target.address);
+    let lost_in_a_row = status.short_readys;
+    match transition.kind {
+        // Each of its lines says so: of a flapping port the log leaves most out, and the last one stands for them.
+        TransitionKind::Channel { from, to, cause }
+            if lost_in_a_row >= FLAPS && from == ChannelState::Ready && to != ChannelState::Shutdown =>
+        {
+            let how = cause.map_or("GOAWAY NO_ERROR", Cause::label);
+            let detail = cause.map_or("in good order", |cause| detail(status, cause));
+            warn!(target: FLEET,
+                %port, %address, %from, %to, cause = how, detail, lost_in_a_row,
+                "channel flaps: its connection is over within 10 s of READY again and again, so it is dialled by its backoff"
+            );
+        }
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: None,
+        } if lost_in_a_row >= FLAPS && to == ChannelState::Ready => {
+            info!(target: FLEET, %port, %address, %from, %to, lost_in_a_row, "channel: READY again; it flaps");
+        }
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: Some(cause),
+        } => {
+            let detail = match to {
+                ChannelState::Shutdown => "",
+                _ => detail(status, cause),
+            };
+            info!(target: FLEET, %port, %address, %from, %to, %cause, detail, "channel");
+        }
+        TransitionKind::Channel {
+            from: from @ ChannelState::Ready,
+            to: to @ ChannelState::Connecting,
+            cause: None,
+        } => {
+            info!(target: FLEET,
+                %port, %address, %from, %to,
+                "channel: the SoC's server ends the connection in good order (GOAWAY NO_ERROR): dialled anew"
+            );
+        }
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: None,
+        } => info!(target: FLEET, %port, %address, %from, %to, "channel"),
+        TransitionKind::Direction { own, from, to } => {
+            let side = if own { "self" } else { "peer" };
+            info!(target: FLEET, %port, side, %from, %to, "mux direction");
+        }
+        TransitionKind::Service { from, to } => info!(target: FLEET, %port, %from, %to, "soc service"),
+        TransitionKind::Health { from, to } => info!(target: FLEET, %port, %from, %to, "health"),
+    }
+}
+
+/// What exactly was seen when the channel failed of this cause.
+fn detail(status: &SocStatus, cause: Cause) -> &str {
+    match &status.last_error {
+        Some(error) if error.what == Trouble::Channel(cause) => &error.detail,
+        _ => "",
+    }
+}

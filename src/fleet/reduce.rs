@@ -1,0 +1,315 @@
+//! The reducer: `SocStatus` after an `Event`. Pure: it never reads a clock, does no I/O, cannot fail, and costs O(1).
+//!
+//! It is the only code that writes a `SocStatus`. It also says what the event means for the outside (`Effect`), so that
+//! publishers need not compare before and after.
+
+use std::time::{Duration, SystemTime};
+
+use crate::model::{
+    Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
+    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport,
+    SocService, SocStatus, Target, Transition, TransitionKind, Trouble,
+};
+
+/// What an event means for the outside.
+#[derive(Debug, Default, PartialEq)]
+pub struct Effect {
+    /// The STATE_DB row must be written.
+    pub write_row: bool,
+    /// What changed, for the log and for people who watch.
+    pub transitions: Vec<Transition>,
+}
+
+impl SocStatus {
+    /// A target that nothing is known of yet.
+    pub fn new(target: Target) -> Self {
+        Self {
+            keepalive_time: target.channel.keepalive_time,
+            ping_refusals: 0,
+            short_readys: 0,
+            target,
+            channel: ChannelState::Idle,
+            epoch: 0,
+            transitions: [0; ChannelState::COUNT],
+            last_transition: None,
+            dials: 0,
+            failures: [0; Cause::COUNT],
+            last_failure: None,
+            keepalive_rtt: None,
+            certificate_expiry: None,
+            observed: Observed::UNKNOWN,
+            known_direction: SelfPeer::default(),
+            direction_transitions: SelfPeer::default(),
+            probes: [[0; QueryResult::COUNT]; Query::COUNT],
+            durations: Durations::default(),
+            rounds: 0,
+            last_success: None,
+            last_error: None,
+            service: SocService::Unknown,
+            service_end: None,
+            notices: [[0; Plane::COUNT]; NoticeType::COUNT],
+            session_restarts: 0,
+            history: std::collections::VecDeque::new(),
+        }
+    }
+
+    /// The same port with another target: what was counted goes on, what was known is forgotten.
+    pub fn retarget(&mut self, target: Target) {
+        let fresh = Self::new(target);
+        let old = std::mem::replace(self, fresh);
+        self.transitions = old.transitions;
+        self.last_transition = old.last_transition;
+        self.dials = old.dials;
+        self.failures = old.failures;
+        self.last_failure = old.last_failure;
+        self.direction_transitions = old.direction_transitions;
+        self.probes = old.probes;
+        self.durations = old.durations;
+        self.rounds = old.rounds;
+        self.last_success = old.last_success;
+        self.last_error = old.last_error;
+        self.notices = old.notices;
+        self.session_restarts = old.session_restarts;
+        self.history = old.history;
+    }
+
+    /// The same channel serves a target that is alike. From another ToR, which end is our own is another question: it is
+    /// unknown until the next round has answered it.
+    pub fn adopt(&mut self, target: Target) -> Effect {
+        let before = std::mem::replace(&mut self.target, target);
+        if before.side == self.target.side {
+            return Effect::default();
+        }
+        self.known_direction = SelfPeer::default();
+        self.observed = Observed {
+            version: self.observed.version.take(),
+            health: self.observed.health,
+            ..Observed::UNKNOWN
+        };
+        Effect {
+            write_row: true,
+            transitions: Vec::new(),
+        }
+    }
+
+    /// Takes one event, which happened at `now`.
+    pub fn apply(&mut self, event: &Event, now: SystemTime) -> Effect {
+        match event {
+            Event::Channel(event) => self.apply_channel(event, now),
+            Event::Round(report) => self.apply_round(report, now),
+            Event::Service(report) => self.apply_service(report, now),
+            Event::Health(to) => self.apply_health(*to, now),
+        }
+    }
+
+    /// Our own stop of the channel: a loss if there was something to lose.
+    pub fn stop(&mut self, now: SystemTime) -> Effect {
+        let (to, cause) = (ChannelState::Shutdown, Cause::Local);
+        if self.channel == ChannelState::Ready {
+            self.failures[cause.index()] += 1;
+        }
+        self.change_state(to, Some(cause), self.epoch, now)
+    }
+
+    /// Its session has ended by a defect of ours, which `detail` tells: nobody looks at the SoC until the next one does, so
+    /// nothing is known of it. An announced service neither: its END may come meanwhile.
+    pub fn lose_session(&mut self, detail: &str, now: SystemTime) -> Effect {
+        let cause = Cause::Local;
+        self.session_restarts += 1;
+        self.failures[cause.index()] += 1;
+        self.last_failure = Some(cause);
+        self.error(Trouble::Channel(cause), detail, now);
+        let unknown = ServiceReport {
+            state: SocService::Unknown,
+            ends_in: None,
+            notices: None,
+        };
+        let mut effect = self.change_state(ChannelState::TransientFailure, Some(cause), self.epoch, now);
+        let of_service = self.apply_service(&unknown, now);
+        effect.write_row |= of_service.write_row;
+        effect.transitions.extend(of_service.transitions);
+        effect
+    }
+
+    fn apply_channel(&mut self, event: &ChannelEvent, now: SystemTime) -> Effect {
+        match event {
+            ChannelEvent::Dialing => self.dials += 1,
+            ChannelEvent::Failed { cause, detail } => {
+                self.failures[cause.index()] += 1;
+                self.last_failure = Some(*cause);
+                self.error(Trouble::Channel(*cause), detail, now);
+            }
+            ChannelEvent::PeerCertificate { not_after } => self.certificate_expiry = Some(*not_after),
+            ChannelEvent::Rtt(rtt) => {
+                if self.channel == ChannelState::Ready {
+                    self.keepalive_rtt = Some(*rtt);
+                }
+            }
+            ChannelEvent::Short { in_a_row } => self.short_readys = *in_a_row,
+            ChannelEvent::Keepalive { time, refusals, .. } => {
+                self.keepalive_time = *time;
+                self.ping_refusals = *refusals;
+            }
+            ChannelEvent::State { to, cause, epoch } => return self.change_state(*to, *cause, *epoch, now),
+        }
+        Effect::default()
+    }
+
+    fn change_state(
+        &mut self,
+        to: ChannelState,
+        cause: Option<Cause>,
+        epoch: u64,
+        now: SystemTime,
+    ) -> Effect {
+        let from = std::mem::replace(&mut self.channel, to);
+        self.epoch = epoch;
+        if from == to {
+            return Effect::default();
+        }
+        self.transitions[to.index()] += 1;
+        self.last_transition = Some(now);
+        self.keepalive_rtt = None;
+        self.observed = Observed::UNKNOWN;
+        Effect {
+            write_row: true,
+            transitions: vec![self.record(now, TransitionKind::Channel { from, to, cause })],
+        }
+    }
+
+    fn apply_round(&mut self, report: &Report, now: SystemTime) -> Effect {
+        self.rounds += 1;
+        let mut first_error = None;
+        for &query in Query::ALL {
+            let outcome = report.query(query);
+            self.probes[query.index()][outcome.result.index()] += 1;
+            if let Some(took) = outcome.took {
+                observe(&mut self.durations, took.as_secs_f64());
+            }
+            if !report.is_answered(query) && first_error.is_none() {
+                let what = Trouble::Query(query, outcome.result);
+                first_error = outcome.error.as_deref().map(|detail| (what, detail));
+            }
+        }
+        if let Some((what, detail)) = first_error {
+            self.error(what, detail, now);
+        }
+        if report.query(Query::Admin).result == QueryResult::Ok {
+            self.last_success = Some(now);
+        }
+        let mut transitions = Vec::new();
+        // What an older connection said, or one that is gone, is counted but not believed.
+        if self.channel == ChannelState::Ready && report.epoch == Some(self.epoch) {
+            self.believe(report, now, &mut transitions);
+        }
+        Effect {
+            write_row: true,
+            transitions,
+        }
+    }
+
+    fn apply_service(&mut self, report: &ServiceReport, now: SystemTime) -> Effect {
+        if let Some(notices) = &report.notices {
+            let new = notices.counts.as_flattened();
+            for (count, new) in self.notices.as_flattened_mut().iter_mut().zip(new) {
+                *count += new;
+            }
+        }
+        let end = report.ends_in.and_then(|left| now.checked_add(left));
+        // Worked out anew at each report, the same end would move by microseconds.
+        if !is_the_same(self.service_end, end) {
+            self.service_end = end;
+        }
+        let to = report.state;
+        let from = std::mem::replace(&mut self.service, to);
+        if from == to {
+            return Effect::default();
+        }
+        Effect {
+            write_row: true,
+            transitions: vec![self.record(now, TransitionKind::Service { from, to })],
+        }
+    }
+
+    /// The row does not tell of health: there is nothing to write.
+    fn apply_health(&mut self, to: Health, now: SystemTime) -> Effect {
+        if self.channel != ChannelState::Ready {
+            return Effect::default();
+        }
+        let from = std::mem::replace(&mut self.observed.health, to);
+        Effect {
+            write_row: false,
+            transitions: self.health_changed(from, to, now).into_iter().collect(),
+        }
+    }
+
+    fn believe(&mut self, report: &Report, now: SystemTime, transitions: &mut Vec<Transition>) {
+        let side = self.target.side;
+        let direction = report.direction.seen_from(side);
+        let health_before = self.observed.health;
+        self.observed = Observed {
+            direction,
+            oper: report.oper.seen_from(side),
+            link: report.link.seen_from(side),
+            version: report.version.clone(),
+            health: report.health,
+        };
+        for (own, to) in [(true, direction.own), (false, direction.peer)] {
+            let (known, count) = match own {
+                true => (&mut self.known_direction.own, &mut self.direction_transitions.own),
+                false => (
+                    &mut self.known_direction.peer,
+                    &mut self.direction_transitions.peer,
+                ),
+            };
+            if to == MuxDirection::Unknown {
+                continue;
+            }
+            if let Some(from) = known.replace(to).filter(|from| *from != to) {
+                *count += 1;
+                transitions.push(self.record(now, TransitionKind::Direction { own, from, to }));
+            }
+        }
+        transitions.extend(self.health_changed(health_before, report.health, now));
+    }
+
+    /// A change from one answer to another; to and from the unknown is none.
+    fn health_changed(&mut self, from: Health, to: Health, now: SystemTime) -> Option<Transition> {
+        let changed = from != to && from != Health::Unknown && to != Health::Unknown;
+        changed.then(|| self.record(now, TransitionKind::Health { from, to }))
+    }
+
+    fn error(&mut self, what: Trouble, detail: &str, at: SystemTime) {
+        let detail = detail.into();
+        self.last_error = Some(LastError { at, what, detail });
+    }
+
+    fn record(&mut self, at: SystemTime, kind: TransitionKind) -> Transition {
+        let transition = Transition { at, kind };
+        if self.history.len() == HISTORY_LEN {
+            self.history.pop_front();
+        }
+        self.history.push_back(transition);
+        transition
+    }
+}
+
+fn is_the_same(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {
+    const NOTHING: Duration = Duration::from_millis(100);
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            let apart = one.duration_since(other).or_else(|_| other.duration_since(one));
+            apart.is_ok_and(|apart| apart < NOTHING)
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn observe(durations: &mut Durations, seconds: f64) {
+    let bucket = DURATION_BUCKETS.partition_point(|bound| *bound < seconds);
+    durations.counts[bucket] += 1;
+    durations.sum += seconds;
+}
+
+#[cfg(test)]
+mod tests;

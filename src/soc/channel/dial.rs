@@ -1,0 +1,144 @@
+//! From an address to a connected socket. This is where the source address is bound.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::{TcpSocket, TcpStream};
+use tracing::debug;
+
+use super::failure::Failure;
+use crate::model::component::CHANNEL;
+use crate::model::{Cause, SourceAddress};
+
+impl Failure {
+    /// What an I/O error on an established connection means.
+    pub(super) fn from_io(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        if let Some(failure) = super::tls::of_io(error) {
+            return failure;
+        }
+        let cause = match error.kind() {
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Cause::Reset,
+            Kind::UnexpectedEof | Kind::NotConnected => Cause::Closed,
+            Kind::TimedOut => Cause::KeepaliveTimeout,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Cause::Unreachable,
+            Kind::InvalidData | Kind::InvalidInput => Cause::Protocol,
+            _ => Cause::Closed,
+        };
+        let detail = match cause {
+            // rustls's words for it are a link to its documentation.
+            Cause::Closed if error.kind() == Kind::UnexpectedEof => {
+                "the peer closed the connection".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Self::new(cause, detail)
+    }
+}
+
+/// Connects TCP, from `source`. It has no time limit of its own: the caller's deadline drops it.
+pub(super) async fn tcp(address: SocketAddr, source: &SourceAddress) -> Result<TcpStream, Failure> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+    .map_err(|error| connect_failure(&error))?;
+    bind(&socket, address, source)?;
+    let stream = socket
+        .connect(address)
+        .await
+        .map_err(|error| connect_failure(&error))?;
+    // Queries and PINGs are tiny: waiting to fill a segment would only add latency.
+    stream
+        .set_nodelay(true)
+        .map_err(|error| Failure::from_io(&error))?;
+    Ok(stream)
+}
+
+fn bind(socket: &TcpSocket, address: SocketAddr, source: &SourceAddress) -> Result<(), Failure> {
+    let ip = match source {
+        SourceAddress::Any => return Ok(()),
+        SourceAddress::Prefer(ip) if ip.is_ipv4() != address.is_ipv4() => return Ok(()),
+        SourceAddress::Prefer(ip) | SourceAddress::Fixed(ip) => *ip,
+        SourceAddress::Missing(why) => return Err(Failure::new(Cause::SourceAddress, why.clone())),
+    };
+    match (socket.bind(SocketAddr::new(ip, 0)), source) {
+        (Ok(()), _) => Ok(()),
+        (Err(error), SourceAddress::Prefer(_)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            debug!(target: CHANNEL, %address, source = %ip, "the source address is not on this host: the kernel chooses one");
+            Ok(())
+        }
+        (Err(error), _) => {
+            let detail = format!("cannot bind the source address {ip}: {error}");
+            Err(Failure::new(Cause::SourceAddress, detail))
+        }
+    }
+}
+
+fn connect_failure(error: &io::Error) -> Failure {
+    use io::ErrorKind as Kind;
+    let cause = match error.kind() {
+        Kind::ConnectionRefused => Cause::Refused,
+        Kind::ConnectionReset => Cause::Reset,
+        Kind::TimedOut => Cause::ConnectTimeout,
+        Kind::AddrNotAvailable => Cause::SourceAddress,
+        // No route, a firewall's EPERM, an address family that is off: all of them mean that it cannot be reached.
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::PermissionDenied => {
+            Cause::Unreachable
+        }
+        // Out of file descriptors or memory: the fault is on this machine.
+        _ if matches!(error.raw_os_error(), Some(23 | 24 | 12 | 105)) => Cause::Local,
+        _ => Cause::Unreachable,
+    };
+    Failure::new(cause, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_nobody_listens_on_is_refused() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("address");
+        drop(listener);
+        let failure = tcp(address, &SourceAddress::Any).await.expect_err("refused");
+        assert_eq!(failure.cause, Cause::Refused);
+    }
+
+    #[tokio::test]
+    async fn a_source_address_of_another_host_is_named() {
+        let address = "127.0.0.1:9".parse().expect("address");
+        let source = SourceAddress::Fixed("192.0.2.1".parse().expect("documentation address"));
+        let failure = tcp(address, &source).await.expect_err("cannot bind");
+        assert_eq!(failure.cause, Cause::SourceAddress);
+        assert!(failure.detail.contains("192.0.2.1"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_comes_from_the_source_address() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        let source: IpAddr = "127.9.8.7".parse().expect("address");
+        for wanted in [SourceAddress::Fixed(source), SourceAddress::Prefer(source)] {
+            let (dialed, accepted) = tokio::join!(tcp(address, &wanted), listener.accept());
+            dialed.expect("dialed");
+            assert_eq!(accepted.expect("accepted").1.ip(), source, "{wanted:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_preferred_source_address_that_cannot_serve_is_left_out() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        for elsewhere in ["192.0.2.1", "2001:db8::1"] {
+            let source = SourceAddress::Prefer(elsewhere.parse().expect("documentation address"));
+            tcp(address, &source).await.expect("dialed");
+        }
+        let source = SourceAddress::Missing("no Loopback3".into());
+        let failure = tcp(address, &source).await.expect_err("nothing to bind");
+        assert_eq!(failure, Failure::new(Cause::SourceAddress, "no Loopback3"));
+    }
+}

@@ -1,0 +1,28 @@
+//! Why a channel failed: a cause of the closed set, and the details for people.
+
+use std::sync::Arc;
+
+use crate::model::{Cause, text};
+
+/// Why a dial failed or a connection was lost: the closed set for the metric, and the details for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}: {detail}")]
+pub struct Failure {
+    /// One of the closed set.
+    pub cause: Cause,
+    /// What exactly was seen.
+    pub detail: Arc<str>,
+}
+
+/// The longest detail, characters: what we say, and a quotation of what a peer, a certificate or a file says.
+const MAX_DETAIL: usize = 2 * text::MAX_QUOTE;
+
+impl Failure {
+    /// Cleans and cuts the detail, whose ever words are in it.
+    pub(super) fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
+        Self {
+            cause,
+            detail: text::shorten(detail.as_ref(), MAX_DETAIL).into(),
+        }
+    }
+}

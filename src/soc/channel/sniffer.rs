@@ -1,0 +1,385 @@
+//! Reads along on the bytes that come from the peer (above TLS) and notes what h2 does not tell in time, or not at all:
+//! that the peer's SETTINGS frame is in (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, what
+//! an error of a read means (h2 keeps only its words), that a peer we speak plain text to speaks TLS, or HTTP/1,
+//! and with which bytes a stream has ended.
+//!
+//! It also keeps h2 from drowning. It hands on so many bytes in one turn and no more, or h2 would read as long as there is
+//! something, and use up the budget that tokio gives a task for all that it waits for: timers in the same select would not fire. And
+//! it ends the connection of a peer that floods it (`flood`) or sends a header block without end.
+//!
+//! It only reads frame headers (9 bytes) and a GOAWAY's payload; whether the bytes are valid is h2's verdict, not ours.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::failure::Failure;
+use super::flood::{BURST, Flood, PER_SECOND};
+use super::frames::{CutOutgoing, FLAG_ACK, HEADER_LEN, Head, Streams, type_name};
+use super::layer::as_below;
+use crate::model::{Cause, Limit, NOT_GRPC};
+use crate::soc::arrivals::Arrivals;
+
+const TYPE_SETTINGS: u8 = 0x4;
+const TYPE_GOAWAY: u8 = 0x7;
+/// The first bytes of a TLS record: alert or handshake, then the version's 3.
+const TLS_ALERT: u8 = 21;
+const TLS_HANDSHAKE: u8 = 22;
+const TLS_MAJOR: u8 = 3;
+/// Last stream id (4 bytes) and code (4 bytes) come before a GOAWAY's debug data.
+const GOAWAY_FIXED: usize = 8;
+/// How much of a GOAWAY's debug data is kept.
+const MAX_DEBUG: usize = 128;
+
+const SEEN_SETTINGS: u8 = 1;
+const SEEN_GOAWAY: u8 = 2;
+const SEEN_TLS: u8 = 4;
+const SEEN_HTTP1: u8 = 8;
+/// How a web server begins; some answer a request of HTTP/2 with the page alone, as HTTP/0.9 has it.
+const HTTP1: &[u8] = b"HTTP/";
+const HTML: &[u8] = b"<!DOCTYPE";
+
+/// What h2 is given to read in one turn: a round's replies are under 2 kB, and this is decoded within some milliseconds.
+const TURN: usize = 64 * 1024;
+/// A read of less counts as so many: each read takes from the budget of the task (tokio's is 128), too.
+const MIN_READ: usize = 2 * 1024;
+/// A header block of a megabyte must cost its own query only (contract, section 1); with what HPACK adds to it.
+const MAX_BLOCK: usize = 1024 * 1024 + 16 * 1024;
+/// A block longer than this is handed on frame by frame: with each piece h2 decodes a name anew that is not whole yet, and a block made
+/// for that, cut into bytes, took it seconds in one turn. A true one comes in one frame.
+const LONG_BLOCK: usize = 4 * 1024;
+/// All that h2 may so decode of one block: a megabyte in pieces of 10,000 bytes is 55 MiB.
+const MAX_BLOCK_WORK: usize = 64 * 1024 * 1024;
+/// How much of such a frame is handed on in one read.
+const PART: usize = 4 * 1024;
+
+/// A peer's GOAWAY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GoAway {
+    pub(super) code: u32,
+    pub(super) debug: Vec<u8>,
+}
+
+/// What has been seen so far; shared with the connection's driver.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    flags: AtomicU8,
+    goaway: Mutex<Option<GoAway>>,
+    failure: OnceLock<Failure>,
+    /// Bytes that may still be read in this turn.
+    turn: AtomicUsize,
+}
+
+impl Seen {
+    /// The peer's own SETTINGS frame (not an acknowledgement of ours) is in.
+    pub(super) fn settings(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & SEEN_SETTINGS != 0
+    }
+
+    /// A GOAWAY, once. Of several the first; but one with an error, if it is there too, before one in good order: a server may
+    /// say "I shall leave" and why in two frames.
+    pub(super) fn take_goaway(&self) -> Option<GoAway> {
+        if self.flags.load(Ordering::Acquire) & SEEN_GOAWAY == 0 {
+            return None;
+        }
+        self.goaway.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// What the first error of a read meant.
+    pub(super) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+
+    /// What there is to say of a peer that does not speak HTTP/2 but something else that we know.
+    pub(super) fn other_protocol(&self) -> Option<Failure> {
+        let seen = self.flags.load(Ordering::Acquire);
+        let detail = if seen & SEEN_TLS != 0 {
+            "the peer speaks TLS, and this channel is plain text".to_owned()
+        } else if seen & SEEN_HTTP1 != 0 {
+            format!("{NOT_GRPC}: it answers in HTTP/1")
+        } else {
+            return None;
+        };
+        Some(Failure::new(Cause::Protocol, detail))
+    }
+
+    /// h2 is about to be polled: it may read again.
+    pub(super) fn new_turn(&self) {
+        self.turn.store(TURN, Ordering::Relaxed);
+    }
+
+    fn set_goaway(&self, goaway: GoAway) {
+        let first = self.flags.fetch_or(SEEN_GOAWAY, Ordering::AcqRel) & SEEN_GOAWAY == 0;
+        let mut kept = self.goaway.lock().unwrap_or_else(PoisonError::into_inner);
+        let graceful_kept = kept.as_ref().is_some_and(|kept| kept.code == 0);
+        if first || (graceful_kept && goaway.code != 0) {
+            *kept = Some(goaway);
+        }
+    }
+}
+
+/// The I/O under h2.
+#[derive(Debug)]
+pub(super) struct Sniffer<IO> {
+    io: IO,
+    frames: Frames,
+    outgoing: CutOutgoing,
+    flood: Flood,
+}
+
+impl<IO> Sniffer<IO> {
+    pub(super) fn new(io: IO, arrivals: Arc<Arrivals>) -> (Self, Arc<Seen>) {
+        let seen = Arc::new(Seen::default());
+        seen.new_turn();
+        let sniffer = Self {
+            io,
+            frames: Frames::new(seen.clone(), arrivals),
+            outgoing: CutOutgoing::default(),
+            flood: Flood::new(Instant::now()),
+        };
+        (sniffer, seen)
+    }
+
+    /// Bytes came in: an error ends the connection.
+    fn judge(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.frames.idle = 0;
+        self.frames.feed(bytes);
+        let detail = if self.frames.idle > 0 && self.flood.saw(self.frames.idle, Instant::now()) {
+            let last = type_name(self.frames.last_idle);
+            format!(
+                "{}: a flood ({last}), the limit is {PER_SECOND} a second and {BURST} at once",
+                Limit::Frames
+            )
+        } else if self.frames.block > MAX_BLOCK {
+            format!("{}: more than {MAX_BLOCK} bytes", Limit::Headers)
+        } else if self.frames.block_work > MAX_BLOCK_WORK {
+            format!("{}: long ones in very small pieces", Limit::Headers)
+        } else {
+            return Ok(());
+        };
+        let _ = self
+            .frames
+            .seen
+            .failure
+            .set(Failure::new(Cause::Protocol, &*detail));
+        Err(io::Error::other(detail))
+    }
+
+    fn wrote(&mut self, bytes: &[u8]) {
+        let streams = &mut self.frames.streams;
+        self.outgoing.feed(bytes, |head| streams.sent(head));
+    }
+}
+
+/// Cuts a byte stream into frames, of which it keeps only what it looks for.
+#[derive(Debug)]
+struct Frames {
+    seen: Arc<Seen>,
+    arrivals: Arc<Arrivals>,
+    header: [u8; HEADER_LEN],
+    /// Bytes of the header that are in.
+    have: usize,
+    /// Bytes of the payload still to come.
+    payload_left: usize,
+    goaway: Vec<u8>,
+    /// No frame has been completed yet.
+    first: bool,
+    /// Those of ours on which an answer is awaited.
+    streams: Streams,
+    /// What has come since this was last set to 0 and answers nothing, as `flood` counts, and the type of the last frame of it.
+    idle: u32,
+    last_idle: u8,
+    /// Bytes of the header block that is coming in, or came last.
+    block: usize,
+    /// More of it is to come.
+    block_open: bool,
+    /// The sum of its lengths at each of its frames.
+    block_work: usize,
+}
+
+fn is_web_server(begin: &[u8]) -> bool {
+    begin.starts_with(HTTP1) || begin.to_ascii_uppercase().starts_with(HTML)
+}
+
+impl Frames {
+    fn new(seen: Arc<Seen>, arrivals: Arc<Arrivals>) -> Self {
+        Self {
+            seen,
+            arrivals,
+            header: [0; HEADER_LEN],
+            have: 0,
+            payload_left: 0,
+            goaway: Vec::new(),
+            first: true,
+            streams: Streams::default(),
+            idle: 0,
+            last_idle: 0,
+            block: 0,
+            block_open: false,
+            block_work: 0,
+        }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.have < HEADER_LEN {
+                let n = bytes.len().min(HEADER_LEN - self.have);
+                self.header[self.have..self.have + n].copy_from_slice(&bytes[..n]);
+                self.have += n;
+                bytes = &bytes[n..];
+                let tls_record = matches!(self.header, [TLS_ALERT | TLS_HANDSHAKE, TLS_MAJOR, ..]);
+                if self.first && self.have >= 2 && tls_record {
+                    self.seen.flags.fetch_or(SEEN_TLS, Ordering::AcqRel);
+                }
+                if self.first && is_web_server(&self.header[..self.have]) {
+                    self.seen.flags.fetch_or(SEEN_HTTP1, Ordering::AcqRel);
+                }
+                if self.have == HEADER_LEN {
+                    self.frame_begins(Head::of(self.header));
+                }
+            } else {
+                let n = bytes.len().min(self.payload_left);
+                if self.header[3] == TYPE_GOAWAY {
+                    let room = (GOAWAY_FIXED + MAX_DEBUG) - self.goaway.len();
+                    self.goaway.extend_from_slice(&bytes[..n.min(room)]);
+                }
+                self.payload_left -= n;
+                bytes = &bytes[n..];
+            }
+            if self.have == HEADER_LEN && self.payload_left == 0 {
+                self.frame_complete();
+                self.have = 0;
+                self.first = false;
+            }
+        }
+    }
+
+    fn frame_begins(&mut self, head: Head) {
+        self.payload_left = head.length;
+        self.block = match head.continues_block() {
+            true => self.block + head.length,
+            false => head.length * usize::from(head.begins_block()),
+        };
+        self.block_open = head.leaves_block_open();
+        self.block_work = match head.continues_block() {
+            true => self.block_work + self.block,
+            false => 0,
+        };
+        let idle = self.streams.received(head);
+        if idle > 0 {
+            self.idle = self.idle.saturating_add(idle);
+            self.last_idle = head.kind;
+        }
+    }
+
+    /// Where a long header block is cut: at the end of the frame's header, or of the frame. `None`: nowhere.
+    fn cut(&self) -> Option<usize> {
+        let long = self.block_open && self.block > LONG_BLOCK;
+        long.then_some(match self.have {
+            HEADER_LEN => self.payload_left,
+            have => HEADER_LEN - have,
+        })
+    }
+
+    fn frame_complete(&mut self) {
+        match (self.header[3], self.header[4]) {
+            (TYPE_SETTINGS, flags) if flags & FLAG_ACK == 0 => {
+                self.seen.flags.fetch_or(SEEN_SETTINGS, Ordering::AcqRel);
+            }
+            (TYPE_GOAWAY, _) => {
+                let payload = std::mem::take(&mut self.goaway);
+                if let Some((fixed, debug)) = payload.split_at_checked(GOAWAY_FIXED) {
+                    self.seen.set_goaway(GoAway {
+                        code: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+                        debug: debug.to_vec(),
+                    });
+                }
+            }
+            _ => {
+                if let Some(stream) = Head::of(self.header).last_of() {
+                    self.arrivals.ended(stream);
+                }
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let turn = this.frames.seen.turn.load(Ordering::Relaxed);
+        if turn == 0 {
+            // The others' turn, and then ours again.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        let result = match this.frames.cut() {
+            None => Pin::new(&mut this.io).poll_read(cx, buf),
+            Some(at) => {
+                let mut bytes = [0; PART];
+                let mut part = ReadBuf::new(&mut bytes[..at.min(PART).min(buf.remaining())]);
+                let result = Pin::new(&mut this.io).poll_read(cx, &mut part);
+                buf.put_slice(part.filled());
+                result
+            }
+        };
+        match &result {
+            Poll::Ready(Ok(())) => {
+                let bytes = &buf.filled()[before..];
+                let work = this.frames.block_work;
+                let judgement = this.judge(bytes);
+                // A new block begins at 0.
+                let work = this.frames.block_work.saturating_sub(work);
+                let left = turn.saturating_sub(bytes.len().max(MIN_READ) + work);
+                this.frames.seen.turn.store(left, Ordering::Relaxed);
+                return Poll::Ready(judgement);
+            }
+            Poll::Ready(Err(error)) => {
+                // The first is the one that counts.
+                let _ = this.frames.seen.failure.set(Failure::from_io(error));
+            }
+            Poll::Pending => {}
+        }
+        result
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffer<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = &result {
+            this.wrote(&buf[..*written]);
+        }
+        result
+    }
+
+    as_below!(io);
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(written)) = &result {
+            let mut left = *written;
+            for buf in bufs {
+                let n = buf.len().min(left);
+                this.wrote(&buf[..n]);
+                left -= n;
+            }
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! What an error of TLS means: the closed set of causes, and words for people.
+
+use std::io;
+
+use chrono::DateTime;
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+
+use super::witness::{BAD_KEY, Witness};
+use crate::model::Cause;
+use crate::soc::channel::failure::Failure;
+
+/// What a handshake's error means.
+pub(super) fn of_handshake(error: &io::Error, witness: &Witness) -> Failure {
+    match tls_error(error) {
+        // What most servers of TLS 1.2 say to a client that has no certificate, and what they say to many other things: it
+        // is the certificate if they had come as far as to ask for it.
+        Some(error @ Error::AlertReceived(AlertDescription::HandshakeFailure)) if witness.asked() => {
+            Failure::new(Cause::TlsClientRefused, refused(error))
+        }
+        Some(Error::InvalidCertificate(reason)) if witness.blame().is_some() => {
+            Failure::new(of_certificate(reason), witness.blame().unwrap_or_default())
+        }
+        Some(error) => of(error),
+        None => Failure::from_io(error),
+    }
+}
+
+/// What a connection's end means that came before the peer had proven itself. gRPC's own servers say nothing to a client
+/// whose certificate they refuse: they hang up, under TLS 1.3 after the handshake.
+pub(in crate::soc::channel) fn of_silence(failure: Failure, witness: &Witness) -> Failure {
+    if witness.asked() && matches!(failure.cause, Cause::Closed | Cause::Reset) {
+        let detail = format!(
+            "the SoC hung up without a word after it had asked for our certificate: most likely it refuses ours, or that \
+             there is none ({})",
+            failure.detail
+        );
+        return Failure::new(Cause::TlsClientRefused, detail);
+    }
+    failure
+}
+
+/// What an I/O error means, if TLS is what it is about.
+pub(in crate::soc::channel) fn of_io(error: &io::Error) -> Option<Failure> {
+    tls_error(error).map(of)
+}
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn refused(error: &Error) -> String {
+    format!("the SoC refused our client certificate, or that there is none: {error}")
+}
+
+fn of(error: &Error) -> Failure {
+    let (cause, detail) = match error {
+        Error::InvalidCertificate(reason) => (of_certificate(reason), told(reason, error)),
+        Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
+            (Cause::TlsClientRefused, refused(error))
+        }
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) => (
+            Cause::Tls,
+            format!("the peer does not speak TLS, it seems: {error}"),
+        ),
+        _ => (Cause::Tls, error.to_string()),
+    };
+    Failure::new(cause, detail)
+}
+
+/// What is wrong with the SoC's certificate, where rustls's own words are for programmers.
+fn told(reason: &CertificateError, error: &Error) -> String {
+    use CertificateError as Why;
+    let date = |time: &UnixTime| {
+        let time = i64::try_from(time.as_secs()).ok();
+        let time = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        time.map_or("?".to_owned(), |time| {
+            time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+        })
+    };
+    let other = match reason {
+        Why::ExpiredContext { not_after, .. } => {
+            return format!("the SoC's certificate has expired: {}", date(not_after));
+        }
+        Why::NotValidYetContext { not_before, .. } => {
+            return format!("the SoC's certificate is not valid before {}", date(not_before));
+        }
+        Why::UnsupportedSignatureAlgorithmContext { .. }
+        | Why::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            return "the SoC's certificate, or one that signed it, is signed in a way that is not supported (SHA-1?): \
+                    SHA-256 or better is, with RSA from 2048 bits, ECDSA on P-256 or P-384, or Ed25519"
+                .to_owned();
+        }
+        Why::Other(other) => other,
+        _ => return error.to_string(),
+    };
+    let name = other.to_string();
+    let hint = [
+        (
+            "CaUsedAsEndEntity",
+            "it is a CA's: the SoC needs one of its own, or this one in our CA file",
+        ),
+        (
+            "UnsupportedCertVersion",
+            "it is of X.509 version 1, which cannot hold a name to check: version 3 is needed",
+        ),
+        (BAD_KEY, BAD_KEY),
+    ]
+    .into_iter()
+    .find_map(|(verdict, hint)| name.contains(verdict).then_some(hint));
+    format!(
+        "the SoC's certificate cannot be accepted: {}",
+        hint.unwrap_or(&name)
+    )
+}
+
+fn of_certificate(reason: &CertificateError) -> Cause {
+    use CertificateError as Why;
+    match reason {
+        Why::Expired | Why::ExpiredContext { .. } | Why::NotValidYet | Why::NotValidYetContext { .. } => {
+            Cause::TlsExpired
+        }
+        // A bad signature in the chain: a CA of the same name, but not the one that we know.
+        Why::UnknownIssuer | Why::BadSignature => Cause::TlsUnknownCa,
+        Why::NotValidForName | Why::NotValidForNameContext { .. } => Cause::TlsWrongName,
+        _ => Cause::Tls,
+    }
+}
+
+fn is_about_our_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
+            | Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnknownCA
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::UnsupportedCertificate
+            | Alert::AccessDenied
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::client::ResolvesClientCert as _;
+
+    use super::super::witness::Identity;
+    use super::*;
+
+    fn cause(error: Error) -> Cause {
+        of_io(&io::Error::new(io::ErrorKind::InvalidData, error))
+            .expect("an error of TLS")
+            .cause
+    }
+
+    #[test]
+    fn each_verdict_on_the_socs_certificate_has_its_cause() {
+        let check = |reason: CertificateError, expected| {
+            assert_eq!(
+                cause(Error::InvalidCertificate(reason.clone())),
+                expected,
+                "{reason:?}"
+            );
+        };
+        check(CertificateError::Expired, Cause::TlsExpired);
+        check(CertificateError::NotValidYet, Cause::TlsExpired);
+        check(CertificateError::UnknownIssuer, Cause::TlsUnknownCa);
+        check(CertificateError::BadSignature, Cause::TlsUnknownCa);
+        check(CertificateError::NotValidForName, Cause::TlsWrongName);
+        check(CertificateError::BadEncoding, Cause::Tls);
+        check(CertificateError::Revoked, Cause::Tls);
+        check(CertificateError::InvalidPurpose, Cause::Tls);
+    }
+
+    #[test]
+    fn each_alert_that_can_only_be_about_our_certificate_says_so() {
+        for alert in [
+            AlertDescription::CertificateRequired,
+            AlertDescription::BadCertificate,
+            AlertDescription::UnknownCA,
+            AlertDescription::CertificateExpired,
+            AlertDescription::CertificateRevoked,
+            AlertDescription::CertificateUnknown,
+            AlertDescription::UnsupportedCertificate,
+            AlertDescription::AccessDenied,
+        ] {
+            assert_eq!(
+                cause(Error::AlertReceived(alert)),
+                Cause::TlsClientRefused,
+                "{alert:?}"
+            );
+        }
+        for alert in [
+            AlertDescription::HandshakeFailure,
+            AlertDescription::NoApplicationProtocol,
+            AlertDescription::ProtocolVersion,
+            AlertDescription::InternalError,
+        ] {
+            assert_eq!(cause(Error::AlertReceived(alert)), Cause::Tls, "{alert:?}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_failure_is_about_our_certificate_if_the_soc_had_asked_for_it() {
+        let error = || {
+            let alert = Error::AlertReceived(AlertDescription::HandshakeFailure);
+            io::Error::new(io::ErrorKind::InvalidData, alert)
+        };
+        let witness = Arc::new(Witness::default());
+        assert_eq!(of_handshake(&error(), &witness).cause, Cause::Tls);
+        Identity::new(None, witness.clone()).resolve(&[], &[]);
+        assert_eq!(of_handshake(&error(), &witness).cause, Cause::TlsClientRefused);
+    }
+
+    #[test]
+    fn an_error_that_is_none_of_tls_is_left_alone() {
+        assert_eq!(of_io(&io::ErrorKind::ConnectionReset.into()), None);
+        assert_eq!(of_io(&io::Error::other("something else")), None);
+    }
+}

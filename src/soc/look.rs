@@ -1,0 +1,123 @@
+//! One look at a SoC, for those who do not watch it: one dial, one round.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::channel::{Channel, Failure, TlsStore};
+use super::probe::{self, Ready};
+use super::transport::OutgoingError;
+use crate::model::{Cause, ChannelEvent, Report, Target};
+use crate::runtime::defect::caught;
+
+/// What one look has found.
+#[derive(Debug)]
+pub enum Found {
+    /// Why not.
+    NeverReady(Failure),
+    /// It was READY, and this is what it said.
+    Ready {
+        /// From the dial to READY.
+        after: Duration,
+        /// The round.
+        report: Box<Report>,
+        /// The connection was over before the round was.
+        left: Option<Left>,
+    },
+}
+
+/// How a connection was over soon after READY.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Left {
+    /// After this long.
+    pub after: Duration,
+    /// `None`: in good order, by a GOAWAY without an error.
+    pub failure: Option<Failure>,
+}
+
+impl Left {
+    fn of(event: ChannelEvent, after: Duration) -> Option<Self> {
+        let failure = match event {
+            ChannelEvent::Failed { cause, detail } => Some(Failure { cause, detail }),
+            ChannelEvent::State { cause: None, .. } => None,
+            _ => return None,
+        };
+        Some(Self { after, failure })
+    }
+}
+
+/// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
+pub async fn look(
+    target: Target,
+    timeout: Duration,
+    tls: &TlsStore,
+) -> Result<(Found, Option<SystemTime>), OutgoingError> {
+    unless_defect(look_once(target, timeout, tls)).await
+}
+
+/// A defect on the way concerns this one SoC, and is told as why nothing was found.
+async fn unless_defect(
+    look: impl Future<Output = Result<(Found, Option<SystemTime>), OutgoingError>>,
+) -> Result<(Found, Option<SystemTime>), OutgoingError> {
+    caught(Box::pin(look)).await.unwrap_or_else(|defect| {
+        let failure = Failure {
+            cause: Cause::Local,
+            detail: format!("a defect of this program, please report it: {defect}").into(),
+        };
+        Ok((Found::NeverReady(failure), None))
+    })
+}
+
+async fn look_once(
+    target: Target,
+    timeout: Duration,
+    tls: &TlsStore,
+) -> Result<(Found, Option<SystemTime>), OutgoingError> {
+    let mut channel = Channel::new(target, Arc::default(), tls)?;
+    let began = Instant::now();
+    let mut expiry = None;
+    loop {
+        let signal = channel.next().await;
+        match (signal.event, signal.transport) {
+            (ChannelEvent::PeerCertificate { not_after }, _) => expiry = Some(not_after),
+            (ChannelEvent::Failed { cause, detail }, _) => {
+                return Ok((Found::NeverReady(Failure { cause, detail }), expiry));
+            }
+            (ChannelEvent::State { epoch, .. }, Some(transport)) => {
+                let after = began.elapsed();
+                let ready = Some(Ready { epoch, transport });
+                let mut round = probe::round(ready, timeout, Arc::default());
+                let (began, mut left) = (Instant::now(), None);
+                loop {
+                    // The channel makes progress, and so do the queries on it, only while it is polled.
+                    tokio::select! {
+                        report = &mut round => {
+                            return Ok((Found::Ready { after, report: Box::new(report), left }, expiry));
+                        }
+                        // Dialled once: after the connection's end it goes no further.
+                        signal = channel.next(), if left.is_none() => {
+                            left = Left::of(signal.event, began.elapsed());
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_as_why_nothing_was_found() {
+        let look = async { panic!("out of its mind") };
+        let (found, expiry) = unless_defect(look).await.expect("found");
+        let expected = "local: a defect of this program, please report it: out of its mind";
+        assert!(
+            matches!(&found, Found::NeverReady(failure) if failure.to_string() == expected),
+            "{found:?}"
+        );
+        assert_eq!(expiry, None);
+    }
+}

@@ -1,0 +1,321 @@
+//! One round of queries to one SoC. A probe cannot fail: whatever happens becomes a `Report`.
+//!
+//! The five queries (four of `dualtor`, one of `health`) run side by side under one deadline, whose clock starts only
+//! when the limiter has let the round in: our own queue never eats a SoC's time. `notices` and `watch` are the other
+//! conversations with a SoC, streams that are `held` open: on the one it announces maintenance, on the other its health.
+
+mod dualtor;
+mod health;
+mod held;
+mod limiter;
+pub mod notices;
+mod pace;
+mod service;
+mod text;
+pub mod watch;
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+pub use limiter::Limiter;
+use tokio::time::{Instant, timeout_at};
+use tonic::{Code, Status};
+
+use crate::model::{Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, UpperLower};
+use crate::soc::arrivals::Arrivals;
+use crate::soc::transport::Transport;
+
+/// A peer's CANCEL this shortly before our deadline is the peer acting on the deadline that we sent it.
+const CANCEL_IS_DEADLINE: Duration = Duration::from_millis(50);
+
+/// A round counts as under way for no longer than this: after it the SoC takes its time, not we, and hung SoCs
+/// must not keep the others waiting.
+const BUSY: Duration = Duration::from_millis(100);
+
+/// How long a last look into the socket may take: a round is over within 0.55 s (contract), unless we are late ourselves.
+const LOOK: Duration = Duration::from_millis(40);
+
+/// Requests that left so much after the round began left late: usually they do within some microseconds.
+const LEFT_LATE: Duration = Duration::from_millis(5);
+
+/// A READY channel to probe.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Which connection this is.
+    pub epoch: u64,
+    /// The way to send RPCs on it.
+    pub transport: Transport,
+}
+
+/// How one query ended, and what it said where it ended well.
+#[derive(Debug)]
+struct Answer<T> {
+    result: QueryResult,
+    value: T,
+    error: Option<Arc<str>>,
+}
+
+impl<T: Default> Answer<T> {
+    fn ok(value: T) -> Self {
+        let (result, error) = (QueryResult::Ok, None);
+        Self { result, value, error }
+    }
+
+    fn empty() -> Self {
+        Self {
+            result: QueryResult::EmptyReply,
+            value: T::default(),
+            error: None,
+        }
+    }
+
+    fn invalid(error: impl Into<Arc<str>>) -> Self {
+        Self {
+            result: QueryResult::InvalidReply,
+            value: T::default(),
+            error: Some(error.into()),
+        }
+    }
+
+    fn failed(status: &Status) -> Self {
+        // A code may come without words.
+        let said = Some(status.message()).filter(|text| !text.is_empty());
+        Self {
+            result: result_of(status.code()),
+            value: T::default(),
+            error: said.map(|text| text::clean(text, text::MAX_ERROR).into()),
+        }
+    }
+}
+
+/// One query's place in a round: empty until it has ended, and then with the moment at which its reply came in.
+#[derive(Debug)]
+struct Slot<T>(Option<(Answer<T>, Instant)>);
+
+impl<T: Default> Slot<T> {
+    /// Takes the query as a function, not as a future: that would lie in memory twice, and tonic's are large.
+    async fn fill(&mut self, transport: &Transport, query: impl AsyncFnOnce(&Transport) -> Answer<T>) {
+        let transport = transport.for_one();
+        let answer = query(&transport).await;
+        let ended = transport.ended().map_or_else(Instant::now, Instant::from_std);
+        self.0 = Some((answer, ended));
+    }
+
+    /// The outcome of a query that was sent at `sent`; what had not come in by the deadline is DEADLINE_EXCEEDED.
+    fn close(self, timeout: Duration, sent: Instant) -> (QueryReport, T) {
+        let ended = self.0.map(|(answer, ended)| (answer, ended.duration_since(sent)));
+        let (mut answer, took) = match ended {
+            Some((answer, took)) if took < timeout => (answer, took),
+            late => {
+                let status = Status::deadline_exceeded(format!("no answer within {timeout:?}"));
+                (Answer::failed(&status), late.map_or(timeout, |(_, took)| took))
+            }
+        };
+        if answer.result == QueryResult::Cancelled && took + CANCEL_IS_DEADLINE >= timeout {
+            answer.result = QueryResult::DeadlineExceeded;
+        }
+        let report = QueryReport {
+            result: answer.result,
+            took: Some(took),
+            error: answer.error,
+        };
+        (report, answer.value)
+    }
+}
+
+/// A round under way. Boxed: five queries take some 8 kB while they run, which a resting session need not hold.
+pub type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
+
+/// One round. On a channel that is not READY every query fails at once as UNAVAILABLE.
+pub fn round(ready: Option<Ready>, timeout: Duration, limiter: Arc<Limiter>) -> Round {
+    Box::pin(run(ready, timeout, limiter))
+}
+
+async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<Limiter>) -> Report {
+    let Some(Ready { epoch, transport }) = ready else {
+        return not_ready();
+    };
+    let transport = transport.for_queries(timeout);
+    let place = limiter.enter().await;
+    let mut slots = (Slot(None), Slot(None), Slot(None), Slot(None), Slot(None));
+    let (began, arrivals) = (Instant::now(), transport.arrivals());
+    arrivals.begin();
+    {
+        let mut all = pin!(async {
+            tokio::join!(
+                slots.0.fill(&transport, dualtor::admin),
+                slots.1.fill(&transport, dualtor::operation),
+                slots.2.fill(&transport, dualtor::link),
+                slots.3.fill(&transport, dualtor::version),
+                slots.4.fill(&transport, health::check),
+            );
+        });
+        if timeout_at(began + BUSY.min(timeout), all.as_mut()).await.is_err() {
+            drop(place);
+            // Dropping the queries that have not ended resets their streams.
+            patiently(all, arrivals, began, timeout).await;
+        }
+    }
+    let sent = arrivals.sent().map_or(began, Instant::from_std);
+
+    let (admin, direction) = slots.0.close(timeout, sent);
+    let (operation, oper) = slots.1.close(timeout, sent);
+    let (link, link_state) = slots.2.close(timeout, sent);
+    let (version, server_version) = slots.3.close(timeout, sent);
+    let (health, health_status) = slots.4.close(timeout, sent);
+    let mut queries = unavailable();
+    for (query, report) in [
+        (Query::Admin, admin),
+        (Query::Operation, operation),
+        (Query::Link, link),
+        (Query::Version, version),
+        (Query::Health, health),
+    ] {
+        queries[query.index()] = report;
+    }
+    Report {
+        epoch: Some(epoch),
+        queries,
+        direction,
+        oper,
+        link: link_state,
+        version: server_version,
+        health: health_status,
+    }
+}
+
+/// Waits for the queries until their time is over, and then takes in what had come in before we looked: on a machine that is
+/// short of CPU the timer fires late, replies lie in the socket, and requests may have left late.
+async fn patiently(
+    mut all: Pin<&mut impl Future<Output = ()>>,
+    arrivals: &Arrivals,
+    began: Instant,
+    timeout: Duration,
+) {
+    let mut deadline = began + timeout;
+    loop {
+        if timeout_at(deadline, all.as_mut()).await.is_ok() {
+            return;
+        }
+        let late = deadline.elapsed();
+        let _ = timeout_at(Instant::now() + LOOK + late, arrivals.look()).await;
+        if all.as_mut().now_or_never().is_some() {
+            return;
+        }
+        // The SoC's time began when the requests left.
+        match arrivals.sent().map(|sent| Instant::from_std(sent) + timeout) {
+            Some(later) if later > Instant::now() + LEFT_LATE => deadline = later,
+            _ => return,
+        }
+    }
+}
+
+/// No query was sent.
+fn unavailable() -> [QueryReport; Query::COUNT] {
+    [0; Query::COUNT].map(|_| QueryReport {
+        result: QueryResult::Unavailable,
+        took: None,
+        // Why the channel is not READY has been told by the channel.
+        error: None,
+    })
+}
+
+fn not_ready() -> Report {
+    Report {
+        epoch: None,
+        queries: unavailable(),
+        direction: UpperLower::<MuxDirection>::default(),
+        oper: UpperLower::<PortState>::default(),
+        link: UpperLower::<PortState>::default(),
+        version: None,
+        health: Health::Unknown,
+    }
+}
+
+fn result_of(code: Code) -> QueryResult {
+    // Both are in the order of gRPC's numbers.
+    QueryResult::ALL[code as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_grpc_code_is_reported_by_its_own_name() {
+        let names = [
+            "OK",
+            "CANCELLED",
+            "UNKNOWN",
+            "INVALID_ARGUMENT",
+            "DEADLINE_EXCEEDED",
+            "NOT_FOUND",
+            "ALREADY_EXISTS",
+            "PERMISSION_DENIED",
+            "RESOURCE_EXHAUSTED",
+            "FAILED_PRECONDITION",
+            "ABORTED",
+            "OUT_OF_RANGE",
+            "UNIMPLEMENTED",
+            "INTERNAL",
+            "UNAVAILABLE",
+            "DATA_LOSS",
+            "UNAUTHENTICATED",
+        ];
+        for (number, name) in (0i32..).zip(names) {
+            assert_eq!(result_of(Code::from_i32(number)).label(), name);
+        }
+    }
+
+    #[test]
+    fn a_code_without_words_is_no_error_text() {
+        let said = |words: &str| Answer::<()>::failed(&Status::internal(words)).error;
+        assert_eq!(said("no cable").as_deref(), Some("no cable"));
+        assert_eq!(said(""), None);
+    }
+
+    #[test]
+    fn a_cancel_just_before_the_deadline_is_the_deadline_and_an_early_one_is_not() {
+        let check = |took: u64, expected: QueryResult| {
+            let answer = Answer::<()>::failed(&Status::cancelled("reset by the peer"));
+            let (sent, timeout) = (Instant::now(), Duration::from_millis(500));
+            let slot = Slot(Some((answer, sent + Duration::from_millis(took))));
+            assert_eq!(slot.close(timeout, sent).0.result, expected, "{took} ms");
+        };
+        check(10, QueryResult::Cancelled);
+        check(449, QueryResult::Cancelled);
+        check(450, QueryResult::DeadlineExceeded);
+        check(499, QueryResult::DeadlineExceeded);
+    }
+
+    #[test]
+    fn an_answer_that_came_in_after_the_deadline_is_not_believed() {
+        let (sent, timeout) = (Instant::now(), Duration::from_millis(500));
+        let close = |took| Slot(Some((Answer::ok(true), sent + took))).close(timeout, sent);
+        for (took, result, value) in [
+            (timeout - Duration::from_nanos(1), QueryResult::Ok, true),
+            (timeout, QueryResult::DeadlineExceeded, false),
+            (timeout * 2, QueryResult::DeadlineExceeded, false),
+        ] {
+            let (report, seen) = close(took);
+            assert_eq!((report.result, seen, report.took), (result, value, Some(took)));
+        }
+        let (report, _) = Slot::<bool>(None).close(timeout, sent);
+        assert_eq!(
+            (report.result, report.took),
+            (QueryResult::DeadlineExceeded, Some(timeout))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_round_on_a_channel_that_is_not_ready_fails_at_once_and_sends_nothing() {
+        let limiter = Arc::new(Limiter::at_a_time(0)); // it would wait for ever if it asked
+        let report = round(None, Duration::from_millis(500), limiter).await;
+        assert_eq!(report.epoch, None);
+        for query in &report.queries {
+            assert_eq!((query.result, query.took), (QueryResult::Unavailable, None));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The four DualToRActive queries and what their replies may say.
+//!
+//! Deployed code reads replies by position. Here portids decide, in any order; a reply that does not speak of
+//! portids 0 and 1 exactly once each is invalid. An empty one is what SONiC's NIC simulator answers on a healthy SoC.
+
+use std::sync::Arc;
+
+use tonic::{Response, Status};
+
+use super::{Answer, text};
+use crate::model::{MuxDirection, PortState, UpperLower};
+use crate::soc::transport::Transport;
+use dualtor_proto::dual_to_r_active_client::DualToRActiveClient;
+use dualtor_proto::{AdminRequest, LinkStateRequest, OperationRequest, ServerVersionRequest};
+
+/// Both ends of the cable: 0 is the lower ToR's, 1 the upper's.
+const PORT_IDS: [i32; 2] = [0, 1];
+/// The version of the protocol that the deployed client names.
+const CLIENT_VERSION: &str = "1.0";
+
+fn client(transport: &Transport) -> DualToRActiveClient<Transport> {
+    DualToRActiveClient::with_origin(transport.clone(), transport.origin())
+}
+
+pub(super) async fn admin(transport: &Transport) -> Answer<UpperLower<MuxDirection>> {
+    let message = AdminRequest {
+        portid: PORT_IDS.to_vec(),
+        state: vec![false, false],
+    };
+    let reply = client(transport).query_admin_forwarding_port_state(message).await;
+    by_port(reply.map(Response::into_inner), |reply| {
+        (&reply.portid, &reply.state)
+    })
+}
+
+pub(super) async fn operation(transport: &Transport) -> Answer<UpperLower<PortState>> {
+    let message = OperationRequest {
+        portid: PORT_IDS.to_vec(),
+    };
+    let reply = client(transport).query_operation_port_state(message).await;
+    by_port(reply.map(Response::into_inner), |reply| {
+        (&reply.portid, &reply.state)
+    })
+}
+
+pub(super) async fn link(transport: &Transport) -> Answer<UpperLower<PortState>> {
+    let message = LinkStateRequest {
+        portid: PORT_IDS.to_vec(),
+    };
+    let reply = client(transport).query_link_state(message).await;
+    by_port(reply.map(Response::into_inner), |reply| {
+        (&reply.portid, &reply.state)
+    })
+}
+
+pub(super) async fn version(transport: &Transport) -> Answer<Option<Arc<str>>> {
+    let message = ServerVersionRequest {
+        version: CLIENT_VERSION.to_owned(),
+    };
+    match client(transport).query_server_version(message).await {
+        Err(status) => Answer::failed(&status),
+        Ok(reply) if reply.get_ref().version.is_empty() => Answer::empty(),
+        Ok(reply) => Answer::ok(Some(
+            text::clean(&reply.get_ref().version, text::MAX_VERSION).into(),
+        )),
+    }
+}
+
+fn by_port<R, S>(
+    reply: Result<R, Status>,
+    lists: impl FnOnce(&R) -> (&Vec<i32>, &Vec<bool>),
+) -> Answer<UpperLower<S>>
+where
+    S: Copy + Default + From<bool>,
+{
+    match reply {
+        Err(status) => Answer::failed(&status),
+        Ok(reply) => {
+            let (ids, states) = lists(&reply);
+            read(ids, states)
+        }
+    }
+}
+
+/// Reads the two parallel lists of a reply.
+fn read<S: Copy + Default + From<bool>>(ids: &[i32], states: &[bool]) -> Answer<UpperLower<S>> {
+    match (ids, states) {
+        ([], []) => Answer::empty(),
+        (&[0, 1], &[lower, upper]) | (&[1, 0], &[upper, lower]) => Answer::ok(UpperLower {
+            upper: upper.into(),
+            lower: lower.into(),
+        }),
+        _ => {
+            // What is shown is cut: the lists may be long.
+            let shown = &ids[..ids.len().min(4)];
+            Answer::invalid(format!(
+                "expected portids 0 and 1 once each with their states, got {} portids {shown:?} and {} states",
+                ids.len(),
+                states.len(),
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::QueryResult::{EmptyReply, InvalidReply, Ok};
+
+    #[test]
+    fn a_reply_is_read_by_portid_and_anything_odd_is_invalid() {
+        use MuxDirection::{Active, Standby, Unknown};
+        // ids, states, result, [lower, upper]
+        let table: &[(&[i32], &[bool], _, [MuxDirection; 2])] = &[
+            (&[0, 1], &[true, false], Ok, [Active, Standby]),
+            (&[1, 0], &[true, false], Ok, [Standby, Active]),
+            (&[0, 1], &[true, true], Ok, [Active, Active]),
+            (&[], &[], EmptyReply, [Unknown, Unknown]),
+            (&[0], &[true], InvalidReply, [Unknown, Unknown]),
+            (&[0, 0], &[true, true], InvalidReply, [Unknown, Unknown]),
+            (&[0, 7], &[true, true], InvalidReply, [Unknown, Unknown]),
+            (&[0, 1], &[true], InvalidReply, [Unknown, Unknown]),
+            (&[0, 1], &[], InvalidReply, [Unknown, Unknown]),
+            (&[], &[true, false], InvalidReply, [Unknown, Unknown]),
+            (&[0, 1, 2], &[true, true, true], InvalidReply, [Unknown, Unknown]),
+            (&[0, 1, 0], &[true, true, true], InvalidReply, [Unknown, Unknown]),
+        ];
+        for (ids, states, result, [lower, upper]) in table {
+            let answer = read::<MuxDirection>(ids, states);
+            assert_eq!(answer.result, *result, "{ids:?} {states:?}");
+            let (upper, lower) = (*upper, *lower);
+            assert_eq!(answer.value, UpperLower { upper, lower }, "{ids:?} {states:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_lists_at_all_give_an_answer_whose_error_is_short(
+            ids in prop::collection::vec(any::<i32>(), 0..2000),
+            states in prop::collection::vec(any::<bool>(), 0..2000),
+        ) {
+            let answer = read::<PortState>(&ids, &states);
+            prop_assert!(answer.error.is_none_or(|text| text.len() < 250));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `grpc.health.v1.Health/Check` with service `""`.
+
+use http::uri::PathAndQuery;
+use tonic::client::Grpc;
+use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use super::Answer;
+use crate::model::Health;
+use crate::soc::transport::{Transport, is_peers};
+use dualtor_proto::codec::SmallCodec;
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+
+pub(super) async fn check(transport: &Transport) -> Answer<Health> {
+    match ask(transport).await {
+        Ok(reply) => read(reply.get_ref().status),
+        Err(status) => {
+            let mut answer = Answer::failed(&status);
+            answer.value = match status.code() {
+                // A web server's 404 is UNIMPLEMENTED, too, by gRPC's table: the SoC has not said anything about health.
+                _ if !is_peers(&status) => Health::Unknown,
+                // No health service, or none for "": states of their own, not a failed SoC.
+                Code::Unimplemented => Health::Unimplemented,
+                Code::NotFound => Health::ServiceUnknown,
+                _ => Health::Unknown,
+            };
+            answer
+        }
+    }
+}
+
+/// What tonic-health's generated client does, with our codec.
+async fn ask(transport: &Transport) -> Result<Response<HealthCheckResponse>, Status> {
+    let mut client = Grpc::with_origin(transport.clone(), transport.origin());
+    client.ready().await?;
+    let request = Request::new(HealthCheckRequest::default());
+    let path = PathAndQuery::from_static(CHECK);
+    client.unary(request, path, SmallCodec::default()).await
+}
+
+/// What a status says, asked for or not.
+pub(super) fn read(status: i32) -> Answer<Health> {
+    match ServingStatus::try_from(status) {
+        // UNKNOWN is the enum's zero, so its message is empty on the wire: it is an answer all the same.
+        Ok(ServingStatus::Unknown) => Answer::ok(Health::Unknown),
+        Ok(ServingStatus::Serving) => Answer::ok(Health::Serving),
+        Ok(ServingStatus::NotServing) => Answer::ok(Health::NotServing),
+        Ok(ServingStatus::ServiceUnknown) => Answer::ok(Health::ServiceUnknown),
+        Err(_) => Answer::invalid(format!("health status {status} is not one of 0 to 3")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::QueryResult;
+
+    #[test]
+    fn each_serving_status_has_its_word_and_others_are_invalid() {
+        let check = |status, result, health| {
+            let answer = read(status);
+            assert_eq!((answer.result, answer.value), (result, health), "{status}");
+        };
+        check(0, QueryResult::Ok, Health::Unknown);
+        check(1, QueryResult::Ok, Health::Serving);
+        check(2, QueryResult::Ok, Health::NotServing);
+        check(3, QueryResult::Ok, Health::ServiceUnknown);
+        check(4, QueryResult::InvalidReply, Health::Unknown);
+        check(-1, QueryResult::InvalidReply, Health::Unknown);
+    }
+}

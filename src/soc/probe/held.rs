@@ -1,0 +1,192 @@
+//! A server stream that is held open on a SoC's channel: opened when that is READY, opened again with backoff when it ends.
+//! What its messages mean is its owner's affair.
+
+use std::fmt;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::time::{Instant, sleep_until};
+use tonic::{Code, Status};
+
+use crate::model::component::PROBE;
+use crate::soc::transport::{Transport, is_peers};
+
+/// Waits between attempts to open a stream again on a channel that stays READY.
+const REOPEN_MIN: Duration = Duration::from_secs(1);
+const REOPEN_MAX: Duration = Duration::from_secs(60);
+/// The messages of a stream, from its opening on: response headers may come only with the first of them.
+pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The RPC that is held open.
+pub(super) trait Subscription {
+    type Message;
+    /// A peer that allows fewer streams at a time than this gets no such stream: it would be taken from the queries.
+    const STREAMS_NEEDED: usize;
+    /// Without an error for this long the stream counts as open; `None`: nobody asks.
+    const OPEN_AFTER: Option<Duration>;
+
+    /// `None`: there is nothing to ask for.
+    fn open(&self, transport: Transport) -> Option<Messages<Self::Message>>;
+}
+
+/// What happened to the stream.
+#[derive(Debug)]
+pub(super) enum Step<T> {
+    /// It has been there for `OPEN_AFTER`.
+    Open,
+    Message(T),
+    /// The SoC does not serve it. It will not learn that before it restarts: it is asked again on the next connection.
+    Unimplemented,
+    /// It ended, well or not; it is opened again in a while.
+    Ended,
+}
+
+enum Phase<T> {
+    /// The channel is not READY, or there is nothing to hold on it.
+    Off,
+    /// Open, or on its way there.
+    On {
+        messages: Messages<T>,
+        /// When it counts as open; `None` once it does.
+        opened: Option<Instant>,
+    },
+    /// It ended; when to open it again.
+    Waiting(Instant),
+}
+
+impl<T> fmt::Debug for Phase<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "Off",
+            Self::On { .. } => "On",
+            Self::Waiting(_) => "Waiting",
+        })
+    }
+}
+
+/// The stream of one SoC, across its connections.
+#[derive(Debug)]
+pub(super) struct Held<S: Subscription> {
+    subscription: S,
+    transport: Option<Transport>,
+    phase: Phase<S::Message>,
+    reopen: Duration,
+}
+
+impl<S: Subscription> Held<S> {
+    /// Off, until the channel is READY.
+    pub(super) fn new(subscription: S) -> Self {
+        Self {
+            subscription,
+            transport: None,
+            phase: Phase::Off,
+            reopen: REOPEN_MIN,
+        }
+    }
+
+    /// The channel is READY: open the stream on it.
+    pub(super) fn attach(&mut self, transport: Transport) {
+        self.reopen = REOPEN_MIN;
+        self.transport = Some(transport);
+        self.open();
+    }
+
+    /// Asks for something else from now on: on an open channel at once.
+    pub(super) fn ask(&mut self, subscription: S) {
+        self.subscription = subscription;
+        self.reopen = REOPEN_MIN;
+        self.open();
+    }
+
+    /// The channel is not READY any more.
+    pub(super) fn detach(&mut self) {
+        self.transport = None;
+        self.phase = Phase::Off;
+    }
+
+    /// The next thing that happens. Cancel-safe: all that it waits for lives in the struct.
+    pub(super) async fn next(&mut self) -> Step<S::Message> {
+        loop {
+            match wait(&mut self.phase).await {
+                Waited::Reopen => self.open(),
+                Waited::Opened => {
+                    if let Phase::On { opened, .. } = &mut self.phase {
+                        *opened = None;
+                    }
+                    self.reopen = REOPEN_MIN;
+                    return Step::Open;
+                }
+                Waited::Message(message) => {
+                    self.reopen = REOPEN_MIN;
+                    return Step::Message(message);
+                }
+                Waited::Ended(Some(Code::Unimplemented)) => {
+                    self.phase = Phase::Off;
+                    return Step::Unimplemented;
+                }
+                Waited::Ended(_) => {
+                    self.phase = Phase::Waiting(Instant::now() + self.reopen);
+                    self.reopen = (self.reopen * 2).min(REOPEN_MAX);
+                    return Step::Ended;
+                }
+            }
+        }
+    }
+
+    fn open(&mut self) {
+        self.phase = Phase::Off;
+        let Some(transport) = self.transport.clone() else {
+            return;
+        };
+        let max = transport.max_streams();
+        if max < S::STREAMS_NEEDED {
+            tracing::debug!(target: PROBE,
+                max,
+                needed = S::STREAMS_NEEDED,
+                "too few streams allowed to hold one"
+            );
+            return;
+        }
+        if let Some(messages) = self.subscription.open(transport) {
+            self.phase = Phase::On {
+                messages,
+                opened: S::OPEN_AFTER.map(|after| Instant::now() + after),
+            };
+        }
+    }
+}
+
+enum Waited<T> {
+    Opened,
+    Message(T),
+    Ended(Option<Code>),
+    Reopen,
+}
+
+async fn wait<T>(phase: &mut Phase<T>) -> Waited<T> {
+    match phase {
+        Phase::Off => std::future::pending().await,
+        Phase::Waiting(when) => {
+            sleep_until(*when).await;
+            Waited::Reopen
+        }
+        Phase::On { messages, opened } => tokio::select! {
+            message = std::future::poll_fn(|cx| messages.as_mut().poll_next(cx)) => match message {
+                Some(Ok(message)) => Waited::Message(message),
+                // A code that we make, a web server's 404 say, says nothing about the SoC's services.
+                Some(Err(status)) if is_peers(&status) => Waited::Ended(Some(status.code())),
+                Some(Err(_)) | None => Waited::Ended(None),
+            },
+            () = until(*opened) => Waited::Opened,
+        },
+    }
+}
+
+/// Never, where there is no moment.
+pub(super) async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,260 @@
+//! GracefulRestart: the stream on which a SoC announces maintenance of its own. What its notices come to is `service`'s
+//! to say; here they are read, counted and told.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::held::{Held, Messages, Step, Subscription, until};
+use super::pace::Pace;
+use super::service::{Input, Service};
+use super::text;
+use crate::model::component::PROBE;
+use crate::model::{Notice, NoticeType, Notices, Plane, ServiceReport, Side, SocService};
+use crate::soc::transport::Transport;
+use dualtor_proto::graceful_restart_client::GracefulRestartClient;
+use dualtor_proto::{
+    GracefulAdminRequest, GracefulAdminResponse, GracefulRestartMsgType, GracefulRestartNotifyType, ToRSide,
+};
+
+/// The RPC; `None` where we do not know for which side to ask.
+#[derive(Debug)]
+struct GracefulRestart(Option<ToRSide>);
+
+impl GracefulRestart {
+    /// The number that the deployed daemon sends, and with which SoCs are tested: 1 where `read_side` is 0 (the lower ToR), 0
+    /// where it is 1 (the upper). The enum's names are therefore the other way round from those of the portids: SONiC
+    /// contradicts itself there, and the number is what counts on the wire.
+    fn of(side: Side) -> Self {
+        Self(match side {
+            Side::Lower => Some(ToRSide::UpperTor),
+            Side::Upper => Some(ToRSide::LowerTor),
+            Side::Unknown => None,
+        })
+    }
+}
+
+impl Subscription for GracefulRestart {
+    type Message = GracefulAdminResponse;
+    /// The five queries of a round, and this one.
+    const STREAMS_NEEDED: usize = 6;
+    /// The response headers may come only with the first notice: no error for so long is all that can be seen.
+    const OPEN_AFTER: Option<Duration> = Some(Duration::from_secs(1));
+
+    fn open(&self, transport: Transport) -> Option<Messages<GracefulAdminResponse>> {
+        let tor = self.0?;
+        let open = async move {
+            let mut client = GracefulRestartClient::with_origin(transport.clone(), transport.origin());
+            let request = GracefulAdminRequest { tor: tor.into() };
+            let opened = client.notify_graceful_restart_start(request).await;
+            opened.map(tonic::Response::into_inner)
+        };
+        Some(Box::pin(futures_util::TryFutureExt::try_flatten_stream(open)))
+    }
+}
+
+/// The notices of one SoC, across its connections.
+#[derive(Debug)]
+pub struct NoticeStream {
+    stream: Held<GracefulRestart>,
+    service: Service,
+    /// Notices that have not been told.
+    fresh: Option<Box<Notices>>,
+    /// State and due end as they were told last.
+    told: (SocService, Option<std::time::Instant>),
+    pace: Pace,
+}
+
+impl NoticeStream {
+    /// Off, until the channel is READY. With no known side there is nobody to ask for: it stays off.
+    pub fn new(side: Side) -> Self {
+        Self {
+            stream: Held::new(GracefulRestart::of(side)),
+            service: Service::default(),
+            fresh: None,
+            told: (SocService::default(), None),
+            pace: Pace::new(Instant::now().into_std()),
+        }
+    }
+
+    /// The channel is READY: open the stream on it.
+    pub fn attach(&mut self, transport: Transport) {
+        self.input(Input::ReadyAgain);
+        self.stream.attach(transport);
+    }
+
+    /// We are another ToR than we thought: asks as that one from now on. What was announced stands.
+    pub fn change_side(&mut self, side: Side) {
+        self.stream.ask(GracefulRestart::of(side));
+    }
+
+    /// The channel is not READY any more. What was announced stands.
+    pub fn detach(&mut self) {
+        self.stream.detach();
+    }
+
+    /// The next report: at once when something has changed or come in, as far as `pace` allows.
+    /// Cancel-safe: all that it waits for lives in the struct.
+    pub async fn next(&mut self) -> ServiceReport {
+        loop {
+            if self.fresh.is_none() && self.told == self.now() {
+                self.advance().await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = sleep_until(self.pace.next().into()) => return self.report(),
+                () = self.advance() => {}
+            }
+        }
+    }
+
+    fn now(&self) -> (SocService, Option<std::time::Instant>) {
+        (self.service.state(), self.service.ends())
+    }
+
+    fn report(&mut self) -> ServiceReport {
+        let now = Instant::now().into_std();
+        self.pace.reported(now);
+        self.told = self.now();
+        let (state, ends) = self.told;
+        ServiceReport {
+            state,
+            ends_in: ends.map(|ends| ends.saturating_duration_since(now)),
+            notices: self.fresh.take(),
+        }
+    }
+
+    async fn advance(&mut self) {
+        let over = self.service.ends().map(Instant::from_std);
+        tokio::select! {
+            () = until(over) => self.input(Input::Tick),
+            step = self.stream.next() => match step {
+                Step::Open => self.input(Input::Open),
+                Step::Message(notice) => self.notice(&notice),
+                Step::Unimplemented => self.input(Input::Unimplemented),
+                Step::Ended => {}
+            },
+        }
+    }
+
+    fn notice(&mut self, notice: &GracefulAdminResponse) {
+        let kind = match GracefulRestartMsgType::try_from(notice.msgtype) {
+            Ok(GracefulRestartMsgType::ServiceBegin) => NoticeType::Begin,
+            Ok(GracefulRestartMsgType::ServiceEnd) => NoticeType::End,
+            Err(_) => NoticeType::Unknown,
+        };
+        let plane = match GracefulRestartNotifyType::try_from(notice.notifytype) {
+            Ok(GracefulRestartNotifyType::ControlPlane) => Plane::Control,
+            Ok(GracefulRestartNotifyType::DataPlane) => Plane::Data,
+            Ok(GracefulRestartNotifyType::Both) => Plane::Both,
+            Err(_) => Plane::Unknown,
+        };
+        let guid = text::clean(&notice.guid, text::MAX_GUID);
+        // No period (0) means that the SoC does not say: it then lasts until its END.
+        let period = u32::try_from(notice.period).unwrap_or(0);
+        match kind {
+            NoticeType::Begin => {
+                let period = (period > 0).then(|| Duration::from_secs(period.into()));
+                self.input(Input::Begin(&guid, period));
+            }
+            NoticeType::End => self.input(Input::End(&guid)),
+            NoticeType::Unknown => {
+                tracing::debug!(target: PROBE, msgtype = notice.msgtype, "a notice of an unknown kind");
+            }
+        }
+        let fresh = self.fresh.get_or_insert_default();
+        fresh.counts[kind.index()][plane.index()] += 1;
+        if kind != NoticeType::Unknown {
+            let guid = guid.into();
+            fresh.last = Some(Notice {
+                kind,
+                plane,
+                guid,
+                period,
+            });
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.service.apply(input, Instant::now().into_std());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(msgtype: i32, notifytype: i32, period: i32) -> GracefulAdminResponse {
+        let guid = format!("g\n{}", "x".repeat(1000));
+        GracefulAdminResponse {
+            msgtype,
+            notifytype,
+            guid,
+            period,
+        }
+    }
+
+    #[test]
+    fn every_notice_is_counted_and_the_last_begin_or_end_is_kept() {
+        let mut stream = NoticeStream::new(Side::Upper);
+        for _ in 0..3 {
+            stream.notice(&message(0, 1, 10));
+        }
+        stream.notice(&message(1, 2, -5));
+        stream.notice(&message(7, 9, 1));
+        let report = stream.report();
+        let notices = report.notices.expect("five");
+        let count = |kind: NoticeType, plane: Plane| notices.counts[kind.index()][plane.index()];
+        assert_eq!(count(NoticeType::Begin, Plane::Data), 3);
+        assert_eq!(count(NoticeType::End, Plane::Both), 1);
+        assert_eq!(count(NoticeType::Unknown, Plane::Unknown), 1);
+        assert_eq!(notices.counts.as_flattened().iter().sum::<u64>(), 5);
+        let last = notices.last.expect("an END");
+        assert_eq!(
+            (last.kind, last.plane, last.period),
+            (NoticeType::End, Plane::Both, 0)
+        );
+        assert_eq!(last.guid.chars().count(), text::MAX_GUID, "cut");
+        assert!(!last.guid.contains('\n'), "clean");
+        assert_eq!((report.state, report.ends_in), (SocService::Noop, None));
+        // Told once.
+        assert_eq!(stream.report().notices, None);
+    }
+
+    #[test]
+    fn a_report_says_how_long_the_service_will_last() {
+        let mut stream = NoticeStream::new(Side::Upper);
+        stream.notice(&message(0, 0, 3600));
+        let report = stream.report();
+        assert_eq!(report.state, SocService::InProgress);
+        let left = report.ends_in.expect("a period");
+        assert!(
+            left <= Duration::from_secs(3600) && left > Duration::from_secs(3000),
+            "{left:?}"
+        );
+        for period in [0, -1, i32::MIN] {
+            stream.notice(&message(0, 0, period));
+            assert_eq!(stream.report().ends_in, None, "{period}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_notices_is_told_in_sums_at_a_pace() {
+        let mut stream = NoticeStream::new(Side::Upper);
+        let began = Instant::now();
+        let mut told = 0;
+        for reports in 0..5u32 {
+            for n in 0..1000 {
+                stream.notice(&message(n % 2, 0, 10));
+            }
+            let notices = stream.next().await.notices.expect("notices");
+            told += notices.counts.as_flattened().iter().sum::<u64>();
+            assert!(
+                began.elapsed() >= Duration::from_millis(100) * reports,
+                "report {reports}"
+            );
+        }
+        assert_eq!(told, 5000);
+    }
+}

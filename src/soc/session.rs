@@ -1,0 +1,243 @@
+//! The driver of one SoC: one task that owns its channel, its rounds and its two streams (notices, health), and turns what
+//! they yield into events. It decides nothing but *when* to probe (`schedule`, pure).
+//!
+//! Every wait in `run`'s select is cancel-safe: the channel and the streams keep their progress in themselves, the
+//! round is a task of its own. It is one because it and the connection wake each other: a task that wakes itself costs
+//! tokio a thread's wake-up (docs/performance.md). Aborting the session aborts its round and closes its connection.
+
+mod schedule;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::model::{
+    ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Side, Target,
+};
+use crate::runtime::defect::{Defect, caught};
+use crate::soc::channel::{Channel, Pacer, Signal, TlsStore};
+use crate::soc::probe::{self, Limiter, Ready, notices::NoticeStream, watch::HealthWatch};
+use crate::soc::transport::OutgoingError;
+use schedule::Schedule;
+
+/// Tells one session's events from those of an earlier session of the same port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What sessions share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Where events go.
+    pub events: mpsc::Sender<(SessionId, Event)>,
+    /// How often and how patiently to probe; may change while we run.
+    pub probe: watch::Receiver<ProbeSettings>,
+    /// Spreads the dials, over all SoCs.
+    pub pacer: Arc<Pacer>,
+    /// The TLS files, over all SoCs.
+    pub tls: Arc<TlsStore>,
+    /// How many rounds may be under way at a time, over all SoCs.
+    pub limiter: Arc<Limiter>,
+    /// The moment from which all schedules count, so that their phases stay spread.
+    pub origin: Instant,
+}
+
+/// One SoC's session.
+pub struct Session {
+    id: SessionId,
+    context: Context,
+    /// May become one that is alike while we run.
+    target: watch::Receiver<Target>,
+    side: Side,
+    channel: Channel,
+    notices: NoticeStream,
+    health: HealthWatch,
+    schedule: Schedule,
+    /// When the last round was due, or the session began.
+    last: Instant,
+    /// When the next round is due.
+    due: Instant,
+    /// The first dial has begun: until its turn has come the SoC cannot be blamed for not being READY.
+    dialled: bool,
+    ready: Option<Ready>,
+    round: Option<AbortOnDropHandle<Result<Report, Defect>>>,
+    /// When the round under way, or the last one, began.
+    began: Instant,
+    /// A round became due while another was under way.
+    again: bool,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session at work: it yields why it has ended, which it never should.
+pub type Running = Pin<Box<dyn Future<Output = Defect> + Send>>;
+
+/// A session for `target`, which has refused our PINGs so many times before, as the fleet runs it. Its first dial is due when it is
+/// polled first.
+pub fn start(
+    id: SessionId,
+    target: watch::Receiver<Target>,
+    refusals: u32,
+    context: Context,
+) -> Result<Running, OutgoingError> {
+    Ok(Box::pin(Session::new(id, target, refusals, context)?.run()))
+}
+
+impl Session {
+    /// A session for `target` that has not begun.
+    pub fn new(
+        id: SessionId,
+        target: watch::Receiver<Target>,
+        refusals: u32,
+        context: Context,
+    ) -> Result<Self, OutgoingError> {
+        let first = target.borrow().clone();
+        let interval = context.probe.borrow().interval;
+        let schedule = Schedule::new(first.port.as_str(), context.origin.into_std(), interval);
+        let now = Instant::now();
+        let channel = Channel::new(first.clone(), context.pacer.clone(), &context.tls)?;
+        let mut channel = channel.refused_before(refusals);
+        channel.rounds_every(interval);
+        Ok(Self {
+            id,
+            notices: NoticeStream::new(first.side),
+            side: first.side,
+            target,
+            health: HealthWatch::new(),
+            channel,
+            due: Instant::from_std(schedule.after_start(now.into_std())),
+            last: now,
+            schedule,
+            context,
+            dialled: false,
+            ready: None,
+            round: None,
+            began: now,
+            again: false,
+        })
+    }
+
+    /// Runs until it is dropped. It ends by a defect alone: its round's is its own, as a round that is lost would leave what the
+    /// one before it said for true.
+    pub async fn run(mut self) -> Defect {
+        loop {
+            let event = tokio::select! {
+                biased;
+                signal = self.channel.next() => Some(self.on_signal(signal)),
+                report = under_way(&mut self.round) => match report {
+                    Ok(report) => Some(self.on_report(report)),
+                    Err(defect) => return defect,
+                },
+                report = self.notices.next() => Some(Event::Service(report)),
+                health = self.health.next() => Some(Event::Health(health)),
+                () = sleep_until(self.due) => {
+                    self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));
+                    if self.dialled {
+                        self.start_round();
+                    }
+                    None
+                }
+                Ok(()) = self.target.changed() => {
+                    self.adopt_target();
+                    None
+                }
+                Ok(()) = self.context.probe.changed() => {
+                    let interval = self.context.probe.borrow_and_update().interval;
+                    self.schedule.set_interval(interval);
+                    self.channel.rounds_every(interval);
+                    let (last, now) = (self.last.into_std(), Instant::now().into_std());
+                    self.due = self.schedule.after_change(last, now).into();
+                    None
+                }
+            };
+            if let Some(event) = event
+                && self.context.events.send((self.id, event)).await.is_err()
+            {
+                return Defect::new("the fleet has ended");
+            }
+        }
+    }
+
+    fn adopt_target(&mut self) {
+        let target = self.target.borrow_and_update().clone();
+        if target.side != self.side {
+            self.side = target.side;
+            self.notices.change_side(target.side);
+            self.start_round();
+        }
+        self.channel.adopt(target);
+    }
+
+    fn on_signal(&mut self, Signal { event, transport }: Signal) -> Event {
+        self.dialled |= event == ChannelEvent::Dialing;
+        if let ChannelEvent::State { to, epoch, .. } = event {
+            self.ready = transport.map(|transport| Ready { epoch, transport });
+            match &self.ready {
+                Some(ready) => {
+                    debug_assert_eq!(to, ChannelState::Ready);
+                    self.notices.attach(ready.transport.clone());
+                    self.health.attach(ready.transport.clone());
+                    self.due = Instant::from_std(self.schedule.after_start(Instant::now().into_std()));
+                    self.start_round();
+                }
+                None => {
+                    self.notices.detach();
+                    self.health.detach();
+                }
+            }
+        }
+        Event::Channel(event)
+    }
+
+    fn on_report(&mut self, mut report: Report) -> Event {
+        self.round = None;
+        // A round ends with its slowest query: what the SoC has said of its health since it began is newer than its Check.
+        if report.query(Query::Health).result == QueryResult::Ok
+            && let Some(health) = self.health.said_since(self.began)
+        {
+            report.health = health;
+        }
+        if std::mem::take(&mut self.again) {
+            self.start_round();
+        }
+        Event::Round(Box::new(report))
+    }
+
+    fn start_round(&mut self) {
+        self.last = Instant::now();
+        if self.round.is_some() {
+            self.again = true;
+            return;
+        }
+        self.began = self.last;
+        self.channel.round_begins();
+        let timeout: Duration = self.context.probe.borrow().timeout;
+        let limiter = self.context.limiter.clone();
+        let round = probe::round(self.ready.clone(), timeout, limiter);
+        self.round = Some(AbortOnDropHandle::new(tokio::spawn(caught(round))));
+    }
+}
+
+async fn under_way(round: &mut Option<AbortOnDropHandle<Result<Report, Defect>>>) -> Result<Report, Defect> {
+    let Some(round) = round else {
+        return std::future::pending().await;
+    };
+    match round.await {
+        Ok(ended) => ended,
+        Err(error) => match Defect::of_task(error) {
+            Some(defect) => Err(defect),
+            // The runtime is shutting down.
+            None => std::future::pending().await,
+        },
+    }
+}

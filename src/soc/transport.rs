@@ -1,0 +1,378 @@
+//! The tower service that tonic's generated clients call: one RPC over the session's own h2 connection.
+//! `channel` makes it, `probe` uses it; it belongs to neither.
+//!
+//! It bypasses tonic's transport, so it does what that would have done: the `user-agent`, the configured metadata, flow
+//! control, h2's errors as gRPC status codes, decompression, and a limit on what a SoC may answer. Of a SoC's headers
+//! tonic sees status and message only.
+//!
+//! | file | job |
+//! |---|---|
+//! | messages | the messages of a reply: limits, decompression; pure |
+//! | status | which headers tonic sees; the statuses that we make; pure |
+//! | reply | a response's body |
+//! | places | how many RPCs are under way |
+
+mod messages;
+mod places;
+mod reply;
+mod status;
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::uri::Authority;
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http_body::Body;
+use tonic::{Code, Status};
+use tower_service::Service;
+
+use crate::model::{Limit, Security, Target};
+use crate::soc::arrivals::Arrivals;
+use messages::{ACCEPTED, Encoding, Messages};
+use places::Places;
+pub use reply::ReplyBody;
+pub(crate) use status::is_peers;
+use status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
+
+/// A response has one head, and before it maybe some informational ones (1xx), which HTTP allows without limit. h2 keeps each
+/// until it is read. A gRPC server sends none.
+const MAX_INFORMATIONAL: usize = 8;
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
+
+/// What every RPC to one SoC has in common; made once per target.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    origin: Uri,
+    metadata: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Metadata or an address that HTTP cannot carry. The configuration is checked earlier: this is the last line.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot be sent over HTTP/2: {0}")]
+pub struct OutgoingError(#[from] http::Error);
+
+impl Outgoing {
+    pub(crate) fn new(target: &Target) -> Result<Self, OutgoingError> {
+        let (scheme, name) = match &target.channel.security {
+            Security::Plain => ("http", None),
+            Security::Tls(tls) => ("https", tls.server_name.as_deref()),
+            // Nothing is ever sent.
+            Security::Unusable(_) => ("https", None),
+        };
+        // gRPC's own clients send the name in place of the address, too: a proxy may route by it.
+        let authority = match name.and_then(authority) {
+            Some(authority) => authority,
+            None => target
+                .address
+                .to_string()
+                .parse::<Authority>()
+                .map_err(http::Error::from)?,
+        };
+        let origin = Uri::builder()
+            .scheme(scheme)
+            .authority(authority)
+            .path_and_query("/")
+            .build()?;
+        let mut metadata = vec![(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT))];
+        for (name, value) in &target.channel.metadata {
+            let value = value
+                .replace("${soc_ip}", &target.address.ip().to_string())
+                .replace("${port}", target.port.as_str());
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(http::Error::from)?;
+            metadata.push((name, HeaderValue::from_str(&value).map_err(http::Error::from)?));
+        }
+        Ok(Self { origin, metadata })
+    }
+}
+
+/// A server name as it stands in a URI, an IPv6 address in brackets; `None`: it is no name at all, and no dial succeeds.
+fn authority(name: &str) -> Option<Authority> {
+    let text = match name.parse() {
+        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+        Ok(IpAddr::V4(_)) | Err(_) => name.to_owned(),
+    };
+    text.parse().ok()
+}
+
+/// A way to send RPCs over one connection, as long as that lives. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    link: Arc<Link>,
+    timeout: Option<HeaderValue>,
+    /// The stream of the last RPC, where somebody wants to know it; 0: none yet.
+    stream: Option<Arc<AtomicU32>>,
+}
+
+/// What all RPCs on one connection share. To clone h2's handle takes the connection's lock, twice with the end of the clone: an RPC
+/// does that once.
+#[derive(Debug)]
+struct Link {
+    requests: SendRequest<Bytes>,
+    places: Arc<Places>,
+    outgoing: Arc<Outgoing>,
+    arrivals: Arc<Arrivals>,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        requests: SendRequest<Bytes>,
+        outgoing: Arc<Outgoing>,
+        arrivals: Arc<Arrivals>,
+    ) -> Self {
+        let link = Link {
+            requests,
+            places: Arc::default(),
+            outgoing,
+            arrivals,
+        };
+        Self {
+            link: Arc::new(link),
+            timeout: None,
+            stream: None,
+        }
+    }
+
+    /// When things happened on its connection.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.link.arrivals
+    }
+
+    /// The same for one RPC, whose end `ended` tells.
+    pub fn for_one(&self) -> Self {
+        let stream = Some(Arc::default());
+        Self {
+            stream,
+            ..self.clone()
+        }
+    }
+
+    /// When the last bytes of this RPC's reply came in; `None`: there were none, or it is not known.
+    pub fn ended(&self) -> Option<Instant> {
+        let stream = self.stream.as_ref()?.load(Ordering::Relaxed);
+        self.link.arrivals.end_of(stream)
+    }
+
+    /// The same for unary RPCs: with a `grpc-timeout` on each (the caller must keep the deadline, too: the peer may not),
+    /// and with one message per reply.
+    pub fn for_queries(mut self, timeout: Duration) -> Self {
+        self.timeout = grpc_timeout(timeout);
+        self
+    }
+
+    /// What tonic's `Client::with_origin` wants.
+    pub fn origin(&self) -> Uri {
+        self.link.outgoing.origin.clone()
+    }
+
+    /// How many RPCs the peer allows at a time.
+    pub fn max_streams(&self) -> usize {
+        self.link.requests.current_max_send_streams()
+    }
+}
+
+impl Service<Request<tonic::body::Body>> for Transport {
+    type Response = Response<ReplyBody>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    /// At once: `send` waits. tonic's generated clients would call whatever is told here UNKNOWN.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<tonic::body::Body>) -> Self::Future {
+        let headers = request.headers_mut();
+        for (name, value) in &self.link.outgoing.metadata {
+            headers.insert(name, value.clone());
+        }
+        if let Some(timeout) = &self.timeout {
+            headers.insert(GRPC_TIMEOUT, timeout.clone());
+        }
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
+        let max_messages = if self.timeout.is_some() { 1 } else { u64::MAX };
+        Box::pin(send(
+            self.link.clone(),
+            request,
+            max_messages,
+            self.stream.clone(),
+        ))
+    }
+}
+
+async fn send(
+    link: Arc<Link>,
+    request: Request<tonic::body::Body>,
+    max_messages: u64,
+    number: Option<Arc<AtomicU32>>,
+) -> Result<Response<ReplyBody>, Status> {
+    let (head, body) = request.into_parts();
+    // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
+    let message = collect(body).await?;
+    let allowed = || link.requests.current_max_send_streams();
+    let max = allowed();
+    if max == 0 {
+        let text = "the SoC allows no RPC at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)";
+        return Err(ours(Code::Unavailable, text));
+    }
+    let place = match link.places.enter_now(max) {
+        Some(place) => place,
+        None => link.places.enter(allowed).await,
+    };
+    // Nothing has been sent with this handle, so it is ready.
+    let mut requests = link.requests.clone();
+    let (response, mut stream) = requests
+        .send_request(Request::from_parts(head, ()), false)
+        .map_err(|error| status_of(&error))?;
+    if let Some(number) = number {
+        number.store(response.stream_id().as_u32(), Ordering::Relaxed);
+    }
+    stream
+        .send_data(message, true)
+        .map_err(|error| status_of(&error))?;
+    let (head, body) = answer(response, stream).await?.into_parts();
+    let fields = Fields::of(&head.headers);
+    is_grpc(head.status, &fields)?;
+    let encoding = fields
+        .encoding
+        .map_or_else(Encoding::default, |header| Encoding::of(header.as_bytes()));
+    let headers = fields.told()?;
+    let trailers_only = headers.contains_key(GRPC_STATUS);
+    let messages = Messages::new(encoding, max_messages);
+    let mut response = Response::new(ReplyBody::new(body, trailers_only, messages, place));
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// Waits for the head of the response, past informational ones.
+async fn answer(
+    mut response: ResponseFuture,
+    mut stream: SendStream<Bytes>,
+) -> Result<Response<RecvStream>, Status> {
+    let mut informational = 0;
+    poll_fn(|cx| {
+        // Where it is pending, so is the response itself.
+        while let Some(head) = ready!(response.poll_informational(cx)) {
+            head.map_err(|error| status_of(&error))?;
+            informational += 1;
+            if informational > MAX_INFORMATIONAL {
+                stream.send_reset(Reason::ENHANCE_YOUR_CALM);
+                let text = format!(
+                    "{}: more than {MAX_INFORMATIONAL} (HTTP status 1xx)",
+                    Limit::Heads
+                );
+                return Poll::Ready(Err(ours(Code::Internal, text)));
+            }
+        }
+        Pin::new(&mut response)
+            .poll(cx)
+            .map_err(|error| status_of(&error))
+    })
+    .await
+}
+
+/// gRPC allows eight digits and a unit.
+fn grpc_timeout(timeout: Duration) -> Option<HeaderValue> {
+    let text = match (timeout.as_micros(), timeout.as_millis()) {
+        (micros @ ..100_000_000, _) => format!("{micros}u"),
+        (_, millis @ ..100_000_000) => format!("{millis}m"),
+        _ => format!("{}S", timeout.as_secs().min(99_999_999)),
+    };
+    HeaderValue::from_str(&text).ok()
+}
+
+async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
+    let mut first = Bytes::new();
+    let mut more: Option<BytesMut> = None;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(data) = frame?.into_data() else { continue };
+        match &mut more {
+            None if first.is_empty() => first = data,
+            None => more = Some(BytesMut::from_iter(first.iter().chain(data.iter()))),
+            Some(all) => all.extend_from_slice(&data),
+        }
+    }
+    Ok(more.map_or(first, BytesMut::freeze))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ChannelSettings, Port, Side, TlsSettings};
+    use dualtor_proto::LinkStateRequest;
+    use dualtor_proto::dual_to_r_active_client::DualToRActiveClient;
+
+    #[test]
+    fn the_origin_says_how_the_channel_is_secured_and_whose_certificate_is_expected() {
+        let check = |security: Security, expected: &str| {
+            let target = Target {
+                namespace: "".into(),
+                port: Port::new("Ethernet0").expect("a port"),
+                address: ([127, 0, 0, 1], 50075).into(),
+                side: Side::Upper,
+                channel: Arc::new(ChannelSettings {
+                    security,
+                    ..ChannelSettings::default()
+                }),
+            };
+            let outgoing = Outgoing::new(&target).expect("sendable");
+            assert_eq!(outgoing.origin.to_string(), expected);
+        };
+        let tls = |name: Option<&str>| {
+            Security::Tls(TlsSettings {
+                ca: "ca.crt".into(),
+                client: None,
+                server_name: name.map(str::to_owned),
+            })
+        };
+        check(Security::Plain, "http://127.0.0.1:50075/");
+        check(tls(None), "https://127.0.0.1:50075/");
+        check(tls(Some("soc.example")), "https://soc.example/");
+        check(tls(Some("fc02::1")), "https://[fc02::1]/");
+        // No dial succeeds with it, but the target must be there to say so.
+        check(tls(Some("soc one")), "https://127.0.0.1:50075/");
+        check(Security::Unusable("no CA".into()), "https://127.0.0.1:50075/");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_gone_is_unavailable_whoever_asks() {
+        let (ours, peer) = tokio::io::duplex(1024);
+        let (requests, connection) = h2::client::handshake(ours).await.expect("a handshake");
+        drop(peer);
+        let _ = connection.await;
+        let target = Target {
+            namespace: "".into(),
+            port: Port::new("Ethernet0").expect("a port"),
+            address: ([127, 0, 0, 1], 50075).into(),
+            side: Side::Upper,
+            channel: Arc::default(),
+        };
+        let outgoing = Arc::new(Outgoing::new(&target).expect("sendable"));
+        let transport = Transport::new(requests, outgoing, Arc::default());
+        let mut client = DualToRActiveClient::with_origin(transport.clone(), transport.origin());
+        let status = client.query_link_state(LinkStateRequest::default()).await;
+        assert_eq!(
+            status.map_err(|status| status.code()).err(),
+            Some(Code::Unavailable)
+        );
+    }
+
+    #[test]
+    fn a_timeout_is_at_most_eight_digits_and_a_unit() {
+        let check = |timeout, expected: &str| assert_eq!(grpc_timeout(timeout).expect("a value"), expected);
+        check(Duration::from_millis(500), "500000u");
+        check(Duration::from_secs(100), "100000m");
+        check(Duration::from_secs(1_000_000), "1000000S");
+        check(Duration::MAX, "99999999S");
+    }
+}

@@ -1,0 +1,26 @@
+//! The switch that the exporter runs on: what SONiC's databases say, and the rows that are written to them.
+//!
+//! Emits an `Inventory` and `Facts`, takes rows and notices out of the fleet's mailboxes. Imports `model`, `config`, `soc` and `fleet`.
+//! Only the tasks in here ever wait for Redis.
+//!
+//! | module | job |
+//! |---|---|
+//! | redis_link | one connection to Redis, one subscription |
+//! | mirror | a live copy of some tables of one database |
+//! | watch | the task that turns mirrors and grpc_secrets.json into inventory and facts |
+//! | inventory | which SoCs to probe, as which ToR and how (pure) |
+//! | intent | what linkmgrd and orchagent say of a port (pure) |
+//! | rows | a status → the fields of its row (pure) |
+//! | state_db | the task that writes rows |
+//! | appl_db | the task that writes notices |
+//! | shadow | shadow mode compared with ycabled's rows (pure) |
+
+pub mod appl_db;
+pub mod intent;
+pub mod inventory;
+pub mod mirror;
+pub mod redis_link;
+pub mod rows;
+pub mod shadow;
+pub mod state_db;
+pub mod watch;

@@ -1,0 +1,239 @@
+//! Which SoCs to probe, as which ToR and how: from the configuration's own list, or from CONFIG_DB.
+//!
+//! Pure: takes the configuration and what CONFIG_DB holds (a mirror's tables, per namespace) and emits an `Inventory`; the
+//! fleet compares it with what runs. A row that cannot be used concerns its own port alone: it becomes a `Problem`.
+//!
+//! | file | job |
+//! |---|---|
+//! | mux_cable | `MUX_CABLE` rows → ports and addresses |
+//! | switch | Is it a dual-ToR switch? Loopback3: our side, our source address |
+//! | grpc_client | `GRPCCLIENT`, or grpc_secrets.json → plain text or TLS |
+//! | secrets | grpc_secrets.json, where those rows come from |
+//! | hold | what counts while CONFIG_DB is being rewritten |
+
+mod grpc_client;
+mod hold;
+mod mux_cable;
+mod secrets;
+mod switch;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use grpc_client::{Origin, Said, Secured, by_file, by_rows, secure};
+pub use hold::Hold;
+pub use secrets::Secrets;
+pub use switch::{Loopback3, is_dual_tor, side_of};
+
+use crate::config::{Config, SourceRule};
+use crate::model::schema;
+use crate::model::{
+    ChannelSettings, Inventory, Port, Problem, ProblemKind, Rows, Security, Side, SourceAddress, Spec, Table,
+    Tables, Target,
+};
+
+/// What is read of CONFIG_DB.
+pub const CONFIG_DB: Spec = Spec {
+    name: schema::CONFIG_DB,
+    rows: Rows::All,
+    tables: &[
+        Table {
+            name: schema::DEVICE_METADATA,
+            fields: &["type", "subtype"],
+        },
+        Table {
+            name: mux_cable::TABLE,
+            fields: mux_cable::FIELDS,
+        },
+        // The address is in the key.
+        Table {
+            name: schema::LOOPBACK_INTERFACE,
+            fields: &[],
+        },
+        Table {
+            name: schema::GRPCCLIENT,
+            fields: grpc_client::FIELDS,
+        },
+        Table {
+            name: schema::GRPC_CLIENT,
+            fields: grpc_client::FIELDS,
+        },
+    ],
+    values: &[schema::CONFIG_DB_INITIALIZED],
+};
+
+/// CONFIG_DB of one namespace, once it could be believed.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// "asic0"; empty: the switch itself.
+    pub namespace: Arc<str>,
+    /// What it held when it was last believed; `None`: never yet.
+    pub tables: Option<Arc<Tables>>,
+    /// How its SoCs are spoken to; `secure` settles that.
+    pub secured: Secured,
+}
+
+impl Source {
+    /// One of which nothing is known yet.
+    pub fn unread(namespace: &Arc<str>) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            tables: None,
+            secured: Secured::default(),
+        }
+    }
+}
+
+/// Whether a CONFIG_DB can be believed: it is whole. While the switch boots, or its Redis is restarted empty, it is not.
+pub fn is_believed(tables: &Tables) -> bool {
+    tables.value(schema::CONFIG_DB_INITIALIZED) == Some("1")
+}
+
+impl Inventory {
+    /// What follows from the configuration and from each namespace's CONFIG_DB, the switch's own first.
+    pub fn of(config: &Config, sources: &[Source]) -> Self {
+        let known: Vec<(&Arc<str>, &Tables)> = sources
+            .iter()
+            .filter_map(|source| Some((&source.namespace, &**source.tables.as_ref()?)))
+            .collect();
+        // The switch's own tables come first, so an ASIC's count where those say nothing.
+        let loopback3 = Loopback3::find(known.iter().map(|(_, tables)| *tables));
+        let side = match config.side {
+            Side::Unknown => loopback3.side(),
+            told => told,
+        };
+        let mut channels = Channels::new(config, &loopback3, side, sources);
+        match &config.targets {
+            Some(targets) => Self {
+                targets: targets
+                    .iter()
+                    .map(|target| Target {
+                        side,
+                        channel: channels.of(&target.namespace, target.address.ip()),
+                        ..target.clone()
+                    })
+                    .collect(),
+                side,
+                problems: Vec::new(),
+                loaded: true,
+            },
+            None => Self::from_config_db(config, side, &known, &mut channels, sources.len()),
+        }
+    }
+
+    fn from_config_db(
+        config: &Config,
+        side: Side,
+        known: &[(&Arc<str>, &Tables)],
+        channels: &mut Channels<'_>,
+        namespaces: usize,
+    ) -> Self {
+        let mut inventory = Self {
+            side,
+            loaded: known.len() == namespaces,
+            ..Self::default()
+        };
+        let mut taken: HashMap<Port, Arc<str>> = HashMap::new();
+        let host = known.first().map(|(_, tables)| *tables);
+        for (namespace, tables) in known {
+            if !is_dual_tor(tables, host) {
+                continue;
+            }
+            inventory.problems.extend(mux_cable::too_many(tables));
+            for row in mux_cable::read(tables) {
+                let (port, ip) = match row {
+                    Ok(found) => found,
+                    Err(problem) => {
+                        inventory.problems.push(problem);
+                        continue;
+                    }
+                };
+                if let Some(first) = taken.get(&port) {
+                    let text = format!(
+                        "namespaces {first:?} and {namespace:?} both have the port: the first counts"
+                    );
+                    inventory
+                        .problems
+                        .push(Problem::new(port.as_str(), ProblemKind::DuplicatePort, &text));
+                    continue;
+                }
+                taken.insert(port.clone(), (*namespace).clone());
+                inventory.targets.push(Target {
+                    port,
+                    namespace: (*namespace).clone(),
+                    address: (ip, config.port).into(),
+                    side,
+                    channel: channels.of(namespace, ip),
+                });
+            }
+        }
+        inventory
+    }
+}
+
+/// The channels' settings: the same for all targets of a namespace and an address family, and shared by them.
+struct Channels<'a> {
+    config: &'a Config,
+    loopback3: &'a Loopback3,
+    side: Side,
+    sources: &'a [Source],
+    made: HashMap<(Arc<str>, bool), Arc<ChannelSettings>>,
+}
+
+impl<'a> Channels<'a> {
+    fn new(config: &'a Config, loopback3: &'a Loopback3, side: Side, sources: &'a [Source]) -> Self {
+        Self {
+            config,
+            loopback3,
+            side,
+            sources,
+            made: HashMap::new(),
+        }
+    }
+
+    fn of(&mut self, namespace: &Arc<str>, target: IpAddr) -> Arc<ChannelSettings> {
+        let key = (namespace.clone(), target.is_ipv4());
+        if let Some(made) = self.made.get(&key) {
+            return made.clone();
+        }
+        let settings = Arc::new(ChannelSettings {
+            source_address: self.source_address(target),
+            security: self.security(namespace),
+            ..(*self.config.channel).clone()
+        });
+        self.made.insert(key, settings.clone());
+        settings
+    }
+
+    fn source_address(&self, target: IpAddr) -> SourceAddress {
+        let loopback3 = self.loopback3.address(target.is_ipv4(), self.side);
+        match (self.config.source, loopback3) {
+            (SourceRule::None, _) | (SourceRule::Auto, None) => SourceAddress::Any,
+            (SourceRule::Ip(ip), _) => SourceAddress::Fixed(ip),
+            (SourceRule::Auto, Some(ip)) => SourceAddress::Prefer(ip),
+            (SourceRule::Loopback3, Some(ip)) => SourceAddress::Fixed(ip),
+            (SourceRule::Loopback3, None) => {
+                let family = if target.is_ipv4() { "IPv4" } else { "IPv6" };
+                let text = format!(
+                    "CONFIG_DB knows no {family} address of Loopback3 (channel.source_address: loopback3)"
+                );
+                SourceAddress::Missing(text.into())
+            }
+        }
+    }
+
+    /// The configuration's TLS where it has some, else as its source (or the switch's own, for a namespace that has none) says.
+    fn security(&self, namespace: &Arc<str>) -> Security {
+        if self.config.channel.security != Security::Plain {
+            return self.config.channel.security.clone();
+        }
+        let own = self.sources.iter().find(|source| source.namespace == *namespace);
+        let source = own.or(self.sources.first());
+        source
+            .and_then(|source| source.secured.security.clone())
+            .unwrap_or(Security::Plain)
+    }
+}

@@ -1,0 +1,19 @@
+//! What the exporter tells of itself and of the SoCs in numbers and lines: metrics and the log.
+//!
+//! Imports `model`, `config`, `soc`, `fleet` and `sonic`.
+//!
+//! | module | job |
+//! |---|---|
+//! | catalogue | every metric: name, help, where its value comes from |
+//! | exposition | text formats |
+//! | process | `process_*` |
+//! | lateness | how late this process itself is |
+//! | log | lines on stderr: cleaned, limited, written by a thread of their own |
+
+pub mod catalogue;
+pub mod exposition;
+pub mod lateness;
+pub mod log;
+pub mod process;
+#[cfg(test)]
+pub(crate) mod testing;

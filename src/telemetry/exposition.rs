@@ -1,0 +1,173 @@
+//! Renders a scrape, piece by piece, in the format that the scraper asked for.
+//!
+//! prometheus-client writes OpenMetrics only. The old text format (0.0.4) differs in three things, which are mended in
+//! each piece's header lines: a counter's HELP and TYPE carry its full name with `_total`, and there is no `# EOF`.
+//! A piece is one family over some hundred SoCs, so that ten thousand of them never stand in memory as text.
+
+use std::fmt;
+use std::ops::Range;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::catalogue::{CATALOGUE, Family, Kind, Samples, Scrape, Source};
+use crate::model::PortFacts;
+
+/// SoCs per piece: about 75 kB of text for the largest family, a third of a millisecond; between two pieces other work may
+/// have its turn.
+const SOCS_PER_PIECE: usize = 64;
+
+/// The formats that Prometheus understands and we speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The answer's `Content-Type`.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The pieces of one scrape, rendered as they are asked for.
+#[derive(Debug)]
+pub struct Pieces {
+    scrape: std::sync::Arc<Scrape>,
+    format: Format,
+    family: usize,
+    next_soc: usize,
+    header_shown: bool,
+    ended: bool,
+}
+
+impl Pieces {
+    /// All of `scrape`, in `format`.
+    pub fn new(scrape: Scrape, format: Format) -> Self {
+        Self {
+            scrape: scrape.into(),
+            format,
+            family: 0,
+            next_soc: 0,
+            header_shown: false,
+            ended: false,
+        }
+    }
+
+    /// The SoCs of the next piece, and whether they are the family's last.
+    fn next_range(&mut self, family: &Family) -> (Range<usize>, bool) {
+        let total = match family.source {
+            Source::Soc(_) => self.scrape.snapshot.socs.len(),
+            Source::Switch(_) if self.scrape.facts.is_some() => self.scrape.snapshot.socs.len(),
+            Source::Switch(_) | Source::Global(_) => 0,
+        };
+        let range = self.next_soc..total.min(self.next_soc + SOCS_PER_PIECE);
+        let last = range.end == total;
+        self.next_soc = if last { 0 } else { range.end };
+        self.family += usize::from(last);
+        (range, last)
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        while let Some(family) = CATALOGUE.get(self.family) {
+            let (range, last) = self.next_range(family);
+            let piece = render(self.scrape.clone(), family, range);
+            let header = !self.header_shown;
+            self.header_shown = !last && (self.header_shown || piece.is_some());
+            if let Some(piece) = piece {
+                return Some(with_header(&piece, family, self.format, header));
+            }
+        }
+        if self.format == Format::OpenMetrics && !std::mem::replace(&mut self.ended, true) {
+            return Some("# EOF\n".to_owned());
+        }
+        None
+    }
+}
+
+/// One family over some SoCs, as prometheus-client writes it; `None` where it has no samples.
+fn render(scrape: std::sync::Arc<Scrape>, family: &'static Family, socs: Range<usize>) -> Option<String> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Piece { scrape, family, socs }));
+    let mut text = String::new();
+    // It writes into a String: that cannot fail.
+    text::encode_registry(&mut text, &registry).ok()?;
+    let has_samples = text.lines().any(|line| !line.starts_with('#'));
+    has_samples.then_some(text)
+}
+
+fn with_header(piece: &str, family: &Family, format: Format, header: bool) -> String {
+    let samples = piece
+        .match_indices('\n')
+        .map(|(at, _)| &piece[at + 1..])
+        .find(|rest| !rest.starts_with('#'))
+        .unwrap_or_default();
+    if !header {
+        return samples.to_owned();
+    }
+    match format {
+        Format::OpenMetrics => piece.to_owned(),
+        Format::Text => {
+            let (name, kind, help) = (family.name, family.kind.label(), family.help);
+            format!("# HELP {name} {help}.\n# TYPE {name} {kind}\n{samples}")
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Piece {
+    scrape: std::sync::Arc<Scrape>,
+    family: &'static Family,
+    socs: Range<usize>,
+}
+
+impl Collector for Piece {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Family {
+            name,
+            kind,
+            help,
+            source,
+            ..
+        } = self.family;
+        let (name, metric_type) = match kind {
+            // prometheus-client puts the suffix back.
+            Kind::Counter => (name.trim_end_matches("_total"), MetricType::Counter),
+            Kind::Gauge => (*name, MetricType::Gauge),
+            Kind::Histogram => (*name, MetricType::Histogram),
+        };
+        let help = format!("{help}.");
+        let encoder = encoder.encode_descriptor(name, &help, None, metric_type)?;
+        let mut samples = Samples { encoder };
+        match source {
+            Source::Global(source) => source(&self.scrape, &mut samples),
+            Source::Soc(source) => {
+                let socs = &self.scrape.snapshot.socs[self.socs.clone()];
+                socs.iter().try_for_each(|soc| source(soc, &mut samples))
+            }
+            Source::Switch(source) => {
+                let Some(facts) = &self.scrape.facts else {
+                    return Ok(());
+                };
+                let unknown = PortFacts::default();
+                let socs = &self.scrape.snapshot.socs[self.socs.clone()];
+                socs.iter().try_for_each(|soc| {
+                    let facts = facts.get(&soc.target.port).unwrap_or(&unknown);
+                    source(soc, facts, &mut samples)
+                })
+            }
+        }
+    }
+}

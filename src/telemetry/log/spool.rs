@@ -1,0 +1,263 @@
+//! A bounded queue in front of stderr or stdout, and the thread that writes: who reads there may not read, the disk may be
+//! full, and nobody who probes waits for either. What finds no room, or cannot be written, is dropped and counted.
+//!
+//! A thread of our own, as tracing-appender's bounds lines and not bytes, loses lines uncounted when a write fails, and prints to
+//! stdout, which may be stuck as well, when it cannot stop in time.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::quiet::{Key, Quiet};
+use crate::runtime::defect;
+
+/// What may wait: the lines of some thousand transitions at once. More would be memory of the switch for a log that nobody
+/// reads.
+const MOST: usize = 1024 * 1024;
+/// Written at one go, at most.
+const BATCH: usize = 64 * 1024;
+/// How long to wait where somebody else has made the descriptor one that does not block.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// The way in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Spool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    // A std mutex: it is held for an entry into a queue or a map, never while something is written.
+    state: Mutex<State>,
+    changed: Condvar,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Box<[u8]>>,
+    /// Of what waits and what is being written.
+    bytes: usize,
+    writing: bool,
+    quiet: Quiet,
+    /// Until then everything that is late is written at once.
+    flushing: bool,
+}
+
+impl Spool {
+    /// Starts the thread that writes to `output`.
+    pub fn start(output: &impl AsFd) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            dropped: Arc::default(),
+        });
+        let writes = shared.clone();
+        // A descriptor of its own: the lock of std's handle would be held while a write hangs.
+        if let Ok(output) = output.as_fd().try_clone_to_owned().map(File::from) {
+            let work = move || while defect::attempt(|| writes.write_to(&output)).is_err() {};
+            // Without a thread nothing is written: it is counted.
+            let _ = std::thread::Builder::new().name("log".to_owned()).spawn(work);
+        }
+        Self(shared)
+    }
+
+    /// Takes a line, which ends in a newline. Never waits.
+    pub fn push(&self, line: String) {
+        self.0.put(&mut self.0.lock(), line);
+    }
+
+    /// The same for a line of which there may be too many with this key: it may come late, or never.
+    pub(super) fn push_quietly(&self, key: Key, line: String) {
+        let mut state = self.0.lock();
+        match state.quiet.take(key, line, Instant::now()) {
+            Ok(Some(line)) => self.0.put(&mut state, line),
+            // The thread may have to wake up earlier than it knows of.
+            Ok(None) => self.0.changed.notify_all(),
+            Err(_) => self.0.drop_lines(1),
+        }
+    }
+
+    /// How many lines were dropped so far.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.0.dropped.clone()
+    }
+
+    /// Waits until everything is written, no longer than `within`.
+    pub fn flush(&self, within: Duration) {
+        let deadline = Instant::now() + within;
+        let mut state = self.0.lock();
+        state.flushing = true;
+        self.0.changed.notify_all();
+        while state.writing || !state.waiting.is_empty() || state.quiet.next().is_some() {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                break;
+            };
+            (state, _) = self
+                .0
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.flushing = false;
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drop_lines(&self, lines: u64) {
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    fn put(&self, state: &mut State, line: String) {
+        if state.bytes + line.len() > MOST {
+            return self.drop_lines(1);
+        }
+        state.bytes += line.len();
+        state.waiting.push_back(line.into_bytes().into());
+        self.changed.notify_all();
+    }
+
+    fn write_to(&self, output: &File) {
+        let mut torn = false;
+        loop {
+            let batch = self.next_batch();
+            let mut text: Vec<u8> = Vec::new();
+            if torn {
+                text.push(b'\n');
+            }
+            let ends: Vec<usize> = batch
+                .iter()
+                .map(|line| {
+                    text.extend_from_slice(line);
+                    text.len()
+                })
+                .collect();
+            let (written, _) = write(output, &text);
+            torn = written < text.len() && !text[..written].ends_with(b"\n") && (torn || written > 0);
+            self.drop_lines(ends.iter().filter(|end| **end > written).count() as u64);
+            let mut state = self.lock();
+            state.bytes -= batch.iter().map(|line| line.len()).sum::<usize>();
+            state.writing = false;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for lines.
+    fn next_batch(&self) -> Vec<Box<[u8]>> {
+        let mut state = self.lock();
+        loop {
+            let (now, flushing) = (Instant::now(), state.flushing);
+            for line in state.quiet.release(now, flushing) {
+                self.put(&mut state, line);
+            }
+            if !state.waiting.is_empty() {
+                break;
+            }
+            self.changed.notify_all();
+            let next = state.quiet.next();
+            state = match next {
+                Some(next) => {
+                    let wait = next.saturating_duration_since(now);
+                    let woken = self.changed.wait_timeout(state, wait);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        let (mut batch, mut size) = (Vec::new(), 0);
+        while size < BATCH
+            && let Some(line) = state.waiting.pop_front()
+        {
+            size += line.len();
+            batch.push(line);
+        }
+        state.writing = true;
+        batch
+    }
+}
+
+/// Writes it all, however long that takes; how much of it was written, and why not the rest.
+pub fn write(mut output: &File, text: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < text.len() {
+        match output.write(&text[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(n) => written += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(PATIENCE),
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn nobody_waits_for_a_reader_who_does_not_read_and_what_is_lost_is_counted() {
+        let (output, mut reader) = UnixStream::pair().expect("a pair");
+        let spool = Spool::start(&output);
+        drop(output);
+        let line = |n: usize| format!("{n:0>999}\n");
+        for n in 0..4000 {
+            spool.push(line(n));
+        }
+        let began = Instant::now();
+        spool.flush(Duration::from_millis(50));
+        assert!(began.elapsed() < LONG, "a flush has its time");
+        let dropped = spool.dropped().load(Ordering::Relaxed);
+        // A socket holds some 200 kB.
+        assert!((2000..=3000).contains(&dropped), "{dropped}");
+        let mut text = vec![0; 1000 * (4000 - usize::try_from(dropped).expect("a few"))];
+        reader.read_exact(&mut text).expect("all that was not dropped");
+        let text = String::from_utf8(text).expect("UTF-8");
+        let numbers: Vec<usize> = text.lines().map(|l| l.parse().expect("whole lines")).collect();
+        assert!(
+            numbers.is_sorted() && numbers[..1000].iter().copied().eq(0..1000),
+            "{numbers:?}"
+        );
+        // There is room again.
+        spool.push("later\n".to_owned());
+        let mut later = [0; 6];
+        reader.read_exact(&mut later).expect("a line");
+        assert_eq!(&later, b"later\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted_and_keeps_nobody() {
+        let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+        let spool = Spool::start(&full);
+        for _ in 0..100 {
+            spool.push("a line\n".to_owned());
+        }
+        spool.flush(LONG);
+        assert_eq!(spool.dropped().load(Ordering::Relaxed), 100);
+    }
+
+    #[test]
+    fn a_descriptor_that_does_not_block_gets_everything_in_the_end() {
+        let (output, mut reader) = UnixStream::pair().expect("a pair");
+        output.set_nonblocking(true).expect("set");
+        let spool = Spool::start(&output);
+        for n in 0..900 {
+            spool.push(format!("{n:0>999}\n"));
+        }
+        let mut text = vec![0; 900_000];
+        reader.read_exact(&mut text).expect("all");
+        spool.flush(LONG);
+        assert_eq!(spool.dropped().load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,233 @@
+//! Renders scrapes: so many at a time, and each one for all who wait for it.
+//!
+//! A scrape that finds no free slot waits, and who comes meanwhile for the same format waits with it: they get one
+//! answer, rendered from a snapshot that is younger than any of them. So fifty scrapers in a loop cost little more than
+//! one, a hostile crowd cannot keep a scraper from its turn, and no answer is ever older than its request.
+//! An answer is rendered at once and packed (see `answer`): the snapshot is free before the first byte is sent.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use super::Source;
+use super::answer::{Answer, Packer, Shelf};
+use crate::telemetry::exposition::{Format, Pieces};
+
+/// Rendering gives way to other connections after so long. They may take as long each, so not oftener: a thousand SoCs are
+/// 20 ms, and with a crowd that reads, each time costs some 10 ms.
+const AT_A_STRETCH: Duration = Duration::from_millis(5);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotRendered {
+    /// No slot, or no snapshot, in time.
+    Busy,
+    /// The fleet has ended.
+    Stopping,
+    /// A defect.
+    Failed,
+}
+
+type Outcome = Result<Arc<Answer>, NotRendered>;
+type Waiting = watch::Receiver<Option<Outcome>>;
+
+/// See the module's documentation.
+pub(super) struct Renderer {
+    source: Source,
+    slots: Semaphore,
+    turn: Duration,
+    /// Those who wait for a slot, by format.
+    waiting: Mutex<[Option<Waiting>; 2]>,
+    shelf: Shelf,
+}
+
+impl Renderer {
+    /// Renders `slots` scrapes at a time; one waits no longer than `turn` for a slot.
+    pub(super) fn new(source: Source, slots: usize, turn: Duration) -> Self {
+        Self {
+            source,
+            slots: Semaphore::new(slots),
+            turn,
+            waiting: Mutex::default(),
+            shelf: Shelf::default(),
+        }
+    }
+
+    /// A scrape in this format, of a snapshot that is taken from now on.
+    pub(super) async fn render(self: &Arc<Self>, format: Format) -> Outcome {
+        let mut waiting = self.join(format);
+        match waiting.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(NotRendered::Failed)),
+            Err(_) => Err(NotRendered::Failed),
+        }
+    }
+
+    /// With those who wait already, or as the first.
+    fn join(self: &Arc<Self>, format: Format) -> Waiting {
+        let mut waiting = self.waiting();
+        let place = &mut waiting[format as usize];
+        // An error: whoever was to render for them is gone.
+        if let Some(others) = place.as_ref().filter(|others| others.has_changed().is_ok()) {
+            return others.clone();
+        }
+        let (outcome, receiver) = watch::channel(None);
+        *place = Some(receiver.clone());
+        let renderer = self.clone();
+        tokio::spawn(async move {
+            let result = renderer.render_for_all(format, &outcome).await;
+            outcome.send_replace(Some(result));
+        });
+        receiver
+    }
+
+    async fn render_for_all(&self, format: Format, outcome: &watch::Sender<Option<Outcome>>) -> Outcome {
+        let slot = timeout(self.turn, self.slots.acquire()).await;
+        // Who comes from here on would get a snapshot that is older than its request.
+        self.waiting()[format as usize] = None;
+        let Ok(Ok(_slot)) = slot else {
+            return Err(NotRendered::Busy);
+        };
+        let scrape = match timeout(self.turn, (self.source)()).await {
+            Ok(Some(scrape)) => scrape,
+            Ok(None) => return Err(NotRendered::Stopping),
+            Err(_) => return Err(NotRendered::Busy),
+        };
+        let mut packer = Packer::default();
+        let mut since = Instant::now();
+        for piece in Pieces::new(scrape, format) {
+            packer.add(&piece);
+            if since.elapsed() >= AT_A_STRETCH {
+                tokio::task::yield_now().await;
+                since = Instant::now();
+                // Nothing is rendered for nobody.
+                if outcome.is_closed() {
+                    return Err(NotRendered::Stopping);
+                }
+            }
+        }
+        Ok(self.shelf.put(packer.finish()))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, [Option<Waiting>; 2]> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::testing::empty_scrape;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::time::{Instant, sleep};
+
+    const TURN: Duration = Duration::from_secs(5);
+
+    /// Renders one at a time; a snapshot takes so long. Counts the snapshots.
+    fn renderer(snapshot: Duration) -> (Arc<Renderer>, Arc<AtomicUsize>) {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = taken.clone();
+        let source: Source = Arc::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                sleep(snapshot).await;
+                Some(empty_scrape())
+            })
+        });
+        (Arc::new(Renderer::new(source, 1, TURN)), taken)
+    }
+
+    fn spawn(renderer: &Arc<Renderer>, format: Format) -> tokio::task::JoinHandle<Outcome> {
+        let renderer = renderer.clone();
+        tokio::spawn(async move { renderer.render(format).await })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_wait_get_one_answer_that_is_younger_than_they() {
+        let (renderer, snapshots) = renderer(Duration::from_secs(1));
+        let first = spawn(&renderer, Format::Text);
+        sleep(Duration::from_millis(500)).await;
+        let others: Vec<_> = (0..50).map(|_| spawn(&renderer, Format::Text)).collect();
+        let first = first.await.expect("no panic").expect("an answer");
+        let mut answers = Vec::new();
+        for other in others {
+            answers.push(other.await.expect("no panic").expect("an answer"));
+        }
+        // The first one's snapshot was older than they.
+        assert_eq!(snapshots.load(Ordering::Relaxed), 2);
+        assert!(!Arc::ptr_eq(&first, &answers[0]));
+        assert!(answers.iter().all(|answer| Arc::ptr_eq(answer, &answers[0])));
+    }
+
+    #[tokio::test]
+    async fn an_answer_keeps_no_snapshot() {
+        let scrape = empty_scrape();
+        let socs = Arc::downgrade(&scrape.snapshot.socs);
+        let given = Mutex::new(Some(scrape));
+        let source: Source = Arc::new(move || {
+            let scrape = given.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Box::pin(async move { scrape })
+        });
+        let renderer = Arc::new(Renderer::new(source, 1, TURN));
+        let answer = renderer.render(Format::Text).await;
+        assert!(answer.is_ok() && socs.upgrade().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn formats_are_not_mixed_up() {
+        let (renderer, snapshots) = renderer(Duration::from_secs(1));
+        let text = spawn(&renderer, Format::Text);
+        let open_metrics = spawn(&renderer, Format::OpenMetrics);
+        let text = text.await.expect("no panic").expect("an answer");
+        let open_metrics = open_metrics.await.expect("no panic").expect("an answer");
+        assert!(!Arc::ptr_eq(&text, &open_metrics));
+        assert_eq!(snapshots.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_his_turn() {
+        let (renderer, _) = renderer(Duration::from_secs(3600));
+        let began = Instant::now();
+        let first = spawn(&renderer, Format::Text);
+        sleep(Duration::from_secs(1)).await;
+        // It waits for the only slot, the first for the fleet.
+        let second = spawn(&renderer, Format::Text);
+        assert_eq!(first.await.expect("no panic").err(), Some(NotRendered::Busy));
+        assert_eq!(began.elapsed(), TURN);
+        // The slot was free just before its turn was over; then it has waited for the fleet.
+        assert_eq!(second.await.expect("no panic").err(), Some(NotRendered::Busy));
+        assert!(began.elapsed() <= TURN * 2 + Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_slot_in_time_is_turned_away() {
+        let (renderer, snapshots) = renderer(Duration::ZERO);
+        let taken = renderer.slots.acquire().await.expect("open");
+        let began = Instant::now();
+        assert_eq!(renderer.render(Format::Text).await.err(), Some(NotRendered::Busy));
+        assert_eq!((began.elapsed(), snapshots.load(Ordering::Relaxed)), (TURN, 0));
+        drop(taken);
+        assert!(renderer.render(Format::Text).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_fleet_is_said_and_a_panic_harms_nobody_else() {
+        let times = Arc::new(AtomicUsize::new(0));
+        let source: Source = Arc::new(move || {
+            let time = times.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                match time {
+                    0 => None,
+                    1 => panic!("a defect"),
+                    _ => Some(empty_scrape()),
+                }
+            })
+        });
+        let renderer = Arc::new(Renderer::new(source, 1, TURN));
+        let ask = async || renderer.render(Format::Text).await.err();
+        assert_eq!(ask().await, Some(NotRendered::Stopping));
+        assert_eq!(ask().await, Some(NotRendered::Failed));
+        assert_eq!(ask().await, None);
+    }
+}

@@ -1,0 +1,147 @@
+//! The routes.
+//!
+//! | route | answer |
+//! |---|---|
+//! | GET / | the landing page |
+//! | GET /metrics (`--web.telemetry-path`) | text 0.0.4 or OpenMetrics 1.0.0 by `Accept`, gzip by `Accept-Encoding` |
+//! | GET /-/healthy | 200 while the process serves |
+//! | GET /-/ready | 503 until every target was looked at once, then 200 |
+//! | POST, PUT /-/reload | reloads the configuration; 403 without `--web.enable-lifecycle`, 500 with the reason if it is bad |
+//!
+//! HEAD is answered wherever GET is, without rendering anything. A request with a body is refused: nothing here takes one.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::stream;
+use tokio::sync::oneshot;
+use tower_service::Service as _;
+
+use super::answer::Reading;
+use super::negotiate::{format_for, takes_gzip};
+use super::page;
+use super::render::{NotRendered, Renderer};
+use super::{Web, limits::Limits};
+
+/// When a scraper that was turned away may ask again: seconds. About what it has waited.
+const RETRY_AFTER: &str = "5";
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Routes {
+    web: Web,
+    renderer: Arc<Renderer>,
+}
+
+/// Whether `path` can be the metrics' path, beside the others.
+pub fn telemetry_path_ok(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("/-/")
+        && path
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/_-.".contains(c))
+}
+
+pub(super) fn router(web: Web) -> Router {
+    let Limits { renders, turn, .. } = web.limits;
+    let renderer = Arc::new(Renderer::new(web.scrape.clone(), renders, turn));
+    let mut router = Router::new()
+        .route(&web.telemetry_path, get(metrics))
+        .route("/-/healthy", get(async || "dualtor-exporter is healthy.\n"))
+        .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload).put(reload));
+    if web.telemetry_path != "/" {
+        let page = page::landing(&web.telemetry_path);
+        router = router.route("/", get(async move || Html(page)));
+    }
+    router.with_state(Routes { web, renderer })
+}
+
+/// Answers one request. It is never polled for a body: there is none.
+pub(super) async fn answer<B>(mut router: Router, request: Request<B>) -> Result<Response, Infallible>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    if !request.body().is_end_stream() {
+        let text = "a request here has no body\n";
+        let close = [(header::CONNECTION, "close")];
+        return Ok((StatusCode::PAYLOAD_TOO_LARGE, close, text).into_response());
+    }
+    router.call(request).await
+}
+
+async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMap) -> Response {
+    let lines = |name: HeaderName| -> Vec<&str> {
+        let values = headers.get_all(name).iter();
+        values.filter_map(|value| value.to_str().ok()).collect()
+    };
+    let format = format_for(lines(header::ACCEPT));
+    let gzip = takes_gzip(lines(header::ACCEPT_ENCODING));
+    let body = if method == Method::HEAD {
+        // Of no known length: GET's would have to be rendered.
+        Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
+    } else {
+        match routes.renderer.render(format).await {
+            Ok(answer) if gzip => Body::new(Reading::packed(answer)),
+            Ok(answer) => Body::new(Reading::plain(answer)),
+            Err(reason) => return not_rendered(reason),
+        }
+    };
+    let head = [
+        (header::CONTENT_TYPE, format.content_type()),
+        (header::VARY, "Accept, Accept-Encoding"),
+    ];
+    let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    (head, encoding, body).into_response()
+}
+
+fn not_rendered(reason: NotRendered) -> Response {
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    match reason {
+        NotRendered::Busy => {
+            let text = "too many scrapes at a time: this one has waited long enough\n";
+            (unavailable, [(header::RETRY_AFTER, RETRY_AFTER)], text).into_response()
+        }
+        NotRendered::Stopping => (unavailable, "the exporter is stopping\n").into_response(),
+        NotRendered::Failed => {
+            let text = "rendering failed, which is a defect: the log says more\n";
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+    }
+}
+
+async fn ready(State(routes): State<Routes>) -> Response {
+    if *routes.web.ready.borrow() {
+        "dualtor-exporter is ready.\n".into_response()
+    } else {
+        let text = "not ready: the first round of probes is under way\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}
+
+async fn reload(State(routes): State<Routes>) -> Response {
+    let Some(reload) = routes.web.reload else {
+        let text = "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    };
+    let (tx, rx) = oneshot::channel();
+    let answer = match reload.send(tx).await {
+        Ok(()) => rx.await.ok(),
+        Err(_) => None,
+    };
+    match answer {
+        Some(Ok(())) => "configuration reloaded\n".into_response(),
+        Some(Err(reason)) => {
+            let text = format!("failed to reload the configuration: {reason}\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the exporter is stopping\n").into_response(),
+    }
+}
