@@ -2,6 +2,8 @@
 //!
 //! Listeners and the shutdown are arguments, so that tests bring their own. See the crate's documentation for the
 //! drawing of all tasks and channels.
+//!
+//! Imports every folder but `cli`.
 
 mod open_files;
 mod parts;

@@ -5,6 +5,8 @@
 //! command's output only.
 //!
 //! `program` and `host` are what the demo stands on, too.
+//!
+//! Imports every other folder.
 
 mod doctor;
 mod exporter;

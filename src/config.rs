@@ -3,6 +3,8 @@
 //!
 //! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` where Redis is, `tls` the TLS files; here is what it all
 //! means.
+//!
+//! Imports `model` and `runtime`.
 
 mod databases;
 pub mod files;

@@ -6,6 +6,8 @@
 //!
 //! A session never ends by itself. One that does all the same has a defect: its port leaves READY at once, and it is started
 //! anew with another id, so that what the old one has said and still waits in the queue is nobody's.
+//!
+//! Imports `model`, `runtime`, `config` and `soc`.
 
 mod diff;
 mod handle;

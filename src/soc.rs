@@ -1,6 +1,6 @@
 //! One SoC: its gRPC channel, the queries and streams on it, and the session that decides when to ask.
 //!
-//! Owns everything about a connection. Receives a `Target`, emits `Event`s. Imports `model` and `config`; inside, `channel` and
+//! Owns everything about a connection. Receives a `Target`, emits `Event`s. Imports `model`, `runtime` and `config`; inside, `channel` and
 //! `probe` do not know each other and meet in `transport`.
 //!
 //! | module | job |

@@ -1,6 +1,6 @@
 //! The switch that the exporter runs on: what SONiC's databases say, and the rows that are written to them.
 //!
-//! Emits an `Inventory` and `Facts`, takes rows and notices out of the fleet's mailboxes. Imports `model`, `config`, `soc` and `fleet`.
+//! Emits an `Inventory` and `Facts`, takes rows and notices out of the fleet's mailboxes. Imports `model`, `runtime`, `config`, `soc` and `fleet`.
 //! Only the tasks in here ever wait for Redis.
 //!
 //! | module | job |

@@ -1,6 +1,6 @@
 //! What the exporter tells of itself and of the SoCs in numbers and lines: metrics and the log.
 //!
-//! Imports `model`, `config`, `soc`, `fleet` and `sonic`.
+//! Imports `model`, `runtime`, `config`, `soc`, `fleet` and `sonic`.
 //!
 //! | module | job |
 //! |---|---|

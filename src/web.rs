@@ -14,6 +14,8 @@
 //! Why a thread: scrapers must not cost a probe anything. Everything here runs on one thread with a low priority, so all
 //! clients together cost one core at most, and that one only while probing does not want it. The fleet is asked for
 //! a snapshot through its queue, as by any reader; nothing here is ever waited for by what probes.
+//!
+//! Imports `model`, `runtime`, `config` and `telemetry`; of the fleet it knows only how a scrape is asked for.
 
 mod answer;
 mod connection;
