@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::failure::Failure;
 use super::keepalive::{Due, Keepalive};
 use super::sniffer::{Seen, Sniffer};
-use crate::model::Cause;
+use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 
 /// A SoC's headers are a few hundred bytes, and `transport` refuses those over 16 KiB. But it can do so only with what h2 has read to
@@ -244,6 +244,10 @@ fn failure_of(error: &h2::Error, seen: &Seen) -> Failure {
     }
     if let Some(io) = error.get_io() {
         return seen.failure().cloned().unwrap_or_else(|| Failure::from_io(io));
+    }
+    // h2's own counters, of empty DATA and CONTINUATION frames: ours to say, as the SoC did not.
+    if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
+        return Failure::new(Cause::Protocol, format!("{}: {error}", Limit::Frames));
     }
     let cause = if error.is_remote() {
         Cause::Goaway

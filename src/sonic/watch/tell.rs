@@ -33,7 +33,17 @@ impl Switch {
                 "more MUX_CABLE rows that cannot be used; dualtor_inventory_problems counts them"
             );
         }
-        for Problem { port, kind, .. } in self.problems.difference(&problems).take(MOST_TOLD) {
+        // One whose text alone has changed (another count) is there still.
+        let stays = |gone: &&Problem| {
+            let first = Problem {
+                text: String::new(),
+                ..(*gone).clone()
+            };
+            let now = problems.range(first..).next();
+            now.is_some_and(|now| (&now.port, now.kind) == (&gone.port, gone.kind))
+        };
+        let gone = self.problems.difference(&problems).filter(|gone| !stays(gone));
+        for Problem { port, kind, .. } in gone.take(MOST_TOLD) {
             info!(target: INVENTORY, port, reason = %kind, "MUX_CABLE row's problem is gone");
         }
         self.problems = problems;
