@@ -142,9 +142,9 @@ impl Exporter {
         let context = Context {
             events: events_tx,
             probe: probe_rx,
-            pacer: Arc::default(),
+            dials: Arc::default(),
             tls: tls.clone(),
-            limiter: Arc::default(),
+            rounds: Arc::default(),
             origin: Instant::now(),
         };
         let (fleet, handle) = Fleet::new(emits.inventory.clone(), context, events, feeds);

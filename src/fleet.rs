@@ -297,7 +297,7 @@ impl Fleet {
         }
         let mut by_name: Vec<_> = self.by_port.iter().collect();
         by_name.sort();
-        self.context.limiter.fleet(by_name.len());
+        self.context.rounds.fleet(by_name.len());
         self.order = by_name.into_iter().map(|(_, id)| *id).collect();
         if self.unsettled.is_empty() && inventory.loaded {
             self.settled.send_replace(true);

@@ -93,7 +93,7 @@
 //!
 //! The log is a thread (`telemetry::log::spool`) with a buffer of 1 MiB; over that, lines are dropped and counted.
 //!
-//! Beside them: one `Limiter` (rounds under way, over all SoCs), one `Pacer` (dials, over all SoCs), one `TlsStore` (which
+//! Beside them: one `RoundLimiter` (rounds under way, over all SoCs), one `DialLimiter` (dials, over all SoCs), one `TlsStore` (which
 //! sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web server).
 //!
 //! # Stopping

@@ -35,7 +35,7 @@ struct Announced {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Input<'a> {
+pub(super) enum ServiceInput<'a> {
     /// The stream has been open for a second.
     Open,
     /// The SoC has no such service.
@@ -63,8 +63,8 @@ impl Service {
         ends.max_by_key(|ends| (ends.is_none(), *ends)).flatten()
     }
 
-    pub(super) fn apply(&mut self, input: Input<'_>, now: Instant) {
-        use Input::{Begin, End, Open, ReadyAgain, Tick, Unimplemented};
+    pub(super) fn apply(&mut self, input: ServiceInput<'_>, now: Instant) {
+        use ServiceInput::{Begin, End, Open, ReadyAgain, Tick, Unimplemented};
         use SocService::{InProgress, Noop, Unknown};
         match input {
             Begin(guid, period) => self.begin(guid, period.and_then(|period| now.checked_add(period))),
@@ -127,7 +127,7 @@ mod tests {
         Some(Duration::from_secs(secs))
     }
 
-    fn after(inputs: &[Input<'_>]) -> SocService {
+    fn after(inputs: &[ServiceInput<'_>]) -> SocService {
         let mut service = Service::default();
         let now = Instant::now();
         for input in inputs {
@@ -138,9 +138,9 @@ mod tests {
 
     #[test]
     fn each_input_leads_where_the_diagram_says() {
-        use Input::*;
+        use ServiceInput::*;
         use SocService::{InProgress, Noop, Unknown};
-        let table: &[(&[Input<'_>], SocService)] = &[
+        let table: &[(&[ServiceInput<'_>], SocService)] = &[
             (&[], Unknown),
             (&[ReadyAgain], Unknown),
             (&[Tick], Unknown),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     /// Applies inputs at these seconds; afterwards the state, and how many seconds after the start it is due to end.
-    fn check(inputs: &[(u64, Input<'_>)], state: SocService, ends: Option<u64>) {
+    fn check(inputs: &[(u64, ServiceInput<'_>)], state: SocService, ends: Option<u64>) {
         let start = Instant::now();
         let mut service = Service::default();
         for (at, input) in inputs {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_due_end_is_the_latest_of_all_and_unknown_while_one_has_no_period() {
-        use Input::{Begin, End, Tick};
+        use ServiceInput::{Begin, End, Tick};
         use SocService::{InProgress, Noop};
         let (long, short, open) = (
             Begin("long", secs(60)),
@@ -211,9 +211,10 @@ mod tests {
 
     #[test]
     fn the_end_of_a_service_whose_period_was_over_ends_no_other() {
-        use Input::{Begin, End, Tick};
+        use ServiceInput::{Begin, End, Tick};
         let begun = [(0, Begin("short", secs(10))), (0, Begin("long", secs(60)))];
-        let check = |then: &[(u64, Input<'_>)], state, ends| check(&[&begun[..], then].concat(), state, ends);
+        let check =
+            |then: &[(u64, ServiceInput<'_>)], state, ends| check(&[&begun[..], then].concat(), state, ends);
         check(&[(11, Tick)], SocService::InProgress, Some(60));
         check(&[(11, End("short"))], SocService::InProgress, Some(60));
         check(
@@ -231,9 +232,9 @@ mod tests {
     fn with_too_many_at_a_time_the_one_that_ends_first_is_forgotten() {
         let now = Instant::now();
         let mut service = Service::default();
-        service.apply(Input::Begin("open", None), now);
+        service.apply(ServiceInput::Begin("open", None), now);
         for n in 0..1000 {
-            service.apply(Input::Begin(&format!("g{n}"), secs(1000 + n)), now);
+            service.apply(ServiceInput::Begin(&format!("g{n}"), secs(1000 + n)), now);
         }
         assert_eq!(service.announced.len(), MAX_SERVICES);
         let known = |guid: &str| service.announced.iter().any(|service| &*service.guid == guid);
@@ -256,8 +257,8 @@ mod tests {
                 let guid = format!("g{guid}");
                 let period = (period > 0).then(|| Duration::from_secs(period * 10));
                 let input = [
-                    Input::Open, Input::Unimplemented, Input::Begin(&guid, period), Input::End(&guid),
-                    Input::ReadyAgain, Input::Tick,
+                    ServiceInput::Open, ServiceInput::Unimplemented, ServiceInput::Begin(&guid, period), ServiceInput::End(&guid),
+                    ServiceInput::ReadyAgain, ServiceInput::Tick,
                 ][which];
                 service.apply(input, now);
                 let running = service.state == SocService::InProgress;
