@@ -176,7 +176,7 @@ impl Fleet {
         match event {
             Event::Round(report) if report.epoch.is_some() => self.settle(id),
             Event::Channel(ChannelEvent::Failed { .. }) => self.settle(id),
-            Event::Service(report) => {
+            Event::Maintenance(report) => {
                 if let Some(notices) = self.feeds.notices.get(&shown.target.namespace)
                     && let Some(last) = report.notices.as_ref().and_then(|notices| notices.last.as_ref())
                 {

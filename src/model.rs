@@ -8,6 +8,7 @@
 mod words;
 
 pub mod component;
+mod ends;
 mod event;
 mod facts;
 mod inventory;
@@ -18,8 +19,9 @@ mod tables;
 mod target;
 pub mod text;
 
+pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
-    ChannelEvent, Event, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report, ServiceReport,
+    ChannelEvent, Event, MaintenanceReport, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report,
 };
 pub use facts::{Facts, PortFacts, Problem, StateDbs};
 pub use inventory::Inventory;
@@ -35,41 +37,6 @@ pub use target::{
 };
 pub use text::quoted;
 pub use words::{
-    Cause, ChannelState, Health, Limit, LinkmgrHealth, MuxDirection, NoticeType, OrchagentMux, Plane,
-    PortState, ProblemKind, Refusal, Side, SocService,
+    Cause, ChannelState, Health, Limit, LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux,
+    Plane, PortState, ProblemKind, Refusal, Side,
 };
-
-/// One value for each end of the cable, as this ToR sees it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SelfPeer<T> {
-    /// The side of the ToR we run on (or for).
-    pub own: T,
-    /// The other ToR's side.
-    pub peer: T,
-}
-
-/// One value for each end of the cable, by the ToR at that end. The SoC numbers them: portid 1 is the upper ToR's end, 0 the lower's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct UpperLower<T> {
-    /// portid 1.
-    pub upper: T,
-    /// portid 0.
-    pub lower: T,
-}
-
-impl<T: Copy + Default> UpperLower<T> {
-    /// The same pair seen from `side`. From an unknown side nothing can be told: both ends are the default (unknown).
-    pub fn seen_from(self, side: Side) -> SelfPeer<T> {
-        match side {
-            Side::Upper => SelfPeer {
-                own: self.upper,
-                peer: self.lower,
-            },
-            Side::Lower => SelfPeer {
-                own: self.lower,
-                peer: self.upper,
-            },
-            Side::Unknown => SelfPeer::default(),
-        }
-    }
-}

@@ -92,11 +92,10 @@ pub(super) fn transition(status: &SocStatus, transition: &Transition) {
             to,
             cause: None,
         } => info!(target: FLEET, %port, %address, %from, %to, "channel"),
-        TransitionKind::Direction { own, from, to } => {
-            let side = if own { "self" } else { "peer" };
-            info!(target: FLEET, %port, side, %from, %to, "mux direction");
+        TransitionKind::Direction { end, from, to } => {
+            info!(target: FLEET, %port, side = %end, %from, %to, "mux direction");
         }
-        TransitionKind::Service { from, to } => info!(target: FLEET, %port, %from, %to, "soc service"),
+        TransitionKind::Maintenance { from, to } => info!(target: FLEET, %port, %from, %to, "soc service"),
         TransitionKind::Health { from, to } => info!(target: FLEET, %port, %from, %to, "health"),
     }
 }

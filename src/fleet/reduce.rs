@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::model::{
     Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
-    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport,
-    SocService, SocStatus, Target, Transition, TransitionKind, Trouble,
+    Maintenance, MaintenanceReport, MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report,
+    SelfPeer, SocStatus, Target, Transition, TransitionKind, Trouble,
 };
 
 /// What an event means for the outside.
@@ -45,8 +45,8 @@ impl SocStatus {
             rounds: 0,
             last_success: None,
             last_error: None,
-            service: SocService::Unknown,
-            service_end: None,
+            maintenance: Maintenance::Unknown,
+            maintenance_end: None,
             notices: [[0; Plane::COUNT]; NoticeType::COUNT],
             session_restarts: 0,
             history: std::collections::VecDeque::new(),
@@ -97,7 +97,7 @@ impl SocStatus {
         match event {
             Event::Channel(event) => self.apply_channel(event, now),
             Event::Round(report) => self.apply_round(report, now),
-            Event::Service(report) => self.apply_service(report, now),
+            Event::Maintenance(report) => self.apply_maintenance(report, now),
             Event::Health(to) => self.apply_health(*to, now),
         }
     }
@@ -119,15 +119,15 @@ impl SocStatus {
         self.failures[cause.index()] += 1;
         self.last_failure = Some(cause);
         self.error(Trouble::Channel(cause), detail, now);
-        let unknown = ServiceReport {
-            state: SocService::Unknown,
+        let unknown = MaintenanceReport {
+            state: Maintenance::Unknown,
             ends_in: None,
             notices: None,
         };
         let mut effect = self.change_state(ChannelState::TransientFailure, Some(cause), self.epoch, now);
-        let of_service = self.apply_service(&unknown, now);
-        effect.write_row |= of_service.write_row;
-        effect.transitions.extend(of_service.transitions);
+        let of_maintenance = self.apply_maintenance(&unknown, now);
+        effect.write_row |= of_maintenance.write_row;
+        effect.transitions.extend(of_maintenance.transitions);
         effect
     }
 
@@ -208,7 +208,7 @@ impl SocStatus {
         }
     }
 
-    fn apply_service(&mut self, report: &ServiceReport, now: SystemTime) -> Effect {
+    fn apply_maintenance(&mut self, report: &MaintenanceReport, now: SystemTime) -> Effect {
         if let Some(notices) = &report.notices {
             let new = notices.counts.as_flattened();
             for (count, new) in self.notices.as_flattened_mut().iter_mut().zip(new) {
@@ -217,17 +217,17 @@ impl SocStatus {
         }
         let end = report.ends_in.and_then(|left| now.checked_add(left));
         // Worked out anew at each report, the same end would move by microseconds.
-        if !is_the_same(self.service_end, end) {
-            self.service_end = end;
+        if !is_the_same(self.maintenance_end, end) {
+            self.maintenance_end = end;
         }
         let to = report.state;
-        let from = std::mem::replace(&mut self.service, to);
+        let from = std::mem::replace(&mut self.maintenance, to);
         if from == to {
             return Effect::default();
         }
         Effect {
             write_row: true,
-            transitions: vec![self.record(now, TransitionKind::Service { from, to })],
+            transitions: vec![self.record(now, TransitionKind::Maintenance { from, to })],
         }
     }
 
@@ -254,20 +254,14 @@ impl SocStatus {
             version: report.version.clone(),
             health: report.health,
         };
-        for (own, to) in [(true, direction.own), (false, direction.peer)] {
-            let (known, count) = match own {
-                true => (&mut self.known_direction.own, &mut self.direction_transitions.own),
-                false => (
-                    &mut self.known_direction.peer,
-                    &mut self.direction_transitions.peer,
-                ),
-            };
+        for (end, &to) in direction.ends() {
             if to == MuxDirection::Unknown {
                 continue;
             }
-            if let Some(from) = known.replace(to).filter(|from| *from != to) {
-                *count += 1;
-                transitions.push(self.record(now, TransitionKind::Direction { own, from, to }));
+            let known = self.known_direction.at_mut(end).replace(to);
+            if let Some(from) = known.filter(|from| *from != to) {
+                *self.direction_transitions.at_mut(end) += 1;
+                transitions.push(self.record(now, TransitionKind::Direction { end, from, to }));
             }
         }
         transitions.extend(self.health_changed(health_before, report.health, now));

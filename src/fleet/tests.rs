@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::fleet::mailbox::{Receiver, mailbox};
-use crate::model::{Cause, ChannelSettings, ChannelState, MuxDirection, ProbeSettings, SocService};
+use crate::model::{Cause, ChannelSettings, ChannelState, Maintenance, MuxDirection, ProbeSettings};
 use dualtor_sim::{ConnectionFault, GoAway, H2Code, Scenario, Simulator};
 
 /// Far more than anything here takes.
@@ -157,7 +157,10 @@ async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
         .shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
         .await;
     assert_eq!(lost.observed, crate::model::Observed::UNKNOWN);
-    assert_eq!((lost.keepalive_rtt, lost.service), (None, SocService::Unknown));
+    assert_eq!(
+        (lost.keepalive_rtt, lost.maintenance),
+        (None, Maintenance::Unknown)
+    );
     assert_eq!(
         (lost.session_restarts, lost.last_failure),
         (1, Some(Cause::Local))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Cause, ChannelState, Health, MuxDirection, NoticeCounts, Port, PortState, Query, QueryResult, Refusal,
-    SelfPeer, Side, SocService, Target,
+    Cause, ChannelState, End, Health, Maintenance, MuxDirection, NoticeCounts, Port, PortState, Query,
+    QueryResult, Refusal, SelfPeer, Side, Target,
 };
 
 /// How many transitions a SoC's history keeps.
@@ -61,9 +61,9 @@ pub struct SocStatus {
     /// The last thing that went wrong.
     pub last_error: Option<LastError>,
     /// Maintenance announced by the SoC.
-    pub service: SocService,
+    pub maintenance: Maintenance,
     /// When it is due to end, where that is known.
-    pub service_end: Option<SystemTime>,
+    pub maintenance_end: Option<SystemTime>,
     /// Notices received.
     pub notices: NoticeCounts,
     /// Times that the session ended by a defect of ours and was started anew.
@@ -184,19 +184,19 @@ pub enum TransitionKind {
     },
     /// A direction, active ↔ standby.
     Direction {
-        /// Our end (true) or the peer's.
-        own: bool,
+        /// Of which end.
+        end: End,
         /// Before.
         from: MuxDirection,
         /// After.
         to: MuxDirection,
     },
     /// Announced maintenance.
-    Service {
+    Maintenance {
         /// Before.
-        from: SocService,
+        from: Maintenance,
         /// After.
-        to: SocService,
+        to: Maintenance,
     },
     /// Health, between answers; an unknown in between is ignored.
     Health {

@@ -8,9 +8,9 @@ mod dualtor;
 mod health;
 mod held;
 mod limiter;
+mod maintenance;
 pub mod notices;
 mod pace;
-mod service;
 mod text;
 pub mod watch;
 

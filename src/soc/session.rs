@@ -138,7 +138,7 @@ impl Session {
                     Ok(report) => Some(self.on_report(report)),
                     Err(defect) => return defect,
                 },
-                report = self.notices.next() => Some(Event::Service(report)),
+                report = self.notices.next() => Some(Event::Maintenance(report)),
                 health = self.health.next() => Some(Event::Health(health)),
                 () = sleep_until(self.due) => {
                     self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));

@@ -25,8 +25,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{
-    ChannelState, ConfigStatus, Delays, Facts, LinkmgrHealth, MuxDirection, OrchagentMux, PortFacts,
-    ProblemKind, Snapshot, SocService, SocStatus, StateDbStatus, TlsStatus, WebStatus,
+    ChannelState, ConfigStatus, Delays, Facts, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux,
+    PortFacts, ProblemKind, Snapshot, SocStatus, StateDbStatus, TlsStatus, WebStatus,
 };
 
 use super::process::Process;
@@ -175,13 +175,13 @@ catalogue! {
         Soc health;
     "dualtor_soc_service" Gauge ["port, state"]
         "Maintenance that the SoC has announced: 1 for the current state",
-        Soc |soc, out| out.states(&[port(soc)], labels_of!(SocService), soc.service.label());
+        Soc |soc, out| out.states(&[port(soc)], labels_of!(Maintenance), soc.maintenance.label());
     "dualtor_soc_notices_total" Counter ["port, type, plane"]
         "Maintenance notices received, each type and plane from its first on",
         Soc notices;
     "dualtor_soc_service_end_timestamp_seconds" Gauge ["port"]
         "When the announced maintenance is due to end, Unix time; absent without one, and while it is open-ended",
-        Soc |soc, out| out.timestamp(&[port(soc)], soc.service_end);
+        Soc |soc, out| out.timestamp(&[port(soc)], soc.maintenance_end);
     "dualtor_soc_info" Gauge ["port, address, version"]
         "Address that is probed, and the SoC's software version (empty until known); always 1",
         Soc soc_info;

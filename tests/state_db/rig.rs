@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use dualtor_exporter::config::{Publish, Schema, StateDbSettings};
 use dualtor_exporter::fleet::mailbox::{self, Change};
 use dualtor_exporter::model::{
-    ChannelSettings, ChannelState, MuxDirection, Observed, Port, PortState, Query, QueryResult, SelfPeer,
-    Side, SocService, SocStatus, StateDbStatus, Target,
+    ChannelSettings, ChannelState, Maintenance, MuxDirection, Observed, Port, PortState, Query, QueryResult,
+    SelfPeer, Side, SocStatus, StateDbStatus, Target,
 };
 use dualtor_exporter::sonic::rows::{self, Counters};
 use dualtor_exporter::sonic::state_db::{StateDb, StatusSender};
@@ -116,7 +116,7 @@ pub(crate) fn idle(name: &str) -> SocStatus {
 pub(crate) fn ready(name: &str, rounds: u64) -> SocStatus {
     let mut status = idle(name);
     status.channel = ChannelState::Ready;
-    status.service = SocService::Noop;
+    status.maintenance = Maintenance::Noop;
     status.observed.direction = SelfPeer {
         own: MuxDirection::Active,
         peer: MuxDirection::Standby,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use dualtor_exporter::cli::program::print;
 use dualtor_exporter::fleet::FeedItem;
-use dualtor_exporter::model::{ChannelState, Port, SocService, Transition, TransitionKind};
+use dualtor_exporter::model::{ChannelState, Maintenance, Port, Transition, TransitionKind};
 
 /// How long the first line waits for all channels.
 const OPENING: Duration = Duration::from_secs(3);
@@ -86,13 +86,8 @@ fn line((port, transition): &FeedItem) -> String {
             };
             format!("channel {} -> {}{cause}", from.upper(), to.upper())
         }
-        TransitionKind::Direction { own, from, to } => {
-            format!(
-                "{} mux direction {from} -> {to}",
-                if *own { "self" } else { "peer" }
-            )
-        }
-        TransitionKind::Service { from, to } => format!("soc service {from} -> {to}"),
+        TransitionKind::Direction { end, from, to } => format!("{end} mux direction {from} -> {to}"),
+        TransitionKind::Maintenance { from, to } => format!("soc service {from} -> {to}"),
         TransitionKind::Health { from, to } => format!("health {from} -> {to}"),
     };
     about(*at, port.as_str(), &what)
@@ -104,10 +99,10 @@ fn about(at: SystemTime, port: &str, what: &str) -> String {
 
 /// Not the first dial of each SoC, nor the stop.
 fn is_news(kind: &TransitionKind) -> bool {
-    use TransitionKind::{Channel, Direction, Health, Service};
+    use TransitionKind::{Channel, Direction, Health, Maintenance as Announced};
     match kind {
         Channel { from, to, .. } => *from != ChannelState::Idle && *to != ChannelState::Shutdown,
-        Service { from, .. } => *from != SocService::Unknown,
+        Announced { from, .. } => *from != Maintenance::Unknown,
         Direction { .. } | Health { .. } => true,
     }
 }

@@ -21,8 +21,8 @@ pub(super) fn sides(
     all: &[&'static str],
     values: SelfPeer<&'static str>,
 ) -> fmt::Result {
-    samples.states(&[port(soc), ("side", "self")], all, values.own)?;
-    samples.states(&[port(soc), ("side", "peer")], all, values.peer)
+    let mut ends = values.ends().into_iter();
+    ends.try_for_each(|(end, value)| samples.states(&[port(soc), ("side", end.label())], all, value))
 }
 
 pub(super) fn port_states(
@@ -110,9 +110,8 @@ pub(super) fn mux_direction(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::
 }
 
 pub(super) fn direction_transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
-    let count = soc.direction_transitions;
-    samples.counter(&[port(soc), ("side", "self")], count.own)?;
-    samples.counter(&[port(soc), ("side", "peer")], count.peer)
+    let mut ends = soc.direction_transitions.ends().into_iter();
+    ends.try_for_each(|(end, count)| samples.counter(&[port(soc), ("side", end.label())], *count))
 }
 
 pub(super) fn health(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
