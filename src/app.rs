@@ -7,7 +7,7 @@
 
 mod open_files;
 mod parts;
-mod sources;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -33,7 +33,7 @@ use crate::telemetry::lateness::Lateness;
 use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
 use open_files::OpenFiles;
 use parts::{Tasks, drained, oversee, publishers, unexpected};
-use sources::{Sources, scrape_source};
+use view::{Sources, view_source};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -164,7 +164,7 @@ impl Exporter {
         let web = Web {
             telemetry_path: options.telemetry_path,
             files,
-            scrape: scrape_source(Sources {
+            view: view_source(Sources {
                 fleet: handle.clone(),
                 state_db,
                 facts: emits.facts,

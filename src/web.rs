@@ -36,8 +36,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::model::View;
 use crate::model::component::WEB;
-use crate::telemetry::catalogue::Scrape;
 use gate::Gate;
 
 pub use limits::{Files, Limits, WebStats};
@@ -47,10 +47,10 @@ pub use routes::telemetry_path_ok;
 /// Asks for a reload; the answer is why it failed, if it did.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// Collects what one scrape shows. Made by the wiring: the fleet is not this stage's to know.
-pub type Source = Arc<dyn Fn() -> SourceFuture + Send + Sync>;
+/// Makes a view. Given by `app`: the web side does not know the fleet.
+pub type ViewSource = Arc<dyn Fn() -> ViewFuture + Send + Sync>;
 /// `None` while the exporter is stopping.
-pub type SourceFuture = std::pin::Pin<Box<dyn Future<Output = Option<Scrape>> + Send>>;
+pub type ViewFuture = std::pin::Pin<Box<dyn Future<Output = Option<View>> + Send>>;
 
 /// By how much the web thread stands back, as `nice` counts, where probing wants the processor too. Not more: on a switch
 /// whose processor is busy a scrape must still come within Prometheus' 10 s.
@@ -62,7 +62,7 @@ pub struct Web {
     /// Where `/metrics` is.
     pub telemetry_path: String,
     /// What it shows.
-    pub scrape: Source,
+    pub view: ViewSource,
     /// What `/-/ready` says.
     pub ready: watch::Receiver<bool>,
     /// Where reloads are asked for; `None` without `--web.enable-lifecycle`.

@@ -287,7 +287,7 @@ impl Switch {
     /// Whose rows the mirrors read: those of all namespaces, as a port's own is not always known.
     fn tell_ports(&self) {
         let inventory = self.inventory.borrow().clone();
-        let ports = inventory.targets.iter().map(|target| target.port.clone());
+        let ports = inventory.targets.iter().map(|target| target.id.port.clone());
         let ports: BTreeSet<Port> = ports.collect();
         self.ports.send_if_modified(|before| {
             let changed = **before != ports;

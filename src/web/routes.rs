@@ -50,7 +50,7 @@ pub fn telemetry_path_ok(path: &str) -> bool {
 
 pub(super) fn router(web: Web) -> Router {
     let Limits { renders, turn, .. } = web.limits;
-    let renderer = Arc::new(Renderer::new(web.scrape.clone(), renders, turn));
+    let renderer = Arc::new(Renderer::new(web.view.clone(), renders, turn));
     let mut router = Router::new()
         .route(&web.telemetry_path, get(metrics))
         .route("/-/healthy", get(async || "dualtor-exporter is healthy.\n"))
