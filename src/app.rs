@@ -5,9 +5,9 @@
 //!
 //! Imports every folder but `cli`.
 
+mod make_view;
 mod open_files;
 mod parts;
-mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -31,9 +31,9 @@ use crate::soc::session::Context;
 use crate::sonic::watch::{Servers, Switch};
 use crate::telemetry::lateness::Lateness;
 use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
+use make_view::{Sources, view_source};
 use open_files::OpenFiles;
 use parts::{Tasks, drained, oversee, publishers, unexpected};
-use view::{Sources, view_source};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);

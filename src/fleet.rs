@@ -11,7 +11,7 @@
 
 mod diff;
 mod handle;
-mod log;
+mod log_lines;
 pub mod mailbox;
 pub mod reduce;
 mod table;
@@ -36,7 +36,7 @@ pub use handle::{FeedItem, Feeds, FleetHandle, Stopped};
 use diff::ToDo;
 use handle::{QUESTIONS, Question};
 use mailbox::Change;
-use table::{Entry, Table};
+use table::{SocTable, Watched};
 
 /// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
 pub const EVENT_QUEUE: usize = 4096;
@@ -63,7 +63,7 @@ pub struct Fleet {
     settled: watch::Sender<bool>,
     feed: broadcast::Sender<FeedItem>,
     feeds: Feeds,
-    table: Table,
+    table: SocTable,
     /// Sessions that have neither finished a round nor failed a dial.
     unsettled: HashSet<SessionId>,
     side: Side,
@@ -103,7 +103,7 @@ impl Fleet {
             settled,
             feed,
             feeds,
-            table: Table::default(),
+            table: SocTable::default(),
             unsettled: HashSet::new(),
             side: Side::Unknown,
         };
@@ -151,7 +151,7 @@ impl Fleet {
         let Some(entry) = self.table.of_session(id) else {
             return;
         };
-        log::failure(&entry.status, event);
+        log_lines::failure(&entry.status, event);
         let now = SystemTime::now();
         let (shown, effect) = entry.change(|status| status.apply(event, now));
         if let Event::Round(report) = event {
@@ -229,7 +229,7 @@ impl Fleet {
 
     fn show(&self, status: &Arc<SocStatus>, effect: &Effect) {
         for transition in &effect.transitions {
-            log::transition(status, transition);
+            log_lines::transition(status, transition);
             // Nobody need be watching.
             let _ = self.feed.send((status.target.id.clone(), transition.clone()));
         }
@@ -295,7 +295,7 @@ impl Fleet {
         }
     }
 
-    fn take_out(&mut self, id: &TargetId) -> Option<Entry> {
+    fn take_out(&mut self, id: &TargetId) -> Option<Watched> {
         let (session, mut entry) = self.table.remove(id)?;
         self.unsettled.remove(&session);
         entry.task.abort();
@@ -318,7 +318,7 @@ impl Fleet {
         self.send_row(target, Change::Put(status.clone()));
         let (sender, receiver) = watch::channel(target.clone());
         let session = self.table.new_session();
-        let entry = Entry {
+        let entry = Watched {
             status,
             history,
             target: sender,

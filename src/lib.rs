@@ -17,7 +17,7 @@
 //!
 //! [`Target`](model::Target), [`Event`](model::Event), [`SocStatus`](model::SocStatus), [`Snapshot`](model::Snapshot) and
 //! [`View`](model::View) are each made in one place: [`sonic::inventory`], [`soc::session`], [`fleet::reduce`], [`fleet`],
-//! `app::view`. Nothing flows back: a slow or dead Redis never slows a probe, and a slow scrape holds no lock that a probe needs.
+//! `app::make_view`. Nothing flows back: a slow or dead Redis never slows a probe, and a slow scrape holds no lock that a probe needs.
 //!
 //! # Tasks and channels
 //!

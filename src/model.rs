@@ -12,7 +12,6 @@ mod ends;
 mod event;
 mod facts;
 mod history;
-mod inventory;
 mod query;
 pub mod schema;
 mod status;
@@ -25,9 +24,8 @@ pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
     ChannelEvent, Event, MaintenanceReport, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report,
 };
-pub use facts::{Facts, PortFacts, Problem, StateDbs};
-pub use history::{DETAIL_BYTES, History, ROUNDS, Round, TRANSITIONS, Transition, TransitionKind};
-pub use inventory::Inventory;
+pub use facts::{Facts, Inventory, PortFacts, Problem, StateDbs};
+pub use history::{DETAIL_BYTES, History, ROUNDS, RoundRecord, TRANSITIONS, Transition, TransitionKind};
 pub use query::{Query, QueryResult};
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, LastError, Observed, ProcessStatus,

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `limits` | what a client may cost (pure, but for its counters) |
 //! | `gate` | who is let in, and who has to go for another |
-//! | `connection` | accepts, serves one connection, ends it |
-//! | `socket` | a socket that gives up on a peer that takes nothing |
+//! | `client` | accepts, serves one connection, ends it |
+//! | `client_socket` | a socket that gives up on a peer that takes nothing |
 //! | `routes` | the routes and their answers |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
-//! | `render` | renders a scrape once for all who wait for it |
+//! | `scrape` | renders a scrape once for all who wait for it |
 //! | `answer` | a rendered scrape, packed; how readers take it, and how much of it all may pin |
 //!
 //! Why a thread: scrapers must not cost a probe anything. Everything here runs on one thread with a low priority, so all
@@ -18,14 +18,14 @@
 //! Imports `model`, `runtime`, `config` and `telemetry`; of the fleet it knows only how a scrape is asked for.
 
 mod answer;
-mod connection;
+mod client;
+mod client_socket;
 mod gate;
 mod limits;
 mod negotiate;
 mod page;
-mod render;
 mod routes;
-mod socket;
+mod scrape;
 
 use std::io;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use crate::model::View;
 use crate::model::component::WEB;
 use gate::Gate;
 
-pub use limits::{Files, Limits, WebStats};
+pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
 pub use routes::telemetry_path_ok;
 
@@ -70,7 +70,7 @@ pub struct Web {
     /// What a client may cost.
     pub limits: Limits,
     /// How many files are left for connections.
-    pub files: Files,
+    pub files: FilesLeft,
     /// What is counted of them.
     pub stats: Arc<WebStats>,
 }
@@ -142,7 +142,7 @@ async fn accept_all(
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();
     for listener in listeners {
-        let server = connection::Server {
+        let server = client::Server {
             listener: TcpListener::from_std(listener)?,
             gate: gate.clone(),
             router: router.clone(),

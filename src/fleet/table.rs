@@ -9,12 +9,12 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::fleet::reduce::Effect;
-use crate::model::{History, Query, Report, Round, SocStatus, Target, TargetId};
+use crate::model::{History, Query, Report, RoundRecord, SocStatus, Target, TargetId};
 use crate::runtime::defect::Restarts;
 use crate::soc::session::SessionId;
 
 /// One SoC.
-pub(super) struct Entry {
+pub(super) struct Watched {
     pub(super) status: Arc<SocStatus>,
     /// Beside the status, and not in it: publishers keep a status, and each would keep a history.
     pub(super) history: Arc<History>,
@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub(super) restarts: Restarts,
 }
 
-impl Entry {
+impl Watched {
     /// Changes the status. No other way does, so that every transition is kept.
     pub(super) fn change(
         &mut self,
@@ -42,22 +42,22 @@ impl Entry {
 
     pub(super) fn add_round(&mut self, report: &Report, now: SystemTime) {
         let failed = !Query::ALL.iter().all(|query| report.is_answered(*query));
-        let round = Round::new(report, self.status.channel, now);
+        let round = RoundRecord::new(report, self.status.channel, now);
         Arc::make_mut(&mut self.history).add_round(round, failed);
     }
 }
 
 /// See the module's documentation.
 #[derive(Default)]
-pub(super) struct Table {
-    entries: HashMap<SessionId, Entry>,
+pub(super) struct SocTable {
+    entries: HashMap<SessionId, Watched>,
     by_id: HashMap<TargetId, SessionId>,
     /// In the order of ports' names, for snapshots.
     order: Vec<SessionId>,
     next_id: u64,
 }
 
-impl Table {
+impl SocTable {
     /// An id that no session has had.
     pub(super) fn new_session(&mut self) -> SessionId {
         let id = SessionId(self.next_id);
@@ -77,26 +77,26 @@ impl Table {
         self.by_id.keys()
     }
 
-    pub(super) fn of_session(&mut self, session: SessionId) -> Option<&mut Entry> {
+    pub(super) fn of_session(&mut self, session: SessionId) -> Option<&mut Watched> {
         self.entries.get_mut(&session)
     }
 
-    pub(super) fn get(&self, id: &TargetId) -> Option<&Entry> {
+    pub(super) fn get(&self, id: &TargetId) -> Option<&Watched> {
         self.by_id.get(id).and_then(|session| self.entries.get(session))
     }
 
-    pub(super) fn get_mut(&mut self, id: &TargetId) -> Option<&mut Entry> {
+    pub(super) fn get_mut(&mut self, id: &TargetId) -> Option<&mut Watched> {
         let session = self.by_id.get(id)?;
         self.entries.get_mut(session)
     }
 
     /// A SoC that is new to the table has no place in the order before `sort`.
-    pub(super) fn insert(&mut self, session: SessionId, entry: Entry) {
+    pub(super) fn insert(&mut self, session: SessionId, entry: Watched) {
         self.by_id.insert(entry.status.target.id.clone(), session);
         self.entries.insert(session, entry);
     }
 
-    pub(super) fn remove(&mut self, id: &TargetId) -> Option<(SessionId, Entry)> {
+    pub(super) fn remove(&mut self, id: &TargetId) -> Option<(SessionId, Watched)> {
         let session = self.by_id.remove(id)?;
         Some((session, self.entries.remove(&session)?))
     }

@@ -68,7 +68,7 @@ pub enum TransitionKind {
 
 /// One round of queries that has ended, in 40 bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Round {
+pub struct RoundRecord {
     /// Milliseconds since 1970.
     at: u64,
     /// Microseconds, by `Query::index()`; `NOT_SENT`: the query was not sent.
@@ -80,7 +80,7 @@ pub struct Round {
 /// No query takes an hour.
 const NOT_SENT: u32 = u32::MAX;
 
-impl Round {
+impl RoundRecord {
     /// The round of `report`, which ended at `at`; `channel` is the state that the channel has now.
     pub fn new(report: &Report, channel: ChannelState, at: SystemTime) -> Self {
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -128,8 +128,8 @@ impl Round {
 pub struct History {
     transitions: VecDeque<Transition>,
     detail_bytes: usize,
-    rounds: VecDeque<Round>,
-    failed_rounds: VecDeque<Round>,
+    rounds: VecDeque<RoundRecord>,
+    failed_rounds: VecDeque<RoundRecord>,
 }
 
 impl History {
@@ -139,13 +139,13 @@ impl History {
     }
 
     /// The last rounds.
-    pub fn rounds(&self) -> &VecDeque<Round> {
+    pub fn rounds(&self) -> &VecDeque<RoundRecord> {
         &self.rounds
     }
 
     /// The last rounds in which a query failed, kept when newer ones push them out of `rounds`. Of rounds in a row that found no
     /// READY channel, and so asked nothing, only the first: the transitions say how long that went on.
-    pub fn failed_rounds(&self) -> &VecDeque<Round> {
+    pub fn failed_rounds(&self) -> &VecDeque<RoundRecord> {
         &self.failed_rounds
     }
 
@@ -171,8 +171,8 @@ impl History {
     }
 
     /// Takes in a round.
-    pub fn add_round(&mut self, round: Round, failed: bool) {
-        let asked = |round: &Round| round.channel == ChannelState::Ready;
+    pub fn add_round(&mut self, round: RoundRecord, failed: bool) {
+        let asked = |round: &RoundRecord| round.channel == ChannelState::Ready;
         let repeats = !asked(&round) && self.rounds.back().is_some_and(|last| !asked(last));
         if failed && !repeats {
             make_room(&mut self.failed_rounds, ROUNDS);
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_round_tells_what_its_report_said() {
-        let round = Round::new(&report(QueryResult::Ok, Some(1)), ChannelState::Idle, seconds(5));
+        let round = RoundRecord::new(&report(QueryResult::Ok, Some(1)), ChannelState::Idle, seconds(5));
         assert_eq!((round.at(), round.channel()), (seconds(5), ChannelState::Ready));
         let took = Duration::from_micros(734);
         assert_eq!(round.query(Query::ALL[0]), (QueryResult::Ok, Some(took)));
@@ -293,7 +293,7 @@ mod tests {
             (ChannelState::TransientFailure, ChannelState::TransientFailure),
             (ChannelState::Ready, ChannelState::Connecting),
         ] {
-            let round = Round::new(&unasked, now, seconds(5));
+            let round = RoundRecord::new(&unasked, now, seconds(5));
             assert_eq!((round.channel(), round.duration()), (then, Duration::ZERO));
             assert_eq!(round.query(Query::ALL[4]), (QueryResult::Unavailable, None));
         }
@@ -309,7 +309,7 @@ mod tests {
         let mut add = |report: &Report, failed: bool, times: usize| {
             for _ in 0..times {
                 n += 1;
-                let round = Round::new(report, ChannelState::TransientFailure, seconds(n));
+                let round = RoundRecord::new(report, ChannelState::TransientFailure, seconds(n));
                 history.add_round(round, failed);
             }
         };
@@ -318,7 +318,7 @@ mod tests {
         add(&unasked, true, 1000);
         add(&good, false, 20);
         add(&failed, true, 1);
-        let failed: Vec<_> = history.failed_rounds().iter().map(Round::at).collect();
+        let failed: Vec<_> = history.failed_rounds().iter().map(RoundRecord::at).collect();
         assert_eq!(failed, [1, 22, 1042].map(seconds));
         assert_eq!(history.rounds().len(), ROUNDS);
         assert_eq!(history.rounds()[0].at(), seconds(1027));
@@ -328,10 +328,10 @@ mod tests {
     #[test]
     fn a_history_takes_less_than_six_kilobytes() {
         let worst = TRANSITIONS * size_of::<Transition>()
-            + 2 * ROUNDS * size_of::<Round>()
+            + 2 * ROUNDS * size_of::<RoundRecord>()
             + DETAIL_BYTES
             + size_of::<History>();
         assert!(worst < 6_000, "{worst}");
-        assert_eq!(size_of::<Round>(), 40);
+        assert_eq!(size_of::<RoundRecord>(), 40);
     }
 }

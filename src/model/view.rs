@@ -1,4 +1,4 @@
-//! Everything that this exporter shows, at one moment. Metrics, pages, API and OTLP read this one type; `app::view` makes it, and
+//! Everything that this exporter shows, at one moment. Metrics, pages, API and OTLP read this one type; `app::make_view` makes it, and
 //! no one else joins what the fleet knows with what the switch says.
 
 use std::sync::Arc;

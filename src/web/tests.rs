@@ -44,7 +44,7 @@ async fn start(router: Router) -> Running {
     let stats = Arc::<WebStats>::default();
     let (_, files) = watch::channel(100);
     let stop = CancellationToken::new();
-    let server = connection::Server {
+    let server = client::Server {
         listener,
         gate: Gate::new(Limits::default(), files, stats.clone()),
         router,
