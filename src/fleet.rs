@@ -23,10 +23,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{error, info, warn};
 
 use crate::fleet::reduce::Effect;
-use crate::model::component::FLEET;
 use crate::model::{ChannelEvent, Event, Inventory, Side, Snapshot, SocStatus, Target, TargetId};
 use crate::runtime::defect::{Defect, Restarts, attempt, caught};
 use crate::soc::session::{self, Context, Running, SessionId};
@@ -181,8 +179,7 @@ impl Fleet {
         // It may run still, where what it has said could not be taken in.
         entry.task.abort();
         let wait = entry.restarts.wait(entry.began.elapsed());
-        let (port, address) = (&entry.status.target.id.port, entry.status.target.address);
-        error!(target: FLEET, %port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");
+        log_lines::session_lost(&entry.status, &defect, wait);
         let why = format!("a defect: {defect}");
         let (status, effect) = entry.change(|status| status.lose_session(&why, SystemTime::now()));
         let target = entry.target.subscribe();
@@ -250,9 +247,7 @@ impl Fleet {
         let told = self.side == Side::Unknown && !self.table.is_empty();
         self.side = inventory.side;
         if inventory.side == Side::Unknown && !inventory.targets.is_empty() && !told {
-            warn!(target: FLEET,
-                "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
-            );
+            log_lines::side_unknown();
         }
         let running = |id: &TargetId| self.table.get(id).map(|entry| &entry.status.target);
         let todo = diff::to_do(self.table.ids(), running, &inventory.targets);
@@ -277,13 +272,7 @@ impl Fleet {
             self.settled.send_replace(true);
         }
         if added + changed + removed > 0 {
-            info!(target: FLEET,
-                added,
-                changed,
-                removed,
-                ports = self.table.len(),
-                "inventory adopted"
-            );
+            log_lines::inventory_adopted(added, changed, removed, self.table.len());
         }
     }
 

@@ -1,9 +1,12 @@
 //! How the fleet tells of what has changed: one line per transition, and for a channel that flaps why it does.
 
-use tracing::{debug, info, warn};
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
 
 use crate::model::component::FLEET;
 use crate::model::{Cause, ChannelEvent, ChannelState, Event, SocStatus, Transition, TransitionKind};
+use crate::runtime::defect::Defect;
 
 /// So many READYs in a row that were over within 10 s are called flapping: a SoC that restarts may have two.
 const FLAPS: u32 = 3;
@@ -93,4 +96,19 @@ pub(super) fn transition(status: &SocStatus, transition: &Transition) {
         TransitionKind::Maintenance { from, to } => info!(target: FLEET, %port, %from, %to, "soc service"),
         TransitionKind::Health { from, to } => info!(target: FLEET, %port, %from, %to, "health"),
     }
+}
+
+pub(super) fn session_lost(status: &SocStatus, defect: &Defect, wait: Duration) {
+    let (port, address) = (&status.target.id.port, status.target.address);
+    error!(target: FLEET, %port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");
+}
+
+pub(super) fn side_unknown() {
+    warn!(target: FLEET,
+        "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
+    );
+}
+
+pub(super) fn inventory_adopted(added: usize, changed: usize, removed: usize, ports: usize) {
+    info!(target: FLEET, added, changed, removed, ports, "inventory adopted");
 }
