@@ -344,7 +344,7 @@ fn targets(
             );
         }
         targets.push(Target {
-            port: port.clone(),
+            id: port.clone().into(),
             namespace: "".into(),
             address,
             side,

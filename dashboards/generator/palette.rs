@@ -5,7 +5,7 @@
 //! them alone, the text is always there too.
 
 use dualtor_exporter::model::{
-    ChannelState, Health, LinkmgrHealth, MuxDirection, OrchagentMux, PortState, Side, SocService,
+    ChannelState, Health, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortState, Side,
 };
 use serde_json::{Map, Value, json};
 
@@ -169,7 +169,7 @@ states! {
     /// Of dualtor_health_status.
     health: Health, "status";
     /// Of dualtor_soc_service.
-    service: SocService, "state";
+    service: Maintenance, "state";
     /// Of dualtor_linkmgr_health.
     linkmgr: LinkmgrHealth, "state";
     /// Of dualtor_side.

@@ -125,7 +125,7 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     };
     let target = Target {
         namespace: "".into(),
-        port: Port::new("probe")?,
+        id: Port::new("probe")?.into(),
         address: args.address,
         side,
         channel: Arc::new(ChannelSettings {
@@ -192,26 +192,14 @@ pub(super) fn answers(report: &Report) -> bool {
     all && matches!(report.health, Health::Serving | Health::Unimplemented)
 }
 
-/// The two ends with their names, as far as the side is known.
-fn ends(side: Side) -> [&'static str; 2] {
-    match side {
-        Side::Unknown => ["upper", "lower"],
-        Side::Upper | Side::Lower => ["self", "peer"],
-    }
-}
-
-/// (direction, link, operation) of each end.
-fn states(report: &Report, side: Side) -> [[&'static str; 3]; 2] {
-    // With no side known, the upper ToR's end comes first.
-    let side = if side == Side::Unknown { Side::Upper } else { side };
-    let (direction, link, oper) = (
-        report.direction.seen_from(side),
-        report.link.seen_from(side),
-        report.oper.seen_from(side),
-    );
+/// Each end's name, and its (direction, link, operation).
+fn ends(report: &Report, side: Side) -> [(&'static str, [&'static str; 3]); 2] {
+    let [first, second] = report.direction.named(side);
+    let [first_link, second_link] = report.link.named(side).map(|(_, link)| link.label());
+    let [first_oper, second_oper] = report.oper.named(side).map(|(_, oper)| oper.label());
     [
-        [direction.own.label(), link.own.label(), oper.own.label()],
-        [direction.peer.label(), link.peer.label(), oper.peer.label()],
+        (first.0, [first.1.label(), first_link, first_oper]),
+        (second.0, [second.1.label(), second_link, second_oper]),
     ]
 }
 
@@ -255,7 +243,7 @@ fn text(shown: &Shown, found: &Found) -> String {
 
 fn ends_table(side: Side, report: &Report) -> String {
     let mut out = String::new();
-    for (end, [direction, link, oper]) in ends(side).iter().zip(states(report, side)) {
+    for (end, [direction, link, oper]) in ends(report, side) {
         let _ = writeln!(
             out,
             "{end:<10} direction {direction:<8} link {link:<8} operation {oper}"
@@ -291,10 +279,7 @@ fn as_json(shown: &Shown, found: &Found) -> Value {
             let cause = left.as_ref().and_then(|left| left.failure.as_ref());
             let cause = cause.map(|failure| failure.cause.label());
             let detail = left.as_ref().map(left_text);
-            let end = |n: usize| {
-                let [direction, link, oper] = states(report, side)[n];
-                json!({"mux_direction": direction, "link_state": link, "oper_state": oper})
-            };
+            let states = |[direction, link, oper]: [&str; 3]| json!({"mux_direction": direction, "link_state": link, "oper_state": oper});
             let queries = Query::ALL.iter().map(|query| {
                 let QueryReport { result, took, error } = report.query(*query);
                 let value = json!({
@@ -304,15 +289,15 @@ fn as_json(shown: &Shown, found: &Found) -> Value {
                 });
                 (query.label().to_owned(), value)
             });
-            let [first, second] = ends(side);
+            let [(first, of_first), (second, of_second)] = ends(report, side);
             json!({
                 "address": address.to_string(),
                 "side": side.label(),
                 "certificate_expires": expiry,
                 "tls_notes": notes,
                 "channel": {"ready": true, "ready_seconds": after.as_secs_f64(), "cause": cause, "detail": detail},
-                first: end(0),
-                second: end(1),
+                first: states(of_first),
+                second: states(of_second),
                 "version": report.version.as_deref(),
                 "health": report.health.label(),
                 "queries": queries.collect::<serde_json::Map<_, _>>(),

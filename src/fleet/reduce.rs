@@ -3,12 +3,13 @@
 //! It is the only code that writes a `SocStatus`. It also says what the event means for the outside (`Effect`), so that
 //! publishers need not compare before and after.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::model::{
-    Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
-    MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer, ServiceReport,
-    SocService, SocStatus, Target, Transition, TransitionKind, Trouble,
+    Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, Health, LastError, Maintenance,
+    MaintenanceReport, MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer,
+    SocStatus, Target, Transition, TransitionKind, Trouble,
 };
 
 /// What an event means for the outside.
@@ -45,11 +46,10 @@ impl SocStatus {
             rounds: 0,
             last_success: None,
             last_error: None,
-            service: SocService::Unknown,
-            service_end: None,
+            maintenance: Maintenance::Unknown,
+            maintenance_end: None,
             notices: [[0; Plane::COUNT]; NoticeType::COUNT],
             session_restarts: 0,
-            history: std::collections::VecDeque::new(),
         }
     }
 
@@ -70,7 +70,6 @@ impl SocStatus {
         self.last_error = old.last_error;
         self.notices = old.notices;
         self.session_restarts = old.session_restarts;
-        self.history = old.history;
     }
 
     /// The same channel serves a target that is alike. From another ToR, which end is our own is another question: it is
@@ -97,7 +96,7 @@ impl SocStatus {
         match event {
             Event::Channel(event) => self.apply_channel(event, now),
             Event::Round(report) => self.apply_round(report, now),
-            Event::Service(report) => self.apply_service(report, now),
+            Event::Maintenance(report) => self.apply_maintenance(report, now),
             Event::Health(to) => self.apply_health(*to, now),
         }
     }
@@ -119,15 +118,15 @@ impl SocStatus {
         self.failures[cause.index()] += 1;
         self.last_failure = Some(cause);
         self.error(Trouble::Channel(cause), detail, now);
-        let unknown = ServiceReport {
-            state: SocService::Unknown,
+        let unknown = MaintenanceReport {
+            state: Maintenance::Unknown,
             ends_in: None,
             notices: None,
         };
         let mut effect = self.change_state(ChannelState::TransientFailure, Some(cause), self.epoch, now);
-        let of_service = self.apply_service(&unknown, now);
-        effect.write_row |= of_service.write_row;
-        effect.transitions.extend(of_service.transitions);
+        let of_maintenance = self.apply_maintenance(&unknown, now);
+        effect.write_row |= of_maintenance.write_row;
+        effect.transitions.extend(of_maintenance.transitions);
         effect
     }
 
@@ -173,7 +172,11 @@ impl SocStatus {
         self.observed = Observed::UNKNOWN;
         Effect {
             write_row: true,
-            transitions: vec![self.record(now, TransitionKind::Channel { from, to, cause })],
+            transitions: vec![Transition {
+                at: now,
+                kind: TransitionKind::Channel { from, to, cause },
+                detail: self.detail_of(cause, to),
+            }],
         }
     }
 
@@ -183,10 +186,12 @@ impl SocStatus {
         for &query in Query::ALL {
             let outcome = report.query(query);
             self.probes[query.index()][outcome.result.index()] += 1;
-            if let Some(took) = outcome.took {
-                observe(&mut self.durations, took.as_secs_f64());
-            }
-            if !report.is_answered(query) && first_error.is_none() {
+            if report.is_answered(query) {
+                // Failed queries would hide how fast the others are: most of them took the whole timeout.
+                if let Some(took) = outcome.took {
+                    observe(&mut self.durations, took.as_secs_f64());
+                }
+            } else if first_error.is_none() {
                 let what = Trouble::Query(query, outcome.result);
                 first_error = outcome.error.as_deref().map(|detail| (what, detail));
             }
@@ -208,7 +213,7 @@ impl SocStatus {
         }
     }
 
-    fn apply_service(&mut self, report: &ServiceReport, now: SystemTime) -> Effect {
+    fn apply_maintenance(&mut self, report: &MaintenanceReport, now: SystemTime) -> Effect {
         if let Some(notices) = &report.notices {
             let new = notices.counts.as_flattened();
             for (count, new) in self.notices.as_flattened_mut().iter_mut().zip(new) {
@@ -217,17 +222,17 @@ impl SocStatus {
         }
         let end = report.ends_in.and_then(|left| now.checked_add(left));
         // Worked out anew at each report, the same end would move by microseconds.
-        if !is_the_same(self.service_end, end) {
-            self.service_end = end;
+        if !is_the_same(self.maintenance_end, end) {
+            self.maintenance_end = end;
         }
         let to = report.state;
-        let from = std::mem::replace(&mut self.service, to);
+        let from = std::mem::replace(&mut self.maintenance, to);
         if from == to {
             return Effect::default();
         }
         Effect {
             write_row: true,
-            transitions: vec![self.record(now, TransitionKind::Service { from, to })],
+            transitions: vec![without_detail(now, TransitionKind::Maintenance { from, to })],
         }
     }
 
@@ -239,7 +244,7 @@ impl SocStatus {
         let from = std::mem::replace(&mut self.observed.health, to);
         Effect {
             write_row: false,
-            transitions: self.health_changed(from, to, now).into_iter().collect(),
+            transitions: health_changed(from, to, now).into_iter().collect(),
         }
     }
 
@@ -254,44 +259,42 @@ impl SocStatus {
             version: report.version.clone(),
             health: report.health,
         };
-        for (own, to) in [(true, direction.own), (false, direction.peer)] {
-            let (known, count) = match own {
-                true => (&mut self.known_direction.own, &mut self.direction_transitions.own),
-                false => (
-                    &mut self.known_direction.peer,
-                    &mut self.direction_transitions.peer,
-                ),
-            };
+        for (end, &to) in direction.ends() {
             if to == MuxDirection::Unknown {
                 continue;
             }
-            if let Some(from) = known.replace(to).filter(|from| *from != to) {
-                *count += 1;
-                transitions.push(self.record(now, TransitionKind::Direction { own, from, to }));
+            let known = self.known_direction.at_mut(end).replace(to);
+            if let Some(from) = known.filter(|from| *from != to) {
+                *self.direction_transitions.at_mut(end) += 1;
+                transitions.push(without_detail(now, TransitionKind::Direction { end, from, to }));
             }
         }
-        transitions.extend(self.health_changed(health_before, report.health, now));
+        transitions.extend(health_changed(health_before, report.health, now));
     }
 
-    /// A change from one answer to another; to and from the unknown is none.
-    fn health_changed(&mut self, from: Health, to: Health, now: SystemTime) -> Option<Transition> {
-        let changed = from != to && from != Health::Unknown && to != Health::Unknown;
-        changed.then(|| self.record(now, TransitionKind::Health { from, to }))
+    /// What exactly was seen when the channel failed of this cause. Our own stop has no failure behind it.
+    fn detail_of(&self, cause: Option<Cause>, to: ChannelState) -> Option<Arc<str>> {
+        let cause = cause.filter(|_| to != ChannelState::Shutdown)?;
+        let error = self.last_error.as_ref();
+        let error = error.filter(|error| error.what == Trouble::Channel(cause))?;
+        Some(error.detail.clone())
     }
 
     fn error(&mut self, what: Trouble, detail: &str, at: SystemTime) {
         let detail = detail.into();
         self.last_error = Some(LastError { at, what, detail });
     }
+}
 
-    fn record(&mut self, at: SystemTime, kind: TransitionKind) -> Transition {
-        let transition = Transition { at, kind };
-        if self.history.len() == HISTORY_LEN {
-            self.history.pop_front();
-        }
-        self.history.push_back(transition);
-        transition
-    }
+fn without_detail(at: SystemTime, kind: TransitionKind) -> Transition {
+    let detail = None;
+    Transition { at, kind, detail }
+}
+
+/// A change from one answer to another; to and from the unknown is none.
+fn health_changed(from: Health, to: Health, now: SystemTime) -> Option<Transition> {
+    let changed = from != to && from != Health::Unknown && to != Health::Unknown;
+    changed.then(|| without_detail(now, TransitionKind::Health { from, to }))
 }
 
 fn is_the_same(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {

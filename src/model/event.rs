@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Cause, ChannelState, Health, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult, SocService,
+    Cause, ChannelState, Health, Maintenance, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult,
     UpperLower,
 };
 
@@ -16,16 +16,16 @@ pub enum Event {
     /// A round of queries ended.
     Round(Box<Report>),
     /// The SoC announced maintenance, or its end; or what it announced is over.
-    Service(ServiceReport),
+    Maintenance(MaintenanceReport),
     /// The health service says this, unasked.
     Health(Health),
 }
 
 /// What announced maintenance has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceReport {
+pub struct MaintenanceReport {
     /// The state now.
-    pub state: SocService,
+    pub state: Maintenance,
     /// How long until the last announced period is over; `None`: nothing is in progress, or for how long is not known.
     pub ends_in: Option<Duration>,
     /// The notices since the report before; `None`: there were none.

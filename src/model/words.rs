@@ -173,7 +173,7 @@ macro_rules! unknown_by_default {
     )+};
 }
 
-unknown_by_default!(MuxDirection PortState Health SocService Side NoticeType Plane LinkmgrHealth OrchagentMux);
+unknown_by_default!(MuxDirection PortState Health Maintenance Side NoticeType Plane LinkmgrHealth OrchagentMux);
 
 impl From<bool> for MuxDirection {
     fn from(active: bool) -> Self {
@@ -205,7 +205,7 @@ words! {
 
 words! {
     /// Whether the SoC has announced maintenance of its own (GracefulRestart).
-    SocService {
+    Maintenance {
         /// A BEGIN is in force.
         InProgress = "inprogress",
         /// The notification stream is open and nothing is announced.
@@ -215,7 +215,7 @@ words! {
     }
 }
 
-impl SocService {
+impl Maintenance {
     /// The word that SONiC's `soc_service` carries.
     pub const fn row_value(self) -> &'static str {
         match self {

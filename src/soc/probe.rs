@@ -8,11 +8,11 @@ mod dualtor;
 mod health;
 pub mod health_watch;
 mod held;
+mod maintenance;
 pub mod notices;
 mod reply_text;
 mod report_limiter;
 mod round_limiter;
-mod service;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;

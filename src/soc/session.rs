@@ -103,7 +103,7 @@ impl Session {
     ) -> Result<Self, OutgoingError> {
         let first = target.borrow().clone();
         let interval = context.probe.borrow().interval;
-        let schedule = Schedule::new(first.port.as_str(), context.origin.into_std(), interval);
+        let schedule = Schedule::new(&first.id, context.origin.into_std(), interval);
         let now = Instant::now();
         let channel = Channel::new(first.clone(), context.dials.clone(), &context.tls)?;
         let mut channel = channel.refused_before(refusals);
@@ -138,7 +138,7 @@ impl Session {
                     Ok(report) => Some(self.on_report(report)),
                     Err(defect) => return defect,
                 },
-                report = self.notices.next() => Some(Event::Service(report)),
+                report = self.notices.next() => Some(Event::Maintenance(report)),
                 health = self.health.next() => Some(Event::Health(health)),
                 () = sleep_until(self.due) => {
                     self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));

@@ -100,7 +100,7 @@ pub fn fields<'a>(
     for (name, count) in Counters::FIELDS.into_iter().zip(counters.0) {
         row.push((name, count.to_string().into()));
     }
-    row.push(("soc_service", status.service.row_value().into()));
+    row.push(("soc_service", status.maintenance.row_value().into()));
     row.push((TIME_POST, time_post.into()));
     row
 }

@@ -144,12 +144,13 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
         "soc/channel/keepalive.rs",
         "soc/session/schedule.rs",
         "soc/probe/report_limiter.rs",
-        "soc/probe/service.rs",
+        "soc/probe/maintenance.rs",
         "runtime/bucket.rs",
         "sonic/state_db/ledger.rs",
         "sonic/state_db/ledger/doubts.rs",
         "sonic/mirror/pattern.rs",
-        "sonic/mirror/upkeep.rs",
+        "sonic/mirror/plan.rs",
+        "sonic/redis_link/retry.rs",
         "sonic/redis_link/frame.rs",
     ] {
         let files = files();

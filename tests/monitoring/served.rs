@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
-    Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, MuxDirection, NoticeType,
-    OrchagentMux, Plane, PortState, ProblemKind, Query, QueryResult, Refusal, Side, SocService,
+    Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, Maintenance, MuxDirection,
+    NoticeType, OrchagentMux, Plane, PortState, ProblemKind, Query, QueryResult, Refusal, Side,
 };
-use dualtor_exporter::telemetry::catalogue::{CATALOGUE, Kind};
+use dualtor_exporter::telemetry::catalogue::{CATALOGUE, MetricKind};
 
 use crate::promql::{Labels, Schema, Values};
 use crate::soc_view;
@@ -40,7 +40,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         ("dualtor_mux_direction" | "dualtor_intended_mux_state", "state") => words!(MuxDirection),
         ("dualtor_orchagent_mux_state", "state") => words!(OrchagentMux),
         ("dualtor_link_state" | "dualtor_oper_state", "state") => words!(PortState),
-        ("dualtor_soc_service", "state") => words!(SocService),
+        ("dualtor_soc_service", "state") => words!(Maintenance),
         ("dualtor_linkmgr_health", "state") => words!(LinkmgrHealth),
         ("dualtor_side", "side") => words!(Side),
         (_, "side") => these(&["self", "peer"]),
@@ -79,7 +79,7 @@ pub(crate) fn of_exporter() -> Schema {
             (name.to_owned(), values)
         };
         let labels: Labels = names.map(with).chain(target()).collect();
-        if family.kind == Kind::Histogram {
+        if family.kind == MetricKind::Histogram {
             let mut buckets = labels.clone();
             buckets.extend([with("le")]);
             metrics.insert(format!("{}_bucket", family.name), buckets);

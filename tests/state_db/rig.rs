@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use dualtor_exporter::config::{Publish, Schema, StateDbSettings};
 use dualtor_exporter::fleet::mailbox::{self, Change};
 use dualtor_exporter::model::{
-    ChannelSettings, ChannelState, MuxDirection, Observed, Port, PortState, Query, QueryResult, SelfPeer,
-    Side, SocService, SocStatus, StateDbStatus, Target,
+    ChannelSettings, ChannelState, Maintenance, MuxDirection, Observed, Port, PortState, Query, QueryResult,
+    SelfPeer, Side, SocStatus, StateDbStatus, Target,
 };
 use dualtor_exporter::sonic::rows::{self, Counters};
 use dualtor_exporter::sonic::state_db::{StateDb, StatusSender};
@@ -48,7 +48,7 @@ impl Rig {
     }
 
     pub(crate) fn put(&self, status: SocStatus) {
-        let port = status.target.port.clone();
+        let port = status.target.id.port.clone();
         self.sender.send(port, Change::Put(Arc::new(status)));
     }
 
@@ -105,7 +105,7 @@ pub(crate) fn key(name: &str) -> String {
 pub(crate) fn idle(name: &str) -> SocStatus {
     SocStatus::new(Target {
         namespace: "".into(),
-        port: port(name),
+        id: port(name).into(),
         address: ([127, 0, 0, 1], 50075).into(),
         side: Side::Upper,
         channel: Arc::new(ChannelSettings::default()),
@@ -116,7 +116,7 @@ pub(crate) fn idle(name: &str) -> SocStatus {
 pub(crate) fn ready(name: &str, rounds: u64) -> SocStatus {
     let mut status = idle(name);
     status.channel = ChannelState::Ready;
-    status.service = SocService::Noop;
+    status.maintenance = Maintenance::Noop;
     status.observed.direction = SelfPeer {
         own: MuxDirection::Active,
         peer: MuxDirection::Standby,

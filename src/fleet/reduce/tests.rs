@@ -14,7 +14,7 @@ use MuxDirection::{Active, Standby, Unknown};
 fn target(side: Side) -> Target {
     Target {
         namespace: "".into(),
-        port: Port::new("Ethernet0").expect("a port"),
+        id: Port::new("Ethernet0").expect("a port").into(),
         address: ([127, 0, 0, 1], 50075).into(),
         side,
         channel: Arc::new(ChannelSettings::default()),
@@ -72,8 +72,8 @@ fn round(report: Report) -> Event {
     Event::Round(Box::new(report))
 }
 
-fn service(state: SocService) -> Event {
-    Event::Service(ServiceReport {
+fn service(state: Maintenance) -> Event {
+    Event::Maintenance(MaintenanceReport {
         state,
         ends_in: None,
         notices: None,
@@ -81,10 +81,10 @@ fn service(state: SocService) -> Event {
 }
 
 /// So many notices of one kind.
-fn noticed(state: SocService, ends_in: Option<u64>, kind: NoticeType, plane: Plane, count: u64) -> Event {
+fn noticed(state: Maintenance, ends_in: Option<u64>, kind: NoticeType, plane: Plane, count: u64) -> Event {
     let mut counts = NoticeCounts::default();
     counts[kind.index()][plane.index()] = count;
-    Event::Service(ServiceReport {
+    Event::Maintenance(MaintenanceReport {
         state,
         ends_in: ends_in.map(Duration::from_secs),
         notices: Some(Box::new(Notices { counts, last: None })),
@@ -109,7 +109,7 @@ fn a_new_target_is_idle_and_nothing_is_known_or_counted() {
     assert_eq!(status.keepalive_time, Duration::from_secs(4));
     assert_eq!((status.dials, status.rounds, status.epoch), (0, 0, 0));
     assert_eq!(status.transitions, [0; ChannelState::COUNT]);
-    assert!(status.last_transition.is_none() && status.last_success.is_none() && status.history.is_empty());
+    assert!(status.last_transition.is_none() && status.last_success.is_none());
 }
 
 #[test]
@@ -146,10 +146,10 @@ fn the_row_is_written_for_what_changes_it_and_for_nothing_else() {
         (state(ChannelState::Ready, 1), false),
         (round(report(Some(1), Active, Standby)), true),
         (round(report(None, Unknown, Unknown)), true),
-        (service(SocService::Noop), true),
-        (service(SocService::Unknown), false),
+        (service(Maintenance::Noop), true),
+        (service(Maintenance::Unknown), false),
         (
-            noticed(SocService::Unknown, None, NoticeType::Unknown, Plane::Both, 1),
+            noticed(Maintenance::Unknown, None, NoticeType::Unknown, Plane::Both, 1),
             false,
         ),
         (Event::Health(Health::NotServing), false),
@@ -189,7 +189,11 @@ fn leaving_ready_forgets_what_was_said_but_not_what_was_counted() {
         to: ChannelState::TransientFailure,
         cause: Some(Cause::Closed),
     };
-    assert_eq!(effect.transitions, [Transition { at: at(5), kind }]);
+    let lost = Transition {
+        detail: Some("why".into()),
+        ..without_detail(at(5), kind)
+    };
+    assert_eq!(effect.transitions, [lost]);
     let error = status.last_error.expect("the failure");
     assert_eq!((error.at, &*error.detail), (at(5), "why"));
     assert_eq!(error.to_string(), "channel: closed: why");
@@ -330,6 +334,35 @@ fn a_duration_lands_in_the_bucket_whose_bound_it_does_not_exceed() {
 }
 
 #[test]
+fn only_an_answered_query_has_a_duration() {
+    for result in QueryResult::ALL {
+        let mut report = report(Some(1), Active, Standby);
+        let took = Some(Duration::from_millis(500));
+        report.queries[Query::Link.index()] = QueryReport {
+            result: *result,
+            took,
+            error: None,
+        };
+        let mut status = SocStatus::new(target(Side::Upper));
+        status.apply(&round(report), at(1));
+        let slow: u64 = status.durations.counts[8..].iter().sum();
+        assert_eq!(slow, u64::from(result.is_answer()), "{result}");
+        assert_eq!(status.durations.counts.iter().sum::<u64>(), 4 + slow, "{result}");
+        assert_eq!(status.probes[Query::Link.index()][result.index()], 1, "{result}");
+    }
+}
+
+#[test]
+fn that_the_soc_has_no_health_service_is_an_answer_with_a_duration() {
+    let mut report = report(Some(1), Active, Standby);
+    report.health = Health::Unimplemented;
+    report.queries[Query::Health.index()].result = QueryResult::Unimplemented;
+    let mut status = SocStatus::new(target(Side::Upper));
+    status.apply(&round(report), at(1));
+    assert_eq!(status.durations.counts.iter().sum::<u64>(), 5);
+}
+
+#[test]
 fn a_query_that_was_not_sent_has_no_duration() {
     let mut status = ready();
     assert_eq!(status.durations.counts.iter().sum::<u64>(), 5);
@@ -398,7 +431,7 @@ fn health_that_is_said_unasked_is_shown_at_once_but_only_while_ready() {
     let effect = status.apply(&Event::Health(to), at(4));
     assert_eq!(status.observed.health, to);
     let kind = TransitionKind::Health { from, to };
-    assert_eq!(effect.transitions, [Transition { at: at(4), kind }]);
+    assert_eq!(effect.transitions, [without_detail(at(4), kind)]);
     // Nothing else is touched.
     let health = from;
     let observed = Observed {
@@ -421,23 +454,26 @@ fn health_that_is_said_unasked_is_shown_at_once_but_only_while_ready() {
 #[test]
 fn a_service_that_goes_on_may_end_at_another_time_and_no_row_is_written_for_that() {
     let (begin, end) = (NoticeType::Begin, NoticeType::End);
-    let running = |ends_in| noticed(SocService::InProgress, ends_in, begin, Plane::Data, 1);
+    let running = |ends_in| noticed(Maintenance::InProgress, ends_in, begin, Plane::Data, 1);
     let mut status = ready();
     assert!(status.apply(&running(Some(60)), at(10)).write_row);
-    assert_eq!(status.service_end, Some(at(70)));
+    assert_eq!(status.maintenance_end, Some(at(70)));
     for (ends_in, end) in [(Some(100), Some(at(120))), (None, None), (Some(1), Some(at(21)))] {
         assert_eq!(status.apply(&running(ends_in), at(20)), Effect::default());
-        assert_eq!(status.service_end, end);
+        assert_eq!(status.maintenance_end, end);
     }
     // A lost channel ends nothing.
     status.apply(&state(ChannelState::TransientFailure, 1), at(20));
     assert_eq!(
-        (status.service, status.service_end),
-        (SocService::InProgress, Some(at(21)))
+        (status.maintenance, status.maintenance_end),
+        (Maintenance::InProgress, Some(at(21)))
     );
-    let effect = status.apply(&noticed(SocService::Noop, None, end, Plane::Both, 3), at(30));
+    let effect = status.apply(&noticed(Maintenance::Noop, None, end, Plane::Both, 3), at(30));
     assert!(effect.write_row);
-    assert_eq!((status.service, status.service_end), (SocService::Noop, None));
+    assert_eq!(
+        (status.maintenance, status.maintenance_end),
+        (Maintenance::Noop, None)
+    );
     let mut expected = NoticeCounts::default();
     expected[begin.index()][Plane::Data.index()] = 4;
     expected[end.index()][Plane::Both.index()] = 3;
@@ -466,7 +502,7 @@ fn our_own_stop_is_a_local_loss_only_where_there_was_something_to_lose() {
 fn a_changed_target_keeps_its_counters_and_begins_anew() {
     let mut status = ready();
     let (begin, both) = (NoticeType::Begin, Plane::Both);
-    status.apply(&noticed(SocService::InProgress, Some(60), begin, both, 1), at(4));
+    status.apply(&noticed(Maintenance::InProgress, Some(60), begin, both, 1), at(4));
     status.apply(&Event::Channel(slower_keepalive()), at(4));
     status.stop(at(5));
     let before = status.clone();
@@ -476,7 +512,10 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
     assert_eq!(status.target, moved);
     assert_eq!((status.channel, status.epoch), (ChannelState::Idle, 0));
     assert_eq!(status.observed, Observed::UNKNOWN);
-    assert_eq!((status.service, status.service_end), (SocService::Unknown, None));
+    assert_eq!(
+        (status.maintenance, status.maintenance_end),
+        (Maintenance::Unknown, None)
+    );
     assert_eq!(
         status.keepalive_time,
         Duration::from_secs(4),
@@ -490,7 +529,6 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
     assert_eq!(status.probes, before.probes);
     assert_eq!(status.durations, before.durations);
     assert_eq!((status.dials, status.rounds), (before.dials, before.rounds));
-    assert_eq!(status.history, before.history);
     assert_eq!(status.notices, before.notices);
 }
 
@@ -518,16 +556,16 @@ fn any_report() -> impl Strategy<Value = Report> {
         })
 }
 
-fn any_service() -> impl Strategy<Value = ServiceReport> {
+fn any_service() -> impl Strategy<Value = MaintenanceReport> {
     let notices = (any_of(NoticeType::ALL), any_of(Plane::ALL), 0u64..100);
     let ends_in = prop::option::of(0u64..100);
-    (any_of(SocService::ALL), ends_in, prop::option::of(notices)).prop_map(|(state, ends_in, notices)| {
+    (any_of(Maintenance::ALL), ends_in, prop::option::of(notices)).prop_map(|(state, ends_in, notices)| {
         let counted = notices.map(|(kind, plane, count)| {
             let mut counts = NoticeCounts::default();
             counts[kind.index()][plane.index()] = count;
             Box::new(Notices { counts, last: None })
         });
-        ServiceReport {
+        MaintenanceReport {
             state,
             ends_in: ends_in.map(Duration::from_secs),
             notices: counted,
@@ -547,7 +585,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             refusals: 1,
             refused: true,
         })),
-        any_service().prop_map(Event::Service),
+        any_service().prop_map(Event::Maintenance),
         any_of(Health::ALL).prop_map(Event::Health),
         any_report().prop_map(round),
     ]
@@ -566,9 +604,10 @@ proptest! {
                 Event::Channel(ChannelEvent::Failed { .. }) => failures += 1,
                 Event::Round(report) => {
                     rounds += 1;
-                    durations += report.queries.iter().filter(|query| query.took.is_some()).count() as u64;
+                    let answered = Query::ALL.iter().filter(|query| report.is_answered(**query));
+                    durations += answered.filter(|query| report.query(**query).took.is_some()).count() as u64;
                 }
-                Event::Service(report) => {
+                Event::Maintenance(report) => {
                     let counted = report.notices.as_ref().map(|notices| notices.counts);
                     notices += counted.unwrap_or_default().as_flattened().iter().sum::<u64>();
                 }
@@ -582,14 +621,9 @@ proptest! {
             // What a row shows never changes without a write; it does not show health.
             let shown = |status: &SocStatus| {
                 let health = Health::Unknown;
-                (status.channel, status.service, Observed { health, ..status.observed.clone() })
+                (status.channel, status.maintenance, Observed { health, ..status.observed.clone() })
             };
             prop_assert!(effect.write_row || shown(&before) == shown(&status));
-            // Whatever is told is remembered, and the other way round.
-            prop_assert!(status.history.len() <= HISTORY_LEN);
-            let told = effect.transitions.len();
-            prop_assert!(status.history.iter().rev().take(told).rev().eq(&effect.transitions));
-            prop_assert_eq!(status.history.len(), (before.history.len() + told).min(HISTORY_LEN));
         }
         prop_assert_eq!(status.dials, dials);
         prop_assert_eq!(status.failures.iter().sum::<u64>(), failures);
@@ -638,12 +672,12 @@ fn a_lost_session_leaves_nothing_known_and_goes_on_counting() {
     for event in &ready {
         soc.apply(event, at(1));
     }
-    let announced = ServiceReport {
-        state: SocService::InProgress,
+    let announced = MaintenanceReport {
+        state: Maintenance::InProgress,
         ends_in: Some(Duration::from_secs(600)),
         notices: None,
     };
-    soc.apply(&Event::Service(announced), at(2));
+    soc.apply(&Event::Maintenance(announced), at(2));
     let probes = soc.probes;
     let effect = soc.lose_session("a defect: oh", at(3));
     assert!(effect.write_row);
@@ -654,14 +688,14 @@ fn a_lost_session_leaves_nothing_known_and_goes_on_counting() {
             to: ChannelState::TransientFailure,
             cause: Some(Cause::Local),
         },
-        TransitionKind::Service {
-            from: SocService::InProgress,
-            to: SocService::Unknown,
+        TransitionKind::Maintenance {
+            from: Maintenance::InProgress,
+            to: Maintenance::Unknown,
         },
     ];
     assert_eq!(kinds, expected);
     assert_eq!((&soc.observed, soc.probes), (&Observed::UNKNOWN, probes));
-    assert_eq!((soc.service_end, soc.session_restarts), (None, 1));
+    assert_eq!((soc.maintenance_end, soc.session_restarts), (None, 1));
     assert_eq!(soc.failures[Cause::Local.index()], 1);
     // Once more, before the next session came anywhere: nothing changes for the row.
     assert_eq!(soc.lose_session("a defect: oh", at(4)), Effect::default());

@@ -1,4 +1,4 @@
-//! GracefulRestart: the stream on which a SoC announces maintenance of its own. What its notices come to is `service`'s
+//! GracefulRestart: the stream on which a SoC announces maintenance of its own. What its notices come to is `maintenance`'s
 //! to say; here they are read, counted and told.
 
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::held::{Held, HeldEvent, HeldMessages, HeldRpc, until};
+use super::maintenance::{Announcements, Heard};
 use super::reply_text;
 use super::report_limiter::ReportLimiter;
-use super::service::{Service, ServiceInput};
 use crate::model::component::PROBE;
-use crate::model::{Notice, NoticeType, Notices, Plane, ServiceReport, Side, SocService};
+use crate::model::{Maintenance, MaintenanceReport, Notice, NoticeType, Notices, Plane, Side};
 use crate::soc::transport::Transport;
 use dualtor_proto::graceful_restart_client::GracefulRestartClient;
 use dualtor_proto::{
@@ -57,11 +57,11 @@ impl HeldRpc for GracefulRestart {
 #[derive(Debug)]
 pub struct NoticeStream {
     stream: Held<GracefulRestart>,
-    service: Service,
+    announced: Announcements,
     /// Notices that have not been told.
     fresh: Option<Box<Notices>>,
     /// State and due end as they were told last.
-    told: (SocService, Option<std::time::Instant>),
+    told: (Maintenance, Option<std::time::Instant>),
     limiter: ReportLimiter,
 }
 
@@ -70,16 +70,16 @@ impl NoticeStream {
     pub fn new(side: Side) -> Self {
         Self {
             stream: Held::new(GracefulRestart::of(side)),
-            service: Service::default(),
+            announced: Announcements::default(),
             fresh: None,
-            told: (SocService::default(), None),
+            told: (Maintenance::default(), None),
             limiter: ReportLimiter::new(Instant::now().into_std()),
         }
     }
 
     /// The channel is READY: open the stream on it.
     pub fn attach(&mut self, transport: Transport) {
-        self.input(ServiceInput::ReadyAgain);
+        self.input(Heard::ReadyAgain);
         self.stream.attach(transport);
     }
 
@@ -95,7 +95,7 @@ impl NoticeStream {
 
     /// The next report: at once when something has changed or come in, as far as the limiter allows.
     /// Cancel-safe: all that it waits for lives in the struct.
-    pub async fn next(&mut self) -> ServiceReport {
+    pub async fn next(&mut self) -> MaintenanceReport {
         loop {
             if self.fresh.is_none() && self.told == self.now() {
                 self.advance().await;
@@ -109,16 +109,16 @@ impl NoticeStream {
         }
     }
 
-    fn now(&self) -> (SocService, Option<std::time::Instant>) {
-        (self.service.state(), self.service.ends())
+    fn now(&self) -> (Maintenance, Option<std::time::Instant>) {
+        (self.announced.state(), self.announced.ends())
     }
 
-    fn report(&mut self) -> ServiceReport {
+    fn report(&mut self) -> MaintenanceReport {
         let now = Instant::now().into_std();
         self.limiter.reported(now);
         self.told = self.now();
         let (state, ends) = self.told;
-        ServiceReport {
+        MaintenanceReport {
             state,
             ends_in: ends.map(|ends| ends.saturating_duration_since(now)),
             notices: self.fresh.take(),
@@ -126,13 +126,13 @@ impl NoticeStream {
     }
 
     async fn advance(&mut self) {
-        let over = self.service.ends().map(Instant::from_std);
+        let over = self.announced.ends().map(Instant::from_std);
         tokio::select! {
-            () = until(over) => self.input(ServiceInput::Tick),
+            () = until(over) => self.input(Heard::Tick),
             step = self.stream.next() => match step {
-                HeldEvent::Open => self.input(ServiceInput::Open),
+                HeldEvent::Open => self.input(Heard::Open),
                 HeldEvent::Message(notice) => self.notice(&notice),
-                HeldEvent::Unimplemented => self.input(ServiceInput::Unimplemented),
+                HeldEvent::Unimplemented => self.input(Heard::Unimplemented),
                 HeldEvent::Ended => {}
             },
         }
@@ -156,9 +156,9 @@ impl NoticeStream {
         match kind {
             NoticeType::Begin => {
                 let period = (period > 0).then(|| Duration::from_secs(period.into()));
-                self.input(ServiceInput::Begin(&guid, period));
+                self.input(Heard::Begin(&guid, period));
             }
-            NoticeType::End => self.input(ServiceInput::End(&guid)),
+            NoticeType::End => self.input(Heard::End(&guid)),
             NoticeType::Unknown => {
                 tracing::debug!(target: PROBE, msgtype = notice.msgtype, "a notice of an unknown kind");
             }
@@ -176,8 +176,8 @@ impl NoticeStream {
         }
     }
 
-    fn input(&mut self, input: ServiceInput<'_>) {
-        self.service.apply(input, Instant::now().into_std());
+    fn input(&mut self, input: Heard<'_>) {
+        self.announced.apply(input, Instant::now().into_std());
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
         );
         assert_eq!(last.guid.chars().count(), reply_text::MAX_GUID, "cut");
         assert!(!last.guid.contains('\n'), "clean");
-        assert_eq!((report.state, report.ends_in), (SocService::Noop, None));
+        assert_eq!((report.state, report.ends_in), (Maintenance::Noop, None));
         // Told once.
         assert_eq!(stream.report().notices, None);
     }
@@ -227,7 +227,7 @@ mod tests {
         let mut stream = NoticeStream::new(Side::Upper);
         stream.notice(&message(0, 0, 3600));
         let report = stream.report();
-        assert_eq!(report.state, SocService::InProgress);
+        assert_eq!(report.state, Maintenance::InProgress);
         let left = report.ends_in.expect("a period");
         assert!(
             left <= Duration::from_secs(3600) && left > Duration::from_secs(3000),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::RedisServer;
-use crate::model::{ChannelState, QueryResult, SelfPeer, SocService};
+use crate::model::{ChannelState, Maintenance, QueryResult, SelfPeer};
 use crate::telemetry::testing;
 
 const NOW: &str = "2026-Nov-21 00:06:31.406616";
@@ -25,7 +25,7 @@ fn row(status: &SocStatus, schema: Schema, base: Counters) -> BTreeMap<&'static 
 fn healthy() -> SocStatus {
     let mut status = testing::status("Ethernet0");
     status.channel = ChannelState::Ready;
-    status.service = SocService::Noop;
+    status.maintenance = Maintenance::Noop;
     status.observed.direction = SelfPeer {
         own: MuxDirection::Active,
         peer: MuxDirection::Standby,

@@ -5,7 +5,7 @@ use crate::cli::doctor::collected::{Collected, Soc};
 use crate::cli::probe_command::{left_text, milliseconds};
 use crate::model::{
     Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
-    Report, Side,
+    Report,
 };
 use crate::soc::channel::Failure;
 use crate::soc::look::Found;
@@ -278,22 +278,11 @@ fn well(soc: &Soc, after: &str, report: &Report) -> Finding {
         .route
         .as_ref()
         .map_or(String::new(), |from| format!(" from {from}"));
-    let side = soc.target.side;
-    let names = if side == Side::Unknown {
-        ["upper", "lower"]
-    } else {
-        ["self", "peer"]
-    };
-    // With no side known, the upper ToR's end comes first.
-    let seen_from = if side == Side::Unknown { Side::Upper } else { side };
-    let direction = report.direction.seen_from(seen_from);
-    let [own, peer] = names;
+    let [(own, to_own), (peer, to_peer)] = report.direction.named(soc.target.side);
     let slowest = milliseconds(report.queries.iter().filter_map(|query| query.took).max());
     let text = format!(
-        "{}{from}: READY after {after}, replies within {slowest}; {own} {}, {peer} {}, version {}, health {}",
+        "{}{from}: READY after {after}, replies within {slowest}; {own} {to_own}, {peer} {to_peer}, version {}, health {}",
         soc.target.address,
-        direction.own,
-        direction.peer,
         report.version.as_deref().unwrap_or("N/A"),
         report.health
     );

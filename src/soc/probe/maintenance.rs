@@ -13,15 +13,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::model::SocService;
+use crate::model::Maintenance;
 
 /// A SoC has a few parts to service; one that announces without end must not fill our memory.
-const MAX_SERVICES: usize = 64;
+const MAX_ANNOUNCED: usize = 64;
 
 /// What the SoC has announced.
 #[derive(Debug, Default)]
-pub(super) struct Service {
-    state: SocService,
+pub(super) struct Announcements {
+    state: Maintenance,
     /// Empty unless `state` is inprogress. One whose period is over stays while another goes on: its END may still come,
     /// and must not be taken for an END of all.
     announced: Vec<Announced>,
@@ -35,7 +35,7 @@ struct Announced {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ServiceInput<'a> {
+pub(super) enum Heard<'a> {
     /// The stream has been open for a second.
     Open,
     /// The SoC has no such service.
@@ -50,8 +50,8 @@ pub(super) enum ServiceInput<'a> {
     Tick,
 }
 
-impl Service {
-    pub(super) fn state(&self) -> SocService {
+impl Announcements {
+    pub(super) fn state(&self) -> Maintenance {
         self.state
     }
 
@@ -63,9 +63,9 @@ impl Service {
         ends.max_by_key(|ends| (ends.is_none(), *ends)).flatten()
     }
 
-    pub(super) fn apply(&mut self, input: ServiceInput<'_>, now: Instant) {
-        use ServiceInput::{Begin, End, Open, ReadyAgain, Tick, Unimplemented};
-        use SocService::{InProgress, Noop, Unknown};
+    pub(super) fn apply(&mut self, input: Heard<'_>, now: Instant) {
+        use Heard::{Begin, End, Open, ReadyAgain, Tick, Unimplemented};
+        use Maintenance::{InProgress, Noop, Unknown};
         match input {
             Begin(guid, period) => self.begin(guid, period.and_then(|period| now.checked_add(period))),
             End(guid) => self.end(guid),
@@ -93,7 +93,7 @@ impl Service {
             guid: guid.into(),
             ends,
         };
-        if self.announced.len() < MAX_SERVICES {
+        if self.announced.len() < MAX_ANNOUNCED {
             self.announced.push(service);
             return;
         }
@@ -127,8 +127,8 @@ mod tests {
         Some(Duration::from_secs(secs))
     }
 
-    fn after(inputs: &[ServiceInput<'_>]) -> SocService {
-        let mut service = Service::default();
+    fn after(inputs: &[Heard<'_>]) -> Maintenance {
+        let mut service = Announcements::default();
         let now = Instant::now();
         for input in inputs {
             service.apply(*input, now);
@@ -138,9 +138,9 @@ mod tests {
 
     #[test]
     fn each_input_leads_where_the_diagram_says() {
-        use ServiceInput::*;
-        use SocService::{InProgress, Noop, Unknown};
-        let table: &[(&[ServiceInput<'_>], SocService)] = &[
+        use Heard::*;
+        use Maintenance::{InProgress, Noop, Unknown};
+        let table: &[(&[Heard<'_>], Maintenance)] = &[
             (&[], Unknown),
             (&[ReadyAgain], Unknown),
             (&[Tick], Unknown),
@@ -172,9 +172,9 @@ mod tests {
     }
 
     /// Applies inputs at these seconds; afterwards the state, and how many seconds after the start it is due to end.
-    fn check(inputs: &[(u64, ServiceInput<'_>)], state: SocService, ends: Option<u64>) {
+    fn check(inputs: &[(u64, Heard<'_>)], state: Maintenance, ends: Option<u64>) {
         let start = Instant::now();
-        let mut service = Service::default();
+        let mut service = Announcements::default();
         for (at, input) in inputs {
             service.apply(*input, start + Duration::from_secs(*at));
         }
@@ -184,8 +184,8 @@ mod tests {
 
     #[test]
     fn the_due_end_is_the_latest_of_all_and_unknown_while_one_has_no_period() {
-        use ServiceInput::{Begin, End, Tick};
-        use SocService::{InProgress, Noop};
+        use Heard::{Begin, End, Tick};
+        use Maintenance::{InProgress, Noop};
         let (long, short, open) = (
             Begin("long", secs(60)),
             Begin("short", secs(10)),
@@ -211,32 +211,31 @@ mod tests {
 
     #[test]
     fn the_end_of_a_service_whose_period_was_over_ends_no_other() {
-        use ServiceInput::{Begin, End, Tick};
+        use Heard::{Begin, End, Tick};
         let begun = [(0, Begin("short", secs(10))), (0, Begin("long", secs(60)))];
-        let check =
-            |then: &[(u64, ServiceInput<'_>)], state, ends| check(&[&begun[..], then].concat(), state, ends);
-        check(&[(11, Tick)], SocService::InProgress, Some(60));
-        check(&[(11, End("short"))], SocService::InProgress, Some(60));
+        let check = |then: &[(u64, Heard<'_>)], state, ends| check(&[&begun[..], then].concat(), state, ends);
+        check(&[(11, Tick)], Maintenance::InProgress, Some(60));
+        check(&[(11, End("short"))], Maintenance::InProgress, Some(60));
         check(
             &[(11, Tick), (12, End("short"))],
-            SocService::InProgress,
+            Maintenance::InProgress,
             Some(60),
         );
-        check(&[(11, End("short")), (12, End("long"))], SocService::Noop, None);
+        check(&[(11, End("short")), (12, End("long"))], Maintenance::Noop, None);
         // With the long one ended, nothing is left that goes on.
-        check(&[(11, End("long"))], SocService::Noop, None);
-        check(&[(60, Tick)], SocService::Noop, None);
+        check(&[(11, End("long"))], Maintenance::Noop, None);
+        check(&[(60, Tick)], Maintenance::Noop, None);
     }
 
     #[test]
     fn with_too_many_at_a_time_the_one_that_ends_first_is_forgotten() {
         let now = Instant::now();
-        let mut service = Service::default();
-        service.apply(ServiceInput::Begin("open", None), now);
+        let mut service = Announcements::default();
+        service.apply(Heard::Begin("open", None), now);
         for n in 0..1000 {
-            service.apply(ServiceInput::Begin(&format!("g{n}"), secs(1000 + n)), now);
+            service.apply(Heard::Begin(&format!("g{n}"), secs(1000 + n)), now);
         }
-        assert_eq!(service.announced.len(), MAX_SERVICES);
+        assert_eq!(service.announced.len(), MAX_ANNOUNCED);
         let known = |guid: &str| service.announced.iter().any(|service| &*service.guid == guid);
         assert!(known("open") && known("g999") && !known("g0"));
     }
@@ -251,21 +250,21 @@ mod tests {
             inputs in prop::collection::vec(any_input(), 0..300),
         ) {
             let mut now = Instant::now();
-            let mut service = Service::default();
+            let mut service = Announcements::default();
             for (later, which, guid, period) in inputs {
                 now += Duration::from_secs(later);
                 let guid = format!("g{guid}");
                 let period = (period > 0).then(|| Duration::from_secs(period * 10));
                 let input = [
-                    ServiceInput::Open, ServiceInput::Unimplemented, ServiceInput::Begin(&guid, period), ServiceInput::End(&guid),
-                    ServiceInput::ReadyAgain, ServiceInput::Tick,
+                    Heard::Open, Heard::Unimplemented, Heard::Begin(&guid, period), Heard::End(&guid),
+                    Heard::ReadyAgain, Heard::Tick,
                 ][which];
                 service.apply(input, now);
-                let running = service.state == SocService::InProgress;
+                let running = service.state == Maintenance::InProgress;
                 prop_assert_eq!(running, !service.announced.is_empty());
                 prop_assert!(running || service.ends().is_none());
                 prop_assert!(service.ends().is_none_or(|ends| ends > now), "a deadline that has passed");
-                prop_assert!(service.announced.len() <= MAX_SERVICES);
+                prop_assert!(service.announced.len() <= MAX_ANNOUNCED);
             }
         }
     }
