@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use super::program::print_result;
 use crate::config::{Config, DEFAULT_TCP_PORT};
 use crate::model::{
-    ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, Report, Security, Side, Target,
-    TlsSettings,
+    ChannelSettings, ClientIdentity, Health, Port, ProbeSettings, Query, QueryReport, Report, Security, Side,
+    Target, TlsSettings,
 };
 use crate::soc::channel::{Failure, TlsStore, check};
 use crate::soc::look::{Found, Left, look};
@@ -35,7 +35,7 @@ pub(super) struct ProbeArgs {
     #[arg(long, value_name = "SIDE")]
     side: Option<SideArg>,
     /// Each query's deadline
-    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = timeout)]
+    #[arg(long, value_name = "DURATION", default_value = default_timeout(), value_parser = timeout)]
     timeout: Duration,
     /// Use TLS: the certificates (PEM) that may sign the SoC's
     #[arg(long = "tls-ca", value_name = "FILE")]
@@ -81,6 +81,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     ip.map(|ip| SocketAddr::new(ip, DEFAULT_TCP_PORT)).map_err(|_| {
         "expected an IP address such as 192.168.0.1, 192.168.0.1:50075 or [fc02::1]:50075".to_owned()
     })
+}
+
+/// The configuration's default, as a person writes it: clap wants a text, and keeps it.
+fn default_timeout() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:?}", ProbeSettings::default().timeout));
+    &TEXT
 }
 
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {

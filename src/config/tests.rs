@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{ClientIdentity, TlsSettings};
+use crate::model::{ClientIdentity, Security, TlsSettings};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("dualtor.yml"))
