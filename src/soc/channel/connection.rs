@@ -17,7 +17,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::failure::Failure;
 use super::keepalive::{Due, Keepalive};
-use super::sniffer::{SeenFrames, Sniffer};
+use super::seen_frames::SeenFrames;
+use super::sniffer::Sniffer;
 use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use h2::Reason;
+
 use crate::model::{Cause, text};
 
 /// Why a dial failed or a connection was lost: the closed set for the metric, and the details for people.
@@ -24,5 +26,17 @@ impl Failure {
             cause,
             detail: text::shorten(detail.as_ref(), MAX_DETAIL).into(),
         }
+    }
+
+    /// The peer ends the connection by a GOAWAY.
+    pub(super) fn of_goaway(reason: Reason, debug: &str) -> Self {
+        if reason == Reason::NO_ERROR {
+            let text = format!(
+                "the SoC's server leaves in good order before it was READY (GOAWAY NO_ERROR {debug:?})"
+            );
+            return Self::new(Cause::Goaway, text);
+        }
+        let code = u32::from(reason);
+        Self::new(Cause::Goaway, format!("GOAWAY {code} ({reason}) {debug:?}"))
     }
 }

@@ -41,6 +41,11 @@ impl Habit {
         }
     }
 
+    /// The target had refused our PINGs so many times before this channel was.
+    pub(super) fn refused_before(&mut self, refusals: u32) {
+        self.refusals = refusals;
+    }
+
     /// How often the target has refused our PINGs.
     pub(super) fn refusals(&self) -> u32 {
         self.refusals

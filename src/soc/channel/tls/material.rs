@@ -99,20 +99,7 @@ impl Material {
         let ca = certificates(ca_file, &files.ca)?;
         let mut notes = notes(ca_file, ca.notes);
         let trusted: Arc<[_]> = ca.certificates.into();
-        let mut roots = RootCertStore::empty();
-        for (n, ca) in trusted.iter().enumerate() {
-            if let Err(error) = roots.add(ca.clone()) {
-                let (number, name) = (n + 1, x509::subject(ca));
-                notes.push(format!(
-                    "{}: certificate {number}, {name}, cannot sign a SoC's: {error}",
-                    text::quote(ca_file.display())
-                ));
-            }
-        }
-        if roots.is_empty() {
-            let why = notes.pop().unwrap_or_default();
-            return Err(Bad::new(ca_file, format!("holds no usable certificate: {why}")));
-        }
+        let roots = roots(ca_file, &trusted, &mut notes)?;
         let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build();
         let verifier = verifier.map_err(|error| Bad::new(ca_file, error.to_string()))?;
         let identity = match (&settings.client, &files.client) {
@@ -127,36 +114,19 @@ impl Material {
             }
             _ => None,
         };
-        let name = settings.server_name.as_deref().map(|name| {
-            let bad = |_| {
-                Bad::new(
-                    ca_file,
-                    format!(
-                        "expected a DNS name or an IP address as server name, got {:?}",
-                        text::quote(name)
-                    ),
-                )
-            };
-            ServerName::try_from(name.to_owned()).map_err(bad)
-        });
         let of_client = identity.iter().flat_map(|identity| &identity.cert);
         let expiries = trusted.iter().map(|ca| ("CA", ca));
         let expiries = expiries.chain(of_client.clone().map(|own| ("client certificate's chain", own)));
-        let expiries = expiries.filter_map(|(what, certificate)| {
-            let at = not_after(certificate)?;
-            let (name, date) = (x509::subject(certificate), x509::date(at));
-            Some((at, format!("{what}: {name} has expired: {date}")))
-        });
         Ok(Self {
             config: config(provider, verifier.clone())
                 .map_err(|error| Bad::new(ca_file, error.to_string()))?,
             verifier,
-            name: name.transpose()?,
+            name: server_name(settings)?,
             files: described(settings),
             ca_expiry: trusted.iter().filter_map(|ca| not_after(ca)).min(),
             client_expiry: of_client.filter_map(|cert| not_after(cert)).min(),
             notes: short(notes),
-            expiries: expiries.collect(),
+            expiries: expiries.filter_map(expiry).collect(),
             trusted,
             identity,
         })
@@ -198,6 +168,47 @@ impl Material {
     pub(super) fn client_expiry(&self) -> Option<SystemTime> {
         self.client_expiry
     }
+}
+
+/// The certificates that may sign a SoC's. One that cannot is noted, and the rest is used.
+fn roots(
+    file: &Path,
+    trusted: &[CertificateDer<'static>],
+    notes: &mut Vec<String>,
+) -> Result<RootCertStore, Bad> {
+    let mut roots = RootCertStore::empty();
+    for (n, ca) in trusted.iter().enumerate() {
+        if let Err(error) = roots.add(ca.clone()) {
+            let (number, name) = (n + 1, x509::subject(ca));
+            notes.push(format!(
+                "{}: certificate {number}, {name}, cannot sign a SoC's: {error}",
+                text::quote(file.display())
+            ));
+        }
+    }
+    if roots.is_empty() {
+        let why = notes.pop().unwrap_or_default();
+        return Err(Bad::new(file, format!("holds no usable certificate: {why}")));
+    }
+    Ok(roots)
+}
+
+/// The name that the SoCs' certificates must be for; `None`: each SoC's address.
+fn server_name(settings: &TlsSettings) -> Result<Option<ServerName<'static>>, Bad> {
+    let parse = |name: &str| {
+        ServerName::try_from(name.to_owned()).map_err(|_| {
+            let (expected, name) = ("a DNS name or an IP address as server name", text::quote(name));
+            Bad::new(&settings.ca, format!("expected {expected}, got {name:?}"))
+        })
+    };
+    settings.server_name.as_deref().map(parse).transpose()
+}
+
+/// When a certificate expires, and what is reported then.
+fn expiry((what, certificate): (&str, &CertificateDer<'static>)) -> Option<(SystemTime, String)> {
+    let at = not_after(certificate)?;
+    let (name, date) = (x509::subject(certificate), x509::date(at));
+    Some((at, format!("{what}: {name} has expired: {date}")))
 }
 
 /// A file of one MiB could hold oddities by the ten thousand.
