@@ -67,34 +67,10 @@ const fn table(name: &'static str) -> Table {
 
 /// Looks at everything that `config` leads to; each query has this long.
 pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collected {
-    let config_dbs = config.namespaces.iter().map(|namespace| async move {
-        let database = &namespace.config_db;
-        let nobody = Ports::default();
-        tokio::join!(read(database, &CONFIG_DB, &nobody), events(database))
-    });
+    let config_dbs = config.namespaces.iter().map(config_db);
     let config_dbs = join_all(config_dbs).await;
-    let mut believed: Vec<Source> = config
-        .namespaces
-        .iter()
-        .zip(&config_dbs)
-        .map(|(namespace, ((config_db, _), _))| Source {
-            tables: config_db.as_ref().ok().filter(|t| is_believed(t)).cloned(),
-            ..Source::unread(&namespace.name)
-        })
-        .collect();
-    if believed.is_empty() {
-        // For what the file says.
-        believed.push(Source::unread(&"".into()));
-    }
-    let path = config.grpc_secrets.clone();
-    let read = patiently(move || {
-        let mode = std::fs::metadata(&path).map(|data| data.permissions().mode() & 0o777);
-        (Secrets::of(&path, read_secrets(&path)), mode.ok())
-    });
-    let (secrets, secrets_mode) = read.await.unwrap_or_else(|why| {
-        let why = format!("{}: {why}", config.grpc_secrets.display());
-        (Secrets::Unusable(why.into()), None)
-    });
+    let mut believed = sources(&config, &config_dbs);
+    let (secrets, secrets_mode) = secrets(&config).await;
     secure(&mut believed, &secrets);
     let inventory = Inventory::of(&config, &believed);
     // Whose rows to look at in the other databases.
@@ -136,9 +112,47 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     }
 }
 
+/// CONFIG_DB of one namespace, and whether its server tells of changes.
+async fn config_db(namespace: &Namespace) -> (Tried, Events) {
+    let (database, no_ports) = (&namespace.config_db, Ports::default());
+    tokio::join!(read(database, &CONFIG_DB, &no_ports), events(database))
+}
+
+/// What the inventory is made from: each CONFIG_DB that is whole.
+fn sources(config: &Config, config_dbs: &[(Tried, Events)]) -> Vec<Source> {
+    let each = config.namespaces.iter().zip(config_dbs);
+    let mut sources: Vec<Source> = each
+        .map(|(namespace, ((config_db, _), _))| Source {
+            tables: config_db.as_ref().ok().filter(|t| is_believed(t)).cloned(),
+            ..Source::unread(&namespace.name)
+        })
+        .collect();
+    if sources.is_empty() {
+        // For what the file says.
+        sources.push(Source::unread(&"".into()));
+    }
+    sources
+}
+
+/// What grpc_secrets.json holds, and its permission bits where it could be looked at.
+async fn secrets(config: &Config) -> (Secrets, Option<u32>) {
+    let path = config.grpc_secrets.clone();
+    let read = patiently(move || {
+        let mode = std::fs::metadata(&path).map(|data| data.permissions().mode() & 0o777);
+        (Secrets::of(&path, read_secrets(&path)), mode.ok())
+    });
+    read.await.unwrap_or_else(|why| {
+        let why = format!("{}: {why}", config.grpc_secrets.display());
+        (Secrets::Unusable(why.into()), None)
+    })
+}
+
+/// A database, or why it could not be read, and the address that was used.
+type Tried = (DatabaseRead, Option<RedisAddress>);
+
 async fn databases(
     namespace: &Namespace,
-    (config_db, at): (DatabaseRead, Option<RedisAddress>),
+    (config_db, at): Tried,
     events: Events,
     ports: &Ports,
 ) -> SeenDatabases {
@@ -157,7 +171,7 @@ async fn databases(
 }
 
 /// What it holds, and the address that was used.
-async fn read(database: &Database, spec: &Spec, ports: &Ports) -> (DatabaseRead, Option<RedisAddress>) {
+async fn read(database: &Database, spec: &Spec, ports: &Ports) -> Tried {
     let away = |failure: RedisFailure| Away {
         why: failure.to_string(),
         hint: failure.hint(),

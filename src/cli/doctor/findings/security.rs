@@ -4,69 +4,19 @@
 //! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`. ycabled reads GRPCCLIENT only and knows
 //! `server` and `mutual`; with `type` secure and anything else, or without `grpc_ssl_credential`, it makes no channel at all.
 
+mod certificate_files;
 mod secrets_file;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
+pub(in crate::cli::doctor) use certificate_files::files_named;
 
 use super::{Area, Finding, redis_cli};
-use chrono::{DateTime, TimeDelta, Utc};
-
-use crate::cli::doctor::collected::{Collected, FileState, SeenDatabases, TlsFileKind};
-use crate::config::Config;
-use crate::model::Inventory;
+use crate::cli::doctor::collected::{Collected, SeenDatabases, TlsFileKind};
 use crate::model::schema;
-use crate::model::{Row, Security, Tables, TlsSettings, quoted};
-use crate::soc::channel::Checked;
+use crate::model::{Row, Security, Tables, quoted};
 use crate::sonic::inventory::Secrets;
+use certificate_files::{FILES, files, of_certs, of_settings, sets};
 
 const AREA: Area = Area::Security;
-/// A certificate that expires before then needs a new one.
-const SOON: TimeDelta = TimeDelta::days(30);
-/// Oddities of one set that are told: a file may be a bundle of hundreds.
-const MAX_NOTES: usize = 5;
-/// The fields of `certs` that are paths.
-const FILES: [(&str, TlsFileKind); 3] = [
-    ("ca_crt", TlsFileKind::Ca),
-    ("client_crt", TlsFileKind::Certificate),
-    ("client_key", TlsFileKind::Key),
-];
-
-/// The files that the configuration, the targets or GRPCCLIENT name.
-pub(in crate::cli::doctor) fn files_named<'a>(
-    config: &Config,
-    inventory: &Inventory,
-    tables: impl Iterator<Item = &'a Arc<Tables>>,
-) -> BTreeSet<(PathBuf, TlsFileKind)> {
-    let settings = inventory.targets.iter().map(|target| &target.channel.security);
-    let mut files = BTreeSet::new();
-    for security in settings.chain([&config.channel.security]) {
-        if let Security::Tls(tls) = security {
-            files.extend(of_settings(tls));
-        }
-    }
-    for tables in tables {
-        files.extend(of_certs(tables));
-    }
-    files
-}
-
-fn of_settings(tls: &TlsSettings) -> Vec<(PathBuf, TlsFileKind)> {
-    let client = tls.client.iter().flat_map(|client| {
-        [
-            (client.cert.clone(), TlsFileKind::Certificate),
-            (client.key.clone(), TlsFileKind::Key),
-        ]
-    });
-    client.chain([(tls.ca.clone(), TlsFileKind::Ca)]).collect()
-}
-
-fn of_certs(tables: &Tables) -> Vec<(PathBuf, TlsFileKind)> {
-    let certs = row(tables, "certs").map(|(_, row)| row);
-    let path = |(name, kind)| Some((said(certs?, name)?.into(), kind));
-    FILES.into_iter().filter_map(path).collect()
-}
 
 fn row<'a>(tables: &'a Tables, key: &str) -> Option<(&'static str, &'a Row)> {
     schema::GRPC_CLIENTS
@@ -83,65 +33,6 @@ fn said<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     let mut found = words(seen);
     found.extend(sets(seen));
-    found
-}
-
-/// Which certificates it is that have expired.
-fn which(expired: &[String]) -> String {
-    let named = expired.iter().take(MAX_NOTES).map(|one| format!("; {one}"));
-    named.collect()
-}
-
-/// Whether each set of files serves as a whole, and for how long yet. What is wrong with one of them alone is said before.
-fn sets(seen: &Collected) -> Vec<Finding> {
-    let alone = |tls: &TlsSettings| {
-        let mut states = of_settings(tls)
-            .into_iter()
-            .filter_map(|file| seen.files.get(&file));
-        states.any(|state| *state != FileState::Good)
-    };
-    let mut found = Vec::new();
-    for (tls, checked) in &seen.tls {
-        let Checked {
-            status,
-            expired,
-            notes,
-        } = match checked {
-            Ok(checked) => checked,
-            Err(_) if alone(tls) => continue,
-            Err(why) => {
-                let text =
-                    format!("the files do not serve together, no dial is possible (tls_config): {why}");
-                let remedy = "put a whole set there: the CA's certificates, our certificate, and its own key";
-                found.push(Finding::problem(AREA, "TLS files", text, remedy));
-                continue;
-            }
-        };
-        let odd = |text: &String| Finding::note(AREA, "TLS files", text.clone(), None);
-        found.extend(notes.iter().take(MAX_NOTES).map(odd));
-        let expiries = [("CA", status.ca), ("client certificate", status.client)];
-        for (what, at) in expiries {
-            let Some(at) = at.map(DateTime::<Utc>::from) else {
-                continue;
-            };
-            let (left, day) = (at - seen.now, at.format("%Y-%m-%d %H:%M UTC"));
-            let remedy =
-                "put a new one in its place: it is used within 10 s, and channels that are up stay up";
-            found.push(if left < TimeDelta::zero() {
-                Finding::problem(
-                    AREA,
-                    "TLS files",
-                    format!("the {what} has expired ({day}){}", which(expired)),
-                    remedy,
-                )
-            } else if left < SOON {
-                let text = format!("the {what} expires soon ({day})");
-                Finding::note(AREA, "TLS files", text, remedy.to_owned())
-            } else {
-                Finding::ok(AREA, "TLS files", format!("the {what} is good until {day}"))
-            });
-        }
-    }
     found
 }
 
@@ -225,56 +116,74 @@ fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) ->
         let remedy = "write GRPCCLIENT in its place, so that both go by the same".to_owned();
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
     }
-    found.extend(of_rows(seen, &subject, tables, table, config, &mend));
+    let (subject, mend) = (&*subject, &mend);
+    let rows = Rows {
+        subject,
+        tables,
+        table,
+        config,
+        mend,
+    };
+    found.extend(of_rows(seen, &rows));
     found
 }
 
-/// What the rows say, in CONFIG_DB or in the file.
-fn of_rows(
-    seen: &Collected,
-    subject: &str,
-    tables: &Tables,
-    table: &str,
-    config: &Row,
-    mend: &Mend,
-) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let deployed = table == schema::GRPCCLIENT;
-    let level = said(config, "auth_level");
-    match said(config, "type") {
+/// The rows of GRPCCLIENT, in CONFIG_DB or in the file.
+struct Rows<'a> {
+    /// What the findings are about.
+    subject: &'a str,
+    tables: &'a Tables,
+    /// Under which of its names the table was found.
+    table: &'a str,
+    config: &'a Row,
+    mend: &'a Mend,
+}
+
+/// What the rows mean.
+fn of_rows(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
+    let Rows {
+        subject, table, mend, ..
+    } = *rows;
+    let set_type = |value: &str| mend.set(table, "config", "type", value);
+    match said(rows.config, "type") {
         None => {
             let text = "config has no type, so it says nothing: the file counts, or else plain text";
-            let set = mend.set(table, "config", "type", "insecure");
-            found.push(Finding::note(AREA, subject, text, format!("{set} (or secure)")));
-            return found;
+            let remedy = format!("{} (or secure)", set_type("insecure"));
+            vec![Finding::note(AREA, subject, text, remedy)]
         }
         Some("insecure") => {
-            found.push(Finding::ok(AREA, subject, "type insecure: plain text"));
-            if !of_certs(tables).is_empty() {
+            let mut found = vec![Finding::ok(AREA, subject, "type insecure: plain text")];
+            if !of_certs(rows.tables).is_empty() {
                 let text = "names certificate files, which type insecure leaves unused";
-                let remedy = format!("for TLS: {}", mend.set(table, "config", "type", "secure"));
+                let remedy = format!("for TLS: {}", set_type("secure"));
                 found.push(Finding::note(AREA, subject, text, remedy));
             }
-            return found;
+            found
         }
-        Some("secure") => {}
+        Some("secure") => secure(seen, rows),
         Some(other) => {
             let text = format!(
                 "type {}: expected secure or insecure; no SoC is dialled (tls_config)",
                 quoted(other)
             );
-            let remedy = format!("{} (or secure)", mend.set(table, "config", "type", "insecure"));
-            found.push(Finding::problem(AREA, subject, text, remedy));
-            return found;
+            let remedy = format!("{} (or secure)", set_type("insecure"));
+            vec![Finding::problem(AREA, subject, text, remedy)]
         }
     }
-    found.push(auth_level(subject, level, mend, table, deployed));
-    let certs = row(tables, "certs").map(|(_, row)| row);
+}
+
+/// What rows of type secure mean: the level, the paths, the name, the files.
+fn secure(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
+    let Rows {
+        subject, table, mend, ..
+    } = *rows;
+    let deployed = table == schema::GRPCCLIENT;
+    let level = said(rows.config, "auth_level");
+    let mut found = vec![auth_level(subject, level, mend, table, deployed)];
     let client = matches!(level, Some("mutual" | "client"));
-    let needed = if client { &FILES[..] } else { &FILES[..1] };
-    for (name, _) in needed {
-        let path = certs.and_then(|row| said(row, name));
-        let text = match path {
+    let certs = row(rows.tables, "certs").map(|(_, row)| row);
+    for (name, _) in if client { &FILES[..] } else { &FILES[..1] } {
+        let text = match certs.and_then(|row| said(row, name)) {
             None => format!("type secure, but certs has no {name}: no dial is possible (tls_config)"),
             Some(path) if path.starts_with('/') => continue,
             Some(path) => format!(
@@ -299,7 +208,7 @@ fn of_rows(
         let remedy = mend.set(table, "certs", "grpc_ssl_credential", name);
         found.push(Finding::note(AREA, subject, text, remedy));
     }
-    let used = of_certs(tables)
+    let used = of_certs(rows.tables)
         .into_iter()
         .filter(|(path, kind)| path.is_absolute() && (client || *kind == TlsFileKind::Ca));
     found.extend(files(seen, subject, used.collect()));
@@ -353,33 +262,4 @@ fn auth_level(subject: &str, level: Option<&str>, mend: &Mend, table: &str, depl
             set("server"),
         ),
     }
-}
-
-fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, TlsFileKind)>) -> Vec<Finding> {
-    let finding = |file: (PathBuf, TlsFileKind)| {
-        let (path, what) = (
-            file.0.display().to_string(),
-            match file.1 {
-                TlsFileKind::Ca => "CA certificates",
-                TlsFileKind::Certificate => "client certificate",
-                TlsFileKind::Key => "client key",
-            },
-        );
-        match seen.files.get(&file)? {
-            FileState::Good => Some(Finding::ok(AREA, subject, format!("{what} {path} can be read"))),
-            FileState::NotPem(why) => Some(Finding::problem(
-                AREA,
-                subject,
-                format!("{what} {path}: {why}"),
-                "put the right file there, whole and in PEM (-----BEGIN ...), not encrypted",
-            )),
-            FileState::Unreadable(why) => Some(Finding::problem(
-                AREA,
-                subject,
-                format!("{what} {path} cannot be read: {why}"),
-                "put the file there and let the exporter's user read it; a container must have it mounted",
-            )),
-        }
-    };
-    named.into_iter().filter_map(finding).collect()
 }

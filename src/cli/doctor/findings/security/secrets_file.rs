@@ -1,6 +1,6 @@
 //! grpc_secrets.json, from which ycabled makes GRPCCLIENT's rows: does it count, can it be used, who may read and write it?
 
-use super::{AREA, Mend, of_rows, row};
+use super::{AREA, Mend, Rows, of_rows, row};
 use crate::cli::doctor::collected::{Collected, SeenDatabases};
 use crate::cli::doctor::findings::Finding;
 use crate::sonic::inventory::{Origin, Said, Secrets, by_file, by_rows};
@@ -44,31 +44,36 @@ fn content(seen: &Collected) -> Vec<Finding> {
             let text = format!("{path} counts: no row of GRPCCLIENT in CONFIG_DB says anything");
             let mut found = vec![Finding::ok(AREA, SUBJECT, text)];
             if let Some((table, config)) = row(tables, "config") {
-                found.extend(of_rows(seen, SUBJECT, tables, table, config, &Mend::File(path)));
+                let rows = Rows {
+                    subject: SUBJECT,
+                    tables,
+                    table,
+                    config,
+                    mend: &Mend::File(path),
+                };
+                found.extend(of_rows(seen, &rows));
             }
             found
         }
-        Secrets::Holds(..) => {
-            let file = by_file(&seen.secrets);
-            let first = seen.namespaces.first().and_then(SeenDatabases::believed);
-            let rows = first.map_or(Said::Nothing, |tables| by_rows(tables));
-            let differs = rows != Said::Nothing && file != Said::Nothing && rows != file;
-            vec![if differs {
-                let text = format!(
-                    "{path} says something else than CONFIG_DB's GRPCCLIENT, which counts while it is there: ycabled \
-                     copies the file into CONFIG_DB at its next start"
-                );
-                let remedy = "make both say the same".to_owned();
-                Finding::note(AREA, SUBJECT, text, remedy)
-            } else {
-                Finding::ok(
-                    AREA,
-                    SUBJECT,
-                    format!("{path} can be read: it counts where no row does"),
-                )
-            }]
-        }
+        Secrets::Holds(..) => vec![beside_rows(seen, &path)],
     }
+}
+
+/// The file while CONFIG_DB's rows are used: the same as they, or not.
+fn beside_rows(seen: &Collected, path: &str) -> Finding {
+    let file = by_file(&seen.secrets);
+    let first = seen.namespaces.first().and_then(SeenDatabases::believed);
+    let rows = first.map_or(Said::Nothing, |tables| by_rows(tables));
+    if rows == Said::Nothing || file == Said::Nothing || rows == file {
+        let text = format!("{path} can be read: it counts where no row does");
+        return Finding::ok(AREA, SUBJECT, text);
+    }
+    let text = format!(
+        "{path} says something else than CONFIG_DB's GRPCCLIENT, which counts while it is there: ycabled \
+         copies the file into CONFIG_DB at its next start"
+    );
+    let remedy = "make both say the same".to_owned();
+    Finding::note(AREA, SUBJECT, text, remedy)
 }
 
 /// Whoever may write the file may turn TLS off; the exporter, which need not be root, must be able to read it.
