@@ -28,23 +28,23 @@ pub use tls_files::{is_server_name, read_pem, read_secrets};
 
 use crate::model::{ChannelSettings, ProbeSettings, Side, Target, text};
 
-/// Where a SoC serves gRPC unless it is said otherwise.
+/// The TCP port where a SoC serves gRPC, unless configured otherwise: SONiC's daemons dial this one.
 pub const DEFAULT_TCP_PORT: u16 = 50075;
 
-/// Everything the file says.
+/// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// How often and how patiently to probe.
     pub probe: ProbeSettings,
-    /// Which ToR this is; unknown: Loopback3 tells.
+    /// Which ToR this is; unknown: Loopback3 decides.
     pub side: Side,
     /// Where to dial from.
     pub source: SourceRule,
     /// The SoCs' port, where an address has none.
     pub port: u16,
-    /// How to hold a channel, as far as CONFIG_DB has no say in it.
+    /// How to hold a channel, except for what CONFIG_DB decides.
     pub channel: Arc<ChannelSettings>,
-    /// Whom to probe, one per port; `None`: CONFIG_DB tells.
+    /// Whom to probe, one per port; `None`: the ports of CONFIG_DB.
     pub targets: Option<Vec<Target>>,
     /// The databases to use, the switch's own first; none: no database is used.
     pub namespaces: Vec<Namespace>,
@@ -72,7 +72,7 @@ const MAX_MESSAGE: usize = 1000;
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // All of it may be somebody else's words.
+        // Path, key and message may quote text of others.
         write!(f, "{}", text::quote(self.file.display()))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;

@@ -135,7 +135,7 @@ pub struct Database {
 pub struct Namespace {
     /// "asic0"; empty: the switch itself.
     pub name: Arc<str>,
-    /// What the switch shall do.
+    /// How the switch is configured.
     pub config_db: Database,
     /// What its applications want.
     pub appl_db: Database,
@@ -158,7 +158,7 @@ pub struct StateDbSettings {
     pub schema: Schema,
 }
 
-/// Which local address to dial from, as far as the configuration can tell.
+/// Which local address to dial from, as far as the configuration decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceRule {
     /// Loopback3's if it is on this host, else what the kernel chooses.

@@ -122,7 +122,7 @@ fn targets(
         if let Some(before) = first.insert(port, n) {
             return at(
                 &format!("targets[{n}].port"),
-                format!("expected each port once, {port} is targets[{before}] already"),
+                format!("expected each port once, {port} is already targets[{before}]"),
             );
         }
         let address = target.address.0.with_default_port(default_port);
@@ -157,9 +157,7 @@ fn notifications(wanted: bool, publish: Publish) -> Result<bool, KeyError> {
     };
     match publish {
         Publish::Off if wanted => refused("publish: off, which writes nothing"),
-        Publish::Shadow if wanted => {
-            refused("publish: shadow, which writes nothing but MUX_CABLE_INFO_SHADOW")
-        }
+        Publish::Shadow if wanted => refused("publish: shadow, which writes only MUX_CABLE_INFO_SHADOW"),
         _ => Ok(wanted),
     }
 }

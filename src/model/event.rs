@@ -104,7 +104,7 @@ pub enum ChannelEvent {
 }
 
 /// How an error text begins if what answered is no gRPC server.
-pub const NOT_GRPC: &str = "a web server, not gRPC";
+pub const NOT_GRPC: &str = "not a gRPC server";
 
 /// One round of queries. A round cannot fail: what went wrong is in it.
 #[derive(Debug, Clone, PartialEq)]

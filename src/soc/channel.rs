@@ -11,9 +11,9 @@
 //! | attempt | the stages of one attempt to connect, until the peer has proven itself |
 //! | dial | TCP, source address; I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
-//! | socket | TCP, read in a way that tells when bytes came in |
+//! | socket | TCP, read so that the time of arrival is known |
 //! | layer | what each layer of a connection hands on unchanged |
-//! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by, ends what floods us |
+//! | sniffer | sees the peer's SETTINGS and GOAWAY frames pass, ends floods |
 //! | seen_frames | what the sniffer has seen, for the driver of the connection |
 //! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
@@ -56,7 +56,7 @@ use connectivity::{ChannelInput, Connectivity};
 use keepalive::Habit;
 use tls::SocStream;
 
-/// What gRPC's servers write into the debug data of a GOAWAY that is about our PINGs; some put words of their own around it.
+/// What gRPC's servers write into the debug data of a GOAWAY that is about our PINGs; some add text around it.
 const TOO_MANY_PINGS: &str = "too_many_pings";
 
 /// What `Channel::next` yields: an event to pass on, and, with READY, the way to send RPCs.
@@ -135,7 +135,7 @@ impl Channel {
         })
     }
 
-    /// So many times the target has refused our PINGs (`ChannelEvent::Keepalive`), before this channel was.
+    /// The target refused our PINGs so many times (`ChannelEvent::Keepalive`) before this channel was made.
     #[must_use]
     pub fn refused_before(mut self, refusals: u32) -> Self {
         self.keepalive.refused_before(refusals);
@@ -229,7 +229,7 @@ impl Channel {
         self.phase = Phase::Opening(Opening::begin(dialed, self.target.address.ip(), time, timeout));
     }
 
-    /// What the SoC's certificate says is told whatever becomes of the handshake.
+    /// Reports the SoC's certificate, also if the handshake fails.
     fn tell_certificate(&mut self) {
         if let Phase::Opening(opening) = &self.phase
             && let Some(not_after) = opening.witness.not_after()
@@ -315,7 +315,7 @@ impl Channel {
         }
     }
 
-    /// A peer that finds our PINGs too many gets fewer, for as long as its configuration stands.
+    /// A peer that refuses our PINGs as too many gets fewer, until its configuration changes.
     fn heed(&mut self, reason: Reason, debug: &str) {
         if reason == Reason::ENHANCE_YOUR_CALM && debug.to_ascii_lowercase().contains(TOO_MANY_PINGS) {
             let pinged = match &self.phase {

@@ -1,7 +1,7 @@
 //! The demo's own Prometheus, with the rules of alerts/, and Alertmanager, with its example of routes; whom that would
 //! page is told among the demo's lines.
 //!
-//! The demo does well without: what is not installed, or does not start, is said and that is all.
+//! The demo does well without: what is not installed, or does not start, is reported, and that is all.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,5 +1,5 @@
 //! Looks at databases, files, routes and SoCs, once each. Whatever hangs, it ends: each wait has a limit of its own, and
-//! what could not be found out is said to be so.
+//! what could not be found out is recorded as unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -26,7 +26,7 @@ use crate::sonic::inventory::{Loopback3, Secrets, Source, is_believed, secure};
 use crate::sonic::mirror::{self, Ports};
 use crate::sonic::redis_link::{Link, RedisFailure};
 
-/// A whole database, which answers in milliseconds; a hung one says so by itself after 2 s.
+/// A whole database, which answers in milliseconds; one that hangs is reported after 2 s.
 const READING: Duration = Duration::from_secs(5);
 /// A file, which may be on a file system that hangs.
 const FILE: Duration = Duration::from_secs(2);
@@ -112,7 +112,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     }
 }
 
-/// CONFIG_DB of one namespace, and whether its server tells of changes.
+/// CONFIG_DB of one namespace, and whether its server announces changes.
 async fn config_db(namespace: &Namespace) -> (Tried, Events) {
     let (database, no_ports) = (&namespace.config_db, Ports::default());
     tokio::join!(read(database, &CONFIG_DB, &no_ports), events(database))
@@ -128,7 +128,7 @@ fn sources(config: &Config, config_dbs: &[(Tried, Events)]) -> Vec<Source> {
         })
         .collect();
     if sources.is_empty() {
-        // For what the file says.
+        // A source for what grpc_secrets.json holds.
         sources.push(Source::unread(&"".into()));
     }
     sources
@@ -245,7 +245,7 @@ async fn files(names: BTreeSet<(PathBuf, TlsFileKind)>) -> BTreeMap<(PathBuf, Tl
     join_all(looks).await.into_iter().collect()
 }
 
-/// Blocks. No word of a file's content leaves this function: one of them is a private key.
+/// Blocks. Nothing of a file's content leaves this function: one of them is a private key.
 fn file(path: &Path, kind: TlsFileKind) -> FileState {
     let bytes = match read_pem(path) {
         Ok(bytes) => bytes,

@@ -134,7 +134,7 @@ impl Opening {
             opened = self.opening.as_mut().now_or_never().map_or(opened, Ok);
         }
         let opened = opened.map_err(|_| {
-            let text = "TCP is up, but the TLS handshake has not ended";
+            let text = "TCP is up, but the TLS handshake did not finish";
             Failure::new(Cause::KeepaliveTimeout, text)
         })?;
         let opened = opened.map_err(|failure| tls::of_silence(failure, &self.witness));

@@ -40,7 +40,7 @@ impl SeenFrames {
     }
 
     /// A GOAWAY, once. Of several the first; but one with an error, if it is there too, before one in good order: a server may
-    /// say "I shall leave" and why in two frames.
+    /// announce its end and give the reason in two frames.
     pub(super) fn take_goaway(&self) -> Option<GoAway> {
         if self.flags.load(Ordering::Acquire) & SEEN_GOAWAY == 0 {
             return None;

@@ -1,11 +1,10 @@
-//! Reads along on the bytes that come from the peer (above TLS) and notes what h2 does not tell in time, or not at all:
-//! that the peer's SETTINGS frame is in (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, what
-//! an error of a read means (h2 keeps only its words), that a peer we speak plain text to speaks TLS, or HTTP/1,
-//! and with which bytes a stream has ended.
+//! Reads along on the bytes that come from the peer (above TLS) and records what h2 reports late or not at all: the peer's
+//! SETTINGS frame (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, the meaning of a read error (h2 keeps
+//! only its text), a peer that speaks TLS or HTTP/1 on a plain-text channel, and the bytes with which a stream ended.
 //!
-//! It also keeps h2 from drowning. It hands on so many bytes in one turn and no more, or h2 would read as long as there is
-//! something, and use up the budget that tokio gives a task for all that it waits for: timers in the same select would not fire. And
-//! it ends the connection of a peer that floods it (`flood`) or sends a header block without end.
+//! It also protects h2 from floods. It passes on a limited number of bytes per turn. Otherwise h2 would read as long as there are
+//! bytes, and use up the budget that tokio gives a task for everything it waits for: timers in the same select would not fire.
+//! And it ends the connection of a peer that sends a flood (`flood`) or an endless header block.
 //!
 //! It only reads frame headers (9 bytes) and a GOAWAY's payload; whether the bytes are valid is h2's verdict, not ours.
 

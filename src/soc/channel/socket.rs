@@ -1,4 +1,4 @@
-//! The TCP socket of a connection, read in a way that tells when its bytes came in ([`Arrivals`]).
+//! The TCP socket of a connection, read so that the time of arrival of its bytes is known ([`Arrivals`]).
 //!
 //! The kernel stamps what it receives (SO_TIMESTAMPNS) and gives, with each read, the stamp of the last bytes in it. What came in
 //! pieces and is read at once has the last piece's: earlier ones seem later than they were, never sooner. To read less at a time would

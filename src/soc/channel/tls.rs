@@ -6,7 +6,7 @@
 //! | rotation | the task that reads one set again and again |
 //! | pem, x509 | what is in a PEM file; what is in a certificate |
 //! | witness | verifies the SoC's certificate, and notes what it saw |
-//! | chain | what is wrong with a SoC's chain, in words |
+//! | chain | what is wrong with a SoC's chain, for people |
 //! | handshake_failure | errors → causes |
 //! | io | the stream of a connection, plain or TLS |
 //!
@@ -45,7 +45,7 @@ use rotation::{Latest, Watched};
 /// gRPC is HTTP/2, and over TLS nothing else may be spoken than what ALPN has settled.
 const ALPN_H2: &[u8] = b"h2";
 
-/// All sets in use; shared by all channels.
+/// All sets of files in use; shared by all channels.
 #[derive(Debug, Default)]
 pub struct TlsStore {
     // A std mutex: it is held for a look into a map of very few entries, never across an await.
@@ -59,7 +59,7 @@ impl TlsStore {
         if let Some(set) = sets.get(settings).and_then(Weak::upgrade) {
             return set;
         }
-        // Nobody uses these any more.
+        // Sets that no channel uses any more.
         sets.retain(|_, set| set.strong_count() > 0);
         let set = Arc::new(Set(Watched::new(settings.clone())));
         sets.insert(settings.clone(), Arc::downgrade(&set));

@@ -48,15 +48,14 @@ fn words(seen: &Collected) -> Vec<Finding> {
     }
     let mut found: Vec<Finding> = Vec::new();
     if seen.is_in_the_dark() {
-        let text = "not known: CONFIG_DB cannot be read, or is not whole. Until it is, grpc_secrets.json counts, and \
-                    without it targets of the configuration are dialled in plain text";
+        let text = "unknown: CONFIG_DB cannot be read or is incomplete. Until then grpc_secrets.json is used; without that file, targets of the configuration are dialled in plain text";
         found.push(Finding::note(AREA, schema::GRPCCLIENT, text, None));
     }
     for databases in &seen.namespaces {
         let Some(tables) = databases.believed() else {
             continue;
         };
-        // An ASIC that says nothing goes by the switch's own words.
+        // An ASIC without rows of its own uses those of the switch.
         let own = row(tables, "config").is_some() || databases.namespace.name.is_empty();
         if own {
             found.extend(of_namespace(seen, databases, tables));
@@ -64,16 +63,12 @@ fn words(seen: &Collected) -> Vec<Finding> {
     }
     found.extend(secrets_file::check(seen));
     if found.is_empty() {
-        return vec![Finding::ok(
-            AREA,
-            "channels",
-            "plain text: nothing says otherwise",
-        )];
+        return vec![Finding::ok(AREA, "channels", "plain text: TLS is not configured")];
     }
     found
 }
 
-/// How what GRPCCLIENT says is changed.
+/// How the settings of GRPCCLIENT are changed.
 enum Mend {
     /// With this `redis-cli`.
     Rows(String),
@@ -94,16 +89,16 @@ fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) ->
     let mend = Mend::Rows(redis_cli(databases));
     let Some((table, config)) = row(tables, "config") else {
         let subject = databases.named(schema::GRPCCLIENT);
-        // What counts then is told of the file.
+        // The file is used then, and has findings of its own.
         if seen.secrets != Secrets::Absent {
             return Vec::new();
         }
         let file = seen.config.grpc_secrets.display();
         return vec![if of_certs(tables).is_empty() {
-            let text = format!("none, and no {file}: plain text, for us as for ycabled");
+            let text = format!("none, and no {file}: plain text, for us and for ycabled");
             Finding::ok(AREA, subject, text)
         } else {
-            let text = "certs names files, but there is no row config: plain text, for us as for ycabled";
+            let text = "certs names files, but there is no row config: plain text, for us and for ycabled";
             let secure = mend.set(schema::GRPCCLIENT, "config", "type", "secure auth_level server");
             Finding::note(AREA, subject, text, format!("for TLS: {secure}"))
         }];
@@ -111,9 +106,8 @@ fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) ->
     let subject = databases.named(table);
     let mut found = Vec::new();
     if table == schema::GRPC_CLIENT {
-        let text = "is the design document's name of GRPCCLIENT: we read it; ycabled does not, and dials in \
-                    plain text";
-        let remedy = "write GRPCCLIENT in its place, so that both go by the same".to_owned();
+        let text = "is the name of GRPCCLIENT in the design document: we read it; ycabled does not, and dials in plain text";
+        let remedy = "name the table GRPCCLIENT, so that both use it".to_owned();
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
     }
     let (subject, mend) = (&*subject, &mend);
@@ -147,14 +141,14 @@ fn of_rows(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
     let set_type = |value: &str| mend.set(table, "config", "type", value);
     match said(rows.config, "type") {
         None => {
-            let text = "config has no type, so it says nothing: the file counts, or else plain text";
+            let text = "config has no type, so the rows are not used: the file is used, or plain text if there is none";
             let remedy = format!("{} (or secure)", set_type("insecure"));
             vec![Finding::note(AREA, subject, text, remedy)]
         }
         Some("insecure") => {
             let mut found = vec![Finding::ok(AREA, subject, "type insecure: plain text")];
             if !of_certs(rows.tables).is_empty() {
-                let text = "names certificate files, which type insecure leaves unused";
+                let text = "names certificate files, but type insecure does not use them";
                 let remedy = format!("for TLS: {}", set_type("secure"));
                 found.push(Finding::note(AREA, subject, text, remedy));
             }
@@ -228,27 +222,25 @@ fn auth_level(subject: &str, level: Option<&str>, mend: &Mend, table: &str, depl
         None if !deployed => Finding::ok(
             AREA,
             subject,
-            "TLS, the SoC is verified (no auth_level: as server)",
+            "TLS, the SoC is verified (no auth_level: same as server)",
         ),
         Some("server") => Finding::ok(AREA, subject, "TLS, the SoC is verified (auth_level server)"),
         Some("mutual") => Finding::note(
             AREA,
             subject,
-            "TLS with a client certificate (auth_level mutual): ycabled's word and ours, but YANG's \
-             sonic-grpcclient allows server and client only, so a validated `config load` or `config apply-patch` refuses it",
-            "leave it: with client, YANG's word, ycabled would make no channel".to_owned(),
+            "TLS with a client certificate (auth_level mutual): ycabled and we accept this value, but YANG's sonic-grpcclient allows only server and client, so a validated `config load` or `config apply-patch` refuses it",
+            "leave it: with client, which YANG allows, ycabled would make no channel".to_owned(),
         ),
         Some("client") => Finding::note(
             AREA,
             subject,
-            "TLS with a client certificate (auth_level client): YANG's word, and we take it for mutual, \
-             but ycabled knows server and mutual only and makes no channel",
+            "TLS with a client certificate (auth_level client): YANG allows this value, and we use it as mutual, but ycabled knows only server and mutual and makes no channel",
             format!("if ycabled runs here: {}", set("mutual")),
         ),
         None => Finding::note(
             AREA,
             subject,
-            "type secure without auth_level: we take it for server, ycabled makes no channel",
+            "type secure without auth_level: we use server, ycabled makes no channel",
             set("server"),
         ),
         Some(other) => Finding::problem(

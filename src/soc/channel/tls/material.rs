@@ -1,8 +1,8 @@
-//! The files of one set: read as bytes, then built into what a dial needs, or into words for what is wrong with them.
+//! The files of one set: read as bytes, then built into what a dial needs, or into a text for people that names what is wrong.
 //!
 //! Only a complete and consistent set is built: whole PEM files, at least one CA, and a key that is the certificate's.
-//! Beyond that our own certificate is not judged here: that is the SoC's to do (one of X.509 version 1, say, which rustls would
-//! not read). No message repeats what stands in a file: one of them is a private key.
+//! Nothing else about our own certificate is judged here: the SoC judges it (for example one of X.509 version 1, which rustls
+//! would not read). No message quotes a file: one of them is a private key.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -87,7 +87,7 @@ pub(in crate::soc::channel) struct Material {
     ca_expiry: Option<SystemTime>,
     client_expiry: Option<SystemTime>,
     notes: Vec<String>,
-    /// When each certificate in the files expires, and what is said of it then.
+    /// When each certificate in the files expires, and what is reported then.
     expiries: Vec<(SystemTime, String)>,
 }
 
@@ -273,10 +273,10 @@ fn identity(
 ) -> Result<CertifiedKey, Bad> {
     let key = pem::key(key).map_err(|reason| Bad::new(&paths.key, reason))?;
     let key = provider.key_provider.load_private_key(key).map_err(|_| {
-        let kinds = "RSA from 2048 bits, ECDSA on P-256 and P-384, and Ed25519 can";
+        let kinds = "RSA from 2048 bits, ECDSA on P-256 and P-384, and Ed25519 are supported";
         Bad::new(
             &paths.key,
-            format!("is not a private key of a kind that can be used: {kinds}"),
+            format!("is not a private key of a supported kind: {kinds}"),
         )
     })?;
     let Some(public) = key.public_key() else {

@@ -1,8 +1,8 @@
 //! Reads one set of files again and again, and keeps what was last good.
 //!
-//! One task per set, which ends with it. It waits for no read longer than `files::PATIENCE`: a file system that hangs is said as such,
-//! and the next read is served, should the path lead to another one meanwhile. A set that is broken or half-written replaces nothing: it is said once, with
-//! file and reason, and not again until something about it changes. A reader that ends by a defect is started anew; the last
+//! One task per set, which ends with the set. It waits for no read longer than `files::PATIENCE`: a file system that hangs is
+//! reported, and the next read is still tried, because the path may lead to another file system by then. A broken or half-written
+//! set replaces nothing: it is reported once, with file and reason, and not again until something about it changes. A reader that ends by a defect is started anew; the last
 //! good content serves meanwhile, and where there is none dials fail at their deadline.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::runtime::defect::{Defect, Restarts, caught};
 /// New files are used for the next connections within 10 s (half of that is left for reading them).
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// Certificates told of in one line of the log: a file may be a bundle of hundreds.
+/// The most certificates named in one line of the log: a file may be a bundle of hundreds.
 const MAX_TOLD: usize = 5;
 
 /// What is known of a set.
@@ -105,7 +105,7 @@ async fn run(
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        // What was said of one that has hung must be taken back.
+        // What was reported of a hang must be replaced by what is read now.
         let before = last.clone().filter(|_| !hangs);
         let (settings, ca) = (settings.clone(), settings.ca.clone());
         // A thread of its own: a file may lie on a file system that hangs.
@@ -118,11 +118,11 @@ async fn run(
                 last = Some(Arc::new(tried));
                 adopt(latest, outcome);
             }
-            // Said once: each attempt at it would say the same.
+            // Reported once: each attempt would report the same.
             Err(error @ (Unread::Late(_) | Unread::TooMany(_))) if !hangs => {
                 adopt(
                     latest,
-                    Err(Bad::new(&ca, format!("or another of its set: {error}"))),
+                    Err(Bad::new(&ca, format!("or another file of its set: {error}"))),
                 );
             }
             Err(Unread::Late(_) | Unread::TooMany(_)) => {}
@@ -137,7 +137,7 @@ async fn run(
     }
 }
 
-/// Says which certificates have expired, each once; returns what has been said.
+/// Logs which certificates have expired, each once; returns those that were logged.
 fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
     let new: Vec<&str> = expired
         .iter()
@@ -150,7 +150,7 @@ fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
         warn!(target: TLS,
             certificates,
             more,
-            "a certificate in our TLS files has expired: it is used all the same, but gRPC's own clients and SoCs refuse it"
+            "a certificate in our TLS files has expired: it is still used, but gRPC's own clients and SoCs refuse it"
         );
     }
     expired
@@ -178,7 +178,7 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
             if !notes.is_empty() {
                 let more = notes.len().saturating_sub(MAX_TOLD);
                 let notes = notes[..notes.len() - more].join("; ");
-                warn!(target: TLS, notes, more, "not all that stands in the TLS files is used");
+                warn!(target: TLS, notes, more, "some content of the TLS files is not used");
             }
             latest.send_replace(Latest::Good(Arc::new(material)));
         }
@@ -187,7 +187,7 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
             if used {
                 warn!(target: TLS, file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
             } else {
-                warn!(target: TLS, file = %path, reason, "the TLS files cannot be used: no dial succeeds before they can");
+                warn!(target: TLS, file = %path, reason, "the TLS files cannot be used: no dial succeeds until this is fixed");
                 latest.send_replace(Latest::Bad(format!("{path}: {reason}").into()));
             }
         }

@@ -15,7 +15,7 @@ use crate::soc::channel::Checked;
 
 /// A certificate that expires within this time needs a new one: operators plan changes by the month.
 const SOON: TimeDelta = TimeDelta::days(30);
-/// Oddities of one set that are told: a file may be a bundle of hundreds.
+/// The most oddities of one set that are printed: a file may be a bundle of hundreds.
 const MAX_NOTES: usize = 5;
 /// The fields of `certs` that are paths.
 pub(super) const FILES: [(&str, TlsFileKind); 3] = [
@@ -65,7 +65,7 @@ fn which(expired: &[String]) -> String {
     named.collect()
 }
 
-/// Whether each set of files serves as a whole, and for how long yet. What is wrong with one of them alone is said before.
+/// Whether the files of each set can be used together, and how long they are valid. Single bad files have their own findings.
 pub(super) fn sets(seen: &Collected) -> Vec<Finding> {
     let alone = |tls: &TlsSettings| {
         let mut states = of_settings(tls)
@@ -84,8 +84,9 @@ pub(super) fn sets(seen: &Collected) -> Vec<Finding> {
             Err(_) if alone(tls) => continue,
             Err(why) => {
                 let text =
-                    format!("the files do not serve together, no dial is possible (tls_config): {why}");
-                let remedy = "put a whole set there: the CA's certificates, our certificate, and its own key";
+                    format!("the files cannot be used together, no dial is possible (tls_config): {why}");
+                let remedy =
+                    "put a complete set there: the CA's certificates, our certificate, and its own key";
                 found.push(Finding::problem(AREA, "TLS files", text, remedy));
                 continue;
             }
@@ -111,7 +112,7 @@ pub(super) fn sets(seen: &Collected) -> Vec<Finding> {
                 let text = format!("the {what} expires soon ({day})");
                 Finding::note(AREA, "TLS files", text, remedy.to_owned())
             } else {
-                Finding::ok(AREA, "TLS files", format!("the {what} is good until {day}"))
+                Finding::ok(AREA, "TLS files", format!("the {what} is valid until {day}"))
             });
         }
     }

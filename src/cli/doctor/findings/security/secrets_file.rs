@@ -26,11 +26,10 @@ fn content(seen: &Collected) -> Vec<Finding> {
             None,
         )],
         Secrets::Unusable(why) => {
-            let remedy = "let the exporter's user read it (its group: `chgrp`, `chmod g+r`), mount it into a container, mend \
-                          it, or set databases.grpc_secrets to a path where no file is";
+            let remedy = "let the exporter's user read it (its group: `chgrp`, `chmod g+r`), mount it into a container, repair it, or set databases.grpc_secrets to a path where no file is";
             vec![if used {
                 let text = format!(
-                    "{why}. No row of GRPCCLIENT says anything, so this file counts, and no dial is possible (tls_config)"
+                    "{why}. GRPCCLIENT has no usable row, so this file is used, and no dial is possible (tls_config)"
                 );
                 Finding::problem(AREA, SUBJECT, text, remedy)
             } else {
@@ -41,7 +40,7 @@ fn content(seen: &Collected) -> Vec<Finding> {
             }]
         }
         Secrets::Holds(_, tables) if used => {
-            let text = format!("{path} counts: no row of GRPCCLIENT in CONFIG_DB says anything");
+            let text = format!("{path} is used: GRPCCLIENT in CONFIG_DB has no usable row");
             let mut found = vec![Finding::ok(AREA, SUBJECT, text)];
             if let Some((table, config)) = row(tables, "config") {
                 let rows = Rows {
@@ -65,18 +64,17 @@ fn beside_rows(seen: &Collected, path: &str) -> Finding {
     let first = seen.namespaces.first().and_then(SeenDatabases::believed);
     let rows = first.map_or(Said::Nothing, |tables| by_rows(tables));
     if rows == Said::Nothing || file == Said::Nothing || rows == file {
-        let text = format!("{path} can be read: it counts where no row does");
+        let text = format!("{path} can be read: it is used if GRPCCLIENT has no usable row");
         return Finding::ok(AREA, SUBJECT, text);
     }
     let text = format!(
-        "{path} says something else than CONFIG_DB's GRPCCLIENT, which counts while it is there: ycabled \
-         copies the file into CONFIG_DB at its next start"
+        "{path} differs from CONFIG_DB's GRPCCLIENT, which is used while it exists: ycabled copies the file into CONFIG_DB at its next start"
     );
-    let remedy = "make both say the same".to_owned();
+    let remedy = "make both the same".to_owned();
     Finding::note(AREA, SUBJECT, text, remedy)
 }
 
-/// Whoever may write the file may turn TLS off; the exporter, which need not be root, must be able to read it.
+/// A user who may write the file can turn TLS off. The exporter, which need not be root, must be able to read it.
 fn permissions(seen: &Collected) -> Option<Finding> {
     let mode = seen
         .secrets_mode
