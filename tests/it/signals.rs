@@ -53,14 +53,14 @@ async fn the_log_calls_a_graceful_goaway_no_failure() {
     rack.soc(PORT)
         .connection_fault(goaway(H2Code::NoError, "max_age"));
     let line = program
-        .says("ends the connection in good order (GOAWAY NO_ERROR)", 1)
+        .says("ended the connection in good order (GOAWAY NO_ERROR)", 1)
         .await;
     for word in [
         "level=info",
         "port=Ethernet0",
         "from=ready",
         "to=connecting",
-        "dialled anew",
+        "dialling again",
     ] {
         assert!(line.contains(word), "{word}: {line}");
     }

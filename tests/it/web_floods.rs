@@ -232,7 +232,7 @@ async fn a_reload_that_adds_socs_takes_their_files_from_web_clients() {
     program.signal("HUP");
     // Who dials before a web connection has closed finds no file, and has one at its next dial.
     ready(&rack, all).await;
-    // More than there are files for: said with numbers, and again not when nothing has changed.
+    // More SoCs than files: logged with numbers, and not repeated while nothing changes.
     let addresses: Vec<_> = targets.iter().map(|(_, address)| *address).collect();
     rack.settings.targets = (0..100)
         .map(|n| (format!("Ethernet{n}"), addresses[n % 4]))
@@ -240,15 +240,18 @@ async fn a_reload_that_adds_socs_takes_their_files_from_web_clients() {
     rack.write_config(&rack.settings.yaml(&rack.redis));
     let mut program = program;
     program.signal("HUP");
-    let line = program.says("too few open files", 1).await;
+    let line = program.says("limit of open files is too low", 1).await;
     for words in ["level=error", "limit=130", "targets=100", "needed=158"] {
         assert!(line.contains(words), "{words}: {line}");
     }
     rack.settings.targets.truncate(all);
     rack.write_config(&rack.settings.yaml(&rack.redis));
     program.signal("HUP");
-    program.says("open files suffice", 1).await;
-    assert_eq!(program.stderr().matches("too few open files").count(), 1);
+    program.says("limit of open files is sufficient", 1).await;
+    assert_eq!(
+        program.stderr().matches("limit of open files is too low").count(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
