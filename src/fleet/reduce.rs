@@ -186,10 +186,12 @@ impl SocStatus {
         for &query in Query::ALL {
             let outcome = report.query(query);
             self.probes[query.index()][outcome.result.index()] += 1;
-            if let Some(took) = outcome.took {
-                observe(&mut self.durations, took.as_secs_f64());
-            }
-            if !report.is_answered(query) && first_error.is_none() {
+            if report.is_answered(query) {
+                // Failed queries would hide how fast the others are: most of them took the whole timeout.
+                if let Some(took) = outcome.took {
+                    observe(&mut self.durations, took.as_secs_f64());
+                }
+            } else if first_error.is_none() {
                 let what = Trouble::Query(query, outcome.result);
                 first_error = outcome.error.as_deref().map(|detail| (what, detail));
             }

@@ -48,7 +48,7 @@ pub struct SocStatus {
     pub direction_transitions: SelfPeer<u64>,
     /// Queries attempted, by `Query::index()` and `QueryResult::index()`.
     pub probes: [[u64; QueryResult::COUNT]; Query::COUNT],
-    /// Durations of the queries that were sent.
+    /// Durations of the queries that were answered.
     pub durations: Durations,
     /// Rounds ended.
     pub rounds: u64,

@@ -26,7 +26,7 @@ use crate::model::{Facts, Port, ProbeSettings, Problem, Side, Spec, StateDbs};
 use crate::runtime::defect::{Restarts, caught};
 use crate::sonic::intent;
 use crate::sonic::inventory::{self, Hold, Origin, Secrets, Source};
-use crate::sonic::mirror::{Mirror, Ports, Reading, Surroundings};
+use crate::sonic::mirror::{Mirror, Mirrored, Ports, Surroundings};
 use crate::sonic::redis_link::Tells;
 use crate::sonic::shadow::Shadow;
 
@@ -53,9 +53,9 @@ impl Servers {
 /// The readings of one namespace's databases.
 #[derive(Debug)]
 struct Readings {
-    config_db: watch::Receiver<Reading>,
-    appl_db: watch::Receiver<Reading>,
-    state_db: watch::Receiver<Reading>,
+    config_db: watch::Receiver<Mirrored>,
+    appl_db: watch::Receiver<Mirrored>,
+    state_db: watch::Receiver<Mirrored>,
 }
 
 /// See the module's documentation.
@@ -234,7 +234,7 @@ impl Switch {
     /// Whether some CONFIG_DB has neither been read nor failed to be.
     fn sources_waiting(&self) -> bool {
         let mut readings = self.readings.iter();
-        readings.any(|r| matches!(*r.config_db.borrow(), Reading::Waiting)) || self.is_file_unread()
+        readings.any(|r| matches!(*r.config_db.borrow(), Mirrored::Waiting)) || self.is_file_unread()
     }
 
     fn is_file_unread(&self) -> bool {

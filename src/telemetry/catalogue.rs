@@ -134,7 +134,7 @@ catalogue! {
         "Queries attempted, by gRPC status code, EMPTY_REPLY or INVALID_REPLY",
         Soc probes;
     "dualtor_probe_duration_seconds" Histogram ["port"]
-        "Time from sending a query to its end",
+        "Time from sending a query to its answer; a failed query is only counted, in dualtor_probes_total",
         Soc durations;
     "dualtor_probe_last_success_timestamp_seconds" Gauge ["port"]
         "End of the last round whose admin query was OK, Unix time",

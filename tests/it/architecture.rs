@@ -149,7 +149,8 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
         "sonic/state_db/ledger.rs",
         "sonic/state_db/ledger/doubts.rs",
         "sonic/mirror/pattern.rs",
-        "sonic/mirror/upkeep.rs",
+        "sonic/mirror/plan.rs",
+        "sonic/redis_link/retry.rs",
         "sonic/redis_link/frame.rs",
     ] {
         let files = files();

@@ -24,7 +24,7 @@ use crate::soc::channel::{Checked, TlsStore, check, check_certificates, check_ke
 use crate::soc::look::{Found, look};
 use crate::sonic::inventory::{Loopback3, Secrets, Source, is_believed, secure};
 use crate::sonic::mirror::{self, Ports};
-use crate::sonic::redis_link::{Failure, Link};
+use crate::sonic::redis_link::{Link, RedisFailure};
 
 /// A whole database, which answers in milliseconds; a hung one says so by itself after 2 s.
 const READING: Duration = Duration::from_secs(5);
@@ -155,7 +155,7 @@ async fn databases(
 
 /// What it holds, and the address that was used.
 async fn read(database: &Database, spec: &Spec, ports: &Ports) -> (Reading, Option<RedisAddress>) {
-    let away = |failure: Failure| Away {
+    let away = |failure: RedisFailure| Away {
         why: failure.to_string(),
         hint: failure.hint(),
     };
@@ -165,7 +165,7 @@ async fn read(database: &Database, spec: &Spec, ports: &Ports) -> (Reading, Opti
         Err(_) => {
             let away = Away {
                 why: format!("not read within {} s", READING.as_secs()),
-                hint: Failure::Timeout.hint(),
+                hint: RedisFailure::Timeout.hint(),
             };
             (Err(away), None)
         }

@@ -334,6 +334,35 @@ fn a_duration_lands_in_the_bucket_whose_bound_it_does_not_exceed() {
 }
 
 #[test]
+fn only_an_answered_query_has_a_duration() {
+    for result in QueryResult::ALL {
+        let mut report = report(Some(1), Active, Standby);
+        let took = Some(Duration::from_millis(500));
+        report.queries[Query::Link.index()] = QueryReport {
+            result: *result,
+            took,
+            error: None,
+        };
+        let mut status = SocStatus::new(target(Side::Upper));
+        status.apply(&round(report), at(1));
+        let slow: u64 = status.durations.counts[8..].iter().sum();
+        assert_eq!(slow, u64::from(result.is_answer()), "{result}");
+        assert_eq!(status.durations.counts.iter().sum::<u64>(), 4 + slow, "{result}");
+        assert_eq!(status.probes[Query::Link.index()][result.index()], 1, "{result}");
+    }
+}
+
+#[test]
+fn that_the_soc_has_no_health_service_is_an_answer_with_a_duration() {
+    let mut report = report(Some(1), Active, Standby);
+    report.health = Health::Unimplemented;
+    report.queries[Query::Health.index()].result = QueryResult::Unimplemented;
+    let mut status = SocStatus::new(target(Side::Upper));
+    status.apply(&round(report), at(1));
+    assert_eq!(status.durations.counts.iter().sum::<u64>(), 5);
+}
+
+#[test]
 fn a_query_that_was_not_sent_has_no_duration() {
     let mut status = ready();
     assert_eq!(status.durations.counts.iter().sum::<u64>(), 5);
@@ -575,7 +604,8 @@ proptest! {
                 Event::Channel(ChannelEvent::Failed { .. }) => failures += 1,
                 Event::Round(report) => {
                     rounds += 1;
-                    durations += report.queries.iter().filter(|query| query.took.is_some()).count() as u64;
+                    let answered = Query::ALL.iter().filter(|query| report.is_answered(**query));
+                    durations += answered.filter(|query| report.query(**query).took.is_some()).count() as u64;
                 }
                 Event::Maintenance(report) => {
                     let counted = report.notices.as_ref().map(|notices| notices.counts);

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::frame::{Breach, Budget, Frame};
-use super::{Failure, Reply};
+use super::{RedisFailure, Reply};
 use crate::config::{RedisAddress, RedisLogin, RedisServer};
 
 /// What is read at one go, at least.
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Wire {
 impl Wire {
     /// Connects: to the server's other address where the first is closed to us. Each time anew, so a socket that appears
     /// later, or is opened to us, is used from the next connection on.
-    pub(super) async fn open(server: &RedisServer) -> Result<Self, Failure> {
+    pub(super) async fn open(server: &RedisServer) -> Result<Self, RedisFailure> {
         let first = match Self::connect(&server.at).await {
             Ok(wire) => return Ok(wire),
             Err(error) => error,
@@ -49,9 +49,9 @@ impl Wire {
         match &server.or {
             Some(or) if closed_to_us => Self::connect(or).await.map_err(|error| {
                 let both = format!("{first}; nor to {or}: {error}");
-                Failure::Connect(io::Error::new(first.kind(), both))
+                RedisFailure::Connect(io::Error::new(first.kind(), both))
             }),
-            _ => Err(Failure::Connect(first)),
+            _ => Err(RedisFailure::Connect(first)),
         }
     }
 
@@ -79,7 +79,7 @@ impl Wire {
 
     /// Sends the commands in one go and returns one reply for each, in their order. Not cancel-safe: a wire whose question was
     /// dropped half-way is of no use any more.
-    pub(super) async fn ask(&mut self, commands: &Pipeline) -> Result<Vec<Reply>, Failure> {
+    pub(super) async fn ask(&mut self, commands: &Pipeline) -> Result<Vec<Reply>, RedisFailure> {
         if !self.bytes.is_empty() {
             return Err(Breach::Unasked.into());
         }
@@ -90,9 +90,9 @@ impl Wire {
             match self.reply(&mut budget).await {
                 Ok(reply) => replies.push(reply),
                 // Who is turned away ("max number of clients reached") is told so before anything is read of his.
-                Err(Failure::Closed) => {
+                Err(RedisFailure::Closed) => {
                     let last = replies.pop().and_then(Result::err);
-                    return Err(last.map_or(Failure::Closed, Failure::Refused));
+                    return Err(last.map_or(RedisFailure::Closed, RedisFailure::Refused));
                 }
                 Err(failure) => return Err(failure),
             }
@@ -101,22 +101,25 @@ impl Wire {
     }
 
     /// Logs in, if there is a user to log in as.
-    pub(super) async fn log_in(&mut self, login: Option<&RedisLogin>) -> Result<(), Failure> {
+    pub(super) async fn log_in(&mut self, login: Option<&RedisLogin>) -> Result<(), RedisFailure> {
         let Some(login) = login else { return Ok(()) };
         let mut ask = redis::pipe();
         ask.add_command(auth(login));
         match self.ask(&ask).await?.pop() {
-            Some(Err(error)) => Err(Failure::Auth(error.code().unwrap_or("ERR").to_owned())),
+            Some(Err(error)) => Err(RedisFailure::Auth(error.code().unwrap_or("ERR").to_owned())),
             _ => Ok(()),
         }
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stream.write_all(bytes).await.map_err(|_| Failure::Closed)
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), RedisFailure> {
+        self.stream
+            .write_all(bytes)
+            .await
+            .map_err(|_| RedisFailure::Closed)
     }
 
     /// The next reply. Cancel-safe, with the same budget.
-    pub(super) async fn reply(&mut self, budget: &mut Budget) -> Result<Reply, Failure> {
+    pub(super) async fn reply(&mut self, budget: &mut Budget) -> Result<Reply, RedisFailure> {
         loop {
             if let Some(reply) = self.next(budget)? {
                 return Ok(reply);
@@ -126,7 +129,7 @@ impl Wire {
     }
 
     /// The next reply, if it is here.
-    pub(super) fn next(&mut self, budget: &mut Budget) -> Result<Option<Reply>, Failure> {
+    pub(super) fn next(&mut self, budget: &mut Budget) -> Result<Option<Reply>, RedisFailure> {
         let Some(end) = self.frame.end(&self.bytes, budget)? else {
             return Ok(None);
         };
@@ -146,10 +149,10 @@ impl Wire {
     }
 
     /// Waits for more bytes. Cancel-safe.
-    pub(super) async fn read(&mut self) -> Result<(), Failure> {
+    pub(super) async fn read(&mut self) -> Result<(), RedisFailure> {
         self.bytes.reserve(READ);
         match self.stream.read_buf(&mut self.bytes).await {
-            Ok(0) | Err(_) => Err(Failure::Closed),
+            Ok(0) | Err(_) => Err(RedisFailure::Closed),
             Ok(_) => Ok(()),
         }
     }
