@@ -269,7 +269,7 @@ impl Fleet {
             }
         }
         self.table.sort();
-        self.context.limiter.fleet(self.table.len());
+        self.context.rounds.fleet(self.table.len());
         if self.unsettled.is_empty() && inventory.loaded {
             self.settled.send_replace(true);
         }

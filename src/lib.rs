@@ -95,7 +95,7 @@
 //!
 //! A thread writes the log (`telemetry::log::spool`). Its buffer holds 1 MiB; further lines are dropped and counted.
 //!
-//! The tasks share one `Limiter` (limits the rounds under way, over all SoCs), one `Pacer` (limits the dials, over all SoCs), one
+//! The tasks share one `RoundLimiter` (limits the rounds under way, over all SoCs), one `DialLimiter` (limits the dials, over all SoCs), one
 //! `TlsStore` (which sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web server).
 //!
 //! # Stopping

@@ -13,7 +13,7 @@ use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
 };
 use dualtor_exporter::soc::channel::{Channel, TlsStore};
-use dualtor_exporter::soc::probe::{self, Limiter, Ready};
+use dualtor_exporter::soc::probe::{self, Ready, RoundLimiter};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -150,7 +150,9 @@ struct Group {
 fn group(kind: Kind, spec: &Spec) -> anyhow::Result<Group> {
     let (go, _) = watch::channel(0);
     let (tx, outcomes) = mpsc::unbounded_channel();
-    let limiter = spec.max_rounds.map_or_else(Limiter::default, Limiter::at_a_time);
+    let limiter = spec
+        .max_rounds
+        .map_or_else(RoundLimiter::default, RoundLimiter::at_a_time);
     if spec.max_rounds.is_none() {
         limiter.fleet(spec.racks.iter().map(|rack| rack.count).sum());
     }
@@ -205,7 +207,7 @@ async fn bare_soc(target: Target, healthy: bool, mut go: watch::Receiver<u64>, t
 async fn our_soc(
     mut channel: Channel,
     healthy: bool,
-    limiter: Arc<Limiter>,
+    limiter: Arc<RoundLimiter>,
     mut go: watch::Receiver<u64>,
     tx: Outcomes,
 ) {

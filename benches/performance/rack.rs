@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
 use dualtor_exporter::model::{ChannelSettings, Port, Side, Target};
-use dualtor_testkit::program::binary;
+use dualtor_testkit::child::binary;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;

@@ -83,9 +83,9 @@ pub(super) fn fleet(
     let context = Context {
         events: events_tx,
         probe,
-        pacer: Arc::default(),
+        dials: Arc::default(),
         tls,
-        limiter: Arc::default(),
+        rounds: Arc::default(),
         origin: Instant::now(),
     };
     let (fleet, handle) = Fleet::new(inventory, context, events, feeds);

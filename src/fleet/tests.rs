@@ -73,9 +73,9 @@ impl Rig {
         let context = Context {
             events: events_tx,
             probe,
-            pacer: Arc::default(),
+            dials: Arc::default(),
             tls: Arc::default(),
-            limiter: Arc::default(),
+            rounds: Arc::default(),
             origin: Instant::now(),
         };
         let targets = simulator.socs().iter().map(|soc| Target {
@@ -347,9 +347,9 @@ async fn a_fleet_that_panics_leaves_no_row_ready() {
             timeout: LONG,
         })
         .1,
-        pacer: Arc::default(),
+        dials: Arc::default(),
         tls: Arc::default(),
-        limiter: Arc::default(),
+        rounds: Arc::default(),
         origin: Instant::now(),
     };
     let (rows_tx, mut rows) = mailbox();

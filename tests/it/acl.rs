@@ -357,7 +357,7 @@ fn handing_back_to_ycabled_removes_what_only_we_write() {
         "peer_operation_state_probe_count",
         "grpc_connection_status",
     ];
-    let ours = crate::look::FIELDS.into_iter();
+    let ours = crate::soc_view::FIELDS.into_iter();
     let extra: BTreeSet<&str> = ours.filter(|field| !of_ycabled.contains(field)).collect();
     assert_eq!((removed.len(), &removed), (4, &extra));
 }

@@ -143,7 +143,7 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
         "soc/channel/backoff.rs",
         "soc/channel/keepalive.rs",
         "soc/session/schedule.rs",
-        "soc/probe/pace.rs",
+        "soc/probe/report_limiter.rs",
         "soc/probe/maintenance.rs",
         "runtime/bucket.rs",
         "sonic/state_db/ledger.rs",

@@ -3,10 +3,10 @@
 use dualtor_sim::{Scenario, Simulator, Soc, Tls};
 
 use crate::certificates::{Ca, EXPIRED, Files, NOT_YET, Pem, VALID, new_year, pem};
+use crate::child::{Program, run};
 use crate::harness::{Setup, wait_until};
 use crate::http::{Scrape, get};
-use crate::look::Look;
-use crate::program::{Program, run};
+use crate::soc_view::Look;
 use crate::tls::{FAILURES, OUR_EXPIRY, PORT, check_refused, shared_ca, times_ready};
 
 /// What `probe` says of a SoC with a set of files.

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use dualtor_sim::{Code, ConnectionFault, Health, ReplyFault, Rpc, Scenario, Simulator};
 use tempfile::TempDir;
 
+use crate::child::{Program, assert_cannot_start, run};
 use crate::harness::wait_until;
 use crate::http;
-use crate::program::{Program, assert_cannot_start, run};
 
 const GOOD: &str =
     "side: upper\ndatabases: {publish: off}\ntargets: [{port: Ethernet0, address: 127.0.0.1}]\n";

@@ -6,10 +6,10 @@ use dualtor_sim::{Direction, Link, Tls};
 use crate::certificates::{Files, VALID};
 use crate::harness::wait_until;
 use crate::http::{self, Scrape};
-use crate::look::Look;
 use crate::redis_server::Redis;
+use crate::soc_view::Look;
 use crate::tls::shared_ca;
-pub(crate) use dualtor_testkit::switch::{NEVER_POLLED, TELLS, switch, switch_of, switch_on};
+pub(crate) use dualtor_testkit::sonic_switch::{NEVER_POLLED, TELLS, switch, switch_of, switch_on};
 
 const CONFIG_DB: i64 = 4;
 const APPL_DB: i64 = 0;

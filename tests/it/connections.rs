@@ -7,7 +7,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 pub(crate) const PORT: &str = "Ethernet0";
 pub(crate) const TRANSITIONS: &str = "dualtor_channel_transitions_total";
@@ -47,7 +47,7 @@ async fn a_soc_that_leaves_in_good_order_over_and_over_is_said_to_flap_and_diall
     let config = rack.config_path();
     let config = config.to_str().expect("UTF-8");
     let mut program =
-        crate::program::Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
+        crate::child::Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
     let line = program.says("channel flaps", 1).await;
     for words in [
         "port=Ethernet0",
@@ -66,7 +66,7 @@ async fn a_soc_that_leaves_right_after_ready_is_told_by_probe() {
     let _leaves = leaves_at_once(rack.soc(PORT));
     let address = rack.soc(PORT).address().to_string();
     wait_until("probe to see it leave", async || {
-        let ended = crate::program::run(&["probe", &address]).await;
+        let ended = crate::child::run(&["probe", &address]).await;
         let words = "in good order (GOAWAY NO_ERROR); if it does so each time, the channel flaps";
         match ended.stdout.contains(words) && ended.stdout.contains(" after READY: ") {
             true => Ok(()),

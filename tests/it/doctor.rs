@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use dualtor_sim::{ConnectionFault, FloodFrame, Health, ReplyFault};
 use serde_json::Value;
 
+use crate::child::{Ended, run};
 use crate::config_db::{TELLS, switch};
 use crate::harness::{Rack, Setup};
-use crate::program::{Ended, run};
 use crate::redis_server::Redis;
 
 const CLEAN: i32 = 0;
@@ -78,7 +78,7 @@ async fn a_subtype_with_a_blank_is_seen_in_the_log_and_by_the_doctor() {
     let path = rack.config_path();
     let path = path.to_str().expect("UTF-8");
     let mut program =
-        crate::program::Program::start(&["--config.file", path, "--web.listen-address", "127.0.0.1:0"]);
+        crate::child::Program::start(&["--config.file", path, "--web.listen-address", "127.0.0.1:0"]);
     let line = program.says("not even a blank", 1).await;
     assert!(line.contains("DualToR ") && line.contains("level=warn"), "{line}");
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use dualtor_exporter::config::Config;
 
-use crate::program::run;
+use crate::child::run;
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

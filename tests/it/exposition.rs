@@ -11,7 +11,7 @@ use dualtor_sim::{ConnectionFault, Notice, NoticeKind, Plane};
 use crate::certificates::{Ca, Files, VALID};
 use crate::harness::{ONLY_AT_READY, Rack, Setup};
 use crate::http::{Sample, Scrape, ask, get};
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
 

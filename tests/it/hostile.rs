@@ -12,10 +12,10 @@ use dualtor_sim::{
 use tempfile::TempDir;
 
 use crate::certificates::VALID;
+use crate::child::{Program, run};
 use crate::harness::{Rack, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
-use crate::program::{Program, run};
+use crate::soc_view::Look;
 use crate::tls::shared_ca;
 
 const PROBES: &str = "dualtor_probes_total";
@@ -366,7 +366,7 @@ async fn what_a_flood_costs_in_memory_is_little_and_comes_back() {
 }
 
 /// `probe` of a rack's one SoC.
-async fn probe(rack: &Rack) -> crate::program::Ended {
+async fn probe(rack: &Rack) -> crate::child::Ended {
     let address = rack.soc(ATTACKER).address().to_string();
     run(&["probe", &address]).await
 }

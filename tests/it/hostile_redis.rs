@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::certificates::Files;
+use crate::child::Program;
 use crate::fake_redis::{Answer, FakeRedis, Script, bulk};
 use crate::http;
-use crate::program::Program;
 use crate::wait::wait_until;
 
 /// Seen: 20 MB; before, gigabytes within seconds.

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use dualtor_sim::{ConnectionFault, H2Code, PingPolicy};
 
+use crate::child::Program;
 use crate::connections::{
     FAILURES, INTERVAL, PORT, TRANSITIONS, failures, goaway, keepalive_interval, transitions,
 };
 use crate::harness::{LONG, Rack, Setup, wait_until};
-use crate::look::Look;
-use crate::program::Program;
+use crate::soc_view::Look;
 
 /// A PING each 100 ms, until it is refused; rounds are a second apart.
 const BUSY: &str = "keepalive_time: 100ms, keepalive_timeout: 500ms, backoff: {initial: 100ms, max: 500ms}";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use dualtor_sim::{ReplyFault, Scenario, Simulator};
 use tempfile::TempDir;
 
+use crate::child::Program;
 use crate::http::{Scrape, get};
-use crate::program::Program;
 use crate::wait::wait_until;
 
 /// A SoC that answers within its time, though not at once: queries are under way at any moment.

@@ -25,7 +25,7 @@
 //! | documents, scaffolding | documentation, workflows and templates against what they are about |
 //! | architecture | the invariants that the source must keep |
 
-use dualtor_testkit::{certificates, fake_redis, harness, http, look, program, redis_server, wait};
+use dualtor_testkit::{certificates, child, fake_redis, harness, http, redis_server, soc_view, wait};
 
 mod acl;
 mod architecture;

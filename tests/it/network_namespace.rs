@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
+use crate::child::binary;
 use crate::harness::wait_until;
-use crate::program::binary;
 use crate::redis_server::Redis;
 
 /// Whether this machine lets us have a network of our own.

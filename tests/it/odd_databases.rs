@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use redis::Value;
 
+use crate::child::run;
 use crate::config_db::{TELLS, switch, switch_on};
 use crate::fake_redis::{Answer, FakeRedis, bulk};
 use crate::harness::{Rack, wait_until};
 use crate::http::Scrape;
-use crate::program::run;
 use crate::redis_server::Redis;
 
 const CONFIG_DB: i64 = 4;
@@ -284,7 +284,7 @@ async fn a_redis_that_tells_nothing_is_searched_for_a_twentieth_of_its_time_at_m
         "--web.listen-address",
         "127.0.0.1:0",
     ];
-    let _exporter = crate::program::Program::start(&args);
+    let _exporter = crate::child::Program::start(&args);
     let count = || searches.load(Ordering::Relaxed);
     wait_until("the first search", async || match count() {
         1.. => Ok(()),
@@ -322,7 +322,7 @@ async fn each_failed_change_of_a_mux_is_logged_and_so_is_the_server_that_is_used
     let path = rack.config_path();
     let path = path.to_str().expect("UTF-8");
     let args = ["--config.file", path, "--web.listen-address", "127.0.0.1:0"];
-    let mut program = crate::program::Program::start(&args);
+    let mut program = crate::child::Program::start(&args);
     let line = program.says("state_db is up", 1).await;
     assert!(line.contains(&server), "{line}");
     let _: Value = rack.redis.ask_db(6, "HSET MUX_CABLE_TABLE|Ethernet0 state error");

@@ -1,8 +1,8 @@
 //! Redis away: probing and scrapes go on, the metrics say so, and every row is right again when it is back.
 
 use crate::harness::{Rack, Setup, wait_until};
-use crate::look::Look;
 use crate::redis_server::Redis;
+use crate::soc_view::Look;
 
 const PORTS: [&str; 3] = ["Ethernet0", "Ethernet4", "Ethernet8"];
 const UP: &str = "dualtor_state_db_up";
@@ -19,7 +19,7 @@ async fn probing_goes_on(rack: &Rack) {
     let before = rack.scrape().await.count("dualtor_probes_total", &ok);
     let scrape = rack.counts("dualtor_probes_total", &ok, before + 6).await;
     for port in PORTS {
-        let seen = crate::look::of_scrape(&scrape, port);
+        let seen = crate::soc_view::of_scrape(&scrape, port);
         assert_eq!(seen, Look::HEALTHY.metrics(), "{port}");
     }
 }

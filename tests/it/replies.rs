@@ -6,7 +6,7 @@ use dualtor_sim::{Code, H2Code, Health, ReplyFault, Rpc};
 
 use crate::harness::{Rack, Setup};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PROBES: &str = "dualtor_probes_total";
 const QUERIES: [&str; 5] = ["admin", "operation", "link", "version", "health"];

@@ -3,8 +3,8 @@
 use crate::certificates::Files;
 use crate::config_db::{TELLS, dials, switch, switch_of};
 use crate::http::Scrape;
-use crate::look::Look;
 use crate::redis_server::Redis;
+use crate::soc_view::Look;
 use crate::tls::shared_ca;
 
 /// What a rewrite looks like from outside: DEL, and HSET a little later.

@@ -6,7 +6,7 @@ use dualtor_sim::{ConnectionFault, Direction, Link, ReplyFault, Rpc};
 
 use crate::harness::{ONLY_AT_READY, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const PROBES: &str = "dualtor_probes_total";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dualtor_sim::ConnectionFault;
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
-use crate::look::{FIELDS, Look, Row};
+use crate::soc_view::{FIELDS, Look, Row};
 
 const PORT: &str = "Ethernet0";
 const KEY: &str = "MUX_CABLE_INFO|Ethernet0";
@@ -275,7 +275,7 @@ async fn a_clean_stop_leaves_shutdown_and_the_counters_which_go_on_after_a_resta
     for port in [PORT, "Ethernet4"] {
         let row = rack.row(port);
         assert_eq!(
-            crate::look::of_row(&row),
+            crate::soc_view::of_row(&row),
             Look::unknown("shutdown").row(),
             "{port}"
         );

@@ -8,7 +8,7 @@ use dualtor_sim::{Code, ConnectionFault, Notice, NoticeKind, Plane, ReplyFault, 
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const NOTICES: &str = "dualtor_soc_notices_total";

@@ -4,7 +4,7 @@ use redis::Value;
 
 use crate::harness::{ONLY_AT_READY, Setup};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const NAME: &str = "dualtor_shadow_differences";
 

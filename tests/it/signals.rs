@@ -6,11 +6,11 @@ use dualtor_sim::{ConnectionFault, H2Code};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::child::Program;
 use crate::connections::goaway;
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http;
-use crate::look::{self, Look};
-use crate::program::Program;
+use crate::soc_view::{self, Look};
 
 const PORT: &str = "Ethernet0";
 /// The contract says 5 s. The stop is built to take 3 s at most; what a busy machine adds is not the exporter's.
@@ -37,9 +37,13 @@ async fn sigterm_leaves_shutdown_in_each_row_with_its_counters() {
         assert_eq!(ended.code, Some(0), "{signal}: {ended:?}");
         for port in [PORT, "Ethernet4"] {
             let row = rack.row(port);
-            assert_eq!(look::of_row(&row), Look::unknown("shutdown").row(), "{signal}");
+            assert_eq!(
+                soc_view::of_row(&row),
+                Look::unknown("shutdown").row(),
+                "{signal}"
+            );
         }
-        let count = |row: &look::Row| row["mux_direction_probe_count"].parse::<u64>().expect("a count");
+        let count = |row: &soc_view::Row| row["mux_direction_probe_count"].parse::<u64>().expect("a count");
         assert!(count(&before) >= 1 && count(&rack.row(PORT)) >= count(&before));
         assert_eq!(rack.soc(PORT).counters().connections, 1);
     }

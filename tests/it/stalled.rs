@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use dualtor_sim::ConnectionFault;
 
+use crate::child::Program;
 use crate::harness::{LONG, Rack, Setup, wait_until};
-use crate::look::Look;
-use crate::program::Program;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const BINARY: &str = env!("CARGO_BIN_EXE_dualtor-exporter");
@@ -158,7 +158,7 @@ async fn a_port_that_flaps_says_a_few_lines_and_how_it_ended() {
 }
 
 /// Runs it in a shell with this redirection.
-async fn run(redirect: &str, args: &[&str]) -> crate::program::Ended {
+async fn run(redirect: &str, args: &[&str]) -> crate::child::Ended {
     let mut command = Command::new("sh");
     command
         .args(["-c", &format!("exec \"$0\" \"$@\" {redirect}"), BINARY])

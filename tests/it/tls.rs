@@ -3,10 +3,10 @@
 use dualtor_sim::{ConnectionFault, Rpc, Scenario, Simulator, Soc, Tls, TlsVersion};
 
 use crate::certificates::{Ca, EXPIRED, Files, NOT_YET, Pem, VALID, new_year, self_signed};
+use crate::child::run;
 use crate::harness::{Rack, Setup};
 use crate::http::Scrape;
-use crate::look::Look;
-use crate::program::run;
+use crate::soc_view::Look;
 
 pub(crate) const PORT: &str = "Ethernet0";
 pub(crate) const FAILURES: &str = "dualtor_channel_failures_total";

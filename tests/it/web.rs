@@ -9,7 +9,7 @@ use dualtor_sim::ConnectionFault;
 
 use crate::harness::{Setup, wait_until};
 use crate::http::{Scrape, ask, get};
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const RELOADED: &str = "dualtor_config_last_reload_successful";

@@ -7,9 +7,9 @@ use dualtor_exporter::web::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::child::Program;
 use crate::harness::{LONG, ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::{self, get};
-use crate::program::Program;
 use crate::web_limits::{
     CALM, CONNECTIONS, connect, half_sent, many_ports, once_let_in, refused, rest, send, setup, start, unread,
 };
@@ -206,8 +206,9 @@ async fn a_reload_that_adds_socs_takes_their_files_from_web_clients() {
     let ready = async |rack: &Rack, count: usize| {
         wait_until(&format!("{count} rows say READY"), async || {
             let rows = (0..count).map(|n| rack.row(&format!("Ethernet{n}")));
-            let is =
-                |row: &crate::look::Row| row.get("grpc_connection_status").is_some_and(|is| is == "READY");
+            let is = |row: &crate::soc_view::Row| {
+                row.get("grpc_connection_status").is_some_and(|is| is == "READY")
+            };
             match rows.filter(is).count() {
                 ready if ready == count => Ok(()),
                 some => Err(format!("{some} of {count}: {}", program.stderr())),

@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::child::Program;
 use crate::harness::{LONG, ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::{self, Scrape, get};
-use crate::look::Look;
-use crate::program::Program;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 pub(crate) const CONNECTIONS: &str = "dualtor_web_connections";
@@ -345,7 +345,8 @@ async fn files_are_the_socs_first() {
     let ready = async |rack: &Rack, state: &str| {
         wait_until(&format!("all rows say {state}"), async || {
             let rows = (0..PORTS).map(|n| rack.row(&format!("Ethernet{n}")));
-            let is = |row: &crate::look::Row| row.get("grpc_connection_status").is_some_and(|is| is == state);
+            let is =
+                |row: &crate::soc_view::Row| row.get("grpc_connection_status").is_some_and(|is| is == state);
             match rows.filter(is).count() {
                 PORTS => Ok(()),
                 some => Err(format!("{some} of {PORTS}: {}", program.stderr())),

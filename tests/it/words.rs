@@ -6,9 +6,9 @@ use std::net::TcpListener;
 
 use dualtor_sim::{Code, ReplyFault, Rpc};
 
+use crate::child::{Ended, Program, run};
 use crate::config_db::{TELLS, switch};
 use crate::harness::{Rack, wait_until};
-use crate::program::{Ended, Program, run};
 
 const PORT: &str = "Ethernet0";
 /// An override, an escape sequence, a C1 control sequence introducer, marks, invisible and separating characters.

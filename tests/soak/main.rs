@@ -17,7 +17,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program with a table.
 
-use dualtor_testkit::{http, program, redis_server, wait};
+use dualtor_testkit::{child, http, redis_server, wait};
 
 use std::process::ExitCode;
 use std::time::Duration;

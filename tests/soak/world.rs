@@ -9,9 +9,9 @@ use dualtor_sim::{Scenario, Simulator};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use crate::child::Program;
 use crate::http::{self, Scrape};
 use crate::kind::INTERVAL;
-use crate::program::Program;
 use crate::redis_server::Redis;
 use crate::truth::{self, Shown};
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::program::Program;
+use crate::child::Program;
 use crate::redis_server::{Redis, eventually};
 use crate::rig::{LONG, key};
 
