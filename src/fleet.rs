@@ -38,7 +38,7 @@ use mailbox::Change;
 /// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
 pub const EVENT_QUEUE: usize = 4096;
 /// How long scrapes wait for the first inventory: it comes in milliseconds from a database that is there, and from the
-/// configuration's own targets after half a second at most (sonic/watch.rs).
+/// configuration's own targets after half a second at most (sonic/switch.rs).
 const FIRST_INVENTORY: Duration = Duration::from_millis(600);
 /// Transitions that a slow reader of the feed may lag behind before it loses the oldest.
 const FEED_LEN: usize = 1024;

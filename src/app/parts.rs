@@ -14,8 +14,8 @@ use crate::fleet::mailbox::mailbox;
 use crate::model::StateDbStatus;
 use crate::runtime::defect::caught;
 use crate::sonic::appl_db::Notifications;
+use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
-use crate::sonic::watch::Servers;
 
 /// Each yields its name when it has ended.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
