@@ -27,7 +27,7 @@ use crate::model::component::APP;
 use crate::model::{ConfigStatus, ProbeSettings};
 use crate::runtime::defect::{Defect, attempt, caught};
 use crate::soc::channel::TlsStore;
-use crate::sonic::watch::Servers;
+use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
 use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
 use make_view::{Sources, view_source};

@@ -39,7 +39,7 @@ use table::{SocTable, Watched};
 /// Length of the queue of events: a burst from some thousand SoCs. When it is full, sessions wait.
 pub const EVENT_QUEUE: usize = 4096;
 /// How long scrapes wait for the first inventory. A database that answers gives it in milliseconds. Without one, the targets of
-/// the configuration file follow after at most half a second (sonic/watch.rs).
+/// the configuration file follow after at most half a second (sonic/switch.rs).
 const FIRST_INVENTORY: Duration = Duration::from_millis(600);
 /// Length of the feed of transitions. A reader that is further behind loses the oldest.
 const FEED_LEN: usize = 1024;

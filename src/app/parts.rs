@@ -17,8 +17,9 @@ use crate::runtime::defect::caught;
 use crate::soc::channel::TlsStore;
 use crate::soc::session::Context;
 use crate::sonic::appl_db::Notifications;
+use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
-use crate::sonic::watch::{Emits, Servers, Switch};
+use crate::sonic::switch::{Emits, Switch};
 
 /// Each task yields its name when it ends.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;

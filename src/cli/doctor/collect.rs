@@ -22,7 +22,7 @@ use crate::model::schema;
 use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Table, Target, TlsSettings};
 use crate::soc::channel::{Checked, TlsStore, check, check_certificates, check_key};
 use crate::soc::look::{Found, look};
-use crate::sonic::inventory::{Loopback3, Secrets, Source, is_believed, secure};
+use crate::sonic::inventory::{ConfigDbCopy, Loopback3, Secrets, is_complete, secure};
 use crate::sonic::mirror::{self, Ports};
 use crate::sonic::redis_link::{Link, RedisFailure};
 
@@ -73,18 +73,18 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         tokio::join!(read(database, &CONFIG_DB, &nobody), events(database))
     });
     let config_dbs = join_all(config_dbs).await;
-    let mut believed: Vec<Source> = config
+    let mut believed: Vec<ConfigDbCopy> = config
         .namespaces
         .iter()
         .zip(&config_dbs)
-        .map(|(namespace, ((config_db, _), _))| Source {
-            tables: config_db.as_ref().ok().filter(|t| is_believed(t)).cloned(),
-            ..Source::unread(&namespace.name)
+        .map(|(namespace, ((config_db, _), _))| ConfigDbCopy {
+            tables: config_db.as_ref().ok().filter(|t| is_complete(t)).cloned(),
+            ..ConfigDbCopy::unread(&namespace.name)
         })
         .collect();
     if believed.is_empty() {
         // For what the file says.
-        believed.push(Source::unread(&"".into()));
+        believed.push(ConfigDbCopy::unread(&"".into()));
     }
     let path = config.grpc_secrets.clone();
     let read = patiently(move || {

@@ -9,8 +9,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Source;
-use super::secrets::Secrets;
+use super::ConfigDbCopy;
+use super::grpc_secrets::Secrets;
 use crate::config::is_server_name;
 use crate::model::schema;
 use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings, quoted};
@@ -77,7 +77,7 @@ const GONE: &str = "what would say plain text or TLS is gone, and could not be u
 
 /// Settles how the SoCs of each source are spoken to: by its own rows, else the switch's (the first source's), else the file, else
 /// as before.
-pub fn secure(sources: &mut [Source], secrets: &Secrets) {
+pub fn secure(sources: &mut [ConfigDbCopy], secrets: &Secrets) {
     let by_rows: Vec<Said> = sources
         .iter()
         .map(|source| source.tables.as_deref().map_or(Said::Nothing, by_rows))
@@ -165,22 +165,22 @@ fn said(tables: &Tables, place: &str) -> Said {
         return Said::Unreadable(format!("{place} {table}|config: expected a hash").into());
     }
     match row("config") {
-        Some((table, config)) => read(config, row("certs").map(|(_, row)| row), &Place(place, table)),
+        Some((table, config)) => read(config, row("certs").map(|(_, row)| row), &RowPlace(place, table)),
         None => Said::Nothing,
     }
 }
 
 /// Where a row is, for messages.
-struct Place<'a>(&'a str, &'a str);
+struct RowPlace<'a>(&'a str, &'a str);
 
-impl Place<'_> {
+impl RowPlace<'_> {
     fn field(&self, row: &str, field: &str) -> String {
         let Self(place, table) = self;
         format!("{place} {table}|{row} {field}")
     }
 }
 
-fn read(config: &Row, certs: Option<&Row>, place: &Place<'_>) -> Said {
+fn read(config: &Row, certs: Option<&Row>, place: &RowPlace<'_>) -> Said {
     match value(config, "type") {
         None => return Said::Nothing,
         Some("insecure") => return Said::Settings(Security::Plain),
@@ -198,7 +198,7 @@ fn read(config: &Row, certs: Option<&Row>, place: &Place<'_>) -> Said {
     }
 }
 
-fn tls(config: &Row, certs: Option<&Row>, place: &Place<'_>) -> Result<TlsSettings, Said> {
+fn tls(config: &Row, certs: Option<&Row>, place: &RowPlace<'_>) -> Result<TlsSettings, Said> {
     let wrong = |row: &str, field: &str, expected: &str, found: &str| {
         let field = place.field(row, field);
         Said::Wrong(format!("{field}: expected {expected}, found {}", quoted(found)).into())

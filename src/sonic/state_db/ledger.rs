@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use redis::{Cmd, FromRedisValue, RedisError, Value};
 
-use super::batch::{Batch, Kind, Outcome};
+use super::batch::{Batch, BatchKind, Outcome};
 use crate::config::StateDbSettings;
 use crate::fleet::mailbox::Change;
 use crate::model::{Port, SocStatus};
@@ -187,16 +187,16 @@ impl Ledger {
         let mut based = Vec::new();
         for port in batch.ports {
             match &batch.kind {
-                Kind::Bases => match next() {
+                BatchKind::Bases => match next() {
                     Ok(values) => based.push((port, values)),
                     Err(error) => self.refused_base(port, error, &mut outcome),
                 },
-                Kind::Check => self.settle_check(port, next(), now, &mut outcome),
-                Kind::Put { time_post } => {
+                BatchKind::Check => self.settle_check(port, next(), now, &mut outcome),
+                BatchKind::Put { time_post } => {
                     let (found, written) = (next(), next());
                     self.settle_put(port, time_post, found, written, &mut outcome);
                 }
-                Kind::Delete => match next() {
+                BatchKind::Delete => match next() {
                     Ok(_) => {
                         outcome.ok += 1;
                         self.deleted(&port);
@@ -254,7 +254,7 @@ impl Ledger {
     }
 
     fn bases_batch(&mut self) -> Batch {
-        let mut batch = Batch::new(Kind::Bases);
+        let mut batch = Batch::new(BatchKind::Bases);
         for port in self.take_while(SMALL, |row| row.status.is_some() && row.base.is_none()) {
             let mut read = redis::cmd("HMGET");
             read.arg(self.key(&port)).arg(&Counters::FIELDS);
@@ -264,7 +264,7 @@ impl Ledger {
     }
 
     fn delete_batch(&mut self, max: usize) -> Batch {
-        let mut batch = Batch::new(Kind::Delete);
+        let mut batch = Batch::new(BatchKind::Delete);
         for port in self.take_while(max.min(SMALL), |row| row.status.is_none()) {
             let mut delete = redis::cmd("DEL");
             delete.arg(self.key(&port));
@@ -287,7 +287,7 @@ impl Ledger {
             }
             commands.push(pair);
         }
-        let mut batch = Batch::new(Kind::Put { time_post });
+        let mut batch = Batch::new(BatchKind::Put { time_post });
         for pair in commands {
             if let Some(port) = self.pop() {
                 batch.add(port, pair);

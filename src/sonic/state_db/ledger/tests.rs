@@ -142,7 +142,7 @@ fn flap(ledger: &mut Ledger, start: Instant, every: Duration) -> Vec<(u128, Stri
     let mut write = |ledger: &mut Ledger, now: Instant| {
         ledger.release(now);
         while let Some(batch) = next(ledger) {
-            if matches!(batch.kind, Kind::Put { .. }) {
+            if matches!(batch.kind, BatchKind::Put { .. }) {
                 written.push(((now - start).as_millis(), counter(&batch)));
             }
             let replies = ok(&batch);
