@@ -166,9 +166,9 @@ async fn that_our_pings_are_refused_is_said_once_and_in_words() {
     let config = config.to_str().expect("UTF-8");
     let mut program = Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
     let line = program.says("too_many_pings", 1).await;
-    let line = match line.contains("one goes out with its rounds") {
+    let line = match line.contains("sent only with rounds of queries") {
         true => line,
-        false => program.says("one goes out with its rounds", 1).await,
+        false => program.says("sent only with rounds of queries", 1).await,
     };
     assert!(
         line.contains("port=Ethernet0") && line.contains("level=warn"),
@@ -183,7 +183,7 @@ async fn that_our_pings_are_refused_is_said_once_and_in_words() {
     })
     .await;
     let log = program.stderr();
-    assert_eq!(log.matches("one goes out with its rounds").count(), 1, "{log}");
+    assert_eq!(log.matches("sent only with rounds of queries").count(), 1, "{log}");
     program.signal("TERM");
     tokio::time::timeout(LONG, program.ended()).await.expect("an end");
 }
