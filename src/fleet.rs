@@ -126,8 +126,8 @@ impl Fleet {
             _ = loaded => {}
         }
         self.adopt_inventory();
-        // Biased, rarest first: under a flood of events the loop still stops, follows the inventory and answers scrapes. The first
-        // four arms are rare or bounded, so events get their turn. Every arm is cancel-safe.
+        // Biased, rarest first: under a flood of events the loop still stops, follows the inventory and answers scrapes. The
+        // first four arms are rare or bounded, so events get their turn. Every arm is cancel-safe.
         loop {
             tokio::select! {
                 biased;

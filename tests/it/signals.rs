@@ -13,7 +13,7 @@ use crate::http;
 use crate::soc_view::{self, Look};
 
 const PORT: &str = "Ethernet0";
-/// The contract says 5 s. The stop is built to take 3 s at most; what a busy machine adds is not the exporter's.
+/// A stop may take 5 s. It is built to take 3 s at most; the rest is for a busy machine.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// The real binary on a rack's configuration file.
@@ -89,7 +89,7 @@ async fn stuck_scrapes(rack: &Rack) -> [TcpStream; 2] {
     [unread, endless]
 }
 
-/// So many that a scrape is larger than what a socket holds.
+/// Enough SoCs to make a scrape larger than a socket's buffers.
 const PORTS: usize = 500;
 
 #[tokio::test(flavor = "multi_thread")]
