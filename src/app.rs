@@ -5,9 +5,9 @@
 //!
 //! Imports every folder but `cli`.
 
+mod make_view;
 mod open_files;
 mod parts;
-mod sources;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,25 +16,23 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::files::{PATIENCE, Reader};
 use crate::config::{Config, ConfigError};
-use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
+use crate::fleet::FleetHandle;
 use crate::model::component::APP;
 use crate::model::{ConfigStatus, ProbeSettings};
 use crate::runtime::defect::{Defect, attempt, caught};
 use crate::soc::channel::TlsStore;
-use crate::soc::session::Context;
 use crate::sonic::redis_link::Servers;
-use crate::sonic::switch::Switch;
 use crate::telemetry::lateness::Lateness;
 use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
+use make_view::{Sources, view_source};
 use open_files::OpenFiles;
-use parts::{Tasks, drained, oversee, publishers, unexpected};
-use sources::{Sources, scrape_source};
+use parts::{Tasks, drained, oversee, unexpected};
 
 /// `/-/ready` waits no longer than this for the first look at every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -118,7 +116,6 @@ impl std::fmt::Debug for Exporter {
 impl Exporter {
     /// Builds and starts every part.
     pub fn start(options: Options) -> Self {
-        let config = options.config;
         let stop = CancellationToken::new();
         let (mut tasks, mut servers) = (Tasks::new(), Tasks::new());
         let (reload_tx, reloads) = mpsc::channel(8);
@@ -126,66 +123,44 @@ impl Exporter {
             successful: true,
             last_success: SystemTime::now(),
         });
-        let (probe, probe_rx) = watch::channel(config.probe);
+        let (probe, probe_rx) = watch::channel(options.config.probe);
 
-        let mut servers_known = Servers::default();
-        let (feeds, state_db) = publishers(&config, &mut servers_known, &mut tasks);
-        let (config, config_rx) = watch::channel(Arc::new(config));
-        let (switch, emits) = Switch::new(config_rx, &probe_rx, &mut servers_known);
-        let switch_stop = stop.clone();
-        oversee(&mut tasks, "the inventory", async move {
-            switch_stop.run_until_cancelled(switch.run()).await;
-            Ok(())
-        });
-
-        let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let mut at_redis = Servers::default();
+        let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut tasks);
+        let namespaces = options.config.namespaces.len();
+        let (config, config_rx) = watch::channel(Arc::new(options.config));
+        let emits = parts::switch(config_rx, &probe_rx, &mut at_redis, &mut tasks, &stop);
+        let inventory = emits.inventory;
         let tls = Arc::new(TlsStore::default());
-        let context = Context {
-            events: events_tx,
-            probe: probe_rx,
-            pacer: Arc::default(),
-            tls: tls.clone(),
-            limiter: Arc::default(),
-            origin: Instant::now(),
-        };
-        let (fleet, handle) = Fleet::new(emits.inventory.clone(), context, events, feeds);
-        let fleet_stop = stop.clone();
-        oversee(&mut tasks, "the fleet", async move {
-            let ended = fleet.run(fleet_stop.cancelled()).await;
-            ended.map_err(|defect| AppError::Defect("the fleet", defect))
-        });
+        let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
+        let (open_files, files) = OpenFiles::new(inventory.clone(), namespaces);
+        parts::until(&stop, &mut tasks, "the count of files", open_files.run());
 
-        let (open_files, files) = OpenFiles::new(emits.inventory.clone(), config.borrow().namespaces.len());
-        let files_stop = stop.clone();
-        oversee(&mut tasks, "the count of files", async move {
-            files_stop.run_until_cancelled(open_files.run()).await;
-            Ok(())
-        });
         let stats = Arc::<WebStats>::default();
+        let sources = Sources {
+            fleet: fleet.clone(),
+            state_db,
+            facts: emits.facts,
+            shadow: emits.shadow,
+            inventory,
+            tls,
+            lateness: Lateness::measure(),
+            config: config_status_rx,
+            web: stats.clone(),
+            lines_dropped: options.lines_dropped,
+        };
         let web = Web {
             telemetry_path: options.telemetry_path,
             files,
-            scrape: scrape_source(Sources {
-                fleet: handle.clone(),
-                state_db,
-                facts: emits.facts,
-                shadow: emits.shadow,
-                inventory: emits.inventory,
-                tls,
-                lateness: Lateness::measure(),
-                config: config_status_rx,
-                web: stats.clone(),
-                lines_dropped: options.lines_dropped,
-            }),
-            ready: readiness(&handle),
+            view: view_source(sources),
+            ready: readiness(&fleet),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
             limits: options.limits,
             stats,
         };
-        let (listeners, web_stop) = (options.listeners, stop.clone());
+        let served = web::serve(options.listeners, web, stop.clone());
         oversee(&mut servers, "the web server", async move {
-            let served = web::serve(listeners, web, web_stop).await;
-            served.map_err(AppError::Web)
+            served.await.map_err(AppError::Web)
         });
         Self {
             config,
@@ -193,7 +168,7 @@ impl Exporter {
             reader: Arc::default(),
             probe,
             config_status,
-            fleet: handle,
+            fleet,
             reload_tx,
             reloads,
             stop,

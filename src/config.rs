@@ -352,7 +352,7 @@ fn targets(
             );
         }
         targets.push(Target {
-            port: port.clone(),
+            id: port.clone().into(),
             namespace: "".into(),
             address,
             side,

@@ -8,15 +8,16 @@
 //! # One datum, one way
 //!
 //! ```text
-//!   mirror ──Tables──▶ inventory ──Target──▶ session ──Event──▶ fleet ──Snapshot──▶ publish
-//!   (SONiC's           (which SoCs)          (one SoC: channel,  (the only owner     (STATE_DB rows, notices in
-//!    databases)                               probes, streams)    of the table)       APPL_DB, /metrics, web pages)
-//!      └──────Tables──▶ facts ──────────────────────Facts──────────────────────────────▶ /metrics
+//!   mirror ──Tables──▶ inventory ──Target──▶ session ──Event──▶ fleet ──SocStatus──▶ STATE_DB rows, notices in APPL_DB
+//!   (SONiC's           (which SoCs)          (one SoC: channel,  (the only owner
+//!    databases)                               probes, streams)    of the table)
+//!      │                                                            └──Snapshot──▶ view ──View──▶ /metrics, web pages
+//!      └──────Tables──▶ facts ──────────────────────Facts─────────────────────────▶ ┘
 //! ```
 //!
-//! [`Target`](model::Target), [`Event`](model::Event), [`SocStatus`](model::SocStatus) and
-//! [`Snapshot`](model::Snapshot) are each made in one place: [`sonic::inventory`], [`soc::session`], [`fleet::reduce`], [`fleet`]. Nothing
-//! flows back: a slow or dead Redis never slows a probe, and a slow scrape holds no lock that a probe needs.
+//! [`Target`](model::Target), [`Event`](model::Event), [`SocStatus`](model::SocStatus), [`Snapshot`](model::Snapshot) and
+//! [`View`](model::View) are each made in one place: [`sonic::inventory`], [`soc::session`], [`fleet::reduce`], [`fleet`],
+//! `app::make_view`. Nothing flows back: a slow or dead Redis never slows a probe, and a slow scrape holds no lock that a probe needs.
 //!
 //! # Tasks and channels
 //!
@@ -43,7 +44,7 @@
 //!                │ ├── watch<bool> settled ─▶ readiness ── watch<bool> ready ─▶ web
 //!                │ └── broadcast<Transition> 1024 ─▶ demo
 //!                │
-//!                └──── mpsc<asks for a Snapshot> 64 ───── web ◀── HTTP ──▶ Prometheus, people
+//!                └──── mpsc<Question> 64 ── view ◀─────── web ◀── HTTP ──▶ Prometheus, people
 //! ```
 //!
 //! | task | how many | spawned by | ends |
@@ -81,7 +82,7 @@
 //! | `watch<ProbeSettings>` | 1 | app → each session, each mirror | the latest counts |
 //! | `watch<Latest>` | 1 per set of certificate files | TLS files → channels that dial, web | the latest counts |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits: the fleet waits for nobody, so not long |
-//! | `mpsc` of requests for a [`Snapshot`](model::Snapshot), 64, answered by `oneshot` | 1 | web → fleet | that scrape waits |
+//! | `mpsc<Question>`, 64, answered by `oneshot`: a [`Snapshot`](model::Snapshot), or one SoC's [`History`](model::History) | 1 | web → fleet | that scrape waits |
 //! | [`mailbox`](fleet::mailbox) of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: one message per port, the newer replaces the older |
 //! | [`mailbox`](fleet::mailbox) of notices | 1 per namespace with `publish_notifications`, else 0 | fleet → publisher of notices | never, likewise |
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | the latest counts |

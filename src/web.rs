@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `limits` | what a client may cost (pure, but for its counters) |
 //! | `gate` | who is let in, and who has to go for another |
-//! | `connection` | accepts, serves one connection, ends it |
-//! | `socket` | a socket that gives up on a peer that takes nothing |
+//! | `client` | accepts, serves one connection, ends it |
+//! | `client_socket` | a socket that gives up on a peer that takes nothing |
 //! | `routes` | the routes and their answers |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
-//! | `render` | renders a scrape once for all who wait for it |
+//! | `scrape` | renders a scrape once for all who wait for it |
 //! | `answer` | a rendered scrape, packed; how readers take it, and how much of it all may pin |
 //!
 //! Why a thread: scrapers must not cost a probe anything. Everything here runs on one thread with a low priority, so all
@@ -18,14 +18,14 @@
 //! Imports `model`, `runtime`, `config` and `telemetry`; of the fleet it knows only how a scrape is asked for.
 
 mod answer;
-mod connection;
+mod client;
+mod client_socket;
 mod gate;
 mod limits;
 mod negotiate;
 mod page;
-mod render;
 mod routes;
-mod socket;
+mod scrape;
 
 use std::io;
 use std::sync::Arc;
@@ -36,21 +36,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::model::View;
 use crate::model::component::WEB;
-use crate::telemetry::catalogue::Scrape;
 use gate::Gate;
 
-pub use limits::{Files, Limits, WebStats};
+pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
 pub use routes::telemetry_path_ok;
 
 /// Asks for a reload; the answer is why it failed, if it did.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// Collects what one scrape shows. Made by the wiring: the fleet is not this stage's to know.
-pub type Source = Arc<dyn Fn() -> SourceFuture + Send + Sync>;
+/// Makes a view. Given by `app`: the web side does not know the fleet.
+pub type ViewSource = Arc<dyn Fn() -> ViewFuture + Send + Sync>;
 /// `None` while the exporter is stopping.
-pub type SourceFuture = std::pin::Pin<Box<dyn Future<Output = Option<Scrape>> + Send>>;
+pub type ViewFuture = std::pin::Pin<Box<dyn Future<Output = Option<View>> + Send>>;
 
 /// By how much the web thread stands back, as `nice` counts, where probing wants the processor too. Not more: on a switch
 /// whose processor is busy a scrape must still come within Prometheus' 10 s.
@@ -62,7 +62,7 @@ pub struct Web {
     /// Where `/metrics` is.
     pub telemetry_path: String,
     /// What it shows.
-    pub scrape: Source,
+    pub view: ViewSource,
     /// What `/-/ready` says.
     pub ready: watch::Receiver<bool>,
     /// Where reloads are asked for; `None` without `--web.enable-lifecycle`.
@@ -70,7 +70,7 @@ pub struct Web {
     /// What a client may cost.
     pub limits: Limits,
     /// How many files are left for connections.
-    pub files: Files,
+    pub files: FilesLeft,
     /// What is counted of them.
     pub stats: Arc<WebStats>,
 }
@@ -142,7 +142,7 @@ async fn accept_all(
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();
     for listener in listeners {
-        let server = connection::Server {
+        let server = client::Server {
             listener: TcpListener::from_std(listener)?,
             gate: gate.clone(),
             router: router.clone(),

@@ -43,7 +43,7 @@ impl Rack {
         self.addresses()
             .map(|address| {
                 Ok(Target {
-                    port: Port::new(&format!("Ethernet-{}", address.ip()))?,
+                    id: Port::new(&format!("Ethernet-{}", address.ip()))?.into(),
                     namespace: "".into(),
                     address,
                     side: Side::Upper,

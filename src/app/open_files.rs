@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use crate::model::Inventory;
 use crate::model::component::APP;
-use crate::web::Files;
+use crate::web::FilesLeft;
 
 /// Files that the exporter itself may have open: standard streams, log, runtimes, listeners, the configuration
 /// and certificates while they are read, /proc while a scrape reads it. Counted: 15. What Redis takes is beside it.
@@ -31,7 +31,7 @@ pub(super) struct OpenFiles {
 }
 
 impl OpenFiles {
-    pub(super) fn new(inventory: watch::Receiver<Arc<Inventory>>, namespaces: usize) -> (Self, Files) {
+    pub(super) fn new(inventory: watch::Receiver<Arc<Inventory>>, namespaces: usize) -> (Self, FilesLeft) {
         let (left, files) = watch::channel(0);
         let mut this = Self {
             inventory,

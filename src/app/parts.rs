@@ -3,19 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::AppError;
 use crate::config::Config;
-use crate::fleet::Feeds;
 use crate::fleet::mailbox::mailbox;
-use crate::model::StateDbStatus;
+use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
+use crate::model::{Inventory, ProbeSettings, StateDbStatus};
 use crate::runtime::defect::caught;
+use crate::soc::channel::TlsStore;
+use crate::soc::session::Context;
 use crate::sonic::appl_db::Notifications;
 use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
+use crate::sonic::switch::{Emits, Switch};
 
 /// Each yields its name when it has ended.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
@@ -52,6 +56,60 @@ pub(super) fn publishers(
         feeds.notices.insert(namespace.clone(), notices_tx);
     }
     (feeds, state_db)
+}
+
+/// Starts what follows SONiC's databases.
+pub(super) fn switch(
+    config: watch::Receiver<Arc<Config>>,
+    probe: &watch::Receiver<ProbeSettings>,
+    servers: &mut Servers,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> Emits {
+    let (switch, emits) = Switch::new(config, probe, servers);
+    until(stop, tasks, "the inventory", switch.run());
+    emits
+}
+
+/// Starts the fleet, which starts the sessions.
+pub(super) fn fleet(
+    inventory: watch::Receiver<Arc<Inventory>>,
+    probe: watch::Receiver<ProbeSettings>,
+    tls: Arc<TlsStore>,
+    feeds: Feeds,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> FleetHandle {
+    let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+    let context = Context {
+        events: events_tx,
+        probe,
+        pacer: Arc::default(),
+        tls,
+        limiter: Arc::default(),
+        origin: Instant::now(),
+    };
+    let (fleet, handle) = Fleet::new(inventory, context, events, feeds);
+    let stop = stop.clone();
+    oversee(tasks, "the fleet", async move {
+        let ended = fleet.run(stop.cancelled()).await;
+        ended.map_err(|defect| AppError::Defect("the fleet", defect))
+    });
+    handle
+}
+
+/// Runs a part that has nothing to do at the stop.
+pub(super) fn until(
+    stop: &CancellationToken,
+    tasks: &mut Tasks,
+    name: &'static str,
+    part: impl Future<Output = ()> + Send + 'static,
+) {
+    let stop = stop.clone();
+    oversee(tasks, name, async move {
+        stop.run_until_cancelled(part).await;
+        Ok(())
+    });
 }
 
 /// Runs a part that works until the stop.

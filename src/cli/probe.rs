@@ -125,7 +125,7 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     };
     let target = Target {
         namespace: "".into(),
-        port: Port::new("probe")?,
+        id: Port::new("probe")?.into(),
         address: args.address,
         side,
         channel: Arc::new(ChannelSettings {

@@ -6,15 +6,27 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::fleet::mailbox::{self, Change};
-use crate::model::{Notice, Port, Snapshot, Transition};
+use crate::model::{History, Notice, Snapshot, TargetId, Transition};
 
-/// A transition of one port, for those who watch.
-pub type FeedItem = (Port, Transition);
+/// Questions that may wait for the fleet before those who ask wait: some dozens of scrapers and pages.
+pub(super) const QUESTIONS: usize = 64;
+
+/// What the fleet is asked.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// The whole table.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// What has happened to one SoC; no answer of its own where there is no such SoC.
+    History(TargetId, oneshot::Sender<Option<Arc<History>>>),
+}
+
+/// A transition of one SoC, for those who watch.
+pub type FeedItem = (TargetId, Transition);
 
 /// What a reader of the fleet holds. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FleetHandle {
-    pub(super) snapshots: mpsc::Sender<oneshot::Sender<Snapshot>>,
+    pub(super) questions: mpsc::Sender<Question>,
     pub(super) settled: watch::Receiver<bool>,
     pub(super) feed: broadcast::Sender<FeedItem>,
 }
@@ -27,8 +39,18 @@ pub struct Stopped;
 impl FleetHandle {
     /// The whole table as it is now.
     pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
+        self.ask(Question::Snapshot).await
+    }
+
+    /// What has happened to one SoC lately; `None`: there is no such SoC.
+    pub async fn history(&self, id: TargetId) -> Result<Option<Arc<History>>, Stopped> {
+        self.ask(|reply| Question::History(id, reply)).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Stopped> {
         let (tx, rx) = oneshot::channel();
-        self.snapshots.send(tx).await.map_err(|_| Stopped)?;
+        let question = question(tx);
+        self.questions.send(question).await.map_err(|_| Stopped)?;
         rx.await.map_err(|_| Stopped)
     }
 

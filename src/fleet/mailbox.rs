@@ -20,41 +20,41 @@ pub enum Change {
 }
 
 #[derive(Debug)]
-struct Shared<T> {
+struct Mailbox<T> {
     // A std mutex: it is held for a map operation, never across an await.
-    state: Mutex<State<T>>,
+    state: Mutex<Latest<T>>,
     notify: Notify,
     /// The sender is gone.
     closing: CancellationToken,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct Latest<T> {
     latest: HashMap<Port, T>,
     closed: bool,
 }
 
-impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+impl<T> Mailbox<T> {
+    fn lock(&self) -> MutexGuard<'_, Latest<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The writing end.
 #[derive(Debug)]
-pub struct Sender<T = Change>(Arc<Shared<T>>);
+pub struct Sender<T = Change>(Arc<Mailbox<T>>);
 
 /// The reading end.
 #[derive(Debug)]
-pub struct Receiver<T = Change>(Arc<Shared<T>>);
+pub struct Receiver<T = Change>(Arc<Mailbox<T>>);
 
 /// A new, empty mailbox.
 pub fn mailbox<T>() -> (Sender<T>, Receiver<T>) {
-    let state = State {
+    let state = Latest {
         latest: HashMap::new(),
         closed: false,
     };
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(Mailbox {
         state: Mutex::new(state),
         notify: Notify::new(),
         closing: CancellationToken::new(),

@@ -3,12 +3,13 @@
 //! It is the only code that writes a `SocStatus`. It also says what the event means for the outside (`Effect`), so that
 //! publishers need not compare before and after.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::model::{
-    Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, HISTORY_LEN, Health, LastError,
-    Maintenance, MaintenanceReport, MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report,
-    SelfPeer, SocStatus, Target, Transition, TransitionKind, Trouble,
+    Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, Health, LastError, Maintenance,
+    MaintenanceReport, MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer,
+    SocStatus, Target, Transition, TransitionKind, Trouble,
 };
 
 /// What an event means for the outside.
@@ -49,7 +50,6 @@ impl SocStatus {
             maintenance_end: None,
             notices: [[0; Plane::COUNT]; NoticeType::COUNT],
             session_restarts: 0,
-            history: std::collections::VecDeque::new(),
         }
     }
 
@@ -70,7 +70,6 @@ impl SocStatus {
         self.last_error = old.last_error;
         self.notices = old.notices;
         self.session_restarts = old.session_restarts;
-        self.history = old.history;
     }
 
     /// The same channel serves a target that is alike. From another ToR, which end is our own is another question: it is
@@ -173,7 +172,11 @@ impl SocStatus {
         self.observed = Observed::UNKNOWN;
         Effect {
             write_row: true,
-            transitions: vec![self.record(now, TransitionKind::Channel { from, to, cause })],
+            transitions: vec![Transition {
+                at: now,
+                kind: TransitionKind::Channel { from, to, cause },
+                detail: self.detail_of(cause, to),
+            }],
         }
     }
 
@@ -183,10 +186,12 @@ impl SocStatus {
         for &query in Query::ALL {
             let outcome = report.query(query);
             self.probes[query.index()][outcome.result.index()] += 1;
-            if let Some(took) = outcome.took {
-                observe(&mut self.durations, took.as_secs_f64());
-            }
-            if !report.is_answered(query) && first_error.is_none() {
+            if report.is_answered(query) {
+                // Failed queries would hide how fast the others are: most of them took the whole timeout.
+                if let Some(took) = outcome.took {
+                    observe(&mut self.durations, took.as_secs_f64());
+                }
+            } else if first_error.is_none() {
                 let what = Trouble::Query(query, outcome.result);
                 first_error = outcome.error.as_deref().map(|detail| (what, detail));
             }
@@ -227,7 +232,7 @@ impl SocStatus {
         }
         Effect {
             write_row: true,
-            transitions: vec![self.record(now, TransitionKind::Maintenance { from, to })],
+            transitions: vec![without_detail(now, TransitionKind::Maintenance { from, to })],
         }
     }
 
@@ -239,7 +244,7 @@ impl SocStatus {
         let from = std::mem::replace(&mut self.observed.health, to);
         Effect {
             write_row: false,
-            transitions: self.health_changed(from, to, now).into_iter().collect(),
+            transitions: health_changed(from, to, now).into_iter().collect(),
         }
     }
 
@@ -261,31 +266,35 @@ impl SocStatus {
             let known = self.known_direction.at_mut(end).replace(to);
             if let Some(from) = known.filter(|from| *from != to) {
                 *self.direction_transitions.at_mut(end) += 1;
-                transitions.push(self.record(now, TransitionKind::Direction { end, from, to }));
+                transitions.push(without_detail(now, TransitionKind::Direction { end, from, to }));
             }
         }
-        transitions.extend(self.health_changed(health_before, report.health, now));
+        transitions.extend(health_changed(health_before, report.health, now));
     }
 
-    /// A change from one answer to another; to and from the unknown is none.
-    fn health_changed(&mut self, from: Health, to: Health, now: SystemTime) -> Option<Transition> {
-        let changed = from != to && from != Health::Unknown && to != Health::Unknown;
-        changed.then(|| self.record(now, TransitionKind::Health { from, to }))
+    /// What exactly was seen when the channel failed of this cause. Our own stop has no failure behind it.
+    fn detail_of(&self, cause: Option<Cause>, to: ChannelState) -> Option<Arc<str>> {
+        let cause = cause.filter(|_| to != ChannelState::Shutdown)?;
+        let error = self.last_error.as_ref();
+        let error = error.filter(|error| error.what == Trouble::Channel(cause))?;
+        Some(error.detail.clone())
     }
 
     fn error(&mut self, what: Trouble, detail: &str, at: SystemTime) {
         let detail = detail.into();
         self.last_error = Some(LastError { at, what, detail });
     }
+}
 
-    fn record(&mut self, at: SystemTime, kind: TransitionKind) -> Transition {
-        let transition = Transition { at, kind };
-        if self.history.len() == HISTORY_LEN {
-            self.history.pop_front();
-        }
-        self.history.push_back(transition);
-        transition
-    }
+fn without_detail(at: SystemTime, kind: TransitionKind) -> Transition {
+    let detail = None;
+    Transition { at, kind, detail }
+}
+
+/// A change from one answer to another; to and from the unknown is none.
+fn health_changed(from: Health, to: Health, now: SystemTime) -> Option<Transition> {
+    let changed = from != to && from != Health::Unknown && to != Health::Unknown;
+    changed.then(|| without_detail(now, TransitionKind::Health { from, to }))
 }
 
 fn is_the_same(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {

@@ -1,14 +1,18 @@
 //! What the fleet does with a session that ends by a defect. The sessions are real, over real gRPC, until they panic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::fleet::mailbox::{Receiver, mailbox};
-use crate::model::{Cause, ChannelSettings, ChannelState, Maintenance, MuxDirection, ProbeSettings};
+use crate::model::{
+    Cause, ChannelSettings, ChannelState, Maintenance, MuxDirection, Port, ProbeSettings, Query, QueryResult,
+    ROUNDS, TransitionKind,
+};
 use dualtor_sim::{ConnectionFault, GoAway, H2Code, Scenario, Simulator};
 
 /// Far more than anything here takes.
@@ -32,7 +36,7 @@ impl Bombs {
     fn start(&self) -> Start {
         let bombs = self.clone();
         Arc::new(move |id, target, refusals, context| {
-            let at = target.borrow().port.clone();
+            let at = target.borrow().id.port.clone();
             let (bomb, told) = oneshot::channel();
             let running = session::start(id, target, refusals, context)?;
             bombs.0.lock().expect("no panic").insert(at, bomb);
@@ -76,7 +80,7 @@ impl Rig {
         };
         let targets = simulator.socs().iter().map(|soc| Target {
             namespace: "".into(),
-            port: port(soc.name()),
+            id: port(soc.name()).into(),
             address: soc.address(),
             side: Side::Upper,
             channel: Arc::new(ChannelSettings::default()),
@@ -112,7 +116,7 @@ impl Rig {
 
     async fn status(&self, at: &str) -> Arc<SocStatus> {
         let snapshot = self.handle.snapshot().await.expect("a fleet");
-        snapshot.get(&port(at)).expect("this port").clone()
+        snapshot.get(&port(at).into()).expect("this port").clone()
     }
 
     /// Waits until table and row both show this.
@@ -182,7 +186,56 @@ async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
     bombs.explode("Ethernet0");
     rig.shows("Ethernet0", |s| s.session_restarts == 2 && !healthy(s))
         .await;
-    rig.shows("Ethernet0", healthy).await;
+    let last = rig.shows("Ethernet0", healthy).await;
+
+    // Each transition and each round is kept, with why.
+    let history = rig
+        .handle
+        .history(port("Ethernet0").into())
+        .await
+        .expect("a fleet");
+    let history = history.expect("this port");
+    let kept = history.transitions();
+    let to = |to: ChannelState| {
+        kept.iter()
+            .filter(move |kept| matches!(kept.kind, TransitionKind::Channel { to: end, .. } if end == to))
+    };
+    for state in ChannelState::ALL {
+        assert_eq!(
+            to(*state).count() as u64,
+            last.transitions[state.index()],
+            "{state}"
+        );
+    }
+    let lost: Vec<_> = to(ChannelState::TransientFailure)
+        .map(|lost| lost.detail.as_deref())
+        .collect();
+    assert!(
+        lost.len() == 2
+            && lost
+                .iter()
+                .all(|why| why.is_some_and(|why| why.contains("a bomb"))),
+        "{lost:?}"
+    );
+    let rounds = history.rounds();
+    assert!(
+        rounds.len() as u64 >= last.rounds.min(ROUNDS as u64),
+        "{}",
+        rounds.len()
+    );
+    let newest = rounds.back().expect("a round");
+    assert_eq!(
+        (newest.channel(), newest.query(Query::Admin).0),
+        (ChannelState::Ready, QueryResult::Ok)
+    );
+    assert!(newest.duration() > Duration::ZERO);
+    assert_eq!(
+        rig.handle
+            .history(port("Ethernet999").into())
+            .await
+            .expect("a fleet"),
+        None
+    );
     rig.stop.send(()).expect("a fleet");
     rig.fleet.await.expect("no panic").expect("no defect");
 }
@@ -247,7 +300,7 @@ async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any
     let moved = rig.shows("Ethernet8", healthy).await;
     assert_eq!(moved.session_restarts, 1, "the counters go on");
     let snapshot = rig.handle.snapshot().await.expect("a fleet");
-    let ports: Vec<&str> = snapshot.socs.iter().map(|s| s.target.port.as_str()).collect();
+    let ports: Vec<&str> = snapshot.socs.iter().map(|s| s.target.id.port.as_str()).collect();
     assert_eq!(ports, ["Ethernet0", "Ethernet8"]);
     assert!(!rig.shown.contains_key(&port("Ethernet4")), "its row is removed");
 }
@@ -257,7 +310,7 @@ async fn a_session_that_cannot_even_start_keeps_nobody_waiting() {
     let starts = Arc::new(AtomicU64::new(0));
     let counted = starts.clone();
     let start: Start = Arc::new(move |id, target, refusals, context| {
-        if target.borrow().port.as_str() == "Ethernet0" {
+        if target.borrow().id.port.as_str() == "Ethernet0" {
             counted.fetch_add(1, Ordering::Relaxed);
             panic!("not even started");
         }

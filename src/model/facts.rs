@@ -1,9 +1,10 @@
-//! What the switch's own databases say: about its ports, and what is wrong with its rows.
+//! What follows from configuration and the switch's databases: which SoCs to probe, which rows cannot be used, and what the switch
+//! says of each port.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Tables, text};
+use super::{LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Side, Tables, Target, text};
 
 /// A row of the inventory that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,19 @@ impl Problem {
             text: text::shorten(text, 2 * text::MAX_QUOTE),
         }
     }
+}
+
+/// All targets at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Inventory {
+    /// One per port.
+    pub targets: Vec<Target>,
+    /// Which ToR we are.
+    pub side: Side,
+    /// Rows of CONFIG_DB that cannot be used.
+    pub problems: Vec<Problem>,
+    /// Somebody has told us; false: there is nothing to go by yet.
+    pub loaded: bool,
 }
 
 /// What the switch wants of a port and thinks of it, beside what its SoC says.

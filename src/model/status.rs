@@ -1,16 +1,12 @@
-//! What is true of each SoC now: written by `status` (the reducer) alone, read by everything under `publish`.
+//! What is true of each SoC now: written by the reducer (`fleet::reduce`) alone. What has happened to it: `history`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Cause, ChannelState, End, Health, Maintenance, MuxDirection, NoticeCounts, Port, PortState, Query,
-    QueryResult, Refusal, SelfPeer, Side, Target,
+    Cause, ChannelState, Health, Maintenance, MuxDirection, NoticeCounts, PortState, Query, QueryResult,
+    Refusal, SelfPeer, Side, Target, TargetId,
 };
-
-/// How many transitions a SoC's history keeps.
-pub const HISTORY_LEN: usize = 64;
 
 /// Upper bounds of the probe duration histogram, seconds. A rack-local RPC takes about 1 ms, the deadline is 0.5 s.
 pub const DURATION_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -52,7 +48,7 @@ pub struct SocStatus {
     pub direction_transitions: SelfPeer<u64>,
     /// Queries attempted, by `Query::index()` and `QueryResult::index()`.
     pub probes: [[u64; QueryResult::COUNT]; Query::COUNT],
-    /// Durations of the queries that were sent.
+    /// Durations of the queries that were answered.
     pub durations: Durations,
     /// Rounds ended.
     pub rounds: u64,
@@ -68,8 +64,6 @@ pub struct SocStatus {
     pub notices: NoticeCounts,
     /// Times that the session ended by a defect of ours and was started anew.
     pub session_restarts: u64,
-    /// The last `HISTORY_LEN` transitions, oldest first.
-    pub history: History,
 }
 
 /// What a SoC said in its last round; of its health, what it said last.
@@ -158,55 +152,6 @@ impl std::fmt::Display for LastError {
     }
 }
 
-/// The last transitions, oldest first.
-pub type History = VecDeque<Transition>;
-
-/// Something about a SoC changed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Transition {
-    /// When.
-    pub at: SystemTime,
-    /// What.
-    pub kind: TransitionKind,
-}
-
-/// What changed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum TransitionKind {
-    /// The channel's state.
-    Channel {
-        /// Before.
-        from: ChannelState,
-        /// After.
-        to: ChannelState,
-        /// Why, where a failure is why.
-        cause: Option<Cause>,
-    },
-    /// A direction, active ↔ standby.
-    Direction {
-        /// Of which end.
-        end: End,
-        /// Before.
-        from: MuxDirection,
-        /// After.
-        to: MuxDirection,
-    },
-    /// Announced maintenance.
-    Maintenance {
-        /// Before.
-        from: Maintenance,
-        /// After.
-        to: Maintenance,
-    },
-    /// Health, between answers; an unknown in between is ignored.
-    Health {
-        /// Before.
-        from: Health,
-        /// After.
-        to: Health,
-    },
-}
-
 /// The whole table at one moment. Cheap: the statuses are shared, not copied.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -217,9 +162,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The status of `port`.
-    pub fn get(&self, port: &Port) -> Option<&Arc<SocStatus>> {
-        self.socs.iter().find(|soc| &soc.target.port == port)
+    /// The status of that SoC.
+    pub fn get(&self, id: &TargetId) -> Option<&Arc<SocStatus>> {
+        self.socs.iter().find(|soc| soc.target.id == *id)
     }
 }
 
@@ -268,6 +213,25 @@ pub struct ConfigStatus {
     pub successful: bool,
     /// The last attempt that did.
     pub last_success: SystemTime,
+}
+
+/// This process, as the system shows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProcessStatus {
+    /// User and system CPU time, seconds.
+    pub cpu_seconds: f64,
+    /// Open file descriptors.
+    pub open_fds: u64,
+    /// Their soft limit.
+    pub max_fds: u64,
+    /// Bytes.
+    pub virtual_memory: u64,
+    /// Bytes.
+    pub resident_memory: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Unix seconds.
+    pub start_time: f64,
 }
 
 /// What metrics show of the web side.

@@ -45,11 +45,49 @@ impl fmt::Debug for Port {
     }
 }
 
+/// The rack that a SoC stands in: empty with one switch, whose SoCs need no rack to be told apart. Cheap to clone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rack(Option<Arc<str>>);
+
+impl Rack {
+    /// The rack of that name; the empty name is no rack.
+    pub fn new(name: &str) -> Self {
+        Self(Some(name).filter(|name| !name.is_empty()).map(Arc::from))
+    }
+
+    /// The name, or nothing.
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or("")
+    }
+
+    /// Whether there is no name.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// Which SoC of all that one process probes: the key of the fleet's table. With one switch the port says it alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId {
+    /// Whose switch's ports these are; empty: this one's.
+    pub rack: Rack,
+    /// The ToR's port that the cable is plugged into.
+    pub port: Port,
+}
+
+impl From<Port> for TargetId {
+    /// A port of the one switch.
+    fn from(port: Port) -> Self {
+        let rack = Rack::default();
+        Self { rack, port }
+    }
+}
+
 /// One SoC to probe. Two equal targets need no redial; any difference does, but for those of `is_alike`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// The ToR's port that the cable is plugged into.
-    pub port: Port,
+    /// Which SoC it is.
+    pub id: TargetId,
     /// The network namespace whose databases know the port; empty: the switch's own.
     pub namespace: Arc<str>,
     /// The SoC's gRPC endpoint.
@@ -215,7 +253,7 @@ mod tests {
     #[test]
     fn a_channel_serves_targets_that_differ_in_side_and_preferred_source_only() {
         let target = |source: SourceAddress, port: u16| Target {
-            port: Port::new("Ethernet0").expect("a port"),
+            id: Port::new("Ethernet0").expect("a port").into(),
             namespace: "".into(),
             address: ([192, 168, 0, 2], port).into(),
             side: Side::Upper,

@@ -103,7 +103,7 @@ impl Session {
     ) -> Result<Self, OutgoingError> {
         let first = target.borrow().clone();
         let interval = context.probe.borrow().interval;
-        let schedule = Schedule::new(first.port.as_str(), context.origin.into_std(), interval);
+        let schedule = Schedule::new(&first.id, context.origin.into_std(), interval);
         let now = Instant::now();
         let channel = Channel::new(first.clone(), context.pacer.clone(), &context.tls)?;
         let mut channel = channel.refused_before(refusals);

@@ -87,7 +87,7 @@ impl Outgoing {
         for (name, value) in &target.channel.metadata {
             let value = value
                 .replace("${soc_ip}", &target.address.ip().to_string())
-                .replace("${port}", target.port.as_str());
+                .replace("${port}", target.id.port.as_str());
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(http::Error::from)?;
             metadata.push((name, HeaderValue::from_str(&value).map_err(http::Error::from)?));
         }
@@ -317,7 +317,7 @@ mod tests {
         let check = |security: Security, expected: &str| {
             let target = Target {
                 namespace: "".into(),
-                port: Port::new("Ethernet0").expect("a port"),
+                id: Port::new("Ethernet0").expect("a port").into(),
                 address: ([127, 0, 0, 1], 50075).into(),
                 side: Side::Upper,
                 channel: Arc::new(ChannelSettings {
@@ -352,7 +352,7 @@ mod tests {
         let _ = connection.await;
         let target = Target {
             namespace: "".into(),
-            port: Port::new("Ethernet0").expect("a port"),
+            id: Port::new("Ethernet0").expect("a port").into(),
             address: ([127, 0, 0, 1], 50075).into(),
             side: Side::Upper,
             channel: Arc::default(),

@@ -165,7 +165,7 @@ impl Inventory {
                 }
                 taken.insert(port.clone(), (*namespace).clone());
                 inventory.targets.push(Target {
-                    port,
+                    id: port.into(),
                     namespace: (*namespace).clone(),
                     address: (ip, config.port).into(),
                     side,

@@ -258,7 +258,7 @@ impl Switch {
         self.journal
             .inventory(&config, &self.sources, &self.holds, &inventory);
         // The mirrors read the rows of all namespaces' ports, as a port's own is not always known.
-        let ports = inventory.targets.iter().map(|target| target.port.clone());
+        let ports = inventory.targets.iter().map(|target| target.id.port.clone());
         let ports: BTreeSet<Port> = ports.collect();
         emit_change(&self.inventory, inventory);
         emit_change(&self.ports, ports);

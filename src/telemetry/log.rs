@@ -37,7 +37,7 @@ thread_local! {
 /// Least severe lines to log.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[allow(missing_docs)] // Shown by --help: plain words.
-pub enum Level {
+pub enum LogLevel {
     Debug,
     Info,
     Warn,
@@ -47,18 +47,18 @@ pub enum Level {
 /// How a line is written.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[allow(missing_docs)]
-pub enum Format {
+pub enum LogFormat {
     Logfmt,
     Json,
 }
 
 /// Logs to stderr from now on.
-pub fn init(level: Level, format: Format) -> Spool {
+pub fn init(level: LogLevel, format: LogFormat) -> Spool {
     let level = match level {
-        Level::Debug => tracing::Level::DEBUG,
-        Level::Info => tracing::Level::INFO,
-        Level::Warn => tracing::Level::WARN,
-        Level::Error => tracing::Level::ERROR,
+        LogLevel::Debug => tracing::Level::DEBUG,
+        LogLevel::Info => tracing::Level::INFO,
+        LogLevel::Warn => tracing::Level::WARN,
+        LogLevel::Error => tracing::Level::ERROR,
     };
     // Only our own words: a lying SoC makes libraries talk (h2 warns of each PONG that nobody asked for).
     let filter = Targets::new().with_target(component::ALL, level);
@@ -67,12 +67,12 @@ pub fn init(level: Level, format: Format) -> Spool {
     let lines = Lines(spool.clone());
     // It fails only where somebody else has a log already (a test).
     let _ = match format {
-        Format::Logfmt => {
+        LogFormat::Logfmt => {
             let layer = tracing_logfmt::builder().with_span_name(false).layer();
             let layer = layer.map_event_format(About).with_writer(lines);
             registry.with(layer.log_internal_errors(false)).try_init()
         }
-        Format::Json => {
+        LogFormat::Json => {
             let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
             let layer = layer.map_event_format(About).with_writer(lines);
             registry.with(layer.log_internal_errors(false)).try_init()
@@ -96,16 +96,16 @@ where
         writer: Writer<'_>,
         event: &Event<'_>,
     ) -> std::fmt::Result {
-        let mut port = Port(None);
+        let mut port = PortField(None);
         event.record(&mut port);
         ABOUT.set(port.0);
         self.0.format_event(context, writer, event)
     }
 }
 
-struct Port(Option<Arc<str>>);
+struct PortField(Option<Arc<str>>);
 
-impl Visit for Port {
+impl Visit for PortField {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "port" {
             self.0 = Some(text::quote(value).into());

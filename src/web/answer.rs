@@ -125,7 +125,7 @@ impl Shelf {
 }
 
 /// An answer as one reader takes it: the body of a response, its length known.
-pub(super) struct Reading {
+pub(super) struct AnswerBody {
     left: u64,
     source: Taken,
 }
@@ -135,7 +135,7 @@ enum Taken {
     Unpacked(Box<GzDecoder<Pieces>>),
 }
 
-impl Reading {
+impl AnswerBody {
     /// As it is.
     pub(super) fn packed(answer: Arc<Answer>) -> Self {
         Self {
@@ -166,7 +166,7 @@ impl Reading {
     }
 }
 
-impl Body for Reading {
+impl Body for AnswerBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -259,7 +259,7 @@ mod tests {
             .collect()
     }
 
-    fn read(mut reading: Reading) -> io::Result<Vec<u8>> {
+    fn read(mut reading: AnswerBody) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
         while !reading.is_end_stream() {
             let promised = reading.left;
@@ -281,10 +281,10 @@ mod tests {
         ] {
             let answer = Arc::new(pack(&text));
             assert_eq!(
-                read(Reading::plain(answer.clone())).expect("all"),
+                read(AnswerBody::plain(answer.clone())).expect("all"),
                 text.as_bytes()
             );
-            let packed = read(Reading::packed(answer.clone())).expect("all");
+            let packed = read(AnswerBody::packed(answer.clone())).expect("all");
             assert_eq!(packed.len(), answer.packed);
             let mut unpacked = String::new();
             GzDecoder::new(&*packed)
@@ -313,7 +313,7 @@ mod tests {
         let put = || shelf.put(sized(KEPT / 8));
         let kept: Vec<_> = (0..8).map(|_| put()).collect();
         assert!(kept.iter().all(is_there));
-        let mut slow = Reading::packed(kept[0].clone());
+        let mut slow = AnswerBody::packed(kept[0].clone());
         assert!(!slow.next().expect("a piece").is_empty());
         let _one_more = put();
         assert!(!is_there(&kept[0]) && kept[1..].iter().all(is_there));

@@ -2,7 +2,7 @@
 //!
 //! Over a limit a connection is closed at once and counted. But nobody holds a place for nothing: a connection that has waited
 //! [`Limits::yields`] without a whole request (silent, half-sent, or kept and idle) goes in a newcomer's stead, the one that has
-//! waited longest first. Files come first to channels ([`Files`]): where less of them are left than connections are open, as
+//! waited longest first. Files come first to channels ([`FilesLeft`]): where less of them are left than connections are open, as
 //! SoCs were added, connections are closed until the rest suffices.
 
 use std::collections::hash_map::Entry;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::limits::{Files, Limits, WebStats};
+use super::limits::{FilesLeft, Limits, WebStats};
 use crate::model::Refusal;
 use crate::model::component::WEB;
 
@@ -96,19 +96,19 @@ impl Open {
 
 /// Lets connections in, over all listeners.
 #[derive(Debug, Clone)]
-pub(super) struct Gate(Arc<Shared>);
+pub(super) struct Gate(Arc<GateState>);
 
 #[derive(Debug)]
-struct Shared {
+struct GateState {
     limits: Limits,
-    files: Files,
+    files: FilesLeft,
     stats: Arc<WebStats>,
     open: Mutex<Open>,
 }
 
 /// A connection's place; it is given back with it. A new one waits for a request.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Admission {
     gate: Gate,
     peer: IpAddr,
     id: u64,
@@ -117,8 +117,8 @@ pub(super) struct Place {
 
 impl Gate {
     /// Nobody is in.
-    pub(super) fn new(limits: Limits, files: Files, stats: Arc<WebStats>) -> Self {
-        Self(Arc::new(Shared {
+    pub(super) fn new(limits: Limits, files: FilesLeft, stats: Arc<WebStats>) -> Self {
+        Self(Arc::new(GateState {
             limits,
             files,
             stats,
@@ -135,7 +135,7 @@ impl Gate {
     }
 
     /// A place for a connection of `peer`, or why there is none.
-    pub(super) fn admit(&self, peer: IpAddr, now: Instant) -> Result<Place, Refusal> {
+    pub(super) fn admit(&self, peer: IpAddr, now: Instant) -> Result<Admission, Refusal> {
         // An IPv4 client of a socket for both families.
         let peer = peer.to_canonical();
         let most = self.most();
@@ -162,11 +162,11 @@ impl Gate {
         open.waits(id, now);
         self.0.stats.opened();
         let gate = self.clone();
-        Ok(Place { gate, peer, id, lost })
+        Ok(Admission { gate, peer, id, lost })
     }
 
     /// The same, where need be in the stead of one that has waited too long for a request: that one is then counted.
-    pub(super) fn admit_instead(&self, peer: IpAddr, now: Instant) -> Result<Place, Refusal> {
+    pub(super) fn admit_instead(&self, peer: IpAddr, now: Instant) -> Result<Admission, Refusal> {
         let reason = match self.admit(peer, now) {
             Err(reason @ (Refusal::Total | Refusal::Peer)) => reason,
             outcome => return outcome,
@@ -226,7 +226,7 @@ impl Gate {
     }
 }
 
-impl Place {
+impl Admission {
     /// Its client owes a request from now on.
     pub(super) fn waits(&self, now: Instant) {
         self.gate.open().waits(self.id, now);
@@ -248,7 +248,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Admission {
     fn drop(&mut self) {
         let left = self.gate.open().leaves(self.id);
         if left.is_some() {
@@ -284,7 +284,7 @@ mod tests {
         refused
     }
 
-    fn is_lost(place: &Place) -> bool {
+    fn is_lost(place: &Admission) -> bool {
         place.lost.is_cancelled()
     }
 
@@ -293,7 +293,7 @@ mod tests {
         let (gate, _files) = gate(u64::MAX);
         let now = Instant::now();
         let admit = |n| gate.admit_instead(peer(n), now);
-        let mut places: Vec<Place> = (0..4).map(|_| admit(1).expect("a place")).collect();
+        let mut places: Vec<Admission> = (0..4).map(|_| admit(1).expect("a place")).collect();
         assert_eq!(admit(1).expect_err("a fifth"), Refusal::Peer);
         // The same peer by another name.
         let mapped = "::ffff:192.0.2.1".parse().expect("an address");
@@ -313,7 +313,7 @@ mod tests {
         let (gate, _files) = gate(u64::MAX);
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
-        let mut places: Vec<Place> = (0..10)
+        let mut places: Vec<Admission> = (0..10)
             .map(|n| gate.admit(peer(n), began).expect("a place"))
             .collect();
         // The first is being answered, the second has just been.
@@ -345,7 +345,7 @@ mod tests {
         let began = Instant::now();
         let later = began + Duration::from_secs(5);
         let other = gate.admit(peer(2), began).expect("a place");
-        let places: Vec<Place> = (0..4)
+        let places: Vec<Admission> = (0..4)
             .map(|_| gate.admit(peer(1), began).expect("a place"))
             .collect();
         let _one_more = gate.admit_instead(peer(1), later).expect("the first's");
@@ -358,10 +358,10 @@ mod tests {
         let (gate, _files) = gate(u64::MAX);
         let began = Instant::now();
         let later = began + Duration::from_secs(5);
-        let others: Vec<Place> = (2..8)
+        let others: Vec<Admission> = (2..8)
             .map(|n| gate.admit(peer(n), began).expect("a place"))
             .collect();
-        let greedy: Vec<Place> = (0..4)
+        let greedy: Vec<Admission> = (0..4)
             .map(|_| gate.admit(peer(1), later).expect("a place"))
             .collect();
         assert_eq!(gate.admit_instead(peer(1), later).err(), Some(Refusal::Peer));
@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(connections_for(1, 0), 1);
         let (gate, files) = gate(5);
         let now = Instant::now();
-        let places: Vec<Place> = (0..5)
+        let places: Vec<Admission> = (0..5)
             .map(|n| gate.admit(peer(n), now).expect("a place"))
             .collect();
         assert_eq!(gate.admit(peer(9), now).expect_err("no file"), Refusal::Total);
@@ -397,10 +397,10 @@ mod tests {
     fn who_is_being_answered_goes_last_and_who_came_first_before_others() {
         let (gate, files) = gate(10);
         let now = Instant::now();
-        let places: Vec<Place> = (0..10)
+        let places: Vec<Admission> = (0..10)
             .map(|n| gate.admit(peer(n), now).expect("a place"))
             .collect();
-        places[..8].iter().for_each(Place::asked);
+        places[..8].iter().for_each(Admission::asked);
         files.send_replace(0);
         gate.shed(now);
         let kept: Vec<usize> = (0..10).filter(|n| !is_lost(&places[*n])).collect();

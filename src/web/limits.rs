@@ -52,7 +52,7 @@ impl Default for Limits {
 
 /// How many of the files that this process may open are left for web clients, as it is now: one for each SoC and what the
 /// exporter needs itself are never theirs.
-pub type Files = watch::Receiver<u64>;
+pub type FilesLeft = watch::Receiver<u64>;
 
 /// The counters behind [`WebStatus`].
 #[derive(Debug, Default)]

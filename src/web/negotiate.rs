@@ -3,10 +3,10 @@
 //! Names are compared without case, values may be quoted, a weight of 0 means "not this", and what cannot be read counts
 //! for nothing: a scraper always gets some format.
 
-use crate::telemetry::exposition::Format;
+use crate::telemetry::exposition::TextFormat;
 
 /// What `Accept` asks for: OpenMetrics where it is liked at least as well as plain text. One item per header line.
-pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
+pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> TextFormat {
     let (mut open_metrics, mut text) = (Liking::default(), Liking::default());
     for range in accept.into_iter().flat_map(ranges) {
         let version = range.parameter("version");
@@ -24,9 +24,9 @@ pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
         }
     }
     if open_metrics.weight > 0 && open_metrics.weight >= text.weight {
-        Format::OpenMetrics
+        TextFormat::OpenMetrics
     } else {
-        Format::Text
+        TextFormat::Text
     }
 }
 
@@ -155,33 +155,36 @@ mod tests {
     #[test]
     fn the_format_is_what_the_scraper_likes_best() {
         let check = |accept: &str, expected| assert_eq!(format_for([accept]), expected, "{accept:?}");
-        check("", Format::Text);
-        check("*/*", Format::Text);
-        check("text/plain", Format::Text);
-        check("text/html,application/xhtml+xml,*/*;q=0.8", Format::Text);
-        check("application/openmetrics-text; version=1.0.0", Format::OpenMetrics);
+        check("", TextFormat::Text);
+        check("*/*", TextFormat::Text);
+        check("text/plain", TextFormat::Text);
+        check("text/html,application/xhtml+xml,*/*;q=0.8", TextFormat::Text);
+        check(
+            "application/openmetrics-text; version=1.0.0",
+            TextFormat::OpenMetrics,
+        );
         check(
             "application/openmetrics-text;version=\"1.0.0\",text/plain;q=0.5",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
         check(
             "application/openmetrics-text;q=0.2,text/plain;version=0.0.4;q=0.9",
-            Format::Text,
+            TextFormat::Text,
         );
-        check("application/openmetrics-text;q=0, */*;q=0.1", Format::Text);
-        check("application/openmetrics-text;version=2.0.0", Format::Text);
-        check("garbage;;;q=q,,,", Format::Text);
+        check("application/openmetrics-text;q=0, */*;q=0.1", TextFormat::Text);
+        check("application/openmetrics-text;version=2.0.0", TextFormat::Text);
+        check("garbage;;;q=q,,,", TextFormat::Text);
         // What Prometheus 2 and 3 send.
         check(
             "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
              text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
         check(
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
              application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
              text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
     }
 
@@ -190,28 +193,31 @@ mod tests {
         let check = |accept: &str, expected| assert_eq!(format_for([accept]), expected, "{accept:?}");
         check(
             "application/openmetrics-text;Q=0.1, text/plain;Q=0.9",
-            Format::Text,
+            TextFormat::Text,
         );
         check(
             "text/plain;Q=0.1, Application/OpenMetrics-Text;Q=0.9",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
-        check("application/openmetrics-text ; Version = 2.0.0", Format::Text);
+        check("application/openmetrics-text ; Version = 2.0.0", TextFormat::Text);
         check(
             "application/openmetrics-text ; VERSION = \"1.\\0.0\" ; q = 1",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
         // A comma or semicolon within quotes separates nothing.
         check(
             "text/html;title=\"a,application/openmetrics-text;q=1\", text/plain;q=0.5",
-            Format::Text,
+            TextFormat::Text,
         );
         check(
             "text/html;title=\"\\\"\", application/openmetrics-text",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
-        check("\"application/openmetrics-text", Format::Text);
-        check("\tapplication/openmetrics-text\t;\tq=0.5\t", Format::OpenMetrics);
+        check("\"application/openmetrics-text", TextFormat::Text);
+        check(
+            "\tapplication/openmetrics-text\t;\tq=0.5\t",
+            TextFormat::OpenMetrics,
+        );
     }
 
     #[test]
@@ -219,35 +225,38 @@ mod tests {
         let check = |accept: &str, expected| assert_eq!(format_for([accept]), expected, "{accept:?}");
         check(
             "text/plain;q=0, */*, application/openmetrics-text;q=0.1",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
-        check("application/*", Format::OpenMetrics);
+        check("application/*", TextFormat::OpenMetrics);
         check(
             "application/*;q=0.9, application/openmetrics-text;q=0.1, text/plain;q=0.5",
-            Format::Text,
+            TextFormat::Text,
         );
         check(
             "application/openmetrics-text;version=1.0.0;q=0, application/openmetrics-text;q=1",
-            Format::Text,
+            TextFormat::Text,
         );
-        check("application/openmetrics-text;q=0.000", Format::Text);
+        check("application/openmetrics-text;q=0.000", TextFormat::Text);
         // No weights, so no wishes.
         for weight in [
             "2", "-1", "1.001", "nan", "inf", "1e0", ".5", "0x1", "", "\"1\"", "0.5.5",
         ] {
-            check(&format!("application/openmetrics-text;q={weight}"), Format::Text);
+            check(
+                &format!("application/openmetrics-text;q={weight}"),
+                TextFormat::Text,
+            );
         }
-        check("application/openmetrics-text;q=0.0009", Format::Text);
-        check("application/openmetrics-text;q=1.000", Format::OpenMetrics);
+        check("application/openmetrics-text;q=0.0009", TextFormat::Text);
+        check("application/openmetrics-text;q=1.000", TextFormat::OpenMetrics);
     }
 
     #[test]
     fn header_lines_are_one_list_and_one_that_is_broken_spoils_no_other() {
         let lines = ["text/plain;q=\"", "application/openmetrics-text"];
-        assert_eq!(format_for(lines), Format::OpenMetrics);
-        assert_eq!(format_for([]), Format::Text);
+        assert_eq!(format_for(lines), TextFormat::OpenMetrics);
+        assert_eq!(format_for([]), TextFormat::Text);
         let long = "text/plain;q=0.1,".repeat(1000) + "application/openmetrics-text";
-        assert_eq!(format_for([&*long]), Format::OpenMetrics);
+        assert_eq!(format_for([&*long]), TextFormat::OpenMetrics);
     }
 
     #[test]

@@ -23,10 +23,10 @@ use futures_util::stream;
 use tokio::sync::oneshot;
 use tower_service::Service as _;
 
-use super::answer::Reading;
+use super::answer::AnswerBody;
 use super::negotiate::{format_for, takes_gzip};
 use super::page;
-use super::render::{NotRendered, Renderer};
+use super::scrape::{NotRendered, Renderer};
 use super::{Web, limits::Limits};
 
 /// When a scraper that was turned away may ask again: seconds. About what it has waited.
@@ -50,7 +50,7 @@ pub fn telemetry_path_ok(path: &str) -> bool {
 
 pub(super) fn router(web: Web) -> Router {
     let Limits { renders, turn, .. } = web.limits;
-    let renderer = Arc::new(Renderer::new(web.scrape.clone(), renders, turn));
+    let renderer = Arc::new(Renderer::new(web.view.clone(), renders, turn));
     let mut router = Router::new()
         .route(&web.telemetry_path, get(metrics))
         .route("/-/healthy", get(async || "dualtor-exporter is healthy.\n"))
@@ -89,8 +89,8 @@ async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMa
         Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
     } else {
         match routes.renderer.render(format).await {
-            Ok(answer) if gzip => Body::new(Reading::packed(answer)),
-            Ok(answer) => Body::new(Reading::plain(answer)),
+            Ok(answer) if gzip => Body::new(AnswerBody::packed(answer)),
+            Ok(answer) => Body::new(AnswerBody::plain(answer)),
             Err(reason) => return not_rendered(reason),
         }
     };

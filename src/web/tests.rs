@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::telemetry::testing::empty_scrape;
+use crate::telemetry::testing::empty_view;
 
 /// A body that panics where its second piece is asked for.
 struct Bomb(bool);
@@ -44,7 +44,7 @@ async fn start(router: Router) -> Running {
     let stats = Arc::<WebStats>::default();
     let (_, files) = watch::channel(100);
     let stop = CancellationToken::new();
-    let server = connection::Server {
+    let server = client::Server {
         listener,
         gate: Gate::new(Limits::default(), files, stats.clone()),
         router,
@@ -112,11 +112,11 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
     let (_files, files) = watch::channel(100);
     let web = Web {
         telemetry_path: "/metrics".to_owned(),
-        scrape: Arc::new(
+        view: Arc::new(
             move || match times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
                 0 => panic!("before there is a future"),
                 1 => Box::pin(async { panic!("in it") }),
-                _ => Box::pin(async { Some(empty_scrape()) }),
+                _ => Box::pin(async { Some(empty_view()) }),
             },
         ),
         ready,

@@ -38,7 +38,7 @@ fn secured(address: SocketAddr, security: Security, store: &TlsStore) -> Channel
     };
     let target = Target {
         namespace: "".into(),
-        port: Port::new(PORT).expect("a port"),
+        id: Port::new(PORT).expect("a port").into(),
         address,
         side: Side::Upper,
         channel: Arc::new(settings),

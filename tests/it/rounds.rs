@@ -121,6 +121,7 @@ async fn queries_of_a_connection_that_is_lost_are_unavailable_and_believed_no_mo
     let scrape = rack.counts(PROBES, &[("result", "OK")], 5).await;
     assert_eq!(scrape.count(PROBES, &[("result", "UNAVAILABLE")]), 5);
     assert_eq!(scrape.count(PROBES, &[]), 10);
+    assert_eq!(scrape.count(DURATIONS, &[]), 5, "those that were answered");
     rack.shows(PORT, &Look::HEALTHY).await;
 }
 

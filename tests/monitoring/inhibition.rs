@@ -16,7 +16,7 @@ use crate::wait::wait_until;
 
 /// Who mutes whom, and on which labels that depends: on another value of any of them the target is told. All names begin with
 /// DualTor. Whoever is not here mutes nobody.
-const MUTED: [(&str, &str, &str); 16] = [
+const MUTED: [(&str, &str, &str); 15] = [
     ("ExporterAbsent", "ExporterDown RackUnwatched", ""),
     ("RackUnwatched", "ExporterDown", "job rack"),
     (
@@ -32,7 +32,7 @@ const MUTED: [(&str, &str, &str); 16] = [
          ProbesSlow",
         "job instance",
     ),
-    ("ChannelDown", "ChannelFlapping", "job instance port"),
+    ("ChannelDown", "ChannelFlapping ProbesSlow", "job instance port"),
     (
         "ServerDark",
         "Blackhole DirectionFlapping DirectionMismatch LinkDown MuxChangeFailed NoRedundancy OperationDown",
@@ -49,13 +49,8 @@ const MUTED: [(&str, &str, &str); 16] = [
     ("LinkDown OperationDown", "NoRedundancy", "job instance port side"),
     ("DirectionUnknown", "DataStale", "job instance port"),
     (
-        "DirectionUnknown ProbeErrorBudgetBurnFast ProbeErrorBudgetBurnSlow",
-        "ProbesSlow",
-        "job instance",
-    ),
-    (
         "ProbeErrorBudgetBurnFast",
-        "ProbeErrorBudgetBurnSlow DirectionUnknown DataStale",
+        "ProbeErrorBudgetBurnSlow DirectionUnknown DataStale ProbesSlow",
         "job instance",
     ),
     (

@@ -6,7 +6,7 @@ use dualtor_exporter::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, Maintenance, MuxDirection,
     NoticeType, OrchagentMux, Plane, PortState, ProblemKind, Query, QueryResult, Refusal, Side,
 };
-use dualtor_exporter::telemetry::catalogue::{CATALOGUE, Kind};
+use dualtor_exporter::telemetry::catalogue::{CATALOGUE, MetricKind};
 
 use crate::look;
 use crate::promql::{Labels, Schema, Values};
@@ -79,7 +79,7 @@ pub(crate) fn of_exporter() -> Schema {
             (name.to_owned(), values)
         };
         let labels: Labels = names.map(with).chain(target()).collect();
-        if family.kind == Kind::Histogram {
+        if family.kind == MetricKind::Histogram {
             let mut buckets = labels.clone();
             buckets.extend([with("le")]);
             metrics.insert(format!("{}_bucket", family.name), buckets);

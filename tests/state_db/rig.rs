@@ -48,7 +48,7 @@ impl Rig {
     }
 
     pub(crate) fn put(&self, status: SocStatus) {
-        let port = status.target.port.clone();
+        let port = status.target.id.port.clone();
         self.sender.send(port, Change::Put(Arc::new(status)));
     }
 
@@ -105,7 +105,7 @@ pub(crate) fn key(name: &str) -> String {
 pub(crate) fn idle(name: &str) -> SocStatus {
     SocStatus::new(Target {
         namespace: "".into(),
-        port: port(name),
+        id: port(name).into(),
         address: ([127, 0, 0, 1], 50075).into(),
         side: Side::Upper,
         channel: Arc::new(ChannelSettings::default()),

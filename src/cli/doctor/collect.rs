@@ -98,7 +98,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     secure(&mut believed, &secrets);
     let inventory = Inventory::of(&config, &believed);
     // Whose rows to look at in the other databases.
-    let ports = inventory.targets.iter().map(|target| target.port.clone());
+    let ports = inventory.targets.iter().map(|target| target.id.port.clone());
     let ports: Ports = Arc::new(ports.collect());
     let all = config.namespaces.iter().zip(config_dbs);
     let namespaces =

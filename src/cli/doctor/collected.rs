@@ -148,6 +148,6 @@ pub(super) struct Soc {
 
 impl Soc {
     pub(super) fn port(&self) -> &Port {
-        &self.target.port
+        &self.target.id.port
     }
 }

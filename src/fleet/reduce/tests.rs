@@ -14,7 +14,7 @@ use MuxDirection::{Active, Standby, Unknown};
 fn target(side: Side) -> Target {
     Target {
         namespace: "".into(),
-        port: Port::new("Ethernet0").expect("a port"),
+        id: Port::new("Ethernet0").expect("a port").into(),
         address: ([127, 0, 0, 1], 50075).into(),
         side,
         channel: Arc::new(ChannelSettings::default()),
@@ -109,7 +109,7 @@ fn a_new_target_is_idle_and_nothing_is_known_or_counted() {
     assert_eq!(status.keepalive_time, Duration::from_secs(4));
     assert_eq!((status.dials, status.rounds, status.epoch), (0, 0, 0));
     assert_eq!(status.transitions, [0; ChannelState::COUNT]);
-    assert!(status.last_transition.is_none() && status.last_success.is_none() && status.history.is_empty());
+    assert!(status.last_transition.is_none() && status.last_success.is_none());
 }
 
 #[test]
@@ -189,7 +189,11 @@ fn leaving_ready_forgets_what_was_said_but_not_what_was_counted() {
         to: ChannelState::TransientFailure,
         cause: Some(Cause::Closed),
     };
-    assert_eq!(effect.transitions, [Transition { at: at(5), kind }]);
+    let lost = Transition {
+        detail: Some("why".into()),
+        ..without_detail(at(5), kind)
+    };
+    assert_eq!(effect.transitions, [lost]);
     let error = status.last_error.expect("the failure");
     assert_eq!((error.at, &*error.detail), (at(5), "why"));
     assert_eq!(error.to_string(), "channel: closed: why");
@@ -330,6 +334,35 @@ fn a_duration_lands_in_the_bucket_whose_bound_it_does_not_exceed() {
 }
 
 #[test]
+fn only_an_answered_query_has_a_duration() {
+    for result in QueryResult::ALL {
+        let mut report = report(Some(1), Active, Standby);
+        let took = Some(Duration::from_millis(500));
+        report.queries[Query::Link.index()] = QueryReport {
+            result: *result,
+            took,
+            error: None,
+        };
+        let mut status = SocStatus::new(target(Side::Upper));
+        status.apply(&round(report), at(1));
+        let slow: u64 = status.durations.counts[8..].iter().sum();
+        assert_eq!(slow, u64::from(result.is_answer()), "{result}");
+        assert_eq!(status.durations.counts.iter().sum::<u64>(), 4 + slow, "{result}");
+        assert_eq!(status.probes[Query::Link.index()][result.index()], 1, "{result}");
+    }
+}
+
+#[test]
+fn that_the_soc_has_no_health_service_is_an_answer_with_a_duration() {
+    let mut report = report(Some(1), Active, Standby);
+    report.health = Health::Unimplemented;
+    report.queries[Query::Health.index()].result = QueryResult::Unimplemented;
+    let mut status = SocStatus::new(target(Side::Upper));
+    status.apply(&round(report), at(1));
+    assert_eq!(status.durations.counts.iter().sum::<u64>(), 5);
+}
+
+#[test]
 fn a_query_that_was_not_sent_has_no_duration() {
     let mut status = ready();
     assert_eq!(status.durations.counts.iter().sum::<u64>(), 5);
@@ -398,7 +431,7 @@ fn health_that_is_said_unasked_is_shown_at_once_but_only_while_ready() {
     let effect = status.apply(&Event::Health(to), at(4));
     assert_eq!(status.observed.health, to);
     let kind = TransitionKind::Health { from, to };
-    assert_eq!(effect.transitions, [Transition { at: at(4), kind }]);
+    assert_eq!(effect.transitions, [without_detail(at(4), kind)]);
     // Nothing else is touched.
     let health = from;
     let observed = Observed {
@@ -496,7 +529,6 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
     assert_eq!(status.probes, before.probes);
     assert_eq!(status.durations, before.durations);
     assert_eq!((status.dials, status.rounds), (before.dials, before.rounds));
-    assert_eq!(status.history, before.history);
     assert_eq!(status.notices, before.notices);
 }
 
@@ -572,7 +604,8 @@ proptest! {
                 Event::Channel(ChannelEvent::Failed { .. }) => failures += 1,
                 Event::Round(report) => {
                     rounds += 1;
-                    durations += report.queries.iter().filter(|query| query.took.is_some()).count() as u64;
+                    let answered = Query::ALL.iter().filter(|query| report.is_answered(**query));
+                    durations += answered.filter(|query| report.query(**query).took.is_some()).count() as u64;
                 }
                 Event::Maintenance(report) => {
                     let counted = report.notices.as_ref().map(|notices| notices.counts);
@@ -591,11 +624,6 @@ proptest! {
                 (status.channel, status.maintenance, Observed { health, ..status.observed.clone() })
             };
             prop_assert!(effect.write_row || shown(&before) == shown(&status));
-            // Whatever is told is remembered, and the other way round.
-            prop_assert!(status.history.len() <= HISTORY_LEN);
-            let told = effect.transitions.len();
-            prop_assert!(status.history.iter().rev().take(told).rev().eq(&effect.transitions));
-            prop_assert_eq!(status.history.len(), (before.history.len() + told).min(HISTORY_LEN));
         }
         prop_assert_eq!(status.dials, dials);
         prop_assert_eq!(status.failures.iter().sum::<u64>(), failures);

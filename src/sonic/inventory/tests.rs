@@ -43,7 +43,7 @@ fn inventory(rows: &[(&str, &str)]) -> Inventory {
 fn ports(inventory: &Inventory) -> Vec<String> {
     let targets = inventory.targets.iter();
     targets
-        .map(|target| format!("{} {}", target.port, target.address))
+        .map(|target| format!("{} {}", target.id.port, target.address))
         .collect()
 }
 

@@ -25,18 +25,18 @@ const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The way in. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Spool(Arc<Shared>);
+pub struct Spool(Arc<Shelf>);
 
 #[derive(Debug)]
-struct Shared {
+struct Shelf {
     // A std mutex: it is held for an entry into a queue or a map, never while something is written.
-    state: Mutex<State>,
+    state: Mutex<Waiting>,
     changed: Condvar,
     dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Waiting {
     waiting: VecDeque<Box<[u8]>>,
     /// Of what waits and what is being written.
     bytes: usize,
@@ -49,7 +49,7 @@ struct State {
 impl Spool {
     /// Starts the thread that writes to `output`.
     pub fn start(output: &impl AsFd) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Shelf {
             state: Mutex::default(),
             changed: Condvar::new(),
             dropped: Arc::default(),
@@ -105,8 +105,8 @@ impl Spool {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,7 +114,7 @@ impl Shared {
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
-    fn put(&self, state: &mut State, line: String) {
+    fn put(&self, state: &mut Waiting, line: String) {
         if state.bytes + line.len() > MOST {
             return self.drop_lines(1);
         }

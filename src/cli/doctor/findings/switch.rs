@@ -237,7 +237,7 @@ fn shared_addresses(seen: &Collected) -> Vec<Finding> {
     let mut ports: BTreeMap<_, Vec<&str>> = BTreeMap::new();
     for target in &seen.inventory.targets {
         let key = (&target.namespace, target.address);
-        ports.entry(key).or_default().push(target.port.as_str());
+        ports.entry(key).or_default().push(target.id.port.as_str());
     }
     let shared = ports.into_iter().filter(|(_, ports)| ports.len() > 1);
     let finding = |((_, address), ports): ((_, std::net::SocketAddr), Vec<&str>)| {

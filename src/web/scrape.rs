@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use super::Source;
+use super::ViewSource;
 use super::answer::{Answer, Packer, Shelf};
-use crate::telemetry::exposition::{Format, Pieces};
+use crate::telemetry::exposition::{Pieces, TextFormat};
 
 /// Rendering gives way to other connections after so long. They may take as long each, so not oftener: a thousand SoCs are
 /// 20 ms, and with a crowd that reads, each time costs some 10 ms.
@@ -35,7 +35,7 @@ type Waiting = watch::Receiver<Option<Outcome>>;
 
 /// See the module's documentation.
 pub(super) struct Renderer {
-    source: Source,
+    source: ViewSource,
     slots: Semaphore,
     turn: Duration,
     /// Those who wait for a slot, by format.
@@ -45,7 +45,7 @@ pub(super) struct Renderer {
 
 impl Renderer {
     /// Renders `slots` scrapes at a time; one waits no longer than `turn` for a slot.
-    pub(super) fn new(source: Source, slots: usize, turn: Duration) -> Self {
+    pub(super) fn new(source: ViewSource, slots: usize, turn: Duration) -> Self {
         Self {
             source,
             slots: Semaphore::new(slots),
@@ -56,7 +56,7 @@ impl Renderer {
     }
 
     /// A scrape in this format, of a snapshot that is taken from now on.
-    pub(super) async fn render(self: &Arc<Self>, format: Format) -> Outcome {
+    pub(super) async fn render(self: &Arc<Self>, format: TextFormat) -> Outcome {
         let mut waiting = self.join(format);
         match waiting.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(NotRendered::Failed)),
@@ -65,7 +65,7 @@ impl Renderer {
     }
 
     /// With those who wait already, or as the first.
-    fn join(self: &Arc<Self>, format: Format) -> Waiting {
+    fn join(self: &Arc<Self>, format: TextFormat) -> Waiting {
         let mut waiting = self.waiting();
         let place = &mut waiting[format as usize];
         // An error: whoever was to render for them is gone.
@@ -82,21 +82,21 @@ impl Renderer {
         receiver
     }
 
-    async fn render_for_all(&self, format: Format, outcome: &watch::Sender<Option<Outcome>>) -> Outcome {
+    async fn render_for_all(&self, format: TextFormat, outcome: &watch::Sender<Option<Outcome>>) -> Outcome {
         let slot = timeout(self.turn, self.slots.acquire()).await;
         // Who comes from here on would get a snapshot that is older than its request.
         self.waiting()[format as usize] = None;
         let Ok(Ok(_slot)) = slot else {
             return Err(NotRendered::Busy);
         };
-        let scrape = match timeout(self.turn, (self.source)()).await {
-            Ok(Some(scrape)) => scrape,
+        let view = match timeout(self.turn, (self.source)()).await {
+            Ok(Some(view)) => view,
             Ok(None) => return Err(NotRendered::Stopping),
             Err(_) => return Err(NotRendered::Busy),
         };
         let mut packer = Packer::default();
         let mut since = Instant::now();
-        for piece in Pieces::new(scrape, format) {
+        for piece in Pieces::new(view, format) {
             packer.add(&piece);
             if since.elapsed() >= AT_A_STRETCH {
                 tokio::task::yield_now().await;
@@ -118,7 +118,7 @@ impl Renderer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::testing::empty_scrape;
+    use crate::telemetry::testing::empty_view;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::time::{Instant, sleep};
 
@@ -128,17 +128,17 @@ mod tests {
     fn renderer(snapshot: Duration) -> (Arc<Renderer>, Arc<AtomicUsize>) {
         let taken = Arc::new(AtomicUsize::new(0));
         let counter = taken.clone();
-        let source: Source = Arc::new(move || {
+        let source: ViewSource = Arc::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move {
                 sleep(snapshot).await;
-                Some(empty_scrape())
+                Some(empty_view())
             })
         });
         (Arc::new(Renderer::new(source, 1, TURN)), taken)
     }
 
-    fn spawn(renderer: &Arc<Renderer>, format: Format) -> tokio::task::JoinHandle<Outcome> {
+    fn spawn(renderer: &Arc<Renderer>, format: TextFormat) -> tokio::task::JoinHandle<Outcome> {
         let renderer = renderer.clone();
         tokio::spawn(async move { renderer.render(format).await })
     }
@@ -146,9 +146,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_who_wait_get_one_answer_that_is_younger_than_they() {
         let (renderer, snapshots) = renderer(Duration::from_secs(1));
-        let first = spawn(&renderer, Format::Text);
+        let first = spawn(&renderer, TextFormat::Text);
         sleep(Duration::from_millis(500)).await;
-        let others: Vec<_> = (0..50).map(|_| spawn(&renderer, Format::Text)).collect();
+        let others: Vec<_> = (0..50).map(|_| spawn(&renderer, TextFormat::Text)).collect();
         let first = first.await.expect("no panic").expect("an answer");
         let mut answers = Vec::new();
         for other in others {
@@ -162,23 +162,23 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_keeps_no_snapshot() {
-        let scrape = empty_scrape();
-        let socs = Arc::downgrade(&scrape.snapshot.socs);
-        let given = Mutex::new(Some(scrape));
-        let source: Source = Arc::new(move || {
-            let scrape = given.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Box::pin(async move { scrape })
+        let view = empty_view();
+        let inventory = Arc::downgrade(&view.inventory);
+        let given = Mutex::new(Some(view));
+        let source: ViewSource = Arc::new(move || {
+            let view = given.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Box::pin(async move { view })
         });
         let renderer = Arc::new(Renderer::new(source, 1, TURN));
-        let answer = renderer.render(Format::Text).await;
-        assert!(answer.is_ok() && socs.upgrade().is_none());
+        let answer = renderer.render(TextFormat::Text).await;
+        assert!(answer.is_ok() && inventory.upgrade().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn formats_are_not_mixed_up() {
         let (renderer, snapshots) = renderer(Duration::from_secs(1));
-        let text = spawn(&renderer, Format::Text);
-        let open_metrics = spawn(&renderer, Format::OpenMetrics);
+        let text = spawn(&renderer, TextFormat::Text);
+        let open_metrics = spawn(&renderer, TextFormat::OpenMetrics);
         let text = text.await.expect("no panic").expect("an answer");
         let open_metrics = open_metrics.await.expect("no panic").expect("an answer");
         assert!(!Arc::ptr_eq(&text, &open_metrics));
@@ -189,10 +189,10 @@ mod tests {
     async fn nobody_waits_longer_than_his_turn() {
         let (renderer, _) = renderer(Duration::from_secs(3600));
         let began = Instant::now();
-        let first = spawn(&renderer, Format::Text);
+        let first = spawn(&renderer, TextFormat::Text);
         sleep(Duration::from_secs(1)).await;
         // It waits for the only slot, the first for the fleet.
-        let second = spawn(&renderer, Format::Text);
+        let second = spawn(&renderer, TextFormat::Text);
         assert_eq!(first.await.expect("no panic").err(), Some(NotRendered::Busy));
         assert_eq!(began.elapsed(), TURN);
         // The slot was free just before its turn was over; then it has waited for the fleet.
@@ -205,27 +205,30 @@ mod tests {
         let (renderer, snapshots) = renderer(Duration::ZERO);
         let taken = renderer.slots.acquire().await.expect("open");
         let began = Instant::now();
-        assert_eq!(renderer.render(Format::Text).await.err(), Some(NotRendered::Busy));
+        assert_eq!(
+            renderer.render(TextFormat::Text).await.err(),
+            Some(NotRendered::Busy)
+        );
         assert_eq!((began.elapsed(), snapshots.load(Ordering::Relaxed)), (TURN, 0));
         drop(taken);
-        assert!(renderer.render(Format::Text).await.is_ok());
+        assert!(renderer.render(TextFormat::Text).await.is_ok());
     }
 
     #[tokio::test]
     async fn the_end_of_the_fleet_is_said_and_a_panic_harms_nobody_else() {
         let times = Arc::new(AtomicUsize::new(0));
-        let source: Source = Arc::new(move || {
+        let source: ViewSource = Arc::new(move || {
             let time = times.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move {
                 match time {
                     0 => None,
                     1 => panic!("a defect"),
-                    _ => Some(empty_scrape()),
+                    _ => Some(empty_view()),
                 }
             })
         });
         let renderer = Arc::new(Renderer::new(source, 1, TURN));
-        let ask = async || renderer.render(Format::Text).await.err();
+        let ask = async || renderer.render(TextFormat::Text).await.err();
         assert_eq!(ask().await, Some(NotRendered::Stopping));
         assert_eq!(ask().await, Some(NotRendered::Failed));
         assert_eq!(ask().await, None);

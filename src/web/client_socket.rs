@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::gate::Place;
+use super::gate::Admission;
 
 /// How a connection stands, for who serves it.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ pub(super) struct Standing {
     leaves_unread: AtomicBool,
     /// All of its answer is with the connection, and not yet all of that with the kernel.
     answered: AtomicBool,
-    place: Place,
+    place: Admission,
 }
 
 impl Standing {
     /// Of a new connection.
-    pub(super) fn new(place: Place) -> Arc<Self> {
+    pub(super) fn new(place: Admission) -> Arc<Self> {
         Arc::new(Self {
             owes: AtomicBool::new(true),
             untaken: AtomicBool::new(false),
@@ -41,7 +41,7 @@ impl Standing {
         })
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Admission {
         &self.place
     }
 
@@ -79,7 +79,7 @@ impl Standing {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct Socket<S> {
+pub(super) struct ClientSocket<S> {
     inner: S,
     standing: Arc<Standing>,
     patience: Duration,
@@ -87,7 +87,7 @@ pub(super) struct Socket<S> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Socket<S> {
+impl<S> ClientSocket<S> {
     /// `patience`: how long it waits for a byte to be taken.
     pub(super) fn new(inner: S, standing: Arc<Standing>, patience: Duration) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl<S> Socket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ClientSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -126,7 +126,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.inner).poll_write(cx, data) {
             Poll::Pending => self.wait(cx),
@@ -186,7 +186,7 @@ mod tests {
     async fn who_takes_nothing_for_a_minute_is_given_up() {
         let (near, _far) = duplex(4);
         let standing = standing();
-        let mut socket = Socket::new(near, standing.clone(), PATIENCE);
+        let mut socket = ClientSocket::new(near, standing.clone(), PATIENCE);
         let began = Instant::now();
         let error = socket.write_all(b"12345").await.expect_err("nobody reads");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -198,7 +198,7 @@ mod tests {
     async fn each_byte_that_is_taken_gives_another_minute() {
         let (near, mut far) = duplex(4);
         let standing = standing();
-        let mut socket = Socket::new(near, standing.clone(), PATIENCE);
+        let mut socket = ClientSocket::new(near, standing.clone(), PATIENCE);
         let reader = async {
             let mut byte = [0; 1];
             for _ in 0..16 {
@@ -215,7 +215,7 @@ mod tests {
     async fn it_is_known_whether_a_request_is_owed() {
         let (near, mut far) = duplex(64);
         let standing = standing();
-        let mut socket = Socket::new(near, standing.clone(), PATIENCE);
+        let mut socket = ClientSocket::new(near, standing.clone(), PATIENCE);
         assert!(standing.owes(), "it has never sent one");
         standing.asked(false);
         assert!(!standing.owes());

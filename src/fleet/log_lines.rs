@@ -1,11 +1,12 @@
 //! How the fleet tells of what has changed: one line per transition, and for a channel that flaps why it does.
 
-use tracing::{debug, info, warn};
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
 
 use crate::model::component::FLEET;
-use crate::model::{
-    Cause, ChannelEvent, ChannelState, Event, SocStatus, Transition, TransitionKind, Trouble,
-};
+use crate::model::{Cause, ChannelEvent, ChannelState, Event, SocStatus, Transition, TransitionKind};
+use crate::runtime::defect::Defect;
 
 /// So many READYs in a row that were over within 10 s are called flapping: a SoC that restarts may have two.
 const FLAPS: u32 = 3;
@@ -13,7 +14,7 @@ const FLAPS: u32 = 3;
 /// One line for the first failure of a kind; what repeats itself at each redial is for debugging.
 pub(super) fn failure(status: &SocStatus, event: &Event) {
     let Event::Channel(event) = event else { return };
-    let (port, address) = (&status.target.port, status.target.address);
+    let (port, address) = (&status.target.id.port, status.target.address);
     match event {
         ChannelEvent::Failed { cause, detail } => {
             let detail = &**detail;
@@ -45,15 +46,16 @@ pub(super) fn failure(status: &SocStatus, event: &Event) {
 }
 
 pub(super) fn transition(status: &SocStatus, transition: &Transition) {
-    let (port, address) = (&status.target.port, status.target.address);
+    let (port, address) = (&status.target.id.port, status.target.address);
     let lost_in_a_row = status.short_readys;
+    let detail = transition.detail.as_deref().unwrap_or("");
     match transition.kind {
         // Each of its lines says so: of a flapping port the log leaves most out, and the last one stands for them.
         TransitionKind::Channel { from, to, cause }
             if lost_in_a_row >= FLAPS && from == ChannelState::Ready && to != ChannelState::Shutdown =>
         {
             let how = cause.map_or("GOAWAY NO_ERROR", Cause::label);
-            let detail = cause.map_or("in good order", |cause| detail(status, cause));
+            let detail = cause.map_or("in good order", |_| detail);
             warn!(target: FLEET,
                 %port, %address, %from, %to, cause = how, detail, lost_in_a_row,
                 "channel flaps: its connection is over within 10 s of READY again and again, so it is dialled by its backoff"
@@ -71,10 +73,6 @@ pub(super) fn transition(status: &SocStatus, transition: &Transition) {
             to,
             cause: Some(cause),
         } => {
-            let detail = match to {
-                ChannelState::Shutdown => "",
-                _ => detail(status, cause),
-            };
             info!(target: FLEET, %port, %address, %from, %to, %cause, detail, "channel");
         }
         TransitionKind::Channel {
@@ -100,10 +98,17 @@ pub(super) fn transition(status: &SocStatus, transition: &Transition) {
     }
 }
 
-/// What exactly was seen when the channel failed of this cause.
-fn detail(status: &SocStatus, cause: Cause) -> &str {
-    match &status.last_error {
-        Some(error) if error.what == Trouble::Channel(cause) => &error.detail,
-        _ => "",
-    }
+pub(super) fn session_lost(status: &SocStatus, defect: &Defect, wait: Duration) {
+    let (port, address) = (&status.target.id.port, status.target.address);
+    error!(target: FLEET, %port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");
+}
+
+pub(super) fn side_unknown() {
+    warn!(target: FLEET,
+        "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
+    );
+}
+
+pub(super) fn inventory_adopted(added: usize, changed: usize, removed: usize, ports: usize) {
+    info!(target: FLEET, added, changed, removed, ports, "inventory adopted");
 }

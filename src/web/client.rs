@@ -32,10 +32,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, warn};
 
-use super::gate::{Gate, Place};
+use super::client_socket::{ClientSocket, Standing};
+use super::gate::{Admission, Gate};
 use super::limits::Limits;
 use super::routes;
-use super::socket::{Socket, Standing};
 use crate::model::Refusal;
 use crate::model::component::WEB;
 use crate::runtime::defect::caught;
@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// A client may have closed a connection just before this one: the task that serves it is given the time to see that.
-    async fn admit(&self, peer: IpAddr) -> Result<Place, Refusal> {
+    async fn admit(&self, peer: IpAddr) -> Result<Admission, Refusal> {
         if let Ok(place) = self.gate.admit(peer, now()) {
             return Ok(place);
         }
@@ -99,7 +99,7 @@ impl Server {
         self.gate.admit_instead(peer, now())
     }
 
-    fn spawn(&self, stream: TcpStream, place: Place) {
+    fn spawn(&self, stream: TcpStream, place: Admission) {
         let (router, stop) = (self.router.clone(), self.stop.clone());
         let limits = self.gate.limits();
         self.connections.spawn(async move {
@@ -185,7 +185,7 @@ async fn serve(
 ) -> Option<Refusal> {
     // Head and first piece of an answer are one write, nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
-    let socket = Socket::new(stream, standing.clone(), limits.untaken);
+    let socket = ClientSocket::new(stream, standing.clone(), limits.untaken);
     let asked = standing.clone();
     let service = service_fn(move |request: Request<Incoming>| -> Answered {
         asked.asked(!request.body().is_end_stream());
@@ -234,7 +234,7 @@ async fn serve(
 }
 
 /// Says that no more comes, and reads what the client still sends.
-async fn linger(mut socket: Socket<TcpStream>) {
+async fn linger(mut socket: ClientSocket<TcpStream>) {
     let reading = async {
         socket.shutdown().await?;
         let mut scratch = [0; 4096];
