@@ -8,10 +8,12 @@
 //! | mux_cable | `MUX_CABLE` rows → ports and addresses |
 //! | tor_side | Is it a dual-ToR switch? Loopback3: our side, our source address |
 //! | grpc_client | `GRPCCLIENT`, or grpc_secrets.json → plain text or TLS |
+//! | grpc_rows | those rows, read for exporter and doctor |
 //! | grpc_secrets | grpc_secrets.json, where those rows come from |
 //! | hold | what counts while CONFIG_DB is being rewritten |
 
 mod grpc_client;
+mod grpc_rows;
 mod grpc_secrets;
 mod hold;
 mod mux_cable;
@@ -24,6 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use grpc_client::{Origin, Said, Secured, by_file, by_rows, secure};
+pub use grpc_rows::{AuthLevel, GrpcFile, GrpcRows, GrpcType};
 pub use grpc_secrets::Secrets;
 pub use hold::Hold;
 pub use tor_side::{Loopback3, is_dual_tor, side_of};
@@ -55,11 +58,11 @@ pub const CONFIG_DB: Spec = Spec {
         },
         Table {
             name: schema::GRPCCLIENT,
-            fields: grpc_client::FIELDS,
+            fields: grpc_rows::FIELDS,
         },
         Table {
             name: schema::GRPC_CLIENT,
-            fields: grpc_client::FIELDS,
+            fields: grpc_rows::FIELDS,
         },
     ],
     values: &[schema::CONFIG_DB_INITIALIZED],

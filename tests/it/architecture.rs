@@ -147,6 +147,8 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
         "soc/probe/maintenance.rs",
         "runtime/bucket.rs",
         "sonic/state_db/ledger.rs",
+        "sonic/state_db/ledger/answers.rs",
+        "sonic/state_db/ledger/batches.rs",
         "sonic/state_db/ledger/doubts.rs",
         "sonic/mirror/pattern.rs",
         "sonic/mirror/plan.rs",

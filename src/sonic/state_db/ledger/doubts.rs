@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use redis::FromRedisValue;
 
-use super::{Batch, BatchKind, Ledger, Outcome, Reply, Row, SMALL};
+use super::{Batch, BatchKind, Ledger, LedgerRow, Outcome, Reply, SMALL};
 use crate::config::StateDbSettings;
 use crate::model::Port;
 use crate::sonic::rows;
@@ -144,7 +144,7 @@ impl Ledger {
     }
 }
 
-impl Row {
+impl LedgerRow {
     /// What it says in Redis, if it is as we left it; `None`: it is held or waits to be written, or there is nothing of ours.
     fn fields(
         &self,

@@ -2,9 +2,12 @@
 
 use std::time::UNIX_EPOCH;
 
+use redis::{Cmd, Value};
+
 use super::*;
 use crate::config::{Publish, RedisServer, Schema};
 use crate::model::{Query, QueryResult};
+use crate::sonic::rows;
 use crate::telemetry::testing;
 
 fn ledger() -> Ledger {

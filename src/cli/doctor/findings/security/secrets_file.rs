@@ -1,9 +1,9 @@
 //! grpc_secrets.json, from which ycabled makes GRPCCLIENT's rows: does it count, can it be used, who may read and write it?
 
-use super::{AREA, Mend, of_rows, row};
+use super::{AREA, Mend, of_rows};
 use crate::cli::doctor::collected::{Collected, SeenDatabases};
 use crate::cli::doctor::findings::Finding;
-use crate::sonic::inventory::{Origin, Said, Secrets, by_file, by_rows};
+use crate::sonic::inventory::{GrpcRows, Origin, Said, Secrets, by_file, by_rows};
 
 const SUBJECT: &str = "grpc_secrets.json";
 
@@ -43,8 +43,9 @@ fn content(seen: &Collected) -> Vec<Finding> {
         Secrets::Holds(_, tables) if used => {
             let text = format!("{path} counts: no row of GRPCCLIENT in CONFIG_DB says anything");
             let mut found = vec![Finding::ok(AREA, SUBJECT, text)];
-            if let Some((table, config)) = row(tables, "config") {
-                found.extend(of_rows(seen, SUBJECT, tables, table, config, &Mend::File(path)));
+            let rows = GrpcRows::of(tables);
+            if let Some(table) = rows.table() {
+                found.extend(of_rows(seen, SUBJECT, &rows, table, &Mend::File(path)));
             }
             found
         }
