@@ -11,7 +11,7 @@
 //! Cancel-safety: in `serve` only waits that take nothing are in a select, and Redis is asked after one of them has been chosen. Only
 //! `run` drops a question half-way, when the grace of a stop is over and the connection with it.
 
-use redis::Cmd;
+use redis::{Cmd, Pipeline};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
@@ -21,7 +21,7 @@ use crate::model::component::APPL_DB;
 use crate::model::schema;
 use crate::model::{Notice, NoticeType, Plane, Port};
 use crate::sonic::redis_link::driver::{Connected, Work, keep_connected};
-use crate::sonic::redis_link::{BATCH_BYTES, PATIENCE, RedisFailure, wire_size};
+use crate::sonic::redis_link::{BATCH_BYTES, PATIENCE, RedisFailure, Reply, wire_size};
 
 const TABLE: &str = schema::MUX_SERVICE_NOTIFICATION;
 
@@ -101,44 +101,51 @@ impl Notifications {
     async fn write_all(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
         self.waiting.extend(self.inbox.take());
         while !self.waiting.is_empty() {
-            let mut commands = redis::pipe();
-            let (mut size, mut count) = (0, 0);
-            for (port, notice) in &self.waiting {
-                let write = command(&self.database, port, notice);
-                size += wire_size(&write);
-                if size > BATCH_BYTES && count > 0 {
-                    break;
-                }
-                commands.add_command(write);
-                count += 1;
-            }
-            let answered = redis.link.ask(&commands).await;
-            let replies = match answered {
-                Ok(replies) => replies,
-                Err(failure) => {
-                    self.inbox.put_back(self.waiting.drain(..));
-                    return Err(failure);
-                }
+            let (commands, count) = self.batch();
+            let written = match redis.link.ask(&commands).await {
+                Ok(replies) => self.settle(count, replies),
+                Err(failure) => Err(failure),
             };
-            let batch = self.waiting.drain(..count).zip(replies);
-            let refused: Vec<_> = batch
-                .filter_map(|(sent, reply)| reply.err().map(|error| (sent, error)))
-                .collect();
-            let mut failure = None;
-            for ((port, notice), error) in refused {
-                if error.code() == Some("WRONGTYPE") {
-                    self.warn_type(&port);
-                    continue;
-                }
-                self.inbox.put_back([(port, notice)]);
-                failure = Some(RedisFailure::Refused(error));
-            }
-            if let Some(failure) = failure {
+            if let Err(failure) = written {
                 self.inbox.put_back(self.waiting.drain(..));
                 return Err(failure);
             }
         }
         Ok(())
+    }
+
+    /// What is sent next, and how many notices that is.
+    fn batch(&self) -> (Pipeline, usize) {
+        let mut commands = redis::pipe();
+        let (mut size, mut count) = (0, 0);
+        for (port, notice) in &self.waiting {
+            let write = command(&self.database, port, notice);
+            size += wire_size(&write);
+            if size > BATCH_BYTES && count > 0 {
+                break;
+            }
+            commands.add_command(write);
+            count += 1;
+        }
+        (commands, count)
+    }
+
+    /// Reads the answers to the first `count` notices. One whose key is not a hash is lost. The others that were refused wait again, and
+    /// the database counts as down.
+    fn settle(&mut self, count: usize, replies: Vec<Reply>) -> Result<(), RedisFailure> {
+        let batch: Vec<_> = self.waiting.drain(..count).zip(replies).collect();
+        let mut settled = Ok(());
+        for ((port, notice), reply) in batch {
+            match reply {
+                Ok(_) => {}
+                Err(error) if error.code() == Some("WRONGTYPE") => self.warn_type(&port),
+                Err(error) => {
+                    self.inbox.put_back([(port, notice)]);
+                    settled = Err(RedisFailure::Refused(error));
+                }
+            }
+        }
+        settled
     }
 
     fn give_up(&mut self) {

@@ -32,7 +32,7 @@ pub use frame::Breach;
 pub use redis_failure::RedisFailure;
 use resp::Wire;
 pub use retry::{RETRY, Retry};
-pub use subscription::{Changed, LONGEST_KEY, Subscription, Tells};
+pub use subscription::{Changed, LONGEST_KEY, Servers, Subscription, Tells};
 
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
 pub const PATIENCE: Duration = Duration::from_secs(2);

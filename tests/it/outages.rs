@@ -1,4 +1,4 @@
-//! Redis away: probing and scrapes go on, the metrics say so, and every row is right again when it is back.
+//! Redis away: probing and scrapes continue, metrics report it, and every row is correct again when Redis is back.
 
 use crate::harness::{Rack, Setup, wait_until};
 use crate::redis_server::Redis;
@@ -13,7 +13,7 @@ async fn up(rack: &Rack, up: bool) {
         .await;
 }
 
-/// Rounds go on, whatever Redis does.
+/// Rounds continue, whatever Redis does.
 async fn probing_goes_on(rack: &Rack) {
     let ok = [("query", "admin"), ("result", "OK")];
     let before = rack.scrape().await.count("dualtor_probes_total", &ok);

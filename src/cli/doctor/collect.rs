@@ -22,7 +22,7 @@ use crate::model::schema;
 use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Table, Target, TlsSettings};
 use crate::soc::channel::{Checked, TlsStore, check, check_certificates, check_key};
 use crate::soc::look::{Found, look};
-use crate::sonic::inventory::{Loopback3, Secrets, Source, is_believed, secure};
+use crate::sonic::inventory::{ConfigDbCopy, Loopback3, Secrets, is_complete, secure};
 use crate::sonic::mirror::{self, Ports};
 use crate::sonic::redis_link::{Link, RedisFailure};
 
@@ -119,17 +119,17 @@ async fn config_db(namespace: &Namespace) -> (Tried, Events) {
 }
 
 /// What the inventory is made from: each CONFIG_DB that is whole.
-fn sources(config: &Config, config_dbs: &[(Tried, Events)]) -> Vec<Source> {
+fn sources(config: &Config, config_dbs: &[(Tried, Events)]) -> Vec<ConfigDbCopy> {
     let each = config.namespaces.iter().zip(config_dbs);
-    let mut sources: Vec<Source> = each
-        .map(|(namespace, ((config_db, _), _))| Source {
-            tables: config_db.as_ref().ok().filter(|t| is_believed(t)).cloned(),
-            ..Source::unread(&namespace.name)
+    let mut sources: Vec<ConfigDbCopy> = each
+        .map(|(namespace, ((config_db, _), _))| ConfigDbCopy {
+            tables: config_db.as_ref().ok().filter(|t| is_complete(t)).cloned(),
+            ..ConfigDbCopy::unread(&namespace.name)
         })
         .collect();
     if sources.is_empty() {
         // A source for what grpc_secrets.json holds.
-        sources.push(Source::unread(&"".into()));
+        sources.push(ConfigDbCopy::unread(&"".into()));
     }
     sources
 }

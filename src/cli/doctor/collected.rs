@@ -13,7 +13,7 @@ use crate::model::schema;
 use crate::model::{Port, Tables, Target, TlsSettings};
 use crate::soc::channel::Checked;
 use crate::soc::look::Found;
-use crate::sonic::inventory::{Secrets, Secured, is_believed};
+use crate::sonic::inventory::{Secrets, Secured, is_complete};
 
 /// Everything.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(super) struct SeenDatabases {
 impl SeenDatabases {
     /// CONFIG_DB, where it could be read and is whole.
     pub(super) fn believed(&self) -> Option<&Arc<Tables>> {
-        self.config_db.as_ref().ok().filter(|tables| is_believed(tables))
+        self.config_db.as_ref().ok().filter(|tables| is_complete(tables))
     }
 
     /// A name with this namespace: "CONFIG_DB", "asic0 CONFIG_DB".

@@ -25,12 +25,12 @@ impl LiveCopy {
     pub(super) async fn read_first(
         redis: &mut Connected<'_>,
         (spec, separator): (&Spec, &str),
-        ports: watch::Receiver<Ports>,
+        mut ports: watch::Receiver<Ports>,
         interval: Duration,
         out: watch::Sender<Mirrored>,
     ) -> Result<Self, RedisFailure> {
         let began = Instant::now().into_std();
-        let of_ports = ports.borrow().clone();
+        let of_ports = ports.borrow_and_update().clone();
         let (tables, took) =
             reading::read_all(&mut redis.link, spec, &of_ports, &Tables::new(separator)).await?;
         let copy = Self {

@@ -14,11 +14,11 @@ use crate::config::{RedisAddress, RedisLogin, RedisServer};
 /// What is read at one go, at least.
 const READ: usize = 16 * 1024;
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Stream for T {}
+trait RedisStream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> RedisStream for T {}
 
 pub(super) struct Wire {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn RedisStream>,
     at: RedisAddress,
     /// What has arrived and is not dealt with.
     bytes: BytesMut,
@@ -56,7 +56,7 @@ impl Wire {
     }
 
     async fn connect(at: &RedisAddress) -> io::Result<Self> {
-        let stream: Box<dyn Stream> = match at {
+        let stream: Box<dyn RedisStream> = match at {
             RedisAddress::Unix(path) => Box::new(UnixStream::connect(path).await?),
             RedisAddress::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;

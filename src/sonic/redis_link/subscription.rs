@@ -37,6 +37,22 @@ impl Tells {
     }
 }
 
+/// What all who talk to a Redis server find out about it together.
+#[derive(Debug, Default)]
+pub struct Servers(Vec<(RedisServer, Tells)>);
+
+impl Servers {
+    /// Whether this one tells of changes.
+    pub fn tells(&mut self, server: &RedisServer) -> Tells {
+        if let Some((_, tells)) = self.0.iter().find(|(known, _)| known == server) {
+            return tells.clone();
+        }
+        let tells = Tells::default();
+        self.0.push((server.clone(), tells.clone()));
+        tells
+    }
+}
+
 /// Keys that have changed.
 #[derive(Debug, Default)]
 pub struct Changed {

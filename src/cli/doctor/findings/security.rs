@@ -12,23 +12,11 @@ pub(in crate::cli::doctor) use certificate_files::files_named;
 use super::{Area, Finding, redis_cli};
 use crate::cli::doctor::collected::{Collected, SeenDatabases, TlsFileKind};
 use crate::model::schema;
-use crate::model::{Row, Security, Tables, quoted};
-use crate::sonic::inventory::Secrets;
+use crate::model::{Security, Tables, quoted};
+use crate::sonic::inventory::{AuthLevel, GrpcRows, GrpcType, Secrets};
 use certificate_files::{FILES, files, of_certs, of_settings, sets};
 
 const AREA: Area = Area::Security;
-
-fn row<'a>(tables: &'a Tables, key: &str) -> Option<(&'static str, &'a Row)> {
-    schema::GRPC_CLIENTS
-        .into_iter()
-        .find_map(|table| Some((table, tables.row(table, key)?)))
-}
-
-fn said<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
-    row.get(name)
-        .map(|value| value.trim())
-        .filter(|value| !value.is_empty())
-}
 
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     let mut found = words(seen);
@@ -56,7 +44,7 @@ fn words(seen: &Collected) -> Vec<Finding> {
             continue;
         };
         // An ASIC without rows of its own uses those of the switch.
-        let own = row(tables, "config").is_some() || databases.namespace.name.is_empty();
+        let own = GrpcRows::of(tables).table().is_some() || databases.namespace.name.is_empty();
         if own {
             found.extend(of_namespace(seen, databases, tables));
         }
@@ -87,14 +75,15 @@ impl Mend {
 
 fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) -> Vec<Finding> {
     let mend = Mend::Rows(redis_cli(databases));
-    let Some((table, config)) = row(tables, "config") else {
+    let rows = GrpcRows::of(tables);
+    let Some(table) = rows.table() else {
         let subject = databases.named(schema::GRPCCLIENT);
         // The file is used then, and has findings of its own.
         if seen.secrets != Secrets::Absent {
             return Vec::new();
         }
         let file = seen.config.grpc_secrets.display();
-        return vec![if of_certs(tables).is_empty() {
+        return vec![if of_certs(&rows).is_empty() {
             let text = format!("none, and no {file}: plain text, for us and for ycabled");
             Finding::ok(AREA, subject, text)
         } else {
@@ -111,51 +100,52 @@ fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) ->
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
     }
     let (subject, mend) = (&*subject, &mend);
-    let rows = Rows {
+    let rows = GrpcSettings {
         subject,
-        tables,
+        rows: &rows,
         table,
-        config,
         mend,
     };
     found.extend(of_rows(seen, &rows));
     found
 }
 
-/// The rows of GRPCCLIENT, in CONFIG_DB or in the file.
-struct Rows<'a> {
+/// The rows of GRPCCLIENT, in CONFIG_DB or in the file, and how to name and change them.
+struct GrpcSettings<'a> {
     /// What the findings are about.
     subject: &'a str,
-    tables: &'a Tables,
+    rows: &'a GrpcRows<'a>,
     /// Under which of its names the table was found.
     table: &'a str,
-    config: &'a Row,
     mend: &'a Mend,
 }
 
 /// What the rows mean.
-fn of_rows(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
-    let Rows {
-        subject, table, mend, ..
-    } = *rows;
+fn of_rows(seen: &Collected, settings: &GrpcSettings<'_>) -> Vec<Finding> {
+    let GrpcSettings {
+        subject,
+        rows,
+        table,
+        mend,
+    } = *settings;
     let set_type = |value: &str| mend.set(table, "config", "type", value);
-    match said(rows.config, "type") {
-        None => {
+    match rows.kind() {
+        GrpcType::Absent => {
             let text = "config has no type, so the rows are not used: the file is used, or plain text if there is none";
             let remedy = format!("{} (or secure)", set_type("insecure"));
             vec![Finding::note(AREA, subject, text, remedy)]
         }
-        Some("insecure") => {
+        GrpcType::Insecure => {
             let mut found = vec![Finding::ok(AREA, subject, "type insecure: plain text")];
-            if !of_certs(rows.tables).is_empty() {
+            if !of_certs(rows).is_empty() {
                 let text = "names certificate files, but type insecure does not use them";
                 let remedy = format!("for TLS: {}", set_type("secure"));
                 found.push(Finding::note(AREA, subject, text, remedy));
             }
             found
         }
-        Some("secure") => secure(seen, rows),
-        Some(other) => {
+        GrpcType::Secure => secure(seen, settings),
+        GrpcType::Other(other) => {
             let text = format!(
                 "type {}: expected secure or insecure; no SoC is dialled (tls_config)",
                 quoted(other)
@@ -167,17 +157,20 @@ fn of_rows(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
 }
 
 /// What rows of type secure mean: the level, the paths, the name, the files.
-fn secure(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
-    let Rows {
-        subject, table, mend, ..
-    } = *rows;
+fn secure(seen: &Collected, settings: &GrpcSettings<'_>) -> Vec<Finding> {
+    let GrpcSettings {
+        subject,
+        rows,
+        table,
+        mend,
+    } = *settings;
     let deployed = table == schema::GRPCCLIENT;
-    let level = said(rows.config, "auth_level");
+    let level = rows.auth_level();
     let mut found = vec![auth_level(subject, level, mend, table, deployed)];
-    let client = matches!(level, Some("mutual" | "client"));
-    let certs = row(rows.tables, "certs").map(|(_, row)| row);
-    for (name, _) in if client { &FILES[..] } else { &FILES[..1] } {
-        let text = match certs.and_then(|row| said(row, name)) {
+    let client = level.is_mutual();
+    for (file, _) in if client { &FILES[..] } else { &FILES[..1] } {
+        let name = file.field();
+        let text = match rows.file(*file) {
             None => format!("type secure, but certs has no {name}: no dial is possible (tls_config)"),
             Some(path) if path.starts_with('/') => continue,
             Some(path) => format!(
@@ -189,7 +182,7 @@ fn secure(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
         let remedy = mend.set(table, "certs", name, "<absolute path of the PEM file>");
         found.push(Finding::problem(AREA, subject, text, remedy));
     }
-    if certs.and_then(|row| said(row, "grpc_ssl_credential")).is_none() {
+    if rows.server_name().is_none() {
         let ycabled = if deployed {
             ", ycabled makes no channel"
         } else {
@@ -202,7 +195,7 @@ fn secure(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
         let remedy = mend.set(table, "certs", "grpc_ssl_credential", name);
         found.push(Finding::note(AREA, subject, text, remedy));
     }
-    let used = of_certs(rows.tables)
+    let used = of_certs(rows)
         .into_iter()
         .filter(|(path, kind)| path.is_absolute() && (client || *kind == TlsFileKind::Ca));
     found.extend(files(seen, subject, used.collect()));
@@ -211,39 +204,39 @@ fn secure(seen: &Collected, rows: &Rows<'_>) -> Vec<Finding> {
 
 /// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we know all three.
 /// Of the design document's table neither of them knows.
-fn auth_level(subject: &str, level: Option<&str>, mend: &Mend, table: &str, deployed: bool) -> Finding {
+fn auth_level(subject: &str, level: AuthLevel<'_>, mend: &Mend, table: &str, deployed: bool) -> Finding {
     let set = |word: &str| mend.set(table, "config", "auth_level", word);
     match level {
-        Some("mutual" | "client") if !deployed => Finding::ok(
+        AuthLevel::Mutual | AuthLevel::Client if !deployed => Finding::ok(
             AREA,
             subject,
             "TLS with a client certificate (auth_level mutual or client)",
         ),
-        None if !deployed => Finding::ok(
+        AuthLevel::Absent if !deployed => Finding::ok(
             AREA,
             subject,
             "TLS, the SoC is verified (no auth_level: same as server)",
         ),
-        Some("server") => Finding::ok(AREA, subject, "TLS, the SoC is verified (auth_level server)"),
-        Some("mutual") => Finding::note(
+        AuthLevel::Server => Finding::ok(AREA, subject, "TLS, the SoC is verified (auth_level server)"),
+        AuthLevel::Mutual => Finding::note(
             AREA,
             subject,
             "TLS with a client certificate (auth_level mutual): ycabled and we accept this value, but YANG's sonic-grpcclient allows only server and client, so a validated `config load` or `config apply-patch` refuses it",
             "leave it: with client, which YANG allows, ycabled would make no channel".to_owned(),
         ),
-        Some("client") => Finding::note(
+        AuthLevel::Client => Finding::note(
             AREA,
             subject,
             "TLS with a client certificate (auth_level client): YANG allows this value, and we use it as mutual, but ycabled knows only server and mutual and makes no channel",
             format!("if ycabled runs here: {}", set("mutual")),
         ),
-        None => Finding::note(
+        AuthLevel::Absent => Finding::note(
             AREA,
             subject,
             "type secure without auth_level: we use server, ycabled makes no channel",
             set("server"),
         ),
-        Some(other) => Finding::problem(
+        AuthLevel::Other(other) => Finding::problem(
             AREA,
             subject,
             format!(

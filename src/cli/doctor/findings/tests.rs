@@ -16,7 +16,7 @@ use crate::model::{
 use crate::soc::channel::Checked;
 use crate::soc::channel::Failure;
 use crate::soc::look::Found;
-use crate::sonic::inventory::{Loopback3, Secrets, Source, secure};
+use crate::sonic::inventory::{ConfigDbCopy, Loopback3, Secrets, secure};
 
 /// A healthy switch: upper ToR, one SoC, one row, ycabled's telemetry off.
 struct Switch {
@@ -145,11 +145,11 @@ impl Switch {
                 events: self.events.clone(),
             })
             .collect();
-        let mut sources: Vec<Source> = namespaces
+        let mut sources: Vec<ConfigDbCopy> = namespaces
             .iter()
-            .map(|databases| Source {
+            .map(|databases| ConfigDbCopy {
                 tables: databases.believed().cloned(),
-                ..Source::unread(&databases.namespace.name)
+                ..ConfigDbCopy::unread(&databases.namespace.name)
             })
             .collect();
         secure(&mut sources, &self.secrets);

@@ -6,22 +6,23 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{AREA, row, said};
+use super::AREA;
 use crate::cli::doctor::collected::{Collected, FileState, TlsFileKind};
 use crate::cli::doctor::findings::Finding;
 use crate::config::Config;
 use crate::model::{Inventory, Security, Tables, TlsSettings};
 use crate::soc::channel::Checked;
+use crate::sonic::inventory::{GrpcFile, GrpcRows};
 
 /// A certificate that expires within this time needs a new one: operators plan changes by the month.
 const SOON: TimeDelta = TimeDelta::days(30);
 /// The most oddities of one set that are printed: a file may be a bundle of hundreds.
 const MAX_NOTES: usize = 5;
 /// The fields of `certs` that are paths.
-pub(super) const FILES: [(&str, TlsFileKind); 3] = [
-    ("ca_crt", TlsFileKind::Ca),
-    ("client_crt", TlsFileKind::Certificate),
-    ("client_key", TlsFileKind::Key),
+pub(super) const FILES: [(GrpcFile, TlsFileKind); 3] = [
+    (GrpcFile::Ca, TlsFileKind::Ca),
+    (GrpcFile::ClientCert, TlsFileKind::Certificate),
+    (GrpcFile::ClientKey, TlsFileKind::Key),
 ];
 
 /// The files that the configuration, the targets or GRPCCLIENT name.
@@ -38,7 +39,7 @@ pub(in crate::cli::doctor) fn files_named<'a>(
         }
     }
     for tables in tables {
-        files.extend(of_certs(tables));
+        files.extend(of_certs(&GrpcRows::of(tables)));
     }
     files
 }
@@ -53,9 +54,8 @@ pub(super) fn of_settings(tls: &TlsSettings) -> Vec<(PathBuf, TlsFileKind)> {
     client.chain([(tls.ca.clone(), TlsFileKind::Ca)]).collect()
 }
 
-pub(super) fn of_certs(tables: &Tables) -> Vec<(PathBuf, TlsFileKind)> {
-    let certs = row(tables, "certs").map(|(_, row)| row);
-    let path = |(name, kind)| Some((said(certs?, name)?.into(), kind));
+pub(super) fn of_certs(rows: &GrpcRows<'_>) -> Vec<(PathBuf, TlsFileKind)> {
+    let path = |(file, kind)| Some((rows.file(file)?.into(), kind));
     FILES.into_iter().filter_map(path).collect()
 }
 

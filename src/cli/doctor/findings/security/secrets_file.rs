@@ -1,9 +1,9 @@
 //! grpc_secrets.json, from which ycabled makes GRPCCLIENT's rows: does it count, can it be used, who may read and write it?
 
-use super::{AREA, Mend, Rows, of_rows, row};
+use super::{AREA, GrpcSettings, Mend, of_rows};
 use crate::cli::doctor::collected::{Collected, SeenDatabases};
 use crate::cli::doctor::findings::Finding;
-use crate::sonic::inventory::{Origin, Said, Secrets, by_file, by_rows};
+use crate::sonic::inventory::{GrpcRows, Origin, Said, Secrets, by_file, by_rows};
 
 const SUBJECT: &str = "grpc_secrets.json";
 
@@ -42,12 +42,12 @@ fn content(seen: &Collected) -> Vec<Finding> {
         Secrets::Holds(_, tables) if used => {
             let text = format!("{path} is used: GRPCCLIENT in CONFIG_DB has no usable row");
             let mut found = vec![Finding::ok(AREA, SUBJECT, text)];
-            if let Some((table, config)) = row(tables, "config") {
-                let rows = Rows {
+            let rows = GrpcRows::of(tables);
+            if let Some(table) = rows.table() {
+                let rows = GrpcSettings {
                     subject: SUBJECT,
-                    tables,
+                    rows: &rows,
                     table,
-                    config,
                     mend: &Mend::File(path),
                 };
                 found.extend(of_rows(seen, &rows));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::grpc_rows::{FIELDS, LOG_LEVEL};
 use crate::model::schema;
 use crate::model::{Entry, Row, Tables};
 
@@ -69,7 +70,7 @@ fn tables(json: &[u8]) -> Result<Tables, String> {
                 match value {
                     Value::String(value) => row.insert(field.clone(), value.clone()),
                     // Whatever it is for: none of ours.
-                    _ if !READ.contains(&field.as_str()) => continue,
+                    _ if field == LOG_LEVEL || !FIELDS.contains(&field.as_str()) => continue,
                     Value::Null => continue,
                     _ => return Err(format!("{table}.{name}.{field}: expected a string")),
                 };
@@ -79,16 +80,6 @@ fn tables(json: &[u8]) -> Result<Tables, String> {
     }
     Ok(tables)
 }
-
-/// The fields that count.
-const READ: [&str; 6] = [
-    "type",
-    "auth_level",
-    "ca_crt",
-    "client_crt",
-    "client_key",
-    "grpc_ssl_credential",
-];
 
 #[cfg(test)]
 mod tests {
