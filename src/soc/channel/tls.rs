@@ -40,7 +40,7 @@ use super::failure::Failure;
 use super::socket::Socket;
 use crate::model::{Cause, TlsSettings, TlsStatus};
 use io::LastWords;
-use rotation::{Latest, Watched};
+use rotation::{LatestFiles, WatchedFiles};
 
 /// gRPC is HTTP/2, and over TLS nothing else may be spoken than what ALPN has settled.
 const ALPN_H2: &[u8] = b"h2";
@@ -61,7 +61,7 @@ impl TlsStore {
         }
         // Sets that no channel uses any more.
         sets.retain(|_, set| set.strong_count() > 0);
-        let set = Arc::new(Set(Watched::new(settings.clone())));
+        let set = Arc::new(Set(WatchedFiles::new(settings.clone())));
         sets.insert(settings.clone(), Arc::downgrade(&set));
         set
     }
@@ -70,8 +70,8 @@ impl TlsStore {
     pub fn status(&self) -> TlsStatus {
         let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let materials = sets.values().filter_map(|set| match set.upgrade()?.0.latest() {
-            Latest::Good(material) => Some(material),
-            Latest::Unread | Latest::Bad(_) => None,
+            LatestFiles::Good(material) => Some(material),
+            LatestFiles::Unread | LatestFiles::Bad(_) => None,
         });
         let mut status = TlsStatus::default();
         for material in materials {
@@ -126,17 +126,17 @@ fn earliest(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<System
 
 /// One set of files; watched while it is held.
 #[derive(Debug)]
-pub(super) struct Set(Watched);
+pub(super) struct Set(WatchedFiles);
 
 impl Set {
     /// What to dial with: the last good content of the files. Waits for the first reading, no longer than `deadline`.
     pub(super) async fn material(&self, deadline: Instant) -> Result<Arc<Material>, Failure> {
         let refused = |why: Arc<str>| Err(Failure::new(Cause::TlsConfig, why));
         match tokio::time::timeout_at(deadline, self.0.read()).await {
-            Ok(Latest::Good(material)) => Ok(material),
-            Ok(Latest::Bad(why)) => refused(why),
+            Ok(LatestFiles::Good(material)) => Ok(material),
+            Ok(LatestFiles::Bad(why)) => refused(why),
             // The second is a file system that hangs.
-            Ok(Latest::Unread) | Err(_) => refused("the TLS files have not been read yet".into()),
+            Ok(LatestFiles::Unread) | Err(_) => refused("the TLS files have not been read yet".into()),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! `server` and `mutual`; with `type` secure and anything else, or without `grpc_ssl_credential`, it makes no channel at all.
 
 mod certificate_files;
-mod secrets_file;
+mod secrets_findings;
 
 pub(in crate::cli::doctor) use certificate_files::files_named;
 
@@ -49,7 +49,7 @@ fn words(seen: &Collected) -> Vec<Finding> {
             found.extend(of_namespace(seen, databases, tables));
         }
     }
-    found.extend(secrets_file::check(seen));
+    found.extend(secrets_findings::check(seen));
     if found.is_empty() {
         return vec![Finding::ok(AREA, "channels", "plain text: TLS is not configured")];
     }

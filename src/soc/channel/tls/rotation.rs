@@ -27,7 +27,7 @@ const MAX_TOLD: usize = 5;
 
 /// What is known of a set.
 #[derive(Debug, Clone)]
-pub(super) enum Latest {
+pub(super) enum LatestFiles {
     /// Nothing yet.
     Unread,
     /// The last good content.
@@ -38,14 +38,14 @@ pub(super) enum Latest {
 
 /// A set that is being watched; dropping it ends that.
 #[derive(Debug)]
-pub(super) struct Watched {
-    latest: watch::Receiver<Latest>,
+pub(super) struct WatchedFiles {
+    latest: watch::Receiver<LatestFiles>,
     _task: AbortOnDropHandle<()>,
 }
 
-impl Watched {
+impl WatchedFiles {
     pub(super) fn new(settings: TlsSettings) -> Self {
-        let (tx, latest) = watch::channel(Latest::Unread);
+        let (tx, latest) = watch::channel(LatestFiles::Unread);
         Self {
             latest,
             _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, PATIENCE))),
@@ -53,16 +53,18 @@ impl Watched {
     }
 
     /// What is known now.
-    pub(super) fn latest(&self) -> Latest {
+    pub(super) fn latest(&self) -> LatestFiles {
         self.latest.borrow().clone()
     }
 
     /// What is known once the files have been read a first time. Cancel-safe.
-    pub(super) async fn read(&self) -> Latest {
+    pub(super) async fn read(&self) -> LatestFiles {
         let mut latest = self.latest.clone();
-        let known = latest.wait_for(|latest| !matches!(latest, Latest::Unread)).await;
+        let known = latest
+            .wait_for(|latest| !matches!(latest, LatestFiles::Unread))
+            .await;
         // An error: the runtime is shutting down.
-        known.map_or(Latest::Unread, |known| known.clone())
+        known.map_or(LatestFiles::Unread, |known| known.clone())
     }
 }
 
@@ -74,7 +76,7 @@ type Attempt = fn(&TlsSettings, Option<&Tried>) -> Option<(Tried, Result<Materia
 
 async fn supervised(
     settings: TlsSettings,
-    latest: watch::Sender<Latest>,
+    latest: watch::Sender<LatestFiles>,
     attempt: Attempt,
     patience: Duration,
 ) {
@@ -94,7 +96,7 @@ async fn supervised(
 
 async fn run(
     settings: &Arc<TlsSettings>,
-    latest: &watch::Sender<Latest>,
+    latest: &watch::Sender<LatestFiles>,
     attempt: Attempt,
     patience: Duration,
 ) -> Defect {
@@ -131,7 +133,7 @@ async fn run(
             Err(Unread::Stopped) => {}
         }
         hangs = hung;
-        if let Latest::Good(material) = &*latest.borrow() {
+        if let LatestFiles::Good(material) = &*latest.borrow() {
             expired = tell_expired(material.expired(SystemTime::now()), &expired);
         }
     }
@@ -169,8 +171,8 @@ fn attempt(settings: &TlsSettings, before: Option<&Tried>) -> Option<(Tried, Res
     Some((tried, outcome))
 }
 
-fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
-    let used = matches!(&*latest.borrow(), Latest::Good(_));
+fn adopt(latest: &watch::Sender<LatestFiles>, outcome: Result<Material, Bad>) {
+    let used = matches!(&*latest.borrow(), LatestFiles::Good(_));
     match outcome {
         Ok(material) => {
             info!(target: TLS, set = %material, "TLS files read: the next connections use them");
@@ -180,7 +182,7 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
                 let notes = notes[..notes.len() - more].join("; ");
                 warn!(target: TLS, notes, more, "some content of the TLS files is not used");
             }
-            latest.send_replace(Latest::Good(Arc::new(material)));
+            latest.send_replace(LatestFiles::Good(Arc::new(material)));
         }
         Err(Bad { file, reason }) => {
             let path = text::quote(file.display());
@@ -188,7 +190,7 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
                 warn!(target: TLS, file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
             } else {
                 warn!(target: TLS, file = %path, reason, "the TLS files cannot be used: no dial succeeds until this is fixed");
-                latest.send_replace(Latest::Bad(format!("{path}: {reason}").into()));
+                latest.send_replace(LatestFiles::Bad(format!("{path}: {reason}").into()));
             }
         }
     }
@@ -234,13 +236,13 @@ mod tests {
             client: None,
             server_name: None,
         };
-        let (tx, latest) = watch::channel(Latest::Unread);
-        let watched = Watched {
+        let (tx, latest) = watch::channel(LatestFiles::Unread);
+        let watched = WatchedFiles {
             latest,
             _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, PATIENCE))),
         };
         let read = tokio::time::timeout(Duration::from_secs(60), watched.read()).await;
-        assert!(matches!(read, Ok(Latest::Bad(_))), "{read:?}");
+        assert!(matches!(read, Ok(LatestFiles::Bad(_))), "{read:?}");
     }
 
     #[tokio::test]
@@ -260,12 +262,13 @@ mod tests {
             client: None,
             server_name: None,
         };
-        let (tx, mut latest) = watch::channel(Latest::Unread);
+        let (tx, mut latest) = watch::channel(LatestFiles::Unread);
         let began = Instant::now();
         let patience = Duration::from_millis(20);
         let _task = AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, patience)));
         for expected in ["hangs", "ca.crt: read"] {
-            let says = |latest: &Latest| matches!(latest, Latest::Bad(why) if why.contains(expected));
+            let says =
+                |latest: &LatestFiles| matches!(latest, LatestFiles::Bad(why) if why.contains(expected));
             let said = tokio::time::timeout(Duration::from_secs(25), latest.wait_for(says)).await;
             assert!(matches!(said, Ok(Ok(_))), "{expected}");
         }
