@@ -1,6 +1,7 @@
 //! The invariants that the source must keep (ARCHITECTURE.md), read from the source.
 
 mod imports;
+mod names;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
