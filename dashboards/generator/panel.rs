@@ -126,6 +126,8 @@ pub(crate) fn mapped(title: &'static str, description: &str, mappings: Value, qu
 pub(crate) fn labels(title: &'static str, description: &str, query: &str, labels: &[&str]) -> Panel {
     let mut panel = stat(title, description, "none", query);
     panel.options["reduceOptions"]["fields"] = json!(format!("/^({})$/", labels.join("|")));
+    // One below the other: side by side the text is too small to read.
+    panel.options["orientation"] = json!("horizontal");
     panel.targets.clear();
     panel.target(Ask::Table, query, "")
 }
