@@ -1,13 +1,13 @@
-//! The wiring: builds the parts, joins them, reloads, and stops them with a deadline.
+//! Builds and connects the parts, reloads the configuration, and stops the parts with a deadline.
 //!
-//! Listeners and the shutdown are arguments, so that tests bring their own. See the crate's documentation for the
-//! drawing of all tasks and channels.
+//! Listeners and the shutdown are arguments, so that tests can supply their own. The crate's documentation shows all tasks and
+//! channels.
 //!
 //! Imports every folder but `cli`.
 
+mod make_view;
 mod open_files;
 mod parts;
-mod sources;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,50 +16,49 @@ use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::files::{PATIENCE, Reader};
 use crate::config::{Config, ConfigError};
-use crate::fleet::{EVENT_QUEUE, Fleet, FleetHandle};
+use crate::fleet::FleetHandle;
 use crate::model::component::APP;
 use crate::model::{ConfigStatus, ProbeSettings};
 use crate::runtime::defect::{Defect, attempt, caught};
 use crate::soc::channel::TlsStore;
-use crate::soc::session::Context;
-use crate::sonic::watch::{Servers, Switch};
+use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
 use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
+use make_view::{Sources, view_source};
 use open_files::OpenFiles;
-use parts::{Tasks, drained, oversee, publishers, unexpected};
-use sources::{Sources, scrape_source};
+use parts::{Tasks, drained, oversee, unexpected};
 
-/// `/-/ready` waits no longer than this for the first look at every target.
+/// `/-/ready` waits no longer than this for the first result of every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
 /// How long a stop waits for the last rows; `StateDb` gives up after 2 s by itself.
 const STOP_WITHIN: Duration = Duration::from_millis(2500);
-/// How long after that it waits for answers that scrapers are still reading. The contract allows 5 s for all of it.
+/// How long it then waits for answers that scrapers are still reading. A stop may take 5 s in all.
 const STOP_SERVING_WITHIN: Duration = Duration::from_millis(500);
 
-/// Loads the configuration: at start, and again at each reload, then on a thread of its own, as files may hang.
+/// Loads the configuration: at start and at each reload. A reload runs it on a separate thread, because reading files may hang.
 pub type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
-/// What an exporter is started with.
+/// The arguments of [`Exporter::start`].
 pub struct Options {
-    /// The configuration, as `load` gave it first.
+    /// The configuration in force at the start.
     pub config: Config,
-    /// Where later ones come from.
+    /// Loads it again at a reload.
     pub load: Load,
     /// Sockets to serve on.
     pub listeners: Vec<TcpListener>,
-    /// The path of the metrics.
+    /// The path of the metrics endpoint.
     pub telemetry_path: String,
     /// Whether POST /-/reload is served.
     pub enable_lifecycle: bool,
-    /// What web clients may cost.
+    /// Limits for web clients.
     pub limits: Limits,
-    /// How many lines of the log nobody took in time: shown, not counted here.
+    /// How many lines of the log were dropped; the log counts them.
     pub lines_dropped: Arc<AtomicU64>,
 }
 
@@ -71,23 +70,23 @@ impl std::fmt::Debug for Options {
     }
 }
 
-/// Why an exporter ended other than by being told to.
+/// Why an exporter ended without a shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The web server gave up.
     #[error("the web server failed: {0}")]
     Web(#[source] std::io::Error),
-    /// A task that runs as long as the exporter has ended: a defect.
+    /// A task that must run as long as the exporter has ended: a defect.
     #[error("{0} has ended unexpectedly; the log says why")]
     TaskEnded(&'static str),
-    /// The same, by a panic.
+    /// The same, because of a panic.
     #[error("{0} has ended by a defect of this program, please report it: {1}")]
     Defect(&'static str, #[source] Defect),
 }
 
 /// A running exporter.
 pub struct Exporter {
-    /// In force. The inventory follows from it.
+    /// The configuration in force. The inventory is made from it.
     config: watch::Sender<Arc<Config>>,
     load: Load,
     reader: Arc<Reader>,
@@ -103,7 +102,7 @@ pub struct Exporter {
     servers: Tasks,
 }
 
-/// The reload that is under way, if any: who asked, and the new configuration or what is wrong with it.
+/// The reload that is under way, if any: the request, and the new configuration or its error.
 type Loading = JoinSet<(ReloadRequest, Result<Config, String>)>;
 
 impl std::fmt::Debug for Exporter {
@@ -117,7 +116,6 @@ impl std::fmt::Debug for Exporter {
 impl Exporter {
     /// Builds and starts every part.
     pub fn start(options: Options) -> Self {
-        let config = options.config;
         let stop = CancellationToken::new();
         let (mut tasks, mut servers) = (Tasks::new(), Tasks::new());
         let (reload_tx, reloads) = mpsc::channel(8);
@@ -125,66 +123,44 @@ impl Exporter {
             successful: true,
             last_success: SystemTime::now(),
         });
-        let (probe, probe_rx) = watch::channel(config.probe);
+        let (probe, probe_rx) = watch::channel(options.config.probe);
 
-        let mut servers_known = Servers::default();
-        let (feeds, state_db) = publishers(&config, &mut servers_known, &mut tasks);
-        let (config, config_rx) = watch::channel(Arc::new(config));
-        let (switch, emits) = Switch::new(config_rx, &probe_rx, &mut servers_known);
-        let switch_stop = stop.clone();
-        oversee(&mut tasks, "the inventory", async move {
-            switch_stop.run_until_cancelled(switch.run()).await;
-            Ok(())
-        });
-
-        let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+        let mut at_redis = Servers::default();
+        let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut tasks);
+        let namespaces = options.config.namespaces.len();
+        let (config, config_rx) = watch::channel(Arc::new(options.config));
+        let emits = parts::switch(config_rx, &probe_rx, &mut at_redis, &mut tasks, &stop);
+        let inventory = emits.inventory;
         let tls = Arc::new(TlsStore::default());
-        let context = Context {
-            events: events_tx,
-            probe: probe_rx,
-            pacer: Arc::default(),
-            tls: tls.clone(),
-            limiter: Arc::default(),
-            origin: Instant::now(),
-        };
-        let (fleet, handle) = Fleet::new(emits.inventory.clone(), context, events, feeds);
-        let fleet_stop = stop.clone();
-        oversee(&mut tasks, "the fleet", async move {
-            let ended = fleet.run(fleet_stop.cancelled()).await;
-            ended.map_err(|defect| AppError::Defect("the fleet", defect))
-        });
+        let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
+        let (open_files, files) = OpenFiles::new(inventory.clone(), namespaces);
+        parts::until(&stop, &mut tasks, "the count of files", open_files.run());
 
-        let (open_files, files) = OpenFiles::new(emits.inventory.clone(), config.borrow().namespaces.len());
-        let files_stop = stop.clone();
-        oversee(&mut tasks, "the count of files", async move {
-            files_stop.run_until_cancelled(open_files.run()).await;
-            Ok(())
-        });
         let stats = Arc::<WebStats>::default();
+        let sources = Sources {
+            fleet: fleet.clone(),
+            state_db,
+            facts: emits.facts,
+            shadow: emits.shadow,
+            inventory,
+            tls,
+            lateness: Lateness::measure(),
+            config: config_status_rx,
+            web: stats.clone(),
+            lines_dropped: options.lines_dropped,
+        };
         let web = Web {
             telemetry_path: options.telemetry_path,
             files,
-            scrape: scrape_source(Sources {
-                fleet: handle.clone(),
-                state_db,
-                facts: emits.facts,
-                shadow: emits.shadow,
-                inventory: emits.inventory,
-                tls,
-                lateness: Lateness::measure(),
-                config: config_status_rx,
-                web: stats.clone(),
-                lines_dropped: options.lines_dropped,
-            }),
-            ready: readiness(&handle),
+            view: view_source(sources),
+            ready: readiness(&fleet),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
             limits: options.limits,
             stats,
         };
-        let (listeners, web_stop) = (options.listeners, stop.clone());
+        let served = web::serve(options.listeners, web, stop.clone());
         oversee(&mut servers, "the web server", async move {
-            let served = web::serve(listeners, web, web_stop).await;
-            served.map_err(AppError::Web)
+            served.await.map_err(AppError::Web)
         });
         Self {
             config,
@@ -192,7 +168,7 @@ impl Exporter {
             reader: Arc::default(),
             probe,
             config_status,
-            fleet: handle,
+            fleet,
             reload_tx,
             reloads,
             stop,
@@ -201,18 +177,18 @@ impl Exporter {
         }
     }
 
-    /// What the fleet shows.
+    /// Reads from the fleet.
     pub fn fleet(&self) -> FleetHandle {
         self.fleet.clone()
     }
 
-    /// Where reloads can be asked for.
+    /// Takes requests for a reload.
     pub fn reloader(&self) -> mpsc::Sender<ReloadRequest> {
         self.reload_tx.clone()
     }
 
-    /// Runs until `shutdown`, then stops every part, within `STOP_WITHIN` and `STOP_SERVING_WITHIN`. So it does, too, should a
-    /// part have ended, or have a defect of its own: no row goes on saying READY.
+    /// Runs until `shutdown`, then stops every part, within `STOP_WITHIN` and `STOP_SERVING_WITHIN`. If a part ends too early or
+    /// this task itself panics, it does the same, so that no row stays READY.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
         let worked = caught(Box::pin(self.work(shutdown))).await;
         let outcome = worked.unwrap_or_else(|defect| Err(AppError::Defect("the exporter", defect)));
@@ -237,7 +213,7 @@ impl Exporter {
                     let (load, reader) = (self.load.clone(), self.reader.clone());
                     loading.spawn(async move { (request, read(load, &reader).await) });
                 }
-                // An error: the runtime is shutting down.
+                // A `JoinError` would mean that the runtime is shutting down.
                 Some(Ok((request, config))) = loading.join_next() => self.reload(request, config),
                 Some(ended) = self.tasks.join_next() => return Err(unexpected(ended)),
                 Some(ended) = self.servers.join_next() => return Err(unexpected(ended)),
@@ -259,7 +235,7 @@ impl Exporter {
                 status.last_success = SystemTime::now();
             }
         });
-        // Whoever asked may have gone away.
+        // The one who asked may be gone.
         let _ = request.send(outcome);
     }
 
@@ -270,7 +246,7 @@ impl Exporter {
             (config.namespaces.clone(), publish)
         };
         if databases(&config) != databases(&before) {
-            let reason = "databases: a change of where or what to publish or to read, here or in SONiC's database_config.json, needs a restart";
+            let reason = "databases: a change of the databases or of what is published, here or in SONiC's database_config.json, needs a restart";
             return Err(reason.to_owned());
         }
         self.probe
@@ -280,7 +256,7 @@ impl Exporter {
     }
 }
 
-/// One that hangs does not keep the next reload waiting for ever.
+/// Reads with a time limit, so that a file that hangs does not block the next reload.
 async fn read(load: Load, reader: &Reader) -> Result<Config, String> {
     match reader.read(PATIENCE, move || loaded(&*load)).await {
         Ok(config) => config,
@@ -288,7 +264,7 @@ async fn read(load: Load, reader: &Reader) -> Result<Config, String> {
     }
 }
 
-/// Loads the configuration, whatever happens meanwhile.
+/// Loads the configuration. A panic becomes an error.
 fn loaded(load: &(dyn Fn() -> Result<Config, ConfigError> + Send + Sync)) -> Result<Config, String> {
     match attempt(load) {
         Ok(loaded) => loaded.map_err(|error| error.to_string()),
@@ -296,20 +272,20 @@ fn loaded(load: &(dyn Fn() -> Result<Config, ConfigError> + Send + Sync)) -> Res
     }
 }
 
-/// True, for good, when the fleet has settled or it is too late to wait for that.
+/// Turns true when the fleet has settled or `READY_AFTER` has passed, and stays true.
 fn readiness(fleet: &FleetHandle) -> watch::Receiver<bool> {
     let (tx, rx) = watch::channel(false);
     let mut settled = fleet.settled();
     tokio::spawn(async move {
         let _ = timeout(READY_AFTER, settled.wait_for(|settled| *settled)).await;
         tx.send_replace(true);
-        // The value lives as long as its sender.
+        // Receivers would see an error if the sender were dropped.
         tx.closed().await;
     });
     rx
 }
 
-/// Asks for a reload and waits for its outcome; `None` when the exporter is stopping.
+/// Requests a reload and waits for its outcome; `None`: the exporter is stopping.
 pub async fn reload(reloader: &mpsc::Sender<ReloadRequest>) -> Option<Result<(), String>> {
     let (tx, rx) = oneshot::channel();
     reloader.send(tx).await.ok()?;

@@ -1,60 +1,50 @@
-//! The fleet: starts and stops sessions as the inventory says, owns the table of `SocStatus`, and shows it.
+//! The fleet starts and stops sessions to match the inventory. It owns the table of `SocStatus` and answers questions about it.
 //!
-//! It is the only task that writes the table. In: `watch<Inventory>`, events of all sessions, requests for a snapshot.
-//! Out: snapshots (shared pointers, no copies), the mailboxes of rows and notices to write, a feed of transitions, and the
-//! latch "every target has been looked at once". It waits for nobody: an event costs O(1), whatever the readers do.
+//! It is the only task that writes the table. In: `watch<Inventory>`, events of all sessions, questions (a snapshot, one SoC's
+//! history). Out: snapshots (shared pointers, no copies), the mailboxes of rows and notices to write, a feed of transitions, and
+//! the latch "every target has finished a round or failed a dial". It never waits for a reader: an event costs O(1).
 //!
-//! A session never ends by itself. One that does all the same has a defect: its port leaves READY at once, and it is started
-//! anew with another id, so that what the old one has said and still waits in the queue is nobody's.
+//! A session that ends by itself has a defect. Its port leaves READY at once, and a new session starts with another id. Events of
+//! the old session that still wait in the queue carry the old id and are ignored.
 //!
 //! Imports `model`, `runtime`, `config` and `soc`.
 
 mod diff;
 mod handle;
-mod log;
+mod log_lines;
 pub mod mailbox;
 pub mod reduce;
+mod table;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{error, info, warn};
 
 use crate::fleet::reduce::Effect;
-use crate::model::component::FLEET;
-use crate::model::{ChannelEvent, Event, Inventory, Port, Side, Snapshot, SocStatus, Target};
+use crate::model::{ChannelEvent, Event, Inventory, Side, Snapshot, SocStatus, Target, TargetId};
 use crate::runtime::defect::{Defect, Restarts, attempt, caught};
 use crate::soc::session::{self, Context, Running, SessionId};
 use crate::soc::transport::OutgoingError;
 pub use handle::{FeedItem, Feeds, FleetHandle, Stopped};
 
-use diff::Step;
+use diff::ToDo;
+use handle::{QUESTIONS, Question};
 use mailbox::Change;
+use table::{SocTable, Watched};
 
-/// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
+/// Length of the queue of events: a burst from some thousand SoCs. When it is full, sessions wait.
 pub const EVENT_QUEUE: usize = 4096;
-/// How long scrapes wait for the first inventory: it comes in milliseconds from a database that is there, and from the
-/// configuration's own targets after half a second at most (sonic/watch.rs).
+/// How long scrapes wait for the first inventory. A database that answers gives it in milliseconds. Without one, the targets of
+/// the configuration file follow after at most half a second (sonic/switch.rs).
 const FIRST_INVENTORY: Duration = Duration::from_millis(600);
-/// Transitions that a slow reader of the feed may lag behind before it loses the oldest.
+/// Length of the feed of transitions. A reader that is further behind loses the oldest.
 const FEED_LEN: usize = 1024;
 
-struct Entry {
-    status: Arc<SocStatus>,
-    /// For the session: a target that is alike.
-    target: watch::Sender<Target>,
-    /// Aborting the task closes the connection.
-    task: AbortHandle,
-    /// When the session began, or will.
-    began: Instant,
-    restarts: Restarts,
-}
-
-/// How a session is started: as `session::start` does, but for tests.
+/// Starts a session: `session::start`, or a replacement in tests.
 type Start = Arc<
     dyn Fn(SessionId, watch::Receiver<Target>, u32, Context) -> Result<Running, OutgoingError> + Send + Sync,
 >;
@@ -65,43 +55,39 @@ pub struct Fleet {
     context: Context,
     start: Start,
     events: mpsc::Receiver<(SessionId, Event)>,
-    /// Each yields why it has ended; one that was aborted, nothing.
+    /// Each yields the defect that ended it. An aborted session yields nothing.
     sessions: JoinSet<(SessionId, Defect)>,
-    snapshots: mpsc::Receiver<oneshot::Sender<Snapshot>>,
+    questions: mpsc::Receiver<Question>,
     settled: watch::Sender<bool>,
     feed: broadcast::Sender<FeedItem>,
     feeds: Feeds,
-    entries: HashMap<SessionId, Entry>,
-    by_port: HashMap<Port, SessionId>,
-    /// In the order of ports' names, for snapshots.
-    order: Vec<SessionId>,
+    table: SocTable,
     /// Sessions that have neither finished a round nor failed a dial.
     unsettled: HashSet<SessionId>,
-    next_id: u64,
     side: Side,
 }
 
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fleet")
-            .field("ports", &self.by_port.len())
+            .field("ports", &self.table.len())
             .finish_non_exhaustive()
     }
 }
 
 impl Fleet {
-    /// A fleet that has not begun. `events` is the other end of `context.events`.
+    /// A fleet that does not run yet. `events` is the receiving end of `context.events`.
     pub fn new(
         inventory: watch::Receiver<Arc<Inventory>>,
         context: Context,
         events: mpsc::Receiver<(SessionId, Event)>,
         feeds: Feeds,
     ) -> (Self, FleetHandle) {
-        let (snapshots_tx, snapshots) = mpsc::channel(64);
+        let (questions_tx, questions) = mpsc::channel(QUESTIONS);
         let (settled, settled_rx) = watch::channel(false);
         let (feed, _) = broadcast::channel(FEED_LEN);
         let handle = FleetHandle {
-            snapshots: snapshots_tx,
+            questions: questions_tx,
             settled: settled_rx,
             feed: feed.clone(),
         };
@@ -111,22 +97,19 @@ impl Fleet {
             start: Arc::new(session::start),
             events,
             sessions: JoinSet::new(),
-            snapshots,
+            questions,
             settled,
             feed,
             feeds,
-            entries: HashMap::new(),
-            by_port: HashMap::new(),
-            order: Vec::new(),
+            table: SocTable::default(),
             unsettled: HashSet::new(),
-            next_id: 0,
             side: Side::Unknown,
         };
         (fleet, handle)
     }
 
-    /// Runs until `stop`, then stops every session, shows the last rows (SHUTDOWN) and returns. So it does, too, should it
-    /// have a defect: no row goes on saying READY.
+    /// Runs until `stop`, then stops every session, sends the last rows (SHUTDOWN) and returns. After a defect of its own it does
+    /// the same, so that no row stays READY.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), Defect> {
         let served = caught(Box::pin(self.serve(stop))).await;
         let stopped = attempt(|| self.stop_all());
@@ -135,7 +118,7 @@ impl Fleet {
 
     async fn serve(&mut self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
-        // So the first scrape shows what there is, not the moment before.
+        // Questions are answered only after the first inventory: else the first scrape would show no SoCs.
         let mut first = self.inventory.clone();
         let loaded = timeout(FIRST_INVENTORY, first.wait_for(|inventory| inventory.loaded));
         tokio::select! {
@@ -143,19 +126,18 @@ impl Fleet {
             _ = loaded => {}
         }
         self.adopt_inventory();
+        // Biased, rarest first: under a flood of events the loop still stops, follows the inventory and answers scrapes. The
+        // first four arms are rare or bounded, so events get their turn. Every arm is cancel-safe.
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
                 Ok(()) = self.inventory.changed() => self.adopt_inventory(),
-                Some(reply) = self.snapshots.recv() => {
-                    // The asker may have gone away meanwhile.
-                    let _ = reply.send(self.snapshot());
-                }
-                // Before the events: what one that has ended had to say is of no use any more.
+                Some(question) = self.questions.recv() => self.answer(question),
+                // Before the events: those of a session that has ended must not be applied any more.
                 Some(ended) = self.sessions.join_next() => self.on_end(ended),
                 Some((id, event)) = self.events.recv() => {
-                    // What one SoC has made its session say takes nothing else down.
+                    // A panic over one SoC's event ends only that SoC's session.
                     if let Err(defect) = attempt(|| self.on_event(id, &event)) {
                         self.on_end(Ok((id, defect)));
                     }
@@ -165,14 +147,16 @@ impl Fleet {
     }
 
     fn on_event(&mut self, id: SessionId, event: &Event) {
-        // An event of a session that was stopped meanwhile is nobody's any more.
-        let Some(entry) = self.entries.get_mut(&id) else {
+        // The session may have been stopped since it sent this event.
+        let Some(entry) = self.table.of_session(id) else {
             return;
         };
-        let status = Arc::make_mut(&mut entry.status);
-        log::failure(status, event);
-        let effect = status.apply(event, SystemTime::now());
-        let shown = entry.status.clone();
+        log_lines::failure(&entry.status, event);
+        let now = SystemTime::now();
+        let (shown, effect) = entry.change(|status| status.apply(event, now));
+        if let Event::Round(report) = event {
+            entry.add_round(report, now);
+        }
         match event {
             Event::Round(report) if report.epoch.is_some() => self.settle(id),
             Event::Channel(ChannelEvent::Failed { .. }) => self.settle(id),
@@ -180,7 +164,7 @@ impl Fleet {
                 if let Some(notices) = self.feeds.notices.get(&shown.target.namespace)
                     && let Some(last) = report.notices.as_ref().and_then(|notices| notices.last.as_ref())
                 {
-                    notices.send(shown.target.port.clone(), last.clone());
+                    notices.send(shown.target.id.port.clone(), last.clone());
                 }
             }
             _ => {}
@@ -189,37 +173,31 @@ impl Fleet {
     }
 
     fn on_end(&mut self, ended: Result<(SessionId, Defect), JoinError>) {
-        // Neither is an error one of a session that runs: each catches its panics, and those aborted are gone.
+        // A `JoinError` needs no action: a session catches its own panics, and an aborted session is already out of the table.
         let Some((id, defect)) = ended.ok() else { return };
-        let Some(mut entry) = self.entries.remove(&id) else {
+        let Some(entry) = self.table.of_session(id) else {
             return;
         };
-        // It may run still, where what it has said could not be taken in.
+        // The session may still run, if it was the handling of its event that panicked.
         entry.task.abort();
         let wait = entry.restarts.wait(entry.began.elapsed());
-        let (port, address) = (entry.status.target.port.clone(), entry.status.target.address);
-        error!(target: FLEET, %port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");
-        let effect =
-            Arc::make_mut(&mut entry.status).lose_session(&format!("a defect: {defect}"), SystemTime::now());
-        self.show(&entry.status, &effect);
+        log_lines::session_lost(&entry.status, &defect, wait);
+        let why = format!("a defect: {defect}");
+        let (status, effect) = entry.change(|status| status.lose_session(&why, SystemTime::now()));
+        let target = entry.target.subscribe();
+        self.show(&status, &effect);
         self.settle(id);
-        let anew = self.new_id();
-        entry.task = self.spawn(anew, entry.target.subscribe(), entry.status.ping_refusals, wait);
-        entry.began = Instant::now() + wait;
-        self.entries.insert(anew, entry);
-        self.by_port.insert(port, anew);
-        for place in self.order.iter_mut().filter(|place| **place == id) {
-            *place = anew;
+
+        let anew = self.table.new_session();
+        let task = self.spawn(anew, target, status.ping_refusals, wait);
+        self.table.change_session(id, anew);
+        if let Some(entry) = self.table.of_session(anew) {
+            entry.task = task;
+            entry.began = Instant::now() + wait;
         }
     }
 
-    fn new_id(&mut self) -> SessionId {
-        let id = SessionId(self.next_id);
-        self.next_id += 1;
-        id
-    }
-
-    /// Starts a session after `wait`. However it ends, it is told as its defect.
+    /// Starts a session after `wait`. Any end of it is reported as its defect.
     fn spawn(
         &mut self,
         id: SessionId,
@@ -234,7 +212,7 @@ impl Fleet {
             }
             let defect = match attempt(|| start(id, target, refusals, context)) {
                 Ok(Ok(running)) => caught(running).await.unwrap_or_else(|defect| defect),
-                // The configuration is checked before.
+                // Not expected: the configuration has been checked for this.
                 Ok(Err(error)) => Defect::new(format_args!("it cannot be probed: {error}")),
                 Err(defect) => defect,
             };
@@ -250,9 +228,9 @@ impl Fleet {
 
     fn show(&self, status: &Arc<SocStatus>, effect: &Effect) {
         for transition in &effect.transitions {
-            log::transition(status, transition);
-            // Nobody need be watching.
-            let _ = self.feed.send((status.target.port.clone(), *transition));
+            log_lines::transition(status, transition);
+            // An error means that the feed has no reader, which is normal.
+            let _ = self.feed.send((status.target.id.clone(), transition.clone()));
         }
         if effect.write_row {
             self.send_row(&status.target, Change::Put(status.clone()));
@@ -261,116 +239,105 @@ impl Fleet {
 
     fn send_row(&self, target: &Target, change: Change) {
         if let Some(rows) = self.feeds.rows.get(&target.namespace) {
-            rows.send(target.port.clone(), change);
+            rows.send(target.id.port.clone(), change);
         }
     }
 
-    /// Makes what runs equal to the inventory, without touching what is equal already.
+    /// Starts, stops and changes sessions to match the inventory. Sessions whose target is unchanged are not touched.
     fn adopt_inventory(&mut self) {
         let inventory = self.inventory.borrow_and_update().clone();
-        let told = self.side == Side::Unknown && !self.by_port.is_empty();
+        let told = self.side == Side::Unknown && !self.table.is_empty();
         self.side = inventory.side;
         if inventory.side == Side::Unknown && !inventory.targets.is_empty() && !told {
-            warn!(target: FLEET,
-                "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
-            );
+            log_lines::side_unknown();
         }
-        let running = |port: &Port| {
-            let id = self.by_port.get(port)?;
-            self.entries.get(id).map(|entry| &entry.status.target)
-        };
-        let steps = diff::steps(self.by_port.keys(), running, &inventory.targets);
-        let count = |kind: fn(&Step<'_>) -> bool| steps.iter().filter(|step| kind(step)).count();
-        let added = count(|step| matches!(step, Step::Start(_)));
-        let removed = count(|step| matches!(step, Step::Stop(_)));
-        let changed = steps.len() - added - removed;
-        for step in steps {
-            match step {
-                Step::Stop(port) => {
-                    if let Some(status) = self.take_out(&port) {
-                        self.send_row(&status.target, Change::Remove);
+        let running = |id: &TargetId| self.table.get(id).map(|entry| &entry.status.target);
+        let todo = diff::to_do(self.table.ids(), running, &inventory.targets);
+        let count = |kind: fn(&ToDo<'_>) -> bool| todo.iter().filter(|each| kind(each)).count();
+        let added = count(|each| matches!(each, ToDo::Start(_)));
+        let removed = count(|each| matches!(each, ToDo::Stop(_)));
+        let changed = todo.len() - added - removed;
+        for each in todo {
+            match each {
+                ToDo::Stop(id) => {
+                    if let Some(entry) = self.take_out(&id) {
+                        self.send_row(&entry.status.target, Change::Remove);
                     }
                 }
-                Step::Adopt(target) => self.adopt_target(target),
-                Step::Start(target) | Step::Restart(target) => self.put_in(target),
+                ToDo::Adopt(target) => self.adopt_target(target),
+                ToDo::Start(target) | ToDo::Restart(target) => self.put_in(target),
             }
         }
-        let mut by_name: Vec<_> = self.by_port.iter().collect();
-        by_name.sort();
-        self.context.limiter.fleet(by_name.len());
-        self.order = by_name.into_iter().map(|(_, id)| *id).collect();
+        self.table.sort();
+        self.context.rounds.fleet(self.table.len());
         if self.unsettled.is_empty() && inventory.loaded {
             self.settled.send_replace(true);
         }
         if added + changed + removed > 0 {
-            info!(target: FLEET,
-                added,
-                changed,
-                removed,
-                ports = self.by_port.len(),
-                "inventory adopted"
-            );
+            log_lines::inventory_adopted(added, changed, removed, self.table.len());
         }
     }
 
     fn adopt_target(&mut self, target: &Target) {
-        let id = self.by_port.get(&target.port);
-        if let Some(entry) = id.and_then(|id| self.entries.get_mut(id)) {
-            let effect = Arc::make_mut(&mut entry.status).adopt(target.clone());
+        if let Some(entry) = self.table.get_mut(&target.id) {
+            let (status, effect) = entry.change(|status| status.adopt(target.clone()));
             entry.target.send_replace(target.clone());
-            let shown = entry.status.clone();
-            self.show(&shown, &effect);
+            self.show(&status, &effect);
         }
     }
 
-    fn take_out(&mut self, port: &Port) -> Option<Arc<SocStatus>> {
-        let id = self.by_port.remove(port)?;
-        self.unsettled.remove(&id);
-        let mut entry = self.entries.remove(&id)?;
+    fn take_out(&mut self, id: &TargetId) -> Option<Watched> {
+        let (session, mut entry) = self.table.remove(id)?;
+        self.unsettled.remove(&session);
         entry.task.abort();
-        let effect = Arc::make_mut(&mut entry.status).stop(SystemTime::now());
-        self.show(&entry.status, &effect);
-        Some(entry.status)
+        let (status, effect) = entry.change(|status| status.stop(SystemTime::now()));
+        self.show(&status, &effect);
+        Some(entry)
     }
 
     fn put_in(&mut self, target: &Target) {
-        let status = match self.take_out(&target.port) {
+        let (status, history) = match self.take_out(&target.id) {
             Some(mut old) => {
-                if old.target.namespace != target.namespace {
-                    self.send_row(&old.target, Change::Remove);
+                if old.status.target.namespace != target.namespace {
+                    self.send_row(&old.status.target, Change::Remove);
                 }
-                Arc::make_mut(&mut old).retarget(target.clone());
-                old
+                Arc::make_mut(&mut old.status).retarget(target.clone());
+                (old.status, old.history)
             }
-            None => Arc::new(SocStatus::new(target.clone())),
+            None => (Arc::new(SocStatus::new(target.clone())), Arc::default()),
         };
         self.send_row(target, Change::Put(status.clone()));
         let (sender, receiver) = watch::channel(target.clone());
-        let id = self.new_id();
-        let entry = Entry {
+        let session = self.table.new_session();
+        let entry = Watched {
             status,
+            history,
             target: sender,
-            task: self.spawn(id, receiver, 0, Duration::ZERO),
+            task: self.spawn(session, receiver, 0, Duration::ZERO),
             began: Instant::now(),
             restarts: Restarts::default(),
         };
-        self.entries.insert(id, entry);
-        self.by_port.insert(target.port.clone(), id);
-        self.unsettled.insert(id);
+        self.table.insert(session, entry);
+        self.unsettled.insert(session);
     }
 
-    fn snapshot(&self) -> Snapshot {
-        let socs = self.order.iter().filter_map(|id| self.entries.get(id));
-        Snapshot {
-            socs: socs.map(|entry| entry.status.clone()).collect(),
-            side: self.side,
+    fn answer(&self, question: Question) {
+        // The one who asked may be gone: then the reply is dropped.
+        match question {
+            Question::Snapshot(reply) => {
+                let (socs, side) = (self.table.statuses(), self.side);
+                let _ = reply.send(Snapshot { socs, side });
+            }
+            Question::History(id, reply) => {
+                let _ = reply.send(self.table.get(&id).map(|entry| entry.history.clone()));
+            }
         }
     }
 
     fn stop_all(&mut self) {
-        let ports: Vec<Port> = self.by_port.keys().cloned().collect();
-        for port in &ports {
-            self.take_out(port);
+        let all: Vec<TargetId> = self.table.ids().cloned().collect();
+        for id in &all {
+            self.take_out(id);
         }
     }
 }

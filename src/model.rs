@@ -1,8 +1,10 @@
 //! Plain data that the folders hand to each other: no tokio, no I/O, no clock. Imports no other folder.
 //!
-//! `Target` (what to probe) → `Event` (what one SoC's session saw) → `SocStatus` (what is true now) → `Snapshot`
-//! (all of it at one moment). Every closed set of words that reaches an operator (states, causes, results) is an enum
-//! here, with one `label()` that is both the metric's label and the log's word.
+//! `Target` (what to probe) → `Event` (what one SoC's session saw) → `SocStatus` (the state now) and `History` (what happened
+//! lately) → `Snapshot` (the fleet at one moment) → `View` (the snapshot and everything else that is shown).
+//!
+//! Every closed set of values that an operator sees (states, causes, results) is an enum here. Its `label()` is both the metric's
+//! label and the value in the log.
 
 #[macro_use]
 mod words;
@@ -11,31 +13,33 @@ pub mod component;
 mod ends;
 mod event;
 mod facts;
-mod inventory;
+mod history;
 mod query;
 pub mod schema;
 mod status;
 mod tables;
 mod target;
 pub mod text;
+mod view;
 
 pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
     ChannelEvent, Event, MaintenanceReport, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report,
 };
-pub use facts::{Facts, PortFacts, Problem, StateDbs};
-pub use inventory::Inventory;
+pub use facts::{Facts, Inventory, PortFacts, Problem, StateDbs};
+pub use history::{DETAIL_BYTES, History, ROUNDS, RoundRecord, TRANSITIONS, Transition, TransitionKind};
 pub use query::{Query, QueryResult};
 pub use status::{
-    ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, HISTORY_LEN, History, LastError,
-    Observed, Snapshot, SocStatus, StateDbStatus, TlsStatus, Transition, TransitionKind, Trouble, WebStatus,
+    ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, LastError, Observed, ProcessStatus,
+    Snapshot, SocStatus, StateDbStatus, TlsStatus, Trouble, WebStatus,
 };
 pub use tables::{Entry, Row, Rows, Spec, Table, Tables};
 pub use target::{
-    BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Security,
-    SourceAddress, Target, TlsSettings,
+    BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Rack, Security,
+    SourceAddress, Target, TargetId, TlsSettings,
 };
 pub use text::quoted;
+pub use view::{SocView, View};
 pub use words::{
     Cause, ChannelState, Health, Limit, LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux,
     Plane, PortState, ProblemKind, Refusal, Side,

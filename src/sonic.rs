@@ -7,7 +7,7 @@
 //! |---|---|
 //! | redis_link | one connection to Redis, one subscription |
 //! | mirror | a live copy of some tables of one database |
-//! | watch | the task that turns mirrors and grpc_secrets.json into inventory and facts |
+//! | switch | the task that turns mirrors and grpc_secrets.json into inventory and facts |
 //! | inventory | which SoCs to probe, as which ToR and how (pure) |
 //! | intent | what linkmgrd and orchagent say of a port (pure) |
 //! | rows | a status → the fields of its row (pure) |
@@ -23,4 +23,4 @@ pub mod redis_link;
 pub mod rows;
 pub mod shadow;
 pub mod state_db;
-pub mod watch;
+pub mod switch;

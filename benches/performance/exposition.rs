@@ -1,4 +1,4 @@
-//! What a scrape costs: /metrics of 1,000 SoCs beside a plain `write!` of the same bytes.
+//! The cost of a scrape: /metrics of 1,000 SoCs, compared with a plain `write!` of the same bytes.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -8,11 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, ensure};
 use dualtor_exporter::model::WebStatus;
 use dualtor_exporter::model::{
-    ChannelEvent, ChannelState, ConfigStatus, Event, Health, MuxDirection, PortState, ProblemKind, Query,
-    QueryReport, QueryResult, Report, Side, Snapshot, SocStatus, TlsStatus, UpperLower,
+    ChannelEvent, ChannelState, ConfigStatus, Event, Health, MuxDirection, PortState, Query, QueryReport,
+    QueryResult, Report, Side, SocStatus, SocView, TlsStatus, UpperLower, View,
 };
-use dualtor_exporter::telemetry::catalogue::Scrape;
-use dualtor_exporter::telemetry::exposition::{Format, Pieces};
+use dualtor_exporter::telemetry::exposition::{Pieces, TextFormat};
 
 use crate::median;
 use crate::rack::Rack;
@@ -21,8 +20,8 @@ const SOCS: usize = 1000;
 const REPETITIONS: usize = 21;
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    let scrape = scrape()?;
-    let text: String = Pieces::new(scrape.clone(), Format::OpenMetrics).collect();
+    let view = view()?;
+    let text: String = Pieces::new(view.clone(), TextFormat::OpenMetrics).collect();
     let lines: Vec<Line> = text.lines().map(line).collect::<anyhow::Result<_>>()?;
     ensure!(
         plain(&lines) == text,
@@ -31,7 +30,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let (mut ours, mut floor, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..REPETITIONS {
         let began = Instant::now();
-        let bytes: usize = Pieces::new(scrape.clone(), Format::OpenMetrics)
+        let bytes: usize = Pieces::new(view.clone(), TextFormat::OpenMetrics)
             .map(|piece| piece.len())
             .sum();
         let us = began.elapsed().as_secs_f64() * 1e3;
@@ -60,7 +59,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 /// A fleet that has been probed a few times.
-fn scrape() -> anyhow::Result<Scrape> {
+fn view() -> anyhow::Result<View> {
     let rack = Rack {
         first: Ipv4Addr::new(127, 80, 0, 1),
         port: 50075,
@@ -83,17 +82,15 @@ fn scrape() -> anyhow::Result<Scrape> {
         for _ in 0..3 {
             soc.apply(&report, now);
         }
-        Arc::new(soc)
+        let (status, facts) = (Arc::new(soc), None);
+        SocView { status, facts }
     });
-    Ok(Scrape {
-        snapshot: Snapshot {
-            socs: socs.collect(),
-            side: Side::Upper,
-        },
+    Ok(View {
+        socs: socs.collect(),
+        side: Side::Upper,
+        inventory: Arc::default(),
         state_db: None,
-        facts: None,
-        shadow: None,
-        problems: [0; ProblemKind::COUNT],
+        differences: None,
         tls: TlsStatus::default(),
         config: ConfigStatus {
             successful: true,
@@ -129,7 +126,7 @@ fn report() -> Report {
     }
 }
 
-/// A line of the exposition, taken apart.
+/// A parsed line of the exposition.
 enum Line {
     Comment(String),
     Sample {
@@ -142,7 +139,7 @@ enum Line {
 enum Value {
     Whole(u64),
     Real(f64),
-    /// A float that `write!` spells otherwise.
+    /// A float that `write!` formats differently.
     Text(String),
 }
 

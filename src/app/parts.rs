@@ -1,28 +1,32 @@
-//! The parts that run as long as the exporter: how they are started, watched and waited for.
+//! Starts the parts that run as long as the exporter, notices when one ends, and waits for them at the stop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::AppError;
 use crate::config::Config;
-use crate::fleet::Feeds;
 use crate::fleet::mailbox::mailbox;
-use crate::model::StateDbStatus;
+use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
+use crate::model::{Inventory, ProbeSettings, StateDbStatus};
 use crate::runtime::defect::caught;
+use crate::soc::channel::TlsStore;
+use crate::soc::session::Context;
 use crate::sonic::appl_db::Notifications;
+use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
-use crate::sonic::watch::Servers;
+use crate::sonic::switch::{Emits, Switch};
 
-/// Each yields its name when it has ended.
+/// Each task yields its name when it ends.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
-/// What a publisher at STATE_DB shows of itself.
+/// The status of one STATE_DB publisher.
 pub(super) type Published = watch::Receiver<Option<StateDbStatus>>;
 
-/// Starts what writes to Redis: the fleet's ends of the mailboxes, and how each publisher of rows fares.
+/// Starts the publishers that write to Redis. Returns the fleet's ends of the mailboxes, and the publishers' status.
 pub(super) fn publishers(
     config: &Config,
     servers: &mut Servers,
@@ -54,7 +58,61 @@ pub(super) fn publishers(
     (feeds, state_db)
 }
 
-/// Runs a part that works until the stop.
+/// Starts the task that follows SONiC's databases.
+pub(super) fn switch(
+    config: watch::Receiver<Arc<Config>>,
+    probe: &watch::Receiver<ProbeSettings>,
+    servers: &mut Servers,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> Emits {
+    let (switch, emits) = Switch::new(config, probe, servers);
+    until(stop, tasks, "the inventory", switch.run());
+    emits
+}
+
+/// Starts the fleet, which starts the sessions.
+pub(super) fn fleet(
+    inventory: watch::Receiver<Arc<Inventory>>,
+    probe: watch::Receiver<ProbeSettings>,
+    tls: Arc<TlsStore>,
+    feeds: Feeds,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> FleetHandle {
+    let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+    let context = Context {
+        events: events_tx,
+        probe,
+        dials: Arc::default(),
+        tls,
+        rounds: Arc::default(),
+        origin: Instant::now(),
+    };
+    let (fleet, handle) = Fleet::new(inventory, context, events, feeds);
+    let stop = stop.clone();
+    oversee(tasks, "the fleet", async move {
+        let ended = fleet.run(stop.cancelled()).await;
+        ended.map_err(|defect| AppError::Defect("the fleet", defect))
+    });
+    handle
+}
+
+/// Runs a part that is simply dropped at the stop.
+pub(super) fn until(
+    stop: &CancellationToken,
+    tasks: &mut Tasks,
+    name: &'static str,
+    part: impl Future<Output = ()> + Send + 'static,
+) {
+    let stop = stop.clone();
+    oversee(tasks, name, async move {
+        stop.run_until_cancelled(part).await;
+        Ok(())
+    });
+}
+
+/// Runs a part that handles the stop itself. A panic becomes an `AppError`.
 pub(super) fn oversee(
     tasks: &mut Tasks,
     name: &'static str,
@@ -67,7 +125,7 @@ pub(super) fn oversee(
     });
 }
 
-/// What it means that a part has ended before the stop.
+/// The error for a part that has ended before the stop.
 pub(super) fn unexpected(ended: Result<Result<&'static str, AppError>, JoinError>) -> AppError {
     match ended {
         Ok(Ok(task)) => AppError::TaskEnded(task),
@@ -76,7 +134,7 @@ pub(super) fn unexpected(ended: Result<Result<&'static str, AppError>, JoinError
     }
 }
 
-/// Whether all of them ended in time.
+/// Waits for all tasks; whether they ended in time.
 pub(super) async fn drained(tasks: &mut Tasks, within: Duration) -> bool {
     timeout(within, async { while tasks.join_next().await.is_some() {} })
         .await

@@ -19,7 +19,7 @@ use crate::model::component::APP;
 use crate::model::text;
 use crate::runtime::defect::{caught, log_panics};
 use crate::telemetry::log::spool::{self, Spool};
-use crate::telemetry::log::{self, Format, Level};
+use crate::telemetry::log::{self, LogFormat, LogLevel};
 
 /// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time; the switch's other cores are SONiC's, and
 /// each thread costs memory.
@@ -39,7 +39,7 @@ pub struct LogArgs {
     /// Least severe messages to log [default: info; with a command: warn]
     // After a command's own, however many there are.
     #[arg(long = "log.level", value_name = "LEVEL", global = true, display_order = 900)]
-    level: Option<Level>,
+    level: Option<LogLevel>,
     /// Format of the log, on stderr
     #[arg(
         long = "log.format",
@@ -48,7 +48,7 @@ pub struct LogArgs {
         global = true,
         display_order = 901
     )]
-    format: Format,
+    format: LogFormat,
 }
 
 /// A program, as far as `run` has to know it.
@@ -87,7 +87,11 @@ pub fn run<F>(program: Program, log: &LogArgs, work: impl FnOnce(Arc<AtomicU64>)
 where
     F: Future<Output = anyhow::Result<ExitCode>> + Send,
 {
-    let default_level = if program.quiet { Level::Warn } else { Level::Info };
+    let default_level = if program.quiet {
+        LogLevel::Warn
+    } else {
+        LogLevel::Info
+    };
     let log = log::init(log.level.unwrap_or(default_level), log.format);
     log_panics();
     let code = execute(program, &log, work(log.dropped()));

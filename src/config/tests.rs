@@ -176,11 +176,15 @@ fn a_port_name_is_taken_as_it_is_written() {
     for name in written {
         for yaml in [name.to_owned(), format!("'{name}'"), format!("\"{name}\"")] {
             let config = parse(&format!("targets: [{{port: {yaml}, address: 127.9.0.1}}]")).expect(name);
-            assert_eq!(config.targets.expect("targets")[0].port.as_str(), name, "{yaml}");
+            assert_eq!(
+                config.targets.expect("targets")[0].id.port.as_str(),
+                name,
+                "{yaml}"
+            );
         }
     }
     let config = parse("targets:\n- port: null\n  address: 127.9.0.1\n").expect("a name");
-    assert_eq!(config.targets.expect("targets")[0].port.as_str(), "null");
+    assert_eq!(config.targets.expect("targets")[0].id.port.as_str(), "null");
     // Two ways to write a number are two names.
     parse("targets: [{port: 1.1, address: 127.9.0.1}, {port: 1.10, address: 127.9.0.2}]").expect("two names");
 }

@@ -1,38 +1,38 @@
-//! What to do so that the sessions that run are those that the inventory wants, and none that is equal already is touched. Pure.
+//! Compares running sessions with the inventory and lists what to do. A session with an unchanged target is not touched. Pure.
 
 use std::collections::HashSet;
 
-use crate::model::{Port, Target};
+use crate::model::{Target, TargetId};
 
 /// One thing to do.
 #[derive(Debug, PartialEq)]
-pub(super) enum Step<'a> {
-    /// The port is gone.
-    Stop(Port),
-    /// The port is new.
+pub(super) enum ToDo<'a> {
+    /// The SoC has left the inventory.
+    Stop(TargetId),
+    /// The SoC is new.
     Start(&'a Target),
     /// The target has changed, but its channel can stay.
     Adopt(&'a Target),
-    /// It has changed so that it needs another channel.
+    /// The target has changed and needs a new channel.
     Restart(&'a Target),
 }
 
-/// First what ends, then what `wanted` says, in its order. `running` is the target that a port has now.
-pub(super) fn steps<'a, 'r>(
-    ports: impl Iterator<Item = &'r Port>,
-    running: impl Fn(&Port) -> Option<&'r Target>,
+/// First all stops, then the rest in the order of `wanted`. `running` gives the target that a SoC has now.
+pub(super) fn to_do<'a, 'r>(
+    ids: impl Iterator<Item = &'r TargetId>,
+    running: impl Fn(&TargetId) -> Option<&'r Target>,
     wanted: &'a [Target],
-) -> Vec<Step<'a>> {
-    let names: HashSet<&Port> = wanted.iter().map(|target| &target.port).collect();
-    let gone = ports.filter(|port| !names.contains(port));
-    let mut steps: Vec<Step<'a>> = gone.map(|port| Step::Stop(port.clone())).collect();
-    steps.extend(wanted.iter().filter_map(|target| match running(&target.port) {
-        None => Some(Step::Start(target)),
+) -> Vec<ToDo<'a>> {
+    let wanted_ids: HashSet<&TargetId> = wanted.iter().map(|target| &target.id).collect();
+    let gone = ids.filter(|id| !wanted_ids.contains(id));
+    let mut todo: Vec<ToDo<'a>> = gone.map(|id| ToDo::Stop(id.clone())).collect();
+    todo.extend(wanted.iter().filter_map(|target| match running(&target.id) {
+        None => Some(ToDo::Start(target)),
         Some(now) if now == target => None,
-        Some(now) if now.is_alike(target) => Some(Step::Adopt(target)),
-        Some(_) => Some(Step::Restart(target)),
+        Some(now) if now.is_alike(target) => Some(ToDo::Adopt(target)),
+        Some(_) => Some(ToDo::Restart(target)),
     }));
-    steps
+    todo
 }
 
 #[cfg(test)]
@@ -41,11 +41,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{ChannelSettings, Side, SourceAddress};
+    use crate::model::{ChannelSettings, Port, Side, SourceAddress};
 
     fn target(port: &str, host: u8) -> Target {
         Target {
-            port: Port::new(port).expect("a port"),
+            id: Port::new(port).expect("a port").into(),
             address: ([127, 0, 0, host], 50075).into(),
             namespace: Arc::from(""),
             side: Side::Upper,
@@ -74,23 +74,23 @@ mod tests {
             ..target("Ethernet0", 1)
         };
         let first = || vec![target("Ethernet0", 1)];
-        let gone = || Step::Stop(Port::new("Ethernet0").expect("a port"));
+        let gone = || ToDo::Stop(Port::new("Ethernet0").expect("a port").into());
         let new = target("Ethernet4", 1);
         for (running, wanted, expected) in [
             (vec![], vec![], vec![]),
-            (vec![], first(), vec![Step::Start(&first()[0])]),
+            (vec![], first(), vec![ToDo::Start(&first()[0])]),
             (first(), first(), vec![]),
             (first(), vec![], vec![gone()]),
-            (first(), vec![new.clone()], vec![gone(), Step::Start(&new)]),
-            (first(), vec![other_side.clone()], vec![Step::Adopt(&other_side)]),
-            (first(), vec![preferred.clone()], vec![Step::Adopt(&preferred)]),
-            (first(), vec![fixed.clone()], vec![Step::Restart(&fixed)]),
-            (first(), vec![moved.clone()], vec![Step::Restart(&moved)]),
-            (first(), vec![elsewhere.clone()], vec![Step::Restart(&elsewhere)]),
+            (first(), vec![new.clone()], vec![gone(), ToDo::Start(&new)]),
+            (first(), vec![other_side.clone()], vec![ToDo::Adopt(&other_side)]),
+            (first(), vec![preferred.clone()], vec![ToDo::Adopt(&preferred)]),
+            (first(), vec![fixed.clone()], vec![ToDo::Restart(&fixed)]),
+            (first(), vec![moved.clone()], vec![ToDo::Restart(&moved)]),
+            (first(), vec![elsewhere.clone()], vec![ToDo::Restart(&elsewhere)]),
         ] {
-            let ports = running.iter().map(|target| &target.port);
-            let now = |port: &Port| running.iter().find(|target| target.port == *port);
-            assert_eq!(steps(ports, now, &wanted), expected, "{running:?} -> {wanted:?}");
+            let ports = running.iter().map(|target| &target.id);
+            let now = |id: &TargetId| running.iter().find(|target| target.id == *id);
+            assert_eq!(to_do(ports, now, &wanted), expected, "{running:?} -> {wanted:?}");
         }
     }
 }

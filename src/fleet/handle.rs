@@ -1,4 +1,4 @@
-//! How others look at the fleet, and what it feeds.
+//! How other parts read from the fleet, and where the fleet sends rows and notices.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,15 +6,27 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::fleet::mailbox::{self, Change};
-use crate::model::{Notice, Port, Snapshot, Transition};
+use crate::model::{History, Notice, Snapshot, TargetId, Transition};
 
-/// A transition of one port, for those who watch.
-pub type FeedItem = (Port, Transition);
+/// Length of the queue of questions: some dozens of scrapers and pages. When it is full, askers wait.
+pub(super) const QUESTIONS: usize = 64;
+
+/// A question to the fleet, with the channel for its answer.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// The whole table.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// What has happened to one SoC; `None`: there is no such SoC.
+    History(TargetId, oneshot::Sender<Option<Arc<History>>>),
+}
+
+/// A transition of one SoC, for readers of the feed.
+pub type FeedItem = (TargetId, Transition);
 
 /// What a reader of the fleet holds. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FleetHandle {
-    pub(super) snapshots: mpsc::Sender<oneshot::Sender<Snapshot>>,
+    pub(super) questions: mpsc::Sender<Question>,
     pub(super) settled: watch::Receiver<bool>,
     pub(super) feed: broadcast::Sender<FeedItem>,
 }
@@ -27,12 +39,22 @@ pub struct Stopped;
 impl FleetHandle {
     /// The whole table as it is now.
     pub async fn snapshot(&self) -> Result<Snapshot, Stopped> {
+        self.ask(Question::Snapshot).await
+    }
+
+    /// What has happened to one SoC lately; `None`: there is no such SoC.
+    pub async fn history(&self, id: TargetId) -> Result<Option<Arc<History>>, Stopped> {
+        self.ask(|reply| Question::History(id, reply)).await
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Stopped> {
         let (tx, rx) = oneshot::channel();
-        self.snapshots.send(tx).await.map_err(|_| Stopped)?;
+        let question = question(tx);
+        self.questions.send(question).await.map_err(|_| Stopped)?;
         rx.await.map_err(|_| Stopped)
     }
 
-    /// Turns true, for good, when each target has finished a round or failed a dial.
+    /// Turns true once each target has finished a round or failed a dial, and stays true.
     pub fn settled(&self) -> watch::Receiver<bool> {
         self.settled.clone()
     }
@@ -43,11 +65,11 @@ impl FleetHandle {
     }
 }
 
-/// What the fleet feeds, by namespace, where there is somebody to feed. It closes when the fleet ends.
+/// Where the fleet sends rows and notices: one mailbox per namespace that has a publisher. They close when the fleet ends.
 #[derive(Debug, Default)]
 pub struct Feeds {
-    /// Get each status whose row must be written.
+    /// For each status whose row must be written.
     pub rows: HashMap<Arc<str>, mailbox::Sender<Change>>,
-    /// Get each notice.
+    /// For each notice.
     pub notices: HashMap<Arc<str>, mailbox::Sender<Notice>>,
 }

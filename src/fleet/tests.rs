@@ -1,14 +1,18 @@
-//! What the fleet does with a session that ends by a defect. The sessions are real, over real gRPC, until they panic.
+//! What the fleet does with a session that ends by a defect. The sessions use real gRPC until they panic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::fleet::mailbox::{Receiver, mailbox};
-use crate::model::{Cause, ChannelSettings, ChannelState, Maintenance, MuxDirection, ProbeSettings};
+use crate::model::{
+    Cause, ChannelSettings, ChannelState, Maintenance, MuxDirection, Port, ProbeSettings, Query, QueryResult,
+    ROUNDS, TransitionKind,
+};
 use dualtor_sim::{ConnectionFault, GoAway, H2Code, Scenario, Simulator};
 
 /// Far more than anything here takes.
@@ -18,7 +22,7 @@ fn port(name: &str) -> Port {
     Port::new(name).expect("a port")
 }
 
-/// Ends the session that runs for a port, by a panic.
+/// Makes the session of a port panic.
 #[derive(Clone, Default)]
 struct Bombs(Arc<Mutex<HashMap<Port, oneshot::Sender<()>>>>);
 
@@ -32,7 +36,7 @@ impl Bombs {
     fn start(&self) -> Start {
         let bombs = self.clone();
         Arc::new(move |id, target, refusals, context| {
-            let at = target.borrow().port.clone();
+            let at = target.borrow().id.port.clone();
             let (bomb, told) = oneshot::channel();
             let running = session::start(id, target, refusals, context)?;
             bombs.0.lock().expect("no panic").insert(at, bomb);
@@ -51,14 +55,14 @@ struct Rig {
     inventory: watch::Sender<Arc<Inventory>>,
     handle: FleetHandle,
     rows: Receiver<Change>,
-    /// The latest status of each port that a row was sent with.
+    /// The latest status of each port that was sent as a row.
     shown: BTreeMap<Port, Arc<SocStatus>>,
     stop: oneshot::Sender<()>,
     fleet: JoinHandle<Result<(), Defect>>,
 }
 
 impl Rig {
-    /// Healthy SoCs, probed but when their channels become READY.
+    /// Healthy SoCs. They are probed only when their channels become READY.
     async fn start(socs: usize, start: Start) -> Self {
         let simulator = Simulator::start(Scenario::uniform(socs)).await.expect("SoCs");
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
@@ -69,14 +73,14 @@ impl Rig {
         let context = Context {
             events: events_tx,
             probe,
-            pacer: Arc::default(),
+            dials: Arc::default(),
             tls: Arc::default(),
-            limiter: Arc::default(),
+            rounds: Arc::default(),
             origin: Instant::now(),
         };
         let targets = simulator.socs().iter().map(|soc| Target {
             namespace: "".into(),
-            port: port(soc.name()),
+            id: port(soc.name()).into(),
             address: soc.address(),
             side: Side::Upper,
             channel: Arc::new(ChannelSettings::default()),
@@ -112,10 +116,10 @@ impl Rig {
 
     async fn status(&self, at: &str) -> Arc<SocStatus> {
         let snapshot = self.handle.snapshot().await.expect("a fleet");
-        snapshot.get(&port(at)).expect("this port").clone()
+        snapshot.get(&port(at).into()).expect("this port").clone()
     }
 
-    /// Waits until table and row both show this.
+    /// Waits until both the table and the row satisfy `what`.
     async fn shows(&mut self, at: &str, what: impl Fn(&SocStatus) -> bool) -> Arc<SocStatus> {
         let deadline = Instant::now() + LONG;
         loop {
@@ -178,11 +182,60 @@ async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
     let other = rig.status("Ethernet4").await;
     assert_eq!((other.session_restarts, other.dials), (0, 1), "not touched");
 
-    // The one that is started anew is watched as the first was.
+    // The new session is watched like the first.
     bombs.explode("Ethernet0");
     rig.shows("Ethernet0", |s| s.session_restarts == 2 && !healthy(s))
         .await;
-    rig.shows("Ethernet0", healthy).await;
+    let last = rig.shows("Ethernet0", healthy).await;
+
+    // Each transition and each round is kept, with its detail.
+    let history = rig
+        .handle
+        .history(port("Ethernet0").into())
+        .await
+        .expect("a fleet");
+    let history = history.expect("this port");
+    let kept = history.transitions();
+    let to = |to: ChannelState| {
+        kept.iter()
+            .filter(move |kept| matches!(kept.kind, TransitionKind::Channel { to: end, .. } if end == to))
+    };
+    for state in ChannelState::ALL {
+        assert_eq!(
+            to(*state).count() as u64,
+            last.transitions[state.index()],
+            "{state}"
+        );
+    }
+    let lost: Vec<_> = to(ChannelState::TransientFailure)
+        .map(|lost| lost.detail.as_deref())
+        .collect();
+    assert!(
+        lost.len() == 2
+            && lost
+                .iter()
+                .all(|why| why.is_some_and(|why| why.contains("a bomb"))),
+        "{lost:?}"
+    );
+    let rounds = history.rounds();
+    assert!(
+        rounds.len() as u64 >= last.rounds.min(ROUNDS as u64),
+        "{}",
+        rounds.len()
+    );
+    let newest = rounds.back().expect("a round");
+    assert_eq!(
+        (newest.channel(), newest.query(Query::Admin).0),
+        (ChannelState::Ready, QueryResult::Ok)
+    );
+    assert!(newest.duration() > Duration::ZERO);
+    assert_eq!(
+        rig.handle
+            .history(port("Ethernet999").into())
+            .await
+            .expect("a fleet"),
+        None
+    );
     rig.stop.send(()).expect("a fleet");
     rig.fleet.await.expect("no panic").expect("no defect");
 }
@@ -207,7 +260,7 @@ async fn a_session_that_is_started_anew_knows_that_pings_were_refused_until_the_
         .await;
     let again = rig.shows("Ethernet0", with_rounds).await;
     assert_eq!(again.session_restarts, 1);
-    // A PING goes out with the round at READY, though none is due for hours otherwise.
+    // A PING goes out with the round at READY. Otherwise none is due for an hour.
     rig.shows("Ethernet0", |s| s.keepalive_rtt.is_some()).await;
     rig.change(|targets| {
         targets[0].channel = Arc::new(ChannelSettings {
@@ -236,7 +289,7 @@ async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any
     }
     let moved = rig.simulator.socs()[2].address();
     rig.change(|targets| {
-        // Of the other side; gone; elsewhere.
+        // The first gets another side, the second is removed, the third gets another address.
         targets[0].side = Side::Lower;
         targets[2].address = moved;
         targets.remove(1);
@@ -247,7 +300,7 @@ async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any
     let moved = rig.shows("Ethernet8", healthy).await;
     assert_eq!(moved.session_restarts, 1, "the counters go on");
     let snapshot = rig.handle.snapshot().await.expect("a fleet");
-    let ports: Vec<&str> = snapshot.socs.iter().map(|s| s.target.port.as_str()).collect();
+    let ports: Vec<&str> = snapshot.socs.iter().map(|s| s.target.id.port.as_str()).collect();
     assert_eq!(ports, ["Ethernet0", "Ethernet8"]);
     assert!(!rig.shown.contains_key(&port("Ethernet4")), "its row is removed");
 }
@@ -257,7 +310,7 @@ async fn a_session_that_cannot_even_start_keeps_nobody_waiting() {
     let starts = Arc::new(AtomicU64::new(0));
     let counted = starts.clone();
     let start: Start = Arc::new(move |id, target, refusals, context| {
-        if target.borrow().port.as_str() == "Ethernet0" {
+        if target.borrow().id.port.as_str() == "Ethernet0" {
             counted.fetch_add(1, Ordering::Relaxed);
             panic!("not even started");
         }
@@ -269,7 +322,7 @@ async fn a_session_that_cannot_even_start_keeps_nobody_waiting() {
     ready.expect("in time").expect("a fleet");
     rig.shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
         .await;
-    // The second time there is nothing new for the row.
+    // The second restart does not change the row.
     while rig.status("Ethernet0").await.session_restarts < 2 {
         sleep(Duration::from_millis(2)).await;
     }
@@ -294,9 +347,9 @@ async fn a_fleet_that_panics_leaves_no_row_ready() {
             timeout: LONG,
         })
         .1,
-        pacer: Arc::default(),
+        dials: Arc::default(),
         tls: Arc::default(),
-        limiter: Arc::default(),
+        rounds: Arc::default(),
         origin: Instant::now(),
     };
     let (rows_tx, mut rows) = mailbox();

@@ -1,14 +1,15 @@
-//! What the switch's own databases say: about its ports, and what is wrong with its rows.
+//! What follows from configuration and the switch's databases: which SoCs to probe, which rows cannot be used, and the switch's
+//! own state of each port.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Tables, text};
+use super::{LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Side, Tables, Target, text};
 
 /// A row of the inventory that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The row's key, cleaned and cut: it may be no port's name.
+    /// The row's key, cleaned and cut. It may not be a port name.
     pub port: String,
     /// The metric's label.
     pub kind: ProblemKind,
@@ -27,23 +28,36 @@ impl Problem {
     }
 }
 
-/// What the switch wants of a port and thinks of it, beside what its SoC says.
+/// All targets at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Inventory {
+    /// One per port.
+    pub targets: Vec<Target>,
+    /// Which ToR we are.
+    pub side: Side,
+    /// Rows of CONFIG_DB that cannot be used.
+    pub problems: Vec<Problem>,
+    /// Whether this comes from a configuration or a database; false: nothing has been read yet.
+    pub loaded: bool,
+}
+
+/// What SONiC's daemons report about a port, independent of its SoC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PortFacts {
     /// What linkmgrd wants its mux to be.
     pub intended: MuxDirection,
-    /// linkmgrd wrote `Error` where its intent belongs: `intended` is unknown then.
+    /// linkmgrd wrote `Error` instead of the wanted state; `intended` is then unknown.
     pub intended_error: bool,
-    /// What orchagent has made it.
+    /// What orchagent has set it to.
     pub orchagent: OrchagentMux,
-    /// What linkmgrd thinks of it.
+    /// The health that linkmgrd reports.
     pub linkmgr: LinkmgrHealth,
-    /// Whether the switch's port is up, where that is known.
+    /// Whether the switch's port is up; `None`: unknown.
     pub oper_up: Option<bool>,
 }
 
 impl PortFacts {
-    /// Whether what is wanted is what the SoC reports of our end; `None` while either is unknown.
+    /// Whether the wanted state equals the SoC's report for our end; `None` while either is unknown.
     pub fn consistent(&self, reported: MuxDirection) -> Option<bool> {
         let known = self.intended != MuxDirection::Unknown && reported != MuxDirection::Unknown;
         known.then_some(self.intended == reported)

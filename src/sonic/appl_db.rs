@@ -5,19 +5,14 @@
 //! news, not a state: what Redis has confirmed is not written again, also not to a Redis that has come back empty. What it has
 //! not confirmed waits in the mailbox, where a newer one of the same port takes its place.
 //!
-//! ```text
-//!            ┌──────── 500 ms after the last attempt began ◀────────┐
-//!            ▼                                                      │ any failure
-//!   connect, AUTH, SELECT, PING ──▶ what waits ──▶ notices, PING 2 s┘
-//! ```
+//! It stays connected by `redis_link::driver`. The mailbox's closing is the stop: it ends a pause, and what is left is written within
+//! 2 s, in one more attempt.
 //!
-//! The mailbox's closing is the stop: it ends a pause, and what is left is written within 2 s, in one more attempt.
-//!
-//! Cancel-safety: of the branches of `serve_over`'s select, `ready` takes nothing, a tick is only a tick, and `closed` is asked
-//! again. Nothing else is ever dropped half-way.
+//! Cancel-safety: in `serve` only waits that take nothing are in a select, and Redis is asked after one of them has been chosen. Only
+//! `run` drops a question half-way, when the grace of a stop is over and the connection with it.
 
-use redis::Cmd;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
+use redis::{Cmd, Pipeline};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Database;
@@ -25,8 +20,8 @@ use crate::fleet::mailbox::Receiver;
 use crate::model::component::APPL_DB;
 use crate::model::schema;
 use crate::model::{Notice, NoticeType, Plane, Port};
-use crate::runtime::defect::{Restarts, caught};
-use crate::sonic::redis_link::{BATCH_BYTES, Failure, Link, PATIENCE, PING_EVERY, Pause, wire_size};
+use crate::sonic::redis_link::driver::{Connected, Work, keep_connected};
+use crate::sonic::redis_link::{BATCH_BYTES, PATIENCE, RedisFailure, Reply, wire_size};
 
 const TABLE: &str = schema::MUX_SERVICE_NOTIFICATION;
 
@@ -37,8 +32,8 @@ pub struct Notifications {
     inbox: Receiver<Notice>,
     /// Taken from it, and not written yet.
     waiting: Vec<(Port, Notice)>,
-    /// What the log was told last.
-    told_up: Option<bool>,
+    /// The mailbox was closed when this attempt began: it is the last.
+    is_last: bool,
     warned_type: bool,
 }
 
@@ -80,7 +75,7 @@ impl Notifications {
             database,
             inbox,
             waiting: Vec::new(),
-            told_up: None,
+            is_last: false,
             warned_type: false,
         }
     }
@@ -92,106 +87,26 @@ impl Notifications {
             closing.cancelled().await;
             sleep(PATIENCE).await;
         };
+        self.is_last = self.inbox.is_closed();
+        let database = self.database.clone();
         tokio::select! {
             biased;
-            () = self.publish() => {}
+            () = keep_connected(&database.server, database.id, &mut self) => {}
             () = grace => {}
         }
         self.give_up();
     }
 
-    async fn publish(&mut self) {
-        let (mut pause, mut restarts) = (Pause::default(), Restarts::default());
-        loop {
-            let began = Instant::now();
-            let again;
-            let last = self.inbox.is_closed();
-            match caught(Box::pin(self.serve())).await {
-                Ok(Ok(())) => return,
-                Ok(Err(failure)) => {
-                    again = pause.next(&failure, began, Instant::now());
-                    self.down(&failure);
-                }
-                // One more way to lose the database.
-                Err(defect) => {
-                    again = Instant::now() + restarts.wait(began.elapsed());
-                    error!(target: APPL_DB, %defect, "no notice is written because of a defect of this program: please report it");
-                    self.down(&defect.into());
-                }
-            }
-            if last {
-                return;
-            }
-            let closing = self.inbox.closing();
-            tokio::select! {
-                () = sleep_until(again) => {}
-                () = closing.cancelled() => {}
-            }
-        }
-    }
-
-    /// Works on one connection. `Ok`: the mailbox is closed and everything is written.
-    async fn serve(&mut self) -> Result<(), Failure> {
-        let mut link = Link::open(&self.database.server, self.database.id).await?;
-        let ended = self.serve_over(&mut link).await;
-        link.close();
-        ended
-    }
-
-    async fn serve_over(&mut self, link: &mut Link) -> Result<(), Failure> {
-        self.write_all(link).await?;
-        self.up();
-        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                more = self.inbox.ready() => match more {
-                    true => self.write_all(link).await?,
-                    false => return Ok(()),
-                },
-                _ = ping.tick() => link.ping().await?,
-                failure = link.closed() => return Err(failure),
-            }
-        }
-    }
-
     /// Writes what is there now, batch by batch.
-    async fn write_all(&mut self, link: &mut Link) -> Result<(), Failure> {
+    async fn write_all(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
         self.waiting.extend(self.inbox.take());
         while !self.waiting.is_empty() {
-            let mut commands = redis::pipe();
-            let (mut size, mut count) = (0, 0);
-            for (port, notice) in &self.waiting {
-                let write = command(&self.database, port, notice);
-                size += wire_size(&write);
-                if size > BATCH_BYTES && count > 0 {
-                    break;
-                }
-                commands.add_command(write);
-                count += 1;
-            }
-            let answered = link.ask(&commands).await;
-            let replies = match answered {
-                Ok(replies) => replies,
-                Err(failure) => {
-                    self.inbox.put_back(self.waiting.drain(..));
-                    return Err(failure);
-                }
+            let (commands, count) = self.batch();
+            let written = match redis.link.ask(&commands).await {
+                Ok(replies) => self.settle(count, replies),
+                Err(failure) => Err(failure),
             };
-            let batch = self.waiting.drain(..count).zip(replies);
-            let refused: Vec<_> = batch
-                .filter_map(|(sent, reply)| reply.err().map(|error| (sent, error)))
-                .collect();
-            let mut failure = None;
-            for ((port, notice), error) in refused {
-                if error.code() == Some("WRONGTYPE") {
-                    self.warn_type(&port);
-                    continue;
-                }
-                self.inbox.put_back([(port, notice)]);
-                failure = Some(Failure::Refused(error));
-            }
-            if let Some(failure) = failure {
+            if let Err(failure) = written {
                 self.inbox.put_back(self.waiting.drain(..));
                 return Err(failure);
             }
@@ -199,23 +114,38 @@ impl Notifications {
         Ok(())
     }
 
-    fn up(&mut self) {
-        if self.told_up != Some(true) {
-            let server = &self.database.server;
-            info!(target: APPL_DB, %server, db = self.database.id, "appl_db is up: notices are written");
-            self.told_up = Some(true);
+    /// What is sent next, and how many notices that is.
+    fn batch(&self) -> (Pipeline, usize) {
+        let mut commands = redis::pipe();
+        let (mut size, mut count) = (0, 0);
+        for (port, notice) in &self.waiting {
+            let write = command(&self.database, port, notice);
+            size += wire_size(&write);
+            if size > BATCH_BYTES && count > 0 {
+                break;
+            }
+            commands.add_command(write);
+            count += 1;
         }
+        (commands, count)
     }
 
-    fn down(&mut self, failure: &Failure) {
-        let server = &self.database.server;
-        if self.told_up != Some(false) {
-            let hint = failure.hint();
-            info!(target: APPL_DB, %server, db = self.database.id, reason = %failure, hint, "appl_db is down: notices wait, and it is tried again");
-            self.told_up = Some(false);
-        } else {
-            debug!(target: APPL_DB, %server, reason = %failure, "appl_db is still down");
+    /// Reads the answers to the first `count` notices. One whose key is not a hash is lost. The others that were refused wait again, and
+    /// the database counts as down.
+    fn settle(&mut self, count: usize, replies: Vec<Reply>) -> Result<(), RedisFailure> {
+        let batch: Vec<_> = self.waiting.drain(..count).zip(replies).collect();
+        let mut settled = Ok(());
+        for ((port, notice), reply) in batch {
+            match reply {
+                Ok(_) => {}
+                Err(error) if error.code() == Some("WRONGTYPE") => self.warn_type(&port),
+                Err(error) => {
+                    self.inbox.put_back([(port, notice)]);
+                    settled = Err(RedisFailure::Refused(error));
+                }
+            }
         }
+        settled
     }
 
     fn give_up(&mut self) {
@@ -232,6 +162,55 @@ impl Notifications {
             let hint = "delete the key: the next notice is written";
             warn!(target: APPL_DB, %port, hint, "the notice's key is not a hash: notices are lost; said once");
         }
+    }
+}
+
+impl Work for Notifications {
+    async fn serve(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
+        self.write_all(redis).await?;
+        if redis.is_up() {
+            let server = &self.database.server;
+            info!(target: APPL_DB, %server, db = self.database.id, "appl_db is up: notices are written");
+        }
+        loop {
+            tokio::select! {
+                more = self.inbox.ready() => match more {
+                    true => self.write_all(redis).await?,
+                    false => return Ok(()),
+                },
+                due = redis.ping_due() => {
+                    due?;
+                    redis.link.ping().await?;
+                }
+            }
+        }
+    }
+
+    fn down(&mut self, failure: &RedisFailure, news: bool) {
+        if let RedisFailure::Defect(defect) = failure {
+            error!(target: APPL_DB, %defect, "no notice is written because of a defect of this program: please report it");
+        }
+        let server = &self.database.server;
+        if news {
+            let hint = failure.hint();
+            info!(target: APPL_DB, %server, db = self.database.id, reason = %failure, hint, "appl_db is down: notices wait, and it is tried again");
+        } else {
+            debug!(target: APPL_DB, %server, reason = %failure, "appl_db is still down");
+        }
+    }
+
+    /// A stop ends the pause: what waits has one more attempt.
+    async fn pause(&mut self, until: Instant) -> bool {
+        if self.is_last {
+            return false;
+        }
+        let closing = self.inbox.closing();
+        tokio::select! {
+            () = sleep_until(until) => {}
+            () = closing.cancelled() => {}
+        }
+        self.is_last = self.inbox.is_closed();
+        true
     }
 }
 

@@ -6,27 +6,30 @@
 //! | file | job |
 //! |---|---|
 //! | mux_cable | `MUX_CABLE` rows → ports and addresses |
-//! | switch | Is it a dual-ToR switch? Loopback3: our side, our source address |
+//! | tor_side | Is it a dual-ToR switch? Loopback3: our side, our source address |
 //! | grpc_client | `GRPCCLIENT`, or grpc_secrets.json → plain text or TLS |
-//! | secrets | grpc_secrets.json, where those rows come from |
+//! | grpc_rows | those rows, read for exporter and doctor |
+//! | grpc_secrets | grpc_secrets.json, where those rows come from |
 //! | hold | what counts while CONFIG_DB is being rewritten |
 
 mod grpc_client;
+mod grpc_rows;
+mod grpc_secrets;
 mod hold;
 mod mux_cable;
-mod secrets;
-mod switch;
 #[cfg(test)]
 mod tests;
+mod tor_side;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use grpc_client::{Origin, Said, Secured, by_file, by_rows, secure};
+pub use grpc_rows::{AuthLevel, GrpcFile, GrpcRows, GrpcType};
+pub use grpc_secrets::Secrets;
 pub use hold::Hold;
-pub use secrets::Secrets;
-pub use switch::{Loopback3, is_dual_tor, side_of};
+pub use tor_side::{Loopback3, is_dual_tor, side_of};
 
 use crate::config::{Config, SourceRule};
 use crate::model::schema;
@@ -55,11 +58,11 @@ pub const CONFIG_DB: Spec = Spec {
         },
         Table {
             name: schema::GRPCCLIENT,
-            fields: grpc_client::FIELDS,
+            fields: grpc_rows::FIELDS,
         },
         Table {
             name: schema::GRPC_CLIENT,
-            fields: grpc_client::FIELDS,
+            fields: grpc_rows::FIELDS,
         },
     ],
     values: &[schema::CONFIG_DB_INITIALIZED],
@@ -67,7 +70,7 @@ pub const CONFIG_DB: Spec = Spec {
 
 /// CONFIG_DB of one namespace, once it could be believed.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct ConfigDbCopy {
     /// "asic0"; empty: the switch itself.
     pub namespace: Arc<str>,
     /// What it held when it was last believed; `None`: never yet.
@@ -76,7 +79,7 @@ pub struct Source {
     pub secured: Secured,
 }
 
-impl Source {
+impl ConfigDbCopy {
     /// One of which nothing is known yet.
     pub fn unread(namespace: &Arc<str>) -> Self {
         Self {
@@ -88,13 +91,13 @@ impl Source {
 }
 
 /// Whether a CONFIG_DB can be believed: it is whole. While the switch boots, or its Redis is restarted empty, it is not.
-pub fn is_believed(tables: &Tables) -> bool {
+pub fn is_complete(tables: &Tables) -> bool {
     tables.value(schema::CONFIG_DB_INITIALIZED) == Some("1")
 }
 
 impl Inventory {
     /// What follows from the configuration and from each namespace's CONFIG_DB, the switch's own first.
-    pub fn of(config: &Config, sources: &[Source]) -> Self {
+    pub fn of(config: &Config, sources: &[ConfigDbCopy]) -> Self {
         let known: Vec<(&Arc<str>, &Tables)> = sources
             .iter()
             .filter_map(|source| Some((&source.namespace, &**source.tables.as_ref()?)))
@@ -162,7 +165,7 @@ impl Inventory {
                 }
                 taken.insert(port.clone(), (*namespace).clone());
                 inventory.targets.push(Target {
-                    port,
+                    id: port.into(),
                     namespace: (*namespace).clone(),
                     address: (ip, config.port).into(),
                     side,
@@ -179,12 +182,12 @@ struct Channels<'a> {
     config: &'a Config,
     loopback3: &'a Loopback3,
     side: Side,
-    sources: &'a [Source],
+    sources: &'a [ConfigDbCopy],
     made: HashMap<(Arc<str>, bool), Arc<ChannelSettings>>,
 }
 
 impl<'a> Channels<'a> {
-    fn new(config: &'a Config, loopback3: &'a Loopback3, side: Side, sources: &'a [Source]) -> Self {
+    fn new(config: &'a Config, loopback3: &'a Loopback3, side: Side, sources: &'a [ConfigDbCopy]) -> Self {
         Self {
             config,
             loopback3,

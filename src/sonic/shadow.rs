@@ -40,7 +40,8 @@ impl Shadow {
         let mut found: Vec<_> = COMPARED.iter().map(|field| (*field, 0)).collect();
         for soc in socs {
             let tables = self.state_dbs.get(&soc.target.namespace);
-            let Some(theirs) = tables.and_then(|tables| tables.row(TABLE, soc.target.port.as_str())) else {
+            let Some(theirs) = tables.and_then(|tables| tables.row(TABLE, soc.target.id.port.as_str()))
+            else {
                 continue;
             };
             for (field, ours) in rows::fields(soc, Schema::Sonic, Counters::default(), "") {

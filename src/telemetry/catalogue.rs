@@ -1,9 +1,9 @@
-//! The metrics catalogue: each metric's name, type, labels, help and where its samples come from. It stands here and
-//! nowhere else; docs/metrics.md is held equal to it by a test.
+//! The metrics catalogue: each metric's name, type, labels, help and the source of its samples. It is the only list. A test
+//! checks that docs/metrics.md is equal to it.
 //!
-//! It renders from a snapshot, so a port that has left takes its series along, and no scrape holds a lock.
+//! Metrics are rendered from a view. So the series of a removed port disappear by themselves, and a scrape holds no lock.
 
-/// The labels of a closed set, in its order.
+/// The labels of a closed set, in the order of the set.
 macro_rules! labels_of {
     ($name:ident) => {{
         const LABELS: [&str; $name::COUNT] = {
@@ -22,52 +22,21 @@ macro_rules! labels_of {
 mod values;
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::model::{
-    ChannelState, ConfigStatus, Delays, Facts, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux,
-    PortFacts, ProblemKind, Snapshot, SocStatus, StateDbStatus, TlsStatus, WebStatus,
+    ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortFacts, SocStatus, View,
 };
 
-use super::process::Process;
 use super::samples::Samples;
-use crate::sonic::shadow::Shadow;
 use prometheus_client::encoding::NoLabelSet;
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
     mux_direction, notices, port, port_states, probes, problems, refusals, side, soc_info, transitions,
 };
 
-/// Everything that one scrape shows.
-#[derive(Debug, Clone)]
-pub struct Scrape {
-    /// The fleet.
-    pub snapshot: Snapshot,
-    /// The STATE_DB publisher; `None` where no database is used.
-    pub state_db: Option<StateDbStatus>,
-    /// What the switch's own databases say of its ports; `None` where no database is used.
-    pub facts: Option<Arc<Facts>>,
-    /// What our rows are compared with; `None` but in shadow mode.
-    pub shadow: Option<Shadow>,
-    /// Rows of the inventory that cannot be used, by `ProblemKind::index()`.
-    pub problems: [u64; ProblemKind::COUNT],
-    /// Our own certificates.
-    pub tls: TlsStatus,
-    /// The configuration's reloads.
-    pub config: ConfigStatus,
-    /// Who asks us.
-    pub web: WebStatus,
-    /// Lines of the log that nobody took in time.
-    pub lines_dropped: u64,
-    /// How late this process has been.
-    pub delays: Delays,
-    /// This process, where the system tells.
-    pub process: Option<Process>,
-}
-
 /// A metric's type, as Prometheus names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only goes up; its name ends in `_total`.
     Counter,
     /// Goes up and down.
@@ -76,7 +45,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// "counter", "gauge" or "histogram".
     pub const fn label(self) -> &'static str {
         match self {
@@ -90,25 +59,25 @@ impl Kind {
 /// One metric of the catalogue.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
-    /// As it is queried, `_total` included.
+    /// Full name, with `_total`.
     pub name: &'static str,
     /// Its type.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Its labels, comma-separated.
     pub labels: &'static str,
     /// One sentence, with the unit.
     pub help: &'static str,
-    pub(super) source: Source,
+    pub(super) origin: Origin,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Source {
+pub(super) enum Origin {
     /// The same samples for each SoC.
     Soc(fn(&SocStatus, &mut Samples<'_>) -> fmt::Result),
-    /// The same samples for each SoC, from what the switch says of its port too; none where no database is used.
+    /// The same samples for each SoC, which also need the switch's data about its port. No samples if no database is used.
     Switch(fn(&SocStatus, &PortFacts, &mut Samples<'_>) -> fmt::Result),
     /// Samples of the whole exporter.
-    Global(fn(&Scrape, &mut Samples<'_>) -> fmt::Result),
+    Global(fn(&View, &mut Samples<'_>) -> fmt::Result),
 }
 
 macro_rules! catalogue {
@@ -116,10 +85,10 @@ macro_rules! catalogue {
         /// Every metric, in the order in which it is shown.
         pub const CATALOGUE: &[Family] = &[$(Family {
             name: $name,
-            kind: Kind::$kind,
+            kind: MetricKind::$kind,
             labels: $labels,
             help: $help,
-            source: Source::$scope($source),
+            origin: Origin::$scope($source),
         },)+];
     };
 }
@@ -144,7 +113,7 @@ catalogue! {
         "Round trip of the last answered keepalive PING, only while READY",
         Soc |soc, out| out.seconds(&[port(soc)], soc.keepalive_rtt);
     "dualtor_keepalive_interval_seconds" Gauge ["port"]
-        "Time from PING to PING: keepalive_time, or the probe interval once the SoC has sent too_many_pings",
+        "Time from PING to PING: keepalive_time, or the probe interval after the SoC has sent too_many_pings",
         Soc |soc, out| out.seconds(&[port(soc)], Some(soc.keepalive_time));
     "dualtor_soc_certificate_expiry_timestamp_seconds" Gauge ["port"]
         "Expiry of the certificate that the SoC last presented, Unix time; absent without TLS",
@@ -177,16 +146,16 @@ catalogue! {
         "Maintenance that the SoC has announced: 1 for the current state",
         Soc |soc, out| out.states(&[port(soc)], labels_of!(Maintenance), soc.maintenance.label());
     "dualtor_soc_notices_total" Counter ["port, type, plane"]
-        "Maintenance notices received, each type and plane from its first on",
+        "Maintenance notices received; a type and plane appears with its first notice",
         Soc notices;
     "dualtor_soc_service_end_timestamp_seconds" Gauge ["port"]
-        "When the announced maintenance is due to end, Unix time; absent without one, and while it is open-ended",
+        "When the announced maintenance will end, Unix time; absent without maintenance, or if its end is not announced",
         Soc |soc, out| out.timestamp(&[port(soc)], soc.maintenance_end);
     "dualtor_soc_info" Gauge ["port, address, version"]
         "Address that is probed, and the SoC's software version (empty until known); always 1",
         Soc soc_info;
     "dualtor_session_restarts_total" Counter ["port"]
-        "Times that the port's session ended by a defect of the exporter and was started again",
+        "How often the port's session ended because of a defect of the exporter and was started again",
         Soc |soc, out| out.counter(&[port(soc)], soc.session_restarts);
     "dualtor_intended_mux_state" Gauge ["port, state"]
         "Mux state that linkmgrd wants for the port: 1 for the current state",
@@ -195,7 +164,7 @@ catalogue! {
         "Mux state that orchagent has set for the port (error: the change failed): 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(OrchagentMux), facts.orchagent.label());
     "dualtor_mux_consistent" Gauge ["port"]
-        "Whether the SoC reports for this side what linkmgrd wants; absent while either is unknown",
+        "Whether the SoC reports the state for this side that linkmgrd wants; absent while either is unknown",
         Switch |soc, facts, out| known(soc, out, facts.consistent(soc.observed.direction.own));
     "dualtor_linkmgr_health" Gauge ["port, state"]
         "Health of the port by linkmgrd: 1 for the current state",
@@ -208,7 +177,7 @@ catalogue! {
         Global side;
     "dualtor_inventory_ports" Gauge [""]
         "Ports that are probed",
-        Global |scrape, out| out.plain(scrape.snapshot.socs.len() as f64);
+        Global |view, out| out.plain(view.socs.len() as f64);
     "dualtor_inventory_problems" Gauge ["reason"]
         "Rows of MUX_CABLE that cannot be used, by reason",
         Global problems;
@@ -217,37 +186,37 @@ catalogue! {
         Global certificates;
     "dualtor_state_db_up" Gauge [""]
         "Whether STATE_DB answers and takes writes; absent where no rows are written",
-        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain(f64::from(db.up)));
+        Global |view, out| view.state_db.map_or(Ok(()), |db| out.plain(f64::from(db.up)));
     "dualtor_state_db_last_write_timestamp_seconds" Gauge [""]
         "When STATE_DB last confirmed a row, Unix time",
-        Global |scrape, out| out.plain_timestamp(scrape.state_db.and_then(|db| db.last_write));
+        Global |view, out| out.plain_timestamp(view.state_db.and_then(|db| db.last_write));
     "dualtor_state_db_writes_total" Counter ["result"]
         "Rows written or deleted (ok) and refused or not confirmed (error)",
-        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| {
+        Global |view, out| view.state_db.map_or(Ok(()), |db| {
             out.counter(&[("result", "ok")], db.writes_ok)?;
             out.counter(&[("result", "error")], db.writes_error)
         });
     "dualtor_state_db_foreign_writes_total" Counter [""]
-        "Times that a row was found written by another process",
-        Global |scrape, out| scrape.state_db.map_or(Ok(()), |db| out.plain_counter(db.foreign_writes));
+        "How often another process had written to a row",
+        Global |view, out| view.state_db.map_or(Ok(()), |db| out.plain_counter(db.foreign_writes));
     "dualtor_shadow_differences" Gauge ["field"]
         "Ports whose row by ycabled differs in this field; only with publish: shadow",
         Global differences;
     "dualtor_config_last_reload_successful" Gauge [""]
         "Whether the last attempt to load the configuration succeeded",
-        Global |scrape, out| out.plain(f64::from(scrape.config.successful));
+        Global |view, out| out.plain(f64::from(view.config.successful));
     "dualtor_config_last_reload_success_timestamp_seconds" Gauge [""]
         "When the configuration was last loaded, Unix time",
-        Global |scrape, out| out.plain_timestamp(Some(scrape.config.last_success));
+        Global |view, out| out.plain_timestamp(Some(view.config.last_success));
     "dualtor_web_connections" Gauge [""]
         "Open connections of web clients, including the one of this scrape",
-        Global |scrape, out| out.plain(scrape.web.connections as f64);
+        Global |view, out| out.plain(view.web.connections as f64);
     "dualtor_web_connections_refused_total" Counter ["reason"]
-        "Web connections closed over a limit: too many in total or of one peer, TLS handshake or request too slow, answer not taken",
+        "Web connections closed over a limit: too many (total, peer), TLS handshake or request too slow, answer not read",
         Global refusals;
     "dualtor_log_lines_dropped_total" Counter [""]
-        "Lines of the log that were dropped: not read in time, or they could not be written",
-        Global |scrape, out| out.plain_counter(scrape.lines_dropped);
+        "Lines of the log that were dropped because they were not read in time or could not be written",
+        Global |view, out| out.plain_counter(view.lines_dropped);
     "dualtor_build_info" Gauge ["version, revision"]
         "Version and source revision of this exporter; always 1",
         Global build_info;
@@ -256,25 +225,25 @@ catalogue! {
         Global delays;
     "process_cpu_seconds_total" Counter [""]
         "User and system CPU time, seconds",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| {
+        Global |view, out| view.process.map_or(Ok(()), |process| {
             out.encoder.encode_counter::<NoLabelSet, f64, f64>(&process.cpu_seconds, None)
         });
     "process_open_fds" Gauge [""]
         "Open file descriptors",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.open_fds as f64));
+        Global |view, out| view.process.map_or(Ok(()), |process| out.plain(process.open_fds as f64));
     "process_max_fds" Gauge [""]
         "Limit on open file descriptors",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.max_fds as f64));
+        Global |view, out| view.process.map_or(Ok(()), |process| out.plain(process.max_fds as f64));
     "process_virtual_memory_bytes" Gauge [""]
         "Virtual memory, bytes",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.virtual_memory as f64));
+        Global |view, out| view.process.map_or(Ok(()), |process| out.plain(process.virtual_memory as f64));
     "process_resident_memory_bytes" Gauge [""]
         "Resident memory, bytes",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.resident_memory as f64));
+        Global |view, out| view.process.map_or(Ok(()), |process| out.plain(process.resident_memory as f64));
     "process_threads" Gauge [""]
         "Threads",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.threads as f64));
+        Global |view, out| view.process.map_or(Ok(()), |process| out.plain(process.threads as f64));
     "process_start_time_seconds" Gauge [""]
         "Start of the process, Unix time",
-        Global |scrape, out| scrape.process.map_or(Ok(()), |process| out.plain(process.start_time));
+        Global |view, out| view.process.map_or(Ok(()), |process| out.plain(process.start_time));
 }

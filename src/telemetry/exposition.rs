@@ -1,35 +1,36 @@
 //! Renders a scrape, piece by piece, in the format that the scraper asked for.
 //!
-//! prometheus-client writes OpenMetrics only. The old text format (0.0.4) differs in three things, which are mended in
-//! each piece's header lines: a counter's HELP and TYPE carry its full name with `_total`, and there is no `# EOF`.
-//! A piece is one family over some hundred SoCs, so that ten thousand of them never stand in memory as text.
+//! prometheus-client writes OpenMetrics only. In the old text format (0.0.4) a counter's HELP and TYPE carry its full name with
+//! `_total`, and there is no `# EOF`. So this module writes the header lines for that format itself.
+//! A piece is one family over a few SoCs, so that the text for ten thousand SoCs is never in memory at once.
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::catalogue::{CATALOGUE, Family, Kind, Scrape, Source};
+use super::catalogue::{CATALOGUE, Family, MetricKind, Origin};
 use super::samples::Samples;
-use crate::model::PortFacts;
+use crate::model::View;
 
-/// SoCs per piece: about 75 kB of text for the largest family, a third of a millisecond; between two pieces other work may
-/// have its turn.
+/// SoCs per piece: about 75 kB of text for the largest family, rendered in a third of a millisecond. Between two pieces other
+/// work can run.
 const SOCS_PER_PIECE: usize = 64;
 
-/// The formats that Prometheus understands and we speak.
+/// The supported formats of Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum TextFormat {
     /// Prometheus text format 0.0.4.
     Text,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
 }
 
-impl Format {
+impl TextFormat {
     /// The answer's `Content-Type`.
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -42,8 +43,8 @@ impl Format {
 /// The pieces of one scrape, rendered as they are asked for.
 #[derive(Debug)]
 pub struct Pieces {
-    scrape: std::sync::Arc<Scrape>,
-    format: Format,
+    view: Arc<View>,
+    format: TextFormat,
     family: usize,
     next_soc: usize,
     header_shown: bool,
@@ -51,10 +52,10 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// All of `scrape`, in `format`.
-    pub fn new(scrape: Scrape, format: Format) -> Self {
+    /// The pieces of the whole `view`, in `format`.
+    pub fn new(view: View, format: TextFormat) -> Self {
         Self {
-            scrape: scrape.into(),
+            view: view.into(),
             format,
             family: 0,
             next_soc: 0,
@@ -65,10 +66,9 @@ impl Pieces {
 
     /// The SoCs of the next piece, and whether they are the family's last.
     fn next_range(&mut self, family: &Family) -> (Range<usize>, bool) {
-        let total = match family.source {
-            Source::Soc(_) => self.scrape.snapshot.socs.len(),
-            Source::Switch(_) if self.scrape.facts.is_some() => self.scrape.snapshot.socs.len(),
-            Source::Switch(_) | Source::Global(_) => 0,
+        let total = match family.origin {
+            Origin::Soc(_) | Origin::Switch(_) => self.view.socs.len(),
+            Origin::Global(_) => 0,
         };
         let range = self.next_soc..total.min(self.next_soc + SOCS_PER_PIECE);
         let last = range.end == total;
@@ -84,32 +84,32 @@ impl Iterator for Pieces {
     fn next(&mut self) -> Option<String> {
         while let Some(family) = CATALOGUE.get(self.family) {
             let (range, last) = self.next_range(family);
-            let piece = render(self.scrape.clone(), family, range);
+            let piece = render(self.view.clone(), family, range);
             let header = !self.header_shown;
             self.header_shown = !last && (self.header_shown || piece.is_some());
             if let Some(piece) = piece {
                 return Some(with_header(&piece, family, self.format, header));
             }
         }
-        if self.format == Format::OpenMetrics && !std::mem::replace(&mut self.ended, true) {
+        if self.format == TextFormat::OpenMetrics && !std::mem::replace(&mut self.ended, true) {
             return Some("# EOF\n".to_owned());
         }
         None
     }
 }
 
-/// One family over some SoCs, as prometheus-client writes it; `None` where it has no samples.
-fn render(scrape: std::sync::Arc<Scrape>, family: &'static Family, socs: Range<usize>) -> Option<String> {
+/// One family over some SoCs, as prometheus-client writes it; `None` if there are no samples.
+fn render(view: Arc<View>, family: &'static Family, socs: Range<usize>) -> Option<String> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Piece { scrape, family, socs }));
+    registry.register_collector(Box::new(Piece { view, family, socs }));
     let mut text = String::new();
-    // It writes into a String: that cannot fail.
+    // Writing into a String cannot fail.
     text::encode_registry(&mut text, &registry).ok()?;
     let has_samples = text.lines().any(|line| !line.starts_with('#'));
     has_samples.then_some(text)
 }
 
-fn with_header(piece: &str, family: &Family, format: Format, header: bool) -> String {
+fn with_header(piece: &str, family: &Family, format: TextFormat, header: bool) -> String {
     let samples = piece
         .match_indices('\n')
         .map(|(at, _)| &piece[at + 1..])
@@ -119,8 +119,8 @@ fn with_header(piece: &str, family: &Family, format: Format, header: bool) -> St
         return samples.to_owned();
     }
     match format {
-        Format::OpenMetrics => piece.to_owned(),
-        Format::Text => {
+        TextFormat::OpenMetrics => piece.to_owned(),
+        TextFormat::Text => {
             let (name, kind, help) = (family.name, family.kind.label(), family.help);
             format!("# HELP {name} {help}.\n# TYPE {name} {kind}\n{samples}")
         }
@@ -129,7 +129,7 @@ fn with_header(piece: &str, family: &Family, format: Format, header: bool) -> St
 
 #[derive(Debug)]
 struct Piece {
-    scrape: std::sync::Arc<Scrape>,
+    view: Arc<View>,
     family: &'static Family,
     socs: Range<usize>,
 }
@@ -140,34 +140,28 @@ impl Collector for Piece {
             name,
             kind,
             help,
-            source,
+            origin,
             ..
         } = self.family;
         let (name, metric_type) = match kind {
-            // prometheus-client puts the suffix back.
-            Kind::Counter => (name.trim_end_matches("_total"), MetricType::Counter),
-            Kind::Gauge => (*name, MetricType::Gauge),
-            Kind::Histogram => (*name, MetricType::Histogram),
+            // prometheus-client adds the suffix again.
+            MetricKind::Counter => (name.trim_end_matches("_total"), MetricType::Counter),
+            MetricKind::Gauge => (*name, MetricType::Gauge),
+            MetricKind::Histogram => (*name, MetricType::Histogram),
         };
         let help = format!("{help}.");
         let encoder = encoder.encode_descriptor(name, &help, None, metric_type)?;
         let mut samples = Samples { encoder };
-        match source {
-            Source::Global(source) => source(&self.scrape, &mut samples),
-            Source::Soc(source) => {
-                let socs = &self.scrape.snapshot.socs[self.socs.clone()];
-                socs.iter().try_for_each(|soc| source(soc, &mut samples))
+        match origin {
+            Origin::Global(source) => source(&self.view, &mut samples),
+            Origin::Soc(source) => {
+                let socs = &self.view.socs[self.socs.clone()];
+                socs.iter().try_for_each(|soc| source(&soc.status, &mut samples))
             }
-            Source::Switch(source) => {
-                let Some(facts) = &self.scrape.facts else {
-                    return Ok(());
-                };
-                let unknown = PortFacts::default();
-                let socs = &self.scrape.snapshot.socs[self.socs.clone()];
-                socs.iter().try_for_each(|soc| {
-                    let facts = facts.get(&soc.target.port).unwrap_or(&unknown);
-                    source(soc, facts, &mut samples)
-                })
+            Origin::Switch(source) => {
+                let socs = &self.view.socs[self.socs.clone()];
+                let mut socs = socs.iter().filter_map(|soc| Some((&soc.status, soc.facts?)));
+                socs.try_for_each(|(status, facts)| source(status, &facts, &mut samples))
             }
         }
     }

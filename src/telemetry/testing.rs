@@ -1,37 +1,31 @@
-//! For tests of the publishers: a status to start from, a scrape of nothing.
+//! For tests: a new status, and an empty view.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::{
-    ChannelSettings, ConfigStatus, Delays, Port, ProblemKind, Side, Snapshot, SocStatus, Target, TlsStatus,
+    ChannelSettings, ConfigStatus, Delays, Port, Side, SocStatus, Target, TlsStatus, View, WebStatus,
 };
 
-use super::catalogue::Scrape;
-use crate::model::WebStatus;
-
-/// A port nobody has dialled yet.
+/// The status of a port that was never dialled.
 pub(crate) fn status(port: &str) -> SocStatus {
     SocStatus::new(Target {
         namespace: "".into(),
-        port: Port::new(port).expect("a port name"),
+        id: Port::new(port).expect("a port name").into(),
         address: ([127, 0, 0, 1], 50075).into(),
         side: Side::Upper,
         channel: Arc::new(ChannelSettings::default()),
     })
 }
 
-/// What an exporter without ports shows.
-pub(crate) fn empty_scrape() -> Scrape {
-    Scrape {
-        snapshot: Snapshot {
-            socs: Arc::new([]),
-            side: Side::Unknown,
-        },
+/// The view of an exporter without ports.
+pub(crate) fn empty_view() -> View {
+    View {
+        socs: Vec::new(),
+        side: Side::Unknown,
+        inventory: Arc::default(),
         state_db: None,
-        facts: None,
-        shadow: None,
-        problems: [0; ProblemKind::COUNT],
+        differences: None,
         tls: TlsStatus::default(),
         config: ConfigStatus {
             successful: true,

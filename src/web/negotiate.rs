@@ -1,12 +1,12 @@
 //! What a client's `Accept` and `Accept-Encoding` ask for (RFC 9110, 12.4 and 12.5). Pure.
 //!
-//! Names are compared without case, values may be quoted, a weight of 0 means "not this", and what cannot be read counts
-//! for nothing: a scraper always gets some format.
+//! Names are compared without case. Values may be quoted. A weight of 0 means "not this". Elements that cannot be parsed are
+//! ignored, so a scraper always gets some format.
 
-use crate::telemetry::exposition::Format;
+use crate::telemetry::exposition::TextFormat;
 
-/// What `Accept` asks for: OpenMetrics where it is liked at least as well as plain text. One item per header line.
-pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
+/// The format for `Accept`: OpenMetrics if its weight is at least that of plain text. One item per header line.
+pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> TextFormat {
     let (mut open_metrics, mut text) = (Liking::default(), Liking::default());
     for range in accept.into_iter().flat_map(ranges) {
         let version = range.parameter("version");
@@ -18,19 +18,19 @@ pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> Format {
             ("text/plain", Some("0.0.4")) => text.hear(3, range.weight),
             ("text/plain", None) => text.hear(2, range.weight),
             ("text/*", _) => text.hear(1, range.weight),
-            // Who takes anything gets what a person can read.
+            // A client that accepts anything gets plain text.
             ("*/*", _) => text.hear(0, range.weight),
             _ => {}
         }
     }
     if open_metrics.weight > 0 && open_metrics.weight >= text.weight {
-        Format::OpenMetrics
+        TextFormat::OpenMetrics
     } else {
-        Format::Text
+        TextFormat::Text
     }
 }
 
-/// Whether `Accept-Encoding` prefers gzip to nothing. One item per header line.
+/// Whether `Accept-Encoding` accepts gzip, with a weight at least that of no encoding. One item per header line.
 pub(super) fn takes_gzip<'a>(accept_encoding: impl IntoIterator<Item = &'a str>) -> bool {
     let (mut gzip, mut identity) = (Liking::default(), Liking::default());
     for range in accept_encoding.into_iter().flat_map(ranges) {
@@ -44,7 +44,7 @@ pub(super) fn takes_gzip<'a>(accept_encoding: impl IntoIterator<Item = &'a str>)
     gzip.weight > 0 && gzip.weight >= identity.weight
 }
 
-/// How much something is liked: as the range says that fits it best.
+/// The weight of a format: that of the range that fits it most exactly.
 #[derive(Debug, Default)]
 struct Liking {
     fit: u8,
@@ -79,7 +79,7 @@ impl Range<'_> {
     }
 }
 
-/// The elements of a header's list that can be read.
+/// The elements of a header's list that can be parsed.
 fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     split(header, b',').filter_map(|range| {
         let mut parts = split(range, b';').map(str::trim);
@@ -98,7 +98,7 @@ fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     })
 }
 
-/// The parts between separators that are not within quotes.
+/// The parts between separators. A separator within quotes does not count.
 fn split(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -133,7 +133,7 @@ fn unquoted(value: &str) -> String {
     inner.chars().filter(keep).collect()
 }
 
-/// `0`, `1`, `0.5`: thousandths, further digits ignored; `None` where it is no weight.
+/// A weight (`0`, `1`, `0.5`) in thousandths. Further digits are ignored. `None`: not a weight.
 fn weight_of(text: &str) -> Option<u16> {
     let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -155,33 +155,36 @@ mod tests {
     #[test]
     fn the_format_is_what_the_scraper_likes_best() {
         let check = |accept: &str, expected| assert_eq!(format_for([accept]), expected, "{accept:?}");
-        check("", Format::Text);
-        check("*/*", Format::Text);
-        check("text/plain", Format::Text);
-        check("text/html,application/xhtml+xml,*/*;q=0.8", Format::Text);
-        check("application/openmetrics-text; version=1.0.0", Format::OpenMetrics);
+        check("", TextFormat::Text);
+        check("*/*", TextFormat::Text);
+        check("text/plain", TextFormat::Text);
+        check("text/html,application/xhtml+xml,*/*;q=0.8", TextFormat::Text);
+        check(
+            "application/openmetrics-text; version=1.0.0",
+            TextFormat::OpenMetrics,
+        );
         check(
             "application/openmetrics-text;version=\"1.0.0\",text/plain;q=0.5",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
         check(
             "application/openmetrics-text;q=0.2,text/plain;version=0.0.4;q=0.9",
-            Format::Text,
+            TextFormat::Text,
         );
-        check("application/openmetrics-text;q=0, */*;q=0.1", Format::Text);
-        check("application/openmetrics-text;version=2.0.0", Format::Text);
-        check("garbage;;;q=q,,,", Format::Text);
+        check("application/openmetrics-text;q=0, */*;q=0.1", TextFormat::Text);
+        check("application/openmetrics-text;version=2.0.0", TextFormat::Text);
+        check("garbage;;;q=q,,,", TextFormat::Text);
         // What Prometheus 2 and 3 send.
         check(
             "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
              text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
         check(
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
              application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
              text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
     }
 
@@ -190,28 +193,31 @@ mod tests {
         let check = |accept: &str, expected| assert_eq!(format_for([accept]), expected, "{accept:?}");
         check(
             "application/openmetrics-text;Q=0.1, text/plain;Q=0.9",
-            Format::Text,
+            TextFormat::Text,
         );
         check(
             "text/plain;Q=0.1, Application/OpenMetrics-Text;Q=0.9",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
-        check("application/openmetrics-text ; Version = 2.0.0", Format::Text);
+        check("application/openmetrics-text ; Version = 2.0.0", TextFormat::Text);
         check(
             "application/openmetrics-text ; VERSION = \"1.\\0.0\" ; q = 1",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
-        // A comma or semicolon within quotes separates nothing.
+        // A comma or semicolon within quotes is not a separator.
         check(
             "text/html;title=\"a,application/openmetrics-text;q=1\", text/plain;q=0.5",
-            Format::Text,
+            TextFormat::Text,
         );
         check(
             "text/html;title=\"\\\"\", application/openmetrics-text",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
-        check("\"application/openmetrics-text", Format::Text);
-        check("\tapplication/openmetrics-text\t;\tq=0.5\t", Format::OpenMetrics);
+        check("\"application/openmetrics-text", TextFormat::Text);
+        check(
+            "\tapplication/openmetrics-text\t;\tq=0.5\t",
+            TextFormat::OpenMetrics,
+        );
     }
 
     #[test]
@@ -219,35 +225,38 @@ mod tests {
         let check = |accept: &str, expected| assert_eq!(format_for([accept]), expected, "{accept:?}");
         check(
             "text/plain;q=0, */*, application/openmetrics-text;q=0.1",
-            Format::OpenMetrics,
+            TextFormat::OpenMetrics,
         );
-        check("application/*", Format::OpenMetrics);
+        check("application/*", TextFormat::OpenMetrics);
         check(
             "application/*;q=0.9, application/openmetrics-text;q=0.1, text/plain;q=0.5",
-            Format::Text,
+            TextFormat::Text,
         );
         check(
             "application/openmetrics-text;version=1.0.0;q=0, application/openmetrics-text;q=1",
-            Format::Text,
+            TextFormat::Text,
         );
-        check("application/openmetrics-text;q=0.000", Format::Text);
-        // No weights, so no wishes.
+        check("application/openmetrics-text;q=0.000", TextFormat::Text);
+        // An element with an invalid weight is ignored.
         for weight in [
             "2", "-1", "1.001", "nan", "inf", "1e0", ".5", "0x1", "", "\"1\"", "0.5.5",
         ] {
-            check(&format!("application/openmetrics-text;q={weight}"), Format::Text);
+            check(
+                &format!("application/openmetrics-text;q={weight}"),
+                TextFormat::Text,
+            );
         }
-        check("application/openmetrics-text;q=0.0009", Format::Text);
-        check("application/openmetrics-text;q=1.000", Format::OpenMetrics);
+        check("application/openmetrics-text;q=0.0009", TextFormat::Text);
+        check("application/openmetrics-text;q=1.000", TextFormat::OpenMetrics);
     }
 
     #[test]
     fn header_lines_are_one_list_and_one_that_is_broken_spoils_no_other() {
         let lines = ["text/plain;q=\"", "application/openmetrics-text"];
-        assert_eq!(format_for(lines), Format::OpenMetrics);
-        assert_eq!(format_for([]), Format::Text);
+        assert_eq!(format_for(lines), TextFormat::OpenMetrics);
+        assert_eq!(format_for([]), TextFormat::Text);
         let long = "text/plain;q=0.1,".repeat(1000) + "application/openmetrics-text";
-        assert_eq!(format_for([&*long]), Format::OpenMetrics);
+        assert_eq!(format_for([&*long]), TextFormat::OpenMetrics);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use dualtor_exporter::cli::program::print;
 use dualtor_exporter::fleet::FeedItem;
-use dualtor_exporter::model::{ChannelState, Maintenance, Port, Transition, TransitionKind};
+use dualtor_exporter::model::{ChannelState, Maintenance, TargetId, Transition, TransitionKind};
 
 /// How long the first line waits for all channels.
 const OPENING: Duration = Duration::from_secs(3);
@@ -52,12 +52,12 @@ pub(crate) fn print_about(port: &str, what: &str) {
 /// The channels' first READYs.
 struct Opening {
     socs: usize,
-    ready: HashSet<Port>,
+    ready: HashSet<TargetId>,
 }
 
 impl Opening {
     /// Whether it is a port's first READY, which needs no line of its own.
-    fn takes(&mut self, (port, transition): &FeedItem) -> bool {
+    fn takes(&mut self, (id, transition): &FeedItem) -> bool {
         let ready = matches!(
             transition.kind,
             TransitionKind::Channel {
@@ -65,7 +65,7 @@ impl Opening {
                 ..
             }
         );
-        ready && self.ready.insert(port.clone())
+        ready && self.ready.insert(id.clone())
     }
 
     fn line(&self) -> String {
@@ -75,8 +75,8 @@ impl Opening {
 }
 
 /// One transition for a person, such as `02:31:07 Ethernet4    channel READY -> TRANSIENT_FAILURE (closed)`.
-fn line((port, transition): &FeedItem) -> String {
-    let Transition { at, kind } = transition;
+fn line((id, transition): &FeedItem) -> String {
+    let Transition { at, kind, .. } = transition;
     let what = match kind {
         TransitionKind::Channel { from, to, cause } => {
             let cause = match (from, to, cause) {
@@ -90,7 +90,7 @@ fn line((port, transition): &FeedItem) -> String {
         TransitionKind::Maintenance { from, to } => format!("soc service {from} -> {to}"),
         TransitionKind::Health { from, to } => format!("health {from} -> {to}"),
     };
-    about(*at, port.as_str(), &what)
+    about(*at, id.port.as_str(), &what)
 }
 
 fn about(at: SystemTime, port: &str, what: &str) -> String {
@@ -114,12 +114,13 @@ fn clock(at: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dualtor_exporter::model::Cause;
+    use dualtor_exporter::model::{Cause, Port};
 
     fn item(port: &str, from: ChannelState, to: ChannelState, cause: Option<Cause>) -> FeedItem {
         let kind = TransitionKind::Channel { from, to, cause };
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(3661);
-        (Port::new(port).expect("a port"), Transition { at, kind })
+        let (id, detail) = (Port::new(port).expect("a port").into(), None);
+        (id, Transition { at, kind, detail })
     }
 
     #[test]

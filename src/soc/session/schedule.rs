@@ -4,6 +4,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use crate::model::TargetId;
+
 /// One port's grid.
 #[derive(Debug)]
 pub(super) struct Schedule {
@@ -14,10 +16,10 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(port: &str, origin: Instant, interval: Duration) -> Self {
-        // Not RandomState: the same port keeps its place from run to run.
+    pub(super) fn new(id: &TargetId, origin: Instant, interval: Duration) -> Self {
+        // Not RandomState: the same SoC keeps its place from run to run. With the rack, as each rack has an Ethernet0.
         let mut hasher = DefaultHasher::new();
-        port.hash(&mut hasher);
+        id.hash(&mut hasher);
         let phase = (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64;
         Self {
             origin,
@@ -61,19 +63,36 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::{Port, Rack};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    #[test]
-    fn the_phases_of_many_ports_are_spread_over_the_interval() {
+    fn id(rack: &str, port: &str) -> TargetId {
+        TargetId {
+            rack: Rack::new(rack),
+            port: Port::new(port).expect("a port"),
+        }
+    }
+
+    /// How many of a thousand SoCs are due in each tenth of an interval.
+    fn tenths(of: impl Fn(usize) -> TargetId) -> [usize; 10] {
         let origin = Instant::now();
         let mut tenths = [0; 10];
         for n in 0..1000 {
-            let schedule = Schedule::new(&format!("Ethernet{}", n * 4), origin, MINUTE);
+            let schedule = Schedule::new(&of(n), origin, MINUTE);
             let offset = schedule.after(origin).duration_since(origin).as_secs_f64();
             tenths[(offset / 6.0) as usize % 10] += 1;
         }
-        assert!(tenths.iter().all(|n| (60..=140).contains(n)), "{tenths:?}");
+        tenths
+    }
+
+    #[test]
+    fn the_phases_of_many_socs_are_spread_over_the_interval() {
+        let one_switch = tenths(|n| id("", &format!("Ethernet{}", n * 4)));
+        let many_racks = tenths(|n| id(&format!("rack{n}"), "Ethernet0"));
+        for tenths in [one_switch, many_racks] {
+            assert!(tenths.iter().all(|n| (60..=140).contains(n)), "{tenths:?}");
+        }
     }
 
     proptest! {
@@ -83,7 +102,7 @@ mod tests {
         ) {
             let origin = Instant::now();
             let interval = Duration::from_millis(interval_ms);
-            let schedule = Schedule::new(&port, origin, interval);
+            let schedule = Schedule::new(&id("", &port), origin, interval);
             let now = origin + Duration::from_millis(now_ms);
             let next = schedule.after(now);
             prop_assert!(next > now && next <= now + interval);

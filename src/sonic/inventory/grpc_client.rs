@@ -6,25 +6,15 @@
 //! and only that ends in plain text after something has asked for TLS, whether or not it could be met. What was there and could not
 //! be understood may have asked for it: a malformed file that vanishes is not the same as none, ever.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Source;
-use super::secrets::Secrets;
+use super::ConfigDbCopy;
+use super::grpc_rows::{AuthLevel, GrpcFile, GrpcRows, GrpcType};
+use super::grpc_secrets::Secrets;
 use crate::config::is_server_name;
 use crate::model::schema;
-use crate::model::{ClientIdentity, Entry, Row, Security, Tables, TlsSettings, quoted};
-
-/// What is read of the rows `config` and `certs`.
-pub(super) const FIELDS: &[&str] = &[
-    "type",
-    "auth_level",
-    "log_level",
-    "ca_crt",
-    "client_crt",
-    "client_key",
-    "grpc_ssl_credential",
-];
+use crate::model::{ClientIdentity, Entry, Security, Tables, TlsSettings, quoted};
 
 /// What one place (CONFIG_DB, the file) says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +67,7 @@ const GONE: &str = "what would say plain text or TLS is gone, and could not be u
 
 /// Settles how the SoCs of each source are spoken to: by its own rows, else the switch's (the first source's), else the file, else
 /// as before.
-pub fn secure(sources: &mut [Source], secrets: &Secrets) {
+pub fn secure(sources: &mut [ConfigDbCopy], secrets: &Secrets) {
     let by_rows: Vec<Said> = sources
         .iter()
         .map(|source| source.tables.as_deref().map_or(Said::Nothing, by_rows))
@@ -151,11 +141,6 @@ pub fn by_file(secrets: &Secrets) -> Said {
 
 /// What GRPCCLIENT says in one place; the place is for people.
 fn said(tables: &Tables, place: &str) -> Said {
-    let row = |key: &str| {
-        schema::GRPC_CLIENTS
-            .iter()
-            .find_map(|table| Some((*table, tables.row(table, key)?)))
-    };
     // What cannot be read may have asked for TLS: that must not end in plain text.
     let unreadable = |table: &&&str| {
         let mut rows = tables.table(table);
@@ -164,95 +149,72 @@ fn said(tables: &Tables, place: &str) -> Said {
     if let Some(table) = schema::GRPC_CLIENTS.iter().find(unreadable) {
         return Said::Unreadable(format!("{place} {table}|config: expected a hash").into());
     }
-    match row("config") {
-        Some((table, config)) => read(config, row("certs").map(|(_, row)| row), &Place(place, table)),
-        None => Said::Nothing,
+    let rows = GrpcRows::of(tables);
+    let Some(table) = rows.table() else {
+        return Said::Nothing;
+    };
+    let place = RowPlace(place, table);
+    match rows.kind() {
+        GrpcType::Absent => Said::Nothing,
+        GrpcType::Insecure => Said::Settings(Security::Plain),
+        GrpcType::Secure => match tls(&rows, &place) {
+            Ok(settings) => Said::Settings(Security::Tls(settings)),
+            Err(not) => not,
+        },
+        GrpcType::Other(other) => place.wrong("config", "type", "secure or insecure", other),
     }
 }
 
-/// Where a row is, for messages.
-struct Place<'a>(&'a str, &'a str);
+/// Where a row is, for messages: the place and the table.
+struct RowPlace<'a>(&'a str, &'a str);
 
-impl Place<'_> {
+impl RowPlace<'_> {
     fn field(&self, row: &str, field: &str) -> String {
         let Self(place, table) = self;
         format!("{place} {table}|{row} {field}")
     }
-}
 
-fn read(config: &Row, certs: Option<&Row>, place: &Place<'_>) -> Said {
-    match value(config, "type") {
-        None => return Said::Nothing,
-        Some("insecure") => return Said::Settings(Security::Plain),
-        Some("secure") => {}
-        Some(other) => {
-            let field = place.field("config", "type");
-            return Said::Wrong(
-                format!("{field}: expected secure or insecure, found {}", quoted(other)).into(),
-            );
-        }
-    }
-    match tls(config, certs, place) {
-        Ok(settings) => Said::Settings(Security::Tls(settings)),
-        Err(not) => not,
-    }
-}
-
-fn tls(config: &Row, certs: Option<&Row>, place: &Place<'_>) -> Result<TlsSettings, Said> {
-    let wrong = |row: &str, field: &str, expected: &str, found: &str| {
-        let field = place.field(row, field);
+    fn wrong(&self, row: &str, field: &str, expected: &str, found: &str) -> Said {
+        let field = self.field(row, field);
         Said::Wrong(format!("{field}: expected {expected}, found {}", quoted(found)).into())
-    };
-    let file = |name: &str| {
-        let Some(path) = certs.and_then(|row| value(row, name)) else {
-            let field = place.field("certs", name);
-            return Err(Said::Incomplete(
-                format!("{field}: expected a file's path, found none").into(),
-            ));
-        };
-        // Relative to what? ycabled's working directory is not ours.
-        if !Path::new(path).is_absolute() {
-            return Err(wrong(
-                "certs",
-                name,
-                "an absolute path (a relative one would depend on who reads it)",
-                path,
-            ));
-        }
-        Ok(path.into())
-    };
-    let client = match value(config, "auth_level") {
-        None | Some("server") => None,
-        // YANG's word for mutual is client; the deployed daemon's is mutual.
-        Some("mutual" | "client") => Some(ClientIdentity {
-            cert: file("client_crt")?,
-            key: file("client_key")?,
+    }
+}
+
+fn tls(rows: &GrpcRows<'_>, place: &RowPlace<'_>) -> Result<TlsSettings, Said> {
+    let client = match rows.auth_level() {
+        AuthLevel::Absent | AuthLevel::Server => None,
+        AuthLevel::Mutual | AuthLevel::Client => Some(ClientIdentity {
+            cert: file(rows, GrpcFile::ClientCert, place)?,
+            key: file(rows, GrpcFile::ClientKey, place)?,
         }),
-        Some(other) => {
-            return Err(wrong("config", "auth_level", "server, mutual or client", other));
+        AuthLevel::Other(other) => {
+            return Err(place.wrong("config", "auth_level", "server, mutual or client", other));
         }
     };
-    let name = certs.and_then(|row| value(row, "grpc_ssl_credential"));
+    let name = rows.server_name();
     if let Some(name) = name.filter(|name| !is_server_name(name)) {
-        return Err(wrong(
-            "certs",
-            "grpc_ssl_credential",
-            "a DNS name or an IP address",
-            name,
-        ));
+        let expected = "a DNS name or an IP address";
+        return Err(place.wrong("certs", "grpc_ssl_credential", expected, name));
     }
     Ok(TlsSettings {
-        ca: file("ca_crt")?,
+        ca: file(rows, GrpcFile::Ca, place)?,
         client,
         server_name: name.map(str::to_owned),
     })
 }
 
-/// A field that says something.
-fn value<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
-    row.get(name)
-        .map(|value| value.trim())
-        .filter(|value| !value.is_empty())
+fn file(rows: &GrpcRows<'_>, file: GrpcFile, place: &RowPlace<'_>) -> Result<PathBuf, Said> {
+    let Some(path) = rows.file(file) else {
+        let field = place.field("certs", file.field());
+        let text = format!("{field}: expected a file's path, found none");
+        return Err(Said::Incomplete(text.into()));
+    };
+    // Relative to what? ycabled's working directory is not ours.
+    if !Path::new(path).is_absolute() {
+        let expected = "an absolute path (a relative one would depend on who reads it)";
+        return Err(place.wrong("certs", file.field(), expected, path));
+    }
+    Ok(path.into())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{mux_cable, switch};
+use super::{mux_cable, tor_side};
 use crate::model::schema;
 use crate::model::{Entry, Tables};
 
@@ -42,7 +42,7 @@ pub struct Hold {
 
 /// What a key of CONFIG_DB is to us.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum HeldRow {
     Metadata,
     Loopback3,
     Port,
@@ -75,7 +75,7 @@ impl Hold {
         let latest = self.latest.as_ref()?;
         let limits = self.kept.iter().map(|(key, since)| {
             let alone = self.is_table_gone(latest);
-            self.limit(kind(latest, key), *since, alone)
+            self.limit(held_row(latest, key), *since, alone)
         });
         limits.min()
     }
@@ -92,7 +92,7 @@ impl Hold {
             .collect();
         let back = |key: &String| {
             !silent.contains_key(key.as_str())
-                && kind(latest, key) == Some(Kind::Port)
+                && held_row(latest, key) == Some(HeldRow::Port)
                 && latest.get(key).is_some()
         };
         if self.kept.keys().any(back) {
@@ -104,7 +104,7 @@ impl Hold {
         let over: Vec<String> = self
             .kept
             .iter()
-            .filter(|(key, since)| self.limit(kind(latest, key), **since, alone) <= now)
+            .filter(|(key, since)| self.limit(held_row(latest, key), **since, alone) <= now)
             .map(|(key, _)| key.clone())
             .collect();
         for key in over {
@@ -127,16 +127,16 @@ impl Hold {
         let ports = self
             .kept
             .keys()
-            .filter(|key| kind(latest, key) == Some(Kind::Port));
+            .filter(|key| held_row(latest, key) == Some(HeldRow::Port));
         ports.count() > 1
             && !latest
                 .table(schema::MUX_CABLE)
                 .any(|(_, entry)| mux_cable::is_ours(entry))
     }
 
-    fn limit(&self, kind: Option<Kind>, since: Instant, table_is_gone: bool) -> Instant {
-        match kind {
-            Some(Kind::Port) if !table_is_gone => {
+    fn limit(&self, row: Option<HeldRow>, since: Instant, table_is_gone: bool) -> Instant {
+        match row {
+            Some(HeldRow::Port) if !table_is_gone => {
                 let from = self.returned.map_or(since, |returned| returned.max(since));
                 (from + ROW).min(since + WHOLE)
             }
@@ -145,12 +145,12 @@ impl Hold {
     }
 }
 
-fn kind(tables: &Tables, key: &str) -> Option<Kind> {
+fn held_row(tables: &Tables, key: &str) -> Option<HeldRow> {
     let (table, row) = key.split_once(tables.separator())?;
     match table {
-        schema::DEVICE_METADATA if row == schema::LOCALHOST => Some(Kind::Metadata),
-        schema::LOOPBACK_INTERFACE => switch::loopback3(tables, row).map(|_| Kind::Loopback3),
-        schema::MUX_CABLE => Some(Kind::Port),
+        schema::DEVICE_METADATA if row == schema::LOCALHOST => Some(HeldRow::Metadata),
+        schema::LOOPBACK_INTERFACE => tor_side::loopback3(tables, row).map(|_| HeldRow::Loopback3),
+        schema::MUX_CABLE => Some(HeldRow::Port),
         _ => None,
     }
 }
@@ -158,17 +158,17 @@ fn kind(tables: &Tables, key: &str) -> Option<Kind> {
 /// Whether the row said something, and now says nothing.
 fn has_fallen_silent(key: &str, before: &Entry, latest: &Tables) -> bool {
     let now = latest.get(key).map(|entry| &**entry);
-    match kind(latest, key) {
-        Some(Kind::Metadata) => {
+    match held_row(latest, key) {
+        Some(HeldRow::Metadata) => {
             // An ASIC's row may have no subtype of its own; what it is then stands in sub_role.
             let mut fields = ["subtype", "sub_role"].into_iter();
             let field = fields.find(|field| before.field(field).is_some());
             field.is_some_and(|field| now.and_then(|entry| entry.field(field)).is_none())
         }
-        Some(Kind::Loopback3) => {
+        Some(HeldRow::Loopback3) => {
             let address = |key: &str, entry: &Entry| {
                 let (_, row) = key.split_once(latest.separator())?;
-                matches!(entry, Entry::Row(_)).then(|| switch::loopback3(latest, row))?
+                matches!(entry, Entry::Row(_)).then(|| tor_side::loopback3(latest, row))?
             };
             let Some(ip) = address(key, before) else {
                 return false;
@@ -176,7 +176,7 @@ fn has_fallen_silent(key: &str, before: &Entry, latest: &Tables) -> bool {
             let mut others = latest.iter().filter_map(|(key, entry)| address(key, entry));
             !others.any(|other| other.is_ipv4() == ip.is_ipv4())
         }
-        Some(Kind::Port) => mux_cable::is_ours(before) && now.is_none_or(mux_cable::is_silent),
+        Some(HeldRow::Port) => mux_cable::is_ours(before) && now.is_none_or(mux_cable::is_silent),
         None => false,
     }
 }

@@ -60,64 +60,61 @@ const IPV4: [&str; 2] = ["soc_ipv4", "SoC_IPv4"];
 const IPV6: [&str; 2] = ["soc_ipv6", "SoC_IPv6"];
 
 fn port(key: &str, entry: &Entry) -> Result<Option<Found>, Problem> {
-    let problem = |kind, expected: &str, found: Option<&str>| {
-        let found = found.map_or(String::new(), |found| format!(", found {}", quoted(found)));
-        Err(Problem::new(key, kind, &format!("{expected}{found}")))
-    };
-    let row = match entry {
-        Entry::Row(row) => row,
-        Entry::Value(value) => {
-            let expected = "expected a hash, as SONiC's tables have";
-            return Err(Problem::new(
-                key,
-                ProblemKind::NotARow,
-                &format!("{expected}, found the string {}", quoted(value)),
-            ));
-        }
-        Entry::Other => {
-            let expected =
-                "expected a hash, as SONiC's tables have, found another type of key (`TYPE` tells)";
-            return problem(ProblemKind::NotARow, expected, None);
-        }
-    };
+    let row = hash(key, entry)?;
     match row.get("cable_type").map(String::as_str) {
         Some("active-active" | "active_active") => {}
         // Absent means active-standby.
         None | Some("active-standby" | "active_standby" | "") => return Ok(None),
-        Some(other) => {
-            return problem(
-                ProblemKind::BadCableType,
-                "cable_type: expected active-active or active-standby",
-                Some(other),
-            );
+        found => {
+            let expected = "cable_type: expected active-active or active-standby";
+            return Err(problem(key, ProblemKind::BadCableType, expected, found));
         }
     }
     let Ok(port) = Port::new(key) else {
-        return problem(
-            ProblemKind::BadPortName,
-            "expected a port name such as Ethernet0",
-            Some(key),
-        );
+        let expected = "expected a port name such as Ethernet0";
+        return Err(problem(key, ProblemKind::BadPortName, expected, Some(key)));
     };
+    Ok(Some((port, soc_address(key, row)?)))
+}
+
+/// The row, which has to be a hash.
+fn hash<'a>(key: &str, entry: &'a Entry) -> Result<&'a Row, Problem> {
+    let expected = "expected a hash, as SONiC's tables have";
+    let found = match entry {
+        Entry::Row(row) => return Ok(row),
+        Entry::Value(value) => format!("the string {}", quoted(value)),
+        Entry::Other => "another type of key (`TYPE` tells)".to_owned(),
+    };
+    let text = format!("{expected}, found {found}");
+    Err(Problem::new(key, ProblemKind::NotARow, &text))
+}
+
+/// Where the SoC is: its IPv4 address if the row has one, else its IPv6 address.
+fn soc_address(key: &str, row: &Row) -> Result<IpAddr, Problem> {
+    let bad = |expected, found| Err(problem(key, ProblemKind::BadAddress, expected, Some(found)));
     match (address(row, &IPV4), address(row, &IPV6)) {
-        (Some((_, Some(ip))), _) if ip.is_ipv4() => Ok(Some((port, ip))),
-        (None, Some((_, Some(ip)))) if ip.is_ipv6() => Ok(Some((port, ip))),
-        (None, None) => problem(
+        (Some((_, Some(ip))), _) if ip.is_ipv4() => Ok(ip),
+        (None, Some((_, Some(ip)))) if ip.is_ipv6() => Ok(ip),
+        (None, None) => Err(problem(
+            key,
             ProblemKind::NoAddress,
             "expected soc_ipv4 (or soc_ipv6), such as 192.168.0.3/32",
             row.get("soc_ipv4").map(String::as_str),
-        ),
-        (Some((found, _)), _) => problem(
-            ProblemKind::BadAddress,
+        )),
+        (Some((found, _)), _) => bad(
             "soc_ipv4: expected one host's address, such as 192.168.0.3/32",
-            Some(found),
+            found,
         ),
-        (None, Some((found, _))) => problem(
-            ProblemKind::BadAddress,
+        (None, Some((found, _))) => bad(
             "soc_ipv6: expected one host's address, such as fc02:1000::3/128",
-            Some(found),
+            found,
         ),
     }
+}
+
+fn problem(key: &str, kind: ProblemKind, expected: &str, found: Option<&str>) -> Problem {
+    let found = found.map_or(String::new(), |found| format!(", found {}", quoted(found)));
+    Problem::new(key, kind, &format!("{expected}{found}"))
 }
 
 /// The first of these fields that says anything, and the address where it is one.

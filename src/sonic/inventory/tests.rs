@@ -24,9 +24,9 @@ const UPPER: (&str, &str) = ("LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32", "NUL
 
 fn inventory_of(config: &str, sources: &[(&str, Option<Arc<Tables>>)]) -> Inventory {
     let config = Config::parse(config, Path::new("test.yml")).expect("a configuration");
-    let mut sources: Vec<Source> = sources
+    let mut sources: Vec<ConfigDbCopy> = sources
         .iter()
-        .map(|(namespace, tables)| Source {
+        .map(|(namespace, tables)| ConfigDbCopy {
             namespace: (*namespace).into(),
             tables: tables.clone(),
             secured: Secured::default(),
@@ -43,7 +43,7 @@ fn inventory(rows: &[(&str, &str)]) -> Inventory {
 fn ports(inventory: &Inventory) -> Vec<String> {
     let targets = inventory.targets.iter();
     targets
-        .map(|target| format!("{} {}", target.port, target.address))
+        .map(|target| format!("{} {}", target.id.port, target.address))
         .collect()
 }
 
@@ -229,11 +229,11 @@ fn nothing_is_loaded_before_every_config_db_was_believed_once() {
     let found = inventory_of("{}", &[("", None)]);
     assert_eq!((found.targets.len(), found.loaded), (0, false));
     let mut half = Tables::new("|");
-    assert!(!is_believed(&half));
+    assert!(!is_complete(&half));
     half.set("CONFIG_DB_INITIALIZED".into(), Some(Entry::Value("0".into())));
-    assert!(!is_believed(&half));
+    assert!(!is_complete(&half));
     half.set("CONFIG_DB_INITIALIZED".into(), Some(Entry::Value("1".into())));
-    assert!(is_believed(&half));
+    assert!(is_complete(&half));
 }
 
 #[test]

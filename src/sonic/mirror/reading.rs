@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::pattern;
 use crate::model::{Entry, Port, Row, Rows, Spec, Table, Tables};
-use crate::sonic::redis_link::{Breach, Failure, LONGEST_KEY, Link, Reply};
+use crate::sonic::redis_link::{Breach, LONGEST_KEY, Link, RedisFailure, Reply};
 
 /// Keys read in one go.
 const CHUNK: usize = 256;
@@ -31,9 +31,6 @@ const MOST_FIELDS: usize = 256;
 /// All that is kept of a database, as it takes memory: 10,000 ports with a row of ycabled's each are 40 MB.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// The ports whose rows are read.
-pub(super) type Ports = BTreeSet<Port>;
-
 /// All keys to read, and of which tables there were too many.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
@@ -48,9 +45,9 @@ pub(super) struct Keys {
 pub(super) async fn read_all(
     link: &mut Link,
     spec: &Spec,
-    ports: &Ports,
+    ports: &BTreeSet<Port>,
     known: &Tables,
-) -> Result<(Tables, Duration), Failure> {
+) -> Result<(Tables, Duration), RedisFailure> {
     let keys = match spec.rows {
         Rows::All => found(link, spec, known).await?,
         Rows::OfPorts => of_ports(spec, ports, known.separator()),
@@ -64,7 +61,7 @@ pub(super) async fn read_all(
 }
 
 /// The keys of these ports' rows.
-pub(super) fn of_ports(spec: &Spec, ports: &Ports, separator: &str) -> Keys {
+pub(super) fn of_ports(spec: &Spec, ports: &BTreeSet<Port>, separator: &str) -> Keys {
     let rows = spec.tables.iter().flat_map(|table| {
         let key = move |port| format!("{}{separator}{port}", table.name);
         ports.iter().take(Tables::MOST_ROWS).map(key)
@@ -80,7 +77,7 @@ fn values(spec: &Spec) -> impl Iterator<Item = String> {
 }
 
 /// Looks for the rows that there are, once for all tables.
-async fn found(link: &mut Link, spec: &Spec, known: &Tables) -> Result<Keys, Failure> {
+async fn found(link: &mut Link, spec: &Spec, known: &Tables) -> Result<Keys, RedisFailure> {
     let began = Instant::now();
     let scanned = timeout(SCAN_WITHIN, scan(link, spec, known.separator()));
     let (mut rows, scans) = scanned.await.map_err(|_| Breach::Scan)??;
@@ -107,7 +104,7 @@ async fn scan(
     link: &mut Link,
     spec: &Spec,
     separator: &str,
-) -> Result<(HashMap<&'static str, Vec<String>>, u32), Failure> {
+) -> Result<(HashMap<&'static str, Vec<String>>, u32), RedisFailure> {
     let pattern = pattern::of(spec.tables, separator);
     let mut found: BTreeSet<String> = BTreeSet::new();
     let mut cursor = 0;
@@ -154,7 +151,7 @@ pub(super) async fn read_keys(
     spec: &Spec,
     keys: &[String],
     tables: &mut Tables,
-) -> Result<(), Failure> {
+) -> Result<(), RedisFailure> {
     let separator = tables.separator().to_owned();
     for keys in keys.chunks(CHUNK) {
         let mut ask = Pipeline::with_capacity(keys.len());
@@ -181,7 +178,7 @@ pub(super) async fn read_keys(
     Ok(())
 }
 
-fn entry(reply: Reply, fields: &[&str]) -> Result<Option<Entry>, Failure> {
+fn entry(reply: Reply, fields: &[&str]) -> Result<Option<Entry>, RedisFailure> {
     let odd = |_: redis::ParsingError| Breach::Kind;
     let row = match reply {
         Err(error) if error.code() == Some("WRONGTYPE") => return Ok(Some(Entry::Other)),

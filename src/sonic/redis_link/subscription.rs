@@ -8,8 +8,8 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::frame::{Breach, Budget};
-use super::wire::Wire;
-use super::{Failure, patiently};
+use super::resp::Wire;
+use super::{RedisFailure, patiently};
 use crate::config::RedisServer;
 
 /// More than this in a second is no switch. Where only `__keyspace@*` may be subscribed to, the counters of all ports are
@@ -34,6 +34,22 @@ impl Tells {
     pub fn within(&self, time: Duration) -> bool {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|at| at.elapsed() <= time)
+    }
+}
+
+/// What all who talk to a Redis server find out about it together.
+#[derive(Debug, Default)]
+pub struct Servers(Vec<(RedisServer, Tells)>);
+
+impl Servers {
+    /// Whether this one tells of changes.
+    pub fn tells(&mut self, server: &RedisServer) -> Tells {
+        if let Some((_, tells)) = self.0.iter().find(|(known, _)| known == server) {
+            return tells.clone();
+        }
+        let tells = Tells::default();
+        self.0.push((server.clone(), tells.clone()));
+        tells
     }
 }
 
@@ -79,14 +95,14 @@ impl Subscription {
         db: i64,
         patterns: &[String],
         tells: Tells,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, RedisFailure> {
         let connecting = async {
             let mut wire = Wire::open(server).await?;
             wire.log_in(server.login.as_ref()).await?;
             let prefix = format!("__keyspace@{db}__:");
             let channels: Vec<String> = patterns.iter().map(|p| format!("{prefix}{p}")).collect();
             match subscribe(&mut wire, &channels).await {
-                Err(Failure::Refused(error)) if error.code() == Some("NOPERM") => {
+                Err(RedisFailure::Refused(error)) if error.code() == Some("NOPERM") => {
                     subscribe(&mut wire, &["__keyspace@*".to_owned()]).await?;
                 }
                 subscribed => subscribed?,
@@ -106,7 +122,7 @@ impl Subscription {
 
     /// Waits until something is told, and adds to `changed` the keys that it is about, if they are ours. Its failure is the
     /// connection's end. Cancel-safe: what it takes is in `changed` at once.
-    pub async fn changed(&mut self, changed: &mut Changed) -> Result<(), Failure> {
+    pub async fn changed(&mut self, changed: &mut Changed) -> Result<(), RedisFailure> {
         let mut some = false;
         while !some {
             self.wire.read().await?;
@@ -151,14 +167,14 @@ impl Subscription {
     }
 }
 
-async fn subscribe(wire: &mut Wire, patterns: &[String]) -> Result<(), Failure> {
+async fn subscribe(wire: &mut Wire, patterns: &[String]) -> Result<(), RedisFailure> {
     let mut command = redis::cmd("PSUBSCRIBE");
     command.arg(patterns);
     wire.send(&command.get_packed_command()).await?;
     let mut budget = Budget::REPLIES;
     let mut left = patterns.len();
     while left > 0 {
-        let reply = wire.reply(&mut budget).await?.map_err(Failure::Refused)?;
+        let reply = wire.reply(&mut budget).await?.map_err(RedisFailure::Refused)?;
         // What is told of the first may come before the last is confirmed: it is read after that anyway.
         left -= usize::from(kind(&reply) == Some(b"psubscribe"));
     }

@@ -7,31 +7,12 @@ fn what_a_server_says_is_cut_and_cleaned() {
         let redis::Value::ServerError(error) = value else {
             panic!("{value:?}")
         };
-        Failure::Refused(error.into()).to_string()
+        RedisFailure::Refused(error.into()).to_string()
     };
     assert!(said("ERR no such thing").contains("no such thing"));
     let long = said(&format!("ERR {}", "x".repeat(60_000)));
     assert!(long.chars().count() <= 205, "{long}");
     assert!(!said("ERR \u{202e}\u{1b}[31m").contains(['\u{202e}', '\u{1b}']));
-}
-
-#[test]
-fn who_breaks_the_protocol_is_asked_less_often_but_soon_once_he_is_sane() {
-    let mut pause = Pause::default();
-    let began = Instant::now();
-    // The wait from the failure to the next attempt.
-    let mut after = |failure: Failure, took| {
-        let now = began + Duration::from_secs(took);
-        let next = pause.next(&failure, began, now);
-        next.saturating_duration_since(now).as_millis()
-    };
-    let pauses: Vec<_> = (0..6).map(|_| after(Breach::Scan.into(), 3)).collect();
-    assert_eq!(pauses, [500, 1000, 2000, 4000, 4000, 4000]);
-    assert_eq!(after(Failure::Closed, 0), 500);
-    assert_eq!(after(Failure::Closed, 3), 0);
-    assert_eq!(after(Breach::Line.into(), 1), 500);
-    assert_eq!(after(Breach::Line.into(), 1), 1000);
-    assert_eq!(after(Breach::Line.into(), 3600), 500);
 }
 
 /// Answers each SELECT and PING at once, on a thread of its own.
@@ -75,5 +56,5 @@ async fn a_redis_that_hangs_is_given_up_after_the_patience_for_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let server = RedisServer::tcp("127.0.0.1", listener.local_addr().expect("an address").port());
     let opened = tokio::time::timeout(PATIENCE * 10, Link::open(&server, 0)).await;
-    assert!(matches!(opened, Ok(Err(Failure::Timeout))), "{opened:?}");
+    assert!(matches!(opened, Ok(Err(RedisFailure::Timeout))), "{opened:?}");
 }

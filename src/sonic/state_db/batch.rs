@@ -9,11 +9,11 @@ use crate::model::Port;
 pub(super) struct Batch {
     pub(super) commands: Pipeline,
     pub(super) ports: Vec<Port>,
-    pub(super) kind: Kind,
+    pub(super) kind: BatchKind,
 }
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum BatchKind {
     /// HMGET of the counters.
     Bases,
     /// HGET of `time_post`, then HSET of the row.
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 }
 
 impl Batch {
-    pub(super) fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: BatchKind) -> Self {
         Self {
             commands: redis::pipe(),
             ports: Vec::new(),
@@ -43,8 +43,8 @@ impl Batch {
     /// How many rows it writes or deletes.
     pub(super) fn writes(&self) -> usize {
         match self.kind {
-            Kind::Bases | Kind::Check => 0,
-            Kind::Put { .. } | Kind::Delete => self.ports.len(),
+            BatchKind::Bases | BatchKind::Check => 0,
+            BatchKind::Put { .. } | BatchKind::Delete => self.ports.len(),
         }
     }
 }

@@ -9,20 +9,20 @@ use tracing::debug;
 
 use crate::config::StateDbSettings;
 use crate::model::component::STATE_DB;
-use crate::sonic::redis_link::{Changed, Failure, Pause, RETRY, Subscription, Tells};
+use crate::sonic::redis_link::{Changed, RedisFailure, Retry, Subscription, Tells};
 use crate::sonic::rows;
 
-type Opening = Pin<Box<dyn Future<Output = Result<Subscription, Failure>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Subscription, RedisFailure>> + Send>>;
 
 pub(super) struct Hearing {
     settings: Arc<StateDbSettings>,
     tells: Tells,
-    state: State,
-    pause: Pause,
+    attempt: Attempt,
+    retry: Retry,
     since: Instant,
 }
 
-enum State {
+enum Attempt {
     Opening(Opening),
     Open(Box<Subscription>),
     /// Until then.
@@ -44,8 +44,8 @@ impl Hearing {
         Self {
             settings,
             tells,
-            state: State::Waiting(now),
-            pause: Pause::default(),
+            attempt: Attempt::Waiting(now),
+            retry: Retry::default(),
             since: now,
         }
     }
@@ -54,34 +54,38 @@ impl Hearing {
     /// is kept.
     pub(super) async fn heard(&mut self, changed: &mut Changed) {
         loop {
-            let failure = match &mut self.state {
-                State::Waiting(at) => {
+            let failure = match &mut self.attempt {
+                Attempt::Waiting(at) => {
                     sleep_until(*at).await;
                     self.since = Instant::now();
-                    self.state = State::Opening(open(self.settings.clone(), self.tells.clone()));
+                    self.attempt = Attempt::Opening(open(self.settings.clone(), self.tells.clone()));
                     continue;
                 }
-                State::Opening(opening) => match opening.await {
+                Attempt::Opening(opening) => match opening.await {
                     Ok(subscription) => {
-                        self.state = State::Open(Box::new(subscription));
+                        self.attempt = Attempt::Open(Box::new(subscription));
                         // What happened before was not told.
                         changed.more = true;
                         return;
                     }
                     Err(failure) => failure,
                 },
-                State::Open(subscription) => match subscription.changed(changed).await {
+                Attempt::Open(subscription) => match subscription.changed(changed).await {
                     Ok(()) => return,
                     Err(failure) => failure,
                 },
-                State::Deaf => std::future::pending().await,
+                Attempt::Deaf => std::future::pending().await,
             };
             debug!(target: STATE_DB, reason = %failure, "no keyspace notifications of our rows: they are looked at in turn");
-            self.state = match failure {
-                Failure::Refused(_) | Failure::Auth(_) => State::Deaf,
+            self.attempt = match failure {
+                RedisFailure::Refused(_) | RedisFailure::Auth(_) => Attempt::Deaf,
                 failure => {
                     let now = Instant::now();
-                    State::Waiting(self.pause.next(&failure, self.since, now).max(now + RETRY))
+                    Attempt::Waiting(
+                        self.retry
+                            .resubscribe(&failure, self.since.into_std(), now.into_std())
+                            .into(),
+                    )
                 }
             };
         }

@@ -1,18 +1,18 @@
-//! From a status to the samples of one family, where that is more than one expression.
+//! Writes the samples of a family, where that takes more than one expression.
 
 use std::fmt;
 
 use prometheus_client::encoding::NoLabelSet;
 
-use super::{Samples, Scrape};
+use super::Samples;
 use crate::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Health, MuxDirection, NoticeType, Plane,
-    PortState, ProblemKind, Query, QueryResult, Refusal, SelfPeer, Side, SocStatus,
+    PortState, ProblemKind, Query, QueryResult, Refusal, SelfPeer, Side, SocStatus, View,
 };
 use crate::telemetry::samples::Label;
 
 pub(super) fn port(soc: &SocStatus) -> Label<'_> {
-    ("port", soc.target.port.as_str())
+    ("port", soc.target.id.port.as_str())
 }
 
 pub(super) fn sides(
@@ -34,14 +34,14 @@ pub(super) fn port_states(
     sides(soc, samples, labels_of!(PortState), SelfPeer { own, peer })
 }
 
-/// Failures that are shown from the start; the others appear with their first.
+/// Causes that are shown from the start. The others appear with their first failure.
 const USUAL_CAUSES: [Cause; 4] = [
     Cause::Refused,
     Cause::Closed,
     Cause::Reset,
     Cause::KeepaliveTimeout,
 ];
-/// Results that are shown from the start; the others appear with their first.
+/// Results that are shown from the start. The others appear when they first occur.
 const USUAL_RESULTS: [QueryResult; 3] = [
     QueryResult::Ok,
     QueryResult::DeadlineExceeded,
@@ -83,8 +83,8 @@ pub(super) fn durations(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Resu
     metric.encode_histogram::<NoLabelSet>(soc.durations.sum, count, &buckets, None)
 }
 
-pub(super) fn delays(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    let Delays { counts, sum } = scrape.delays;
+pub(super) fn delays(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    let Delays { counts, sum } = view.delays;
     let bounds = DELAY_BUCKETS.iter().copied().chain([f64::INFINITY]);
     let mut buckets = [(0.0, 0); DELAY_BUCKETS.len() + 1];
     for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(counts)) {
@@ -122,7 +122,7 @@ pub(super) fn health(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result 
     Ok(())
 }
 
-/// A SoC sends few kinds of notices: each appears with its first.
+/// A SoC sends few kinds of notices, so each kind appears with its first notice.
 pub(super) fn notices(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
     for kind in NoticeType::ALL {
         for plane in Plane::ALL {
@@ -145,48 +145,47 @@ pub(super) fn soc_info(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Resul
     )
 }
 
-pub(super) fn side(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+pub(super) fn side(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for side in Side::ALL {
         let labels = [("side", side.label())];
-        samples.whole(&labels, u64::from(*side == scrape.snapshot.side))?;
+        samples.whole(&labels, u64::from(*side == view.side))?;
     }
     Ok(())
 }
 
-pub(super) fn problems(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+pub(super) fn problems(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for kind in ProblemKind::ALL {
-        samples.whole(&[("reason", kind.label())], scrape.problems[kind.index()])?;
+        let problems = view.inventory.problems.iter();
+        let count = problems.filter(|problem| problem.kind == *kind).count();
+        samples.whole(&[("reason", kind.label())], count as u64)?;
     }
     Ok(())
 }
 
-pub(super) fn differences(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    let Some(shadow) = &scrape.shadow else {
-        return Ok(());
-    };
-    let socs = scrape.snapshot.socs.iter().map(|soc| &**soc);
-    let mut differences = shadow.differences(socs).into_iter();
-    differences.try_for_each(|(field, ports)| samples.whole(&[("field", field)], ports))
+pub(super) fn differences(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    let differences = view.differences.as_deref().unwrap_or_default();
+    let mut differences = differences.iter();
+    differences.try_for_each(|(field, ports)| samples.whole(&[("field", *field)], *ports))
 }
 
-/// A 0/1 gauge that is absent while nobody knows.
+/// A 0/1 gauge that is absent while the value is unknown.
 pub(super) fn known(soc: &SocStatus, samples: &mut Samples<'_>, value: Option<bool>) -> fmt::Result {
     value.map_or(Ok(()), |value| samples.whole(&[port(soc)], u64::from(value)))
 }
 
-pub(super) fn certificates(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
-    samples.timestamp(&[("role", "ca")], scrape.tls.ca)?;
-    samples.timestamp(&[("role", "client")], scrape.tls.client)
+pub(super) fn certificates(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    samples.timestamp(&[("role", "ca")], view.tls.ca)?;
+    samples.timestamp(&[("role", "client")], view.tls.client)
 }
 
-pub(super) fn refusals(scrape: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+pub(super) fn refusals(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for reason in Refusal::ALL {
-        samples.counter(&[("reason", reason.label())], scrape.web.refused[reason.index()])?;
+        samples.counter(&[("reason", reason.label())], view.web.refused[reason.index()])?;
     }
     Ok(())
 }
 
-pub(super) fn build_info(_: &Scrape, samples: &mut Samples<'_>) -> fmt::Result {
+pub(super) fn build_info(_: &View, samples: &mut Samples<'_>) -> fmt::Result {
     let labels = [
         ("version", env!("CARGO_PKG_VERSION")),
         ("revision", env!("DUALTOR_REVISION")),

@@ -4,7 +4,7 @@
 //! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`. ycabled reads GRPCCLIENT only and knows
 //! `server` and `mutual`; with `type` secure and anything else, or without `grpc_ssl_credential`, it makes no channel at all.
 
-mod secrets;
+mod secrets_file;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use std::sync::Arc;
 use super::{Area, Finding, redis_cli};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
+use crate::cli::doctor::collected::{Collected, FileState, SeenDatabases, TlsFileKind};
 use crate::config::Config;
 use crate::model::Inventory;
 use crate::model::schema;
-use crate::model::{Row, Security, Tables, TlsSettings, quoted};
+use crate::model::{Security, Tables, TlsSettings, quoted};
 use crate::soc::channel::Checked;
-use crate::sonic::inventory::Secrets;
+use crate::sonic::inventory::{AuthLevel, GrpcFile, GrpcRows, GrpcType, Secrets};
 
 const AREA: Area = Area::Security;
 /// A certificate that expires before then needs a new one.
@@ -27,10 +27,10 @@ const SOON: TimeDelta = TimeDelta::days(30);
 /// Oddities of one set that are told: a file may be a bundle of hundreds.
 const MAX_NOTES: usize = 5;
 /// The fields of `certs` that are paths.
-const FILES: [(&str, Kind); 3] = [
-    ("ca_crt", Kind::Ca),
-    ("client_crt", Kind::Certificate),
-    ("client_key", Kind::Key),
+const FILES: [(GrpcFile, TlsFileKind); 3] = [
+    (GrpcFile::Ca, TlsFileKind::Ca),
+    (GrpcFile::ClientCert, TlsFileKind::Certificate),
+    (GrpcFile::ClientKey, TlsFileKind::Key),
 ];
 
 /// The files that the configuration, the targets or GRPCCLIENT name.
@@ -38,7 +38,7 @@ pub(in crate::cli::doctor) fn files_named<'a>(
     config: &Config,
     inventory: &Inventory,
     tables: impl Iterator<Item = &'a Arc<Tables>>,
-) -> BTreeSet<(PathBuf, Kind)> {
+) -> BTreeSet<(PathBuf, TlsFileKind)> {
     let settings = inventory.targets.iter().map(|target| &target.channel.security);
     let mut files = BTreeSet::new();
     for security in settings.chain([&config.channel.security]) {
@@ -47,37 +47,24 @@ pub(in crate::cli::doctor) fn files_named<'a>(
         }
     }
     for tables in tables {
-        files.extend(of_certs(tables));
+        files.extend(of_certs(&GrpcRows::of(tables)));
     }
     files
 }
 
-fn of_settings(tls: &TlsSettings) -> Vec<(PathBuf, Kind)> {
+fn of_settings(tls: &TlsSettings) -> Vec<(PathBuf, TlsFileKind)> {
     let client = tls.client.iter().flat_map(|client| {
         [
-            (client.cert.clone(), Kind::Certificate),
-            (client.key.clone(), Kind::Key),
+            (client.cert.clone(), TlsFileKind::Certificate),
+            (client.key.clone(), TlsFileKind::Key),
         ]
     });
-    client.chain([(tls.ca.clone(), Kind::Ca)]).collect()
+    client.chain([(tls.ca.clone(), TlsFileKind::Ca)]).collect()
 }
 
-fn of_certs(tables: &Tables) -> Vec<(PathBuf, Kind)> {
-    let certs = row(tables, "certs").map(|(_, row)| row);
-    let path = |(name, kind)| Some((said(certs?, name)?.into(), kind));
+fn of_certs(rows: &GrpcRows<'_>) -> Vec<(PathBuf, TlsFileKind)> {
+    let path = |(file, kind)| Some((rows.file(file)?.into(), kind));
     FILES.into_iter().filter_map(path).collect()
-}
-
-fn row<'a>(tables: &'a Tables, key: &str) -> Option<(&'static str, &'a Row)> {
-    schema::GRPC_CLIENTS
-        .into_iter()
-        .find_map(|table| Some((table, tables.row(table, key)?)))
-}
-
-fn said<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
-    row.get(name)
-        .map(|value| value.trim())
-        .filter(|value| !value.is_empty())
 }
 
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
@@ -166,12 +153,12 @@ fn words(seen: &Collected) -> Vec<Finding> {
             continue;
         };
         // An ASIC that says nothing goes by the switch's own words.
-        let own = row(tables, "config").is_some() || databases.namespace.name.is_empty();
+        let own = GrpcRows::of(tables).table().is_some() || databases.namespace.name.is_empty();
         if own {
             found.extend(of_namespace(seen, databases, tables));
         }
     }
-    found.extend(secrets::check(seen));
+    found.extend(secrets_file::check(seen));
     if found.is_empty() {
         return vec![Finding::ok(
             AREA,
@@ -199,16 +186,17 @@ impl Mend {
     }
 }
 
-fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec<Finding> {
+fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) -> Vec<Finding> {
     let mend = Mend::Rows(redis_cli(databases));
-    let Some((table, config)) = row(tables, "config") else {
+    let rows = GrpcRows::of(tables);
+    let Some(table) = rows.table() else {
         let subject = databases.named(schema::GRPCCLIENT);
         // What counts then is told of the file.
         if seen.secrets != Secrets::Absent {
             return Vec::new();
         }
         let file = seen.config.grpc_secrets.display();
-        return vec![if of_certs(tables).is_empty() {
+        return vec![if of_certs(&rows).is_empty() {
             let text = format!("none, and no {file}: plain text, for us as for ycabled");
             Finding::ok(AREA, subject, text)
         } else {
@@ -225,40 +213,33 @@ fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec
         let remedy = "write GRPCCLIENT in its place, so that both go by the same".to_owned();
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
     }
-    found.extend(of_rows(seen, &subject, tables, table, config, &mend));
+    found.extend(of_rows(seen, &subject, &rows, table, &mend));
     found
 }
 
 /// What the rows say, in CONFIG_DB or in the file.
-fn of_rows(
-    seen: &Collected,
-    subject: &str,
-    tables: &Tables,
-    table: &str,
-    config: &Row,
-    mend: &Mend,
-) -> Vec<Finding> {
+fn of_rows(seen: &Collected, subject: &str, rows: &GrpcRows<'_>, table: &str, mend: &Mend) -> Vec<Finding> {
     let mut found = Vec::new();
     let deployed = table == schema::GRPCCLIENT;
-    let level = said(config, "auth_level");
-    match said(config, "type") {
-        None => {
+    let level = rows.auth_level();
+    match rows.kind() {
+        GrpcType::Absent => {
             let text = "config has no type, so it says nothing: the file counts, or else plain text";
             let set = mend.set(table, "config", "type", "insecure");
             found.push(Finding::note(AREA, subject, text, format!("{set} (or secure)")));
             return found;
         }
-        Some("insecure") => {
+        GrpcType::Insecure => {
             found.push(Finding::ok(AREA, subject, "type insecure: plain text"));
-            if !of_certs(tables).is_empty() {
+            if !of_certs(rows).is_empty() {
                 let text = "names certificate files, which type insecure leaves unused";
                 let remedy = format!("for TLS: {}", mend.set(table, "config", "type", "secure"));
                 found.push(Finding::note(AREA, subject, text, remedy));
             }
             return found;
         }
-        Some("secure") => {}
-        Some(other) => {
+        GrpcType::Secure => {}
+        GrpcType::Other(other) => {
             let text = format!(
                 "type {}: expected secure or insecure; no SoC is dialled (tls_config)",
                 quoted(other)
@@ -269,12 +250,11 @@ fn of_rows(
         }
     }
     found.push(auth_level(subject, level, mend, table, deployed));
-    let certs = row(tables, "certs").map(|(_, row)| row);
-    let client = matches!(level, Some("mutual" | "client"));
+    let client = level.is_mutual();
     let needed = if client { &FILES[..] } else { &FILES[..1] };
-    for (name, _) in needed {
-        let path = certs.and_then(|row| said(row, name));
-        let text = match path {
+    for (file, _) in needed {
+        let name = file.field();
+        let text = match rows.file(*file) {
             None => format!("type secure, but certs has no {name}: no dial is possible (tls_config)"),
             Some(path) if path.starts_with('/') => continue,
             Some(path) => format!(
@@ -286,7 +266,7 @@ fn of_rows(
         let remedy = mend.set(table, "certs", name, "<absolute path of the PEM file>");
         found.push(Finding::problem(AREA, subject, text, remedy));
     }
-    if certs.and_then(|row| said(row, "grpc_ssl_credential")).is_none() {
+    if rows.server_name().is_none() {
         let ycabled = if deployed {
             ", ycabled makes no channel"
         } else {
@@ -299,50 +279,50 @@ fn of_rows(
         let remedy = mend.set(table, "certs", "grpc_ssl_credential", name);
         found.push(Finding::note(AREA, subject, text, remedy));
     }
-    let used = of_certs(tables)
+    let used = of_certs(rows)
         .into_iter()
-        .filter(|(path, kind)| path.is_absolute() && (client || *kind == Kind::Ca));
+        .filter(|(path, kind)| path.is_absolute() && (client || *kind == TlsFileKind::Ca));
     found.extend(files(seen, subject, used.collect()));
     found
 }
 
 /// What each reader makes of the level: YANG allows server and client, ycabled knows server and mutual, we know all three.
 /// Of the design document's table neither of them knows.
-fn auth_level(subject: &str, level: Option<&str>, mend: &Mend, table: &str, deployed: bool) -> Finding {
+fn auth_level(subject: &str, level: AuthLevel<'_>, mend: &Mend, table: &str, deployed: bool) -> Finding {
     let set = |word: &str| mend.set(table, "config", "auth_level", word);
     match level {
-        Some("mutual" | "client") if !deployed => Finding::ok(
+        AuthLevel::Mutual | AuthLevel::Client if !deployed => Finding::ok(
             AREA,
             subject,
             "TLS with a client certificate (auth_level mutual or client)",
         ),
-        None if !deployed => Finding::ok(
+        AuthLevel::Absent if !deployed => Finding::ok(
             AREA,
             subject,
             "TLS, the SoC is verified (no auth_level: as server)",
         ),
-        Some("server") => Finding::ok(AREA, subject, "TLS, the SoC is verified (auth_level server)"),
-        Some("mutual") => Finding::note(
+        AuthLevel::Server => Finding::ok(AREA, subject, "TLS, the SoC is verified (auth_level server)"),
+        AuthLevel::Mutual => Finding::note(
             AREA,
             subject,
             "TLS with a client certificate (auth_level mutual): ycabled's word and ours, but YANG's \
              sonic-grpcclient allows server and client only, so a validated `config load` or `config apply-patch` refuses it",
             "leave it: with client, YANG's word, ycabled would make no channel".to_owned(),
         ),
-        Some("client") => Finding::note(
+        AuthLevel::Client => Finding::note(
             AREA,
             subject,
             "TLS with a client certificate (auth_level client): YANG's word, and we take it for mutual, \
              but ycabled knows server and mutual only and makes no channel",
             format!("if ycabled runs here: {}", set("mutual")),
         ),
-        None => Finding::note(
+        AuthLevel::Absent => Finding::note(
             AREA,
             subject,
             "type secure without auth_level: we take it for server, ycabled makes no channel",
             set("server"),
         ),
-        Some(other) => Finding::problem(
+        AuthLevel::Other(other) => Finding::problem(
             AREA,
             subject,
             format!(
@@ -355,14 +335,14 @@ fn auth_level(subject: &str, level: Option<&str>, mend: &Mend, table: &str, depl
     }
 }
 
-fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, Kind)>) -> Vec<Finding> {
-    let finding = |file: (PathBuf, Kind)| {
+fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, TlsFileKind)>) -> Vec<Finding> {
+    let finding = |file: (PathBuf, TlsFileKind)| {
         let (path, what) = (
             file.0.display().to_string(),
             match file.1 {
-                Kind::Ca => "CA certificates",
-                Kind::Certificate => "client certificate",
-                Kind::Key => "client key",
+                TlsFileKind::Ca => "CA certificates",
+                TlsFileKind::Certificate => "client certificate",
+                TlsFileKind::Key => "client key",
             },
         );
         match seen.files.get(&file)? {

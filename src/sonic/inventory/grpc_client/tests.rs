@@ -103,11 +103,11 @@ fn tls() -> Option<Security> {
 }
 
 /// One namespace, step by step: what its rows and the file say, and how its SoCs are then spoken to.
-struct Steps(Vec<Source>);
+struct Steps(Vec<ConfigDbCopy>);
 
 impl Steps {
     fn new() -> Self {
-        Self(vec![Source::unread(&"".into())])
+        Self(vec![ConfigDbCopy::unread(&"".into())])
     }
 
     fn check(&mut self, rows: &[(&str, &str)], secrets: &Secrets, expected: Option<Security>) -> Origin {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use redis::FromRedisValue;
 
-use super::{Batch, Kind, Ledger, Outcome, Reply, Row, SMALL};
+use super::{Batch, BatchKind, Ledger, LedgerRow, Outcome, Reply, SMALL};
 use crate::config::StateDbSettings;
 use crate::model::Port;
 use crate::sonic::rows;
@@ -70,7 +70,7 @@ impl Ledger {
 
     /// Reads the rows that are due; `None`: none is. What waits to be written is not read: it will be right then.
     pub(in super::super) fn check_batch(&mut self, now: Instant) -> Option<Batch> {
-        let mut batch = Batch::new(Kind::Check);
+        let mut batch = Batch::new(BatchKind::Check);
         while batch.ports.len() < SMALL
             && self.next_doubt().is_some_and(|at| at <= now)
             && let Some((_, port)) = self.doubts.pop_first()
@@ -144,7 +144,7 @@ impl Ledger {
     }
 }
 
-impl Row {
+impl LedgerRow {
     /// What it says in Redis, if it is as we left it; `None`: it is held or waits to be written, or there is nothing of ours.
     fn fields(
         &self,

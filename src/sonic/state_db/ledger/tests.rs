@@ -2,9 +2,12 @@
 
 use std::time::UNIX_EPOCH;
 
+use redis::{Cmd, Value};
+
 use super::*;
 use crate::config::{Publish, RedisServer, Schema};
 use crate::model::{Query, QueryResult};
+use crate::sonic::rows;
 use crate::telemetry::testing;
 
 fn ledger() -> Ledger {
@@ -142,7 +145,7 @@ fn flap(ledger: &mut Ledger, start: Instant, every: Duration) -> Vec<(u128, Stri
     let mut write = |ledger: &mut Ledger, now: Instant| {
         ledger.release(now);
         while let Some(batch) = next(ledger) {
-            if matches!(batch.kind, Kind::Put { .. }) {
+            if matches!(batch.kind, BatchKind::Put { .. }) {
                 written.push(((now - start).as_millis(), counter(&batch)));
             }
             let replies = ok(&batch);

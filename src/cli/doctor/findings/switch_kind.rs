@@ -1,0 +1,249 @@
+//! What kind of switch it is, which ToR, and what MUX_CABLE says of its ports.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{Area, Finding, counted, redis_cli};
+use crate::cli::doctor::collected::{Collected, SeenDatabases};
+use crate::config::SourceRule;
+use crate::model::schema;
+use crate::model::{Entry, Problem, ProblemKind, Side, Tables, quoted};
+use crate::sonic::inventory::{Loopback3, is_dual_tor, side_of};
+
+const AREA: Area = Area::Switch;
+
+pub(super) fn check(seen: &Collected) -> Vec<Finding> {
+    let mut found = metadata(seen);
+    if seen.is_in_the_dark() {
+        let text = "the kind of switch is not known: CONFIG_DB cannot be read, or is not whole (see above)";
+        found.push(Finding::note(AREA, schema::DEVICE_METADATA, text, None));
+    }
+    found.extend(side(seen));
+    found.extend(loopback3(seen));
+    found.extend(cables(seen));
+    found.extend(
+        seen.inventory
+            .problems
+            .iter()
+            .map(|problem| bad_row(seen, problem)),
+    );
+    found.extend(shared_addresses(seen));
+    found
+}
+
+/// Whether the metadata of this namespace, or else the switch's own, says dual-ToR.
+fn is_dual(seen: &Collected, tables: &Tables) -> bool {
+    let host = seen.namespaces.first().and_then(SeenDatabases::believed);
+    is_dual_tor(tables, host.map(|tables| &**tables))
+}
+
+fn metadata(seen: &Collected) -> Vec<Finding> {
+    let each = seen.namespaces.iter().filter_map(|databases| {
+        let tables = databases.believed()?;
+        let subject = databases.named(schema::DEVICE_METADATA);
+        let row = tables.row(schema::DEVICE_METADATA, schema::LOCALHOST);
+        let field = |name: &str| row.and_then(|row| row.get(name)).map_or("", String::as_str);
+        let shown = |name: &str| match field(name) {
+            "" => "-".to_owned(),
+            // As it is where it is one word: what is odd about it shows in quotes.
+            word if word.chars().all(|c| c.is_ascii_alphanumeric()) && word.len() <= 64 => word.to_owned(),
+            other => quoted(other),
+        };
+        let is = format!("type {}, subtype {}", shown("type"), shown("subtype"));
+        if is_dual(seen, tables) {
+            return Some(Finding::ok(AREA, subject, format!("{is}: a dual-ToR switch")));
+        }
+        if !databases.namespace.name.is_empty() && (row.is_none() || field("sub_role") == "BackEnd") {
+            return Some(Finding::ok(
+                AREA,
+                subject,
+                "none of this namespace's ports is a server's",
+            ));
+        }
+        let text = format!("{is}: not a dual-ToR switch (subtype DualToR)");
+        Some(if seen.config.targets.is_some() {
+            let text = format!("{text}; the configuration's targets are probed all the same");
+            Finding::note(AREA, subject, text, None)
+        } else {
+            let remedy = "nothing, if that is so: the exporter watches and waits. Else its subtype in \
+                          DEVICE_METADATA|localhost must be DualToR; leave all else there as it is"
+                .to_owned();
+            Finding::note(AREA, subject, format!("{text}: no port is probed"), remedy)
+        })
+    });
+    each.collect()
+}
+
+fn side(seen: &Collected) -> Option<Finding> {
+    let says = |side: Side| side != Side::Unknown;
+    let told = seen.config.side;
+    let mut of_loopback3 = seen.loopback3.iter().map(|(ip, _)| (*ip, side_of(*ip)));
+    if says(told) {
+        return Some(
+            match of_loopback3.find(|(_, side)| says(*side) && *side != told) {
+                None => Finding::ok(AREA, "side", format!("{told}, from the configuration")),
+                Some((ip, other)) => Finding::problem(
+                    AREA,
+                    "side",
+                    format!(
+                        "{told} in the configuration, but Loopback3 ({ip}) is the {other} ToR's: self \
+                         and peer may be swapped"
+                    ),
+                    "remove the key side, unless Loopback3 is what is wrong",
+                ),
+            },
+        );
+    }
+    if says(seen.inventory.side) {
+        let side = seen.inventory.side;
+        let from = of_loopback3.find(|(_, of)| *of == side).map(|(ip, _)| ip);
+        let from = from.map_or(String::new(), |ip| format!(" ({ip})"));
+        return Some(Finding::ok(AREA, "side", format!("{side}, from Loopback3{from}")));
+    }
+    // Of a switch of another kind nobody wants to know.
+    if seen.inventory.targets.is_empty() {
+        return None;
+    }
+    let addresses: Vec<IpAddr> = of_loopback3.map(|(ip, _)| ip).collect();
+    let text = match &addresses[..] {
+        [] if seen.is_in_the_dark() => {
+            "unknown: CONFIG_DB, which would tell, cannot be read, or is not whole".to_owned()
+        }
+        [] => "unknown: CONFIG_DB has no Loopback3, and the configuration has no side".to_owned(),
+        some => format!("unknown: Loopback3 is {some:?}, of which none (or both) is a known ToR's"),
+    };
+    let text = format!("{text}. Every direction, link and operation is unknown");
+    let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.1, \
+                  10.1.0.38 or fc00:1:0:38:: on Loopback3; lower: 10.212.64.2, 10.1.0.39 or fc00:1:0:39::)";
+    Some(Finding::problem(AREA, "side", text, remedy))
+}
+
+fn loopback3(seen: &Collected) -> Vec<Finding> {
+    let all = Loopback3::of(seen.loopback3.iter().map(|(ip, _)| *ip).collect());
+    let dialled = [true, false].map(|ipv4| all.address(ipv4, seen.inventory.side));
+    let each = seen.loopback3.iter().filter_map(|(ip, here)| {
+        if !dialled.contains(&Some(*ip)) {
+            let text = format!("{ip} is not used: dials leave from the address that tells the side");
+            return Some(Finding::ok(AREA, "Loopback3", text));
+        }
+        let text = |end: &str| format!("{ip} is not on this host: {end}");
+        let remedy = "check `show ip interfaces`: Loopback3 must be up in this network namespace, and \
+                      this process in the host's";
+        match seen.config.source {
+            _ if *here => Some(Finding::ok(AREA, "Loopback3", format!("{ip} is on this host"))),
+            SourceRule::Auto => {
+                let text = text("dials leave from whatever address the kernel chooses");
+                Some(Finding::note(AREA, "Loopback3", text, remedy.to_owned()))
+            }
+            SourceRule::Loopback3 => {
+                let text = text("no dial can leave from it (channel.source_address: loopback3)");
+                Some(Finding::problem(AREA, "Loopback3", text, remedy))
+            }
+            SourceRule::None | SourceRule::Ip(_) => None,
+        }
+    });
+    let mut found: Vec<Finding> = each.collect();
+    let known = !seen.is_in_the_dark();
+    if seen.config.source == SourceRule::Loopback3 && seen.loopback3.is_empty() && known {
+        let text = "CONFIG_DB knows no address of it, and channel.source_address wants that one and no other";
+        let remedy = "`sudo config interface ip add Loopback3 <address>/32`, or source_address: auto";
+        found.push(Finding::problem(AREA, "Loopback3", text, remedy));
+    }
+    found
+}
+
+/// How many ports of this namespace are active-standby: none of ours, but ycabled's.
+pub(super) fn active_standby(tables: &Tables) -> usize {
+    let is = |entry: &Entry| {
+        let Entry::Row(row) = entry else { return false };
+        let cable_type = row.get("cable_type").map(String::as_str);
+        matches!(cable_type, None | Some("active-standby" | "active_standby" | ""))
+    };
+    tables
+        .table(schema::MUX_CABLE)
+        .filter(|(_, entry)| is(entry))
+        .count()
+}
+
+fn cables(seen: &Collected) -> Option<Finding> {
+    if let Some(targets) = &seen.config.targets {
+        let text = format!(
+            "{} in the configuration: CONFIG_DB's ports are not used",
+            counted(targets.len(), "target")
+        );
+        return Some(Finding::ok(AREA, "targets", text));
+    }
+    let known = seen.namespaces.iter().filter_map(SeenDatabases::believed);
+    let dual: Vec<&Tables> = known
+        .map(|tables| &**tables)
+        .filter(|tables| is_dual(seen, tables))
+        .collect();
+    if dual.is_empty() {
+        return None;
+    }
+    let standby: usize = dual.iter().map(|tables| active_standby(tables)).sum();
+    let (good, bad) = (seen.inventory.targets.len(), seen.inventory.problems.len());
+    let text = format!(
+        "{} to probe, {bad} that cannot be used, {standby} active-standby (not ours)",
+        counted(good, "active-active port")
+    );
+    if good + bad > 0 {
+        return Some(Finding::ok(AREA, schema::MUX_CABLE, text));
+    }
+    let remedy = "where that is wrong: cable_type active-active and soc_ipv4 in the ports' rows, as the \
+                  minigraph should have"
+        .to_owned();
+    Some(Finding::note(
+        AREA,
+        schema::MUX_CABLE,
+        format!("{text}: there is nothing to do here"),
+        remedy,
+    ))
+}
+
+fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
+    let Problem { port, kind, text } = problem;
+    let has = |databases: &&SeenDatabases| {
+        let mut rows = databases
+            .believed()
+            .into_iter()
+            .flat_map(|tables| tables.table(schema::MUX_CABLE));
+        rows.any(|(key, _)| key == port)
+    };
+    let databases = seen.namespaces.iter().find(has).or(seen.namespaces.first());
+    let cli = databases.map_or("redis-cli".to_owned(), redis_cli);
+    let remedy = match kind {
+        ProblemKind::NotARow => {
+            format!("{cli} DEL 'MUX_CABLE|{port}', then write the row anew: `sudo config load`")
+        }
+        ProblemKind::BadPortName => "give the port the name that the table PORT has".to_owned(),
+        ProblemKind::BadCableType => format!("{cli} HSET 'MUX_CABLE|{port}' cable_type active-active"),
+        ProblemKind::NoAddress | ProblemKind::BadAddress => {
+            format!("{cli} HSET 'MUX_CABLE|{port}' soc_ipv4 <the SoC's address>/32")
+        }
+        ProblemKind::DuplicatePort => "keep the port's row in one namespace".to_owned(),
+        ProblemKind::TooManyRows => {
+            format!("delete the rows that are no port's of this switch: {cli} --scan --pattern 'MUX_CABLE|*'")
+        }
+    };
+    let why = format!("in MUX_CABLE cannot be used ({kind}): {text}");
+    let text = format!("its row {why}");
+    let for_all = remedy.replace(&format!("|{port}'"), "|<port>'");
+    Finding::problem(AREA, port.as_str(), text.as_str(), remedy)
+        .alike_with(format!("their rows {why}"), for_all)
+}
+
+fn shared_addresses(seen: &Collected) -> Vec<Finding> {
+    let mut ports: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for target in &seen.inventory.targets {
+        let key = (&target.namespace, target.address);
+        ports.entry(key).or_default().push(target.id.port.as_str());
+    }
+    let shared = ports.into_iter().filter(|(_, ports)| ports.len() > 1);
+    let finding = |((_, address), ports): ((_, std::net::SocketAddr), Vec<&str>)| {
+        let text = format!("one SoC, {address}, for all of them: all but one are wrong");
+        let remedy = "give each port the address of its own SoC (MUX_CABLE soc_ipv4, or targets)";
+        Finding::problem(AREA, super::listed(&ports), text, remedy)
+    };
+    shared.map(finding).collect()
+}

@@ -1,0 +1,102 @@
+//! `channel.tls`: which files, and the name that the SoCs' certificates must be for.
+//!
+//! Loading the configuration does not look at the files themselves: one that is missing is a failed dial, tried again like
+//! any other, and no reason not to start.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::ServerName;
+use serde::Deserialize;
+
+use super::scalar::{Scalar, Value};
+use super::{KeyError, at};
+use crate::config::files;
+use crate::model::{ClientIdentity, TlsSettings};
+
+/// Its shape in the file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTls {
+    ca: Value<PemFile>,
+    #[serde(default)]
+    cert: Option<Value<PemFile>>,
+    #[serde(default)]
+    key: Option<Value<PemFile>>,
+    #[serde(default)]
+    server_name: Option<Value<Name>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct PemFile(PathBuf);
+
+impl Scalar for PemFile {
+    const EXPECTED: &'static str = "the path of a PEM file";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+}
+
+/// SONiC's file with GRPCCLIENT's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct SecretsFile(pub(super) PathBuf);
+
+impl Scalar for SecretsFile {
+    const EXPECTED: &'static str = "the path of a JSON file, which may be missing";
+
+    fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.into()))
+    }
+}
+
+/// A name that a certificate can be for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Name(pub(super) String);
+
+impl Scalar for Name {
+    const EXPECTED: &'static str = "a DNS name or an IP address";
+
+    fn parse(text: &str) -> Option<Self> {
+        let name = ServerName::try_from(text).ok()?;
+        Some(Self(name.to_str().into_owned()))
+    }
+}
+
+/// Whether a certificate can be for it.
+pub fn is_server_name(name: &str) -> bool {
+    Name::parse(name).is_some()
+}
+
+/// What stands in one of the files. Blocks.
+pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
+    // A switch's whole bundle of public CAs takes 250 kB.
+    files::read(path, 1)
+}
+
+/// What stands in SONiC's `grpc_secrets.json`. Blocks.
+pub fn read_secrets(path: &Path) -> io::Result<Vec<u8>> {
+    // Two rows of a few paths take 1 kB.
+    files::read(path, 1)
+}
+
+/// What it means; relative paths are `base`'s.
+pub(super) fn settings(raw: RawTls, base: &Path) -> Result<TlsSettings, KeyError> {
+    let path = |file: Value<PemFile>| base.join(file.0.0);
+    let client = match (raw.cert, raw.key) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => Some(ClientIdentity {
+            cert: path(cert),
+            key: path(key),
+        }),
+        (Some(_), None) => return at("channel.tls.key", "expected the private key of channel.tls.cert"),
+        (None, Some(_)) => {
+            return at("channel.tls.cert", "expected the certificate of channel.tls.key");
+        }
+    };
+    Ok(TlsSettings {
+        ca: path(raw.ca),
+        client,
+        server_name: raw.server_name.map(|name| name.0.0),
+    })
+}

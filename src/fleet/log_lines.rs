@@ -1,0 +1,114 @@
+//! What the fleet logs: one line per transition. For a channel that flaps, the line says why.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::model::component::FLEET;
+use crate::model::{Cause, ChannelEvent, ChannelState, Event, SocStatus, Transition, TransitionKind};
+use crate::runtime::defect::Defect;
+
+/// A channel flaps after this many READYs in a row that ended within 10 s. A SoC that restarts may have two.
+const FLAPS: u32 = 3;
+
+/// One line at `info` when the cause of the failures changes. A failure that repeats at each redial is logged at `debug`.
+pub(super) fn failure(status: &SocStatus, event: &Event) {
+    let Event::Channel(event) = event else { return };
+    let (port, address) = (&status.target.id.port, status.target.address);
+    match event {
+        ChannelEvent::Failed { cause, detail } => {
+            let detail = &**detail;
+            if status.channel == ChannelState::TransientFailure && status.last_failure != Some(*cause) {
+                info!(target: FLEET, %port, %address, %cause, detail, "channel still failing, for another reason");
+            } else {
+                debug!(target: FLEET, %port, %address, %cause, detail, "channel failed");
+            }
+        }
+        ChannelEvent::Keepalive {
+            time,
+            rounds,
+            refused: true,
+            ..
+        } => {
+            warn!(target: FLEET,
+                %port, %address, every_rounds = rounds, keepalive_interval = ?time,
+                "the SoC's gRPC server refused our keepalive (too_many_pings), as gRPC servers do by default; from now on PINGs \
+                 are sent only with rounds of queries, so a SoC that hangs is noticed later"
+            );
+        }
+        ChannelEvent::Keepalive { refused: false, .. } => {}
+        ChannelEvent::Dialing
+        | ChannelEvent::Short { .. }
+        | ChannelEvent::State { .. }
+        | ChannelEvent::PeerCertificate { .. }
+        | ChannelEvent::Rtt(_) => {}
+    }
+}
+
+pub(super) fn transition(status: &SocStatus, transition: &Transition) {
+    let (port, address) = (&status.target.id.port, status.target.address);
+    let lost_in_a_row = status.short_readys;
+    let detail = transition.detail.as_deref().unwrap_or("");
+    match transition.kind {
+        // Every line of a flapping channel must say so: the log leaves out most of them and writes only the latest.
+        TransitionKind::Channel { from, to, cause }
+            if lost_in_a_row >= FLAPS && from == ChannelState::Ready && to != ChannelState::Shutdown =>
+        {
+            let how = cause.map_or("GOAWAY NO_ERROR", Cause::label);
+            let detail = cause.map_or("in good order", |_| detail);
+            warn!(target: FLEET,
+                %port, %address, %from, %to, cause = how, detail, lost_in_a_row,
+                "channel flaps: each connection ends within 10 s of READY, so the next dial waits for the backoff"
+            );
+        }
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: None,
+        } if lost_in_a_row >= FLAPS && to == ChannelState::Ready => {
+            info!(target: FLEET, %port, %address, %from, %to, lost_in_a_row, "channel: READY again, but it flaps");
+        }
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: Some(cause),
+        } => {
+            info!(target: FLEET, %port, %address, %from, %to, %cause, detail, "channel");
+        }
+        TransitionKind::Channel {
+            from: from @ ChannelState::Ready,
+            to: to @ ChannelState::Connecting,
+            cause: None,
+        } => {
+            info!(target: FLEET,
+                %port, %address, %from, %to,
+                "channel: the SoC's server ended the connection in good order (GOAWAY NO_ERROR); dialling again"
+            );
+        }
+        TransitionKind::Channel {
+            from,
+            to,
+            cause: None,
+        } => info!(target: FLEET, %port, %address, %from, %to, "channel"),
+        TransitionKind::Direction { end, from, to } => {
+            info!(target: FLEET, %port, side = %end, %from, %to, "mux direction");
+        }
+        TransitionKind::Maintenance { from, to } => info!(target: FLEET, %port, %from, %to, "soc service"),
+        TransitionKind::Health { from, to } => info!(target: FLEET, %port, %from, %to, "health"),
+    }
+}
+
+pub(super) fn session_lost(status: &SocStatus, defect: &Defect, wait: Duration) {
+    let (port, address) = (&status.target.id.port, status.target.address);
+    error!(target: FLEET, %port, %address, %defect, started_anew_in = ?wait, "a session has ended by a defect of this program: please report it");
+}
+
+pub(super) fn side_unknown() {
+    warn!(target: FLEET,
+        "ToR side unknown (upper or lower): every direction is unknown; check CONFIG_DB's LOOPBACK_INTERFACE|Loopback3, or set `side: upper` or `side: lower`"
+    );
+}
+
+pub(super) fn inventory_adopted(added: usize, changed: usize, removed: usize, ports: usize) {
+    info!(target: FLEET, added, changed, removed, ports, "inventory adopted");
+}

@@ -1,0 +1,60 @@
+//! Spreads dials, over all SoCs: ten thousand at once (a start, an uplink that comes back) would keep the machine so busy
+//! that healthy SoCs' answers would be read too late. A rack's own number of SoCs is never held up.
+//!
+//! A bucket: `BURST` dials at once, then one each `GAP`. Time is an argument; nobody waits in here.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::runtime::bucket::Bucket;
+
+/// Dials that need not wait: as many as the largest rack has SoCs.
+const BURST: u32 = 256;
+/// From dial to dial after that. A dial and the round that follows took less than 0.5 ms of CPU (docs/performance.md): half of
+/// one core stays free for the answers.
+const GAP: Duration = Duration::from_millis(1);
+
+/// Shared by all channels.
+#[derive(Debug)]
+pub struct DialLimiter {
+    // A std mutex: it is held for some arithmetic, never across an await.
+    bucket: Mutex<Bucket>,
+}
+
+impl Default for DialLimiter {
+    fn default() -> Self {
+        Self {
+            bucket: Mutex::new(Bucket::new(BURST, GAP)),
+        }
+    }
+}
+
+impl DialLimiter {
+    /// Takes the next turn: when it is, `now` or later.
+    pub(super) fn turn(&self, now: Instant) -> Instant {
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = bucket.next(now);
+        bucket.spend(now);
+        turn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rack_is_dialled_at_once_and_ten_thousand_one_after_another() {
+        let limiter = DialLimiter::default();
+        let start = Instant::now() + Duration::from_secs(60);
+        let turns: Vec<Duration> = (0..10_000)
+            .map(|_| limiter.turn(start).duration_since(start))
+            .collect();
+        assert!(turns[..256].iter().all(Duration::is_zero));
+        assert_eq!(turns[256], GAP);
+        assert_eq!(turns[9_999], GAP * (9_999 - 255));
+        // When it is all over, the next ones need not wait again.
+        let later = start + Duration::from_secs(60);
+        assert_eq!(limiter.turn(later), later);
+    }
+}

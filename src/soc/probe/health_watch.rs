@@ -1,0 +1,162 @@
+//! `grpc.health.v1.Health/Watch` with service `""`: the SoC says at once when its health changes. Where it has no such RPC
+//! (UNIMPLEMENTED), each round's Check is all there is; a Check is part of each round in either case.
+//!
+//! The protocol's rules: SERVICE_UNKNOWN is a status like any other and keeps the stream; UNIMPLEMENTED is not asked again on
+//! this connection; any other end is, with backoff. The stream has no deadline.
+
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use tokio::time::{Instant, sleep_until};
+use tonic::Request;
+use tonic::client::Grpc;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use super::health;
+use super::held::{Held, HeldEvent, HeldMessages, HeldRpc};
+use super::report_limiter::ReportLimiter;
+use crate::model::Health;
+use crate::soc::transport::Transport;
+use dualtor_proto::codec::SmallCodec;
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+
+/// The RPC.
+#[derive(Debug)]
+struct Watch;
+
+impl HeldRpc for Watch {
+    type Message = HealthCheckResponse;
+    /// The five queries of a round, the notices and this one.
+    const STREAMS_NEEDED: usize = 7;
+    /// The first status comes at once.
+    const OPEN_AFTER: Option<Duration> = None;
+
+    fn open(&self, transport: Transport) -> Option<HeldMessages<HealthCheckResponse>> {
+        let open = async move {
+            let mut client = Grpc::with_origin(transport.clone(), transport.origin());
+            client.ready().await?;
+            let request = Request::new(HealthCheckRequest::default());
+            let path = PathAndQuery::from_static(WATCH);
+            let opened = client.server_streaming(request, path, SmallCodec::default());
+            opened.await.map(tonic::Response::into_inner)
+        };
+        Some(Box::pin(futures_util::TryFutureExt::try_flatten_stream(open)))
+    }
+}
+
+/// What the health service of one SoC says unasked, across its connections.
+#[derive(Debug)]
+pub struct HealthWatch {
+    stream: Held<Watch>,
+    /// The last status on this connection, and when it came in.
+    said: Option<(Health, Instant)>,
+    /// It has not been told.
+    fresh: bool,
+    limiter: ReportLimiter,
+}
+
+impl HealthWatch {
+    /// Off, until the channel is READY.
+    pub fn new() -> Self {
+        Self {
+            stream: Held::new(Watch),
+            said: None,
+            fresh: false,
+            limiter: ReportLimiter::new(Instant::now().into_std()),
+        }
+    }
+
+    /// The channel is READY: open the stream on it.
+    pub fn attach(&mut self, transport: Transport) {
+        self.detach();
+        self.stream.attach(transport);
+    }
+
+    /// The channel is not READY any more, and what was said on it means nothing.
+    pub fn detach(&mut self) {
+        self.stream.detach();
+        self.said = None;
+        self.fresh = false;
+    }
+
+    /// What was said last, if that was after `when`: then it is news to a Check that was sent at `when`.
+    pub fn said_since(&self, when: Instant) -> Option<Health> {
+        let (health, at) = self.said?;
+        (at >= when).then_some(health)
+    }
+
+    /// What the SoC says: at once, as far as the limiter allows. The same may come twice: in between, a Check
+    /// may have said otherwise. Cancel-safe: all that it waits for lives in the struct.
+    pub async fn next(&mut self) -> Health {
+        loop {
+            match self.said {
+                Some((health, _)) if self.fresh => tokio::select! {
+                    biased;
+                    () = sleep_until(self.limiter.next().into()) => {
+                        self.limiter.reported(Instant::now().into_std());
+                        self.fresh = false;
+                        return health;
+                    }
+                    () = self.advance() => {}
+                },
+                _ => self.advance().await,
+            }
+        }
+    }
+
+    async fn advance(&mut self) {
+        match self.stream.next().await {
+            HeldEvent::Message(reply) => self.hear(&reply),
+            // The next round's Check says what health is without it.
+            HeldEvent::Open | HeldEvent::Unimplemented | HeldEvent::Ended => {}
+        }
+    }
+
+    fn hear(&mut self, reply: &HealthCheckResponse) {
+        self.said = Some((health::read(reply.status).value, Instant::now()));
+        self.fresh = true;
+    }
+}
+
+impl Default for HealthWatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_changes_is_told_at_a_pace_and_the_last_one_counts() {
+        let mut watch = HealthWatch::new();
+        let began = Instant::now();
+        for reports in 0..5u32 {
+            for n in 0..1001 {
+                watch.hear(&HealthCheckResponse { status: 1 + n % 2 });
+            }
+            assert_eq!(watch.next().await, Health::Serving);
+            assert!(
+                began.elapsed() >= Duration::from_millis(100) * reports,
+                "report {reports}"
+            );
+        }
+        let again = tokio::time::timeout(Duration::from_millis(200), watch.next()).await;
+        assert!(again.is_err(), "told twice");
+    }
+
+    #[test]
+    fn only_what_was_said_since_then_is_news() {
+        let mut watch = HealthWatch::new();
+        let before = Instant::now();
+        assert_eq!(watch.said_since(before), None);
+        watch.hear(&HealthCheckResponse { status: 2 });
+        assert_eq!(watch.said_since(before), Some(Health::NotServing));
+        let after = Instant::now() + Duration::from_nanos(1);
+        assert_eq!(watch.said_since(after), None);
+        watch.detach();
+        assert_eq!(watch.said_since(before), None);
+    }
+}

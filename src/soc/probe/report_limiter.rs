@@ -1,0 +1,90 @@
+//! How often what a SoC says on a held stream is told: pure, time is an argument.
+//!
+//! True changes are minutes apart and are told at once, a few in a row too. A SoC that talks without end shall fill neither the
+//! log nor the database: what it says is then told in sums, ever the latest. Its stream is read all the same: h2 ends a
+//! connection on which too many frames lie unread (`SMALL_FRAMES` in channel/connection.rs).
+
+use std::time::{Duration, Instant};
+
+use crate::runtime::bucket::Bucket;
+
+/// From one report to the next, at least.
+const GAP: Duration = Duration::from_millis(100);
+/// In the long run there is one report in this time: no log is filled by a line per two seconds.
+const EVERY: Duration = Duration::from_secs(2);
+/// So many may come in a row before that: several services that begin and end together, a restart that flaps.
+const BURST: u32 = 10;
+
+/// When the next report may be.
+#[derive(Debug)]
+pub(super) struct ReportLimiter {
+    next: Instant,
+    bucket: Bucket,
+}
+
+impl ReportLimiter {
+    /// Nothing has been reported.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            next: now,
+            bucket: Bucket::new(BURST, EVERY),
+        }
+    }
+
+    /// From when on the next report may be.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// There was a report.
+    pub(super) fn reported(&mut self, now: Instant) {
+        self.bucket.spend(now);
+        self.next = self.bucket.next(now + GAP);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reports as often as it may, so many times; returns how long after the start each was.
+    fn flood(limiter: &mut ReportLimiter, start: Instant, reports: usize) -> Vec<Duration> {
+        let mut now = start;
+        let report = |_| {
+            now = now.max(limiter.next());
+            limiter.reported(now);
+            now - start
+        };
+        (0..reports).map(report).collect()
+    }
+
+    #[test]
+    fn a_few_are_told_at_once_and_an_endless_flood_now_and_then() {
+        let start = Instant::now();
+        let mut limiter = ReportLimiter::new(start);
+        let told = flood(&mut limiter, start, 100);
+        for (n, at) in (0u32..).zip(&told[..10]) {
+            assert_eq!(*at, Duration::from_millis(100) * n, "report {n}");
+        }
+        for pair in told[11..].windows(2) {
+            assert_eq!(pair[1] - pair[0], Duration::from_secs(2));
+        }
+        // After a pause it begins anew.
+        let later = start + Duration::from_secs(3600);
+        assert_eq!(
+            flood(&mut limiter, later, 10).last(),
+            Some(&Duration::from_millis(900))
+        );
+    }
+
+    #[test]
+    fn what_comes_each_two_seconds_is_never_held_back() {
+        let start = Instant::now();
+        let mut limiter = ReportLimiter::new(start);
+        for n in 0..1000 {
+            let now = start + EVERY * n;
+            assert!(limiter.next() <= now, "report {n}");
+            limiter.reported(now);
+        }
+    }
+}

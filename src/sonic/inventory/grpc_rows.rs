@@ -1,0 +1,149 @@
+//! The rows of `GRPCCLIENT`, read once for the exporter and its doctor: which table counts, and what the values mean.
+//!
+//! Pure: takes the tables of CONFIG_DB or of grpc_secrets.json. What follows from the rows is settled in `grpc_client`; what an
+//! operator should do about them is the doctor's.
+
+use crate::model::schema;
+use crate::model::{Row, Tables};
+
+const TYPE: &str = "type";
+const AUTH_LEVEL: &str = "auth_level";
+const SERVER_NAME: &str = "grpc_ssl_credential";
+/// Nothing follows from this one, whatever it holds. It only shows that there is a row.
+pub(super) const LOG_LEVEL: &str = "log_level";
+
+/// What is read of the rows `config` and `certs`.
+pub(super) const FIELDS: &[&str] = &[
+    TYPE,
+    AUTH_LEVEL,
+    LOG_LEVEL,
+    GrpcFile::Ca.field(),
+    GrpcFile::ClientCert.field(),
+    GrpcFile::ClientKey.field(),
+    SERVER_NAME,
+];
+
+/// A file that `certs` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrpcFile {
+    /// Whom to trust.
+    Ca,
+    /// Our certificate.
+    ClientCert,
+    /// Its key.
+    ClientKey,
+}
+
+impl GrpcFile {
+    /// The field that has its path.
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::Ca => "ca_crt",
+            Self::ClientCert => "client_crt",
+            Self::ClientKey => "client_key",
+        }
+    }
+}
+
+/// `config`'s `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrpcType<'a> {
+    /// There is no row, or no such field, or it is empty.
+    Absent,
+    /// Plain text.
+    Insecure,
+    /// TLS.
+    Secure,
+    /// No value that has a meaning.
+    Other(&'a str),
+}
+
+/// `config`'s `auth_level`, for TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthLevel<'a> {
+    /// As `Server`.
+    Absent,
+    /// The SoC shows a certificate.
+    Server,
+    /// So do we: the value that ycabled knows.
+    Mutual,
+    /// The same: the value of SONiC's YANG model.
+    Client,
+    /// No value that has a meaning.
+    Other(&'a str),
+}
+
+impl AuthLevel<'_> {
+    /// Whether we show a certificate.
+    pub fn is_mutual(self) -> bool {
+        matches!(self, Self::Mutual | Self::Client)
+    }
+}
+
+/// What is in one place.
+#[derive(Debug, Clone, Copy)]
+pub struct GrpcRows<'a> {
+    config: Option<(&'static str, &'a Row)>,
+    certs: Option<&'a Row>,
+}
+
+impl<'a> GrpcRows<'a> {
+    /// The rows in these tables: of the two names of the table, the deployed one wins, row by row.
+    pub fn of(tables: &'a Tables) -> Self {
+        let row = |key| {
+            let mut names = schema::GRPC_CLIENTS.into_iter();
+            names.find_map(|table| Some((table, tables.row(table, key)?)))
+        };
+        Self {
+            config: row("config"),
+            certs: row("certs").map(|(_, row)| row),
+        }
+    }
+
+    /// The table in which the row `config` is; `None`: there is no such row.
+    pub fn table(&self) -> Option<&'static str> {
+        self.config.map(|(table, _)| table)
+    }
+
+    /// Plain text or TLS.
+    pub fn kind(&self) -> GrpcType<'a> {
+        match self.setting(TYPE) {
+            None => GrpcType::Absent,
+            Some("insecure") => GrpcType::Insecure,
+            Some("secure") => GrpcType::Secure,
+            Some(other) => GrpcType::Other(other),
+        }
+    }
+
+    /// Who shows a certificate.
+    pub fn auth_level(&self) -> AuthLevel<'a> {
+        match self.setting(AUTH_LEVEL) {
+            None => AuthLevel::Absent,
+            Some("server") => AuthLevel::Server,
+            Some("mutual") => AuthLevel::Mutual,
+            Some("client") => AuthLevel::Client,
+            Some(other) => AuthLevel::Other(other),
+        }
+    }
+
+    /// The path of a file, if `certs` names one.
+    pub fn file(&self, file: GrpcFile) -> Option<&'a str> {
+        value(self.certs?, file.field())
+    }
+
+    /// The name in the SoCs' certificates.
+    pub fn server_name(&self) -> Option<&'a str> {
+        value(self.certs?, SERVER_NAME)
+    }
+
+    fn setting(&self, name: &str) -> Option<&'a str> {
+        value(self.config?.1, name)
+    }
+}
+
+/// A field that is not empty.
+fn value<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
+    row.get(name)
+        .map(|value| value.trim())
+        .filter(|value| !value.is_empty())
+}

@@ -1,0 +1,50 @@
+//! What other processes do to our rows, as it is logged: a process that does so does it to every row, so not each time.
+
+use tokio::time::{Duration, Instant};
+use tracing::{info, warn};
+
+use super::batch::Outcome;
+use crate::model::component::STATE_DB;
+
+/// From one line about keys of a wrong type, or rows that were deleted, to the next.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// When each was logged last.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    foreign: bool,
+    wrong_type: Option<Instant>,
+    gone: Option<Instant>,
+}
+
+impl Complaints {
+    /// Logs what in these answers has to be logged now.
+    pub(super) fn log(&mut self, outcome: &Outcome) {
+        if let Some(port) = outcome.foreign.first()
+            && !std::mem::replace(&mut self.foreign, true)
+        {
+            let hint = "on SONiC: `sudo config muxcable telemetry disable` (its price: docs/sonic.md), or publish: shadow";
+            warn!(target: STATE_DB, %port, hint, "another process writes our rows; logged once, counted from now on");
+        }
+        if let Some(port) = &outcome.gone
+            && is_due(&mut self.gone)
+        {
+            info!(target: STATE_DB, %port, "another process has deleted a row of ours, or flushed the database: written anew");
+        }
+        if let Some(port) = &outcome.wrong_type
+            && is_due(&mut self.wrong_type)
+        {
+            let hint = "delete the key: the row is then written";
+            warn!(target: STATE_DB, %port, hint, "the row's key is not a hash");
+        }
+    }
+}
+
+/// Whether the last such line was `WARN_EVERY` ago, or there was none; then this is one.
+fn is_due(last: &mut Option<Instant>) -> bool {
+    let due = last.is_none_or(|at| at.elapsed() >= WARN_EVERY);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
+}

@@ -1,0 +1,277 @@
+//! Joins the mirrors of the switch's databases to what follows from them: the inventory for the fleet, the facts for the
+//! metrics, and in shadow mode the rows with which ours are compared.
+//!
+//! CONFIG_DB is used only while it is complete (`CONFIG_DB_INITIALIZED` is 1). Otherwise, and while it cannot be read, the last
+//! inventory is kept: a Redis that restarts empty must not take a single SoC away. A row that is gone for a moment, because another
+//! process rewrites it, does not either (`inventory::Hold`).
+//!
+//! APPL_DB and STATE_DB change with each change of a mux, and say nothing of which SoCs there are: the facts follow them, the inventory
+//! is left alone (`is_inventory_stale`).
+//!
+//! | file | job |
+//! |---|---|
+//! | mirrors | the mirrors of each namespace: how they are started, and waited for |
+//! | secrets_file | reads grpc_secrets.json again and again |
+//! | journal | what is logged of all changes |
+
+mod journal;
+mod mirrors;
+mod secrets_file;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::error;
+
+use crate::config::{Config, Publish};
+use crate::model::component::INVENTORY;
+use crate::model::{Facts, Inventory, Port, ProbeSettings, StateDbs};
+use crate::runtime::defect::{Restarts, caught};
+use crate::sonic::intent;
+use crate::sonic::inventory::{self, ConfigDbCopy, Hold, Secrets};
+use crate::sonic::mirror::{Mirrored, Ports};
+use crate::sonic::redis_link::Servers;
+use crate::sonic::shadow::Shadow;
+use journal::Journal;
+use mirrors::{NamespaceMirrors, any_changed};
+
+/// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
+/// database that is there answers in milliseconds, one that is not must not keep us from looking.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Switch {
+    config: watch::Receiver<Arc<Config>>,
+    mirrors: Vec<NamespaceMirrors>,
+    secrets: watch::Receiver<Secrets>,
+    /// What counts of each CONFIG_DB while it is being rewritten.
+    holds: Vec<Hold>,
+    sources: Vec<ConfigDbCopy>,
+    inventory: watch::Sender<Arc<Inventory>>,
+    facts: watch::Sender<Option<Arc<Facts>>>,
+    shadow: watch::Sender<Option<Shadow>>,
+    /// For the mirrors: whose rows to read.
+    ports: watch::Sender<Ports>,
+    journal: Journal,
+    /// The mirrors, and what reads the file.
+    tasks: JoinSet<()>,
+    /// How often an inventory has been worked out.
+    #[cfg(test)]
+    worked_out: u32,
+}
+
+/// What `Switch` emits.
+#[derive(Debug)]
+pub struct Emits {
+    /// The latest.
+    pub inventory: watch::Receiver<Arc<Inventory>>,
+    /// `None` where no database is used.
+    pub facts: watch::Receiver<Option<Arc<Facts>>>,
+    /// `None` but in shadow mode, and there while some STATE_DB cannot be read: what was not compared does not agree.
+    pub shadow: watch::Receiver<Option<Shadow>>,
+}
+
+impl Switch {
+    /// Starts a mirror of each database that `config` names, now.
+    pub fn new(
+        config: watch::Receiver<Arc<Config>>,
+        probe: &watch::Receiver<ProbeSettings>,
+        servers: &mut Servers,
+    ) -> (Self, Emits) {
+        let mut tasks = JoinSet::new();
+        let ports = watch::Sender::new(Ports::default());
+        let first = config.borrow().clone();
+        let mirrors = mirrors::start(&first, probe, &ports, servers, &mut tasks);
+        let secrets = watch::Sender::new(Secrets::Unread(first.grpc_secrets.clone()));
+        let secrets_rx = secrets.subscribe();
+        tasks.spawn(secrets_file::run(config.clone(), secrets));
+        Self::over(config, mirrors, secrets_rx, ports, tasks)
+    }
+
+    /// One that goes by these mirrors.
+    fn over(
+        config: watch::Receiver<Arc<Config>>,
+        mirrors: Vec<NamespaceMirrors>,
+        secrets: watch::Receiver<Secrets>,
+        ports: watch::Sender<Ports>,
+        tasks: JoinSet<()>,
+    ) -> (Self, Emits) {
+        let unread = |namespace: &NamespaceMirrors| ConfigDbCopy::unread(&namespace.name);
+        let mut sources: Vec<ConfigDbCopy> = mirrors.iter().map(unread).collect();
+        if sources.is_empty() {
+            // For what the file says.
+            sources.push(ConfigDbCopy::unread(&"".into()));
+        }
+        let switch = Self {
+            config,
+            holds: mirrors.iter().map(|_| Hold::default()).collect(),
+            sources,
+            secrets,
+            inventory: watch::Sender::new(Arc::default()),
+            facts: watch::Sender::new((!mirrors.is_empty()).then(Arc::default)),
+            shadow: watch::Sender::new(None),
+            mirrors,
+            ports,
+            journal: Journal::default(),
+            tasks,
+            #[cfg(test)]
+            worked_out: 0,
+        };
+        let emits = Emits {
+            inventory: switch.inventory.subscribe(),
+            facts: switch.facts.subscribe(),
+            shadow: switch.shadow.subscribe(),
+        };
+        (switch, emits)
+    }
+
+    /// Runs until the configuration's sender is gone. Should a defect end that, what was emitted last holds, and it is done
+    /// anew after a while: probing goes on.
+    pub async fn run(mut self) {
+        let mut restarts = Restarts::default();
+        loop {
+            let began = Instant::now();
+            let Err(defect) = caught(Box::pin(self.follow())).await else {
+                return;
+            };
+            let wait = restarts.wait(began.elapsed());
+            error!(target: INVENTORY, %defect, tried_again_in = ?wait, "the inventory is not followed because of a defect of this program: please report it");
+            sleep_until(Instant::now() + wait).await;
+        }
+    }
+
+    async fn follow(&mut self) {
+        let patience = sleep_until(Instant::now() + PATIENCE);
+        tokio::pin!(patience);
+        let mut patient = true;
+        // Something has changed that the inventory does not show yet. There is none at first.
+        let mut stale = true;
+        loop {
+            let due = self.holds.iter().filter_map(Hold::until);
+            let due = due
+                .map(Instant::from_std)
+                .chain(self.journal.failures_due())
+                .min();
+            tokio::select! {
+                config = self.config.changed() => match config {
+                    Ok(()) => stale = true,
+                    Err(_) => return,
+                },
+                () = any_changed(&self.mirrors) => {}
+                Ok(()) = self.secrets.changed() => stale = true,
+                () = &mut patience, if patient => (patient, stale) = (false, true),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                // It catches what it does over its connections: this is a defect that it cannot go on from. What it has read last
+                // must not be shown forever, so the exporter ends.
+                Some(_) = self.tasks.join_next() => {
+                    error!(target: INVENTORY, "a mirror of a database has ended by a defect of this program: please report it");
+                    return;
+                }
+            }
+            let now = Instant::now().into_std();
+            // Asked before anything is marked as seen.
+            stale |= self.is_inventory_stale(now);
+            if stale {
+                self.take_config_dbs(now);
+            }
+            self.take_facts();
+            patient &= self.are_sources_waiting();
+            // Without CONFIG_DB's rows it is the file that tells how to dial.
+            let waits = patient && (self.config.borrow().targets.is_some() || self.is_file_unread());
+            if stale && !waits {
+                self.emit();
+                stale = false;
+            }
+        }
+    }
+
+    /// Whether anything has changed that the inventory depends on: configuration, a CONFIG_DB, the file, or a row that was kept for a
+    /// while and no longer is.
+    fn is_inventory_stale(&self, now: std::time::Instant) -> bool {
+        self.config.has_changed().unwrap_or(false)
+            || self.secrets.has_changed().unwrap_or(false)
+            || self.mirrors.iter().any(NamespaceMirrors::has_config_db_changed)
+            || self
+                .holds
+                .iter()
+                .filter_map(Hold::until)
+                .any(|until| until <= now)
+    }
+
+    /// Whether some CONFIG_DB, or the file, has neither been read nor failed to be.
+    fn are_sources_waiting(&self) -> bool {
+        let is_waiting =
+            |mirrors: &NamespaceMirrors| matches!(*mirrors.config_db.borrow(), Mirrored::Waiting);
+        self.mirrors.iter().any(is_waiting) || self.is_file_unread()
+    }
+
+    fn is_file_unread(&self) -> bool {
+        matches!(*self.secrets.borrow(), Secrets::Unread(_))
+    }
+
+    /// Takes in what the inventory follows from, beside the configuration.
+    fn take_config_dbs(&mut self, now: std::time::Instant) {
+        let each = self.mirrors.iter_mut().zip(&mut self.holds);
+        for ((mirrors, hold), source) in each.zip(&mut self.sources) {
+            let config_db = mirrors.config_db.borrow_and_update();
+            let complete = config_db.tables().filter(|tables| inventory::is_complete(tables));
+            source.tables = hold.take(complete, now);
+        }
+        inventory::secure(&mut self.sources, &self.secrets.borrow_and_update());
+    }
+
+    /// Takes in what the facts follow from, and emits them.
+    fn take_facts(&mut self) {
+        let mut facts = Facts::new();
+        let mut state_dbs = StateDbs::new();
+        for mirrors in &mut self.mirrors {
+            let appl_db = mirrors.appl_db.borrow_and_update();
+            let state_db = mirrors.state_db.borrow_and_update();
+            let (appl_db, state_db) = (appl_db.tables(), state_db.tables());
+            intent::collect(appl_db.map(|t| &**t), state_db.map(|t| &**t), &mut facts);
+            state_dbs.extend(state_db.map(|tables| (mirrors.name.clone(), tables.clone())));
+        }
+        if self.config.borrow().publish == Publish::Shadow {
+            let all = state_dbs.len() == self.mirrors.len();
+            self.shadow.send_replace(all.then_some(Shadow { state_dbs }));
+        }
+        if !self.mirrors.is_empty() {
+            self.journal.failures(&facts);
+            self.facts.send_replace(Some(Arc::new(facts)));
+        }
+    }
+
+    fn emit(&mut self) {
+        #[cfg(test)]
+        {
+            self.worked_out += 1;
+        }
+        let config = self.config.borrow_and_update().clone();
+        let inventory = Inventory::of(&config, &self.sources);
+        self.journal
+            .inventory(&config, &self.sources, &self.holds, &inventory);
+        // The mirrors read the rows of all namespaces' ports, as a port's own is not always known.
+        let ports = inventory.targets.iter().map(|target| target.id.port.clone());
+        let ports: BTreeSet<Port> = ports.collect();
+        emit_change(&self.inventory, inventory);
+        emit_change(&self.ports, ports);
+    }
+}
+
+/// Emits what is not the same as before.
+fn emit_change<T: PartialEq>(to: &watch::Sender<Arc<T>>, now: T) {
+    to.send_if_modified(|before| {
+        let changed = **before != now;
+        if changed {
+            *before = Arc::new(now);
+        }
+        changed
+    });
+}

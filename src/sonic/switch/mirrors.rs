@@ -1,0 +1,86 @@
+//! The mirrors of each namespace's databases: started once, then waited for.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Database, Publish};
+use crate::model::{ProbeSettings, Spec};
+use crate::sonic::mirror::{Mirror, Mirrored, Ports, Surroundings};
+use crate::sonic::redis_link::Servers;
+use crate::sonic::{intent, inventory};
+
+/// What the mirrors of one namespace show.
+#[derive(Debug)]
+pub(super) struct NamespaceMirrors {
+    /// "asic0"; empty: the switch itself.
+    pub(super) name: Arc<str>,
+    pub(super) config_db: watch::Receiver<Mirrored>,
+    pub(super) appl_db: watch::Receiver<Mirrored>,
+    pub(super) state_db: watch::Receiver<Mirrored>,
+}
+
+impl NamespaceMirrors {
+    pub(super) fn has_config_db_changed(&self) -> bool {
+        self.config_db.has_changed().unwrap_or(false)
+    }
+}
+
+/// Starts a mirror of each database that `config` names.
+pub(super) fn start(
+    config: &Config,
+    probe: &watch::Receiver<ProbeSettings>,
+    ports: &watch::Sender<Ports>,
+    servers: &mut Servers,
+    tasks: &mut JoinSet<()>,
+) -> Vec<NamespaceMirrors> {
+    let mut start = |database: &Database, spec: &Spec| {
+        let around = Surroundings {
+            probe: probe.clone(),
+            ports: ports.subscribe(),
+            tells: servers.tells(&database.server),
+        };
+        let (mirror, mirrored) = Mirror::new(database.clone(), spec.clone(), around);
+        tasks.spawn(mirror.run());
+        mirrored
+    };
+    let state_db = match config.publish {
+        Publish::Shadow => &intent::STATE_DB_SHADOWED,
+        Publish::Own | Publish::Off => &intent::STATE_DB,
+    };
+    let namespaces = config.namespaces.iter().map(|namespace| NamespaceMirrors {
+        name: namespace.name.clone(),
+        config_db: start(&namespace.config_db, &inventory::CONFIG_DB),
+        appl_db: start(&namespace.appl_db, &intent::APPL_DB),
+        state_db: start(&namespace.state_db, state_db),
+    });
+    namespaces.collect()
+}
+
+/// Waits until one of them shows something new; never returns where there are none. It waits with copies of the receivers, so that
+/// nothing is marked as seen: the caller asks afterwards which it was. Cancel-safe for the same reason.
+pub(super) async fn any_changed(mirrors: &[NamespaceMirrors]) {
+    let each = mirrors
+        .iter()
+        .flat_map(|m| [&m.config_db, &m.appl_db, &m.state_db]);
+    let mut changes: Vec<_> = each
+        .cloned()
+        .map(|mut mirrored| {
+            Box::pin(async move {
+                if mirrored.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            })
+        })
+        .collect();
+    poll_fn(|cx| {
+        let ready = changes
+            .iter_mut()
+            .any(|change| change.as_mut().poll(cx).is_ready());
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
