@@ -20,7 +20,7 @@ TARGET ?=
 REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards screenshot bench deps
+.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
@@ -34,7 +34,7 @@ help:
 	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
 	@echo "make soak     random faults for ten minutes; reports how long rows and metrics were wrong"
 	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
-	@echo "make screenshot   draws docs/images/fleet.png from the demo; ten minutes, needs node, npm, chromium"
+	@echo "make dashboard-shots   draws docs/images/*.png from the demo, and looks for what is cut; 12 minutes, needs node, npm, chromium"
 	@echo "make bench    the benchmark, with an optimised build; some minutes"
 	@echo "make deps     installs redis-server, prometheus and alertmanager from Debian's packages if they are missing"
 
@@ -88,7 +88,7 @@ dashboards:
 	@scripts/deps cargo
 	$(CARGO) run --locked --example dashboards
 
-screenshot:
+dashboard-shots:
 	@scripts/deps cargo redis-server prometheus alertmanager
 	@scripts/screenshot/run
 
