@@ -18,7 +18,7 @@ const LOWER: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0xfc00, 1, 0, 0x39, 0, 0, 0, 0)),
 ];
 
-/// Whether the switch's own metadata (or, for an ASIC that has none, that of the switch) says dual-ToR. `subtype` alone decides, as
+/// Whether the switch's own metadata (or, for an ASIC that has none, that of the switch) has the subtype DualToR. `subtype` alone decides, as
 /// in SONiC's own code: `type` is ToRRouter, but BackEndToRRouter in a storage rack.
 pub fn is_dual_tor(tables: &Tables, host: Option<&Tables>) -> bool {
     let field = |name: &str| {
@@ -78,7 +78,7 @@ impl Loopback3 {
         Self(addresses)
     }
 
-    /// Which ToR we are; unknown where the addresses tell nothing, or contradict each other.
+    /// Which ToR we are; unknown where no address is a ToR's, or they contradict each other.
     pub fn side(&self) -> Side {
         let mut sides = self
             .0

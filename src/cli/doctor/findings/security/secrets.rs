@@ -3,7 +3,7 @@
 use super::{AREA, Mend, of_rows};
 use crate::cli::doctor::collected::{Collected, Databases};
 use crate::cli::doctor::findings::Finding;
-use crate::sonic::inventory::{GrpcRows, Origin, Said, Secrets, by_file, by_rows};
+use crate::sonic::inventory::{GrpcRows, GrpcSettings, Secrets, SecurityOrigin, by_file, by_rows};
 
 const SUBJECT: &str = "grpc_secrets.json";
 
@@ -15,7 +15,10 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 
 /// grpc_secrets.json: whether it counts, what is in it, and what happens where it cannot be used.
 fn content(seen: &Collected) -> Vec<Finding> {
-    let used = seen.secured.iter().any(|secured| secured.origin == Origin::File);
+    let used = seen
+        .secured
+        .iter()
+        .any(|secured| secured.origin == SecurityOrigin::File);
     let path = seen.config.grpc_secrets.display().to_string();
     match &seen.secrets {
         Secrets::Absent => Vec::new(),
@@ -52,8 +55,8 @@ fn content(seen: &Collected) -> Vec<Finding> {
         Secrets::Holds(..) => {
             let file = by_file(&seen.secrets);
             let first = seen.namespaces.first().and_then(Databases::believed);
-            let rows = first.map_or(Said::Nothing, |tables| by_rows(tables));
-            let differs = rows != Said::Nothing && file != Said::Nothing && rows != file;
+            let rows = first.map_or(GrpcSettings::Nothing, |tables| by_rows(tables));
+            let differs = rows != GrpcSettings::Nothing && file != GrpcSettings::Nothing && rows != file;
             vec![if differs {
                 let text = format!(
                     "{path} says something else than CONFIG_DB's GRPCCLIENT, which counts while it is there: ycabled \
