@@ -3,17 +3,17 @@
 # Flags for the demo: make demo ARGS="--web.listen-address 127.0.0.1:9175"
 ARGS ?=
 
-# The soak: make soak SECONDS=60 SOCS=100 SEED=7; the seed is chosen, and printed, unless it is given.
+# The soak: make soak SECONDS=60 SOCS=100 SEED=7. Without SEED a random seed is used and printed.
 SECONDS ?= 600
 SOCS ?= 300
 SEED ?=
 
-# Sections of the benchmark: make bench SECTIONS="rounds idle"; none: all but `full`
+# Sections of the benchmark: make bench SECTIONS="rounds idle". Without it: all except `full`.
 SECTIONS ?=
 
 CARGO ?= cargo
 
-# The processor of `make cross` and `make dist`; none: this machine's.
+# The processor for `make cross` and `make dist`. Without it: this machine's.
 TARGET ?=
 
 # The project's address, such as https://git.example/owner/dualtor-exporter; `repository` in Cargo.toml keeps it.
@@ -27,24 +27,24 @@ help:
 	@echo "make test     all tests"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
 	@echo "make deny     licences, duplicates, sources and security advisories of the dependencies (deny.toml)"
-	@echo "make msrv     builds with the oldest Rust that is supported, rust-version in Cargo.toml"
+	@echo "make msrv     builds with the oldest supported Rust, rust-version in Cargo.toml"
 	@echo "make cross    a release build for another processor: TARGET=aarch64-unknown-linux-gnu"
-	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of everything that the program contains"
-	@echo "make dist     what a release delivers, in target/dist: program, licences, rules, dashboards, documentation"
+	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of all crates in the program"
+	@echo "make dist     makes the release archive in target/dist: program, licences, rules, dashboards, documentation"
 	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
-	@echo "make soak     random faults for ten minutes, and how long rows and metrics were wrong"
-	@echo "make dashboards   writes the Grafana dashboards, dashboards/*.json, anew"
+	@echo "make soak     random faults for ten minutes; reports how long rows and metrics were wrong"
+	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
 	@echo "make screenshot   draws docs/images/fleet.png from the demo; ten minutes, needs node, npm, chromium"
-	@echo "make bench    the benchmark, an optimised build first: some minutes"
-	@echo "make deps     redis-server, prometheus and alertmanager from Debian's packages, where they are missing"
+	@echo "make bench    the benchmark, with an optimised build; some minutes"
+	@echo "make deps     installs redis-server, prometheus and alertmanager from Debian's packages if they are missing"
 
-# The unoptimised build, on purpose: it is the one that the tests use too, and takes a third of the time of an
-# optimised one. For 24 SoCs it is fast enough.
+# The unoptimised build: the tests use it too, and it takes a third of the time of an optimised build. It is fast
+# enough for 24 SoCs.
 demo:
 	@scripts/deps --optional cargo redis-server prometheus alertmanager
 	@$(CARGO) run --locked -p dualtor-demo -- $(ARGS)
 
-# Some of them: make test ARGS="it rounds"; all test programs are built, it is run, with tests that have "rounds" in their name.
+# Some tests: make test ARGS="it rounds" runs the test program `it`, only tests with "rounds" in their name.
 test:
 	@scripts/deps cargo redis-server prometheus alertmanager
 	@CARGO="$(CARGO)" scripts/test $(ARGS)

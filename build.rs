@@ -1,17 +1,17 @@
-//! Notes the source revision.
+//! Puts the source revision into the binary.
 
 use std::process::Command;
 
 fn main() {
     println!("cargo:rustc-env=DUALTOR_REVISION={}", revision());
     println!("cargo:rerun-if-env-changed=DUALTOR_REVISION");
-    // Grows with each commit; in a source archive there is none.
+    // This file grows with each commit. A source archive has none.
     if std::path::Path::new(".git/logs/HEAD").exists() {
         println!("cargo:rerun-if-changed=.git/logs/HEAD");
     }
 }
 
-/// The packager's word, else git's, else "unknown" (a source archive).
+/// From the variable `DUALTOR_REVISION` (set by a packager), else from git, else "unknown" (a source archive).
 fn revision() -> String {
     if let Ok(revision) = std::env::var("DUALTOR_REVISION") {
         return revision;

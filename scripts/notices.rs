@@ -1,8 +1,8 @@
-//! Writes THIRD-PARTY-NOTICES: the licence texts of every crate that goes into the program, as their licences ask for.
+//! Writes THIRD-PARTY-NOTICES: the licence texts of every crate in the program, as their licences require.
 //!
-//! Receives the name of the file to write; asks `cargo metadata` for the crates and reads the licence files out of their
-//! sources. Fails, with the names, where a crate has no text that can be given: then it needs an entry in `WITHOUT_TEXT`.
-//! `make notices`, at each release; the file is not kept in git, where it would be wrong after the next update of Cargo.lock.
+//! Receives the name of the file to write. Gets the crates from `cargo metadata` and reads the licence files in their sources. If
+//! crates have no licence text, it fails and names them: then they need an entry in `WITHOUT_TEXT`. `make notices` runs it at
+//! each release. The file is not in git, because it would be wrong after the next update of Cargo.lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,17 +12,17 @@ use std::process::Command;
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
-/// The program whose crates are meant: the simulator's and the tests' are not delivered.
+/// The program whose crates are listed. Simulator and tests are not part of a release.
 const PROGRAM: &str = "dualtor-exporter";
 
-/// The processors that a release is built for; what is linked in on any of them is in the notices.
+/// The processors that a release is built for. The notices have the crates of all of them.
 const TARGETS: [&str; 3] = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-gnu",
     "armv7-unknown-linux-gnueabihf",
 ];
 
-/// How the names of files with a licence begin, in lower case.
+/// Beginnings of the names of licence files, in lower case.
 const NAMES: [&str; 6] = [
     "license",
     "licence",
@@ -32,11 +32,11 @@ const NAMES: [&str; 6] = [
     "unlicense",
 ];
 
-/// Crates without such a file that may be taken under Apache-2.0, whose text is our own LICENSE: all others must have one.
+/// Crates without such a file that are licensed under Apache-2.0, whose text is our own LICENSE. All others must have a file.
 const OURS: &str = "Apache-2.0";
 
-/// Crates without a licence file and without Apache-2.0 among their licences, and the crate of the same repository, with the same
-/// licence, that has the text. Looked up by hand.
+/// Crates without a licence file and without Apache-2.0, each with a crate of the same repository and licence that has the
+/// text. Found by hand.
 const WITHOUT_TEXT: [(&str, &str); 1] = [("tonic-prost", "tonic")];
 
 /// A crate in the program.
@@ -55,7 +55,7 @@ fn main() -> anyhow::Result<()> {
     std::fs::write(&file, text).with_context(|| format!("{}", Path::new(&file).display()))
 }
 
-/// What cargo knows of all crates, for the processors of a release.
+/// cargo's metadata of all crates, for the processors of a release.
 fn metadata() -> anyhow::Result<Value> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["metadata", "--locked", "--format-version", "1"]);
@@ -71,8 +71,8 @@ fn metadata() -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The crates that are linked into the program: its dependencies and theirs, without those of build scripts and tests, and
-/// without macros, which run in the compiler.
+/// The crates that are linked into the program: its dependencies, direct and indirect, without those of build scripts and tests,
+/// and without macros, which run in the compiler.
 fn linked(metadata: &Value) -> anyhow::Result<Vec<Package>> {
     let by_id = |list: &'static str, of: &Value| -> BTreeMap<String, Value> {
         let entries = of[list].as_array().into_iter().flatten();
@@ -89,7 +89,7 @@ fn linked(metadata: &Value) -> anyhow::Result<Vec<Package>> {
             continue;
         }
         let dependencies = nodes[&id]["deps"].as_array().into_iter().flatten();
-        // A kind of null is neither `build` nor `dev`.
+        // The kind of a normal dependency is null; the others are `build` and `dev`.
         let normal = dependencies.filter(|dependency| {
             let mut kinds = dependency["dep_kinds"].as_array().into_iter().flatten();
             kinds.any(|kind| kind["kind"].is_null())
@@ -99,7 +99,7 @@ fn linked(metadata: &Value) -> anyhow::Result<Vec<Package>> {
 
     let mut linked: Vec<Package> = seen
         .iter()
-        // Crates of this project have no source: they are under our LICENSE.
+        // Crates of this project have no `source` and are under our LICENSE.
         .filter(|id| !packages[*id]["source"].is_null())
         .map(|id| package(&packages[id]))
         .collect();
@@ -128,8 +128,8 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// The files with a licence in a crate's source, also those of C code that it brings along (jemalloc in
-/// tikv-jemalloc-sys, BoringSSL in ring).
+/// The licence files in a crate's source, including those of bundled C code (jemalloc in tikv-jemalloc-sys, BoringSSL in
+/// ring).
 fn licence_files(directory: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let entries = std::fs::read_dir(directory).with_context(|| format!("{}", directory.display()))?;
     for entry in entries {
@@ -145,7 +145,7 @@ fn licence_files(directory: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<(
     Ok(())
 }
 
-/// The whole file: a list of the crates, then each text once, with the crates whose it is.
+/// The whole file: a list of the crates, then each text once, with the crates that use it.
 fn notices(packages: &[Package]) -> anyhow::Result<String> {
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut missing = Vec::new();

@@ -1,7 +1,7 @@
-//! The wiring: builds the parts, joins them, reloads, and stops them with a deadline.
+//! Builds and connects the parts, reloads the configuration, and stops the parts with a deadline.
 //!
-//! Listeners and the shutdown are arguments, so that tests bring their own. See the crate's documentation for the
-//! drawing of all tasks and channels.
+//! Listeners and the shutdown are arguments, so that tests can supply their own. The crate's documentation shows all tasks and
+//! channels.
 //!
 //! Imports every folder but `cli`.
 
@@ -34,31 +34,31 @@ use make_view::{Sources, view_source};
 use open_files::OpenFiles;
 use parts::{Tasks, drained, oversee, unexpected};
 
-/// `/-/ready` waits no longer than this for the first look at every target.
+/// `/-/ready` waits no longer than this for the first result of every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
 /// How long a stop waits for the last rows; `StateDb` gives up after 2 s by itself.
 const STOP_WITHIN: Duration = Duration::from_millis(2500);
-/// How long after that it waits for answers that scrapers are still reading. The contract allows 5 s for all of it.
+/// How long it then waits for answers that scrapers are still reading. A stop may take 5 s in all.
 const STOP_SERVING_WITHIN: Duration = Duration::from_millis(500);
 
-/// Loads the configuration: at start, and again at each reload, then on a thread of its own, as files may hang.
+/// Loads the configuration: at start and at each reload. A reload runs it on a separate thread, because reading files may hang.
 pub type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
-/// What an exporter is started with.
+/// The arguments of [`Exporter::start`].
 pub struct Options {
-    /// The configuration, as `load` gave it first.
+    /// The configuration in force at the start.
     pub config: Config,
-    /// Where later ones come from.
+    /// Loads it again at a reload.
     pub load: Load,
     /// Sockets to serve on.
     pub listeners: Vec<TcpListener>,
-    /// The path of the metrics.
+    /// The path of the metrics endpoint.
     pub telemetry_path: String,
     /// Whether POST /-/reload is served.
     pub enable_lifecycle: bool,
-    /// What web clients may cost.
+    /// Limits for web clients.
     pub limits: Limits,
-    /// How many lines of the log nobody took in time: shown, not counted here.
+    /// How many lines of the log were dropped; the log counts them.
     pub lines_dropped: Arc<AtomicU64>,
 }
 
@@ -70,23 +70,23 @@ impl std::fmt::Debug for Options {
     }
 }
 
-/// Why an exporter ended other than by being told to.
+/// Why an exporter ended without a shutdown.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The web server gave up.
     #[error("the web server failed: {0}")]
     Web(#[source] std::io::Error),
-    /// A task that runs as long as the exporter has ended: a defect.
+    /// A task that must run as long as the exporter has ended: a defect.
     #[error("{0} has ended unexpectedly; the log says why")]
     TaskEnded(&'static str),
-    /// The same, by a panic.
+    /// The same, because of a panic.
     #[error("{0} has ended by a defect of this program, please report it: {1}")]
     Defect(&'static str, #[source] Defect),
 }
 
 /// A running exporter.
 pub struct Exporter {
-    /// In force. The inventory follows from it.
+    /// The configuration in force. The inventory is made from it.
     config: watch::Sender<Arc<Config>>,
     load: Load,
     reader: Arc<Reader>,
@@ -102,7 +102,7 @@ pub struct Exporter {
     servers: Tasks,
 }
 
-/// The reload that is under way, if any: who asked, and the new configuration or what is wrong with it.
+/// The reload that is under way, if any: the request, and the new configuration or its error.
 type Loading = JoinSet<(ReloadRequest, Result<Config, String>)>;
 
 impl std::fmt::Debug for Exporter {
@@ -177,18 +177,18 @@ impl Exporter {
         }
     }
 
-    /// What the fleet shows.
+    /// Reads from the fleet.
     pub fn fleet(&self) -> FleetHandle {
         self.fleet.clone()
     }
 
-    /// Where reloads can be asked for.
+    /// Takes requests for a reload.
     pub fn reloader(&self) -> mpsc::Sender<ReloadRequest> {
         self.reload_tx.clone()
     }
 
-    /// Runs until `shutdown`, then stops every part, within `STOP_WITHIN` and `STOP_SERVING_WITHIN`. So it does, too, should a
-    /// part have ended, or have a defect of its own: no row goes on saying READY.
+    /// Runs until `shutdown`, then stops every part, within `STOP_WITHIN` and `STOP_SERVING_WITHIN`. If a part ends too early or
+    /// this task itself panics, it does the same, so that no row stays READY.
     pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), AppError> {
         let worked = caught(Box::pin(self.work(shutdown))).await;
         let outcome = worked.unwrap_or_else(|defect| Err(AppError::Defect("the exporter", defect)));
@@ -213,7 +213,7 @@ impl Exporter {
                     let (load, reader) = (self.load.clone(), self.reader.clone());
                     loading.spawn(async move { (request, read(load, &reader).await) });
                 }
-                // An error: the runtime is shutting down.
+                // A `JoinError` would mean that the runtime is shutting down.
                 Some(Ok((request, config))) = loading.join_next() => self.reload(request, config),
                 Some(ended) = self.tasks.join_next() => return Err(unexpected(ended)),
                 Some(ended) = self.servers.join_next() => return Err(unexpected(ended)),
@@ -235,7 +235,7 @@ impl Exporter {
                 status.last_success = SystemTime::now();
             }
         });
-        // Whoever asked may have gone away.
+        // The one who asked may be gone.
         let _ = request.send(outcome);
     }
 
@@ -246,7 +246,7 @@ impl Exporter {
             (config.namespaces.clone(), publish)
         };
         if databases(&config) != databases(&before) {
-            let reason = "databases: a change of where or what to publish or to read, here or in SONiC's database_config.json, needs a restart";
+            let reason = "databases: a change of the databases or of what is published, here or in SONiC's database_config.json, needs a restart";
             return Err(reason.to_owned());
         }
         self.probe
@@ -256,7 +256,7 @@ impl Exporter {
     }
 }
 
-/// One that hangs does not keep the next reload waiting for ever.
+/// Reads with a time limit, so that a file that hangs does not block the next reload.
 async fn read(load: Load, reader: &Reader) -> Result<Config, String> {
     match reader.read(PATIENCE, move || loaded(&*load)).await {
         Ok(config) => config,
@@ -264,7 +264,7 @@ async fn read(load: Load, reader: &Reader) -> Result<Config, String> {
     }
 }
 
-/// Loads the configuration, whatever happens meanwhile.
+/// Loads the configuration. A panic becomes an error.
 fn loaded(load: &(dyn Fn() -> Result<Config, ConfigError> + Send + Sync)) -> Result<Config, String> {
     match attempt(load) {
         Ok(loaded) => loaded.map_err(|error| error.to_string()),
@@ -272,20 +272,20 @@ fn loaded(load: &(dyn Fn() -> Result<Config, ConfigError> + Send + Sync)) -> Res
     }
 }
 
-/// True, for good, when the fleet has settled or it is too late to wait for that.
+/// Turns true when the fleet has settled or `READY_AFTER` has passed, and stays true.
 fn readiness(fleet: &FleetHandle) -> watch::Receiver<bool> {
     let (tx, rx) = watch::channel(false);
     let mut settled = fleet.settled();
     tokio::spawn(async move {
         let _ = timeout(READY_AFTER, settled.wait_for(|settled| *settled)).await;
         tx.send_replace(true);
-        // The value lives as long as its sender.
+        // Receivers would see an error if the sender were dropped.
         tx.closed().await;
     });
     rx
 }
 
-/// Asks for a reload and waits for its outcome; `None` when the exporter is stopping.
+/// Requests a reload and waits for its outcome; `None`: the exporter is stopping.
 pub async fn reload(reloader: &mpsc::Sender<ReloadRequest>) -> Option<Result<(), String>> {
     let (tx, rx) = oneshot::channel();
     reloader.send(tx).await.ok()?;

@@ -9,9 +9,9 @@
 //! Imports every other folder.
 
 mod doctor;
-mod exporter;
+mod exporter_command;
 pub mod host;
-mod probe;
+mod probe_command;
 pub mod program;
 
 use std::path::PathBuf;
@@ -77,7 +77,7 @@ struct ExporterArgs {
 enum Command {
     /// Probe one SoC once and print what it says: exit code 0 it answers, 1 READY but a query failed or health is
     /// not serving, 2 never READY
-    Probe(probe::ProbeArgs),
+    Probe(probe_command::ProbeArgs),
     /// Look at everything that the exporter depends on here and say what is wrong and what to do: exit code 0
     /// nothing is wrong, 1 there is a problem
     Doctor(doctor::DoctorArgs),
@@ -109,10 +109,10 @@ impl Cli {
         program::run(program, &self.log, move |dropped| async move {
             match self.command {
                 None if self.exporter.config_check => {
-                    exporter::check_config(self.exporter.config_file.as_deref()).await
+                    exporter_command::check_config(self.exporter.config_file.as_deref()).await
                 }
-                None => exporter::run(self.exporter, dropped).await,
-                Some(Command::Probe(args)) => probe::run(args).await,
+                None => exporter_command::run(self.exporter, dropped).await,
+                Some(Command::Probe(args)) => probe_command::run(args).await,
                 Some(Command::Doctor(args)) => doctor::run(args).await,
             }
         })

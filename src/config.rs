@@ -1,7 +1,7 @@
 //! The configuration file, validated: bad input becomes one error that names the file, the key and what was expected,
 //! and nothing of it is applied.
 //!
-//! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` where Redis is, `tls` the TLS files; here is what it all
+//! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` where Redis is, `tls_files` the TLS files; here is what it all
 //! means.
 //!
 //! Imports `model` and `runtime`.
@@ -12,7 +12,7 @@ mod raw;
 mod redis_url;
 mod scalar;
 mod settings;
-mod tls;
+mod tls_files;
 mod yaml;
 
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use settings::{
     Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
 };
-pub use tls::{is_server_name, read_pem, read_secrets};
+pub use tls_files::{is_server_name, read_pem, read_secrets};
 
 use crate::model::{
     BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target, text,
@@ -164,7 +164,7 @@ impl Config {
 
     /// A server name as `channel.tls.server_name` may be, for flags.
     pub fn server_name(text: &str) -> Option<String> {
-        <tls::Name as scalar::Scalar>::parse(text).map(|name| name.0)
+        <tls_files::Name as scalar::Scalar>::parse(text).map(|name| name.0)
     }
 
     /// Whether `channel.metadata` may have this entry, for flags; an `Err` says what was expected.
@@ -203,7 +203,7 @@ impl Config {
     }
 }
 
-fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
+fn validate(raw: raw::RawFile, base: &Path) -> Result<Config, KeyError> {
     let probe = ProbeSettings {
         interval: raw.probe.interval.0,
         timeout: raw.probe.timeout.0,
@@ -216,9 +216,9 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
         );
     }
     let side = match raw.side {
-        raw::Side::Auto => Side::Unknown,
-        raw::Side::Upper => Side::Upper,
-        raw::Side::Lower => Side::Lower,
+        raw::RawSide::Auto => Side::Unknown,
+        raw::RawSide::Upper => Side::Upper,
+        raw::RawSide::Lower => Side::Lower,
     };
     let port = raw.channel.tcp_port.0.0;
     let source = raw.channel.source_address.0;
@@ -227,15 +227,7 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
         Some(list) => Some(targets(list, port, side, &channel)?),
         None => None,
     };
-    let publish = match raw.databases.publish {
-        raw::Publish::Own => Publish::Own,
-        raw::Publish::Shadow => Publish::Shadow,
-        raw::Publish::Off => Publish::Off,
-    };
-    let schema = match raw.databases.schema {
-        raw::Schema::Sonic => Schema::Sonic,
-        raw::Schema::Hld => Schema::Hld,
-    };
+    let raw::RawDatabases { publish, schema, .. } = raw.databases;
     let publish_notifications = notifications(raw.databases.publish_notifications.0, publish)?;
     let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
     let needed = publish != Publish::Off || !told_all;
@@ -255,9 +247,9 @@ fn validate(raw: raw::File, base: &Path) -> Result<Config, KeyError> {
     })
 }
 
-fn channel(raw: raw::Channel, base: &Path) -> Result<ChannelSettings, KeyError> {
+fn channel(raw: raw::RawChannel, base: &Path) -> Result<ChannelSettings, KeyError> {
     let security = match raw.tls {
-        Some(tls) => Security::Tls(tls::settings(tls, base)?),
+        Some(tls) => Security::Tls(tls_files::settings(tls, base)?),
         None => Security::Plain,
     };
     let source_address = match raw.source_address.0 {
@@ -319,7 +311,7 @@ fn metadata(name: &str, value: &str) -> Result<(), KeyError> {
 }
 
 fn targets(
-    raw: &[raw::Target],
+    raw: &[raw::RawTarget],
     default_port: u16,
     side: Side,
     channel: &Arc<ChannelSettings>,
@@ -380,7 +372,7 @@ fn notifications(wanted: bool, publish: Publish) -> Result<bool, KeyError> {
 }
 
 /// The switch's databases, if anything needs them.
-fn databases(raw: &raw::Databases, needed: bool) -> Result<Vec<Namespace>, KeyError> {
+fn databases(raw: &raw::RawDatabases, needed: bool) -> Result<Vec<Namespace>, KeyError> {
     // A bad URL is an error even while nothing needs it: it would only be found out later.
     let from_url = raw.url.as_deref().map(Namespace::from_url).transpose();
     let from_url = from_url.or_else(|message| at("databases.url", message))?;

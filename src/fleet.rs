@@ -1,11 +1,11 @@
-//! The fleet: starts and stops sessions as the inventory says, owns the table of `SocStatus`, and shows it.
+//! The fleet starts and stops sessions to match the inventory. It owns the table of `SocStatus` and answers questions about it.
 //!
-//! It is the only task that writes the table. In: `watch<Inventory>`, events of all sessions, questions (a snapshot, one SoC's history).
-//! Out: snapshots (shared pointers, no copies), the mailboxes of rows and notices to write, a feed of transitions, and the
-//! latch "every target has been looked at once". It waits for nobody: an event costs O(1), whatever the readers do.
+//! It is the only task that writes the table. In: `watch<Inventory>`, events of all sessions, questions (a snapshot, one SoC's
+//! history). Out: snapshots (shared pointers, no copies), the mailboxes of rows and notices to write, a feed of transitions, and
+//! the latch "every target has finished a round or failed a dial". It never waits for a reader: an event costs O(1).
 //!
-//! A session never ends by itself. One that does all the same has a defect: its port leaves READY at once, and it is started
-//! anew with another id, so that what the old one has said and still waits in the queue is nobody's.
+//! A session that ends by itself has a defect. Its port leaves READY at once, and a new session starts with another id. Events of
+//! the old session that still wait in the queue carry the old id and are ignored.
 //!
 //! Imports `model`, `runtime`, `config` and `soc`.
 
@@ -36,15 +36,15 @@ use handle::{QUESTIONS, Question};
 use mailbox::Change;
 use table::{SocTable, Watched};
 
-/// Events that may wait for the fleet before sessions wait: a burst of some thousand SoCs.
+/// Length of the queue of events: a burst from some thousand SoCs. When it is full, sessions wait.
 pub const EVENT_QUEUE: usize = 4096;
-/// How long scrapes wait for the first inventory: it comes in milliseconds from a database that is there, and from the
-/// configuration's own targets after half a second at most (sonic/switch.rs).
+/// How long scrapes wait for the first inventory. A database that answers gives it in milliseconds. Without one, the targets of
+/// the configuration file follow after at most half a second (sonic/switch.rs).
 const FIRST_INVENTORY: Duration = Duration::from_millis(600);
-/// Transitions that a slow reader of the feed may lag behind before it loses the oldest.
+/// Length of the feed of transitions. A reader that is further behind loses the oldest.
 const FEED_LEN: usize = 1024;
 
-/// How a session is started: as `session::start` does, but for tests.
+/// Starts a session: `session::start`, or a replacement in tests.
 type Start = Arc<
     dyn Fn(SessionId, watch::Receiver<Target>, u32, Context) -> Result<Running, OutgoingError> + Send + Sync,
 >;
@@ -55,7 +55,7 @@ pub struct Fleet {
     context: Context,
     start: Start,
     events: mpsc::Receiver<(SessionId, Event)>,
-    /// Each yields why it has ended; one that was aborted, nothing.
+    /// Each yields the defect that ended it. An aborted session yields nothing.
     sessions: JoinSet<(SessionId, Defect)>,
     questions: mpsc::Receiver<Question>,
     settled: watch::Sender<bool>,
@@ -76,7 +76,7 @@ impl std::fmt::Debug for Fleet {
 }
 
 impl Fleet {
-    /// A fleet that has not begun. `events` is the other end of `context.events`.
+    /// A fleet that does not run yet. `events` is the receiving end of `context.events`.
     pub fn new(
         inventory: watch::Receiver<Arc<Inventory>>,
         context: Context,
@@ -108,8 +108,8 @@ impl Fleet {
         (fleet, handle)
     }
 
-    /// Runs until `stop`, then stops every session, shows the last rows (SHUTDOWN) and returns. So it does, too, should it
-    /// have a defect: no row goes on saying READY.
+    /// Runs until `stop`, then stops every session, sends the last rows (SHUTDOWN) and returns. After a defect of its own it does
+    /// the same, so that no row stays READY.
     pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), Defect> {
         let served = caught(Box::pin(self.serve(stop))).await;
         let stopped = attempt(|| self.stop_all());
@@ -118,7 +118,7 @@ impl Fleet {
 
     async fn serve(&mut self, stop: impl Future<Output = ()> + Send) {
         tokio::pin!(stop);
-        // So the first scrape shows what there is, not the moment before.
+        // Questions are answered only after the first inventory: else the first scrape would show no SoCs.
         let mut first = self.inventory.clone();
         let loaded = timeout(FIRST_INVENTORY, first.wait_for(|inventory| inventory.loaded));
         tokio::select! {
@@ -126,16 +126,18 @@ impl Fleet {
             _ = loaded => {}
         }
         self.adopt_inventory();
+        // Biased, rarest first: under a flood of events the loop still stops, follows the inventory and answers scrapes. The
+        // first four arms are rare or bounded, so events get their turn. Every arm is cancel-safe.
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
                 Ok(()) = self.inventory.changed() => self.adopt_inventory(),
                 Some(question) = self.questions.recv() => self.answer(question),
-                // Before the events: what one that has ended had to say is of no use any more.
+                // Before the events: those of a session that has ended must not be applied any more.
                 Some(ended) = self.sessions.join_next() => self.on_end(ended),
                 Some((id, event)) = self.events.recv() => {
-                    // What one SoC has made its session say takes nothing else down.
+                    // A panic over one SoC's event ends only that SoC's session.
                     if let Err(defect) = attempt(|| self.on_event(id, &event)) {
                         self.on_end(Ok((id, defect)));
                     }
@@ -145,7 +147,7 @@ impl Fleet {
     }
 
     fn on_event(&mut self, id: SessionId, event: &Event) {
-        // An event of a session that was stopped meanwhile is nobody's any more.
+        // The session may have been stopped since it sent this event.
         let Some(entry) = self.table.of_session(id) else {
             return;
         };
@@ -171,12 +173,12 @@ impl Fleet {
     }
 
     fn on_end(&mut self, ended: Result<(SessionId, Defect), JoinError>) {
-        // Neither is an error one of a session that runs: each catches its panics, and those aborted are gone.
+        // A `JoinError` needs no action: a session catches its own panics, and an aborted session is already out of the table.
         let Some((id, defect)) = ended.ok() else { return };
         let Some(entry) = self.table.of_session(id) else {
             return;
         };
-        // It may run still, where what it has said could not be taken in.
+        // The session may still run, if it was the handling of its event that panicked.
         entry.task.abort();
         let wait = entry.restarts.wait(entry.began.elapsed());
         log_lines::session_lost(&entry.status, &defect, wait);
@@ -195,7 +197,7 @@ impl Fleet {
         }
     }
 
-    /// Starts a session after `wait`. However it ends, it is told as its defect.
+    /// Starts a session after `wait`. Any end of it is reported as its defect.
     fn spawn(
         &mut self,
         id: SessionId,
@@ -210,7 +212,7 @@ impl Fleet {
             }
             let defect = match attempt(|| start(id, target, refusals, context)) {
                 Ok(Ok(running)) => caught(running).await.unwrap_or_else(|defect| defect),
-                // The configuration is checked before.
+                // Not expected: the configuration has been checked for this.
                 Ok(Err(error)) => Defect::new(format_args!("it cannot be probed: {error}")),
                 Err(defect) => defect,
             };
@@ -227,7 +229,7 @@ impl Fleet {
     fn show(&self, status: &Arc<SocStatus>, effect: &Effect) {
         for transition in &effect.transitions {
             log_lines::transition(status, transition);
-            // Nobody need be watching.
+            // An error means that the feed has no reader, which is normal.
             let _ = self.feed.send((status.target.id.clone(), transition.clone()));
         }
         if effect.write_row {
@@ -241,7 +243,7 @@ impl Fleet {
         }
     }
 
-    /// Makes what runs equal to the inventory, without touching what is equal already.
+    /// Starts, stops and changes sessions to match the inventory. Sessions whose target is unchanged are not touched.
     fn adopt_inventory(&mut self) {
         let inventory = self.inventory.borrow_and_update().clone();
         let told = self.side == Side::Unknown && !self.table.is_empty();
@@ -267,7 +269,7 @@ impl Fleet {
             }
         }
         self.table.sort();
-        self.context.limiter.fleet(self.table.len());
+        self.context.rounds.fleet(self.table.len());
         if self.unsettled.is_empty() && inventory.loaded {
             self.settled.send_replace(true);
         }
@@ -320,7 +322,7 @@ impl Fleet {
     }
 
     fn answer(&self, question: Question) {
-        // Whoever asks may have gone away meanwhile.
+        // The one who asked may be gone: then the reply is dropped.
         match question {
             Question::Snapshot(reply) => {
                 let (socs, side) = (self.table.statuses(), self.side);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use dualtor_exporter::cli::Cli;
 
-/// glibc's keeps the pages of a flood for good; this one gives them back within a second or so (docs/performance.md).
+/// After a flood, glibc's allocator keeps the memory. This one returns it within about a second (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,8 +1,10 @@
 //! Plain data that the folders hand to each other: no tokio, no I/O, no clock. Imports no other folder.
 //!
-//! `Target` (what to probe) → `Event` (what one SoC's session saw) → `SocStatus` (what is true now) and `History` (what happened
-//! lately) → `Snapshot` (the fleet at one moment) → `View` (with all that is shown beside it). Every closed set of words that reaches an operator (states, causes, results) is an enum
-//! here, with one `label()` that is both the metric's label and the log's word.
+//! `Target` (what to probe) → `Event` (what one SoC's session saw) → `SocStatus` (the state now) and `History` (what happened
+//! lately) → `Snapshot` (the fleet at one moment) → `View` (the snapshot and everything else that is shown).
+//!
+//! Every closed set of values that an operator sees (states, causes, results) is an enum here. Its `label()` is both the metric's
+//! label and the value in the log.
 
 #[macro_use]
 mod words;

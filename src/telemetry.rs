@@ -1,4 +1,4 @@
-//! What the exporter tells of itself and of the SoCs in numbers and lines: metrics and the log.
+//! Metrics and the log.
 //!
 //! Imports `model`, `runtime`, `config`, `soc`, `fleet` and `sonic`.
 //!

@@ -1,21 +1,22 @@
-//! The web endpoint: a thread of its own that accepts, limits, renders and answers.
+//! The web endpoint: a separate thread that accepts and limits connections, renders scrapes and answers requests.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `limits` | what a client may cost (pure, but for its counters) |
-//! | `gate` | who is let in, and who has to go for another |
-//! | `client` | accepts, serves one connection, ends it |
-//! | `client_socket` | a socket that gives up on a peer that takes nothing |
+//! | `limits` | limits for web clients, and counters |
+//! | `gate` | which connections are accepted, and which are closed to make room |
+//! | `client` | accepts, serves and ends a connection |
+//! | `client_socket` | a socket that fails when the peer reads nothing |
 //! | `routes` | the routes and their answers |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
-//! | `scrape` | renders a scrape once for all who wait for it |
-//! | `answer` | a rendered scrape, packed; how readers take it, and how much of it all may pin |
+//! | `scrape` | renders a scrape once for all requests that wait for it |
+//! | `answer` | a rendered scrape, compressed; how clients read it; the memory limit for all answers |
 //!
-//! Why a thread: scrapers must not cost a probe anything. Everything here runs on one thread with a low priority, so all
-//! clients together cost one core at most, and that one only while probing does not want it. The fleet is asked for
-//! a snapshot through its queue, as by any reader; nothing here is ever waited for by what probes.
+//! Why a thread: scrapes must not delay a probe. Everything here runs on one thread with low priority. So all clients together
+//! use one core at most, and probing has priority there too. The fleet gives snapshots through its queue of questions. Nothing
+//! that probes ever waits for the web side.
 //!
-//! Imports `model`, `runtime`, `config` and `telemetry`; of the fleet it knows only how a scrape is asked for.
+//! Imports `model`, `runtime`, `config` and `telemetry`. It gets views from a function (`ViewSource`), so it does not import the
+//! fleet.
 
 mod answer;
 mod client;
@@ -44,34 +45,34 @@ pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
 pub use routes::telemetry_path_ok;
 
-/// Asks for a reload; the answer is why it failed, if it did.
+/// A request for a reload. The answer is an error with the reason if the reload failed.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
 
-/// Makes a view. Given by `app`: the web side does not know the fleet.
+/// Makes a view of this moment. `app` supplies it.
 pub type ViewSource = Arc<dyn Fn() -> ViewFuture + Send + Sync>;
 /// `None` while the exporter is stopping.
 pub type ViewFuture = std::pin::Pin<Box<dyn Future<Output = Option<View>> + Send>>;
 
-/// By how much the web thread stands back, as `nice` counts, where probing wants the processor too. Not more: on a switch
-/// whose processor is busy a scrape must still come within Prometheus' 10 s.
+/// The web thread's niceness is raised by this, so that probing comes first. Not more: on a busy switch a scrape must still be
+/// answered within Prometheus' 10 s.
 const NICE: i32 = 5;
 
 /// What the routes need.
 #[derive(Clone)]
 pub struct Web {
-    /// Where `/metrics` is.
+    /// The path of the metrics.
     pub telemetry_path: String,
-    /// What it shows.
+    /// Makes the view that the metrics show.
     pub view: ViewSource,
-    /// What `/-/ready` says.
+    /// Whether `/-/ready` answers 200.
     pub ready: watch::Receiver<bool>,
-    /// Where reloads are asked for; `None` without `--web.enable-lifecycle`.
+    /// Takes requests for a reload; `None` without `--web.enable-lifecycle`.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
-    /// What a client may cost.
+    /// Limits for clients.
     pub limits: Limits,
-    /// How many files are left for connections.
+    /// How many file descriptors are left for connections.
     pub files: FilesLeft,
-    /// What is counted of them.
+    /// Counters of connections.
     pub stats: Arc<WebStats>,
 }
 
@@ -84,13 +85,13 @@ impl std::fmt::Debug for Web {
     }
 }
 
-/// Serves the listeners until `stop`; requests under way are finished. Dropped, it ends at once.
+/// Serves the listeners until `stop`, then finishes requests under way. If the future is dropped, it ends at once.
 pub async fn serve(listeners: Vec<TcpListener>, web: Web, stop: CancellationToken) -> io::Result<()> {
     if listeners.is_empty() {
         stop.cancelled().await;
         return Ok(());
     }
-    // A socket belongs to the runtime that it was made in.
+    // A socket belongs to one tokio runtime: take it out of this one, for the runtime of the web thread.
     let listeners = listeners.into_iter().map(TcpListener::into_std);
     let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
     let abandoned = CancellationToken::new();
@@ -98,7 +99,7 @@ pub async fn serve(listeners: Vec<TcpListener>, web: Web, stop: CancellationToke
     let (ended, end) = oneshot::channel();
     let serving = move || {
         let outcome = on_this_thread(listeners, web, stop, &abandoned);
-        // Nobody listens to the end of what was abandoned.
+        // An error means that `serve` was dropped.
         let _ = ended.send(outcome);
     };
     std::thread::Builder::new()
@@ -116,7 +117,7 @@ fn on_this_thread(
     stop: CancellationToken,
     abandoned: &CancellationToken,
 ) -> io::Result<()> {
-    // On Linux "this process" is the calling thread alone.
+    // On Linux `None` means the calling thread, not the whole process.
     let ours = rustix::process::getpriority_process(None).unwrap_or(0);
     if let Err(error) = rustix::process::setpriority_process(None, ours + NICE) {
         debug!(target: WEB, %error, "the web thread keeps its priority");
@@ -130,7 +131,7 @@ fn on_this_thread(
     })
 }
 
-/// Until the stop, and then until the last answer is taken.
+/// Accepts until the stop, then waits until all connections have ended.
 async fn accept_all(
     listeners: Vec<std::net::TcpListener>,
     web: Web,
@@ -152,7 +153,7 @@ async fn accept_all(
         accepting.push(server.run());
     }
     let shedding = async {
-        // Its end: nobody counts any more, and the stop is near.
+        // `changed` fails only when the task that counts files has ended, shortly before the stop.
         while files.changed().await.is_ok() {
             gate.shed(std::time::Instant::now());
         }

@@ -1,5 +1,5 @@
-//! The floor: the five RPCs of a round over h2 and nothing else. The same bytes go out and come in as of the exporter;
-//! it checks that each grpc-status is 0, decodes each reply, and keeps no state, no deadline, no channel state.
+//! The minimum to compare with: the five RPCs of a round over h2 and nothing else. It sends and receives the same bytes as the
+//! exporter, checks that each grpc-status is 0, and decodes each reply. It has no state, no deadline, no channel state.
 
 use std::net::SocketAddr;
 
@@ -23,7 +23,7 @@ const PATHS: [&str; 5] = [
     "/grpc.health.v1.Health/Check",
 ];
 
-/// A connection, and all that does not change from round to round.
+/// A connection, and everything that is the same in each round.
 pub(crate) struct Bare {
     requests: SendRequest<Bytes>,
     uris: [http::Uri; 5],

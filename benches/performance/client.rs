@@ -1,5 +1,5 @@
-//! One measurement, in a process of its own, so that CPU time and memory are those of nothing else: N clients, the
-//! exporter's or bare ones, in rounds that are released together or spread over an interval, or idle.
+//! One measurement, in a separate process, so that CPU time and memory include nothing else: N clients, the exporter's or bare
+//! ones, in rounds that are released together or spread over an interval, or idle.
 
 use std::io::{BufRead, Write};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
 };
 use dualtor_exporter::soc::channel::{Channel, TlsStore};
-use dualtor_exporter::soc::probe::{self, Limiter, Ready};
+use dualtor_exporter::soc::probe::{self, Ready, RoundLimiter};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
-    /// The floor.
+    /// The bare loop.
     Bare,
     /// The exporter's channels and rounds.
     Ours,
@@ -35,11 +35,11 @@ pub(crate) enum Kind {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Mode {
-    /// All SoCs at once, so many times.
+    /// All SoCs at once, this many times.
     Together { rounds: usize },
-    /// For so many seconds, each SoC once per interval; ours is the whole exporter.
+    /// For this many seconds, each SoC once per interval. `Ours` is the whole exporter here.
     Spread { interval: f64, seconds: f64 },
-    /// No rounds: connections that live.
+    /// No rounds, only open connections.
     Idle { seconds: f64 },
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Spec {
     pub(crate) kind: Kind,
     pub(crate) mode: Mode,
     pub(crate) racks: Vec<Rack>,
-    /// Rounds under way at a time; ours only.
+    /// Most rounds at a time; `Ours` only.
     pub(crate) max_rounds: Option<u32>,
 }
 
@@ -56,19 +56,19 @@ pub(crate) struct Spec {
 pub(crate) struct Measured {
     /// Rounds of single SoCs.
     pub(crate) rounds: u64,
-    /// CPU time of this process while they ran, µs.
+    /// CPU time of this process during the rounds, µs.
     pub(crate) cpu: f64,
-    /// Of each round of all SoCs, ms; with `Together`.
+    /// Wall time of each round of all SoCs, ms; with `Together`.
     pub(crate) walls: Vec<f64>,
-    /// How long each SoC's round took once it was let in, the longest, ms; with `Together`.
+    /// The longest round of one SoC, from its admission on, ms; with `Together`.
     pub(crate) longest: f64,
-    /// Queries to healthy SoCs that did not end well.
+    /// Failed queries to healthy SoCs.
     pub(crate) failed: u64,
-    /// Of these, those that ran into the deadline.
+    /// Those that failed at the deadline.
     pub(crate) late: u64,
-    /// Memory that all the connections take, kB; with `Idle`.
+    /// Memory of all connections, kB; with `Idle`.
     pub(crate) memory: u64,
-    /// Share of one core; with `Idle`.
+    /// CPU time as a share of one core; with `Idle`.
     pub(crate) load: f64,
 }
 
@@ -78,7 +78,7 @@ impl Measured {
     }
 }
 
-/// CPU time of a process, µs: the sum over its threads, which live as long as it does.
+/// CPU time of a process, µs: the sum over its threads, which run as long as the process.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<f64> {
     let mut nanoseconds = 0.0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -100,11 +100,11 @@ pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     Ok(kilobytes.context("no VmRSS")?.parse()?)
 }
 
-/// The child's whole life: connect, say so, wait for a go, measure, tell.
+/// The child process: connect, report it, wait for the start, measure, report.
 pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
     let spec: Spec = serde_json::from_str(spec)?;
     rlimit::increase_nofile_limit(u64::MAX)?;
-    // As the exporter's own.
+    // Like the exporter's runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(dualtor_exporter::cli::program::WORKERS)
         .enable_all()
@@ -122,7 +122,7 @@ pub(crate) fn run(spec: &str) -> anyhow::Result<()> {
     std::process::exit(0);
 }
 
-/// Says "ready" and waits for the parent.
+/// Prints "ready" and waits for the parent.
 fn ready() -> anyhow::Result<()> {
     println!("ready");
     std::io::stdout().flush()?;
@@ -146,11 +146,13 @@ struct Group {
     socs: usize,
 }
 
-/// Connects everything; each SoC's task then waits for the go.
+/// Connects everything; each SoC's task then waits for the start.
 fn group(kind: Kind, spec: &Spec) -> anyhow::Result<Group> {
     let (go, _) = watch::channel(0);
     let (tx, outcomes) = mpsc::unbounded_channel();
-    let limiter = spec.max_rounds.map_or_else(Limiter::default, Limiter::at_a_time);
+    let limiter = spec
+        .max_rounds
+        .map_or_else(RoundLimiter::default, RoundLimiter::at_a_time);
     if spec.max_rounds.is_none() {
         limiter.fleet(spec.racks.iter().map(|rack| rack.count).sum());
     }
@@ -201,11 +203,11 @@ async fn bare_soc(target: Target, healthy: bool, mut go: watch::Receiver<u64>, t
     }
 }
 
-/// As `session` has it, but for the schedule.
+/// Like `session`, but without its schedule.
 async fn our_soc(
     mut channel: Channel,
     healthy: bool,
-    limiter: Arc<Limiter>,
+    limiter: Arc<RoundLimiter>,
     mut go: watch::Receiver<u64>,
     tx: Outcomes,
 ) {
@@ -266,7 +268,7 @@ async fn together(kind: Kind, rounds: usize, spec: &Spec) -> anyhow::Result<Meas
     for _ in 0..group.socs {
         group.outcomes.recv().await.context("a SoC's task has ended")?;
     }
-    // What every first round pays for: buffers, tables.
+    // The first round, which allocates buffers and tables, is not measured.
     let warm = group.socs <= 1000 && spec.racks.iter().all(|rack| rack.healthy);
     if warm {
         one_round(&mut group, &mut Measured::default()).await?;
@@ -287,7 +289,7 @@ async fn one_round(group: &mut Group, measured: &mut Measured) -> anyhow::Result
     group.go.send_modify(|round| *round += 1);
     let mut left = group.socs;
     while left > 0 {
-        // A SoC that is READY again meanwhile says `None`.
+        // A SoC that became READY again meanwhile sends `None`.
         let Some(outcome) = group.outcomes.recv().await.context("a SoC's task has ended")? else {
             continue;
         };
@@ -351,7 +353,7 @@ fn targets(spec: &Spec) -> anyhow::Result<Vec<Target>> {
     Ok(all)
 }
 
-/// The real thing: exporter, fleet, sessions.
+/// The whole exporter: fleet and sessions.
 async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result<Measured> {
     let interval = Duration::from_secs_f64(interval);
     let config = Config {
@@ -438,7 +440,7 @@ async fn idle(kind: Kind, seconds: f64, spec: &Spec) -> anyhow::Result<Measured>
     })
 }
 
-/// Runs a measurement in a process of its own; `connected` is called when it has its connections.
+/// Runs a measurement in a separate process; `connected` is called when it has its connections.
 pub(crate) fn measure(
     spec: &Spec,
     connected: impl FnOnce() -> anyhow::Result<()>,

@@ -1,4 +1,4 @@
-//! What a scrape costs: /metrics of 1,000 SoCs beside a plain `write!` of the same bytes.
+//! The cost of a scrape: /metrics of 1,000 SoCs, compared with a plain `write!` of the same bytes.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -126,7 +126,7 @@ fn report() -> Report {
     }
 }
 
-/// A line of the exposition, taken apart.
+/// A parsed line of the exposition.
 enum Line {
     Comment(String),
     Sample {
@@ -139,7 +139,7 @@ enum Line {
 enum Value {
     Whole(u64),
     Real(f64),
-    /// A float that `write!` spells otherwise.
+    /// A float that `write!` formats differently.
     Text(String),
 }
 

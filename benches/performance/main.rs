@@ -1,7 +1,7 @@
-//! `make bench`: what a round, an idle channel and a scrape cost, beside the least that they can cost. Prints markdown.
+//! `make bench`: the cost of a round, an idle channel and a scrape, compared with the possible minimum. Prints Markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, and `full` (10,000 SoCs for three minutes, only by name);
-//! without names all but `full`. `cargo bench --bench performance -- rounds idle`
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, and `full` (10,000 SoCs for three minutes). Without
+//! names all except `full`. `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
 
@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     {
         return client::run(spec);
     }
-    // cargo's own `--bench`.
+    // cargo adds `--bench`.
     let named: Vec<&str> = arguments
         .iter()
         .map(String::as_str)
@@ -74,7 +74,7 @@ fn racks(simulators: &[Simulator]) -> Vec<Rack> {
         .collect()
 }
 
-/// The exporter and the bare loop in turn: each one's measurements.
+/// Measures the exporter and the bare loop in turn.
 fn in_turn(simulators: &[Simulator], mode: &Mode) -> anyhow::Result<[Vec<Measured>; 2]> {
     let mut all = [Vec::new(), Vec::new()];
     for _ in 0..REPETITIONS {
@@ -103,13 +103,13 @@ fn rounds() -> anyhow::Result<()> {
             rounds: (20_000 / socs).clamp(4, 100),
         };
         report(socs, "released together", &in_turn(&simulators, &together)?);
-        // At 10,000 both cores are busy with 2,000 rounds a second.
+        // With 10,000 SoCs, 2,000 rounds a second keep both cores busy.
         let interval = (socs as f64 / 2_000.0).max(1.0);
         let spread = Mode::Spread {
             interval,
             seconds: 6.0,
         };
-        let text = format!("each {interval} s, spread");
+        let text = format!("every {interval} s, spread");
         report(socs, &text, &in_turn(&simulators, &spread)?);
     }
     Ok(())
@@ -199,7 +199,7 @@ fn half_hung(socs: usize, how: &str, max_rounds: Option<u32>) -> anyhow::Result<
             simulator.signal(Signal::CONT)?;
         }
     }
-    let limit = max_rounds.map_or_else(|| "as it is".to_owned(), |limit| limit.to_string());
+    let limit = max_rounds.map_or_else(|| "default".to_owned(), |limit| limit.to_string());
     let mut walls: Vec<f64> = all.iter().flat_map(|one| one.walls.clone()).collect();
     let longest = all.iter().map(|one| one.longest).fold(0.0, f64::max);
     println!(

@@ -1,4 +1,4 @@
-//! Simulated SoCs in processes of their own: `dualtor-sim`, started, stopped, continued, killed.
+//! Simulated SoCs in separate processes (`dualtor-sim`) that can be started, stopped, continued and killed.
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -6,26 +6,26 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
 use dualtor_exporter::model::{ChannelSettings, Port, Side, Target};
-use dualtor_testkit::program::binary;
+use dualtor_testkit::child::binary;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-/// A TCP port of this benchmark: not the SoCs' own, nor that of another run at the same time.
+/// A TCP port of this benchmark: not the SoCs' default, and not that of another run at the same time.
 pub(crate) fn own_port() -> u16 {
     20_000 + (std::process::id() % 10_000) as u16
 }
 
-/// A process may have 20,000 files open; a SoC needs a listener and a connection, of two clients for a moment.
+/// A process may have 20,000 files open. A SoC needs a listener and a connection, and for a moment connections of two clients.
 const SOCS_PER_PROCESS: usize = 2_500;
 
-/// Where the SoCs of one process are.
+/// The addresses of the SoCs of one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Rack {
     pub(crate) first: Ipv4Addr,
     pub(crate) port: u16,
     pub(crate) count: usize,
-    /// Whether they are going to answer.
+    /// Whether they answer queries.
     pub(crate) healthy: bool,
 }
 
@@ -37,7 +37,7 @@ impl Rack {
             .map(|ip| SocketAddrV4::new(ip.into(), self.port).into())
     }
 
-    /// Their names must differ from rack to rack.
+    /// Different in each rack, so that names are unique.
     pub(crate) fn targets(&self) -> anyhow::Result<Vec<Target>> {
         let channel = std::sync::Arc::new(ChannelSettings::default());
         self.addresses()
@@ -59,7 +59,7 @@ impl Rack {
 pub(crate) struct Simulator {
     child: Child,
     pub(crate) rack: Rack,
-    // Its scenario lies here.
+    // The directory of its scenario.
     directory: TempDir,
 }
 
@@ -92,7 +92,7 @@ impl Simulator {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
     }
 
-    /// SIGKILL, and away.
+    /// Kills it with SIGKILL.
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -122,13 +122,13 @@ fn spawn(directory: &TempDir) -> anyhow::Result<Child> {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        // It may be gone already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// `count` SoCs in as many processes as they need, at least `processes`.
+/// `count` SoCs in as many processes as needed, at least `processes`.
 pub(crate) fn start(count: usize, processes: usize) -> anyhow::Result<Vec<Simulator>> {
     let processes = count.div_ceil(SOCS_PER_PROCESS).max(processes);
     let each = count / processes;

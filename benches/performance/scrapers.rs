@@ -1,4 +1,4 @@
-//! Scrapers in a loop beside a fleet that is probed: do they make queries late?
+//! Scrapers in a loop while SoCs are probed: do they make queries late?
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use crate::whole::{Setting, listen};
 const SOCS: usize = 1_000;
 const SECONDS: u64 = 20;
 
-/// One GET, the whole answer.
+/// Sends one GET and returns the whole answer.
 fn ask(headers: &str) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(listen())?;
     stream.write_all(format!("GET /metrics HTTP/1.0\r\n{headers}\r\n").as_bytes())?;
@@ -40,7 +40,7 @@ fn queries() -> anyhow::Result<BTreeMap<String, u64>> {
     Ok(counts)
 }
 
-/// What one scraper saw: scrapes, those of them that failed, seconds of the longest.
+/// The results of one scraper: scrapes, failed scrapes, seconds of the longest.
 fn in_a_loop(until: Instant) -> (u64, u64, f64) {
     let (mut scrapes, mut failed, mut longest) = (0, 0, 0_f64);
     while Instant::now() < until {
@@ -53,7 +53,7 @@ fn in_a_loop(until: Instant) -> (u64, u64, f64) {
     (scrapes, failed, longest)
 }
 
-/// 1,000 SoCs each 2 s, and so many scrapers.
+/// 1,000 SoCs probed every 2 s, and this many scrapers.
 pub(crate) fn run() -> anyhow::Result<()> {
     println!("\n### Scrapers in a loop, {SOCS} SoCs probed each 2 s, {SECONDS} s each\n");
     println!(

@@ -1,4 +1,4 @@
-//! The real binary, seen from outside: a private redis-server, a simulator process, and the rows that a reader finds.
+//! The real binary, measured from outside: a private redis-server, a simulator process, and the rows that a reader finds.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -27,7 +27,7 @@ pub(crate) struct Process(Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -66,7 +66,7 @@ impl Database {
         })
     }
 
-    /// Of each port's row: whether it says READY, with a direction and a version.
+    /// For each port: whether its row shows READY, a direction and a version.
     fn fresh(&mut self, ports: &[String]) -> anyhow::Result<Vec<bool>> {
         let mut pipeline = redis::pipe();
         for port in ports {
@@ -87,7 +87,7 @@ impl Database {
         Ok(rows.iter().map(is_fresh).collect())
     }
 
-    /// Seconds until each row is (`fresh`) or is not READY with known directions any more.
+    /// Seconds until each row shows READY with known directions (`fresh`), or does not any more.
     fn wait(&mut self, ports: &[String], fresh: bool, since: Instant) -> anyhow::Result<Vec<f64>> {
         let mut times = vec![None; ports.len()];
         while times.iter().any(Option::is_none) {
@@ -136,7 +136,7 @@ impl Setting {
     }
 }
 
-/// One GET, the whole answer.
+/// Sends one GET and returns the whole answer.
 fn scrape() -> anyhow::Result<usize> {
     let mut stream = TcpStream::connect(listen())?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
@@ -179,7 +179,7 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
         let began = Instant::now();
         rack.kill()?;
         lost.extend(database.wait(&ports, false, began)?);
-        // A restart that takes as long as any: the backoff is anywhere in its course.
+        // A different pause each time, so that the backoff is at different points.
         sleep(Duration::from_secs_f64(1.0 + 6.5 * n as f64));
         rack.restart()?;
         returned.extend(database.wait(&ports, true, Instant::now())?);
@@ -196,7 +196,7 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
     );
     let (mut stopped, mut continued) = (Vec::new(), Vec::new());
     for n in 0..runs.min(3) {
-        // Keepalives have their own phase: not all of them have just been answered.
+        // A different pause each time, so that keepalives are at different points of their interval.
         sleep(Duration::from_secs_f64(1.3 * (n + 1) as f64));
         let began = Instant::now();
         rack.signal(Signal::STOP)?;

@@ -1,5 +1,6 @@
 //! What surrounds the panels: their layout, variables, links, annotations.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::palette::Colour;
@@ -10,6 +11,9 @@ const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// Grafana 10.0's. Later ones bring it up to theirs.
 const SCHEMA: u64 = 38;
+
+/// Jobs that scrape exporters, in dashboards and alerts.
+const JOBS: &str = "dualtor-exporter.*";
 
 /// Grafana's width of a page.
 const PAGE: u64 = 24;
@@ -75,16 +79,18 @@ impl Page {
         }
     }
 
-    /// The labels of a target, for `{TOR}`.
-    fn target(self) -> String {
-        format!(r#"job=~"$job", {}"#, selector("instance", self.instance()))
+    /// The labels of a target, for `{TOR}`. `=~` also where one ToR is shown: whoever makes the variable a choice of many finds all
+    /// queries ready for it.
+    fn target() -> String {
+        r#"job=~"$job", instance=~"$instance""#.to_owned()
     }
 
     /// The labels of a port, for `{PORT}`.
     fn ports(self) -> String {
         match self.port() {
-            Choice::None => self.target(),
-            choice => format!("{}, {}", self.target(), selector("port", choice)),
+            Choice::None => Self::target(),
+            Choice::One => format!(r#"{}, port="$port""#, Self::target()),
+            Choice::Many => format!(r#"{}, port=~"$port""#, Self::target()),
         }
     }
 
@@ -103,13 +109,6 @@ impl Page {
             }
         }
         url
-    }
-}
-
-fn selector(label: &str, choice: Choice) -> String {
-    match choice {
-        Choice::Many => format!(r#"{label}=~"${label}""#),
-        Choice::One | Choice::None => format!(r#"{label}="${label}""#),
     }
 }
 
@@ -172,9 +171,9 @@ impl Dashboard {
         let page = self.page;
         json!({
             "uid": page.uid(), "title": page.title(), "description": self.description, "tags": ["dualtor"],
-            "schemaVersion": SCHEMA, "version": 1, "editable": true, "graphTooltip": 1, "timezone": "",
+            "schemaVersion": SCHEMA, "version": 1, "editable": false, "graphTooltip": 1, "timezone": "",
             "refresh": page.refresh(), "time": { "from": "now-1h", "to": "now" },
-            "links": links(page), "templating": { "list": variables(page) }, "annotations": { "list": [alerts(page)] },
+            "links": links(page), "templating": { "list": variables(page) }, "annotations": { "list": annotations(page) },
             "panels": self.panels(),
         })
     }
@@ -182,7 +181,7 @@ impl Dashboard {
     fn panels(self) -> Vec<Value> {
         let expand = |query: &str| {
             query
-                .replace("{TOR", &format!("{{{}", self.page.target()))
+                .replace("{TOR", &format!("{{{}", Page::target()))
                 .replace("{PORT", &format!("{{{}", self.page.ports()))
         };
         let mut panels: Vec<Value> = Vec::new();
@@ -216,6 +215,25 @@ impl Dashboard {
         }
         panels
     }
+}
+
+fn annotations(page: Page) -> Vec<Value> {
+    vec![
+        alerts(
+            page,
+            "Critical alerts",
+            r#"severity="critical", "#,
+            Colour::Bad,
+            true,
+        ),
+        alerts(
+            page,
+            "Other alerts",
+            r#"severity!="critical", "#,
+            Colour::Warning,
+            false,
+        ),
+    ]
 }
 
 fn links(page: Page) -> Vec<Value> {
@@ -253,27 +271,27 @@ fn variables(page: Page) -> Vec<Value> {
         variable(
             "job",
             "Job",
-            r#"label_values(up{job=~"dualtor-exporter.*"}, job)"#,
+            &format!(r#"label_values(up{{job=~"{JOBS}"}}, job)"#),
             Choice::Many,
-            None,
+            JOBS,
         ),
         variable(
             "instance",
             "ToR",
             r#"label_values(up{job=~"$job"}, instance)"#,
             page.instance(),
-            Some(".+"),
+            ".+",
         ),
     ];
     if page.port() != Choice::None {
-        let query = format!("label_values(dualtor_channel_state{{{}}}, port)", page.target());
-        variables.push(variable("port", "Port", &query, page.port(), Some(".+")));
+        let query = format!("label_values(dualtor_channel_state{{{}}}, port)", Page::target());
+        variables.push(variable("port", "Port", &query, page.port(), ".+"));
     }
     variables
 }
 
-/// `all` is what "All" means: without it all values, one by one, which is short enough for jobs only.
-fn variable(name: &str, label: &str, query: &str, choice: Choice, all: Option<&str>) -> Value {
+/// `all` is what "All" means in a query.
+fn variable(name: &str, label: &str, query: &str, choice: Choice, all: &str) -> Value {
     let many = choice == Choice::Many;
     let mut variable = json!({
         "type": "query", "name": name, "label": label, "datasource": datasource(), "definition": query,
@@ -283,31 +301,73 @@ fn variable(name: &str, label: &str, query: &str, choice: Choice, all: Option<&s
         "refresh": 2, "sort": 7,
     });
     if many {
-        variable["current"] = json!({ "selected": true, "text": ["All"], "value": ["$__all"] });
-    }
-    if let (true, Some(all)) = (many, all) {
         variable["allValue"] = json!(all);
+        variable["current"] = json!({ "selected": true, "text": ["All"], "value": ["$__all"] });
     }
     variable
 }
 
-/// The alerts that fire: those of what is in view, and those of no ToR or port (such as of a whole rack).
-pub(crate) fn firing(page: Page) -> String {
+/// The alerts that fire: those of what is in view, and those of no ToR or port (such as of a whole rack). `matchers` choose among
+/// them, each with a comma and a space behind it.
+pub(crate) fn firing(page: Page, matchers: &str) -> String {
     let mut labels = vec!["job", "instance"];
     if page.port() != Choice::None {
         labels.push("port");
     }
     let ours = labels.iter().map(|label| format!(r#", {label}=~"${label}|""#));
+    let names = if matchers.contains("alertname") {
+        ""
+    } else {
+        r#"alertname=~"DualTor.*", "#
+    };
     format!(
-        r#"ALERTS{{alertname=~"DualTor.*", alertstate="firing"{}}}"#,
+        r#"ALERTS{{{names}{matchers}alertstate="firing"{}}}"#,
         ours.collect::<String>()
     )
 }
 
-fn alerts(page: Page) -> Value {
+/// One of `inhibit_rules` of the delivered Alertmanager configuration.
+#[derive(Debug, Deserialize)]
+struct Inhibition {
+    source_matchers: Vec<String>,
+    target_matchers: Vec<String>,
+    #[serde(default)]
+    equal: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Alertmanager {
+    inhibit_rules: Vec<Inhibition>,
+}
+
+/// Those that notify no one because another one fires. Alertmanager does not report this to Prometheus, so it is worked out from
+/// the same rules.
+pub(crate) fn muted(page: Page) -> String {
+    let delivered = include_str!("../../alerts/alertmanager/alertmanager.example.yaml");
+    let delivered: Alertmanager = serde_saphyr::from_str(delivered).expect("the delivered configuration");
+    let alerts = |matchers: &[String]| {
+        firing(
+            page,
+            &matchers.iter().map(|one| format!("{one}, ")).collect::<String>(),
+        )
+    };
+    let rule = |rule: &Inhibition| {
+        let (target, source) = (alerts(&rule.target_matchers), alerts(&rule.source_matchers));
+        format!("{target} and on ({}) {source}", rule.equal.join(", "))
+    };
+    let rules: Vec<String> = delivered.inhibit_rules.iter().map(rule).collect();
+    rules.join("\n  or ")
+}
+
+/// A region per ToR and alert, not one per port: those would cover the graphs.
+fn alerts(page: Page, name: &str, severity: &str, colour: Colour, shown: bool) -> Value {
+    let expr = format!(
+        "max by (alertname, severity, rack, instance) ({})",
+        firing(page, severity)
+    );
     json!({
-        "name": "Alerts", "datasource": datasource(), "enable": true, "hide": false, "iconColor": Colour::Bad.hex(),
-        "expr": firing(page), "step": "60s", "titleFormat": "{{alertname}}", "textFormat": "{{severity}} {{instance}} {{port}}",
-        "tagKeys": "severity,rack,instance,port", "useValueForTime": false,
+        "name": name, "datasource": datasource(), "enable": shown, "hide": false, "iconColor": colour.hex(),
+        "expr": expr, "step": "60s", "titleFormat": "{{alertname}}", "textFormat": "{{severity}} {{instance}}",
+        "tagKeys": "severity,rack,instance", "useValueForTime": false,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::dashboard::{Dashboard, Page};
 use super::palette::{self, Colour, flag};
-use super::panel::{Panel, label, stat, state, timeline, timeseries};
+use super::panel::{Panel, labels, stat, state, timeline, timeseries};
 
 fn now() -> [Panel; 8] {
     [
@@ -15,13 +15,14 @@ fn now() -> [Panel; 8] {
         ),
         state(
             "STATE_DB",
-            "Whether STATE_DB answers and takes writes. down: rows are stale, `show muxcable` lies. No \
-             data: no database is used.",
+            "Whether STATE_DB answers and takes writes. down: rows are stale, `show muxcable` shows old data. \
+             not used: no rows are written.",
             &flag("up", "down"),
             "dualtor_state_db_up{TOR}",
-        ),
+        )
+        .otherwise("not used"),
         state(
-            "Configuration",
+            "Config file",
             "Whether the last attempt to load it succeeded. refused: the file is bad, the one before is \
              still in force; the log says why.",
             &flag("loaded", "refused"),
@@ -40,18 +41,18 @@ fn now() -> [Panel; 8] {
             "dualtor_inventory_ports{TOR}",
         ),
         stat(
-            "Unusable rows",
+            "Bad rows",
             "Rows of CONFIG_DB's MUX_CABLE that cannot be used: those ports are not probed. More than 0 \
              is bad; by reason below.",
             "none",
             "sum(dualtor_inventory_problems{TOR})",
         )
         .bad_from(1.0),
-        label(
+        labels(
             "Version",
             "Version of the exporter, and the revision that it was built from.",
             "dualtor_build_info{TOR}",
-            "{{version}} {{revision}}",
+            &["version", "revision"],
         ),
         stat(
             "Running for",
@@ -64,9 +65,14 @@ fn now() -> [Panel; 8] {
 
 fn scrape() -> [Panel; 3] {
     [
-        timeline("Scrapes", "Whether each scrape succeeded.", &flag("up", "down"))
-            .states(&flag("up", "down"), "up{TOR}", "{{instance}}")
-            .size(8, 6),
+        timeline(
+            "Scrape and STATE_DB",
+            "Whether each scrape succeeded; whether STATE_DB answers and takes writes (no row where none is used).",
+            &flag("up", "down"),
+        )
+        .states(&flag("up", "down"), "up{TOR}", "Scrape")
+        .states(&flag("up", "down"), "dualtor_state_db_up{TOR}", "STATE_DB")
+        .size(24, 4),
         timeseries(
             "Duration of a scrape",
             "How long a scrape takes. Milliseconds on a switch with some hundred ports; near the scrape \
@@ -74,7 +80,7 @@ fn scrape() -> [Panel; 3] {
             "s",
         )
         .line("scrape_duration_seconds{TOR}", "{{instance}}")
-        .size(8, 6),
+        .size(12, 6),
         timeseries(
             "Series per port",
             "Samples of a scrape, those of the process and the whole exporter included, by the number of \
@@ -85,19 +91,12 @@ fn scrape() -> [Panel; 3] {
             "scrape_samples_scraped{TOR} / (dualtor_inventory_ports{TOR} > 0)",
             "{{instance}}",
         )
-        .size(8, 6),
+        .size(12, 6),
     ]
 }
 
-fn state_db() -> [Panel; 4] {
+fn state_db() -> [Panel; 3] {
     [
-        timeline(
-            "STATE_DB",
-            "Whether STATE_DB answers and takes writes, over time. Without database it has no row.",
-            &flag("up", "down"),
-        )
-        .states(&flag("up", "down"), "dualtor_state_db_up{TOR}", "{{instance}}")
-        .size(12, 6),
         timeseries(
             "Time since the last write",
             "Age of the last row that STATE_DB has confirmed. It stays under the interval of the rounds; \
@@ -108,23 +107,19 @@ fn state_db() -> [Panel; 4] {
             "time() - dualtor_state_db_last_write_timestamp_seconds{TOR}",
             "{{instance}}",
         )
-        .size(12, 6),
+        .size(8, 7),
         timeseries(
             "Rows written",
             "Rows that STATE_DB has confirmed (ok), refused or not confirmed (error). Any error is bad.",
             "wps",
         )
-        .coloured_line(
-            r#"rate(dualtor_state_db_writes_total{TOR, result="ok"}[$__rate_interval])"#,
-            "ok",
-            Colour::Good,
+        .line(
+            "sum by (result) (rate(dualtor_state_db_writes_total{TOR}[$__rate_interval]))",
+            "{{result}}",
         )
-        .coloured_line(
-            r#"rate(dualtor_state_db_writes_total{TOR, result="error"}[$__rate_interval])"#,
-            "error",
-            Colour::Bad,
-        )
-        .size(12, 6),
+        .colour_of("/^ok$/", Colour::Good)
+        .colour_of("/^error$/", Colour::Bad)
+        .size(8, 7),
         timeseries(
             "Rows written by another process",
             "How often one of our rows was found changed by another process within each window. Normal is 0; \
@@ -136,12 +131,13 @@ fn state_db() -> [Panel; 4] {
             "{{instance}}",
         )
         .failures()
+        .whole()
         .bars()
-        .size(12, 6),
+        .size(8, 7),
     ]
 }
 
-fn process() -> [Panel; 5] {
+fn process() -> [Panel; 4] {
     [
         timeseries(
             "CPU",
@@ -152,14 +148,14 @@ fn process() -> [Panel; 5] {
             "rate(process_cpu_seconds_total{TOR}[$__rate_interval])",
             "{{instance}}",
         )
-        .size(6, 7),
+        .size(8, 7),
         timeseries(
             "Memory",
             "Resident memory. It grows with the number of ports and then stays; a ramp is a leak.",
             "bytes",
         )
         .line("process_resident_memory_bytes{TOR}", "{{instance}}")
-        .size(6, 7),
+        .size(8, 7),
         timeseries(
             "Open files",
             "One per SoC and a few more. At the limit no channel can be dialled.",
@@ -167,14 +163,7 @@ fn process() -> [Panel; 5] {
         )
         .coloured_line("process_open_fds{TOR}", "open", Colour::Plain)
         .coloured_line("process_max_fds{TOR}", "limit", Colour::Bad)
-        .size(6, 7),
-        timeseries(
-            "Threads",
-            "Threads of the process. A small number that stays.",
-            "none",
-        )
-        .line("process_threads{TOR}", "{{instance}}")
-        .size(6, 7),
+        .size(8, 7),
         timeseries(
             "Lateness",
             "How late the exporter's own tasks run: median and 99th percentile. A millisecond or two; from 250 ms on it gets \
@@ -201,6 +190,7 @@ fn inventory() -> [Panel; 3] {
             "none",
         )
         .line("dualtor_inventory_ports{TOR}", "{{instance}}")
+        .whole()
         .size(8, 7),
         timeseries(
             "Unusable rows by reason",
@@ -210,6 +200,8 @@ fn inventory() -> [Panel; 3] {
         )
         .line("dualtor_inventory_problems{TOR}", "{{reason}}")
         .failures()
+        .whole()
+        .many()
         .size(8, 7),
         timeseries(
             "Differences from ycabled",
@@ -219,6 +211,8 @@ fn inventory() -> [Panel; 3] {
         )
         .line("dualtor_shadow_differences{TOR}", "{{field}}")
         .failures()
+        .whole()
+        .many()
         .empty_while_healthy("with databases.publish: shadow only")
         .size(8, 7),
     ]
@@ -234,25 +228,25 @@ fn configuration() -> [Panel; 3] {
         )
         .size(8, 4),
         stat(
-            "Own certificates expire in",
+            "Own certificates expire",
             "Time until the first of our TLS files' certificates expires, of the CA and of the client. \
              Under 30 days needs new ones.",
             "s",
-            "min by (role) (dualtor_tls_certificate_expiry_timestamp_seconds{TOR}) - time()",
+            "min by (job, instance, role) (dualtor_tls_certificate_expiry_timestamp_seconds{TOR}) - time()",
         )
         .good_from(7.0 * 86_400.0, 30.0 * 86_400.0)
-        .names("{{role}}")
-        .empty_while_healthy("with TLS only")
+        .names("{{role}} certificate")
+        .otherwise("no TLS")
         .size(8, 4),
         stat(
-            "First SoC's certificate expires in",
+            "First SoC's certificate expires",
             "Time until the first of the SoCs' certificates expires. Under 30 days needs new ones; the \
              Port dashboard has each.",
             "s",
-            "min(dualtor_soc_certificate_expiry_timestamp_seconds{TOR}) - time()",
+            "min by (job, instance) (dualtor_soc_certificate_expiry_timestamp_seconds{TOR}) - time()",
         )
         .good_from(7.0 * 86_400.0, 30.0 * 86_400.0)
-        .empty_while_healthy("with TLS only")
+        .otherwise("no TLS")
         .size(8, 4),
     ]
 }

@@ -1,9 +1,9 @@
 //! All ToRs: how many, what is broken, since when, where.
 
-use super::dashboard::{Dashboard, Page, drill_down, firing};
+use super::dashboard::{Dashboard, Page, drill_down, firing, muted};
 use super::palette::{self, Colour, flag};
 use super::panel::{Panel, heatmap, stat, table, timeseries};
-use super::queries::failed_probes;
+use super::queries::{MAINTENANCE, NOT_READY, ONE_SIDE_ONLY, SERVERS_DARK, failed_probes};
 
 /// More lines or rows than this say less.
 const WORST: &str = "topk(20, ";
@@ -25,9 +25,18 @@ fn to_tor_of_line(panel: Panel) -> Panel {
     )
 }
 
+/// The ToRs with the highest values in the time shown, the same ones at each point of it.
 fn by_tor(title: &'static str, description: &str, unit: &str, metric: &str) -> Panel {
+    let description = format!(
+        "{description} The 8 ToRs with the highest values in the time shown; a colour only tells a ToR from the others."
+    );
+    let query = format!("{metric}{{TOR}}\nand\ntopk(8, max_over_time({metric}{{TOR}}[$__range] @ end()))");
     to_tor_of_line(
-        timeseries(title, description, unit).line(&format!("{WORST}{metric}{{TOR}})"), "{{instance}}"),
+        timeseries(title, &description, unit)
+            .line(&query, "{{instance}}")
+            .distinct()
+            .many()
+            .size(12, 8),
     )
 }
 
@@ -42,14 +51,15 @@ fn worst_ports(
         .key("rack", "Rack")
         .linked_key("instance", "ToR", &to_tor())
         .linked_key("port", "Port", &to_port())
-        .only_column(column, unit, &format!("{WORST}{query})"))
+        .only_column(column, unit, &format!("{WORST}{query} > 0)"))
         .most_first(column)
+        .widths(&[("Rack", 110), ("Port", 110), (column, 110)])
         .needs_raw_series()
         .size(12, 9)
 }
 
 fn firing_alerts() -> Panel {
-    let firing = firing(Page::Fleet);
+    let firing = firing(Page::Fleet, "");
     let by = "by (alertname, rack, instance, port, side, role)";
     let since = firing
         .replace("ALERTS{", "ALERTS_FOR_STATE{")
@@ -57,13 +67,19 @@ fn firing_alerts() -> Panel {
     table(
         "Firing alerts",
         "What is broken, where, on which side and since when, the most severe first, and the newest of \
-         these. An alert without ToR is of a rack or of all, one without port of the ToR. The runbook, \
-         linked above, describes what to do.",
+         these. muted: part of another alert that fires, so that it notifies no one (by the inhibition rules of the \
+         delivered Alertmanager configuration). An alert without ToR is of a rack or of all, one without port of the ToR. \
+         The runbook describes what to do.",
     )
     .state_column(
         "Severity",
-        &palette::severity(),
-        &format!("max {by} ({})", palette::severity().query(&firing)),
+        &palette::of(&["critical", "warning", "info", "muted"]),
+        &format!(
+            "max {by} (\n  {} * max without (severity) ({})\n  or {}\n)",
+            palette::number("muted"),
+            muted(Page::Fleet),
+            palette::severity().query(&firing)
+        ),
     )
     .key("alertname", "Alert")
     .key("rack", "Rack")
@@ -78,32 +94,31 @@ fn firing_alerts() -> Panel {
     )
     .most_first("Severity")
     .most_first("Since")
+    .widths(&[
+        ("Severity", 90),
+        ("Alert", 290),
+        ("Rack", 110),
+        ("Port", 110),
+        ("Side", 70),
+        ("Certificate", 100),
+        ("Since", 150),
+    ])
     .empty_while_healthy("while an alert fires")
-    .size(12, 10)
+    .size(24, 9)
 }
 
 /// Ports of which a side carries nothing, and of what.
 fn blocked() -> Panel {
     let worst = format!("{WORST}instance_port:dualtor_sides_blocked:count{{PORT}})");
     let by = "max by (rack, instance, port)";
-    let server = palette::of(&["dark", "no redundancy"]);
+    let server = palette::of(&["dark", "one side only"]);
     let sides = ["active", "standby", "unknown", "link down"];
     let side = |side: &str| {
-        let direction =
-            palette::direction().query(&format!(r#"dualtor_mux_direction{{PORT, side="{side}"}}"#));
-        let link = palette::number("link down");
-        format!(
-            r#"{by} (
-  (
-    {link} * dualtor_link_state{{PORT, side="{side}", state="down"}}
-    or {direction}
-  )
-  and on (job, instance, port) {worst}
-)"#
-        )
+        let passes = palette::passes(side).query(&format!(r#"dualtor_mux_direction{{PORT, side="{side}"}}"#));
+        format!("{by} (\n  {passes}\n  and on (job, instance, port) {worst}\n)")
     };
     table(
-        "Servers dark or without redundancy",
+        "Servers dark or on one side only",
         "20 ports of which a side carries no traffic, the dark ones first: standby, or the link down, as \
          reported by the SoC, announced maintenance or not. Self is this ToR's side. Since: when an alert first saw it; \
          none during maintenance.",
@@ -114,7 +129,7 @@ fn blocked() -> Panel {
         &format!(
             "{by} (\n  {} * ({worst} == bool 2)\n  + {} * ({worst} == bool 1)\n)",
             palette::number("dark"),
-            palette::number("no redundancy"),
+            palette::number("one side only"),
         ),
     )
     .key("rack", "Rack")
@@ -134,19 +149,26 @@ fn blocked() -> Panel {
     )
     .most_first("Server")
     .most_first("Since")
+    .widths(&[
+        ("Server", 120),
+        ("Rack", 110),
+        ("Port", 110),
+        ("Self", 100),
+        ("Peer", 100),
+        ("Since", 150),
+    ])
     .empty_while_healthy("while a side of a port carries nothing")
     .needs_raw_series()
-    .size(12, 10)
+    .size(24, 9)
 }
 
 fn tors() -> Panel {
     let each = |metric: &str| format!("max by (rack, instance) ({metric}{{TOR}})");
     table(
         "ToRs",
-        "Each ToR now. Not READY: channels that are down, announced maintenance left out. Dark: neither \
-         side carries the server's traffic. No redundancy: only one does. Errors: of the queries to SoCs \
-         that are READY and not in maintenance. A ToR without numbers has no exporter that answers. \
-         Click on a ToR for its ports.",
+        "Each ToR now: first those whose exporter does not answer, then those with most dark servers. Not READY: channels \
+         that are down, announced maintenance left out. Dark: neither side carries the server's traffic. One side: only \
+         one does. Errors: of the queries to SoCs that are READY and not in maintenance. Click on a ToR for its ports.",
     )
     .key("rack", "Rack")
     .linked_key("instance", "ToR", &to_tor())
@@ -162,15 +184,10 @@ fn tors() -> Panel {
         &each("instance:dualtor_channels_not_ready:count"),
     )
     .column_from(1.0, Colour::Bad)
-    .column(
-        "Not READY, %",
-        "percentunit",
-        &each("instance:dualtor_channels_not_ready:ratio"),
-    )
     .column("Dark", "none", &each("instance:dualtor_servers_dark:count"))
     .column_from(1.0, Colour::Bad)
     .column(
-        "No redundancy",
+        "One side",
         "none",
         &each("instance:dualtor_ports_without_redundancy:count"),
     )
@@ -198,94 +215,126 @@ fn tors() -> Panel {
         "s",
         &each("instance:dualtor_probe_duration_seconds:p99_rate5m"),
     )
+    .most_first("Exporter")
     .most_first("Dark")
-    .size(24, 10)
+    .most_first("Not READY")
+    .widths(&[
+        ("Rack", 110),
+        ("Exporter", 90),
+        ("Ports", 80),
+        ("Not READY", 105),
+        ("Dark", 80),
+        ("One side", 100),
+        ("Maintenance", 120),
+        ("Errors, 5m", 105),
+        ("Errors, 1h", 105),
+        ("p99", 90),
+    ])
+    .size(24, 12)
+}
+
+/// From left to right, as an on-call asks: who pages, whom it hurts, what is not seen.
+fn now() -> [Panel; 8] {
+    let total = |metric: &str| format!("sum({metric}{{TOR}})");
+    let alerts = |severity: &str| {
+        let firing = firing(Page::Fleet, severity);
+        format!(
+            "count(\n  {firing}\n  unless ({})\n)\nor sum(up{{TOR}}) * 0",
+            muted(Page::Fleet)
+        )
+    };
+    [
+        stat(
+            "Critical",
+            "Alerts that page, those left out that are part of another alert (muted). The table below names them.",
+            "short",
+            &alerts(r#"severity="critical", "#),
+        )
+        .whole()
+        .bad_from(1.0),
+        stat(
+            "Other alerts",
+            "Alerts of severity warning and info, those left out that are part of another alert (muted). The table below names them.",
+            "short",
+            &alerts(r#"severity!="critical", "#),
+        )
+        .whole()
+        .warn_from(1.0),
+        stat(
+            "Servers dark",
+            SERVERS_DARK,
+            "short",
+            &total("instance:dualtor_servers_dark:count"),
+        )
+        .whole()
+        .bad_from(1.0),
+        stat(
+            "One side only",
+            ONE_SIDE_ONLY,
+            "short",
+            &total("instance:dualtor_ports_without_redundancy:count"),
+        )
+        .whole()
+        .warn_from(1.0),
+        stat(
+            "Not READY",
+            NOT_READY,
+            "short",
+            &total("instance:dualtor_channels_not_ready:count"),
+        )
+        .whole()
+        .bad_from(1.0),
+        stat(
+            "Maintenance",
+            MAINTENANCE,
+            "short",
+            &total("instance:dualtor_channels_in_maintenance:count"),
+        )
+        .whole(),
+        stat(
+            "Not scraped",
+            "Exporters whose last scrape failed: nothing is known about their ToRs' ports, and they are in none of the other \
+             numbers. More than 0 is bad.",
+            "short",
+            "sum(up{TOR} == bool 0)",
+        )
+        .whole()
+        .bad_from(1.0),
+        stat("ToRs", "Exporters that Prometheus knows of, up or down.", "short", "count(up{TOR})").whole(),
+    ]
 }
 
 pub(crate) fn dashboard() -> Dashboard {
-    let total = |metric: &str| format!("sum({metric}{{TOR}})");
-    let firing = firing(Page::Fleet);
     Dashboard::new(
         Page::Fleet,
         "All dual-ToR exporters: what is broken, since when and where. Needs the recording rules of \
          alerts/recording.yaml.",
     )
-    .row("", [
-        stat("ToRs", "Exporters that Prometheus knows of, up or down.", "short", "count(up{TOR})").whole(),
-        stat(
-            "Exporters down",
-            "Exporters whose last scrape failed: nothing is known about their ToRs' ports. More than 0 \
-             is bad.",
-            "short",
-            "sum(up{TOR} == bool 0)",
-        ).whole().bad_from(1.0),
-        stat(
-            "Ports",
-            "Ports that are probed, seen from each ToR: a server with both its ToRs in view counts twice.",
-            "short",
-            &total("instance:dualtor_channels:count"),
-        ).whole(),
-        stat(
-            "Channels down",
-            "Channels that are not READY, announced maintenance left out. More than 0 is bad; many at \
-             once are one cause.",
-            "short",
-            &total("instance:dualtor_channels_not_ready:count"),
-        ).whole().bad_from(1.0),
-        stat(
-            "Servers dark",
-            "Ports of which neither side carries traffic (standby, or the link down): the server is cut \
-             off. More than 0 is bad.",
-            "short",
-            &total("instance:dualtor_servers_dark:count"),
-        ).whole().bad_from(1.0),
-        stat(
-            "Without redundancy",
-            "Ports of which just one side carries traffic: the next failure cuts the server off. More \
-             than 0 needs a look.",
-            "short",
-            &total("instance:dualtor_ports_without_redundancy:count"),
-        ).whole().warn_from(1.0),
-        stat(
-            "In maintenance",
-            "Ports whose SoC has announced maintenance in the last five minutes. No fault in itself.",
-            "short",
-            &total("instance:dualtor_channels_in_maintenance:count"),
-        ).whole(),
-        stat(
-            "Alerts",
-            "Alerts that fire, of all severities. The table below names them.",
-            "short",
-            &format!("count({firing})\n  or sum(up{{TOR}}) * 0"),
-        ).whole().warn_from(1.0),
-    ])
+    .row("", now())
     .row("", [firing_alerts(), blocked()])
     .row("By ToR", [
         tors(),
         by_tor(
-            "Channels down",
-            "The 20 ToRs with the most channels that are not READY, announced maintenance left out. Many \
-             lines that rise together are one cause.",
+            "Not READY by ToR",
+            "Channels that are not READY, announced maintenance left out. Many lines that rise together are one cause.",
             "short",
             "instance:dualtor_channels_not_ready:count",
         ).whole(),
         by_tor(
-            "Servers dark",
-            "The 20 ToRs with the most servers that are cut off. Anything over 0 is bad.",
+            "Servers dark by ToR",
+            "Servers that are cut off. Anything over 0 is bad.",
             "short",
             "instance:dualtor_servers_dark:count",
         ).whole(),
         by_tor(
-            "Error ratio",
-            "The 20 ToRs with the highest share of failed queries over 5 minutes, of SoCs that are READY \
-             and not in maintenance. Normal is 0.",
+            "Error ratio by ToR",
+            "Share of failed queries over 5 minutes, of SoCs that are READY and not in maintenance. Normal is 0.",
             "percentunit",
             "instance:dualtor_probe_errors:ratio_rate5m",
         ),
         by_tor(
-            "Latency, p99",
-            "The 20 ToRs with the slowest queries: 99 % are faster, over 5 minutes. Normal are \
-             milliseconds; 0.5 s is the deadline.",
+            "Latency by ToR, p99",
+            "99 % of the answers are faster, over 5 minutes. Failed queries are not in it. Normal are milliseconds.",
             "s",
             "instance:dualtor_probe_duration_seconds:p99_rate5m",
         ),
@@ -293,7 +342,7 @@ pub(crate) fn dashboard() -> Dashboard {
     .row("All SoCs", [
         heatmap(
             "Latency",
-            "How long all queries took, over 5 minutes. A band that rises or splits: some SoCs have \
+            "How long the answers took, over 5 minutes; failed queries are not in it. A band that rises or splits: some SoCs have \
              become slow.",
             "sum by (le) (instance_le:dualtor_probe_duration_seconds_bucket:rate5m{TOR})",
         ),
@@ -307,6 +356,7 @@ pub(crate) fn dashboard() -> Dashboard {
         .line("sum by (result) (instance_query_result:dualtor_probes:rate5m{TOR})", "{{result}}")
         .failures()
         .state_colours(&palette::RESULTS)
+        .many()
         .stacked(),
     ])
     .row("Worst ports", [
@@ -329,7 +379,7 @@ pub(crate) fn dashboard() -> Dashboard {
             r#"sum by (rack, instance, port) (
   increase(dualtor_channel_transitions_total{PORT, to="transient_failure"}[$__range])
 )"#,
-        ).whole(),
+        ).whole().empty_while_healthy("after a channel was lost"),
         worst_ports(
             "Direction changed",
             "The 20 ports whose directions, of both sides, have changed between active and standby most \
@@ -337,14 +387,14 @@ pub(crate) fn dashboard() -> Dashboard {
             "Times",
             "none",
             "sum by (rack, instance, port) (increase(dualtor_mux_direction_transitions_total{PORT}[$__range]))",
-        ).whole(),
+        ).whole().empty_while_healthy("after a direction changed"),
         worst_ports(
-            "Failed queries",
-            "The 20 ports with the most failed queries in the time shown; on a channel that is down each \
+            "Unanswered queries",
+            "The 20 ports with the most queries that were not answered in the time shown; on a channel that is down each \
              query fails.",
             "Queries",
             "none",
             &format!("sum by (rack, instance, port) {}", failed_probes("increase", "$__range")),
-        ).whole(),
+        ).whole().empty_while_healthy("after a query failed"),
     ])
 }

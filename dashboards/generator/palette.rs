@@ -61,7 +61,7 @@ impl Colour {
 }
 
 /// Every state of every metric. A state's number, which only its value mapping sees, is its place here, from 1.
-const STATES: [(&str, Colour); 37] = [
+const STATES: [(&str, Colour); 40] = [
     ("ready", Colour::Good),
     ("connecting", Colour::Starting),
     ("idle", Colour::Starting),
@@ -94,11 +94,16 @@ const STATES: [(&str, Colour); 37] = [
     ("DEADLINE_EXCEEDED", Colour::Warning),
     ("UNAVAILABLE", Colour::Bad),
     ("UNIMPLEMENTED", Colour::Unknown),
+    // Every other result.
+    ("another failure", Colour::Bad),
     // In tables, sorted by their numbers: the worst is last.
-    ("no redundancy", Colour::Warning),
+    ("both sides", Colour::Good),
+    ("one side only", Colour::Warning),
     ("dark", Colour::Bad),
     // Is shown instead of the direction.
     ("link down", Colour::Bad),
+    // Part of another alert.
+    ("muted", Colour::Unknown),
     ("info", Colour::Plain),
     ("warning", Colour::Warning),
     ("critical", Colour::Bad),
@@ -106,7 +111,13 @@ const STATES: [(&str, Colour); 37] = [
     ("error", Colour::Bad),
 ];
 
-/// The last of them.
+/// What a number or a state shows that is not there.
+pub(crate) const NO_DATA: &str = "no data";
+
+/// What [`super::panel::Panel::otherwise`] makes of a series that is rightly missing.
+pub(crate) const ABSENT: i32 = -1;
+
+/// Results of queries that have a state of their own.
 pub(crate) const RESULTS: [&str; 5] = [
     "OK",
     "EMPTY_REPLY",
@@ -137,6 +148,8 @@ fn text(state: &str) -> &str {
 pub(crate) struct States {
     states: Vec<&'static str>,
     metric: Metric,
+    /// A term of the query that is shown instead of the state: it has the same labels and a higher number.
+    hidden: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -152,7 +165,7 @@ macro_rules! states {
         $(#[$meta])*
         pub(crate) fn $function() -> States {
             let states = <$words>::ALL.iter().map(|word| word.label()).collect();
-            States { states, metric: Metric::Label($label) }
+            States { states, metric: Metric::Label($label), hidden: None }
         }
     )+};
 }
@@ -180,7 +193,11 @@ states! {
 pub(crate) fn severity() -> States {
     let states = vec!["critical", "warning", "info"];
     let metric = Metric::Label("severity");
-    States { states, metric }
+    States {
+        states,
+        metric,
+        hidden: None,
+    }
 }
 
 /// States of a query that is written by hand, with [`number`].
@@ -189,6 +206,7 @@ pub(crate) fn of(states: &[&'static str]) -> States {
     States {
         states: states.to_vec(),
         metric,
+        hidden: None,
     }
 }
 
@@ -196,17 +214,111 @@ pub(crate) fn of(states: &[&'static str]) -> States {
 pub(crate) fn flag(one: &'static str, zero: &'static str) -> States {
     let states = vec![one, zero];
     let metric = Metric::Flag;
-    States { states, metric }
+    States {
+        states,
+        metric,
+        hidden: None,
+    }
+}
+
+/// What passes on a side of a port: its direction, unless its link is down. The query is of dualtor_mux_direction.
+pub(crate) fn passes(side: &str) -> States {
+    let mut states = direction();
+    states.states.push("link down");
+    states.hidden = Some(format!(
+        "{} * dualtor_link_state{{PORT, side=\"{side}\", state=\"down\"}}",
+        number("link down")
+    ));
+    states
+}
+
+/// How a port's queries ended.
+pub(crate) fn results() -> States {
+    of(&[&RESULTS[..], &["another failure"]].concat())
+}
+
+/// What a side of a cable contributes to [`server`], from what is best to what is worst.
+const ENDS: [&str; 4] = ["active", "unknown", "standby", "link down"];
+
+/// Whether traffic reaches the server of a port: one number for both sides, and what it means in a word and in detail.
+#[derive(Debug)]
+pub(crate) struct Server;
+
+impl Server {
+    /// The place of this ToR's side in `ENDS`, and four times the peer's.
+    pub(crate) fn query() -> String {
+        let end = |factor: usize, side: &str| {
+            format!(
+                r#"{factor} * max without (side, state) (
+  1 * dualtor_mux_direction{{PORT, side="{side}", state="unknown"}}
+  or 2 * dualtor_mux_direction{{PORT, side="{side}", state="standby"}}
+  or 3 * dualtor_link_state{{PORT, side="{side}", state="down"}}
+)"#
+            )
+        };
+        format!("{}\n+ {}", end(1, "self"), end(ENDS.len(), "peer"))
+    }
+
+    /// dark, one side only, both sides, unknown.
+    pub(crate) fn word() -> Value {
+        Self::mappings(|word, _| word.to_owned())
+    }
+
+    /// Which side, and why.
+    pub(crate) fn reason() -> Value {
+        Self::mappings(|_, reason| reason)
+    }
+
+    fn mappings(text: impl Fn(&str, String) -> String) -> Value {
+        let mut options = Map::new();
+        for (peer, of_peer) in ENDS.iter().enumerate() {
+            for (own, of_own) in ENDS.iter().enumerate() {
+                let word = match [own, peer].iter().filter(|end| **end >= 2).count() {
+                    2 => "dark",
+                    1 => "one side only",
+                    _ if own + peer == 0 => "both sides",
+                    _ => "unknown",
+                };
+                let reason = match own == peer {
+                    true if *of_own == "link down" => "both links are down".to_owned(),
+                    true if *of_own == "unknown" => "the SoC reports nothing".to_owned(),
+                    true => format!("both sides {of_own}"),
+                    false => format!("self {of_own}, peer {of_peer}"),
+                };
+                let index = own + ENDS.len() * peer;
+                let result =
+                    json!({ "text": text(word, reason), "color": colour(word).hex(), "index": index });
+                options.insert(index.to_string(), result);
+            }
+        }
+        json!([{ "type": "value", "options": options }])
+    }
+}
+
+/// Grey words for what is not there, beside the mappings of what is: without them Grafana paints it green or red.
+pub(crate) fn with_missing(mut mappings: Value, absent: &str) -> Value {
+    let grey = |text: &str| json!({ "text": text, "color": Colour::Unknown.hex(), "index": 98 });
+    if let Some(list) = mappings.as_array_mut() {
+        if !absent.is_empty() {
+            list.push(json!({ "type": "value", "options": { ABSENT.to_string(): grey(absent) } }));
+        }
+        list.push(json!({ "type": "special", "options": { "match": "null+nan", "result": grey(NO_DATA) } }));
+    }
+    mappings
 }
 
 impl States {
     /// A query whose value is the number of the state that holds; `metric` with its selector, as `dualtor_side{TOR}`.
     pub(crate) fn query(&self, metric: &str) -> String {
-        let numbered = self.states.iter().map(|state| (number(state), state));
+        let of_metric = self.states.len() - usize::from(self.hidden.is_some());
+        let numbered = self.states[..of_metric]
+            .iter()
+            .map(|state| (number(state), state));
         match self.metric {
             Metric::Label(label) => {
                 let selector = metric.trim_end_matches('}');
                 let terms = numbered.map(|(n, state)| format!("{n} * {selector}, {label}=\"{state}\"}}"));
+                let terms = self.hidden.iter().cloned().chain(terms);
                 let terms = terms.collect::<Vec<_>>().join("\n  or ");
                 format!("max without ({label}) (\n  {terms}\n)")
             }
@@ -227,8 +339,9 @@ impl States {
         json!([{ "type": "value", "options": options.collect::<Map<_, _>>() }])
     }
 
-    /// Both: for a panel that shows several sets.
+    /// Both: for a panel that shows several sets. No query can be made of it.
     pub(crate) fn and(mut self, other: Self) -> Self {
+        self.hidden = None;
         for state in other.states {
             if !self.states.contains(&state) {
                 self.states.push(state);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::palette::{Colour, States, colour};
+use super::palette::{ABSENT, Colour, NO_DATA, States, colour, with_missing};
 
 /// Every panel, query, variable and annotation asks the data source that the reader has chosen.
 pub(super) fn datasource() -> Value {
@@ -15,6 +15,9 @@ const ROUND: &str = "1m";
 
 /// The Grafana whose panel options these are; later ones migrate them.
 const GRAFANA: &str = "10.4.2";
+
+/// The label that orders ports by their number.
+pub(super) const ORDER: &str = "by_number";
 
 /// One panel without its place. Widths are 24ths of the page, heights Grafana's units of 30 pixels.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct Panel {
     options: Value,
     transformations: Vec<Value>,
     interval: Option<&'static str>,
+    /// What a stat shows where its series is rightly missing.
+    absent: &'static str,
 }
 
 /// What kind of frame Grafana makes of an answer, and whether it asks for now alone.
@@ -85,13 +90,14 @@ fn panel(kind: &'static str, title: &'static str, description: &str, unit: &str,
         options,
         transformations: Vec::new(),
         interval: None,
+        absent: "",
     }
 }
 
 /// One number as it is now, in a neutral colour until [`Panel::bad_from`] or its like says what is bad.
 pub(crate) fn stat(title: &'static str, description: &str, unit: &str, query: &str) -> Panel {
     let options = json!({
-        "colorMode": "background", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
+        "colorMode": "background_solid", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
         "reduceOptions": reduce(), "showPercentChange": false, "textMode": "value", "wideLayout": true,
     });
     panel("stat", title, description, unit, options)
@@ -109,30 +115,55 @@ pub(crate) fn state(title: &'static str, description: &str, states: &States, met
     panel
 }
 
-/// What a label says, as text: the query's legend is what is shown.
-pub(crate) fn label(title: &'static str, description: &str, query: &str, legend: &str) -> Panel {
+/// A number that stands for words, as text on its colour.
+pub(crate) fn mapped(title: &'static str, description: &str, mappings: Value, query: &str) -> Panel {
+    stat(title, description, "none", query)
+        .set("color", fixed(Colour::Unknown))
+        .set("mappings", mappings)
+}
+
+/// What labels say, as text: these, each in a tile of its own.
+pub(crate) fn labels(title: &'static str, description: &str, query: &str, labels: &[&str]) -> Panel {
     let mut panel = stat(title, description, "none", query);
-    panel.options["textMode"] = json!("name");
-    panel.targets[0]["legendFormat"] = json!(legend);
-    panel
+    panel.options["reduceOptions"]["fields"] = json!(format!("/^({})$/", labels.join("|")));
+    panel.targets.clear();
+    panel.target(Ask::Table, query, "")
 }
 
 /// Lines over time; see [`Panel::line`], [`Panel::bars`].
 pub(crate) fn timeseries(title: &'static str, description: &str, unit: &str) -> Panel {
     let options = json!({
+        // One or two lines; see [`Panel::many`].
         "legend": {
             "calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": "bottom", "showLegend": true,
             "sortBy": "Max", "sortDesc": true,
         },
         "tooltip": { "mode": "multi", "sort": "desc" },
     });
-    let custom = json!({
+    let mut custom = json!({
         "drawStyle": "line", "lineWidth": 1, "fillOpacity": 5, "showPoints": "never", "spanNulls": false,
-        "axisSoftMin": 0, "stacking": { "mode": "none", "group": "A" },
+        // The same width everywhere: graphs one below the other have the same time at the same place.
+        "axisWidth": AXIS, "axisSoftMin": 0, "stacking": { "mode": "none", "group": "A" },
     });
+    if let Some(max) = soft_max(unit) {
+        custom["axisSoftMax"] = json!(max);
+    }
     panel("timeseries", title, description, unit, options)
         .set("color", shades(Colour::Plain))
         .set("custom", custom)
+}
+
+/// Pixels that an axis' numbers need: "100 req/s", "2.50 ms".
+const AXIS: u64 = 72;
+
+/// How far an axis reaches at least, so that a graph of zeros is a line at the bottom and noise looks small.
+fn soft_max(unit: &str) -> Option<f64> {
+    match unit {
+        "none" | "short" | "reqps" | "wps" => Some(1.0),
+        "percentunit" => Some(0.01),
+        "s" => Some(0.01),
+        _ => None,
+    }
 }
 
 /// One row per series, coloured by state; see [`Panel::states`].
@@ -176,7 +207,7 @@ pub(crate) fn heatmap(title: &'static str, description: &str, query: &str) -> Pa
 pub(crate) fn table(title: &'static str, description: &str) -> Panel {
     let options = json!({
         "cellHeight": "sm", "frameIndex": 0, "showHeader": true,
-        "footer": { "show": false, "reducer": ["sum"], "countRows": false, "enablePagination": true, "fields": [] },
+        "footer": { "show": false, "reducer": ["sum"], "countRows": false, "enablePagination": false, "fields": [] },
         "sortBy": [],
     });
     let organize = json!({
@@ -189,19 +220,6 @@ pub(crate) fn table(title: &'static str, description: &str) -> Panel {
     );
     panel.transformations = vec![json!({ "id": "merge", "options": {} }), organize];
     panel
-}
-
-/// A bar per series, as it is now.
-pub(crate) fn bars(title: &'static str, description: &str, unit: &str, query: &str, legend: &str) -> Panel {
-    let options = json!({
-        "displayMode": "basic", "maxVizHeight": 300, "minVizHeight": 10, "minVizWidth": 8, "namePlacement": "left",
-        "orientation": "horizontal", "reduceOptions": reduce(), "showUnfilled": true, "sizing": "auto",
-        "valueMode": "text",
-    });
-    panel("bargauge", title, description, unit, options)
-        .set("color", fixed(Colour::Plain))
-        .set("min", json!(0))
-        .target(Ask::Now, query, legend)
 }
 
 impl Panel {
@@ -227,6 +245,24 @@ impl Panel {
     /// A, B, C, ...
     fn next_ref(&self) -> String {
         char::from(b'A' + self.targets.len() as u8).to_string()
+    }
+
+    /// A series that is missing although the exporter answers is right: these words stand there then, and "no data" only where
+    /// nothing is known.
+    pub(crate) fn otherwise(mut self, words: &'static str) -> Self {
+        let query = self.targets[0]["expr"].as_str().unwrap_or_default();
+        self.targets[0]["expr"] = json!(format!(
+            "{query}\nor on (job, instance)\n(up{{TOR}} == 1) * {ABSENT}"
+        ));
+        self.absent = words;
+        self
+    }
+
+    /// Only while the exporter answers: what it did before in the time shown says nothing about now.
+    pub(crate) fn while_up(mut self) -> Self {
+        let query = self.targets[0]["expr"].as_str().unwrap_or_default();
+        self.targets[0]["expr"] = json!(format!("{query}\nand on () (up{{TOR}} == 1)"));
+        self
     }
 
     /// Names each tile where a query has several series.
@@ -271,6 +307,18 @@ impl Panel {
         let properties = json!([{ "id": "custom.lineStyle", "value": style }]);
         self.overrides.push(by_name(name, properties));
         self.coloured_line(query, name, Colour::Plain)
+    }
+
+    /// More than two lines: their names stand at the right, where there is room for all of them.
+    pub(crate) fn many(mut self) -> Self {
+        self.options["legend"]["placement"] = json!("right");
+        self.options["legend"]["calcs"] = json!(["max"]);
+        self
+    }
+
+    /// Each line has a colour of its own, which means nothing else.
+    pub(crate) fn distinct(self) -> Self {
+        self.set("color", json!({ "mode": "palette-classic" }))
     }
 
     /// Stacked bars, for what happens now and then.
@@ -377,10 +425,40 @@ impl Panel {
         let links = links
             .iter()
             .map(|(title, url)| json!({ "title": title, "url": url, "targetBlank": false }));
-        let links = json!([{ "id": "links", "value": links.collect::<Vec<_>>() }]);
+        let links = json!({ "id": "links", "value": links.collect::<Vec<_>>() });
         let mut panel = self.key(label, title);
-        panel.overrides.push(by_name(title, links));
+        panel.property(title, links);
         panel
+    }
+
+    /// What is set for the column of that name.
+    fn property(&mut self, column: &str, property: Value) {
+        let of_column = self
+            .overrides
+            .iter_mut()
+            .find(|of| of["matcher"]["options"] == column);
+        match of_column.and_then(|of| of["properties"].as_array_mut()) {
+            Some(properties) => properties.push(property),
+            None => self.overrides.push(by_name(column, json!([property]))),
+        }
+    }
+
+    /// Widths of columns in pixels. One without takes what is left, at least Grafana's 150.
+    pub(crate) fn widths(mut self, widths: &[(&str, u64)]) -> Self {
+        for (column, width) in widths {
+            self.property(column, json!({ "id": "custom.width", "value": width }));
+        }
+        self
+    }
+
+    /// The rows in the order of a label that [`super::queries::by_port`] adds, which is not shown.
+    pub(crate) fn in_port_order(mut self) -> Self {
+        let sort = json!({ "fields": {}, "sort": [{ "field": ORDER, "desc": false }] });
+        self.transformations
+            .insert(0, json!({ "id": "sortBy", "options": sort }));
+        let organize = self.transformations.last_mut().expect("the tables' own");
+        organize["options"]["excludeByName"][ORDER] = json!(true);
+        self
     }
 
     /// A column of numbers. All columns' queries must leave the same labels: the rows are joined by them.
@@ -410,13 +488,10 @@ impl Panel {
     /// The last column is coloured from this value on.
     pub(crate) fn column_from(mut self, value: f64, colour: Colour) -> Self {
         // Without this a cell without number, of a ToR whose exporter is down, would be green.
-        let nothing =
-            json!({ "match": "null+nan", "result": { "text": "?", "color": Colour::Unknown.hex() } });
-        let nothing = json!({ "type": "special", "options": nothing });
         self.paint(json!([
             { "id": "thresholds", "value": steps(&[(None, Colour::Good), (Some(value), colour)]) },
             { "id": "color", "value": { "mode": "thresholds" } },
-            { "id": "mappings", "value": [nothing] },
+            { "id": "mappings", "value": with_missing(json!([]), "") },
         ]));
         self
     }
@@ -427,6 +502,7 @@ impl Panel {
         self.paint(json!([
             { "id": "mappings", "value": states.mappings() },
             { "id": "color", "value": fixed(Colour::Unknown) },
+            { "id": "custom.align", "value": "left" },
         ]));
         self
     }
@@ -456,6 +532,12 @@ impl Panel {
     pub(super) fn json(mut self, id: u64, place: Value, expand: impl Fn(&str) -> String) -> Value {
         for target in &mut self.targets {
             target["expr"] = json!(target["expr"].as_str().map(&expand));
+        }
+        if self.kind == "stat" {
+            let mappings = self.defaults.remove("mappings").unwrap_or_default();
+            self.defaults
+                .insert("mappings".to_owned(), with_missing(mappings, self.absent));
+            self.defaults.insert("noValue".to_owned(), json!(NO_DATA));
         }
         let mut panel = json!({
             "id": id, "type": self.kind, "pluginVersion": GRAFANA, "title": self.title, "description": self.description, "gridPos": place,

@@ -2,64 +2,73 @@
 
 use super::dashboard::{Dashboard, Page};
 use super::palette::{self, Colour, flag};
-use super::panel::{Panel, stat, state, table, timeline, timeseries};
-use super::queries::failures_by_cause;
+use super::panel::{Panel, mapped, stat, state, table, timeline, timeseries};
+use super::queries::{failures_by_cause, results_by_query};
 
 fn now() -> [Panel; 8] {
     [
+        mapped(
+            "Server",
+            "Whether traffic reaches the server, as reported by the SoC. dark: on neither side. one side only: the next failure \
+             cuts it off.",
+            palette::Server::word(),
+            &palette::Server::query(),
+        )
+        .size(6, 4),
+        mapped(
+            "Why",
+            "What the two sides do: a side that is standby, or whose link is down, carries nothing. self is this ToR's side.",
+            palette::Server::reason(),
+            &palette::Server::query(),
+        )
+        .size(10, 4),
         state(
             "Channel",
             "State of the gRPC channel to the SoC. TRANSIENT_FAILURE is bad: all else is unknown then.",
             &palette::channel(),
             "dualtor_channel_state{PORT}",
-        ),
+        )
+        .size(8, 4),
         stat(
-            "Channel state for",
+            "In this state for",
             "How long the channel has been in this state.",
             "s",
             "time() - dualtor_channel_last_transition_timestamp_seconds{PORT}",
-        ),
-        state(
-            "Direction, self",
-            "Whether this ToR may forward to the server, as reported by the SoC. Both sides active is healthy.",
-            &palette::direction(),
-            r#"dualtor_mux_direction{PORT, side="self"}"#,
-        ),
-        state(
-            "Direction, peer",
-            "Whether the other ToR may forward to the server, as reported by the SoC. Both sides standby: the \
-             server is cut off.",
-            &palette::direction(),
-            r#"dualtor_mux_direction{PORT, side="peer"}"#,
-        ),
-        state(
-            "Health",
-            "The SoC's health by grpc.health.v1. unimplemented: it has no health service, which is normal.",
-            &palette::health(),
-            "dualtor_health_status{PORT}",
-        ),
-        state(
-            "Maintenance",
-            "Whether the SoC has announced maintenance. unknown: it has no such service.",
-            &palette::service(),
-            "dualtor_soc_service{PORT}",
-        ),
-        stat(
-            "Last good round",
-            "Time since the SoC last answered what its directions are. Over a few minutes is bad; no \
-             data: it never has.",
-            "s",
-            "time() - dualtor_probe_last_success_timestamp_seconds{PORT}",
         )
-        .bad_from(300.0),
+        .size(5, 3),
         stat(
             "Channel lost",
             "How often the channel has failed in the time shown.",
             "none",
             r#"increase(dualtor_channel_transitions_total{PORT, to="transient_failure"}[$__range])"#,
         )
+        .while_up()
         .whole()
-        .warn_from(1.0),
+        .warn_from(1.0)
+        .size(4, 3),
+        stat(
+            "Last good answer",
+            "Time since the SoC last reported its directions. Over a few minutes is bad; never: not since the exporter's start.",
+            "s",
+            "time() - dualtor_probe_last_success_timestamp_seconds{PORT}",
+        )
+        .otherwise("never")
+        .bad_from(300.0)
+        .size(5, 3),
+        state(
+            "Health",
+            "The SoC's health by grpc.health.v1. unimplemented: it has no health service, which is normal.",
+            &palette::health(),
+            "dualtor_health_status{PORT}",
+        )
+        .size(5, 3),
+        state(
+            "Announced maintenance",
+            "Whether the SoC has announced maintenance. unknown: it has no such service.",
+            &palette::service(),
+            "dualtor_soc_service{PORT}",
+        )
+        .size(5, 3),
     ]
 }
 
@@ -123,15 +132,15 @@ fn intent() -> Panel {
     .states(
         &orchagent,
         "dualtor_orchagent_mux_state{PORT}",
-        "orchagent has set",
+        "orchagent set",
     )
     .states(
         &direction,
         r#"dualtor_mux_direction{PORT, side="self"}"#,
         "SoC reports",
     )
-    .states(&consistent, "dualtor_mux_consistent{PORT}", "Wanted and reported")
-    .states(&linkmgr, "dualtor_linkmgr_health{PORT}", "linkmgrd's health")
+    .states(&consistent, "dualtor_mux_consistent{PORT}", "Agreement")
+    .states(&linkmgr, "dualtor_linkmgr_health{PORT}", "linkmgrd health")
     .states(&oper, "dualtor_port_oper_up{PORT}", "Switch's port")
     .size(24, 8)
 }
@@ -147,7 +156,7 @@ fn answers() -> [Panel; 4] {
         timeseries(
             "Latency of queries",
             "How long the SoC takes to answer. Normal are milliseconds; 0.5 s is the deadline. A gap: \
-             nothing was sent.",
+             nothing was answered.",
             "s",
         )
         .coloured_line(&quantile("0.99"), "p99", Colour::Plain)
@@ -158,6 +167,7 @@ fn answers() -> [Panel; 4] {
             "average",
             [2, 5],
         )
+        .many()
         .per_round(),
         timeseries(
             "Round trip of keepalives",
@@ -167,20 +177,14 @@ fn answers() -> [Panel; 4] {
         )
         .line("dualtor_keepalive_rtt_seconds{PORT}", "round trip"),
         failures_by_cause(),
-        timeseries(
+        timeline(
             "Results by query",
             "How each query ended. One that fails alone is the SoC's software; all as UNAVAILABLE: the \
              channel is down. EMPTY_REPLY is the NIC simulator's, UNIMPLEMENTED of health a SoC without \
              health service.",
-            "reqps",
+            &palette::results(),
         )
-        .line(
-            "sum by (query, result) (rate(dualtor_probes_total{PORT}[$__rate_interval]))",
-            "{{query}} {{result}}",
-        )
-        .failures()
-        .state_colours(&palette::RESULTS)
-        .stacked()
+        .line(&results_by_query(), "{{query}}")
         .per_round(),
     ]
 }
@@ -194,6 +198,7 @@ fn facts() -> [Panel; 6] {
         .key("address", "Address")
         .key("version", "Version")
         .labels_of("max by (address, version) (dualtor_soc_info{PORT})")
+        .widths(&[("Address", 150)])
         .size(8, 4),
         stat(
             "Keepalive every",
@@ -210,24 +215,25 @@ fn facts() -> [Panel; 6] {
             "none",
             "increase(dualtor_channel_dials_total{PORT}[$__range])",
         )
+        .while_up()
         .whole()
         .size(4, 4),
         stat(
-            "Certificate expires in",
-            "Time until the certificate expires that the SoC last showed. Under 30 days needs a new one.",
+            "Certificate expires",
+            "Time until the certificate expires that the SoC last showed. Under 30 days needs a new one. no TLS: it has shown none.",
             "s",
             "dualtor_soc_certificate_expiry_timestamp_seconds{PORT} - time()",
         )
         .good_from(7.0 * 86_400.0, 30.0 * 86_400.0)
-        .empty_while_healthy("with TLS only, once the SoC has shown a certificate")
+        .otherwise("no TLS")
         .size(4, 4),
         stat(
             "Maintenance ends",
-            "When the announced maintenance is due to end.",
+            "When the announced maintenance is due to end. none: no maintenance, or one without an end.",
             "dateTimeFromNow",
             "dualtor_soc_service_end_timestamp_seconds{PORT} * 1000",
         )
-        .empty_while_healthy("during announced maintenance that has an end")
+        .otherwise("none")
         .size(4, 4),
         timeseries(
             "Notices of maintenance",
@@ -239,10 +245,12 @@ fn facts() -> [Panel; 6] {
             "sum by (type, plane) (dualtor_soc_notices_total{PORT})",
             "{{type}} {{plane}}",
         )
+        .whole()
+        .many()
         .colour_of("/^begin/", Colour::Maintenance)
         .colour_of("/^end/", Colour::Good)
         .empty_while_healthy("after the SoC's first notice")
-        .size(24, 6),
+        .size(24, 7),
     ]
 }
 

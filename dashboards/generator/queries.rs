@@ -1,6 +1,55 @@
 //! What several dashboards ask.
 
-use super::panel::{Panel, timeseries};
+use super::palette::{RESULTS, number};
+use super::panel::{ORDER, Panel, timeseries};
+
+/// Prometheus returns the series of a range in the order of their labels, as text: Ethernet0, Ethernet12, Ethernet4. This adds a
+/// label that comes before all others and has the port's number with four digits. (`sort_by_label` is younger than Prometheus 2.42.)
+pub(crate) fn by_port(query: &str) -> String {
+    let zeros = format!(r#"label_replace({query}, "{ORDER}", "000$1", "port", "\\D*(\\d+).*")"#);
+    format!(r#"label_replace({zeros}, "{ORDER}", "$1", "{ORDER}", ".*(\\d\\d\\d\\d)")"#)
+}
+
+/// What the numbers on *Fleet* and *ToR* count: the same on both.
+pub(crate) const NOT_READY: &str = "Channels that are not READY, announced maintenance left out. More than 0 is bad; many at once are one cause.";
+pub(crate) const SERVERS_DARK: &str = "Ports of which neither side carries traffic (standby, or the link down): the server is cut off. More than 0 is bad.";
+pub(crate) const ONE_SIDE_ONLY: &str = "Ports of which just one side carries traffic: the next failure cuts the server off. More than 0 needs a look.";
+pub(crate) const MAINTENANCE: &str =
+    "Ports whose SoC has announced maintenance, or had until five minutes ago. No fault in itself.";
+
+/// Ports whose SoC has announced maintenance, or had until five minutes ago, as the recording rules have it.
+const ANNOUNCED: &str =
+    r#"(max without (state) (max_over_time(dualtor_soc_service{PORT, state="inprogress"}[5m])) == 1)"#;
+
+/// How many there are of them.
+pub(crate) fn in_maintenance() -> String {
+    format!("count{ANNOUNCED}\nor sum(up{{TOR}} == 1) * 0")
+}
+
+/// How many channels are not READY, announced maintenance left out.
+pub(crate) fn not_ready() -> String {
+    format!(
+        r#"count(
+  dualtor_channel_state{{PORT, state="ready"}} == 0
+  unless ignoring (state) {ANNOUNCED}
+)
+or sum(up{{TOR}} == 1) * 0"#
+    )
+}
+
+/// How each query of a port ended lately: the number of the result, of several the one that comes last in the palette.
+pub(crate) fn results_by_query() -> String {
+    let ended = |selector: &str, state: &str| {
+        format!(
+            "{} * (increase(dualtor_probes_total{{PORT, {selector}}}[$__rate_interval]) > bool 0)",
+            number(state)
+        )
+    };
+    let known = RESULTS.map(|result| ended(&format!(r#"result="{result}""#), result));
+    let other = ended(&format!(r#"result!~"{}""#, RESULTS.join("|")), "another failure");
+    let all = known.into_iter().chain([other]).collect::<Vec<_>>();
+    format!("max by (query) (\n  {}\n) > 0", all.join("\n  or "))
+}
 
 /// Queries to SoCs that failed: `function` (rate, increase) over `window`, by port, query and result. As in the recording
 /// rules, an empty reply is none (SONiC's NIC simulator has nothing to say), nor is a health service that the SoC does
@@ -46,5 +95,7 @@ pub(crate) fn failures_by_cause() -> Panel {
         "{{cause}}",
     )
     .failures()
+    .whole()
+    .many()
     .bars()
 }

@@ -2,14 +2,17 @@
 
 use super::dashboard::{Dashboard, Page, drill_down};
 use super::palette::{self, Colour, States};
-use super::panel::{Panel, bars, heatmap, stat, state, table, timeline, timeseries};
-use super::queries::{failed_probes, failures_by_cause, ports_with_blocked_sides};
+use super::panel::{Panel, heatmap, stat, state, table, timeline, timeseries};
+use super::queries::{
+    MAINTENANCE, NOT_READY, ONE_SIDE_ONLY, SERVERS_DARK, by_port, failed_probes, failures_by_cause,
+    in_maintenance, not_ready, ports_with_blocked_sides,
+};
 
 /// A row per port. So high that 64 rows leave each its label, and 40 the text of their states, too.
 fn ports(title: &'static str, description: &str, states: &States, metric: &str) -> Panel {
     let url = drill_down(Page::Port, "$instance", Some("${__field.labels.port}"));
     timeline(title, description, states)
-        .states(states, metric, "{{port}}")
+        .line(&by_port(&states.query(metric)), "{{port}}")
         .link("This port", &url)
         .size(8, 24)
 }
@@ -18,7 +21,7 @@ fn now() -> [Panel; 8] {
     [
         state(
             "Side",
-            "Which ToR of the rack this is. Unknown is bad: then all directions are.",
+            "Which ToR of the rack this is. unknown is bad: then all directions are.",
             &palette::side(),
             "dualtor_side{TOR}",
         ),
@@ -30,49 +33,31 @@ fn now() -> [Panel; 8] {
         ),
         stat(
             "Ports",
-            "Ports that are probed, all of this ToR.",
+            "Ports that are probed.",
             "none",
             "dualtor_inventory_ports{TOR}",
         ),
+        stat("Not READY", NOT_READY, "none", &not_ready()).bad_from(1.0),
+        stat("Servers dark", SERVERS_DARK, "none", &ports_with_blocked_sides(2)).bad_from(1.0),
         stat(
-            "Channels down",
-            "Channels that are not READY, announced maintenance or not. More than 0 is bad.",
-            "none",
-            r#"sum(dualtor_channel_state{PORT, state="ready"} == bool 0)"#,
-        )
-        .bad_from(1.0),
-        stat(
-            "Servers dark",
-            "Ports of which neither side carries traffic (standby, or the link down): the server is cut \
-             off. More than 0 is bad.",
-            "none",
-            &ports_with_blocked_sides(2),
-        )
-        .bad_from(1.0),
-        stat(
-            "Without redundancy",
-            "Ports of which just one side carries traffic: the next failure cuts the server off. More \
-             than 0 needs a look.",
+            "One side only",
+            ONE_SIDE_ONLY,
             "none",
             &ports_with_blocked_sides(1),
         )
         .warn_from(1.0),
+        stat("Maintenance", MAINTENANCE, "none", &in_maintenance()),
         stat(
-            "In maintenance",
-            "Ports whose SoC has announced maintenance. No fault in itself.",
-            "none",
-            r#"sum(dualtor_soc_service{PORT, state="inprogress"})"#,
-        ),
-        stat(
-            "Failed queries",
-            "Share of the queries that failed in the time shown, those of channels that are down \
+            "Unanswered",
+            "Share of the queries that were not answered in the time shown, those of channels that are down \
              included. Normal is 0.",
             "percentunit",
             &format!(
-                "sum {}\n/ sum(increase(dualtor_probes_total{{PORT}}[$__range]))",
+                "(sum {}\n/ sum(increase(dualtor_probes_total{{PORT}}[$__range])))",
                 failed_probes("increase", "$__range")
             ),
         )
+        .while_up()
         .warn_from(0.01),
     ]
 }
@@ -97,6 +82,8 @@ fn changes() -> [Panel; 4] {
             "{{to}}",
         )
         .state_colours(&["idle", "connecting", "ready", "transient_failure", "shutdown"])
+        .whole()
+        .many()
         .bars(),
         timeseries(
             "Direction changes",
@@ -105,23 +92,25 @@ fn changes() -> [Panel; 4] {
             "none",
         )
         .coloured_line(&direction_changes("self"), "self", Colour::Plain)
-        .dashed_line(&direction_changes("peer"), "peer", [10, 5]),
+        .dashed_line(&direction_changes("peer"), "peer", [10, 5])
+        .whole(),
         failures_by_cause(),
-        bars(
+        table(
             "Channels lost most often",
             "The 10 ports whose channel has failed most often in the time shown. More than once or twice \
              is a SoC that restarts, or a bad link.",
+        )
+        .linked_key("port", "Port", &to_port())
+        .only_column(
+            "Times",
             "none",
             r#"topk(10, sum by (port) (
   increase(dualtor_channel_transitions_total{PORT, to="transient_failure"}[$__range])
-))"#,
-            "{{port}}",
+) > 0)"#,
         )
         .whole()
-        .link(
-            "This port",
-            &drill_down(Page::Port, "$instance", Some("${__field.labels.port}")),
-        ),
+        .most_first("Times")
+        .empty_while_healthy("after a channel was lost"),
     ]
 }
 
@@ -129,8 +118,8 @@ fn probes() -> [Panel; 2] {
     [
         heatmap(
             "Latency",
-            "How long the queries took. A band that rises or splits: some SoCs have become slow; 0.5 s \
-             is the deadline.",
+            "How long the answers took; failed queries are not in it. A band that rises or splits: some SoCs have become slow; \
+             0.5 s is the deadline.",
             "sum by (le) (rate(dualtor_probe_duration_seconds_bucket{PORT}[$__rate_interval]))",
         )
         .per_round(),
@@ -146,47 +135,59 @@ fn probes() -> [Panel; 2] {
         )
         .failures()
         .state_colours(&palette::RESULTS)
+        .many()
         .stacked()
         .per_round(),
     ]
 }
 
+fn to_port() -> Vec<(&'static str, String)> {
+    vec![(
+        "This port",
+        drill_down(Page::Port, "$instance", Some("${__data.fields.Port}")),
+    )]
+}
+
 fn socs() -> [Panel; 2] {
-    let port = drill_down(Page::Port, "$instance", Some("${__data.fields.Port}"));
     [
-        bars(
+        table(
             "Versions",
-            "Ports by their SoC's software version; none: not known yet. More than one version in a rack \
-             wants a reason.",
-            "none",
-            "count by (version) (dualtor_soc_info{PORT})",
-            "version {{version}}",
+            "How many ports have which software version of their SoC. More than one version in a rack wants a reason.",
         )
+        .key("version", "Version")
+        .only_column(
+            "Ports",
+            "none",
+            r#"label_replace(count by (version) (dualtor_soc_info{PORT}), "version", "not known", "version", "")"#,
+        )
+        .most_first("Ports")
         .size(8, 8),
         table(
             "SoCs",
             "Each SoC's address and software version. An empty version is not known, or the SoC reports \
              none.",
         )
-        .linked_key("port", "Port", &[("This port", port)])
+        .linked_key("port", "Port", &to_port())
         .key("address", "Address")
         .key("version", "Version")
-        .labels_of("max by (port, address, version) (dualtor_soc_info{PORT})")
+        .labels_of(&by_port("max by (port, address, version) (dualtor_soc_info{PORT})"))
+        .in_port_order()
+        .widths(&[("Port", 120), ("Address", 200)])
         .size(16, 8),
     ]
 }
 
 pub(crate) fn dashboard() -> Dashboard {
-    let direction = palette::direction();
+    let (own, peer) = (palette::passes("self"), palette::passes("peer"));
     let link = palette::link();
     Dashboard::new(
         Page::Tor,
         "One ToR: its channels, directions and links of all ports over time, and how its SoCs answer. With \
-         more than 40 ports choose some above: then each state has its text. What the SoCs say beside that is \
+         more than 40 ports choose some above: then each state has its text. What the SoCs report beside that is \
          in the last row, which a click opens.",
     )
     .row("", now())
-    .row("Both directions active is healthy, one standby is no redundancy, both standby is a server cut off", [
+    .row("Both sides active is healthy; one standby or with its link down is no redundancy; both is a server cut off", [
         ports(
             "Channel",
             "State of the gRPC channel to each SoC. TRANSIENT_FAILURE: the SoC cannot be reached and its \
@@ -197,14 +198,14 @@ pub(crate) fn dashboard() -> Dashboard {
         ),
         ports(
             "Direction, self",
-            "Whether this ToR may forward to the server, as reported by the SoC.",
-            &direction,
+            "Whether this ToR may forward to the server, and whether its link is up, as reported by the SoC.",
+            &own,
             r#"dualtor_mux_direction{PORT, side="self"}"#,
         ),
         ports(
             "Direction, peer",
-            "Whether the other ToR may forward to the server, as reported by the SoC.",
-            &direction,
+            "Whether the other ToR may forward to the server, and whether its link is up, as reported by the SoC.",
+            &peer,
             r#"dualtor_mux_direction{PORT, side="peer"}"#,
         ),
     ])

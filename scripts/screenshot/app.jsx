@@ -205,7 +205,7 @@ function Heat(props) {
   return <canvas ref={ref} style={{ width, height }} />;
 }
 const custom = (paths) => (b) => paths.forEach((p) => b.addCustomEditor({ id: p, path: p, name: p, editor: noEd, override: noEd, process: D.identityOverrideProcessor, shouldApply: () => true }));
-const G = ['drawStyle', 'lineWidth', 'fillOpacity', 'gradientMode', 'showPoints', 'pointSize', 'spanNulls', 'stacking', 'axisSoftMin', 'axisSoftMax', 'axisLabel', 'axisPlacement', 'lineStyle', 'thresholdsStyle', 'hideFrom', 'lineInterpolation', 'scaleDistribution', 'transform'];
+const G = ['drawStyle', 'lineWidth', 'fillOpacity', 'gradientMode', 'showPoints', 'pointSize', 'spanNulls', 'stacking', 'axisSoftMin', 'axisSoftMax', 'axisLabel', 'axisPlacement', 'axisWidth', 'lineStyle', 'thresholdsStyle', 'hideFrom', 'lineInterpolation', 'scaleDistribution', 'transform'];
 const plug = {
   stat: new D.PanelPlugin(Stat).useFieldConfig({}).setPanelOptions(() => {}),
   bargauge: new D.PanelPlugin(BarG).useFieldConfig({}),

@@ -6,7 +6,7 @@ const flags = ['--no-sandbox', '--headless', '--disable-gpu', '--no-first-run', 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: flags });
 const page = await browser.newPage({ viewport: { width: +width, height: +height } });
 await page.goto(`http://${process.env.PAGE}/?${query}`);
-// Long enough for all queries on a slow machine: there is no event for "all panels are drawn".
+// Long enough for all queries on a slow machine. There is no event that reports that all panels are drawn.
 await page.waitForTimeout(10000);
 await page.screenshot({ path: file });
 const failed = await page.evaluate(() => window.__q.filter((query) => query.status !== 'success'));

@@ -1,4 +1,4 @@
-//! Where the view's parts come from, and the one place that joins them.
+//! Collects the parts of the view and joins them. No other code does that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,7 +57,7 @@ impl Sources {
     }
 }
 
-/// A SoC of another rack has its port on another switch, of which our databases say nothing.
+/// The port of a SoC in another rack is on another switch, and our databases do not have it.
 fn of_soc(status: &Arc<SocStatus>, facts: Option<&Facts>) -> SocView {
     let id = &status.target.id;
     let facts = facts.filter(|_| id.rack.is_empty());

@@ -1,5 +1,5 @@
-//! Files: what is left of those that this process may open. Receives the inventory; emits how many web clients may have, and
-//! says loudly where not even the SoCs have one each, at the start as after each change of the inventory.
+//! How many more files this process may open. Receives the inventory; emits how many files are left for web clients. If there are
+//! not even enough for the SoCs, it logs an error, at the start and after a change of the inventory.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::model::component::APP;
 use crate::web::FilesLeft;
 
 /// Files that the exporter itself may have open: standard streams, log, runtimes, listeners, the configuration
-/// and certificates while they are read, /proc while a scrape reads it. Counted: 15. What Redis takes is beside it.
+/// and certificates while they are read, /proc while a scrape reads it. Counted: 15, without those for Redis.
 const OWN_FILES: usize = 48;
-/// The same at Redis, per namespace: two for each of three mirrors, two for each of two publishers.
+/// Connections to Redis per namespace: two for each of three mirrors, two for each of two publishers.
 const REDIS_FILES: usize = 10;
 
-/// What web clients must leave: one for each SoC, and our own. Pure.
+/// Files that web clients must not use: one for each SoC, and our own. Pure.
 fn reserved(targets: usize, namespaces: usize) -> u64 {
     (targets + OWN_FILES + REDIS_FILES * namespaces) as u64
 }
@@ -26,7 +26,7 @@ pub(super) struct OpenFiles {
     inventory: watch::Receiver<Arc<Inventory>>,
     namespaces: usize,
     left: watch::Sender<u64>,
-    /// How it was last told to be short: the limit and what is needed.
+    /// The last shortage that was logged: the limit and the number needed.
     told: Option<(u64, u64)>,
 }
 
@@ -43,7 +43,7 @@ impl OpenFiles {
         (this, files)
     }
 
-    /// As long as there is an inventory.
+    /// Ends when no inventory can come any more.
     pub(super) async fn run(mut self) {
         while self.inventory.changed().await.is_ok() {
             self.count();
@@ -72,9 +72,11 @@ impl OpenFiles {
                 limit,
                 targets,
                 needed,
-                "too few open files are allowed for so many targets, some cannot be dialled: raise the hard limit to what is needed and some for web clients (ulimit -Hn, LimitNOFILE= of a unit), then reload"
+                "the limit of open files is too low: some targets cannot be dialled; raise the hard limit above `needed` (ulimit -Hn, LimitNOFILE= of a unit), then reload"
             ),
-            None => info!(target: APP, limit, targets, needed, "open files suffice for all targets again"),
+            None => {
+                info!(target: APP, limit, targets, needed, "the limit of open files is sufficient for all targets again")
+            }
         }
     }
 }

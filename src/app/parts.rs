@@ -1,4 +1,4 @@
-//! The parts that run as long as the exporter: how they are started, watched and waited for.
+//! Starts the parts that run as long as the exporter, notices when one ends, and waits for them at the stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
 use crate::sonic::switch::{Emits, Switch};
 
-/// Each yields its name when it has ended.
+/// Each task yields its name when it ends.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
-/// What a publisher at STATE_DB shows of itself.
+/// The status of one STATE_DB publisher.
 pub(super) type Published = watch::Receiver<Option<StateDbStatus>>;
 
-/// Starts what writes to Redis: the fleet's ends of the mailboxes, and how each publisher of rows fares.
+/// Starts the publishers that write to Redis. Returns the fleet's ends of the mailboxes, and the publishers' status.
 pub(super) fn publishers(
     config: &Config,
     servers: &mut Servers,
@@ -58,7 +58,7 @@ pub(super) fn publishers(
     (feeds, state_db)
 }
 
-/// Starts what follows SONiC's databases.
+/// Starts the task that follows SONiC's databases.
 pub(super) fn switch(
     config: watch::Receiver<Arc<Config>>,
     probe: &watch::Receiver<ProbeSettings>,
@@ -84,9 +84,9 @@ pub(super) fn fleet(
     let context = Context {
         events: events_tx,
         probe,
-        pacer: Arc::default(),
+        dials: Arc::default(),
         tls,
-        limiter: Arc::default(),
+        rounds: Arc::default(),
         origin: Instant::now(),
     };
     let (fleet, handle) = Fleet::new(inventory, context, events, feeds);
@@ -98,7 +98,7 @@ pub(super) fn fleet(
     handle
 }
 
-/// Runs a part that has nothing to do at the stop.
+/// Runs a part that is simply dropped at the stop.
 pub(super) fn until(
     stop: &CancellationToken,
     tasks: &mut Tasks,
@@ -112,7 +112,7 @@ pub(super) fn until(
     });
 }
 
-/// Runs a part that works until the stop.
+/// Runs a part that handles the stop itself. A panic becomes an `AppError`.
 pub(super) fn oversee(
     tasks: &mut Tasks,
     name: &'static str,
@@ -125,7 +125,7 @@ pub(super) fn oversee(
     });
 }
 
-/// What it means that a part has ended before the stop.
+/// The error for a part that has ended before the stop.
 pub(super) fn unexpected(ended: Result<Result<&'static str, AppError>, JoinError>) -> AppError {
     match ended {
         Ok(Ok(task)) => AppError::TaskEnded(task),
@@ -134,7 +134,7 @@ pub(super) fn unexpected(ended: Result<Result<&'static str, AppError>, JoinError
     }
 }
 
-/// Whether all of them ended in time.
+/// Waits for all tasks; whether they ended in time.
 pub(super) async fn drained(tasks: &mut Tasks, within: Duration) -> bool {
     timeout(within, async { while tasks.join_next().await.is_some() {} })
         .await

@@ -1,4 +1,4 @@
-//! What the exporter does with parts of its own that panic.
+//! What the exporter does when one of its parts panics.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ async fn a_part_that_panics_ends_the_exporter_in_order_and_is_named() {
     let error = exporter.run(std::future::pending()).await.expect_err("a defect");
     assert!(matches!(error, AppError::Defect("a part", _)), "{error}");
     assert!(error.to_string().contains("oh"), "{error}");
-    // The fleet has been told to stop, and has stopped.
+    // The fleet has been stopped.
     while settled.changed().await.is_ok() {}
 }
 

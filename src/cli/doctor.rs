@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::exporter::first_config;
+use super::exporter_command::first_config;
 use super::host::raise_open_files;
-use super::probe::{Output, timeout};
+use super::probe_command::{Output, timeout};
 use super::program::{FAILED, print_result};
 use collect::collect;
 use findings::{Level, diagnose};

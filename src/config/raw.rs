@@ -6,29 +6,29 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::SourceRule;
 use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
-use super::tls::{SecretsFile, Tls};
+use super::settings::{Publish, Schema, SourceRule};
+use super::tls_files::{RawTls, SecretsFile};
 use crate::model::{BackoffSettings, ChannelSettings, Port};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct File {
-    pub(super) probe: Probe,
-    pub(super) channel: Channel,
-    pub(super) side: Side,
-    pub(super) targets: Option<Vec<Target>>,
-    pub(super) databases: Databases,
+pub(super) struct RawFile {
+    pub(super) probe: RawProbe,
+    pub(super) channel: RawChannel,
+    pub(super) side: RawSide,
+    pub(super) targets: Option<Vec<RawTarget>>,
+    pub(super) databases: RawDatabases,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Probe {
+pub(super) struct RawProbe {
     pub(super) interval: Value<Duration>,
     pub(super) timeout: Value<Duration>,
 }
 
-impl Default for Probe {
+impl Default for RawProbe {
     fn default() -> Self {
         Self {
             interval: Value(Duration::from_secs(60)),
@@ -39,24 +39,24 @@ impl Default for Probe {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Channel {
+pub(super) struct RawChannel {
     pub(super) tcp_port: Value<TcpPort>,
     pub(super) keepalive_time: Value<Duration>,
     pub(super) keepalive_timeout: Value<Duration>,
-    pub(super) backoff: Backoff,
+    pub(super) backoff: RawBackoff,
     pub(super) source_address: Value<SourceRule>,
     pub(super) metadata: BTreeMap<String, String>,
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<RawTls>,
 }
 
-impl Default for Channel {
+impl Default for RawChannel {
     fn default() -> Self {
         let default = ChannelSettings::default();
         Self {
             tcp_port: Value(TcpPort(super::DEFAULT_TCP_PORT)),
             keepalive_time: Value(default.keepalive_time),
             keepalive_timeout: Value(default.keepalive_timeout),
-            backoff: Backoff::default(),
+            backoff: RawBackoff::default(),
             source_address: Value(SourceRule::Auto),
             metadata: BTreeMap::new(),
             tls: None,
@@ -66,14 +66,14 @@ impl Default for Channel {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Backoff {
+pub(super) struct RawBackoff {
     pub(super) initial: Value<Duration>,
     pub(super) multiplier: Value<Multiplier>,
     pub(super) jitter: Value<Share>,
     pub(super) max: Value<Duration>,
 }
 
-impl Default for Backoff {
+impl Default for RawBackoff {
     fn default() -> Self {
         let default = BackoffSettings::default();
         Self {
@@ -87,7 +87,7 @@ impl Default for Backoff {
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Side {
+pub(super) enum RawSide {
     #[default]
     Auto,
     Upper,
@@ -96,14 +96,14 @@ pub(super) enum Side {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Target {
+pub(super) struct RawTarget {
     pub(super) port: Value<Port>,
     pub(super) address: Value<Address>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Databases {
+pub(super) struct RawDatabases {
     pub(super) url: Option<String>,
     pub(super) config: PathBuf,
     pub(super) grpc_secrets: Value<SecretsFile>,
@@ -112,7 +112,7 @@ pub(super) struct Databases {
     pub(super) publish_notifications: Value<bool>,
 }
 
-impl Default for Databases {
+impl Default for RawDatabases {
     fn default() -> Self {
         Self {
             url: None,
@@ -123,19 +123,4 @@ impl Default for Databases {
             publish_notifications: Value(false),
         }
     }
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Publish {
-    Own,
-    Shadow,
-    Off,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Schema {
-    Sonic,
-    Hld,
 }

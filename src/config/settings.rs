@@ -4,10 +4,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::model::text;
 
 /// Which table to write, if any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Publish {
     /// `MUX_CABLE_INFO|<port>`.
     Own,
@@ -18,7 +21,8 @@ pub enum Publish {
 }
 
 /// Whose field names and values a row has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Schema {
     /// What SONiC's tools read.
     Sonic,

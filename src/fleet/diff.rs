@@ -1,4 +1,4 @@
-//! What to do so that the sessions that run are those that the inventory wants, and none that is equal already is touched. Pure.
+//! Compares running sessions with the inventory and lists what to do. A session with an unchanged target is not touched. Pure.
 
 use std::collections::HashSet;
 
@@ -7,17 +7,17 @@ use crate::model::{Target, TargetId};
 /// One thing to do.
 #[derive(Debug, PartialEq)]
 pub(super) enum ToDo<'a> {
-    /// The SoC is gone.
+    /// The SoC has left the inventory.
     Stop(TargetId),
     /// The SoC is new.
     Start(&'a Target),
     /// The target has changed, but its channel can stay.
     Adopt(&'a Target),
-    /// It has changed so that it needs another channel.
+    /// The target has changed and needs a new channel.
     Restart(&'a Target),
 }
 
-/// First what ends, then what `wanted` says, in its order. `running` is the target that a SoC has now.
+/// First all stops, then the rest in the order of `wanted`. `running` gives the target that a SoC has now.
 pub(super) fn to_do<'a, 'r>(
     ids: impl Iterator<Item = &'r TargetId>,
     running: impl Fn(&TargetId) -> Option<&'r Target>,

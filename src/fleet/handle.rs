@@ -1,4 +1,4 @@
-//! How others look at the fleet, and what it feeds.
+//! How other parts read from the fleet, and where the fleet sends rows and notices.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,19 +8,19 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use crate::fleet::mailbox::{self, Change};
 use crate::model::{History, Notice, Snapshot, TargetId, Transition};
 
-/// Questions that may wait for the fleet before those who ask wait: some dozens of scrapers and pages.
+/// Length of the queue of questions: some dozens of scrapers and pages. When it is full, askers wait.
 pub(super) const QUESTIONS: usize = 64;
 
-/// What the fleet is asked.
+/// A question to the fleet, with the channel for its answer.
 #[derive(Debug)]
 pub(super) enum Question {
     /// The whole table.
     Snapshot(oneshot::Sender<Snapshot>),
-    /// What has happened to one SoC; no answer of its own where there is no such SoC.
+    /// What has happened to one SoC; `None`: there is no such SoC.
     History(TargetId, oneshot::Sender<Option<Arc<History>>>),
 }
 
-/// A transition of one SoC, for those who watch.
+/// A transition of one SoC, for readers of the feed.
 pub type FeedItem = (TargetId, Transition);
 
 /// What a reader of the fleet holds. Cheap to clone.
@@ -54,7 +54,7 @@ impl FleetHandle {
         rx.await.map_err(|_| Stopped)
     }
 
-    /// Turns true, for good, when each target has finished a round or failed a dial.
+    /// Turns true once each target has finished a round or failed a dial, and stays true.
     pub fn settled(&self) -> watch::Receiver<bool> {
         self.settled.clone()
     }
@@ -65,11 +65,11 @@ impl FleetHandle {
     }
 }
 
-/// What the fleet feeds, by namespace, where there is somebody to feed. It closes when the fleet ends.
+/// Where the fleet sends rows and notices: one mailbox per namespace that has a publisher. They close when the fleet ends.
 #[derive(Debug, Default)]
 pub struct Feeds {
-    /// Get each status whose row must be written.
+    /// For each status whose row must be written.
     pub rows: HashMap<Arc<str>, mailbox::Sender<Change>>,
-    /// Get each notice.
+    /// For each notice.
     pub notices: HashMap<Arc<str>, mailbox::Sender<Notice>>,
 }

@@ -1,4 +1,4 @@
-//! How the fleet tells of what has changed: one line per transition, and for a channel that flaps why it does.
+//! What the fleet logs: one line per transition. For a channel that flaps, the line says why.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::model::component::FLEET;
 use crate::model::{Cause, ChannelEvent, ChannelState, Event, SocStatus, Transition, TransitionKind};
 use crate::runtime::defect::Defect;
 
-/// So many READYs in a row that were over within 10 s are called flapping: a SoC that restarts may have two.
+/// A channel flaps after this many READYs in a row that ended within 10 s. A SoC that restarts may have two.
 const FLAPS: u32 = 3;
 
-/// One line for the first failure of a kind; what repeats itself at each redial is for debugging.
+/// One line at `info` when the cause of the failures changes. A failure that repeats at each redial is logged at `debug`.
 pub(super) fn failure(status: &SocStatus, event: &Event) {
     let Event::Channel(event) = event else { return };
     let (port, address) = (&status.target.id.port, status.target.address);
@@ -32,8 +32,8 @@ pub(super) fn failure(status: &SocStatus, event: &Event) {
         } => {
             warn!(target: FLEET,
                 %port, %address, every_rounds = rounds, keepalive_interval = ?time,
-                "the SoC's gRPC server allows fewer PINGs (too_many_pings), as gRPC servers do by default: from now on one goes \
-                 out with its rounds and none between; a SoC that hangs is noticed that much later"
+                "the SoC's gRPC server refused our keepalive (too_many_pings), as gRPC servers do by default; from now on PINGs \
+                 are sent only with rounds of queries, so a SoC that hangs is noticed later"
             );
         }
         ChannelEvent::Keepalive { refused: false, .. } => {}
@@ -50,7 +50,7 @@ pub(super) fn transition(status: &SocStatus, transition: &Transition) {
     let lost_in_a_row = status.short_readys;
     let detail = transition.detail.as_deref().unwrap_or("");
     match transition.kind {
-        // Each of its lines says so: of a flapping port the log leaves most out, and the last one stands for them.
+        // Every line of a flapping channel must say so: the log leaves out most of them and writes only the latest.
         TransitionKind::Channel { from, to, cause }
             if lost_in_a_row >= FLAPS && from == ChannelState::Ready && to != ChannelState::Shutdown =>
         {
@@ -58,7 +58,7 @@ pub(super) fn transition(status: &SocStatus, transition: &Transition) {
             let detail = cause.map_or("in good order", |_| detail);
             warn!(target: FLEET,
                 %port, %address, %from, %to, cause = how, detail, lost_in_a_row,
-                "channel flaps: its connection is over within 10 s of READY again and again, so it is dialled by its backoff"
+                "channel flaps: each connection ends within 10 s of READY, so the next dial waits for the backoff"
             );
         }
         TransitionKind::Channel {
@@ -66,7 +66,7 @@ pub(super) fn transition(status: &SocStatus, transition: &Transition) {
             to,
             cause: None,
         } if lost_in_a_row >= FLAPS && to == ChannelState::Ready => {
-            info!(target: FLEET, %port, %address, %from, %to, lost_in_a_row, "channel: READY again; it flaps");
+            info!(target: FLEET, %port, %address, %from, %to, lost_in_a_row, "channel: READY again, but it flaps");
         }
         TransitionKind::Channel {
             from,
@@ -82,7 +82,7 @@ pub(super) fn transition(status: &SocStatus, transition: &Transition) {
         } => {
             info!(target: FLEET,
                 %port, %address, %from, %to,
-                "channel: the SoC's server ends the connection in good order (GOAWAY NO_ERROR): dialled anew"
+                "channel: the SoC's server ended the connection in good order (GOAWAY NO_ERROR); dialling again"
             );
         }
         TransitionKind::Channel {

@@ -1,6 +1,6 @@
-//! A mailbox that keeps only the latest message per port: the fleet never waits for a reader, a slow reader never
-//! makes anything grow, and what it reads is always the newest. That is how a hanging Redis stays its own problem.
-//! One carries rows (`Change`), another notices.
+//! A mailbox that keeps only the latest message per port. So the fleet never waits for a reader, a slow reader costs no memory,
+//! and the reader always gets the newest message. A Redis that hangs therefore cannot slow the fleet.
+//! One mailbox carries rows (`Change`), another notices.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{Port, SocStatus};
 
-/// What became of a port since the reader last looked.
+/// What happened to a port since the reader last took.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// This is its status now, and its row must be written.
+    /// Its row must be written with this status.
     Put(Arc<SocStatus>),
     /// It has left the inventory.
     Remove,
@@ -21,7 +21,7 @@ pub enum Change {
 
 #[derive(Debug)]
 struct Mailbox<T> {
-    // A std mutex: it is held for a map operation, never across an await.
+    // A std mutex: it is held only for a map operation, never across an await.
     state: Mutex<Latest<T>>,
     notify: Notify,
     /// The sender is gone.
@@ -63,7 +63,7 @@ pub fn mailbox<T>() -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Replaces what was there for `port`. Never waits.
+    /// Replaces the message for `port`. Never waits.
     pub fn send(&self, port: Port, message: T) {
         self.0.lock().latest.insert(port, message);
         self.0.notify.notify_one();
@@ -79,7 +79,7 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits until there is something to take; false once the sender is gone and everything has been taken.
+    /// Waits until there is something to take. False: the sender is gone and everything has been taken.
     /// Cancel-safe: nothing is taken here.
     pub async fn ready(&mut self) -> bool {
         loop {
@@ -96,22 +96,22 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether the sender is gone: what can still be taken is the last.
+    /// Whether the sender is gone: no further message will come.
     pub fn is_closed(&self) -> bool {
         self.0.lock().closed
     }
 
-    /// Cancelled when the sender goes: for whoever waits for something else meanwhile.
+    /// Cancelled when the sender is dropped, so that a reader that waits for something else notices it.
     pub fn closing(&self) -> CancellationToken {
         self.0.closing.clone()
     }
 
-    /// Takes everything that is there.
+    /// Takes all messages.
     pub fn take(&mut self) -> HashMap<Port, T> {
         std::mem::take(&mut self.0.lock().latest)
     }
 
-    /// Puts back what could not be dealt with, unless something newer has come for that port.
+    /// Puts back messages that could not be written, unless a newer one has come for the same port.
     pub fn put_back(&mut self, messages: impl IntoIterator<Item = (Port, T)>) {
         let mut state = self.0.lock();
         for (port, message) in messages {

@@ -1,7 +1,7 @@
 //! The reducer: `SocStatus` after an `Event`. Pure: it never reads a clock, does no I/O, cannot fail, and costs O(1).
 //!
-//! It is the only code that writes a `SocStatus`. It also says what the event means for the outside (`Effect`), so that
-//! publishers need not compare before and after.
+//! It is the only code that writes a `SocStatus`. It also returns what publishers and the log must do (`Effect`), so that they
+//! need not compare before and after.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,17 +12,17 @@ use crate::model::{
     SocStatus, Target, Transition, TransitionKind, Trouble,
 };
 
-/// What an event means for the outside.
+/// What publishers and the log must do after an event.
 #[derive(Debug, Default, PartialEq)]
 pub struct Effect {
     /// The STATE_DB row must be written.
     pub write_row: bool,
-    /// What changed, for the log and for people who watch.
+    /// What changed, for the log, the history and the feed.
     pub transitions: Vec<Transition>,
 }
 
 impl SocStatus {
-    /// A target that nothing is known of yet.
+    /// The status of a target that has not been probed yet.
     pub fn new(target: Target) -> Self {
         Self {
             keepalive_time: target.channel.keepalive_time,
@@ -53,7 +53,7 @@ impl SocStatus {
         }
     }
 
-    /// The same port with another target: what was counted goes on, what was known is forgotten.
+    /// Changes the port's target to one that needs a new channel. Counters continue; the known state is reset to unknown.
     pub fn retarget(&mut self, target: Target) {
         let fresh = Self::new(target);
         let old = std::mem::replace(self, fresh);
@@ -72,8 +72,8 @@ impl SocStatus {
         self.session_restarts = old.session_restarts;
     }
 
-    /// The same channel serves a target that is alike. From another ToR, which end is our own is another question: it is
-    /// unknown until the next round has answered it.
+    /// Changes the target to one that the same channel serves. If the side changes, everything known per end is reset to unknown
+    /// until the next round: the two ends have been exchanged.
     pub fn adopt(&mut self, target: Target) -> Effect {
         let before = std::mem::replace(&mut self.target, target);
         if before.side == self.target.side {
@@ -91,7 +91,7 @@ impl SocStatus {
         }
     }
 
-    /// Takes one event, which happened at `now`.
+    /// Applies one event, which happened at `now`.
     pub fn apply(&mut self, event: &Event, now: SystemTime) -> Effect {
         match event {
             Event::Channel(event) => self.apply_channel(event, now),
@@ -101,7 +101,7 @@ impl SocStatus {
         }
     }
 
-    /// Our own stop of the channel: a loss if there was something to lose.
+    /// Stops the channel. A READY channel counts as lost, with cause `local`.
     pub fn stop(&mut self, now: SystemTime) -> Effect {
         let (to, cause) = (ChannelState::Shutdown, Cause::Local);
         if self.channel == ChannelState::Ready {
@@ -110,8 +110,8 @@ impl SocStatus {
         self.change_state(to, Some(cause), self.epoch, now)
     }
 
-    /// Its session has ended by a defect of ours, which `detail` tells: nobody looks at the SoC until the next one does, so
-    /// nothing is known of it. An announced service neither: its END may come meanwhile.
+    /// The session has ended by a defect of the exporter, described by `detail`. The SoC is not probed until the next session
+    /// runs, so its state is unknown. So is announced maintenance, because its END may come in between.
     pub fn lose_session(&mut self, detail: &str, now: SystemTime) -> Effect {
         let cause = Cause::Local;
         self.session_restarts += 1;
@@ -203,7 +203,7 @@ impl SocStatus {
             self.last_success = Some(now);
         }
         let mut transitions = Vec::new();
-        // What an older connection said, or one that is gone, is counted but not believed.
+        // A report from an older connection, or from one that has been lost, is counted but does not change the state.
         if self.channel == ChannelState::Ready && report.epoch == Some(self.epoch) {
             self.believe(report, now, &mut transitions);
         }
@@ -221,7 +221,7 @@ impl SocStatus {
             }
         }
         let end = report.ends_in.and_then(|left| now.checked_add(left));
-        // Worked out anew at each report, the same end would move by microseconds.
+        // The end is computed again from each report. Without this check the same end would move by microseconds.
         if !is_the_same(self.maintenance_end, end) {
             self.maintenance_end = end;
         }
@@ -236,7 +236,7 @@ impl SocStatus {
         }
     }
 
-    /// The row does not tell of health: there is nothing to write.
+    /// The row has no field for health, so no row is written.
     fn apply_health(&mut self, to: Health, now: SystemTime) -> Effect {
         if self.channel != ChannelState::Ready {
             return Effect::default();
@@ -272,7 +272,7 @@ impl SocStatus {
         transitions.extend(health_changed(health_before, report.health, now));
     }
 
-    /// What exactly was seen when the channel failed of this cause. Our own stop has no failure behind it.
+    /// The detail of the failure that has this cause. Our own stop has none.
     fn detail_of(&self, cause: Option<Cause>, to: ChannelState) -> Option<Arc<str>> {
         let cause = cause.filter(|_| to != ChannelState::Shutdown)?;
         let error = self.last_error.as_ref();
@@ -291,7 +291,7 @@ fn without_detail(at: SystemTime, kind: TransitionKind) -> Transition {
     Transition { at, kind, detail }
 }
 
-/// A change from one answer to another; to and from the unknown is none.
+/// A change from one answer to another. A change to or from unknown does not count.
 fn health_changed(from: Health, to: Health, now: SystemTime) -> Option<Transition> {
     let changed = from != to && from != Health::Unknown && to != Health::Unknown;
     changed.then(|| without_detail(now, TransitionKind::Health { from, to }))

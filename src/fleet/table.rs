@@ -1,4 +1,4 @@
-//! The table: every SoC's status and history, and the session that runs for it. Only the fleet writes it.
+//! The table of all SoCs: status, history and the running session of each. Only the fleet writes it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::soc::session::SessionId;
 /// One SoC.
 pub(super) struct Watched {
     pub(super) status: Arc<SocStatus>,
-    /// Beside the status, and not in it: publishers keep a status, and each would keep a history.
+    /// Not part of the status: publishers keep statuses, and would keep a copy of the history with each.
     pub(super) history: Arc<History>,
-    /// For the session: a target that is alike.
+    /// Sends the session a changed target that its channel can still serve.
     pub(super) target: watch::Sender<Target>,
     /// Aborting the task closes the connection.
     pub(super) task: AbortHandle,
-    /// When the session began, or will.
+    /// When the session began, or will begin after a wait.
     pub(super) began: Instant,
     pub(super) restarts: Restarts,
 }
 
 impl Watched {
-    /// Changes the status. No other way does, so that every transition is kept.
+    /// Changes the status. All changes go through here, so that every transition is added to the history.
     pub(super) fn change(
         &mut self,
         change: impl FnOnce(&mut SocStatus) -> Effect,
@@ -52,13 +52,13 @@ impl Watched {
 pub(super) struct SocTable {
     entries: HashMap<SessionId, Watched>,
     by_id: HashMap<TargetId, SessionId>,
-    /// In the order of ports' names, for snapshots.
+    /// Sorted by port name, for snapshots.
     order: Vec<SessionId>,
     next_id: u64,
 }
 
 impl SocTable {
-    /// An id that no session has had.
+    /// An id that no other session has had.
     pub(super) fn new_session(&mut self) -> SessionId {
         let id = SessionId(self.next_id);
         self.next_id += 1;
@@ -90,7 +90,7 @@ impl SocTable {
         self.entries.get_mut(session)
     }
 
-    /// A SoC that is new to the table has no place in the order before `sort`.
+    /// A new SoC appears in snapshots only after `sort`.
     pub(super) fn insert(&mut self, session: SessionId, entry: Watched) {
         self.by_id.insert(entry.status.target.id.clone(), session);
         self.entries.insert(session, entry);
@@ -101,7 +101,7 @@ impl SocTable {
         Some((session, self.entries.remove(&session)?))
     }
 
-    /// The SoC of a session that has ended gets another session, and keeps its place in the order.
+    /// Gives the SoC of an ended session another session id. It keeps its place in the order.
     pub(super) fn change_session(&mut self, ended: SessionId, anew: SessionId) {
         let Some(entry) = self.entries.remove(&ended) else {
             return;
@@ -112,14 +112,14 @@ impl SocTable {
         self.insert(anew, entry);
     }
 
-    /// After SoCs have come or gone.
+    /// Must be called after SoCs were inserted or removed.
     pub(super) fn sort(&mut self) {
         let mut by_name: Vec<_> = self.by_id.iter().collect();
         by_name.sort();
         self.order = by_name.into_iter().map(|(_, session)| *session).collect();
     }
 
-    /// All, in order.
+    /// All statuses, sorted by port name.
     pub(super) fn statuses(&self) -> Arc<[Arc<SocStatus>]> {
         let entries = self.order.iter().filter_map(|id| self.entries.get(id));
         entries.map(|entry| entry.status.clone()).collect()

@@ -1,4 +1,4 @@
-//! What the fleet does with a session that ends by a defect. The sessions are real, over real gRPC, until they panic.
+//! What the fleet does with a session that ends by a defect. The sessions use real gRPC until they panic.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ fn port(name: &str) -> Port {
     Port::new(name).expect("a port")
 }
 
-/// Ends the session that runs for a port, by a panic.
+/// Makes the session of a port panic.
 #[derive(Clone, Default)]
 struct Bombs(Arc<Mutex<HashMap<Port, oneshot::Sender<()>>>>);
 
@@ -55,14 +55,14 @@ struct Rig {
     inventory: watch::Sender<Arc<Inventory>>,
     handle: FleetHandle,
     rows: Receiver<Change>,
-    /// The latest status of each port that a row was sent with.
+    /// The latest status of each port that was sent as a row.
     shown: BTreeMap<Port, Arc<SocStatus>>,
     stop: oneshot::Sender<()>,
     fleet: JoinHandle<Result<(), Defect>>,
 }
 
 impl Rig {
-    /// Healthy SoCs, probed but when their channels become READY.
+    /// Healthy SoCs. They are probed only when their channels become READY.
     async fn start(socs: usize, start: Start) -> Self {
         let simulator = Simulator::start(Scenario::uniform(socs)).await.expect("SoCs");
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
@@ -73,9 +73,9 @@ impl Rig {
         let context = Context {
             events: events_tx,
             probe,
-            pacer: Arc::default(),
+            dials: Arc::default(),
             tls: Arc::default(),
-            limiter: Arc::default(),
+            rounds: Arc::default(),
             origin: Instant::now(),
         };
         let targets = simulator.socs().iter().map(|soc| Target {
@@ -119,7 +119,7 @@ impl Rig {
         snapshot.get(&port(at).into()).expect("this port").clone()
     }
 
-    /// Waits until table and row both show this.
+    /// Waits until both the table and the row satisfy `what`.
     async fn shows(&mut self, at: &str, what: impl Fn(&SocStatus) -> bool) -> Arc<SocStatus> {
         let deadline = Instant::now() + LONG;
         loop {
@@ -182,13 +182,13 @@ async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
     let other = rig.status("Ethernet4").await;
     assert_eq!((other.session_restarts, other.dials), (0, 1), "not touched");
 
-    // The one that is started anew is watched as the first was.
+    // The new session is watched like the first.
     bombs.explode("Ethernet0");
     rig.shows("Ethernet0", |s| s.session_restarts == 2 && !healthy(s))
         .await;
     let last = rig.shows("Ethernet0", healthy).await;
 
-    // Each transition and each round is kept, with why.
+    // Each transition and each round is kept, with its detail.
     let history = rig
         .handle
         .history(port("Ethernet0").into())
@@ -260,7 +260,7 @@ async fn a_session_that_is_started_anew_knows_that_pings_were_refused_until_the_
         .await;
     let again = rig.shows("Ethernet0", with_rounds).await;
     assert_eq!(again.session_restarts, 1);
-    // A PING goes out with the round at READY, though none is due for hours otherwise.
+    // A PING goes out with the round at READY. Otherwise none is due for an hour.
     rig.shows("Ethernet0", |s| s.keepalive_rtt.is_some()).await;
     rig.change(|targets| {
         targets[0].channel = Arc::new(ChannelSettings {
@@ -289,7 +289,7 @@ async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any
     }
     let moved = rig.simulator.socs()[2].address();
     rig.change(|targets| {
-        // Of the other side; gone; elsewhere.
+        // The first gets another side, the second is removed, the third gets another address.
         targets[0].side = Side::Lower;
         targets[2].address = moved;
         targets.remove(1);
@@ -322,7 +322,7 @@ async fn a_session_that_cannot_even_start_keeps_nobody_waiting() {
     ready.expect("in time").expect("a fleet");
     rig.shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
         .await;
-    // The second time there is nothing new for the row.
+    // The second restart does not change the row.
     while rig.status("Ethernet0").await.session_restarts < 2 {
         sleep(Duration::from_millis(2)).await;
     }
@@ -347,9 +347,9 @@ async fn a_fleet_that_panics_leaves_no_row_ready() {
             timeout: LONG,
         })
         .1,
-        pacer: Arc::default(),
+        dials: Arc::default(),
         tls: Arc::default(),
-        limiter: Arc::default(),
+        rounds: Arc::default(),
         origin: Instant::now(),
     };
     let (rows_tx, mut rows) = mailbox();

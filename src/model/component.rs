@@ -1,6 +1,6 @@
-//! The parts of the exporter, as its log names them (`target`). Who filters a log does so by these: they stay when files move.
+//! The parts of the exporter, as its log names them (`target`). Log filters use these names, so they stay when files move.
 
-/// Start, reload, stop; what has no part of its own.
+/// Start, reload, stop, and everything without a name of its own.
 pub const APP: &str = "dualtor::app";
 /// A SoC's gRPC channel.
 pub const CHANNEL: &str = "dualtor::channel";
@@ -10,7 +10,7 @@ pub const TLS: &str = "dualtor::tls";
 pub const PROBE: &str = "dualtor::probe";
 /// The table of SoCs: transitions, ports that come and go.
 pub const FLEET: &str = "dualtor::fleet";
-/// What the switch's databases and files say: ports, side, TLS.
+/// What follows from the switch's databases and files: ports, side, TLS.
 pub const INVENTORY: &str = "dualtor::inventory";
 /// Reading SONiC's databases.
 pub const MIRROR: &str = "dualtor::mirror";
@@ -20,5 +20,5 @@ pub const STATE_DB: &str = "dualtor::state_db";
 pub const APPL_DB: &str = "dualtor::appl_db";
 /// The web server.
 pub const WEB: &str = "dualtor::web";
-/// What all of them begin with: other crates' lines are not ours to show.
+/// The beginning of all these names. Lines of other crates do not have it and are not logged.
 pub const ALL: &str = "dualtor::";

@@ -1,4 +1,4 @@
-//! The two ends of a cable: what is known of each, by the ToR at that end or as seen from this ToR.
+//! The two ends of a cable, and values for each end: by side (upper, lower), or as seen from this ToR (self, peer).
 
 use super::Side;
 
@@ -15,9 +15,9 @@ words! {
 /// One value for each end of the cable, as this ToR sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SelfPeer<T> {
-    /// Of `End::Own`.
+    /// The value for `End::Own`.
     pub own: T,
-    /// Of `End::Peer`.
+    /// The value for `End::Peer`.
     pub peer: T,
 }
 
@@ -44,7 +44,7 @@ impl<T> SelfPeer<T> {
     }
 }
 
-/// One value for each end of the cable, by the ToR at that end. The SoC numbers them: portid 1 is the upper ToR's end, 0 the lower's.
+/// One value for each end of the cable, by the ToR at that end. For the SoC, portid 1 is the upper ToR's end, 0 the lower's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UpperLower<T> {
     /// portid 1.
@@ -54,7 +54,7 @@ pub struct UpperLower<T> {
 }
 
 impl<T: Copy + Default> UpperLower<T> {
-    /// The same pair seen from `side`. From an unknown side nothing can be told: both ends are the default (unknown).
+    /// The same pair seen from `side`. If the side is unknown, both ends are the default (unknown).
     pub fn seen_from(self, side: Side) -> SelfPeer<T> {
         match side {
             Side::Upper => SelfPeer {
@@ -69,7 +69,7 @@ impl<T: Copy + Default> UpperLower<T> {
         }
     }
 
-    /// Both values for people: as (self, peer), or as (upper, lower) where the side is unknown.
+    /// Both values for people: as (self, peer), or as (upper, lower) if the side is unknown.
     pub fn named(self, side: Side) -> [(&'static str, T); 2] {
         match side {
             Side::Unknown => [("upper", self.upper), ("lower", self.lower)],

@@ -1,4 +1,4 @@
-//! What a session tells the fleet about its SoC.
+//! What a session reports to the fleet about its SoC.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,27 +15,27 @@ pub enum Event {
     Channel(ChannelEvent),
     /// A round of queries ended.
     Round(Box<Report>),
-    /// The SoC announced maintenance, or its end; or what it announced is over.
+    /// The SoC announced maintenance or its end, or the announced period is over.
     Maintenance(MaintenanceReport),
-    /// The health service says this, unasked.
+    /// The health service reported a change through its `Watch` stream.
     Health(Health),
 }
 
-/// What announced maintenance has come to.
+/// The state of announced maintenance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaintenanceReport {
     /// The state now.
     pub state: Maintenance,
-    /// How long until the last announced period is over; `None`: nothing is in progress, or for how long is not known.
+    /// Time until the last announced period is over. `None`: no maintenance is in progress, or its length is not known.
     pub ends_in: Option<Duration>,
-    /// The notices since the report before; `None`: there were none.
+    /// The notices since the previous report; `None`: there were none.
     pub notices: Option<Box<Notices>>,
 }
 
-/// Notices, by `NoticeType::index()` and `Plane::index()`.
+/// Counts of notices, by `NoticeType::index()` and `Plane::index()`.
 pub type NoticeCounts = [[u64; Plane::COUNT]; NoticeType::COUNT];
 
-/// The notices of a while.
+/// The notices received since the previous report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notices {
     /// How many there were.
@@ -44,7 +44,7 @@ pub struct Notices {
     pub last: Option<Notice>,
 }
 
-/// A BEGIN or END, as it came in.
+/// A BEGIN or END, as received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// Which of the two.
@@ -53,7 +53,7 @@ pub struct Notice {
     pub plane: Plane,
     /// Which service, cleaned and cut by `probe`.
     pub guid: Arc<str>,
-    /// How long it will take, in seconds; 0: not said.
+    /// How long it will take, in seconds; 0: not given.
     pub period: u32,
 }
 
@@ -62,9 +62,9 @@ pub struct Notice {
 pub enum ChannelEvent {
     /// A dial began.
     Dialing,
-    /// A dial failed or the connection was lost; a change of state, where there is one, follows.
+    /// A dial failed or the connection was lost. If this changes the state, a `State` event follows.
     Failed {
-        /// One of the closed set.
+        /// Why.
         cause: Cause,
         /// For people: what exactly was seen.
         detail: Arc<str>,
@@ -73,17 +73,18 @@ pub enum ChannelEvent {
     State {
         /// The new state.
         to: ChannelState,
-        /// Why, where a failure is why.
+        /// The failure that caused it, if there was one.
         cause: Option<Cause>,
-        /// How many times the channel has been READY, this time included: tells reports of an older connection apart.
+        /// How many times the channel has been READY, this time included. A report of an older connection has a smaller number.
         epoch: u64,
     },
-    /// Another READY was over within 10 s, however it has ended, or one has lasted; the change of state follows.
+    /// The number of short READYs in a row changed: a READY ended within 10 s for any reason (one more), or a READY lasted longer
+    /// (back to 0). The `State` event follows.
     Short {
-        /// How many were over so soon in a row; from the second on the channel is dialled by its backoff.
+        /// How many in a row ended within 10 s. From the second on, the channel waits for its backoff before it dials.
         in_a_row: u32,
     },
-    /// The SoC showed its certificate, whatever became of the connection then.
+    /// The SoC presented its certificate. The connection may still have failed after that.
     PeerCertificate {
         /// The end of its validity.
         not_after: SystemTime,
@@ -92,28 +93,28 @@ pub enum ChannelEvent {
     Rtt(Duration),
     /// The keepalive in force changed.
     Keepalive {
-        /// From PING to PING.
+        /// Time from PING to PING.
         time: Duration,
-        /// Each so many-th round takes a PING along, and none goes out between; 0: PINGs do not go with rounds.
+        /// A PING is sent with every n-th round and at no other time; 0: PINGs do not depend on rounds.
         rounds: u32,
-        /// How often the SoC has refused our PINGs: what another channel to the same target begins with.
+        /// How often the SoC has refused our PINGs. A new channel to the same target starts with this number.
         refusals: u32,
-        /// Whether the SoC has refused the keepalive before (`too_many_pings`); else the probe interval has changed.
+        /// True: the SoC refused the previous keepalive (`too_many_pings`). False: the probe interval has changed.
         refused: bool,
     },
 }
 
-/// How an error text begins if what answered is no gRPC server.
+/// The beginning of an error text if the answer did not come from a gRPC server.
 pub const NOT_GRPC: &str = "a web server, not gRPC";
 
-/// One round of queries. A round cannot fail: what went wrong is in it.
+/// The result of one round of queries. A round itself cannot fail: each query carries its own error.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// The `epoch` of the READY channel it ran on; `None` where the channel was not READY.
+    /// The `epoch` of the READY channel it ran on; `None` if the channel was not READY.
     pub epoch: Option<u64>,
     /// How each query ended, by `Query::index()`.
     pub queries: [QueryReport; Query::COUNT],
-    /// Admin forwarding, by end.
+    /// Admin forwarding state, by end.
     pub direction: UpperLower<MuxDirection>,
     /// Operational state, by end.
     pub oper: UpperLower<PortState>,
@@ -121,7 +122,7 @@ pub struct Report {
     pub link: UpperLower<PortState>,
     /// The SoC's software version, cleaned and cut by `probe`.
     pub version: Option<Arc<str>>,
-    /// What the health service says.
+    /// What the health service reported.
     pub health: Health,
 }
 
@@ -131,7 +132,7 @@ impl Report {
         &self.queries[query.index()]
     }
 
-    /// Whether `query` got what it asked for. A SoC without a health service answers by saying so.
+    /// Whether `query` was answered. UNIMPLEMENTED from a SoC without a health service counts as an answer.
     pub fn is_answered(&self, query: Query) -> bool {
         let no_health_service = query == Query::Health && self.health == Health::Unimplemented;
         self.query(query).result.is_answer() || no_health_service
@@ -143,14 +144,14 @@ impl Report {
 pub struct QueryReport {
     /// The metric's label.
     pub result: QueryResult,
-    /// From sending to the end, where it was sent at all.
+    /// Time from sending to the end; `None` if it was not sent.
     pub took: Option<Duration>,
     /// For people: what exactly was wrong, cleaned and cut.
     pub error: Option<Arc<str>>,
 }
 
 impl QueryReport {
-    /// What answered is no gRPC server: its code is our translation of an HTTP status.
+    /// Whether the answer did not come from a gRPC server. Its code is then translated from the HTTP status.
     pub fn is_not_grpc(&self) -> bool {
         self.error
             .as_deref()

@@ -1,5 +1,5 @@
-//! What follows from configuration and the switch's databases: which SoCs to probe, which rows cannot be used, and what the switch
-//! says of each port.
+//! What follows from configuration and the switch's databases: which SoCs to probe, which rows cannot be used, and the switch's
+//! own state of each port.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::{LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Side, 
 /// A row of the inventory that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The row's key, cleaned and cut: it may be no port's name.
+    /// The row's key, cleaned and cut. It may not be a port name.
     pub port: String,
     /// The metric's label.
     pub kind: ProblemKind,
@@ -37,27 +37,27 @@ pub struct Inventory {
     pub side: Side,
     /// Rows of CONFIG_DB that cannot be used.
     pub problems: Vec<Problem>,
-    /// Somebody has told us; false: there is nothing to go by yet.
+    /// Whether this comes from a configuration or a database; false: nothing has been read yet.
     pub loaded: bool,
 }
 
-/// What the switch wants of a port and thinks of it, beside what its SoC says.
+/// What SONiC's daemons report about a port, independent of its SoC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PortFacts {
     /// What linkmgrd wants its mux to be.
     pub intended: MuxDirection,
-    /// linkmgrd wrote `Error` where its intent belongs: `intended` is unknown then.
+    /// linkmgrd wrote `Error` instead of the wanted state; `intended` is then unknown.
     pub intended_error: bool,
-    /// What orchagent has made it.
+    /// What orchagent has set it to.
     pub orchagent: OrchagentMux,
-    /// What linkmgrd thinks of it.
+    /// The health that linkmgrd reports.
     pub linkmgr: LinkmgrHealth,
-    /// Whether the switch's port is up, where that is known.
+    /// Whether the switch's port is up; `None`: unknown.
     pub oper_up: Option<bool>,
 }
 
 impl PortFacts {
-    /// Whether what is wanted is what the SoC reports of our end; `None` while either is unknown.
+    /// Whether the wanted state equals the SoC's report for our end; `None` while either is unknown.
     pub fn consistent(&self, reported: MuxDirection) -> Option<bool> {
         let known = self.intended != MuxDirection::Unknown && reported != MuxDirection::Unknown;
         known.then_some(self.intended == reported)

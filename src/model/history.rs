@@ -1,7 +1,7 @@
-//! What has happened to one SoC lately: for people and the API. What is true of it now is `status`.
+//! What has happened to one SoC lately, for people and the API. The state now is in `status`.
 //!
-//! Bounded in number and in bytes, about 5 kB at most: ten thousand SoCs are kept by one process. A SoC that is well has some
-//! 0.9 kB of it: its last rounds.
+//! Bounded in number and in bytes, to about 5 kB per SoC, because one process keeps ten thousand SoCs. A healthy SoC uses about
+//! 0.9 kB, for its last rounds.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Cause, ChannelState, End, Health, Maintenance, MuxDirection, Query, QueryResult, Report};
 
-/// Transitions that are kept: a SoC that flaps each ten seconds shows its last ten minutes.
+/// Transitions that are kept: about ten minutes of a SoC that flaps every ten seconds.
 pub const TRANSITIONS: usize = 64;
-/// Rounds that are kept, and failed rounds beside them.
+/// Rounds that are kept. As many failed rounds are kept in addition.
 pub const ROUNDS: usize = 16;
-/// Bytes of the transitions' details that are kept together: ten or more of the usual length. The oldest go first.
+/// Bytes that all details of transitions take together: enough for ten of the usual length. The oldest are dropped first.
 pub const DETAIL_BYTES: usize = 1024;
-/// Bytes of one detail, so that one long text does not push out all others. The log has all of it.
+/// Longest detail, bytes, so that one long text does not push out all others. The log has the whole text.
 const MAX_DETAIL: usize = 256;
 
 /// Something about a SoC changed.
@@ -25,7 +25,7 @@ pub struct Transition {
     pub at: SystemTime,
     /// What.
     pub kind: TransitionKind,
-    /// For people: what exactly was seen, where a failure is why.
+    /// For people: what exactly was seen, if a failure caused it.
     pub detail: Option<Arc<str>>,
 }
 
@@ -38,7 +38,7 @@ pub enum TransitionKind {
         from: ChannelState,
         /// After.
         to: ChannelState,
-        /// Why, where a failure is why.
+        /// The failure that caused it, if there was one.
         cause: Option<Cause>,
     },
     /// A direction, active ↔ standby.
@@ -57,7 +57,7 @@ pub enum TransitionKind {
         /// After.
         to: Maintenance,
     },
-    /// Health, between answers; an unknown in between is ignored.
+    /// Health, from one answer to the next; an unknown in between is ignored.
     Health {
         /// Before.
         from: Health,
@@ -71,22 +71,22 @@ pub enum TransitionKind {
 pub struct RoundRecord {
     /// Milliseconds since 1970.
     at: u64,
-    /// Microseconds, by `Query::index()`; `NOT_SENT`: the query was not sent.
+    /// Duration in microseconds, by `Query::index()`; `NOT_SENT`: the query was not sent.
     took: [u32; Query::COUNT],
     results: [QueryResult; Query::COUNT],
     channel: ChannelState,
 }
 
-/// No query takes an hour.
+/// No query takes this long (71 minutes).
 const NOT_SENT: u32 = u32::MAX;
 
 impl RoundRecord {
-    /// The round of `report`, which ended at `at`; `channel` is the state that the channel has now.
+    /// The round of `report`, which ended at `at`. `channel` is the channel's state at that time.
     pub fn new(report: &Report, channel: ChannelState, at: SystemTime) -> Self {
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let channel = match (report.epoch, channel) {
             (Some(_), _) => ChannelState::Ready,
-            // It has become READY since: the round that belongs to it is still to come.
+            // It became READY after this round began. The first round of that READY comes later.
             (None, ChannelState::Ready) => ChannelState::Connecting,
             (None, other) => other,
         };
@@ -109,7 +109,7 @@ impl RoundRecord {
         self.channel
     }
 
-    /// How `query` ended, and after how long where it was sent.
+    /// How `query` ended, and how long it took if it was sent.
     pub fn query(&self, query: Query) -> (QueryResult, Option<Duration>) {
         let took = self.took[query.index()];
         let took = (took != NOT_SENT).then(|| Duration::from_micros(took.into()));
@@ -143,13 +143,13 @@ impl History {
         &self.rounds
     }
 
-    /// The last rounds in which a query failed, kept when newer ones push them out of `rounds`. Of rounds in a row that found no
-    /// READY channel, and so asked nothing, only the first: the transitions say how long that went on.
+    /// The last rounds in which a query failed. They stay after newer rounds push them out of `rounds`. A round without a READY
+    /// channel sends no query. Of such rounds in a row only the first is kept: the transitions show how long that state lasted.
     pub fn failed_rounds(&self) -> &VecDeque<RoundRecord> {
         &self.failed_rounds
     }
 
-    /// Takes in a transition.
+    /// Adds a transition.
     pub fn add_transition(&mut self, transition: &Transition) {
         let Transition { at, kind, detail } = transition;
         let detail = detail.as_ref().map(|detail| match detail.len() {
@@ -170,7 +170,7 @@ impl History {
         }
     }
 
-    /// Takes in a round.
+    /// Adds a round.
     pub fn add_round(&mut self, round: RoundRecord, failed: bool) {
         let asked = |round: &RoundRecord| round.channel == ChannelState::Ready;
         let repeats = !asked(&round) && self.rounds.back().is_some_and(|last| !asked(last));
@@ -192,7 +192,7 @@ fn cut(detail: &str) -> String {
     format!("{}…", &detail[..end])
 }
 
-/// The oldest, if it has to go.
+/// Removes and returns the oldest entry if the ring is full.
 fn make_room<T>(ring: &mut VecDeque<T>, most: usize) -> Option<T> {
     if ring.len() < most { None } else { ring.pop_front() }
 }
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(history.rounds()[0].at(), seconds(1027));
     }
 
-    /// docs/performance.md says what a SoC's history costs: 64 transitions, 32 rounds, the details and what holds them.
+    /// docs/performance.md states what a SoC's history costs: 64 transitions, 32 rounds, the details and the struct itself.
     #[test]
     fn a_history_takes_less_than_six_kilobytes() {
         let worst = TRANSITIONS * size_of::<Transition>()

@@ -27,7 +27,7 @@ words! {
         Unknown = "UNKNOWN",
         /// 3
         InvalidArgument = "INVALID_ARGUMENT",
-        /// 4: by the peer's word, or our own deadline passed.
+        /// 4: the peer reported it, or our own deadline passed.
         DeadlineExceeded = "DEADLINE_EXCEEDED",
         /// 5
         NotFound = "NOT_FOUND",
@@ -35,7 +35,7 @@ words! {
         AlreadyExists = "ALREADY_EXISTS",
         /// 7
         PermissionDenied = "PERMISSION_DENIED",
-        /// 8: by the peer's word, or its reply was over 64 KiB.
+        /// 8: the peer reported it, or its reply was over 64 KiB.
         ResourceExhausted = "RESOURCE_EXHAUSTED",
         /// 9
         FailedPrecondition = "FAILED_PRECONDITION",
@@ -53,15 +53,15 @@ words! {
         DataLoss = "DATA_LOSS",
         /// 16
         Unauthenticated = "UNAUTHENTICATED",
-        /// The message was empty, as SONiC's NIC simulator answers on a healthy SoC.
+        /// The message was empty. SONiC's NIC simulator answers like this when all is well.
         EmptyReply = "EMPTY_REPLY",
-        /// The message says something impossible: a missing or double portid, lists of different lengths.
+        /// The message contradicts itself: a missing or repeated portid, or lists of different lengths.
         InvalidReply = "INVALID_REPLY",
     }
 }
 
 impl QueryResult {
-    /// Whether the SoC answered as a healthy one may: OK, or with an empty message.
+    /// Whether a healthy SoC may answer like this: OK, or an empty message.
     pub const fn is_answer(self) -> bool {
         matches!(self, Self::Ok | Self::EmptyReply)
     }

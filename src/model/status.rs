@@ -1,4 +1,4 @@
-//! What is true of each SoC now: written by the reducer (`fleet::reduce`) alone. What has happened to it: `history`.
+//! The state of each SoC now. Only the reducer (`fleet::reduce`) writes it. What happened before is in `history`.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ pub const DURATION_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 /// Everything known of one SoC.
 #[derive(Debug, Clone)]
 pub struct SocStatus {
-    /// Whom it is about.
+    /// Which SoC this is.
     pub target: Target,
     /// Connectivity.
     pub channel: ChannelState,
@@ -26,25 +26,25 @@ pub struct SocStatus {
     pub last_transition: Option<SystemTime>,
     /// Dials begun.
     pub dials: u64,
-    /// Failed dials and losses, by `Cause::index()`.
+    /// Failed dials and lost connections, by `Cause::index()`.
     pub failures: [u64; Cause::COUNT],
-    /// The cause of the last of them.
+    /// The cause of the last failed dial or lost connection.
     pub last_failure: Option<Cause>,
     /// The last PING's round trip; only while READY.
     pub keepalive_rtt: Option<Duration>,
     /// The keepalive time in force.
     pub keepalive_time: Duration,
-    /// How often in a row a READY was over within 10 s, when the last one ended.
+    /// How many READYs in a row ended within 10 s.
     pub short_readys: u32,
-    /// How often it has refused our PINGs (too_many_pings); kept until its configuration changes.
+    /// How often the SoC has refused our PINGs (too_many_pings); kept until the target's configuration changes.
     pub ping_refusals: u32,
-    /// When the certificate expires that the SoC last showed; `None` before the first one, and on plain channels.
+    /// Expiry of the certificate that the SoC last presented; `None` before the first one, and on plain-text channels.
     pub certificate_expiry: Option<SystemTime>,
-    /// What the SoC last said, unknown unless READY.
+    /// What the SoC last reported; unknown unless READY.
     pub observed: Observed,
     /// The last direction that was not unknown, per end.
     pub known_direction: SelfPeer<Option<MuxDirection>>,
-    /// Changes active ↔ standby, per end.
+    /// Changes between active and standby, per end.
     pub direction_transitions: SelfPeer<u64>,
     /// Queries attempted, by `Query::index()` and `QueryResult::index()`.
     pub probes: [[u64; QueryResult::COUNT]; Query::COUNT],
@@ -52,21 +52,21 @@ pub struct SocStatus {
     pub durations: Durations,
     /// Rounds ended.
     pub rounds: u64,
-    /// The end of the last round whose admin query was OK.
+    /// When the last round ended whose admin query was OK.
     pub last_success: Option<SystemTime>,
     /// The last thing that went wrong.
     pub last_error: Option<LastError>,
     /// Maintenance announced by the SoC.
     pub maintenance: Maintenance,
-    /// When it is due to end, where that is known.
+    /// When the maintenance will end, if that is known.
     pub maintenance_end: Option<SystemTime>,
     /// Notices received.
     pub notices: NoticeCounts,
-    /// Times that the session ended by a defect of ours and was started anew.
+    /// How often the session ended because of a defect of the exporter and was started again.
     pub session_restarts: u64,
 }
 
-/// What a SoC said in its last round; of its health, what it said last.
+/// What a SoC reported in its last round. Health may be newer: the SoC can also report it between rounds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observed {
     /// Admin forwarding.
@@ -101,7 +101,7 @@ impl Observed {
     };
 }
 
-/// A histogram over `DURATION_BUCKETS`; the last count is of those above all bounds.
+/// A histogram over `DURATION_BUCKETS`. The last count is for values above all bounds.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Durations {
     /// Observations per bucket, not cumulative.
@@ -110,14 +110,14 @@ pub struct Durations {
     pub sum: f64,
 }
 
-/// Upper bounds of the histogram of our own lateness, seconds. A timer is up to 1 ms late; from 50 ms on a round's deadline moves
-/// noticeably; a process that was stopped may be late by any time.
+/// Upper bounds of the histogram of our own lateness, seconds. A timer is normally up to 1 ms late. A delay of 50 ms or more
+/// affects a round's deadline. A process that was stopped may be late by any time.
 pub const DELAY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0];
 
-/// How late this process was: a histogram over `DELAY_BUCKETS`; the last count is of those above all bounds.
+/// How late this process was: a histogram over `DELAY_BUCKETS`. The last count is for values above all bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Delays {
-    /// Looks per bucket, not cumulative.
+    /// Measurements per bucket, not cumulative.
     pub counts: [u64; DELAY_BUCKETS.len() + 1],
     /// Sum of all delays.
     pub sum: Duration,
@@ -155,7 +155,7 @@ impl std::fmt::Display for LastError {
 /// The whole table at one moment. Cheap: the statuses are shared, not copied.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// In the order of their ports' names.
+    /// Sorted by port name.
     pub socs: Arc<[Arc<SocStatus>]>,
     /// Which ToR we are.
     pub side: Side,
@@ -179,12 +179,12 @@ pub struct StateDbStatus {
     pub writes_ok: u64,
     /// Rows that the database refused, or did not confirm.
     pub writes_error: u64,
-    /// Times that somebody else had written to a row of ours.
+    /// How often another process had written to a row of ours.
     pub foreign_writes: u64,
 }
 
 impl StateDbStatus {
-    /// Of two databases together: up while both are.
+    /// The status of two databases together: up if both are up.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -197,12 +197,12 @@ impl StateDbStatus {
     }
 }
 
-/// When the certificates in our own TLS files expire: the earliest of all files in use; `None` where there are none.
+/// Expiry of the certificates in our own TLS files: the earliest of all files in use; `None` if there are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct TlsStatus {
-    /// Those that may sign a SoC's certificate.
+    /// The CA certificates that a SoC's certificate is checked against.
     pub ca: Option<SystemTime>,
-    /// Our own, and those that signed it.
+    /// Our client certificate and its chain.
     pub client: Option<SystemTime>,
 }
 
@@ -211,7 +211,7 @@ pub struct TlsStatus {
 pub struct ConfigStatus {
     /// Whether the last attempt succeeded.
     pub successful: bool,
-    /// The last attempt that did.
+    /// When the last successful attempt was.
     pub last_success: SystemTime,
 }
 
@@ -222,7 +222,7 @@ pub struct ProcessStatus {
     pub cpu_seconds: f64,
     /// Open file descriptors.
     pub open_fds: u64,
-    /// Their soft limit.
+    /// Soft limit of open file descriptors.
     pub max_fds: u64,
     /// Bytes.
     pub virtual_memory: u64,

@@ -1,4 +1,4 @@
-//! What some tables of one of SONiC's databases hold: keys of Redis and their fields, as they were read.
+//! The content of some tables of a SONiC database: Redis keys and their fields, as read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,22 +6,22 @@ use std::sync::Arc;
 /// The fields of one row.
 pub type Row = BTreeMap<String, String>;
 
-/// What a field of a row takes in memory beside its text, bytes.
+/// Memory that a field takes in addition to its text, bytes.
 const FIELD: usize = 64;
 
-/// What one key holds.
+/// The value of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// A hash: a row, as SONiC has them.
+    /// A hash: a row of a SONiC table.
     Row(Row),
     /// A string, such as `CONFIG_DB_INITIALIZED`.
     Value(String),
-    /// Something else (a list, a set): nothing that SONiC would write.
+    /// Another Redis type (a list, a set), which SONiC does not write.
     Other,
 }
 
 impl Entry {
-    /// A field that says something; none where this is no row.
+    /// The value of a field that is not blank; `None` if this is not a row.
     pub fn field(&self, name: &str) -> Option<&str> {
         match self {
             Self::Row(row) => row
@@ -60,9 +60,9 @@ pub struct Spec {
 /// Which rows of its tables to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
-    /// All there are, which must be looked for.
+    /// All rows. Their keys are not known before.
     All,
-    /// One for each port that is probed: their keys are known.
+    /// One row for each port that is probed. Their keys are known.
     OfPorts,
 }
 
@@ -71,7 +71,7 @@ pub enum Rows {
 pub struct Table {
     /// Its name.
     pub name: &'static str,
-    /// The fields that are read, and no other: a row that has none of them counts as none. Empty: all.
+    /// Only these fields are read; empty: all. A row that has none of them is treated as missing.
     pub fields: &'static [&'static str],
 }
 
@@ -80,17 +80,17 @@ pub struct Table {
 pub struct Tables {
     separator: String,
     entries: BTreeMap<String, Arc<Entry>>,
-    /// What names and values take, bytes.
+    /// Memory of all names and values, bytes.
     size: usize,
-    /// Rows that are too many to be kept, by table.
+    /// Number of rows over the limit, which are not kept, by table.
     left_out: BTreeMap<&'static str, usize>,
 }
 
 impl Tables {
-    /// Most rows of one table that are kept: no switch has as many ports.
+    /// Limit of rows per table. No switch has as many ports.
     pub const MOST_ROWS: usize = 10_000;
 
-    /// Nothing yet; `separator` stands between a table's name and a row's key.
+    /// Empty. `separator` stands between a table's name and a row's key.
     pub fn new(separator: &str) -> Self {
         Self {
             separator: separator.to_owned(),
@@ -98,32 +98,32 @@ impl Tables {
         }
     }
 
-    /// How many rows of `table` there are beyond those that are kept.
+    /// How many rows of `table` were not kept because of the limit.
     pub fn left_out(&self, table: &str) -> usize {
         self.left_out.get(table).copied().unwrap_or(0)
     }
 
-    /// Says so.
+    /// Records that `rows` rows of `table` were not kept.
     pub fn leave_out(&mut self, table: &'static str, rows: usize) {
         self.left_out.insert(table, rows);
     }
 
-    /// All keys that hold something.
+    /// All keys.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Whether `key` holds something.
+    /// Whether `key` exists.
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
-    /// What stands between a table's name and a row's key, and within such a key.
+    /// The separator between a table's name and a row's key, and within such a key.
     pub fn separator(&self) -> &str {
         &self.separator
     }
 
-    /// Replaces what `key` holds; `None`: it is gone.
+    /// Replaces the value of `key`; `None` removes it.
     pub fn set(&mut self, key: String, entry: Option<Entry>) {
         self.size += entry.as_ref().map_or(0, Entry::size);
         let before = match entry {
@@ -133,29 +133,29 @@ impl Tables {
         self.size -= before.map_or(0, |entry| entry.size());
     }
 
-    /// What all names and values that are held take in memory, bytes.
+    /// Memory of all names and values, bytes.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// The same for an entry that is another copy's too.
+    /// Sets `key` to an entry that is shared with another `Tables`.
     pub fn put(&mut self, key: String, entry: Arc<Entry>) {
         self.size += entry.size();
         let before = self.entries.insert(key, entry);
         self.size -= before.map_or(0, |entry| entry.size());
     }
 
-    /// What a key holds; its name is the whole of it.
+    /// The value of a key. `key` is the full name, with table and separator.
     pub fn get(&self, key: &str) -> Option<&Arc<Entry>> {
         self.entries.get(key)
     }
 
-    /// All keys, whole, in their order.
+    /// All keys (full names) and their values, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Entry>)> {
         self.entries.iter().map(|(key, entry)| (key.as_str(), entry))
     }
 
-    /// What the key without a table holds, if it is a string.
+    /// The value of a key without a table, if it is a string.
     pub fn value(&self, key: &str) -> Option<&str> {
         match self.entries.get(key).map(|entry| &**entry) {
             Some(Entry::Value(value)) => Some(value),
@@ -172,7 +172,7 @@ impl Tables {
         }
     }
 
-    /// All of `table`, in the order of the keys: what follows the separator, and what it holds.
+    /// All rows of `table`, sorted by key: the part of the key after the separator, and the value.
     pub fn table(&self, table: &str) -> impl Iterator<Item = (&str, &Entry)> {
         let prefix = format!("{table}{}", self.separator);
         let from = self.entries.range(prefix.clone()..);

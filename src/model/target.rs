@@ -1,4 +1,4 @@
-//! What to probe and how: made by the inventory from the configuration, consumed by the fleet.
+//! What to probe and how. The inventory makes it from the configuration; the fleet uses it.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,7 @@ pub struct Port(Arc<str>);
 pub struct PortError;
 
 impl Port {
-    /// Checks that `name` can stand in a Redis key and a label: 1-64 characters of `[A-Za-z0-9_./-]`.
+    /// Checks that `name` can be part of a Redis key and a label: 1-64 characters of `[A-Za-z0-9_./-]`.
     pub fn new(name: &str) -> Result<Self, PortError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
         if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
@@ -45,17 +45,17 @@ impl fmt::Debug for Port {
     }
 }
 
-/// The rack that a SoC stands in: empty with one switch, whose SoCs need no rack to be told apart. Cheap to clone.
+/// The rack of a SoC. Empty with one switch: there the port alone identifies the SoC. Cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rack(Option<Arc<str>>);
 
 impl Rack {
-    /// The rack of that name; the empty name is no rack.
+    /// The rack with that name. An empty name means no rack.
     pub fn new(name: &str) -> Self {
         Self(Some(name).filter(|name| !name.is_empty()).map(Arc::from))
     }
 
-    /// The name, or nothing.
+    /// The name, or the empty string.
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or("")
     }
@@ -66,29 +66,29 @@ impl Rack {
     }
 }
 
-/// Which SoC of all that one process probes: the key of the fleet's table. With one switch the port says it alone.
+/// Identifies one of the SoCs that this process probes: the key of the fleet's table. With one switch the port alone is enough.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetId {
-    /// Whose switch's ports these are; empty: this one's.
+    /// The rack of the switch that has the port; empty: this switch.
     pub rack: Rack,
     /// The ToR's port that the cable is plugged into.
     pub port: Port,
 }
 
 impl From<Port> for TargetId {
-    /// A port of the one switch.
+    /// A port of this switch.
     fn from(port: Port) -> Self {
         let rack = Rack::default();
         Self { rack, port }
     }
 }
 
-/// One SoC to probe. Two equal targets need no redial; any difference does, but for those of `is_alike`.
+/// One SoC to probe. Equal targets need no redial. Any difference needs one, except those that `is_alike` allows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// Which SoC it is.
     pub id: TargetId,
-    /// The network namespace whose databases know the port; empty: the switch's own.
+    /// The network namespace whose databases have the port; empty: the host's.
     pub namespace: Arc<str>,
     /// The SoC's gRPC endpoint.
     pub address: SocketAddr,
@@ -99,8 +99,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether a channel to the one is as good for the other: only the side differs, or the source address that is preferred,
-    /// which concerns dials and no connection that is up.
+    /// Whether a channel to this target also serves the other. True if they differ only in the side, or in the preferred source
+    /// address: that one matters for the next dial, not for a connection that is up.
     pub fn is_alike(&self, other: &Self) -> bool {
         use SourceAddress::{Any, Prefer};
         let source = &other.channel.source_address;
@@ -125,7 +125,7 @@ impl Target {
 pub struct ChannelSettings {
     /// A PING goes out this long after the last one was answered.
     pub keepalive_time: Duration,
-    /// How long its answer may take.
+    /// How long the answer to a PING may take.
     pub keepalive_timeout: Duration,
     /// The waits between dials.
     pub backoff: BackoffSettings,
@@ -145,7 +145,7 @@ impl ChannelSettings {
 }
 
 impl Default for ChannelSettings {
-    /// The contract's defaults; the keepalive's are those of the deployed client.
+    /// The documented defaults. The keepalive values are those of SONiC's deployed client.
     fn default() -> Self {
         Self {
             keepalive_time: Duration::from_secs(4),
@@ -163,11 +163,11 @@ impl Default for ChannelSettings {
 pub enum SourceAddress {
     /// The kernel chooses.
     Any,
-    /// This one, if it is on this host when the dial begins and of the target's family; else the kernel chooses.
+    /// This address, if this host has it when the dial begins and it is of the target's family; else the kernel chooses.
     Prefer(IpAddr),
-    /// This one and no other.
+    /// This address and no other.
     Fixed(IpAddr),
-    /// One was asked for that is not known (for people: which): each dial fails as `source_address`.
+    /// The configured address is not known (the text names it, for people): each dial fails as `source_address`.
     Missing(Arc<str>),
 }
 
@@ -178,32 +178,32 @@ pub enum Security {
     Plain,
     /// TLS.
     Tls(TlsSettings),
-    /// TLS was asked for in a way that cannot be met (for people: why): each dial fails as `tls_config`.
+    /// The configured TLS cannot be used (the text says why, for people): each dial fails as `tls_config`.
     Unusable(Arc<str>),
 }
 
-/// TLS, by the paths of its files: what stands in them may change at any time.
+/// TLS settings. They hold paths, because the files may change at any time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TlsSettings {
-    /// PEM: the certificates that may sign the SoC's.
+    /// PEM file: the CA certificates to check the SoC's certificate against.
     pub ca: PathBuf,
-    /// Our own certificate, where the SoC asks for one.
+    /// Our own certificate, for SoCs that require one.
     pub client: Option<ClientIdentity>,
-    /// The name that the SoC's certificate must be for; `None`: its IP address.
+    /// The name that the SoC's certificate must carry; `None`: its IP address.
     pub server_name: Option<String>,
 }
 
-/// A client certificate, by the paths of its files.
+/// The files of a client certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientIdentity {
-    /// PEM: our certificate, then those that signed it.
+    /// PEM file: our certificate, then its chain.
     pub cert: PathBuf,
-    /// PEM: its private key.
+    /// PEM file: its private key.
     pub key: PathBuf,
 }
 
 impl Default for BackoffSettings {
-    /// gRPC's own, but for the cap: 10 s instead of 120, because a rack-local dial is cheap.
+    /// gRPC's defaults, except the maximum: 10 s instead of 120 s, because a dial within the rack is cheap.
     fn default() -> Self {
         Self {
             initial: Duration::from_secs(1),
@@ -214,23 +214,23 @@ impl Default for BackoffSettings {
     }
 }
 
-/// Waits between dials, after gRPC's connection-backoff.
+/// Waits between dials, as in gRPC's connection-backoff document.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BackoffSettings {
     /// The first wait.
     pub initial: Duration,
-    /// Each further wait is this many times the one before; at least 1.
+    /// Each further wait is the previous one times this; at least 1.
     pub multiplier: f64,
-    /// Each wait is drawn from ±this share of itself; 0 to 1.
+    /// Each wait is randomly changed by up to ± this share of itself; 0 to 1.
     pub jitter: f64,
-    /// No wait is longer, jitter included.
+    /// The longest wait, jitter included.
     pub max: Duration,
 }
 
-/// How often and how patiently to probe. A change of these needs no redial.
+/// How often to probe and how long to wait. A change needs no redial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeSettings {
-    /// From round to round of one SoC.
+    /// Time from round to round of one SoC.
     pub interval: Duration,
     /// Each query's deadline.
     pub timeout: Duration,

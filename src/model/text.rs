@@ -1,18 +1,18 @@
-//! Text from outside (a SoC, Redis, a file, a command line), made safe to keep and to show: bounded, and without characters
-//! that act on a terminal, hide, or turn the order of what is read.
+//! Makes text from outside (a SoC, Redis, a file, a command line) safe to keep and to show: bounded, and without characters
+//! that control a terminal, are invisible, or reverse the reading direction.
 //!
-//! It is cleaned where it enters; log, `probe` and `doctor` clean once more what they print.
+//! Text is cleaned where it enters. The log, `probe` and `doctor` clean again what they print.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 /// The longest quotation of an input in a message, characters.
 pub const MAX_QUOTE: usize = 200;
-/// What takes the place of each character that is not let through.
+/// Replaces each character that is not allowed.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
-/// Ranges of characters that are no text to read: Unicode's bidirectional and other format characters, its line and paragraph
-/// separators, and what it calls default ignorable (nothing is shown for them). C0, C1 and DEL are `char::is_control`.
+/// Ranges of characters that are not shown: Unicode's bidirectional and other format characters, its line and paragraph
+/// separators, and its default ignorable characters (which are invisible). C0, C1 and DEL are covered by `char::is_control`.
 const UNREADABLE: [(char, char); 21] = [
     ('\u{ad}', '\u{ad}'),       // soft hyphen
     ('\u{34f}', '\u{34f}'),     // combining grapheme joiner
@@ -50,12 +50,12 @@ fn is_readable(c: char) -> bool {
     }
 }
 
-/// At most `max` characters of `text`, each one that may not be shown replaced.
+/// At most `max` characters of `text`; those that may not be shown are replaced.
 pub fn clean(text: &str, max: usize) -> String {
     text.chars().take(max).map(replaced).collect()
 }
 
-/// The whole text, its lines kept: what a command prints.
+/// The whole text, with its line breaks, for the output of a command.
 pub fn clean_lines(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| is_readable(c) || c == '\n') {
         return Cow::Borrowed(text);
@@ -65,27 +65,27 @@ pub fn clean_lines(text: &str) -> Cow<'_, str> {
         .collect()
 }
 
-/// A quotation for a message: cleaned, and cut after `MAX_QUOTE` characters, which an ellipsis tells. What is longer is
-/// not even formatted to its end.
+/// A quotation for a message: cleaned, and cut after `MAX_QUOTE` characters with an ellipsis. Formatting stops at the cut, so a
+/// huge input costs nothing more.
 pub fn quote(input: impl fmt::Display) -> String {
     shorten(input, MAX_QUOTE)
 }
 
-/// The same with another length: for a whole message.
+/// Like `quote` with another length in characters, for a whole message.
 pub fn shorten(input: impl fmt::Display, max: usize) -> String {
     let mut short = Short {
         text: String::new(),
         left: max,
     };
-    // An error: it is full, or the input's own.
+    // An error means that `short` is full, or that the input failed to format.
     if write!(short, "{input}").is_err() {
         short.text.push('…');
     }
     short.text
 }
 
-/// Text from outside as it is shown in a message: in quotes, so that a blank at its end shows; what is not printable is escaped; at
-/// most `MAX_QUOTE` characters.
+/// Text from outside for a message, in quotes, so that blanks at its end are visible. Unprintable characters are escaped. At most
+/// `MAX_QUOTE` characters.
 pub fn quoted(text: &str) -> String {
     let mut escaped = text.escape_debug();
     let shown: String = escaped.by_ref().take(MAX_QUOTE).collect();

@@ -1,4 +1,4 @@
-//! The closed sets of words: states, causes, results. Their order is the order in which metrics list them.
+//! The closed sets of values: states, causes, results. Metrics list them in the order given here.
 
 /// Defines a field-less enum with `ALL` (in metric order), `label()` (metrics, logs), `index()` (into a counter array).
 macro_rules! words {
@@ -14,7 +14,7 @@ macro_rules! words {
             /// How many values there are.
             pub const COUNT: usize = Self::ALL.len();
 
-            /// The word for it in metrics and logs.
+            /// Its value in metrics and logs.
             pub const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }
@@ -34,23 +34,23 @@ macro_rules! words {
 }
 
 words! {
-    /// A channel's connectivity, in gRPC's own words.
+    /// A channel's connectivity state, with gRPC's names.
     ChannelState {
-        /// Before the first dial only.
+        /// Only before the first dial.
         Idle = "idle",
         /// The first dial, or the redial after a graceful GOAWAY.
         Connecting = "connecting",
-        /// The peer has proven that it speaks HTTP/2.
+        /// The peer has shown that it speaks HTTP/2.
         Ready = "ready",
-        /// From any failure until the peer is proven again, through all redials.
+        /// From any failure until the next READY, through all redials.
         TransientFailure = "transient_failure",
-        /// Stopped by us, for good.
+        /// Stopped by us; it will not be dialled again.
         Shutdown = "shutdown",
     }
 }
 
 impl ChannelState {
-    /// The word that SONiC's `grpc_connection_status` carries.
+    /// The value for SONiC's field `grpc_connection_status`.
     pub const fn upper(self) -> &'static str {
         match self {
             Self::Idle => "IDLE",
@@ -63,35 +63,35 @@ impl ChannelState {
 }
 
 words! {
-    /// Why a web connection was closed over a limit.
+    /// The limit for which a web connection was closed.
     Refusal {
-        /// As many are open as may be, or as there are files for.
+        /// The limit of connections in total, or no file descriptor was left for it.
         Total = "total",
-        /// As many of this peer are open as one may have.
+        /// The limit of connections per peer.
         Peer = "peer",
         /// Its TLS handshake took too long.
         Handshake = "handshake",
-        /// Its request's header took too long, or it did not take its answer.
+        /// Its request header took too long, or it did not read its answer.
         Timeout = "timeout",
     }
 }
 
 words! {
-    /// A limit of ours that a SoC has gone over: so begins the text that tells of it, and who ended query or connection is clear.
+    /// A limit of ours that a SoC has exceeded. The error text begins with it, so that it is clear who ended the query.
     Limit {
         /// Frames that answer nothing.
         Frames = "over the exporter's limit for frames that answer nothing",
         /// Headers or trailers.
         Headers = "over the exporter's limit for headers",
-        /// Heads before a reply's true one.
+        /// Informational (1xx) heads before a reply's final one.
         Heads = "over the exporter's limit for informational heads",
-        /// A reply.
+        /// The size of a reply.
         Reply = "over the exporter's limit for a reply",
     }
 }
 
 impl Limit {
-    /// The limit that an error text tells of.
+    /// The limit that an error text names, if any.
     pub fn told_in(text: &str) -> Option<Self> {
         Self::ALL
             .iter()
@@ -103,11 +103,11 @@ impl Limit {
 words! {
     /// Why a dial failed or a connection was lost.
     Cause {
-        /// The peer's host answered that nobody listens on the port.
+        /// The peer's host answered that nothing listens on the port.
         Refused = "refused",
-        /// No route, network or host.
+        /// No route to the network or host.
         Unreachable = "unreachable",
-        /// TCP was not up when the dial's time was over.
+        /// TCP was not connected within the dial timeout.
         ConnectTimeout = "connect_timeout",
         /// The configured source address cannot be bound.
         SourceAddress = "source_address",
@@ -115,7 +115,7 @@ words! {
         TlsConfig = "tls_config",
         /// The peer's certificate is not valid at this time.
         TlsExpired = "tls_expired",
-        /// The peer's certificate is signed by nobody we trust.
+        /// The peer's certificate is not signed by a CA that we trust.
         TlsUnknownCa = "tls_unknown_ca",
         /// The peer's certificate is for another name.
         TlsWrongName = "tls_wrong_name",
@@ -127,11 +127,11 @@ words! {
         Closed = "closed",
         /// The peer reset the connection.
         Reset = "reset",
-        /// TCP was up, but the peer did not prove itself or did not answer our PING in time.
+        /// TCP was connected, but the peer did not send HTTP/2 or did not answer our PING in time.
         KeepaliveTimeout = "keepalive_timeout",
-        /// The peer said GOAWAY.
+        /// The peer sent GOAWAY.
         Goaway = "goaway",
-        /// The peer broke HTTP/2, or does not speak it.
+        /// The peer violated HTTP/2, or does not speak it.
         Protocol = "protocol",
         /// We closed it: reload, removal, stop.
         Local = "local",
@@ -139,30 +139,30 @@ words! {
 }
 
 words! {
-    /// Which of its two ends may forward to the server.
+    /// Whether an end of the cable may forward to the server.
     MuxDirection {
         /// This end forwards.
         Active = "active",
         /// This end does not forward.
         Standby = "standby",
-        /// Nobody has told us, or nobody can.
+        /// Not reported.
         Unknown = "unknown",
     }
 }
 
 words! {
-    /// A link's, or a port's operational, state.
+    /// The state of a link, or the operational state of a port.
     PortState {
         /// Up.
         Up = "up",
         /// Down.
         Down = "down",
-        /// Nobody has told us, or nobody can.
+        /// Not reported.
         Unknown = "unknown",
     }
 }
 
-/// What nobody has told us is unknown.
+/// Before the first report the value is `Unknown`.
 macro_rules! unknown_by_default {
     ($($name:ident)+) => {$(
         impl Default for $name {
@@ -188,7 +188,7 @@ impl From<bool> for PortState {
 }
 
 words! {
-    /// What `grpc.health.v1.Health` says of service `""`.
+    /// What `grpc.health.v1.Health` reports for service `""`.
     Health {
         /// SERVING.
         Serving = "serving",
@@ -198,7 +198,7 @@ words! {
         ServiceUnknown = "service_unknown",
         /// The SoC has no health service: not a failure.
         Unimplemented = "unimplemented",
-        /// UNKNOWN, no answer, or not asked yet.
+        /// UNKNOWN, no answer, or not queried yet.
         Unknown = "unknown",
     }
 }
@@ -216,7 +216,7 @@ words! {
 }
 
 impl Maintenance {
-    /// The word that SONiC's `soc_service` carries.
+    /// The value for SONiC's field `soc_service`.
     pub const fn row_value(self) -> &'static str {
         match self {
             Self::InProgress => "inprogress",
@@ -227,13 +227,13 @@ impl Maintenance {
 }
 
 words! {
-    /// What a notice says of a service.
+    /// The type of a notice.
     NoticeType {
-        /// It begins.
+        /// A service begins.
         Begin = "begin",
-        /// It ends.
+        /// A service ends.
         End = "end",
-        /// A number that the interface does not have.
+        /// A number that the protocol does not define.
         Unknown = "unknown",
     }
 }
@@ -247,7 +247,7 @@ words! {
         Data = "data_plane",
         /// Both.
         Both = "both",
-        /// A number that the interface does not have.
+        /// A number that the protocol does not define.
         Unknown = "unknown",
     }
 }
@@ -259,7 +259,7 @@ words! {
         Upper = "upper",
         /// `read_side` 0: portid 0 is ours.
         Lower = "lower",
-        /// Nobody has told us: every direction is unknown.
+        /// Not configured and not in CONFIG_DB: every direction is unknown.
         Unknown = "unknown",
     }
 }
@@ -267,39 +267,39 @@ words! {
 words! {
     /// What is wrong with a row of the inventory.
     ProblemKind {
-        /// The key is no hash.
+        /// The key is not a hash.
         NotARow = "not_a_row",
-        /// The port's name cannot stand in a key and a label.
+        /// The port's name cannot be part of a key and a label.
         BadPortName = "bad_port_name",
-        /// `cable_type` is a word that nobody knows.
+        /// `cable_type` has an unknown value.
         BadCableType = "bad_cable_type",
         /// An active-active port without a SoC's address.
         NoAddress = "no_address",
-        /// The SoC's address is none of one host.
+        /// The SoC's address is not the address of one host.
         BadAddress = "bad_address",
         /// Two namespaces have the port.
         DuplicatePort = "duplicate_port",
-        /// More rows than ports on any switch: some are left out.
+        /// More rows than any switch has ports: some are left out.
         TooManyRows = "too_many_rows",
     }
 }
 
 words! {
-    /// What orchagent has made a port's mux.
+    /// The mux state that orchagent has set for a port.
     OrchagentMux {
-        /// It forwards to the server.
+        /// The switch forwards to the server directly.
         Active = "active",
-        /// It sends by the peer.
+        /// The switch forwards through the peer ToR.
         Standby = "standby",
-        /// It has said nothing, or nothing that we know.
+        /// No value, or an unknown one.
         Unknown = "unknown",
-        /// The last change failed: how the switch forwards is not known.
+        /// The last change failed. It is not known how the switch forwards.
         Error = "error",
     }
 }
 
 words! {
-    /// What linkmgrd thinks of a port.
+    /// The health of a port by linkmgrd.
     LinkmgrHealth {
         /// `healthy`
         Healthy = "healthy",
@@ -307,7 +307,7 @@ words! {
         Unhealthy = "unhealthy",
         /// `uninitialized`
         Uninitialized = "uninitialized",
-        /// Nobody has told us.
+        /// No value, or an unknown one.
         Unknown = "unknown",
     }
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | connectivity | the five states, pure; when the next dial is due |
 //! | backoff, keepalive | their timing, pure |
-//! | pacer | spreads the dials of thousands of channels |
+//! | dial_limiter | spreads the dials of thousands of channels |
 //! | dial | TCP, source address; I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
 //! | socket | TCP, read in a way that tells when bytes came in |
@@ -22,12 +22,12 @@ mod backoff;
 mod connection;
 mod connectivity;
 mod dial;
+mod dial_limiter;
 mod failure;
 mod flood;
 mod frames;
 mod keepalive;
 mod layer;
-mod pacer;
 mod sniffer;
 mod socket;
 mod tls;
@@ -45,18 +45,18 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use dial_limiter::DialLimiter;
 pub use failure::Failure;
-pub use pacer::Pacer;
 pub use tls::{Checked, TlsStore, check, check_certificates, check_key};
 
 use crate::model::{Cause, ChannelEvent, Security, Target};
 use crate::soc::arrivals::Arrivals;
 use crate::soc::transport::{Outgoing, OutgoingError, Transport};
 use connection::{Connection, Happened};
-use connectivity::{Connectivity, Input};
+use connectivity::{ChannelInput, Connectivity};
 use keepalive::Habit;
 use socket::Socket;
-use tls::{Stream, Witness};
+use tls::{SocStream, Witness};
 
 /// What gRPC's servers write into the debug data of a GOAWAY that is about our PINGs; some put words of their own around it.
 const TOO_MANY_PINGS: &str = "too_many_pings";
@@ -78,7 +78,7 @@ pub struct Channel {
     target: Target,
     outgoing: Arc<Outgoing>,
     connectivity: Connectivity,
-    pacer: Arc<Pacer>,
+    dials: Arc<DialLimiter>,
     /// The certificate files, where there are any.
     tls: Option<Arc<tls::Set>>,
     keepalive: Habit,
@@ -109,7 +109,7 @@ enum Phase {
         witness: Arc<Witness>,
     },
     /// READY.
-    Ready(Box<Connection<Stream>>),
+    Ready(Box<Connection<SocStream>>),
 }
 
 type Step<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
@@ -121,7 +121,7 @@ struct Dialed {
 }
 
 struct Live {
-    connection: Box<Connection<Stream>>,
+    connection: Box<Connection<SocStream>>,
     requests: SendRequest<Bytes>,
 }
 
@@ -140,7 +140,7 @@ impl std::fmt::Debug for Phase {
 
 impl Channel {
     /// IDLE; the first dial is due at once. Nothing is known of the target. Needs a tokio runtime.
-    pub fn new(target: Target, pacer: Arc<Pacer>, tls: &TlsStore) -> Result<Self, OutgoingError> {
+    pub fn new(target: Target, dials: Arc<DialLimiter>, tls: &TlsStore) -> Result<Self, OutgoingError> {
         let now = Instant::now().into_std();
         let tls = match &target.channel.security {
             Security::Tls(settings) => Some(tls.set(settings)),
@@ -151,7 +151,7 @@ impl Channel {
             outgoing: Arc::new(Outgoing::new(&target)?),
             connectivity: Connectivity::new(target.channel.backoff, now),
             keepalive: Habit::new(target.channel.keepalive_time, ROUNDS, 0),
-            pacer,
+            dials,
             target,
             phase: Phase::Waiting,
             signals: VecDeque::new(),
@@ -200,7 +200,7 @@ impl Channel {
         match &mut self.phase {
             Phase::Waiting => {
                 sleep_until(Instant::from_std(self.connectivity.next_dial())).await;
-                let turn = self.pacer.turn(Instant::now().into_std()).into();
+                let turn = self.dials.turn(Instant::now().into_std()).into();
                 self.phase = Phase::Queued { turn };
             }
             Phase::Queued { turn } => {
@@ -278,7 +278,7 @@ impl Channel {
     fn begin_dial(&mut self) {
         let now = Instant::now();
         self.emit(ChannelEvent::Dialing);
-        self.apply(Input::Dial, None);
+        self.apply(ChannelInput::Dial, None);
         let (address, settings, set) = (self.target.address, self.target.channel.clone(), self.tls.clone());
         let deadline = now + settings.dial_timeout();
         self.phase = Phase::Dialing {
@@ -312,7 +312,7 @@ impl Channel {
             opening: Box::pin(async move {
                 let stream = match material {
                     Some(material) => tls::handshake(tcp, ip, &material, of_handshake).await?,
-                    None => Stream::plain(tcp),
+                    None => SocStream::plain(tcp),
                 };
                 let (connection, requests) = Connection::open(stream, of_connection, time, timeout).await?;
                 Ok(Live {
@@ -342,7 +342,7 @@ impl Channel {
                 };
                 let arrivals = live.connection.arrivals();
                 self.phase = Phase::Ready(live.connection);
-                self.apply(Input::Proven, None);
+                self.apply(ChannelInput::Proven, None);
                 if let Some(signal) = self.signals.back_mut() {
                     let outgoing = self.outgoing.clone();
                     signal.transport = Some(Transport::new(live.requests, outgoing, arrivals));
@@ -375,29 +375,29 @@ impl Channel {
                 }
                 if reason == Reason::NO_ERROR {
                     // In good order: nothing has failed.
-                    self.apply(Input::Drained, None);
+                    self.apply(ChannelInput::Drained, None);
                 } else {
-                    self.failed(goaway(reason, &debug), Input::Lost);
+                    self.failed(goaway(reason, &debug), ChannelInput::Lost);
                 }
             }
             Happened::Lost(failure) => {
                 self.phase = Phase::Waiting;
-                self.failed(failure, Input::Lost);
+                self.failed(failure, ChannelInput::Lost);
             }
         }
     }
 
     fn dial_failed(&mut self, failure: Failure) {
         self.phase = Phase::Waiting;
-        self.failed(failure, Input::DialFailed);
+        self.failed(failure, ChannelInput::DialFailed);
     }
 
-    fn failed(&mut self, Failure { cause, detail }: Failure, input: Input) {
+    fn failed(&mut self, Failure { cause, detail }: Failure, input: ChannelInput) {
         self.emit(ChannelEvent::Failed { cause, detail });
         self.apply(input, Some(cause));
     }
 
-    fn apply(&mut self, input: Input, cause: Option<Cause>) {
+    fn apply(&mut self, input: ChannelInput, cause: Option<Cause>) {
         let now = Instant::now().into_std();
         let before = self.connectivity.short();
         let changed = self.connectivity.apply(input, now, fastrand::f64());

@@ -1,25 +1,25 @@
 //! One round of queries to one SoC. A probe cannot fail: whatever happens becomes a `Report`.
 //!
 //! The five queries (four of `dualtor`, one of `health`) run side by side under one deadline, whose clock starts only
-//! when the limiter has let the round in: our own queue never eats a SoC's time. `notices` and `watch` are the other
+//! when the limiter has let the round in: our own queue never eats a SoC's time. `notices` and `health_watch` are the other
 //! conversations with a SoC, streams that are `held` open: on the one it announces maintenance, on the other its health.
 
 mod dualtor;
 mod health;
+pub mod health_watch;
 mod held;
-mod limiter;
 mod maintenance;
 pub mod notices;
-mod pace;
-mod text;
-pub mod watch;
+mod reply_text;
+mod report_limiter;
+mod round_limiter;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-pub use limiter::Limiter;
+pub use round_limiter::RoundLimiter;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
@@ -51,13 +51,13 @@ pub struct Ready {
 
 /// How one query ended, and what it said where it ended well.
 #[derive(Debug)]
-struct Answer<T> {
+struct QueryAnswer<T> {
     result: QueryResult,
     value: T,
     error: Option<Arc<str>>,
 }
 
-impl<T: Default> Answer<T> {
+impl<T: Default> QueryAnswer<T> {
     fn ok(value: T) -> Self {
         let (result, error) = (QueryResult::Ok, None);
         Self { result, value, error }
@@ -85,18 +85,18 @@ impl<T: Default> Answer<T> {
         Self {
             result: result_of(status.code()),
             value: T::default(),
-            error: said.map(|text| text::clean(text, text::MAX_ERROR).into()),
+            error: said.map(|text| reply_text::clean(text, reply_text::MAX_ERROR).into()),
         }
     }
 }
 
 /// One query's place in a round: empty until it has ended, and then with the moment at which its reply came in.
 #[derive(Debug)]
-struct Slot<T>(Option<(Answer<T>, Instant)>);
+struct Slot<T>(Option<(QueryAnswer<T>, Instant)>);
 
 impl<T: Default> Slot<T> {
     /// Takes the query as a function, not as a future: that would lie in memory twice, and tonic's are large.
-    async fn fill(&mut self, transport: &Transport, query: impl AsyncFnOnce(&Transport) -> Answer<T>) {
+    async fn fill(&mut self, transport: &Transport, query: impl AsyncFnOnce(&Transport) -> QueryAnswer<T>) {
         let transport = transport.for_one();
         let answer = query(&transport).await;
         let ended = transport.ended().map_or_else(Instant::now, Instant::from_std);
@@ -110,7 +110,10 @@ impl<T: Default> Slot<T> {
             Some((answer, took)) if took < timeout => (answer, took),
             late => {
                 let status = Status::deadline_exceeded(format!("no answer within {timeout:?}"));
-                (Answer::failed(&status), late.map_or(timeout, |(_, took)| took))
+                (
+                    QueryAnswer::failed(&status),
+                    late.map_or(timeout, |(_, took)| took),
+                )
             }
         };
         if answer.result == QueryResult::Cancelled && took + CANCEL_IS_DEADLINE >= timeout {
@@ -129,11 +132,11 @@ impl<T: Default> Slot<T> {
 pub type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
 
 /// One round. On a channel that is not READY every query fails at once as UNAVAILABLE.
-pub fn round(ready: Option<Ready>, timeout: Duration, limiter: Arc<Limiter>) -> Round {
+pub fn round(ready: Option<Ready>, timeout: Duration, limiter: Arc<RoundLimiter>) -> Round {
     Box::pin(run(ready, timeout, limiter))
 }
 
-async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<Limiter>) -> Report {
+async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<RoundLimiter>) -> Report {
     let Some(Ready { epoch, transport }) = ready else {
         return not_ready();
     };
@@ -271,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_code_without_words_is_no_error_text() {
-        let said = |words: &str| Answer::<()>::failed(&Status::internal(words)).error;
+        let said = |words: &str| QueryAnswer::<()>::failed(&Status::internal(words)).error;
         assert_eq!(said("no cable").as_deref(), Some("no cable"));
         assert_eq!(said(""), None);
     }
@@ -279,7 +282,7 @@ mod tests {
     #[test]
     fn a_cancel_just_before_the_deadline_is_the_deadline_and_an_early_one_is_not() {
         let check = |took: u64, expected: QueryResult| {
-            let answer = Answer::<()>::failed(&Status::cancelled("reset by the peer"));
+            let answer = QueryAnswer::<()>::failed(&Status::cancelled("reset by the peer"));
             let (sent, timeout) = (Instant::now(), Duration::from_millis(500));
             let slot = Slot(Some((answer, sent + Duration::from_millis(took))));
             assert_eq!(slot.close(timeout, sent).0.result, expected, "{took} ms");
@@ -293,7 +296,7 @@ mod tests {
     #[test]
     fn an_answer_that_came_in_after_the_deadline_is_not_believed() {
         let (sent, timeout) = (Instant::now(), Duration::from_millis(500));
-        let close = |took| Slot(Some((Answer::ok(true), sent + took))).close(timeout, sent);
+        let close = |took| Slot(Some((QueryAnswer::ok(true), sent + took))).close(timeout, sent);
         for (took, result, value) in [
             (timeout - Duration::from_nanos(1), QueryResult::Ok, true),
             (timeout, QueryResult::DeadlineExceeded, false),
@@ -311,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_on_a_channel_that_is_not_ready_fails_at_once_and_sends_nothing() {
-        let limiter = Arc::new(Limiter::at_a_time(0)); // it would wait for ever if it asked
+        let limiter = Arc::new(RoundLimiter::at_a_time(0)); // it would wait for ever if it asked
         let report = round(None, Duration::from_millis(500), limiter).await;
         assert_eq!(report.epoch, None);
         for query in &report.queries {

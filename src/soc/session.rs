@@ -19,8 +19,8 @@ use crate::model::{
     ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Side, Target,
 };
 use crate::runtime::defect::{Defect, caught};
-use crate::soc::channel::{Channel, Pacer, Signal, TlsStore};
-use crate::soc::probe::{self, Limiter, Ready, notices::NoticeStream, watch::HealthWatch};
+use crate::soc::channel::{Channel, DialLimiter, Signal, TlsStore};
+use crate::soc::probe::{self, Ready, RoundLimiter, health_watch::HealthWatch, notices::NoticeStream};
 use crate::soc::transport::OutgoingError;
 use schedule::Schedule;
 
@@ -36,11 +36,11 @@ pub struct Context {
     /// How often and how patiently to probe; may change while we run.
     pub probe: watch::Receiver<ProbeSettings>,
     /// Spreads the dials, over all SoCs.
-    pub pacer: Arc<Pacer>,
+    pub dials: Arc<DialLimiter>,
     /// The TLS files, over all SoCs.
     pub tls: Arc<TlsStore>,
     /// How many rounds may be under way at a time, over all SoCs.
-    pub limiter: Arc<Limiter>,
+    pub rounds: Arc<RoundLimiter>,
     /// The moment from which all schedules count, so that their phases stay spread.
     pub origin: Instant,
 }
@@ -105,7 +105,7 @@ impl Session {
         let interval = context.probe.borrow().interval;
         let schedule = Schedule::new(&first.id, context.origin.into_std(), interval);
         let now = Instant::now();
-        let channel = Channel::new(first.clone(), context.pacer.clone(), &context.tls)?;
+        let channel = Channel::new(first.clone(), context.dials.clone(), &context.tls)?;
         let mut channel = channel.refused_before(refusals);
         channel.rounds_every(interval);
         Ok(Self {
@@ -222,7 +222,7 @@ impl Session {
         self.began = self.last;
         self.channel.round_begins();
         let timeout: Duration = self.context.probe.borrow().timeout;
-        let limiter = self.context.limiter.clone();
+        let limiter = self.context.rounds.clone();
         let round = probe::round(self.ready.clone(), timeout, limiter);
         self.round = Some(AbortOnDropHandle::new(tokio::spawn(caught(round))));
     }

@@ -12,10 +12,10 @@
 //! | reply | a response's body |
 //! | places | how many RPCs are under way |
 
+mod grpc_status;
 mod messages;
 mod places;
 mod reply;
-mod status;
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -36,11 +36,11 @@ use tower_service::Service;
 
 use crate::model::{Limit, Security, Target};
 use crate::soc::arrivals::Arrivals;
+pub(crate) use grpc_status::is_peers;
+use grpc_status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
 use messages::{ACCEPTED, Encoding, Messages};
 use places::Places;
 pub use reply::ReplyBody;
-pub(crate) use status::is_peers;
-use status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
 
 /// A response has one head, and before it maybe some informational ones (1xx), which HTTP allows without limit. h2 keeps each
 /// until it is read. A gRPC server sends none.
@@ -107,7 +107,7 @@ fn authority(name: &str) -> Option<Authority> {
 /// A way to send RPCs over one connection, as long as that lives. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Transport {
-    link: Arc<Link>,
+    link: Arc<SharedConnection>,
     timeout: Option<HeaderValue>,
     /// The stream of the last RPC, where somebody wants to know it; 0: none yet.
     stream: Option<Arc<AtomicU32>>,
@@ -116,7 +116,7 @@ pub struct Transport {
 /// What all RPCs on one connection share. To clone h2's handle takes the connection's lock, twice with the end of the clone: an RPC
 /// does that once.
 #[derive(Debug)]
-struct Link {
+struct SharedConnection {
     requests: SendRequest<Bytes>,
     places: Arc<Places>,
     outgoing: Arc<Outgoing>,
@@ -129,7 +129,7 @@ impl Transport {
         outgoing: Arc<Outgoing>,
         arrivals: Arc<Arrivals>,
     ) -> Self {
-        let link = Link {
+        let link = SharedConnection {
             requests,
             places: Arc::default(),
             outgoing,
@@ -210,7 +210,7 @@ impl Service<Request<tonic::body::Body>> for Transport {
 }
 
 async fn send(
-    link: Arc<Link>,
+    link: Arc<SharedConnection>,
     request: Request<tonic::body::Body>,
     max_messages: u64,
     number: Option<Arc<AtomicU32>>,

@@ -11,12 +11,12 @@
 //! | file | job |
 //! |---|---|
 //! | mirrors | the mirrors of each namespace: how they are started, and waited for |
-//! | secrets_file | reads grpc_secrets.json again and again |
+//! | secrets_reader | reads grpc_secrets.json again and again |
 //! | journal | what is logged of all changes |
 
 mod journal;
 mod mirrors;
-mod secrets_file;
+mod secrets_reader;
 #[cfg(test)]
 mod tests;
 
@@ -91,7 +91,7 @@ impl Switch {
         let mirrors = mirrors::start(&first, probe, &ports, servers, &mut tasks);
         let secrets = watch::Sender::new(Secrets::Unread(first.grpc_secrets.clone()));
         let secrets_rx = secrets.subscribe();
-        tasks.spawn(secrets_file::run(config.clone(), secrets));
+        tasks.spawn(secrets_reader::run(config.clone(), secrets));
         Self::over(config, mirrors, secrets_rx, ports, tasks)
     }
 

@@ -1,9 +1,9 @@
-//! The metrics catalogue: each metric's name, type, labels, help and where its samples come from. It stands here and
-//! nowhere else; docs/metrics.md is held equal to it by a test.
+//! The metrics catalogue: each metric's name, type, labels, help and the source of its samples. It is the only list. A test
+//! checks that docs/metrics.md is equal to it.
 //!
-//! It renders from a view, so a port that has left takes its series along, and no scrape holds a lock.
+//! Metrics are rendered from a view. So the series of a removed port disappear by themselves, and a scrape holds no lock.
 
-/// The labels of a closed set, in its order.
+/// The labels of a closed set, in the order of the set.
 macro_rules! labels_of {
     ($name:ident) => {{
         const LABELS: [&str; $name::COUNT] = {
@@ -59,7 +59,7 @@ impl MetricKind {
 /// One metric of the catalogue.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
-    /// As it is queried, `_total` included.
+    /// Full name, with `_total`.
     pub name: &'static str,
     /// Its type.
     pub kind: MetricKind,
@@ -74,7 +74,7 @@ pub struct Family {
 pub(super) enum Origin {
     /// The same samples for each SoC.
     Soc(fn(&SocStatus, &mut Samples<'_>) -> fmt::Result),
-    /// The same samples for each SoC, from what the switch says of its port too; none where no database is used.
+    /// The same samples for each SoC, which also need the switch's data about its port. No samples if no database is used.
     Switch(fn(&SocStatus, &PortFacts, &mut Samples<'_>) -> fmt::Result),
     /// Samples of the whole exporter.
     Global(fn(&View, &mut Samples<'_>) -> fmt::Result),
@@ -113,7 +113,7 @@ catalogue! {
         "Round trip of the last answered keepalive PING, only while READY",
         Soc |soc, out| out.seconds(&[port(soc)], soc.keepalive_rtt);
     "dualtor_keepalive_interval_seconds" Gauge ["port"]
-        "Time from PING to PING: keepalive_time, or the probe interval once the SoC has sent too_many_pings",
+        "Time from PING to PING: keepalive_time, or the probe interval after the SoC has sent too_many_pings",
         Soc |soc, out| out.seconds(&[port(soc)], Some(soc.keepalive_time));
     "dualtor_soc_certificate_expiry_timestamp_seconds" Gauge ["port"]
         "Expiry of the certificate that the SoC last presented, Unix time; absent without TLS",
@@ -146,16 +146,16 @@ catalogue! {
         "Maintenance that the SoC has announced: 1 for the current state",
         Soc |soc, out| out.states(&[port(soc)], labels_of!(Maintenance), soc.maintenance.label());
     "dualtor_soc_notices_total" Counter ["port, type, plane"]
-        "Maintenance notices received, each type and plane from its first on",
+        "Maintenance notices received; a type and plane appears with its first notice",
         Soc notices;
     "dualtor_soc_service_end_timestamp_seconds" Gauge ["port"]
-        "When the announced maintenance is due to end, Unix time; absent without one, and while it is open-ended",
+        "When the announced maintenance will end, Unix time; absent without maintenance, or if its end is not announced",
         Soc |soc, out| out.timestamp(&[port(soc)], soc.maintenance_end);
     "dualtor_soc_info" Gauge ["port, address, version"]
         "Address that is probed, and the SoC's software version (empty until known); always 1",
         Soc soc_info;
     "dualtor_session_restarts_total" Counter ["port"]
-        "Times that the port's session ended by a defect of the exporter and was started again",
+        "How often the port's session ended because of a defect of the exporter and was started again",
         Soc |soc, out| out.counter(&[port(soc)], soc.session_restarts);
     "dualtor_intended_mux_state" Gauge ["port, state"]
         "Mux state that linkmgrd wants for the port: 1 for the current state",
@@ -164,7 +164,7 @@ catalogue! {
         "Mux state that orchagent has set for the port (error: the change failed): 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(OrchagentMux), facts.orchagent.label());
     "dualtor_mux_consistent" Gauge ["port"]
-        "Whether the SoC reports for this side what linkmgrd wants; absent while either is unknown",
+        "Whether the SoC reports the state for this side that linkmgrd wants; absent while either is unknown",
         Switch |soc, facts, out| known(soc, out, facts.consistent(soc.observed.direction.own));
     "dualtor_linkmgr_health" Gauge ["port, state"]
         "Health of the port by linkmgrd: 1 for the current state",
@@ -197,7 +197,7 @@ catalogue! {
             out.counter(&[("result", "error")], db.writes_error)
         });
     "dualtor_state_db_foreign_writes_total" Counter [""]
-        "Times that a row was found written by another process",
+        "How often another process had written to a row",
         Global |view, out| view.state_db.map_or(Ok(()), |db| out.plain_counter(db.foreign_writes));
     "dualtor_shadow_differences" Gauge ["field"]
         "Ports whose row by ycabled differs in this field; only with publish: shadow",
@@ -212,10 +212,10 @@ catalogue! {
         "Open connections of web clients, including the one of this scrape",
         Global |view, out| out.plain(view.web.connections as f64);
     "dualtor_web_connections_refused_total" Counter ["reason"]
-        "Web connections closed over a limit: too many in total or of one peer, TLS handshake or request too slow, answer not taken",
+        "Web connections closed over a limit: too many (total, peer), TLS handshake or request too slow, answer not read",
         Global refusals;
     "dualtor_log_lines_dropped_total" Counter [""]
-        "Lines of the log that were dropped: not read in time, or they could not be written",
+        "Lines of the log that were dropped because they were not read in time or could not be written",
         Global |view, out| out.plain_counter(view.lines_dropped);
     "dualtor_build_info" Gauge ["version, revision"]
         "Version and source revision of this exporter; always 1",

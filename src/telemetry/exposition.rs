@@ -1,8 +1,8 @@
 //! Renders a scrape, piece by piece, in the format that the scraper asked for.
 //!
-//! prometheus-client writes OpenMetrics only. The old text format (0.0.4) differs in three things, which are mended in
-//! each piece's header lines: a counter's HELP and TYPE carry its full name with `_total`, and there is no `# EOF`.
-//! A piece is one family over some hundred SoCs, so that ten thousand of them never stand in memory as text.
+//! prometheus-client writes OpenMetrics only. In the old text format (0.0.4) a counter's HELP and TYPE carry its full name with
+//! `_total`, and there is no `# EOF`. So this module writes the header lines for that format itself.
+//! A piece is one family over a few SoCs, so that the text for ten thousand SoCs is never in memory at once.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,11 +17,11 @@ use super::catalogue::{CATALOGUE, Family, MetricKind, Origin};
 use super::samples::Samples;
 use crate::model::View;
 
-/// SoCs per piece: about 75 kB of text for the largest family, a third of a millisecond; between two pieces other work may
-/// have its turn.
+/// SoCs per piece: about 75 kB of text for the largest family, rendered in a third of a millisecond. Between two pieces other
+/// work can run.
 const SOCS_PER_PIECE: usize = 64;
 
-/// The formats that Prometheus understands and we speak.
+/// The supported formats of Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextFormat {
     /// Prometheus text format 0.0.4.
@@ -52,7 +52,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// All of `view`, in `format`.
+    /// The pieces of the whole `view`, in `format`.
     pub fn new(view: View, format: TextFormat) -> Self {
         Self {
             view: view.into(),
@@ -98,12 +98,12 @@ impl Iterator for Pieces {
     }
 }
 
-/// One family over some SoCs, as prometheus-client writes it; `None` where it has no samples.
+/// One family over some SoCs, as prometheus-client writes it; `None` if there are no samples.
 fn render(view: Arc<View>, family: &'static Family, socs: Range<usize>) -> Option<String> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Piece { view, family, socs }));
     let mut text = String::new();
-    // It writes into a String: that cannot fail.
+    // Writing into a String cannot fail.
     text::encode_registry(&mut text, &registry).ok()?;
     let has_samples = text.lines().any(|line| !line.starts_with('#'));
     has_samples.then_some(text)
@@ -144,7 +144,7 @@ impl Collector for Piece {
             ..
         } = self.family;
         let (name, metric_type) = match kind {
-            // prometheus-client puts the suffix back.
+            // prometheus-client adds the suffix again.
             MetricKind::Counter => (name.trim_end_matches("_total"), MetricType::Counter),
             MetricKind::Gauge => (*name, MetricType::Gauge),
             MetricKind::Histogram => (*name, MetricType::Histogram),

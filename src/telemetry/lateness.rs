@@ -1,8 +1,8 @@
-//! How late this process itself is: what lies between the moment at which a task should have run and the one at which it did.
+//! How late this process itself is: the time from the moment when a task should have run to the moment when it ran.
 //!
-//! A task per worker thread sleeps and looks how late it was woken: for want of CPU, for a task that keeps a worker to itself, or
-//! because the process was stopped. A stall shorter than the sleep may be missed, a longer one is seen whole. It costs some
-//! microseconds a second, and says whether a SoC's late answers are the SoC's.
+//! A task per worker thread sleeps and measures how late it was woken. Reasons: lack of CPU, a task that blocks a worker, or a
+//! stopped process. A stall shorter than the sleep may be missed; a longer one is measured in full. This costs some microseconds
+//! per second. It shows whether late answers are caused by the SoC or by this process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +14,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::{DELAY_BUCKETS, Delays};
 
-/// From look to look.
+/// Time between two measurements of a task.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// What has been seen so far.
+/// The histogram so far.
 #[derive(Debug, Default)]
 struct Seen {
     counts: [AtomicU64; DELAY_BUCKETS.len() + 1],
@@ -36,7 +36,7 @@ impl Seen {
     }
 }
 
-/// Measures while it is held; clones share it.
+/// Measures until it is dropped, with all its clones.
 #[derive(Debug, Clone)]
 pub struct Lateness {
     seen: Arc<Seen>,
@@ -44,12 +44,12 @@ pub struct Lateness {
 }
 
 impl Lateness {
-    /// Of the runtime that this is called in.
+    /// Starts to measure the runtime that this is called in.
     pub fn measure() -> Self {
         let seen = Arc::new(Seen::default());
         let workers = u32::try_from(Handle::current().metrics().num_workers()).unwrap_or(1);
         let tasks = (0..workers).map(|n| {
-            // They look in turn.
+            // The tasks measure in turn, not at the same moment.
             let first = Instant::now() + EVERY + EVERY * n / workers.max(1);
             AbortOnDropHandle::new(tokio::spawn(look(seen.clone(), first)))
         });
@@ -57,7 +57,7 @@ impl Lateness {
         Self { seen, _tasks }
     }
 
-    /// What has been seen so far.
+    /// The histogram so far.
     pub fn delays(&self) -> Delays {
         let count = |n: usize| self.seen.counts[n].load(Ordering::Relaxed);
         Delays {
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(above(0.0), 0);
         std::thread::sleep(Duration::from_millis(600));
         tokio::time::sleep(EVERY).await;
-        // It should have looked once in that time, and was 550 ms late.
+        // It should have measured once in that time, and was 550 ms late.
         assert_eq!(above(0.25), 1);
         assert!(lateness.delays().sum >= Duration::from_millis(500));
     }

@@ -1,7 +1,7 @@
-//! The log on stderr: formatted by libraries, cleaned and bounded line by line, written by a thread of its own (`spool`), and
-//! never more than a limit (`quiet`).
+//! The log on stderr. Libraries format it; each line is cleaned and bounded; the number of lines is limited (`quiet`); a separate
+//! thread writes them (`spool`).
 //!
-//! What is logged at `debug` has no limit but the queue's: somebody has asked for it.
+//! Lines at `debug` are limited only by the queue, because the operator has asked for them.
 
 mod quiet;
 pub mod spool;
@@ -26,15 +26,15 @@ use crate::model::{component, text};
 use quiet::Key;
 use spool::Spool;
 
-/// The longest line, bytes. A usual one has 200; each input that it quotes is cut before.
+/// The longest line, bytes. A usual line has 200. Quoted input has been cut before.
 const MAX_LINE: usize = 4096;
 
 thread_local! {
-    /// The port that the event is about which is being formatted.
+    /// The port of the event that is being formatted. `make_writer_for` gets no fields, so the formatter leaves the port here.
     static ABOUT: RefCell<Option<Arc<str>>> = const { RefCell::new(None) };
 }
 
-/// Least severe lines to log.
+/// The least severe level that is logged.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[allow(missing_docs)] // Shown by --help: plain words.
 pub enum LogLevel {
@@ -60,12 +60,12 @@ pub fn init(level: LogLevel, format: LogFormat) -> Spool {
         LogLevel::Warn => tracing::Level::WARN,
         LogLevel::Error => tracing::Level::ERROR,
     };
-    // Only our own words: a lying SoC makes libraries talk (h2 warns of each PONG that nobody asked for).
+    // Only our own lines: a hostile SoC can make libraries log (h2 warns for each unexpected PONG).
     let filter = Targets::new().with_target(component::ALL, level);
     let registry = tracing_subscriber::registry().with(filter);
     let spool = Spool::start(&io::stderr());
     let lines = Lines(spool.clone());
-    // It fails only where somebody else has a log already (a test).
+    // It fails only if a log is set up already (in a test).
     let _ = match format {
         LogFormat::Logfmt => {
             let layer = tracing_logfmt::builder().with_span_name(false).layer();
@@ -81,7 +81,7 @@ pub fn init(level: LogLevel, format: LogFormat) -> Spool {
     spool
 }
 
-/// A formatter that also notes what the event is about.
+/// A formatter that also stores the event's port.
 struct About<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for About<F>
@@ -137,14 +137,14 @@ impl<'a> MakeWriter<'a> for Lines {
         let limited = *metadata.level() <= tracing::Level::INFO;
         let key = limited.then(|| match about {
             Some(port) => Key::Port(port),
-            // It names file and line.
+            // The name contains file and line.
             None => Key::Place(metadata.name()),
         });
         Line { spool: &self.0, key }
     }
 }
 
-/// Where the formatter writes a line, all at one go.
+/// Receives a whole line from the formatter in one write.
 #[derive(Debug)]
 struct Line<'a> {
     spool: &'a Spool,
@@ -166,7 +166,8 @@ impl Write for Line<'_> {
     }
 }
 
-/// The last line of defence: whatever a field holds, the line is one line of text that can be read.
+/// Makes sure that the result is one readable line, whatever a field holds. Other code has cleaned its input before; this is the
+/// last check.
 pub(super) fn tidied(line: &str) -> Cow<'_, str> {
     if line.len() <= MAX_LINE {
         return text::clean_lines(line);

@@ -1,8 +1,8 @@
-//! `process_*`: what the system says of this process, under the names that every Prometheus client uses.
+//! `process_*`: CPU, memory and files of this process, under the names that every Prometheus client uses.
 
 use crate::model::ProcessStatus;
 
-/// Reads /proc/self; `None` where that cannot be read.
+/// Reads /proc/self; `None` if it cannot be read.
 pub fn read() -> Option<ProcessStatus> {
     let process = procfs::process::Process::myself().ok()?;
     let stat = process.stat().ok()?;

@@ -26,7 +26,7 @@ impl Samples<'_> {
         self.encoder.encode_family(labels)?.encode_gauge(&value)
     }
 
-    /// A gauge of the whole exporter: no labels, no braces.
+    /// A gauge of the whole exporter, without labels.
     pub(super) fn plain(&mut self, value: f64) -> fmt::Result {
         self.encoder.encode_gauge(&value)
     }
@@ -54,7 +54,7 @@ impl Samples<'_> {
         self.seconds(labels, value.and_then(unix_time))
     }
 
-    /// The same, of the whole exporter.
+    /// A gauge of Unix seconds of the whole exporter, absent while there is no value.
     pub(super) fn plain_timestamp(&mut self, value: Option<SystemTime>) -> fmt::Result {
         let value = value.and_then(unix_time);
         value.map_or(Ok(()), |value| self.plain(value.as_secs_f64()))

@@ -1,4 +1,4 @@
-//! For tests of the publishers: a status to start from, a view of nothing.
+//! For tests: a new status, and an empty view.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,7 +7,7 @@ use crate::model::{
     ChannelSettings, ConfigStatus, Delays, Port, Side, SocStatus, Target, TlsStatus, View, WebStatus,
 };
 
-/// A port nobody has dialled yet.
+/// The status of a port that was never dialled.
 pub(crate) fn status(port: &str) -> SocStatus {
     SocStatus::new(Target {
         namespace: "".into(),
@@ -18,7 +18,7 @@ pub(crate) fn status(port: &str) -> SocStatus {
     })
 }
 
-/// What an exporter without ports shows.
+/// The view of an exporter without ports.
 pub(crate) fn empty_view() -> View {
     View {
         socs: Vec::new(),

@@ -1,10 +1,12 @@
-//! A rendered scrape, how it is read, and how much of all of them may stand in memory.
+//! A rendered scrape, how clients read it, and how much memory all of them may take.
 //!
-//! It is kept packed (gzip), a twentieth of its text, and shared by those who were rendered for together. Who did not ask
-//! for gzip gets it unpacked piece by piece as it reads. So a reader that stops costs its place in a packed answer: no
-//! text, no snapshot. Of all answers together [`Shelf`] keeps [`KEPT`] bytes, or the newest [`KEPT_ANSWERS`] where these
-//! are larger: beyond that the oldest is taken away, and a reader that is still at it finds its connection closed before
-//! the end that `Content-Length` has promised.
+//! An answer is kept packed (gzip), which takes a twentieth of its text, and is shared by all requests that it was rendered for.
+//! A client that did not ask for gzip gets it unpacked, piece by piece as it reads. So a client that stops reading holds neither
+//! text nor snapshot, only a share of the packed answer.
+//!
+//! A client may read slowly for minutes while others scrape again, so the memory of all answers needs a limit: [`Shelf`] keeps
+//! [`KEPT`] bytes of them, but at least the newest [`KEPT_ANSWERS`]. Beyond that it drops the pieces of the oldest answer. A
+//! client that still reads that one gets an error: its connection is closed before the announced `Content-Length`.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read, Write as _};
@@ -18,19 +20,19 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use http_body::{Body, Frame, SizeHint};
 
-/// What answers that are still being read may take, packed: some 25 of a thousand SoCs.
+/// Most bytes of all answers that are still being read, packed: about 25 answers of a thousand SoCs.
 const KEPT: usize = 8 << 20;
-/// So many are kept whatever their size: a slow reader is not cut off by the next scrape of the others.
+/// This many are kept whatever their size, so that the next scrape by others does not cut off a slow client.
 const KEPT_ANSWERS: usize = 4;
 /// Packed bytes in one piece.
 const PIECE: usize = 32 << 10;
-/// Unpacked bytes in one piece: a reader that stops holds one or two of them.
+/// Unpacked bytes in one piece. A client that stops reading holds one or two of them.
 const UNPACKED_PIECE: usize = 16 << 10;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// `None`: taken away.
+    /// `None`: dropped by the shelf.
     pieces: Mutex<Option<Vec<Bytes>>>,
     packed: usize,
     unpacked: u64,
@@ -46,7 +48,7 @@ impl Answer {
         match &*self.pieces() {
             Some(pieces) => Ok(pieces.get(index).cloned()),
             None => Err(io::Error::other(
-                "the answer was taken away: its reader was too slow",
+                "the answer was dropped because the client read too slowly",
             )),
         }
     }
@@ -62,7 +64,7 @@ pub(super) struct Packer {
 impl Default for Packer {
     fn default() -> Self {
         Self {
-            // A scrape repeats itself so much that more effort makes it no smaller and takes nine times as long.
+            // The text is so repetitive that a higher level makes it no smaller and takes nine times as long.
             encoder: GzEncoder::new(Vec::new(), Compression::fast()),
             pieces: Vec::new(),
             unpacked: 0,
@@ -72,7 +74,7 @@ impl Default for Packer {
 
 impl Packer {
     pub(super) fn add(&mut self, text: &str) {
-        // It writes into a Vec: that cannot fail.
+        // Writing into a Vec cannot fail.
         let _ = self.encoder.write_all(text.as_bytes());
         self.unpacked += text.len() as u64;
         self.cut();
@@ -81,14 +83,14 @@ impl Packer {
     fn cut(&mut self) {
         let packed = self.encoder.get_mut();
         if packed.len() >= PIECE {
-            // As large as it is, not as the Vec has grown.
+            // A copy of the exact size: the Vec's capacity may be larger.
             self.pieces.push(Bytes::copy_from_slice(packed));
             packed.clear();
         }
     }
 
     pub(super) fn finish(mut self) -> Answer {
-        // As above.
+        // Writing into a Vec cannot fail.
         let rest = self.encoder.finish().unwrap_or_default();
         self.pieces.push(Bytes::copy_from_slice(&rest));
         Answer {
@@ -99,12 +101,12 @@ impl Packer {
     }
 }
 
-/// All answers that somebody is reading, oldest first.
+/// All answers that clients are reading, oldest first. The references are weak: an answer is freed when its last reader ends.
 #[derive(Debug, Default)]
 pub(super) struct Shelf(Mutex<VecDeque<Weak<Answer>>>);
 
 impl Shelf {
-    /// Puts one beside the others, and takes away the oldest where it gets too much.
+    /// Adds an answer, and drops the pieces of the oldest ones if the limit is exceeded.
     pub(super) fn put(&self, answer: Answer) -> Arc<Answer> {
         let answer = Arc::new(answer);
         let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +126,7 @@ impl Shelf {
     }
 }
 
-/// An answer as one reader takes it: the body of a response, its length known.
+/// The body of a response: one client's position in an answer. Its length is known.
 pub(super) struct AnswerBody {
     left: u64,
     source: Taken,
@@ -136,7 +138,7 @@ enum Taken {
 }
 
 impl AnswerBody {
-    /// As it is.
+    /// A body in gzip.
     pub(super) fn packed(answer: Arc<Answer>) -> Self {
         Self {
             left: answer.packed as u64,
@@ -144,7 +146,7 @@ impl AnswerBody {
         }
     }
 
-    /// As text.
+    /// A body in plain text.
     pub(super) fn plain(answer: Arc<Answer>) -> Self {
         Self {
             left: answer.unpacked,
@@ -191,7 +193,7 @@ impl Body for AnswerBody {
     }
 }
 
-/// An answer's pieces, one after the other.
+/// Reads an answer's pieces one after the other.
 struct Pieces {
     answer: Arc<Answer>,
     next: usize,
@@ -207,7 +209,7 @@ impl Pieces {
         }
     }
 
-    /// Empty at the end: no piece is.
+    /// The next piece; empty at the end. A piece itself is never empty.
     fn next(&mut self) -> io::Result<Bytes> {
         let piece = self.answer.piece(self.next)?;
         self.next += 1;
@@ -251,7 +253,7 @@ mod tests {
         packer.finish()
     }
 
-    /// Text that cannot be packed well.
+    /// Text that gzip cannot make much smaller.
     fn noise(len: usize) -> String {
         let mut random = fastrand::Rng::with_seed(7);
         std::iter::repeat_with(|| random.alphanumeric())
@@ -294,7 +296,7 @@ mod tests {
         }
     }
 
-    /// An answer of such a size.
+    /// An answer that counts as `packed` bytes.
     fn sized(packed: usize) -> Answer {
         Answer {
             pieces: Mutex::new(Some(vec![Bytes::from_static(b"a piece"); 2])),
@@ -318,7 +320,7 @@ mod tests {
         let _one_more = put();
         assert!(!is_there(&kept[0]) && kept[1..].iter().all(is_there));
         assert!(slow.next().is_err(), "its reader finds out");
-        // What nobody reads any more takes no place.
+        // An answer without readers does not count.
         drop(kept);
         let again: Vec<_> = (0..7).map(|_| put()).collect();
         assert!(again.iter().all(is_there));

@@ -1,11 +1,11 @@
-//! Accepts connections, serves each one, and ends it: when the client closes, over a limit, or at the stop.
+//! Accepts connections, serves each one, and ends it: when the client closes it, over a limit, or at the stop.
 //!
-//! hyper speaks HTTP and keeps the time of a header; `socket` keeps that of an answer. A client that was refused while it was
-//! still sending is read from a little longer: closing at once would make the kernel send a reset, and the client would
-//! never read why.
+//! hyper handles HTTP and limits the time for a request header. `client_socket` limits the time for reading an answer. If a
+//! request is refused while the client still sends, the exporter reads on for a moment: otherwise the kernel would send a reset,
+//! and the client could not read the answer.
 //!
-//! What panics is one request's trouble: it is answered with 500. A panic beside a request ends its connection, one in
-//! accepting is logged, and accepting goes on.
+//! A panic while a request is answered becomes a 500 for that request. Any other panic in a connection ends that connection. A
+//! panic while accepting is logged, and accepting continues.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -40,10 +40,11 @@ use crate::model::Refusal;
 use crate::model::component::WEB;
 use crate::runtime::defect::caught;
 
-/// After an error of accept that will not go away by itself, such as too many open files.
+/// Wait after an error of `accept` that may last, such as too many open files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// How long an ended connection is still read from, so that the client can read its answer; and how much of it.
+/// How long an ended connection is still read from, so that the client can read its answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// Most bytes that are then read.
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// Accepts from one listener.
@@ -56,9 +57,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Until the stop.
+    /// Accepts until the stop.
     pub(super) async fn run(self) {
-        // Boxed, and once: its panics are rare.
+        // Started again only after a panic.
         while let Err(defect) = caught(Box::pin(self.accept())).await {
             error!(target: WEB, %defect, again_in = ?ACCEPT_AGAIN, "accepting web connections failed by a defect of this program, please report it");
             let _ = timeout(ACCEPT_AGAIN, self.stop.cancelled()).await;
@@ -68,7 +69,7 @@ impl Server {
     async fn accept(&self) {
         let mut told: Option<Instant> = None;
         loop {
-            // Both are cancel-safe.
+            // Both arms are cancel-safe.
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
@@ -90,7 +91,8 @@ impl Server {
         }
     }
 
-    /// A client may have closed a connection just before this one: the task that serves it is given the time to see that.
+    /// The client may have closed an older connection just before. So if there is no place, the tasks of other connections get a
+    /// chance to notice a close, before an idle connection is closed for this one.
     async fn admit(&self, peer: IpAddr) -> Result<Admission, Refusal> {
         if let Ok(place) = self.gate.admit(peer, now()) {
             return Ok(place);
@@ -105,7 +107,7 @@ impl Server {
         self.connections.spawn(async move {
             let standing = Standing::new(place);
             let served = serve(stream, router, limits, &stop, &standing);
-            // Who has its place has counted it.
+            // `None`: the gate has closed this connection and has already counted it.
             if let Some(Some(reason)) = either(served, standing.place().lost()).await {
                 standing.place().refused(reason);
             }
@@ -113,7 +115,7 @@ impl Server {
     }
 }
 
-/// What `work` comes to, or `None` where `end` comes first. Cancel-safe as both are.
+/// The output of `work`, or `None` if `end` comes first. Cancel-safe if both are.
 async fn either<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     tokio::select! {
         done = work => Some(done),
@@ -125,7 +127,7 @@ fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// Whether the connection that was to be accepted is gone: the next one may be fine.
+/// Whether only the connection that was being accepted has failed. Then the next one can be accepted at once.
 fn is_of_the_client(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
@@ -138,12 +140,12 @@ type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> 
 
 fn failed(defect: &crate::runtime::defect::Defect) -> Response<Body> {
     error!(target: WEB, %defect, "a web request failed by a defect of this program, please report it");
-    let text = "answering failed, which is a defect: the log says more\n";
+    let text = "the request failed because of a defect of the exporter; its log has the details\n";
     let close = [(axum::http::header::CONNECTION, "close")];
     (StatusCode::INTERNAL_SERVER_ERROR, close, text).into_response()
 }
 
-/// An answer's body, whose end is told.
+/// An answer's body that reports its end to `standing`.
 struct Answering {
     body: Body,
     standing: Arc<Standing>,
@@ -183,7 +185,7 @@ async fn serve(
     stop: &CancellationToken,
     standing: &Arc<Standing>,
 ) -> Option<Refusal> {
-    // Head and first piece of an answer are one write, nothing is gained by waiting for more.
+    // Head and first piece of an answer are one write, so delaying small packets (Nagle) gains nothing.
     let _ = stream.set_nodelay(true);
     let socket = ClientSocket::new(stream, standing.clone(), limits.untaken);
     let asked = standing.clone();
@@ -202,13 +204,13 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
         .max_header_size(Limits::HEADER_SIZE)
-        // Of an answer, too, no more waits for the client than this and one piece.
+        // This also limits the unsent part of an answer, to this size and one piece.
         .max_buf_size(Limits::HEADER_SIZE)
         .half_close(true)
         .serve_connection(TokioIo::new(socket), service);
     let mut stopping = false;
     let outcome = loop {
-        // Both are cancel-safe: the connection's state is in `connection`.
+        // Both arms are cancel-safe: the connection's state is in `connection`.
         tokio::select! {
             outcome = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break outcome,
             () = stop.cancelled(), if !stopping => {
@@ -219,7 +221,7 @@ async fn serve(
     };
     let late = match &outcome {
         Err(error) if error.is_timeout() => standing.owes(),
-        // The body ends in an error only where the answer was taken away: answer.rs.
+        // A body ends in an error only if the shelf has dropped the answer (answer.rs).
         Err(error) => standing.untaken() || error.is_user(),
         Ok(()) => false,
     };
@@ -233,7 +235,7 @@ async fn serve(
     late.then_some(Refusal::Timeout)
 }
 
-/// Says that no more comes, and reads what the client still sends.
+/// Closes our direction, and reads what the client still sends.
 async fn linger(mut socket: ClientSocket<TcpStream>) {
     let reading = async {
         socket.shutdown().await?;
@@ -248,7 +250,7 @@ async fn linger(mut socket: ClientSocket<TcpStream>) {
         Ok::<_, std::io::Error>(())
     };
     tokio::select! {
-        // It does not matter how it ends.
+        // The outcome does not matter.
         _ = reading => {}
         () = sleep(LINGER) => {}
     }

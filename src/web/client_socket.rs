@@ -1,7 +1,7 @@
-//! A client's socket that gives up when the client takes nothing, and remembers what a connection ended by.
+//! A client's socket that fails when the client reads nothing for too long, and the state of a connection that its end depends
+//! on.
 //!
-//! Data that the kernel does not take waits with the connection. While some waits, a timer runs; each byte that is taken
-//! starts it anew.
+//! When the kernel's send buffer is full, a write must wait and a timer starts. Each byte that the kernel accepts resets it.
 
 use std::io;
 use std::pin::Pin;
@@ -15,22 +15,22 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::gate::Admission;
 
-/// How a connection stands, for who serves it.
+/// The state of a connection, shared by its socket, its requests and the task that serves it.
 #[derive(Debug)]
 pub(super) struct Standing {
-    /// The client owes us a request: it has never sent one, or it has begun one.
+    /// The client must still send a request: it has not sent any, or has sent only a part.
     owes: AtomicBool,
-    /// It did not take its answer.
+    /// The client did not read its answer in time.
     untaken: AtomicBool,
-    /// Its last request has a body that nobody reads.
+    /// The last request has a body, which is not read.
     leaves_unread: AtomicBool,
-    /// All of its answer is with the connection, and not yet all of that with the kernel.
+    /// The whole answer has been passed to hyper, but not yet to the kernel.
     answered: AtomicBool,
     place: Admission,
 }
 
 impl Standing {
-    /// Of a new connection.
+    /// The state of a new connection.
     pub(super) fn new(place: Admission) -> Arc<Self> {
         Arc::new(Self {
             owes: AtomicBool::new(true),
@@ -45,19 +45,19 @@ impl Standing {
         &self.place
     }
 
-    /// A request's header is whole.
+    /// A complete request header has been received.
     pub(super) fn asked(&self, has_body: bool) {
         self.owes.store(false, Ordering::Relaxed);
         self.leaves_unread.store(has_body, Ordering::Relaxed);
         self.place.asked();
     }
 
-    /// The last piece of its answer was fetched, or the answer given up.
+    /// The last piece of the answer has been fetched, or the answer was abandoned.
     pub(super) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// The kernel has all that there was.
+    /// Everything has been passed to the kernel. After an answer, the connection now waits for the next request.
     fn flushed(&self) {
         if self.answered.swap(false, Ordering::Relaxed) {
             self.place.waits(std::time::Instant::now());
@@ -83,12 +83,12 @@ pub(super) struct ClientSocket<S> {
     inner: S,
     standing: Arc<Standing>,
     patience: Duration,
-    /// Runs while data waits to be taken.
+    /// Runs while a write waits.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> ClientSocket<S> {
-    /// `patience`: how long it waits for a byte to be taken.
+    /// `patience`: how long a write waits until the kernel accepts a byte.
     pub(super) fn new(inner: S, standing: Arc<Standing>, patience: Duration) -> Self {
         Self {
             inner,
@@ -98,7 +98,7 @@ impl<S> ClientSocket<S> {
         }
     }
 
-    /// What a write that waits comes to.
+    /// The outcome of a write that the kernel did not accept: pending, or an error when `patience` is over.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let patience = self.patience;
         let timer = self
@@ -106,7 +106,7 @@ impl<S> ClientSocket<S> {
             .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
         ready!(timer.as_mut().poll(cx));
         self.standing.untaken.store(true, Ordering::Relaxed);
-        let text = format!("no byte was taken for {patience:?}");
+        let text = format!("the client read nothing for {patience:?}");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
 }
@@ -156,7 +156,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A connection flushes when nothing waits with it.
+        // hyper flushes only after it has written everything.
         self.standing.flushed();
         Pin::new(&mut self.inner).poll_flush(cx)
     }

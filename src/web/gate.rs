@@ -1,9 +1,12 @@
-//! Who is let in, and who has to go.
+//! Decides which connections are accepted, and which are closed to make room.
 //!
-//! Over a limit a connection is closed at once and counted. But nobody holds a place for nothing: a connection that has waited
-//! [`Limits::yields`] without a whole request (silent, half-sent, or kept and idle) goes in a newcomer's stead, the one that has
-//! waited longest first. Files come first to channels ([`FilesLeft`]): where less of them are left than connections are open, as
-//! SoCs were added, connections are closed until the rest suffices.
+//! There is a limit for all connections and one per peer. A new connection over a limit is closed at once and counted. But
+//! clients that send nothing must not keep scrapers out. So if a connection has waited [`Limits::yields`] without a complete
+//! request (none sent, half sent, or idle after an answer), it is closed instead and the new one takes its place. The one that
+//! has waited longest is closed first. A peer that is at its own limit can only replace one of its own connections.
+//!
+//! File descriptors are for SoC channels first ([`FilesLeft`]). When SoCs are added and fewer descriptors are left than
+//! connections are open, connections are closed until the rest have enough.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -18,10 +21,11 @@ use super::limits::{FilesLeft, Limits, WebStats};
 use crate::model::Refusal;
 use crate::model::component::WEB;
 
-/// Where nothing is left one can still ask what is wrong: the reserve is generous by more than that.
+/// Connections that are allowed even if no descriptor is left, so that the exporter can still be examined. The reserve of
+/// descriptors (app/open_files.rs) is larger than needed by more than this.
 const ALWAYS: u64 = 4;
 
-/// How many connections may be open with so many files left.
+/// How many connections may be open with `left` descriptors left.
 fn connections_for(max: usize, left: u64) -> usize {
     usize::try_from(left.max(ALWAYS)).unwrap_or(usize::MAX).min(max)
 }
@@ -31,9 +35,9 @@ fn connections_for(max: usize, left: u64) -> usize {
 struct Open {
     /// Oldest first.
     all: BTreeMap<u64, One>,
-    /// Of those that wait for a request: since when, and their key in `all`; who has waited longest is first.
+    /// Connections that wait for a request: since when, and their key in `all`. The longest wait is first.
     waiting: BTreeMap<u64, (Instant, u64)>,
-    /// None of them 0.
+    /// Number of connections per peer; entries with 0 are removed.
     by_peer: HashMap<IpAddr, usize>,
     /// The next key.
     next: u64,
@@ -44,7 +48,7 @@ struct Open {
 #[derive(Debug)]
 struct One {
     peer: IpAddr,
-    /// Its key in `waiting`, if it waits.
+    /// Its key in `waiting`, if it waits for a request.
     turn: Option<u64>,
     lost: CancellationToken,
 }
@@ -71,7 +75,7 @@ impl Open {
         }
     }
 
-    /// Takes one out; `None` where it is out already.
+    /// Removes a connection; `None` if it has been removed already.
     fn leaves(&mut self, id: u64) -> Option<One> {
         let one = self.all.remove(&id)?;
         if let Some(turn) = one.turn {
@@ -86,7 +90,7 @@ impl Open {
         Some(one)
     }
 
-    /// Who has waited longest, since `before` at least; of this peer, if one is given.
+    /// The connection that has waited longest, if it has waited since `before` or longer; if `of` is given, only of that peer.
     fn overdue(&self, before: Instant, of: Option<IpAddr>) -> Option<u64> {
         let overdue = self.waiting.values().take_while(|(since, _)| *since <= before);
         let mut ids = overdue.map(|(_, id)| *id);
@@ -94,7 +98,7 @@ impl Open {
     }
 }
 
-/// Lets connections in, over all listeners.
+/// Admits connections, over all listeners.
 #[derive(Debug, Clone)]
 pub(super) struct Gate(Arc<GateState>);
 
@@ -106,7 +110,7 @@ struct GateState {
     open: Mutex<Open>,
 }
 
-/// A connection's place; it is given back with it. A new one waits for a request.
+/// A connection's place. Dropping it frees the place. A new connection waits for a request.
 #[derive(Debug)]
 pub(super) struct Admission {
     gate: Gate,
@@ -116,7 +120,7 @@ pub(super) struct Admission {
 }
 
 impl Gate {
-    /// Nobody is in.
+    /// A gate without connections.
     pub(super) fn new(limits: Limits, files: FilesLeft, stats: Arc<WebStats>) -> Self {
         Self(Arc::new(GateState {
             limits,
@@ -136,11 +140,12 @@ impl Gate {
 
     /// A place for a connection of `peer`, or why there is none.
     pub(super) fn admit(&self, peer: IpAddr, now: Instant) -> Result<Admission, Refusal> {
-        // An IPv4 client of a socket for both families.
+        // An IPv4 client on a dual-stack socket has an IPv4-mapped address.
         let peer = peer.to_canonical();
         let most = self.most();
         let mut open = self.open();
-        // First: who has his share takes no other's place.
+        // Checked first: a peer at its own limit must get `Peer`, so that `admit_instead` closes no other peer's connection for
+        // it.
         if open
             .by_peer
             .get(&peer)
@@ -165,7 +170,7 @@ impl Gate {
         Ok(Admission { gate, peer, id, lost })
     }
 
-    /// The same, where need be in the stead of one that has waited too long for a request: that one is then counted.
+    /// Like `admit`. If there is no place, it closes (and counts) the connection that has waited too long for a request.
     pub(super) fn admit_instead(&self, peer: IpAddr, now: Instant) -> Result<Admission, Refusal> {
         let reason = match self.admit(peer, now) {
             Err(reason @ (Refusal::Total | Refusal::Peer)) => reason,
@@ -175,11 +180,11 @@ impl Gate {
         let before = now.checked_sub(self.0.limits.yields);
         let overdue = before.and_then(|before| self.open().overdue(before, of));
         self.close(overdue.ok_or(reason)?, reason, now);
-        // It may be its peer's turn now: one goes for one, not more.
+        // This may fail again, on the other limit. It is not repeated: at most one connection is closed for a new one.
         self.admit(peer, now)
     }
 
-    /// Closes what there are no more files for: who waits first, then who came first.
+    /// Closes connections for which no descriptors are left: first those that wait for a request, then the oldest.
     pub(super) fn shed(&self, now: Instant) {
         let most = self.most();
         loop {
@@ -194,7 +199,7 @@ impl Gate {
         }
     }
 
-    /// Has it end, and counts it; its place is free at once.
+    /// Makes a connection end, and counts it. Its place is free at once, before its task has ended.
     fn close(&self, id: u64, reason: Refusal, now: Instant) {
         let closed = self.open().leaves(id);
         if let Some(one) = closed {
@@ -204,9 +209,9 @@ impl Gate {
         }
     }
 
-    /// Counts a connection that was closed over a limit; logs one of them a minute.
+    /// Counts a connection that was closed over a limit; logs one per minute.
     pub(super) fn refused(&self, peer: IpAddr, reason: Refusal, now: Instant) {
-        /// A flood of connections is not to be a flood of lines.
+        /// A flood of connections must not become a flood of log lines.
         const TELL_EACH: Duration = Duration::from_secs(60);
         self.0.stats.refused(reason);
         let mut open = self.open();
@@ -217,7 +222,7 @@ impl Gate {
             open.told = Some(now);
             drop(open);
             let peer = peer.to_canonical();
-            warn!(target: WEB, %peer, %reason, "a web connection was closed over a limit; more of them within a minute are only counted");
+            warn!(target: WEB, %peer, %reason, "a web connection was closed over a limit; further ones within a minute are only counted");
         }
     }
 
@@ -227,22 +232,22 @@ impl Gate {
 }
 
 impl Admission {
-    /// Its client owes a request from now on.
+    /// From now on the connection waits for a request.
     pub(super) fn waits(&self, now: Instant) {
         self.gate.open().waits(self.id, now);
     }
 
-    /// A request's header is whole: it waits no more.
+    /// A complete request header has been received: the connection does not wait any more.
     pub(super) fn asked(&self) {
         self.gate.open().asked(self.id);
     }
 
-    /// Until another has its place. Cancel-safe.
+    /// Completes when the gate closes this connection. Cancel-safe.
     pub(super) async fn lost(&self) {
         self.lost.cancelled().await;
     }
 
-    /// Counts its end over a limit.
+    /// Counts that this connection ended over a limit.
     pub(super) fn refused(&self, reason: Refusal) {
         self.gate.refused(self.peer, reason, Instant::now());
     }
@@ -295,7 +300,7 @@ mod tests {
         let admit = |n| gate.admit_instead(peer(n), now);
         let mut places: Vec<Admission> = (0..4).map(|_| admit(1).expect("a place")).collect();
         assert_eq!(admit(1).expect_err("a fifth"), Refusal::Peer);
-        // The same peer by another name.
+        // The same peer with its IPv4-mapped address.
         let mapped = "::ffff:192.0.2.1".parse().expect("an address");
         assert_eq!(gate.admit(mapped, now).expect_err("a fifth"), Refusal::Peer);
         places.extend((2..8).map(|n| admit(n).expect("a place")));
@@ -316,7 +321,7 @@ mod tests {
         let mut places: Vec<Admission> = (0..10)
             .map(|n| gate.admit(peer(n), began).expect("a place"))
             .collect();
-        // The first is being answered, the second has just been.
+        // The first is being answered; the second has just been answered.
         places[0].asked();
         places[1].asked();
         places[1].waits(at(3));
@@ -325,14 +330,14 @@ mod tests {
         let lost: Vec<usize> = (0..11).filter(|n| is_lost(&places[*n])).collect();
         assert_eq!(lost, [2]);
         assert_eq!(gate.0.stats.status().connections, 10);
-        // Its end is no second one, nor does it wait again.
+        // A closed connection is not counted twice, and does not wait again.
         places[2].waits(at(5));
         drop(places.remove(2));
         assert_eq!(gate.0.stats.status().connections, 10);
         for n in 21..28 {
             places.push(gate.admit_instead(peer(n), at(6)).expect("another's"));
         }
-        // Left are the one that is being answered, and those who have not waited so long.
+        // The one that is being answered and those that have waited less are still open.
         assert!(!is_lost(&places[0]) && !is_lost(&places[1]));
         assert_eq!(gate.admit_instead(peer(30), at(6)).err(), Some(Refusal::Total));
         assert_eq!(gate.0.stats.status().refused, refused(8, 0));
@@ -383,7 +388,7 @@ mod tests {
         assert_eq!(gate.admit(peer(9), now).expect_err("no file"), Refusal::Total);
         places[0].asked();
         places[1].asked();
-        // More SoCs.
+        // SoCs were added.
         files.send_replace(4);
         gate.shed(now);
         let lost: Vec<usize> = (0..5).filter(|n| is_lost(&places[*n])).collect();

@@ -1,4 +1,4 @@
-//! What a client may cost, and what is counted of it; who is let in is `gate`'s to say.
+//! Limits for web clients, and counters of connections. `gate` applies the limits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,31 +7,31 @@ use tokio::sync::watch;
 
 use crate::model::{Refusal, WebStatus};
 
-/// What all clients together, and one of them, may cost.
+/// Limits for all clients together and for one of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections, over all listeners.
+    /// Most connections, over all listeners.
     pub connections: usize,
-    /// Connections of one peer address. A Prometheus needs one, a page some six.
+    /// Most connections of one peer address. A Prometheus needs one, a browser about six.
     pub per_peer: usize,
-    /// Scrapes that are rendered at a time.
+    /// Most scrapes that are rendered at the same time.
     pub renders: usize,
-    /// How long the others wait for their turn, and each for the fleet.
+    /// How long a scrape may wait for its turn to be rendered, and then for the fleet.
     pub turn: Duration,
-    /// How long a request's header may take, and the next request on a kept connection.
+    /// How long a request header may take, and how long an idle connection may wait for the next request.
     pub header: Duration,
-    /// How long a client may accept not one byte of its answer.
+    /// How long a client may read no byte of its answer.
     pub untaken: Duration,
-    /// Who has waited for so long without a whole request makes room where there is none for another.
+    /// After this time without a complete request, a connection may be closed to make room for another.
     pub yields: Duration,
 }
 
 impl Limits {
-    /// `--web.max-connections`: a few scrapers, some browsers, and room; some 30 kB each.
+    /// Default of `--web.max-connections`: a few scrapers, some browsers, and room. About 30 kB each.
     pub const CONNECTIONS: u16 = 256;
-    /// `--web.max-requests`.
+    /// Default of `--web.max-requests`.
     pub const RENDERS: u16 = 4;
-    /// A request's header, in bytes: what nginx and Go's servers take by default lies around it.
+    /// Most bytes of a request header; similar to the defaults of nginx and of Go's servers.
     pub(super) const HEADER_SIZE: usize = 16 * 1024;
 }
 
@@ -44,14 +44,14 @@ impl Default for Limits {
             turn: Duration::from_secs(5),
             header: Duration::from_secs(30),
             untaken: Duration::from_secs(60),
-            // Much longer than an honest request takes, much shorter than a scraper's interval.
+            // Much longer than a normal request takes, much shorter than a scraper's interval.
             yields: Duration::from_secs(5),
         }
     }
 }
 
-/// How many of the files that this process may open are left for web clients, as it is now: one for each SoC and what the
-/// exporter needs itself are never theirs.
+/// How many file descriptors are left for web clients now. One for each SoC and those that the exporter needs itself are
+/// reserved.
 pub type FilesLeft = watch::Receiver<u64>;
 
 /// The counters behind [`WebStatus`].
@@ -74,7 +74,7 @@ impl WebStats {
         self.refused[reason.index()].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// As it is now.
+    /// The counters now.
     pub fn status(&self) -> WebStatus {
         let mut status = WebStatus {
             connections: self.connections.load(Ordering::Relaxed),

@@ -1,11 +1,11 @@
 //! What a client's `Accept` and `Accept-Encoding` ask for (RFC 9110, 12.4 and 12.5). Pure.
 //!
-//! Names are compared without case, values may be quoted, a weight of 0 means "not this", and what cannot be read counts
-//! for nothing: a scraper always gets some format.
+//! Names are compared without case. Values may be quoted. A weight of 0 means "not this". Elements that cannot be parsed are
+//! ignored, so a scraper always gets some format.
 
 use crate::telemetry::exposition::TextFormat;
 
-/// What `Accept` asks for: OpenMetrics where it is liked at least as well as plain text. One item per header line.
+/// The format for `Accept`: OpenMetrics if its weight is at least that of plain text. One item per header line.
 pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> TextFormat {
     let (mut open_metrics, mut text) = (Liking::default(), Liking::default());
     for range in accept.into_iter().flat_map(ranges) {
@@ -18,7 +18,7 @@ pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> TextFormat {
             ("text/plain", Some("0.0.4")) => text.hear(3, range.weight),
             ("text/plain", None) => text.hear(2, range.weight),
             ("text/*", _) => text.hear(1, range.weight),
-            // Who takes anything gets what a person can read.
+            // A client that accepts anything gets plain text.
             ("*/*", _) => text.hear(0, range.weight),
             _ => {}
         }
@@ -30,7 +30,7 @@ pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> TextFormat {
     }
 }
 
-/// Whether `Accept-Encoding` prefers gzip to nothing. One item per header line.
+/// Whether `Accept-Encoding` accepts gzip, with a weight at least that of no encoding. One item per header line.
 pub(super) fn takes_gzip<'a>(accept_encoding: impl IntoIterator<Item = &'a str>) -> bool {
     let (mut gzip, mut identity) = (Liking::default(), Liking::default());
     for range in accept_encoding.into_iter().flat_map(ranges) {
@@ -44,7 +44,7 @@ pub(super) fn takes_gzip<'a>(accept_encoding: impl IntoIterator<Item = &'a str>)
     gzip.weight > 0 && gzip.weight >= identity.weight
 }
 
-/// How much something is liked: as the range says that fits it best.
+/// The weight of a format: that of the range that fits it most exactly.
 #[derive(Debug, Default)]
 struct Liking {
     fit: u8,
@@ -79,7 +79,7 @@ impl Range<'_> {
     }
 }
 
-/// The elements of a header's list that can be read.
+/// The elements of a header's list that can be parsed.
 fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     split(header, b',').filter_map(|range| {
         let mut parts = split(range, b';').map(str::trim);
@@ -98,7 +98,7 @@ fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     })
 }
 
-/// The parts between separators that are not within quotes.
+/// The parts between separators. A separator within quotes does not count.
 fn split(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -133,7 +133,7 @@ fn unquoted(value: &str) -> String {
     inner.chars().filter(keep).collect()
 }
 
-/// `0`, `1`, `0.5`: thousandths, further digits ignored; `None` where it is no weight.
+/// A weight (`0`, `1`, `0.5`) in thousandths. Further digits are ignored. `None`: not a weight.
 fn weight_of(text: &str) -> Option<u16> {
     let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -204,7 +204,7 @@ mod tests {
             "application/openmetrics-text ; VERSION = \"1.\\0.0\" ; q = 1",
             TextFormat::OpenMetrics,
         );
-        // A comma or semicolon within quotes separates nothing.
+        // A comma or semicolon within quotes is not a separator.
         check(
             "text/html;title=\"a,application/openmetrics-text;q=1\", text/plain;q=0.5",
             TextFormat::Text,
@@ -237,7 +237,7 @@ mod tests {
             TextFormat::Text,
         );
         check("application/openmetrics-text;q=0.000", TextFormat::Text);
-        // No weights, so no wishes.
+        // An element with an invalid weight is ignored.
         for weight in [
             "2", "-1", "1.001", "nan", "inf", "1e0", ".5", "0x1", "", "\"1\"", "0.5.5",
         ] {

@@ -1,6 +1,6 @@
-//! The landing page: what this is and where its parts are. No state, no scripts.
+//! The landing page: what this is, and links. No state, no scripts.
 
-/// Makes the page for a metrics path.
+/// The page in HTML, with a link to the metrics path.
 pub(super) fn landing(telemetry_path: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!(
@@ -13,7 +13,7 @@ pub(super) fn landing(telemetry_path: &str) -> String {
 <p>Probes the SoCs of a SONiC dual-ToR active-active rack. Version {version}.</p>
 <ul>
 <li><a href="{telemetry_path}">Metrics</a></li>
-<li><a href="/-/ready">Ready</a>: 200 once every SoC has been looked at</li>
+<li><a href="/-/ready">Ready</a>: 200 once every SoC was probed or dialled once</li>
 <li><a href="/-/healthy">Healthy</a>: 200 while the process serves</li>
 </ul>
 </body>

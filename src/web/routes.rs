@@ -5,10 +5,10 @@
 //! | GET / | the landing page |
 //! | GET /metrics (`--web.telemetry-path`) | text 0.0.4 or OpenMetrics 1.0.0 by `Accept`, gzip by `Accept-Encoding` |
 //! | GET /-/healthy | 200 while the process serves |
-//! | GET /-/ready | 503 until every target was looked at once, then 200 |
+//! | GET /-/ready | 503 until every target has finished a round or failed a dial, at most 15 s; then 200 |
 //! | POST, PUT /-/reload | reloads the configuration; 403 without `--web.enable-lifecycle`, 500 with the reason if it is bad |
 //!
-//! HEAD is answered wherever GET is, without rendering anything. A request with a body is refused: nothing here takes one.
+//! HEAD works wherever GET does, without rendering anything. A request with a body is refused, because no route uses one.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use super::page;
 use super::scrape::{NotRendered, Renderer};
 use super::{Web, limits::Limits};
 
-/// When a scraper that was turned away may ask again: seconds. About what it has waited.
+/// Seconds after which a refused scraper may ask again: about as long as it has waited.
 const RETRY_AFTER: &str = "5";
 
 /// What the handlers share.
@@ -39,7 +39,7 @@ struct Routes {
     renderer: Arc<Renderer>,
 }
 
-/// Whether `path` can be the metrics' path, beside the others.
+/// Whether `path` can be the path of the metrics: it starts with `/`, has simple characters only, and is not under `/-/`.
 pub fn telemetry_path_ok(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("/-/")
@@ -63,14 +63,14 @@ pub(super) fn router(web: Web) -> Router {
     router.with_state(Routes { web, renderer })
 }
 
-/// Answers one request. It is never polled for a body: there is none.
+/// Answers one request. A request with a body gets 413; the body is not read.
 pub(super) async fn answer<B>(mut router: Router, request: Request<B>) -> Result<Response, Infallible>
 where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
     if !request.body().is_end_stream() {
-        let text = "a request here has no body\n";
+        let text = "requests with a body are not accepted\n";
         let close = [(header::CONNECTION, "close")];
         return Ok((StatusCode::PAYLOAD_TOO_LARGE, close, text).into_response());
     }
@@ -85,7 +85,7 @@ async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMa
     let format = format_for(lines(header::ACCEPT));
     let gzip = takes_gzip(lines(header::ACCEPT_ENCODING));
     let body = if method == Method::HEAD {
-        // Of no known length: GET's would have to be rendered.
+        // Without a length: to know it, the answer would have to be rendered.
         Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
     } else {
         match routes.renderer.render(format).await {
@@ -106,12 +106,12 @@ fn not_rendered(reason: NotRendered) -> Response {
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     match reason {
         NotRendered::Busy => {
-            let text = "too many scrapes at a time: this one has waited long enough\n";
+            let text = "busy: this scrape was not rendered in time\n";
             (unavailable, [(header::RETRY_AFTER, RETRY_AFTER)], text).into_response()
         }
         NotRendered::Stopping => (unavailable, "the exporter is stopping\n").into_response(),
         NotRendered::Failed => {
-            let text = "rendering failed, which is a defect: the log says more\n";
+            let text = "rendering failed because of a defect of the exporter; its log has the details\n";
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
     }

@@ -1,9 +1,9 @@
-//! Renders scrapes: so many at a time, and each one for all who wait for it.
+//! Renders scrapes: a limited number at a time, and each for all requests that wait for it.
 //!
-//! A scrape that finds no free slot waits, and who comes meanwhile for the same format waits with it: they get one
-//! answer, rendered from a snapshot that is younger than any of them. So fifty scrapers in a loop cost little more than
-//! one, a hostile crowd cannot keep a scraper from its turn, and no answer is ever older than its request.
-//! An answer is rendered at once and packed (see `answer`): the snapshot is free before the first byte is sent.
+//! A scrape that finds no free slot waits. Requests for the same format that come meanwhile wait with it. They get one answer,
+//! from a view that is newer than all of these requests. So fifty scrapers in a loop cost little more than one, many hostile
+//! clients cannot keep a scraper from its turn, and no answer is older than its request. An answer is rendered completely and
+//! packed (see `answer`), so the view is freed before the first byte is sent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,18 +15,18 @@ use super::ViewSource;
 use super::answer::{Answer, Packer, Shelf};
 use crate::telemetry::exposition::{Pieces, TextFormat};
 
-/// Rendering gives way to other connections after so long. They may take as long each, so not oftener: a thousand SoCs are
-/// 20 ms, and with a crowd that reads, each time costs some 10 ms.
+/// After this time, rendering lets other connections run. Not more often: a thousand SoCs take 20 ms to render, and with many
+/// clients that read, each interruption costs about 10 ms.
 const AT_A_STRETCH: Duration = Duration::from_millis(5);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotRendered {
-    /// No slot, or no snapshot, in time.
+    /// No slot, or no view, in time.
     Busy,
     /// The fleet has ended.
     Stopping,
-    /// A defect.
+    /// The render panicked.
     Failed,
 }
 
@@ -38,13 +38,13 @@ pub(super) struct Renderer {
     source: ViewSource,
     slots: Semaphore,
     turn: Duration,
-    /// Those who wait for a slot, by format.
+    /// The render that waits for a slot, by format.
     waiting: Mutex<[Option<Waiting>; 2]>,
     shelf: Shelf,
 }
 
 impl Renderer {
-    /// Renders `slots` scrapes at a time; one waits no longer than `turn` for a slot.
+    /// Renders `slots` scrapes at a time. A scrape waits at most `turn` for a slot, and then at most `turn` for the view.
     pub(super) fn new(source: ViewSource, slots: usize, turn: Duration) -> Self {
         Self {
             source,
@@ -55,7 +55,7 @@ impl Renderer {
         }
     }
 
-    /// A scrape in this format, of a snapshot that is taken from now on.
+    /// A scrape in this format, of a view that is newer than this call.
     pub(super) async fn render(self: &Arc<Self>, format: TextFormat) -> Outcome {
         let mut waiting = self.join(format);
         match waiting.wait_for(Option::is_some).await {
@@ -64,11 +64,11 @@ impl Renderer {
         }
     }
 
-    /// With those who wait already, or as the first.
+    /// Joins the render that waits for this format, or starts one.
     fn join(self: &Arc<Self>, format: TextFormat) -> Waiting {
         let mut waiting = self.waiting();
         let place = &mut waiting[format as usize];
-        // An error: whoever was to render for them is gone.
+        // An error means that the task that should have rendered has panicked: start a new one.
         if let Some(others) = place.as_ref().filter(|others| others.has_changed().is_ok()) {
             return others.clone();
         }
@@ -84,7 +84,7 @@ impl Renderer {
 
     async fn render_for_all(&self, format: TextFormat, outcome: &watch::Sender<Option<Outcome>>) -> Outcome {
         let slot = timeout(self.turn, self.slots.acquire()).await;
-        // Who comes from here on would get a snapshot that is older than its request.
+        // Before the view is taken: a request that joined later would get a view that is older than itself.
         self.waiting()[format as usize] = None;
         let Ok(Ok(_slot)) = slot else {
             return Err(NotRendered::Busy);
@@ -101,7 +101,7 @@ impl Renderer {
             if since.elapsed() >= AT_A_STRETCH {
                 tokio::task::yield_now().await;
                 since = Instant::now();
-                // Nothing is rendered for nobody.
+                // All clients that waited for this have gone.
                 if outcome.is_closed() {
                     return Err(NotRendered::Stopping);
                 }
@@ -124,7 +124,7 @@ mod tests {
 
     const TURN: Duration = Duration::from_secs(5);
 
-    /// Renders one at a time; a snapshot takes so long. Counts the snapshots.
+    /// Renders one at a time. Making a view takes `snapshot`. Also returns the number of views made.
     fn renderer(snapshot: Duration) -> (Arc<Renderer>, Arc<AtomicUsize>) {
         let taken = Arc::new(AtomicUsize::new(0));
         let counter = taken.clone();
@@ -154,7 +154,7 @@ mod tests {
         for other in others {
             answers.push(other.await.expect("no panic").expect("an answer"));
         }
-        // The first one's snapshot was older than they.
+        // The first request's view was older than the others.
         assert_eq!(snapshots.load(Ordering::Relaxed), 2);
         assert!(!Arc::ptr_eq(&first, &answers[0]));
         assert!(answers.iter().all(|answer| Arc::ptr_eq(answer, &answers[0])));
@@ -191,11 +191,11 @@ mod tests {
         let began = Instant::now();
         let first = spawn(&renderer, TextFormat::Text);
         sleep(Duration::from_secs(1)).await;
-        // It waits for the only slot, the first for the fleet.
+        // The second waits for the only slot, the first for the fleet.
         let second = spawn(&renderer, TextFormat::Text);
         assert_eq!(first.await.expect("no panic").err(), Some(NotRendered::Busy));
         assert_eq!(began.elapsed(), TURN);
-        // The slot was free just before its turn was over; then it has waited for the fleet.
+        // It got the slot just before its turn was over, and then waited for the fleet.
         assert_eq!(second.await.expect("no panic").err(), Some(NotRendered::Busy));
         assert!(began.elapsed() <= TURN * 2 + Duration::from_secs(1));
     }

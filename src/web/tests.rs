@@ -1,4 +1,4 @@
-//! What the web endpoint does with parts of its own that panic: a client or two notice, and no other.
+//! What the web endpoint does when one of its parts panics: only the affected clients notice.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::telemetry::testing::empty_view;
 
-/// A body that panics where its second piece is asked for.
+/// A body that panics when its second piece is requested.
 struct Bomb(bool);
 
 impl http_body::Body for Bomb {
@@ -30,7 +30,7 @@ impl http_body::Body for Bomb {
     }
 }
 
-/// A web server at work, until it is dropped.
+/// A web server that runs until it is dropped.
 struct Running {
     address: std::net::SocketAddr,
     stats: Arc<WebStats>,
@@ -64,7 +64,7 @@ async fn ask(running: &Running, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
-    // It may be reset.
+    // The connection may be reset.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -88,7 +88,7 @@ async fn a_handler_that_panics_is_one_answer_of_500_and_the_listener_goes_on() {
         for path in ["/now", "/later"] {
             let answer = ask(&running, path).await;
             assert!(answer.starts_with("HTTP/1.1 500 "), "{path}: {answer}");
-            assert!(answer.contains("which is a defect"), "{path}: {answer}");
+            assert!(answer.contains("a defect of the exporter"), "{path}: {answer}");
         }
         let answer = ask(&running, "/body").await;
         assert!(!answer.ends_with("0\r\n\r\n"), "cut off: {answer}");

@@ -1,10 +1,12 @@
-//! The rules for dashboards, over their JSON. Whether each query is right PromQL, names what exists and returns data is
+//! The rules for dashboards, over their JSON; what a reader sees of them is in sight.rs. Whether each query is right PromQL, names what exists and returns data is
 //! for a Prometheus to say: tests/monitoring.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::telemetry::catalogue::CATALOGUE;
 use serde_json::Value;
+
+use crate::sight;
 
 /// What all dashboards together are blamed for.
 type Rule = fn(&[Value]) -> Vec<String>;
@@ -21,16 +23,26 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("colours", colours),
     ("targets", targets),
     ("names", names),
+    ("linter", linter),
+    ("missing", sight::missing),
+    ("one meaning", sight::one_meaning),
+    ("titles", sight::titles),
+    ("columns", sight::columns),
+    ("nothing", sight::nothing),
+    ("port order", sight::port_order),
+    ("legends", sight::legends),
+    ("events", sight::events),
+    ("alerts", sight::alerts),
 ];
 
 /// What Grafana itself fills in.
 const BUILT_IN: [&str; 4] = ["__rate_interval", "__range", "__url_time_range", "__field"];
 
-fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value[key].as_array().into_iter().flatten()
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
@@ -51,7 +63,7 @@ fn all(dashboard: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// All panels that are no rows, with their dashboards and places.
-fn panels(dashboards: &[Value]) -> impl Iterator<Item = (&Value, &Value, String)> {
+pub(crate) fn panels(dashboards: &[Value]) -> impl Iterator<Item = (&Value, &Value, String)> {
     dashboards.iter().flat_map(|dashboard| {
         let panels = all(dashboard).filter(|panel| panel["type"] != "row");
         panels.map(move |panel| (dashboard, panel, place(dashboard, panel)))
@@ -192,7 +204,7 @@ fn units(dashboards: &[Value]) -> Vec<String> {
 }
 
 /// A table's columns: Grafana's names and ours.
-fn renamed(panel: &Value) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn renamed(panel: &Value) -> impl Iterator<Item = (&str, &str)> {
     list(panel, "transformations")
         .filter_map(|transformation| transformation["options"]["renameByName"].as_object())
         .flatten()
@@ -222,7 +234,8 @@ fn layout(dashboards: &[Value]) -> Vec<String> {
     complaints
 }
 
-/// The window of a rate is `$__rate_interval` over time, and in a number of now what the reader has chosen.
+/// The window of a rate is `$__rate_interval` over time, and in a number of now what the reader has chosen; over time too where it
+/// is the same window at each point. Maintenance holds for five minutes, as in the recording rules.
 fn windows(dashboards: &[Value]) -> Vec<String> {
     let mut complaints = Vec::new();
     for (_, target, place) in queries(dashboards) {
@@ -231,7 +244,10 @@ fn windows(dashboards: &[Value]) -> Vec<String> {
         } else {
             "$__rate_interval"
         };
-        for window in between(text(target, "expr"), '[', ']').filter(|window| *window != wanted) {
+        let query = text(target, "expr")
+            .replace("[$__range] @ end()", "")
+            .replace(r#"state="inprogress"}[5m]"#, "");
+        for window in between(&query, '[', ']').filter(|window| *window != wanted) {
             complaints.push(format!("{place}: [{window}], expected [{wanted}]"));
         }
     }
@@ -278,11 +294,11 @@ fn variables(dashboards: &[Value]) -> Vec<String> {
                 let name = text.trim_start_matches('{').chars();
                 name.take_while(|c| c.is_alphanumeric() || *c == '_').collect()
             };
-            // A `$` at the end of a regular expression names nothing.
+            // A `$` at the end of a regular expression names nothing, and `$1` is a part of what it has found.
             text.split('$')
                 .skip(1)
                 .map(name)
-                .filter(|name| !name.is_empty())
+                .filter(|name| name.starts_with(|c: char| !c.is_ascii_digit()))
                 .collect()
         };
         objects(dashboard, &mut |object| {
@@ -390,6 +406,9 @@ fn colours(dashboards: &[Value]) -> Vec<String> {
             for mapping in
                 list(object, "mappings").chain(list(object, "value").filter(|value| value["type"] == "value"))
             {
+                if mapping["type"] == "special" {
+                    continue; // See sight::missing.
+                }
                 let results = mapping["options"].as_object().into_iter().flatten();
                 found.extend(results.map(|(_, result)| (text(result, "text"), text(result, "color"))));
             }
@@ -420,6 +439,8 @@ fn targets(dashboards: &[Value]) -> Vec<String> {
     for (_, panel, place) in panels(dashboards) {
         let format = match text(panel, "type") {
             "table" => "table",
+            // A stat of what labels say.
+            "stat" if panel["options"]["reduceOptions"]["fields"] != "" => "table",
             "heatmap" => "heatmap",
             _ => "time_series",
         };
@@ -451,6 +472,39 @@ fn names(dashboards: &[Value]) -> Vec<String> {
             if !known.contains(text(&of["matcher"], "options")) {
                 complaints.push(format!("{place}: nothing is named {}", of["matcher"]["options"]));
             }
+        }
+    }
+    complaints
+}
+
+/// Jobs that scrape exporters, as the alerts have it.
+const JOBS: &str = "dualtor-exporter.*";
+
+/// Rules of Grafana's dashboard-linter that make sense here; dashboards/.lint says why the others do not. A copy of a dashboard that
+/// is edited in Grafana is not updated any more: save it under another name instead.
+fn linter(dashboards: &[Value]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for dashboard in dashboards {
+        let uid = text(dashboard, "uid");
+        if dashboard["editable"] != false {
+            complaints.push(format!("{uid}: editable"));
+        }
+        for variable in
+            list(&dashboard["templating"], "list").filter(|variable| variable["includeAll"] == true)
+        {
+            let wanted = if name(variable) == "job" { JOBS } else { ".+" };
+            if variable["allValue"] != wanted || variable["multi"] != true || variable["refresh"] != 2 {
+                complaints.push(format!(
+                    "{uid}: {}: expected allValue {wanted}, multi, refresh 2",
+                    name(variable)
+                ));
+            }
+        }
+    }
+    for (_, target, place) in queries(dashboards) {
+        let query = text(target, "expr");
+        if query.contains(r#"instance="$instance""#) || query.contains(r#"job="$job""#) {
+            complaints.push(format!("{place}: = for a variable, expected =~"));
         }
     }
     complaints

@@ -3,12 +3,14 @@
 //! | module | what it holds |
 //! |---|---|
 //! | lint | the rules: each takes the dashboards and returns complaints |
+//! | sight | the rules about what a reader sees |
 //! | generator | dashboards/generator, the program itself |
 
 #[allow(dead_code)] // its main
 #[path = "../../dashboards/generator/main.rs"]
 mod generator;
 mod lint;
+mod sight;
 
 use std::path::Path;
 
@@ -77,6 +79,15 @@ fn panel<'a>(dashboard: &'a mut Value, kind: &str) -> &'a mut Value {
     let panels = dashboard["panels"].as_array_mut().expect("panels");
     let panel = panels.iter_mut().find(|panel| panel["type"] == kind);
     panel.unwrap_or_else(|| panic!("no panel of type {kind}"))
+}
+
+/// The panel with that title, of that kind.
+fn named<'a>(dashboard: &'a mut Value, title: &str, kind: &str) -> &'a mut Value {
+    let panels = dashboard["panels"].as_array_mut().expect("panels");
+    let panel = panels
+        .iter_mut()
+        .find(|panel| panel["title"] == title && panel["type"] == kind);
+    panel.unwrap_or_else(|| panic!("no {kind} {title}"))
 }
 
 /// The first panel in a collapsed row.
@@ -198,6 +209,74 @@ const MISTAKES: &[Mistake] = &[
     }),
     ("names", 2, |d| {
         panel(d, "timeseries")["fieldConfig"]["overrides"][0]["matcher"]["options"] = json!("p95");
+    }),
+    ("linter", 0, |d| d["editable"] = json!(true)),
+    ("linter", 0, |d| {
+        d["templating"]["list"][1]["allValue"] = Value::Null
+    }),
+    ("linter", 0, |d| {
+        d["templating"]["list"][2]["allValue"] = json!(".*")
+    }),
+    ("linter", 1, |d| {
+        panel(d, "stat")["targets"][0]["expr"] = json!(r#"up{job=~"$job", instance="$instance"}"#)
+    }),
+    ("missing", 0, |d| {
+        panel(d, "stat")["fieldConfig"]["defaults"]["mappings"] = json!([])
+    }),
+    ("missing", 2, |d| {
+        panel(d, "stat")["fieldConfig"]["defaults"]["mappings"][1]["options"]["result"]["color"] =
+            json!("#009E73")
+    }),
+    ("missing", 3, |d| {
+        panel(d, "stat")["options"]["colorMode"] = json!("background")
+    }),
+    ("missing", 0, |d| {
+        let tors = named(d, "ToRs", "table");
+        tors["fieldConfig"]["overrides"] = json!([{
+            "matcher": { "id": "byName", "options": "Dark" },
+            "properties": [{ "id": "thresholds", "value": {} }],
+        }])
+    }),
+    ("one meaning", 1, |d| {
+        named(d, "Not READY", "stat")["description"] =
+            json!("Channels that are not READY, in maintenance or not.")
+    }),
+    ("titles", 0, |d| {
+        named(d, "One side only", "stat")["title"] = json!("Without redundancy")
+    }),
+    ("titles", 0, |d| {
+        named(d, "Not READY", "stat")["title"] = json!("Channels down")
+    }),
+    ("columns", 0, |d| {
+        named(d, "Firing alerts", "table")["gridPos"]["w"] = json!(12)
+    }),
+    ("columns", 0, |d| {
+        named(d, "Channel lost", "table")["options"]["footer"]["enablePagination"] = json!(true)
+    }),
+    ("nothing", 0, |d| {
+        named(d, "Channel lost", "table")["targets"][0]["expr"] = json!("topk(20, up)")
+    }),
+    ("port order", 1, |d| {
+        panel(d, "state-timeline")["targets"][0]["expr"] = json!("dualtor_port_oper_up")
+    }),
+    ("port order", 1, |d| {
+        let transformations = &mut named(d, "SoCs", "table")["transformations"];
+        transformations[0]["options"]["sort"] = json!([])
+    }),
+    ("legends", 0, |d| {
+        panel(d, "timeseries")["options"]["legend"]["placement"] = json!("bottom")
+    }),
+    ("legends", 0, |d| {
+        panel(d, "timeseries")["gridPos"]["h"] = json!(5)
+    }),
+    ("events", 1, |d| {
+        panel(d, "timeseries")["fieldConfig"]["defaults"]["decimals"] = Value::Null
+    }),
+    ("alerts", 0, |d| {
+        d["annotations"]["list"][1]["enable"] = json!(true)
+    }),
+    ("alerts", 0, |d| {
+        d["annotations"]["list"][0]["expr"] = json!("ALERTS")
     }),
 ];
 

@@ -1,4 +1,4 @@
-//! The exporter as a user of Redis who may write our rows and nothing else: docs/sonic.md gives that user, word for word.
+//! The exporter as a Redis user who may write our rows and nothing else: exactly the user in docs/sonic.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,11 @@ use crate::config_db::{NEVER_POLLED, TELLS, switch_on};
 use crate::harness::{Rack, wait_until};
 use crate::redis_server::Redis;
 
-/// As many databases as redis-server has without being told otherwise.
+/// redis-server's default number of databases.
 const DATABASES: std::ops::Range<i64> = 0..16;
 const PASSWORD: &str = "open-sesame";
 
-/// The user that docs/sonic.md gives: the words of its `ACL SETUSER`.
+/// The user in docs/sonic.md: the arguments of its `ACL SETUSER`.
 fn documented() -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sonic.md");
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("docs/sonic.md: {error}"));
@@ -33,7 +33,7 @@ fn documented() -> Vec<String> {
     words
 }
 
-/// Those of the user's words that begin with this character, without it.
+/// The user's arguments that begin with this character, without it.
 fn words(begin: char) -> BTreeSet<String> {
     let words = documented().into_iter();
     words
@@ -41,13 +41,13 @@ fn words(begin: char) -> BTreeSet<String> {
         .collect()
 }
 
-/// The documented user with other words in the place of those that `begins` picks.
+/// The documented user, with the arguments that `begins` picks replaced by others.
 fn with(begins: &str, words: &[&str]) -> Vec<String> {
     let kept = documented().into_iter().filter(|word| !word.starts_with(begins));
     kept.chain(words.iter().map(|&word| word.to_owned())).collect()
 }
 
-/// All that is in Redis: type and content by database and key.
+/// Everything in Redis: type and content by database and key.
 type Dump = BTreeMap<(i64, String), (String, Vec<u8>)>;
 
 fn dump(redis: &Redis) -> Dump {
@@ -65,7 +65,7 @@ fn dump(redis: &Redis) -> Dump {
     all
 }
 
-/// The keys of which two dumps say different things, as `6 MUX_CABLE_INFO|Ethernet0`.
+/// The keys that differ between two dumps, as `6 MUX_CABLE_INFO|Ethernet0`.
 fn differences(before: &Dump, after: &Dump) -> BTreeSet<String> {
     let keys = before.keys().chain(after.keys());
     let differ = keys.filter(|key| before.get(key) != after.get(key));
@@ -105,7 +105,7 @@ async fn switch_of(user: &[String], databases: &str) -> Rack {
     rack
 }
 
-/// Waits until a field of a row is this.
+/// Waits until a field of a row has this value.
 async fn says(rack: &Rack, key: &str, field: &str, value: &str) {
     wait_until(&format!("{key} {field} {value}"), async || {
         let row = rack.redis.row(key);
@@ -118,7 +118,7 @@ async fn says(rack: &Rack, key: &str, field: &str, value: &str) {
     .await;
 }
 
-/// Start, SoCs that change, a port that comes, one that goes, a stop: which keys are different then.
+/// Start, SoCs that change, a port that is added, one that is removed, a stop: the keys that differ afterwards.
 async fn what_a_life_changes(rack: &mut Rack, table: &str) -> BTreeSet<String> {
     let before = dump(&rack.redis);
     rack.start_exporter().await;
@@ -130,7 +130,7 @@ async fn what_a_life_changes(rack: &mut Rack, table: &str) -> BTreeSet<String> {
         .set(|state| state.directions.upper = Direction::Standby);
     rack.soc("Ethernet4").reset_connections();
     says(rack, &row("Ethernet4"), "self_mux_direction", "standby").await;
-    // Nothing is read twice in the time of a test: whatever takes effect was told.
+    // Nothing is read a second time during the test: a change takes effect only through a notification.
     rack.cable("Ethernet8");
     says(rack, &row("Ethernet8"), "self_mux_direction", "active").await;
     rack.config_db("DEL MUX_CABLE|Ethernet4");
@@ -164,7 +164,7 @@ async fn what_a_life_changes(rack: &mut Rack, table: &str) -> BTreeSet<String> {
     differences(&before, &dump(&rack.redis))
 }
 
-/// What this user has been refused.
+/// What Redis has denied this user.
 fn refused(rack: &Rack) -> Vec<BTreeMap<String, Value>> {
     rack.redis.ask("ACL LOG")
 }
@@ -270,7 +270,7 @@ async fn for_a_user_who_may_not_subscribe_changes_are_found_within_an_interval()
     what_a_life_changes(&mut rack, "MUX_CABLE_INFO").await;
 }
 
-/// Each thing that the exporter follows, and nothing else.
+/// Each key that the exporter follows, and no other.
 #[test]
 fn the_documented_channels_are_those_that_are_subscribed_to() {
     use dualtor_exporter::sonic::{intent as facts, inventory};
@@ -288,14 +288,14 @@ fn the_documented_channels_are_those_that_are_subscribed_to() {
         let values = spec.values.iter().map(|&key| key.to_owned());
         channels.extend(tables.chain(values).map(|key| format!("__keyspace@{id}__:{key}")));
     }
-    // Our own rows, of either mode: whether others write them.
+    // Our own rows, in either mode, to notice others' writes.
     for table in ["MUX_CABLE_INFO", "MUX_CABLE_INFO_SHADOW"] {
         channels.insert(format!("__keyspace@6__:{table}|*"));
     }
     assert_eq!(words('&'), channels);
 }
 
-/// Each command that is in the source, outside of the commands that a person runs, and nothing else.
+/// Each Redis command in the source, except in the code of `probe` and `doctor`, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_commands_are_those_that_the_source_issues() {
     let redis = Redis::start_tcp(&[]).await;
@@ -308,7 +308,7 @@ async fn the_documented_commands_are_those_that_the_source_issues() {
         if !at_redis || file.starts_with("cli") {
             continue;
         }
-        // Every second piece between quotes is a literal.
+        // After a split at quotes, every second piece is a literal.
         let literals = code.split('"').skip(1).step_by(2);
         let commands =
             literals.filter(|text| !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase()));
@@ -318,14 +318,14 @@ async fn the_documented_commands_are_those_that_the_source_issues() {
                 .filter(|word| known.contains(word)),
         );
     }
-    // Who logs in may always do that; the other is the code of an error.
+    // AUTH is always permitted; the other is the code of an error.
     for word in ["auth", "readonly"] {
         issued.remove(word);
     }
     assert_eq!(words('+'), issued);
 }
 
-/// Nothing else is written than what the fields of `HDEL` in docs/sonic.md say that ycabled does not write.
+/// The `HDEL` lines in docs/sonic.md name exactly the fields that the exporter writes and ycabled does not.
 #[test]
 fn handing_back_to_ycabled_removes_what_only_we_write() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sonic.md");
@@ -357,12 +357,12 @@ fn handing_back_to_ycabled_removes_what_only_we_write() {
         "peer_operation_state_probe_count",
         "grpc_connection_status",
     ];
-    let ours = crate::look::FIELDS.into_iter();
+    let ours = crate::soc_view::FIELDS.into_iter();
     let extra: BTreeSet<&str> = ours.filter(|field| !of_ycabled.contains(field)).collect();
     assert_eq!((removed.len(), &removed), (4, &extra));
 }
 
-/// What docs/sonic.md gives to load is what `config load` takes: JSON, table by table, row by row.
+/// The JSON in docs/sonic.md has the form that `config load` expects: tables, rows, fields.
 #[test]
 fn the_documented_json_is_json() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sonic.md");

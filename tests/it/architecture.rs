@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use imports::{Crate, Name};
 
-/// The folders of src/. Each imports only what stands left of it.
+/// The folders of src/. Each imports only folders to its left.
 const ORDER: [&str; 10] = [
     "model",
     "runtime",
@@ -143,7 +143,7 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
         "soc/channel/backoff.rs",
         "soc/channel/keepalive.rs",
         "soc/session/schedule.rs",
-        "soc/probe/pace.rs",
+        "soc/probe/report_limiter.rs",
         "soc/probe/maintenance.rs",
         "runtime/bucket.rs",
         "sonic/state_db/ledger.rs",
@@ -163,7 +163,7 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
     }
 }
 
-/// The packages that end up in a program, with the features that they are built with there, one in a line.
+/// The packages that a program is linked from, with their features, one per line.
 fn dependencies(package: &str) -> String {
     let output = std::process::Command::new(env!("CARGO"))
         .args([
@@ -206,7 +206,7 @@ fn the_switchs_program_holds_nothing_that_simulates_or_starts_programs() {
 
 #[test]
 fn the_simulator_shares_nothing_but_the_messages_with_the_exporter() {
-    // A misunderstanding that both shared would pass its own tests.
+    // An error in shared code would not be found by any test.
     let all = dependencies("dualtor-sim");
     let own = |line: &&str| line.starts_with("dualtor-");
     let ours: BTreeSet<&str> = all
@@ -282,7 +282,7 @@ fn only_the_reducer_writes_a_status_and_only_the_fleet_holds_the_table() {
         if is_test(&file) {
             continue;
         }
-        // Readers hold an `Arc<SocStatus>`: these are the ways to make one, or to change what is in it.
+        // Readers hold an `Arc<SocStatus>`: these are the ways to make a status or to change it.
         let ways = ["SocStatus::new(", "&mut SocStatus", "make_mut(", "Arc::get_mut("];
         let way = ways.iter().find(|way| code.contains(**way));
         assert!(way.is_none() || file.starts_with("fleet"), "{file}: {way:?}");

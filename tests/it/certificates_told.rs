@@ -1,15 +1,15 @@
-//! What is said of certificates and their files: which one it is, and what about it. By `probe`, `doctor` and the exporter alike.
+//! Messages about certificates and their files, by `probe`, `doctor` and the exporter: which one, and what is wrong with it.
 
 use dualtor_sim::{Scenario, Simulator, Soc, Tls};
 
 use crate::certificates::{Ca, EXPIRED, Files, NOT_YET, Pem, VALID, new_year, pem};
+use crate::child::{Program, run};
 use crate::harness::{Setup, wait_until};
 use crate::http::{Scrape, get};
-use crate::look::Look;
-use crate::program::{Program, run};
+use crate::soc_view::Look;
 use crate::tls::{FAILURES, OUR_EXPIRY, PORT, check_refused, shared_ca, times_ready};
 
-/// What `probe` says of a SoC with a set of files.
+/// What `probe` prints about a SoC with a set of files.
 async fn probed(soc: &Soc, files: &Files, more: &[&str]) -> String {
     let (address, ca) = (soc.address().to_string(), files.path("ca.crt"));
     let fixed = [
@@ -31,7 +31,7 @@ async fn simulator(tls: Tls) -> (Simulator, Soc) {
     (simulator, soc)
 }
 
-/// A SoC's certificate by this CA, and what the SoC sends along.
+/// A SoC's certificate by this CA, and the chain that the SoC sends.
 fn chained(by: &Ca, years: (i32, i32), along: &[&Ca]) -> Pem {
     let Pem { mut cert, key } = by.soc(years);
     for ca in along {
@@ -213,7 +213,7 @@ async fn files_in_the_wrong_place_or_order_are_told_as_what_they_are() {
     )
     .await;
     check("half", &cert[..cert.len() / 2], &key, &[refused, "has no end"]).await;
-    // And as it should be.
+    // And correct files.
     let chain = format!("{cert}{}", below.cert);
     check("the right way round", &chain, &key, &["READY after"]).await;
     check(
@@ -257,7 +257,7 @@ async fn certificates_in_the_forms_of_others_are_read() {
     let another = Ca::new("another CA", VALID);
     let soc = files.soc(&ca.soc(VALID));
     let channel = files.verify("");
-    // A byte order mark before the one that counts; the old label; Windows' line ends.
+    // A byte order mark before the certificate that is needed; the old label; Windows' line ends.
     let old = another.cert.replace(" CERTIFICATE", " X509 CERTIFICATE");
     files.write(
         "ca.crt",
@@ -266,7 +266,7 @@ async fn certificates_in_the_forms_of_others_are_read() {
     let rack = Setup::rack(1).tls(files, soc, &channel).start().await;
     let scrape = rack.shows(PORT, &Look::HEALTHY).await;
     assert_eq!(scrape.count(FAILURES, &[]), 0);
-    // OpenSSL's own form: the certificate, and what it is trusted for.
+    // OpenSSL's own form: the certificate, and its trust settings.
     let trust = [0x30, 0x0c, 0x30, 0x0a, 0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 3, 1];
     let trusted = pem("TRUSTED CERTIFICATE", &[&ca.der()[..], &trust].concat());
     rack.files().write("ca.crt", &trusted);
@@ -345,7 +345,7 @@ async fn an_expired_ca_is_said_once_and_in_the_metric_by_doctor_and_by_probe() {
         text.contains("note: CA: \"CN=old CA\" has expired: 2021-01-01T00:00:00Z"),
         "{text}"
     );
-    // A SoC of that CA is reached: what we trust ourselves has no date for rustls.
+    // The channel to a SoC of that CA works: rustls does not check the dates of a trusted CA.
     let (_simulator, soc) = simulator(rack.files().soc(&old.soc(VALID))).await;
     let text = probed(&soc, rack.files(), &[]).await;
     assert!(text.contains("READY after"), "{text}");

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use dualtor_sim::{Code, ConnectionFault, Health, ReplyFault, Rpc, Scenario, Simulator};
 use tempfile::TempDir;
 
+use crate::child::{Program, assert_cannot_start, run};
 use crate::harness::wait_until;
 use crate::http;
-use crate::program::{Program, assert_cannot_start, run};
 
 const GOOD: &str =
     "side: upper\ndatabases: {publish: off}\ntargets: [{port: Ethernet0, address: 127.0.0.1}]\n";
@@ -54,7 +54,7 @@ async fn config_check_judges_the_file_and_starts_nothing() {
     let path = file(&dir, "side: upper\n");
     let ended = run(&["--config.check", "--config.file", &path]).await;
     assert_eq!(ended.stdout, format!("{path}: good, targets from CONFIG_DB\n"));
-    // Not there, as on most switches: nothing is called good then.
+    // The file does not exist, as on most switches: then it is not reported as good.
     let ended = run(&["--config.check"]).await;
     let words =
         "no configuration file: /etc/dualtor-exporter/config.yml does not exist. SONiC's defaults are used: ";
@@ -104,7 +104,7 @@ async fn what_cannot_start_says_why_and_exits_with_2() {
     let missing = missing.to_str().expect("UTF-8");
     let ended = run(&["--config.file", missing]).await;
     assert_cannot_start(&ended, &[missing, "cannot read"]);
-    // A directory is no file either.
+    // A directory is not a file either.
     let directory = dir.path().to_str().expect("UTF-8");
     let ended = run(&["--config.file", directory]).await;
     assert_cannot_start(&ended, &[directory, "cannot read"]);
@@ -214,7 +214,7 @@ async fn socs() -> Simulator {
     simulator
 }
 
-/// Times and the address change from run to run; the queries have more patience here than a busy machine needs.
+/// Times and the address change from run to run. The deadline is long enough for a busy machine.
 async fn probe(simulator: &Simulator, soc: usize, args: &[&str]) -> (Option<i32>, String) {
     let address = simulator.socs()[soc].address().to_string();
     let fixed = ["probe", &address, "--timeout", "10s"];

@@ -6,10 +6,10 @@ use dualtor_sim::{Direction, Link, Tls};
 use crate::certificates::{Files, VALID};
 use crate::harness::wait_until;
 use crate::http::{self, Scrape};
-use crate::look::Look;
 use crate::redis_server::Redis;
+use crate::soc_view::Look;
 use crate::tls::shared_ca;
-pub(crate) use dualtor_testkit::switch::{NEVER_POLLED, TELLS, switch, switch_of, switch_on};
+pub(crate) use dualtor_testkit::sonic_switch::{NEVER_POLLED, TELLS, switch, switch_of, switch_on};
 
 const CONFIG_DB: i64 = 4;
 const APPL_DB: i64 = 0;
@@ -79,7 +79,7 @@ async fn a_redis_that_restarts_empty_takes_no_port_away() {
     rack.redis.launch(&TELLS).await;
     rack.shows("Ethernet0", &Look::HEALTHY).await;
 
-    // The switch fills it again, with another port: believed only once it is whole.
+    // The switch fills it again, with another port: it is used only when it is complete.
     rack.cable("Ethernet4");
     rack.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
     let scrape = rack.scrape().await;
@@ -220,7 +220,7 @@ async fn the_side_follows_loopback3() {
     rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.1.0.39/32 NULL NULL");
     side("lower").await;
     asked_as(ToRSide::UpperTor).await;
-    // What was self is peer now; the connection is the same, though the next dial would prefer another source address.
+    // Self and peer are exchanged. The connection stays, although the next dial would use another source address.
     let swapped = Look {
         own: Look::HEALTHY.peer,
         peer: Look::HEALTHY.own,
@@ -231,7 +231,7 @@ async fn the_side_follows_loopback3() {
     assert_eq!(scrape.count("dualtor_mux_direction_transitions_total", &[]), 0);
 }
 
-/// Rows by address, as they have been since before upper and lower got their names right: self is the portid that `read_side` says.
+/// Rows by Loopback3's address. They must never change: self is the end with the portid that `read_side` gives.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_row_calls_self_follows_from_loopback3s_address() {
     let mut rack = switch(1, &TELLS).await;
@@ -285,7 +285,7 @@ async fn a_dial_comes_from_loopback3_where_that_is_on_this_host() {
     rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32");
     rack.cable("Ethernet0");
     rack.start_exporter().await;
-    // Not known, then not on this host, then on it.
+    // The address is unknown, then known but not on this host, then on this host.
     let failed = [("port", "Ethernet0"), ("cause", "source_address")];
     rack.counts("dualtor_channel_failures_total", &failed, 1).await;
     rack.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32 NULL NULL");
@@ -356,7 +356,7 @@ async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     shows("standby standby healthy Some(0.0) Some(0.0)").await;
     write(STATE_DB, "DEL MUX_LINKMGR_TABLE|Ethernet0");
     shows("standby standby unknown Some(0.0) Some(0.0)").await;
-    // The change has failed: a state of orchagent's own; linkmgrd's Error is no intent.
+    // The change has failed: orchagent has a state for that; linkmgrd's `Error` is not a wanted state.
     write(STATE_DB, "HSET MUX_CABLE_TABLE|Ethernet0 state error");
     write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state Error");
     shows("unknown error unknown Some(0.0) None").await;
@@ -366,7 +366,7 @@ async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state standby");
     shows("standby standby unknown Some(0.0) Some(0.0)").await;
 
-    // Redis throws our subscriptions out, as it does with who does not follow: nothing is unknown, and nothing missed.
+    // Redis closes our subscriptions, as for a client that reads too slowly: nothing becomes unknown, and no change is missed.
     let calls = rack.redis.calls("psubscribe");
     write(0, "CLIENT KILL TYPE pubsub");
     write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state active");
@@ -388,7 +388,7 @@ async fn what_the_switch_wants_stands_beside_what_the_soc_does() {
     write(APPL_DB, "HSET MUX_CABLE_TABLE:Ethernet0 state standby");
     shows("standby standby unknown Some(0.0) Some(0.0)").await;
 
-    // Nobody can tell any more: unknown, not what was true then.
+    // The values cannot be read any more: they are unknown, not the old ones.
     rack.redis.freeze();
     shows("unknown unknown unknown None None").await;
     rack.redis.thaw();

@@ -1,4 +1,4 @@
-//! Each fault of a SoC's connections: what channel state, row and metrics are then, and after it is lifted.
+//! Each fault of a SoC's connections: channel state, row and metrics during it and afterwards.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,14 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 pub(crate) const PORT: &str = "Ethernet0";
 pub(crate) const TRANSITIONS: &str = "dualtor_channel_transitions_total";
 pub(crate) const FAILURES: &str = "dualtor_channel_failures_total";
 const DIALS: &str = "dualtor_channel_dials_total";
 pub(crate) const INTERVAL: &str = "dualtor_keepalive_interval_seconds";
-/// For peers whose silence is the point: a dial is given up after half a second.
+/// For silent peers: a dial ends after half a second.
 const IMPATIENT: &str =
     "keepalive_time: 200ms, keepalive_timeout: 300ms, backoff: {initial: 100ms, max: 500ms}";
 
@@ -30,7 +30,7 @@ pub(crate) fn keepalive_interval(scrape: &Scrape) -> f64 {
     scrape.value(INTERVAL, &[("port", PORT)]).expect("always there")
 }
 
-/// As long as it lives, each connection to this SoC ends in good order right after its beginning.
+/// Until it is dropped, each connection to this SoC ends in good order right after its beginning.
 pub(crate) fn leaves_at_once(soc: dualtor_sim::Soc) -> tokio_util::task::AbortOnDropHandle<()> {
     tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
@@ -47,7 +47,7 @@ async fn a_soc_that_leaves_in_good_order_over_and_over_is_said_to_flap_and_diall
     let config = rack.config_path();
     let config = config.to_str().expect("UTF-8");
     let mut program =
-        crate::program::Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
+        crate::child::Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
     let line = program.says("channel flaps", 1).await;
     for words in [
         "port=Ethernet0",
@@ -66,7 +66,7 @@ async fn a_soc_that_leaves_right_after_ready_is_told_by_probe() {
     let _leaves = leaves_at_once(rack.soc(PORT));
     let address = rack.soc(PORT).address().to_string();
     wait_until("probe to see it leave", async || {
-        let ended = crate::program::run(&["probe", &address]).await;
+        let ended = crate::child::run(&["probe", &address]).await;
         let words = "in good order (GOAWAY NO_ERROR); if it does so each time, the channel flaps";
         match ended.stdout.contains(words) && ended.stdout.contains(" after READY: ") {
             true => Ok(()),
@@ -76,7 +76,7 @@ async fn a_soc_that_leaves_right_after_ready_is_told_by_probe() {
     .await;
 }
 
-/// A channel that was never READY and failed for this one reason only.
+/// A channel that was never READY and failed only for this cause.
 fn assert_never_ready(scrape: &Scrape, cause: &str) {
     for (to, times) in [
         ("idle", 0),
@@ -107,7 +107,7 @@ fn assert_never_ready(scrape: &Scrape, cause: &str) {
     );
 }
 
-/// A SoC that is so from the start: never READY, every round UNAVAILABLE; healthy once the fault is lifted.
+/// A SoC with this fault from the start: never READY, every round UNAVAILABLE; healthy when the fault ends.
 async fn check_never_ready(fault: ConnectionFault, cause: &str) {
     let name = format!("{fault:?}");
     let rack = Setup::rack(1)
@@ -213,7 +213,7 @@ async fn a_dial_whose_tcp_never_comes_up_is_a_connect_timeout() {
     rack.shows(PORT, &Look::HEALTHY).await;
 }
 
-/// A listener whose queue is full, so that the kernel leaves further SYNs unanswered, and what keeps it so.
+/// A listener with a full queue, so that the kernel does not answer further SYNs, and the sockets that fill it.
 async fn full_backlog() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket
@@ -230,7 +230,7 @@ async fn full_backlog() -> (SocketAddr, impl Sized) {
     (address, (listener, queued))
 }
 
-/// A READY channel to a SoC that turns so; returns the rack and a scrape of TRANSIENT_FAILURE.
+/// A READY channel to a SoC that then gets this fault; returns the rack and a scrape of TRANSIENT_FAILURE.
 async fn check_lost(fault: ConnectionFault, channel: &str, loss: &str) -> (Rack, Scrape) {
     let rack = Setup::rack(1).channel(channel).start().await;
     rack.shows(PORT, &Look::HEALTHY).await;
@@ -341,7 +341,7 @@ async fn a_graceful_goaway_leads_over_connecting_to_ready_again() {
     assert_eq!(keepalive_interval(&scrape), 0.2);
 }
 
-/// As gRPC's servers do it: "I shall leave" with the highest stream there can be and a word, then the last stream.
+/// A shutdown like that of gRPC's servers: a GOAWAY with the highest possible stream id, then one with the last stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_graceful_goaway_in_several_frames_is_one_change_of_connection() {
     let rack = Setup::rack(1).start().await;
@@ -356,7 +356,7 @@ async fn a_graceful_goaway_in_several_frames_is_one_change_of_connection() {
     assert_eq!(scrape.count(DIALS, &[]), 2);
 }
 
-/// Its backoff is twenty seconds, and a second after the second loss it has not been dialled again.
+/// With a backoff of twenty seconds, the SoC is not dialled within a second after the second loss.
 const PATIENT: &str =
     "keepalive_time: 200ms, keepalive_timeout: 2s, backoff: {initial: 20s, max: 20s, jitter: 0}";
 
@@ -430,7 +430,7 @@ async fn a_goaway_with_an_error_is_a_failure_and_redialled() {
     soc.connection_fault(goaway(H2Code::InternalError, "out of memory"));
     rack.scraped(TRANSITIONS, |scrape| transitions(scrape, "ready") == 2)
         .await;
-    // ENHANCE_YOUR_CALM alone says nothing of PINGs.
+    // ENHANCE_YOUR_CALM alone does not refer to PINGs.
     soc.connection_fault(goaway(H2Code::EnhanceYourCalm, "too_much_of_something"));
     rack.scraped(TRANSITIONS, |scrape| transitions(scrape, "ready") == 3)
         .await;

@@ -1,18 +1,18 @@
-//! `doctor` of the real binary: a real redis-server, simulated SoCs, and what it says of them.
+//! `doctor` of the real binary, with a real redis-server and simulated SoCs.
 
 use std::time::{Duration, Instant};
 
 use dualtor_sim::{ConnectionFault, FloodFrame, Health, ReplyFault};
 use serde_json::Value;
 
+use crate::child::{Ended, run};
 use crate::config_db::{TELLS, switch};
 use crate::harness::{Rack, Setup};
-use crate::program::{Ended, run};
 use crate::redis_server::Redis;
 
 const CLEAN: i32 = 0;
 const PROBLEMS: i32 = 1;
-/// Longer than anything that hangs may take, on a busy machine.
+/// Longer than `doctor` may take when something hangs, on a busy machine.
 const SECONDS: Duration = Duration::from_secs(20);
 
 /// A switch without a fault: two SoCs, ycabled's telemetry off.
@@ -35,7 +35,7 @@ async fn doctor(rack: &Rack, args: &[&str]) -> Ended {
     ended
 }
 
-/// It exits so and says all these words.
+/// It exits with this code and prints all these texts.
 async fn says(rack: &Rack, code: i32, words: &[&str]) {
     let ended = doctor(rack, &[]).await;
     for word in words {
@@ -78,7 +78,7 @@ async fn a_subtype_with_a_blank_is_seen_in_the_log_and_by_the_doctor() {
     let path = rack.config_path();
     let path = path.to_str().expect("UTF-8");
     let mut program =
-        crate::program::Program::start(&["--config.file", path, "--web.listen-address", "127.0.0.1:0"]);
+        crate::child::Program::start(&["--config.file", path, "--web.listen-address", "127.0.0.1:0"]);
     let line = program.says("not even a blank", 1).await;
     assert!(line.contains("DualToR ") && line.contains("level=warn"), "{line}");
 }
@@ -117,7 +117,7 @@ async fn each_fault_is_told_with_what_to_do() {
     )
     .await;
 
-    // An active-standby port beside: ycabled's telemetry feeds it.
+    // One more port is active-standby and needs ycabled's telemetry.
     rack.config_db("HSET MUX_CABLE|Ethernet8 cable_type active-standby");
     says(
         &rack,
@@ -168,7 +168,7 @@ async fn what_the_exporter_ends_over_a_limit_is_told_once_with_the_limit_and_wha
     told(ports[1], "bytes, the limit is 16384", ours);
     told(ports[2], "informational heads: more than 8", ours);
     told(ports[3], "bytes, the limit is 65536", ours);
-    // It may be lost before READY is noticed, or after it.
+    // The connection may be lost before or after READY is noticed.
     told(ports[4], "127.", "-> the ");
 }
 

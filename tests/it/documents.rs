@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use dualtor_exporter::config::Config;
 
-use crate::program::run;
+use crate::child::run;
 
 fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -15,7 +15,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// All Markdown files of the repository, without what is built or downloaded.
+/// All Markdown files of the repository, except built or downloaded ones.
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut directories = vec![project().to_owned()];
@@ -53,7 +53,7 @@ fn prose(text: &str) -> Vec<&str> {
     lines
 }
 
-/// A heading's anchor: lower case, spaces are hyphens, of the rest letters, digits, `-` and `_` stay.
+/// A heading's anchor: lower case, spaces become hyphens, and only letters, digits, `-` and `_` are kept.
 fn slug(heading: &str) -> String {
     let text: String = heading.trim().to_lowercase().replace(' ', "-");
     text.chars()
@@ -61,7 +61,7 @@ fn slug(heading: &str) -> String {
         .collect()
 }
 
-/// The anchors of a document; the second heading of the same words has `-1` behind it.
+/// The anchors of a document. A second heading with the same text has `-1` at its end.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     let headings = prose(text).into_iter().filter(|line| line.starts_with('#'));
@@ -77,7 +77,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     slugs.collect()
 }
 
-/// What `[text](target)` and `![text](target)` lead to. Code in a line is no link.
+/// The targets of `[text](target)` and `![text](target)`. Code in a line is not a link.
 fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(text) {
@@ -268,7 +268,7 @@ async fn the_documented_flags_are_those_of_help() {
     }
 }
 
-/// docs/example.yml, and the same with each `#key` taken in.
+/// docs/example.yml, and the same with each `#key` uncommented.
 fn example() -> (String, String) {
     let text = read(&project().join("docs/example.yml"));
     let taken_in = text.lines().map(|line| match line.split_once('#') {
@@ -298,7 +298,7 @@ fn the_example_configuration_has_every_default() {
     );
 }
 
-/// The keys that a part of the configuration may have: an unknown one's error lists them.
+/// The keys that a part of the configuration may have. The error for an unknown key lists them.
 fn keys(part: &str) -> Vec<String> {
     let text = match part {
         "" => "no_key: 1".to_owned(),

@@ -1,4 +1,4 @@
-//! What a scrape says: its formats, its size, and the catalogue of which each metric is part.
+//! A scrape: its formats, its size, and the catalogue that contains each metric.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -11,18 +11,18 @@ use dualtor_sim::{ConnectionFault, Notice, NoticeKind, Plane};
 use crate::certificates::{Ca, Files, VALID};
 use crate::harness::{ONLY_AT_READY, Rack, Setup};
 use crate::http::{Sample, Scrape, ask, get};
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
 
-/// A rack with a healthy and a refusing SoC, each metric of the catalogue at hand: so with TLS.
+/// A rack with a healthy and a refusing SoC, with TLS, so that each metric of the catalogue appears.
 async fn mixed() -> Rack {
     let (files, ca) = (Files::new(), Ca::new("CA", VALID));
     files.write("ca.crt", &ca.cert);
     files.client(&ca.client(VALID));
     let (soc, channel) = (files.soc(&ca.soc(VALID)), files.mutual(""));
     let rack = Setup::rack(2)
-        // It has one metric more.
+        // OpenMetrics has one metric more.
         .databases("publish: shadow")
         .tls(files, soc, &channel)
         .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse)
@@ -69,7 +69,7 @@ async fn text_and_openmetrics_hold_the_same_series() {
     assert_eq!(open.text().matches("# EOF").count(), 1);
     assert!(!text.text().contains("# EOF") && text.text().ends_with('\n'));
     let (text, open) = (Scrape::parse(text.text()), Scrape::parse(open.text()));
-    // Results and causes may appear between the two, but not of a SoC that is healthy or steadily refused.
+    // New results and causes may appear between two scrapes, but not for a SoC that is healthy or always refused.
     assert_eq!(series(&text.samples), series(&open.samples));
 }
 
@@ -164,7 +164,7 @@ async fn a_healthy_port_has_at_most_100_series() {
     assert!(of("Ethernet4") <= 100, "{}", of("Ethernet4"));
 }
 
-/// A family's name in the catalogue, without what a histogram adds.
+/// A family's name in the catalogue, without a histogram's suffix.
 fn family(name: &str) -> &str {
     ["_bucket", "_sum", "_count"]
         .iter()
@@ -265,7 +265,7 @@ fn the_documented_metrics_are_the_catalogue() {
     );
 }
 
-/// Whether a series' value is another in each run.
+/// Whether a series' value changes from run to run.
 fn changes(series: &str) -> bool {
     let name = series.split('{').next().unwrap_or(series);
     match name {
@@ -282,7 +282,7 @@ fn changes(series: &str) -> bool {
     }
 }
 
-/// A scrape without what is another in each run.
+/// A scrape without values that change from run to run.
 fn masked(text: &str, address: &str) -> String {
     let text = text
         .replace(address, "[address]")

@@ -1,4 +1,4 @@
-//! A channel against TLS servers that the simulator does not play: one that leaves with a reset, one that remembers us.
+//! A channel against TLS servers that the simulator does not offer: one that ends with a reset, one that resumes sessions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::certificates::{Ca, Files, VALID};
 use crate::harness::LONG;
 use crate::tls::{PORT, shared_ca};
 
-/// A channel that is secured so.
+/// A channel with this security.
 fn secured(address: SocketAddr, security: Security, store: &TlsStore) -> Channel {
     let settings = ChannelSettings {
         security,
@@ -56,7 +56,7 @@ fn channel(address: SocketAddr, files: &Files, store: &TlsStore) -> Channel {
     secured(address, Security::Tls(settings), store)
 }
 
-/// Why the next dial fails; READY is no failure.
+/// Why the next dial fails; `None` if it becomes READY.
 async fn next_failure(channel: &mut Channel) -> (Cause, Arc<str>) {
     let failure = async {
         loop {
@@ -70,11 +70,11 @@ async fn next_failure(channel: &mut Channel) -> (Cause, Arc<str>) {
     tokio::time::timeout(LONG, failure).await.expect("an end")
 }
 
-/// What a server wants of its clients.
+/// What a server requires from its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Clients {
     Any,
-    /// It asks for a certificate of its CA, and has no word against who shows none.
+    /// It requests a certificate of its CA, and accepts clients without one.
     Asked,
     Certified,
 }
@@ -105,7 +105,7 @@ fn acceptor(ca: &Ca, clients: Clients) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Takes any client certificate, as a SoC may that is not ours to judge, and tells which it was.
+/// Accepts any client certificate, as a SoC may, and reports which it was.
 #[derive(Debug)]
 struct Whoever(mpsc::UnboundedSender<CertificateDer<'static>>);
 
@@ -227,7 +227,7 @@ async fn a_refusal_is_heard_although_a_reset_follows_it() {
     }
 }
 
-/// As gRPC's own servers do with a client whose certificate they refuse, after the handshake of TLS 1.3.
+/// What gRPC's own servers do after the TLS 1.3 handshake with a client whose certificate they refuse.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_soc_that_hangs_up_after_it_has_asked_for_our_certificate_refuses_it() {
     let (files, ca) = shared_ca();
@@ -246,7 +246,7 @@ async fn a_soc_that_hangs_up_after_it_has_asked_for_our_certificate_refuses_it()
                 if reset {
                     tcp.set_zero_linger().expect("no linger");
                 } else {
-                    // What has not been read would make it a reset.
+                    // Unread data would turn the close into a reset.
                     let tcp = tcp.into_std().expect("a socket");
                     tcp.shutdown(std::net::Shutdown::Write).expect("open");
                     drained(tcp).await;
@@ -261,11 +261,11 @@ async fn a_soc_that_hangs_up_after_it_has_asked_for_our_certificate_refuses_it()
     }
 }
 
-/// Reads what comes until the client is gone.
+/// Reads until the client closes.
 async fn drained(tcp: std::net::TcpStream) {
     let mut tcp = TcpStream::from_std(tcp).expect("a socket");
     let mut rest = Vec::new();
-    // However it ends.
+    // The outcome does not matter.
     let _ = tcp.read_to_end(&mut rest).await;
 }
 
@@ -279,7 +279,7 @@ async fn no_session_is_resumed_so_that_each_dial_sees_the_certificate() {
         while let Ok((tcp, _)) = listener.accept().await {
             let mut stream = acceptor.accept(tcp).await.expect("a client");
             let kind = stream.get_ref().1.handshake_kind();
-            // Its preface: then it has had its ticket.
+            // After the client's preface it has received its session ticket.
             let mut preface = [0; 24];
             stream.read_exact(&mut preface).await.expect("a preface");
             seen_tx.send(kind).await.expect("somebody looks");

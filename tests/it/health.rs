@@ -1,4 +1,4 @@
-//! grpc.health.v1: what Watch says is shown at once; where there is no Watch, Check finds it out each interval.
+//! grpc.health.v1: a status from Watch is shown at once. Without Watch, Check is called every interval.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use dualtor_sim::{Code, ConnectionFault, Health, ReplyFault, Rpc};
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const PROBES: &str = "dualtor_probes_total";
@@ -15,7 +15,7 @@ fn say(rack: &Rack, health: Health) {
     rack.soc(PORT).set(|state| state.health = health);
 }
 
-/// Waits until health is this.
+/// Waits until health has this value.
 async fn shows(rack: &Rack, health: &str) -> Scrape {
     let name = "dualtor_health_status";
     rack.scraped(name, |scrape| {
@@ -24,7 +24,7 @@ async fn shows(rack: &Rack, health: &str) -> Scrape {
     .await
 }
 
-/// Waits until Watch has been called so often; returns whether a stream is open.
+/// Waits until Watch has been called this often; returns whether a stream is open.
 async fn watches(rack: &Rack, calls: u64) -> u64 {
     wait_until("calls of Watch", async || {
         let counters = rack.soc(PORT).counters();
@@ -36,7 +36,7 @@ async fn watches(rack: &Rack, calls: u64) -> u64 {
     .await
 }
 
-/// A healthy SoC that is probed only when its channel becomes READY, and watched.
+/// A healthy SoC that serves Watch, and is probed only when its channel becomes READY.
 async fn watched() -> Rack {
     let rack = Setup::rack(1).probe(ONLY_AT_READY).start().await;
     rack.shows(PORT, &Look::HEALTHY).await;
@@ -51,7 +51,7 @@ async fn a_change_is_shown_at_once_and_writes_no_row() {
     let row = rack.row(PORT);
     for (health, shown) in [
         (Health::NotServing, "not_serving"),
-        // Keeps the stream, as the protocol has it.
+        // The stream stays open, as the protocol requires.
         (Health::ServiceUnknown, "service_unknown"),
         (Health::Unknown, "unknown"),
         (Health::NotFound, "service_unknown"),
@@ -59,7 +59,7 @@ async fn a_change_is_shown_at_once_and_writes_no_row() {
     ] {
         say(&rack, health);
         let scrape = shows(&rack, shown).await;
-        // No Check has told.
+        // No Check has reported it.
         assert_eq!(scrape.count(PROBES, &[("query", "health")]), 1);
     }
     assert_eq!(rack.row(PORT), row, "time_post moves with each write");
@@ -136,7 +136,7 @@ async fn a_stream_that_ends_is_opened_again_however_it_ended() {
     for (calls, code) in [(2, None), (3, Some(Code::Unavailable)), (4, Some(Code::NotFound))] {
         rack.soc(PORT).end_health_streams(code);
         watches(&rack, calls).await;
-        // Each status is said again on a new stream; while there is none, what was said stands.
+        // A new stream sends the status again. Without a stream the last status is kept.
         say(&rack, Health::NotServing);
         shows(&rack, "not_serving").await;
         say(&rack, Health::Serving);

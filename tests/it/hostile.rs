@@ -1,5 +1,5 @@
-//! SoCs that no test of one reply shows: they flood, answer late without end, send header blocks without end, or are web servers.
-//! What they may cost is their own channel, and neither time nor memory of anybody else.
+//! SoCs that flood, always answer late, send endless header blocks, or are web servers.
+//! They may lose their own channel, but cost neither other SoCs' time nor unbounded memory.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -12,10 +12,10 @@ use dualtor_sim::{
 use tempfile::TempDir;
 
 use crate::certificates::VALID;
+use crate::child::{Program, run};
 use crate::harness::{Rack, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
-use crate::program::{Program, run};
+use crate::soc_view::Look;
 use crate::tls::shared_ca;
 
 const PROBES: &str = "dualtor_probes_total";
@@ -50,7 +50,7 @@ async fn a_flood_of_small_frames_delays_nobody_and_is_given_up_as_protocol() {
         rack.soc(ATTACKER).connection_fault(ConnectionFault::Flood(frame));
         let of_flood = [("port", ATTACKER), ("cause", "protocol")];
         let before = rack.counts(FAILURES, &of_flood, 1).await;
-        // Both go on being probed, whatever else there is to do: at least each second time.
+        // Both are still probed, at least in every second interval.
         let (began, goal) = (Instant::now(), 20);
         for port in [ATTACKER, NEIGHBOUR] {
             let from = rounds(&before, port);
@@ -89,7 +89,8 @@ async fn a_flood_over_tls_from_the_first_moment_on_is_given_up_again_and_again()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn late_replies_however_many_cost_nothing_but_themselves() {
-    // As h2 counts: 1,024 replies on streams that it has forgotten, or 4,250 on those that it remembers, were the end.
+    // h2's own limits ended the connection after 1,024 replies on streams that it has forgotten, or 4,250 on those that it
+    // remembers.
     const MANY: u64 = 5_000;
     let mut setup = Setup::rack(3).probe("interval: 20ms, timeout: 10ms");
     for (port, delay) in [(ATTACKER, 40), (NEIGHBOUR, 6_000)] {
@@ -98,7 +99,7 @@ async fn late_replies_however_many_cost_nothing_but_themselves() {
     }
     let rack = setup.start().await;
     for port in [ATTACKER, NEIGHBOUR] {
-        // Longer than a wait may take.
+        // Longer than any wait in this test.
         while rack.soc(port).counters().late_replies < MANY {
             let before = rack.soc(port).counters().late_replies;
             wait_until("more late replies", async || {
@@ -166,7 +167,7 @@ async fn headers_beyond_a_megabyte_end_the_connection() {
     }
 }
 
-/// What the streams that last get instead of a good answer ends them, and they are asked for again; nothing else suffers.
+/// A wrong answer on a long-lived stream ends that stream, and it is opened again; nothing else is affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_lasts_is_ended_by_what_cannot_be_taken_and_asked_for_again() {
     let faults = [
@@ -240,7 +241,7 @@ async fn what_is_compressed_on_a_stream_that_lasts_is_read() {
         period: 3600,
     });
     rack.service(ATTACKER, "inprogress").await;
-    // Told by Watch, and by each Check.
+    // Reported by Watch, and by each Check.
     soc.set(|state| state.health = Health::NotServing);
     let look = Look {
         health: "not_serving",
@@ -262,7 +263,7 @@ async fn a_soc_that_allows_no_stream_at_all_is_unavailable() {
     rack.shows(ATTACKER, &Look::unknown("ready")).await;
 }
 
-/// An exporter of its own, whose memory is nobody else's.
+/// An exporter in its own process, to measure its memory.
 struct Alone {
     program: Program,
     _dir: TempDir,
@@ -290,7 +291,7 @@ impl Alone {
         self.program.memory_kb() * 1024
     }
 
-    /// The most memory that it has within this time.
+    /// The highest resident memory within this time, bytes.
     async fn peak_within(&self, time: Duration) -> u64 {
         let (began, mut peak) = (Instant::now(), 0);
         while began.elapsed() < time {
@@ -315,7 +316,7 @@ async fn probed(socs: &[Soc]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_flood_costs_in_memory_is_little_and_comes_back() {
     const MEGABYTE: u64 = 1 << 20;
-    // What the allocator keeps for the next time, however many SoCs there are.
+    // What the allocator keeps for reuse, independent of the number of SoCs.
     const KEPT: u64 = 2 * MEGABYTE;
     let simulator = Simulator::start(Scenario::uniform(4)).await.expect("a simulator");
     let socs = simulator.socs();
@@ -365,8 +366,8 @@ async fn what_a_flood_costs_in_memory_is_little_and_comes_back() {
     }
 }
 
-/// `probe` of a rack's one SoC.
-async fn probe(rack: &Rack) -> crate::program::Ended {
+/// `probe` of a rack's only SoC.
+async fn probe(rack: &Rack) -> crate::child::Ended {
     let address = rack.soc(ATTACKER).address().to_string();
     run(&["probe", &address]).await
 }
@@ -412,7 +413,7 @@ async fn probe_says_that_a_web_server_is_one_and_reads_what_is_compressed() {
     assert!(ended.stdout.contains(words), "{ended:?}");
 }
 
-/// A server of HTTP/1 that answers the first line and hangs up, with the rest unread: a reset follows the answer.
+/// An HTTP/1 server that answers the first line and closes with the rest unread, so that a reset follows the answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_server_that_hangs_up_is_told_as_what_it_is() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,17 +1,17 @@
-//! The real binary, where what answers at Redis' address is hostile or broken: it costs neither memory nor time without bound,
-//! is told with its reason, and is used again once it is sane.
+//! The real binary with a hostile or broken server at Redis' address: memory and time stay bounded, the reason is logged, and
+//! Redis is used again when it answers normally.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::certificates::Files;
+use crate::child::Program;
 use crate::fake_redis::{Answer, FakeRedis, Script, bulk};
 use crate::http;
-use crate::program::Program;
 use crate::wait::wait_until;
 
-/// Seen: 20 MB; before, gigabytes within seconds.
+/// Measured: 20 MB; before there was a limit, gigabytes within seconds.
 const MOST_MEMORY_KB: u64 = 128 * 1024;
 
 struct Watch {
@@ -20,7 +20,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// An exporter with this Redis and one SoC that is away, if `targets`; else with what CONFIG_DB names.
+    /// An exporter with this Redis. With `targets`: one SoC that is away. Without: the SoCs in CONFIG_DB.
     fn of(redis: &FakeRedis, targets: &str) -> Self {
         let files = Files::new();
         let url = format!("redis://127.0.0.1:{}", redis.port);
@@ -36,7 +36,7 @@ impl Watch {
         }
     }
 
-    /// The most memory that it has had.
+    /// The highest resident memory so far, bytes.
     fn most_memory_kb(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.program.id())).expect("a process");
@@ -57,7 +57,7 @@ fn to(word: &'static str, answer: impl Fn() -> Answer + Send + Sync + 'static) -
     Box::new(move |command| (command[0] == word).then(&answer))
 }
 
-/// Each script with the reason that is told.
+/// Each script with the reason that is logged.
 fn scripts() -> Vec<(Script, &'static str)> {
     let endless = |first: &'static str, more: String| {
         move || Answer::Endless(first.as_bytes().to_vec(), more.clone().into_bytes())
@@ -152,7 +152,7 @@ async fn a_flood_of_notifications_costs_no_memory_and_takes_no_database_away() {
     let mut watch = Watch::of(&redis, "targets: [{port: Ethernet0, address: 127.0.0.1}]");
     let web = watch.program.address().await;
     watch.program.says("database read", 3).await;
-    // For three seconds, and a megabyte at least: on a busy machine that takes longer.
+    // For three seconds, and until a megabyte has been sent: on a busy machine that takes longer.
     let before = redis.sent();
     tokio::time::sleep(Duration::from_secs(3)).await;
     wait_until("a flood", async || {
@@ -230,7 +230,7 @@ async fn rows_that_are_answered_without_bound_are_a_state_db_that_is_down() {
     watch.program.says("state_db is up", 1).await;
 }
 
-/// What the allocator keeps for the next time.
+/// What the allocator keeps for reuse, bytes.
 const KEPT_KB: u64 = 2 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,7 +240,7 @@ async fn what_a_redis_floods_with_comes_back() {
     watch.program.says("database read", 3).await;
     const READ: &str = "message=\"database read\" database=CONFIG_DB";
     let before = watch.program.memory_kb();
-    // Those that take most. The pauses grow where a database is broken over and over.
+    // The scripts that take most memory. The pauses grow while a database stays broken.
     for (script, reason) in scripts().into_iter().take(3) {
         let read = watch.program.stderr().matches(READ).count();
         redis.says(script);

@@ -1,22 +1,22 @@
-//! Servers that find our PINGs too many, as gRPC's own do by default.
+//! Servers that refuse our PINGs as too many, as gRPC's own do by default.
 
 use std::time::{Duration, Instant};
 
 use dualtor_sim::{ConnectionFault, H2Code, PingPolicy};
 
+use crate::child::Program;
 use crate::connections::{
     FAILURES, INTERVAL, PORT, TRANSITIONS, failures, goaway, keepalive_interval, transitions,
 };
 use crate::harness::{LONG, Rack, Setup, wait_until};
-use crate::look::Look;
-use crate::program::Program;
+use crate::soc_view::Look;
 
-/// A PING each 100 ms, until it is refused; rounds are a second apart.
+/// A PING every 100 ms, until it is refused; rounds are a second apart.
 const BUSY: &str = "keepalive_time: 100ms, keepalive_timeout: 500ms, backoff: {initial: 100ms, max: 500ms}";
 const EACH_SECOND: &str = "interval: 1s, timeout: 500ms";
 const OK: [(&str, &str); 2] = [("query", "admin"), ("result", "OK")];
 
-/// A SoC whose server minds PINGs, and a channel that sends more than it allows.
+/// A SoC whose server limits PINGs, and a channel that sends more than it allows.
 fn minding(policy: PingPolicy) -> Setup {
     Setup::rack(1)
         .probe(EACH_SECOND)
@@ -103,7 +103,8 @@ async fn a_keepalive_that_was_refused_goes_with_the_rounds_until_the_configurati
     );
     let other = [("port", "Ethernet4")];
     assert_eq!(scrape.value(INTERVAL, &other), Some(0.2), "this target's alone");
-    // Another connection keeps it, and so does a reload that changes nothing for this channel. It follows the interval.
+    // A new connection keeps this mode, and so does a reload that changes nothing for this channel. The mode follows the
+    // interval.
     rack.soc(PORT).close_connections();
     rack.scraped(TRANSITIONS, |scrape| transitions(scrape, "ready") == 3)
         .await;
@@ -148,7 +149,7 @@ async fn who_says_too_many_pings_on_each_connection_gets_no_fewer_but_for_pings_
     refuse(&rack, "too_many_pings").await;
     assert_eq!(keepalive_interval(&rack.scrape().await), 200.0);
     assert!(pings() >= before);
-    // And none any more with the first round.
+    // No PING goes with the first round any more.
     let before = pings();
     for _ in 0..5 {
         rack.shows(PORT, &Look::HEALTHY).await;
@@ -166,9 +167,9 @@ async fn that_our_pings_are_refused_is_said_once_and_in_words() {
     let config = config.to_str().expect("UTF-8");
     let mut program = Program::start(&["--config.file", config, "--web.listen-address", "127.0.0.1:0"]);
     let line = program.says("too_many_pings", 1).await;
-    let line = match line.contains("one goes out with its rounds") {
+    let line = match line.contains("sent only with rounds of queries") {
         true => line,
-        false => program.says("one goes out with its rounds", 1).await,
+        false => program.says("sent only with rounds of queries", 1).await,
     };
     assert!(
         line.contains("port=Ethernet0") && line.contains("level=warn"),
@@ -183,7 +184,11 @@ async fn that_our_pings_are_refused_is_said_once_and_in_words() {
     })
     .await;
     let log = program.stderr();
-    assert_eq!(log.matches("one goes out with its rounds").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("sent only with rounds of queries").count(),
+        1,
+        "{log}"
+    );
     program.signal("TERM");
     tokio::time::timeout(LONG, program.ended()).await.expect("an end");
 }

@@ -1,4 +1,4 @@
-//! An exporter that gets no CPU for a while: what that is taken for.
+//! An exporter that gets no CPU for a while, and what it reports about SoCs then.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use dualtor_sim::{ReplyFault, Scenario, Simulator};
 use tempfile::TempDir;
 
+use crate::child::Program;
 use crate::http::{Scrape, get};
-use crate::program::Program;
 use crate::wait::wait_until;
 
-/// A SoC that answers within its time, though not at once: queries are under way at any moment.
+/// A SoC that answers in time, but not at once, so that queries are under way at any moment.
 const ANSWERS_AFTER: Duration = Duration::from_millis(300);
 /// Each query's deadline.
 const TIMEOUT: Duration = Duration::from_millis(1000);
-/// Longer than any query may take.
+/// Longer than any query takes.
 const STALL: Duration = Duration::from_millis(1500);
 
 async fn scrape(web: SocketAddr) -> Scrape {
     Scrape::parse(get(web, "/metrics").await.text())
 }
 
-/// Queries of all SoCs but `late` that ended like this.
+/// Queries of all SoCs except `late` that ended with this result.
 fn queries(scrape: &Scrape, result: &str, late: &str) -> u64 {
     scrape.count("dualtor_probes_total", &[("result", result)])
         - scrape.count("dualtor_probes_total", &[("result", result), ("port", late)])
@@ -61,7 +61,7 @@ async fn a_stopped_exporter_blames_no_soc_that_answered_in_time_and_each_that_di
         })
         .await;
     };
-    // Each SoC once: the kernel stamps what comes in by now, too.
+    // After one reply of each SoC it is certain that the kernel stamps what arrives.
     rounds(23 * 5 * 2).await;
     for _ in 0..6 {
         let before = queries(&scrape(web).await, "OK", LATE);
@@ -83,7 +83,7 @@ async fn a_stopped_exporter_blames_no_soc_that_answered_in_time_and_each_that_di
         late("DEADLINE_EXCEEDED")
     );
     assert_eq!(late("OK"), 0);
-    // Nobody has lost a channel, and no reply seems to have taken as long as the stall.
+    // No channel was lost, and no reply is reported to have taken as long as the stall.
     assert_eq!(last.count("dualtor_channel_failures_total", &[]), 0);
     let bucket = |le| {
         last.count(

@@ -1,31 +1,31 @@
 //! The exporter from end to end: simulated SoCs over real gRPC in; rows in a real redis-server and scrapes over HTTP out.
 //!
-//! | module | what it holds |
+//! | module | what it tests |
 //! |---|---|
-//! | keepalive | servers that find our PINGs too many |
-//! | connections, replies | each fault of the simulator: channel state, row and metrics, and the recovery |
+//! | keepalive | servers that refuse our PINGs as too many |
+//! | connections, replies | each fault of the simulator: channel state, row, metrics and recovery |
 //! | hostile | SoCs that flood, compress, answer late or are web servers; what they cost |
-//! | tls, handshakes, rotation | TLS: each way to be refused; servers of another kind; new certificate files |
-//! | certificates_told | which certificate or file is wrong, in words |
-//! | rounds | when is probed |
-//! | service, health | what a SoC announces: maintenance, its health |
-//! | acl | a user of Redis who may write our rows alone |
+//! | tls, handshakes, rotation | TLS: each reason to be refused; other kinds of servers; new certificate files |
+//! | certificates_told | messages about wrong certificates and files |
+//! | rounds | when SoCs are probed |
+//! | service, health | announced maintenance; health |
+//! | acl | a Redis user who may write our rows only |
 //! | config_db | inventory, side, source address and intent from the switch's own databases |
-//! | odd_databases | odd rows, too many of them, keys of others; other addresses |
+//! | odd_databases | odd rows, too many rows, foreign keys; other addresses |
 //! | network_namespace | a source address that the host does not have yet |
-//! | hostile_redis | what answers at Redis' address is none, or a broken one |
+//! | hostile_redis | a hostile or broken server at Redis' address |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
-//! | web_limits, web_floods, web_addresses | what web clients may cost; what crowds of rude ones leave behind; where is served |
+//! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
-//! | stock_servers | what gRPC's stock servers think of our PINGs |
-//! | stalled | nobody reads what the real binary prints and logs, or it cannot be written |
-//! | words | what outside words look like in rows, labels, log and terminal |
-//! | doctor | what `doctor` says of a switch |
-//! | documents, scaffolding | documentation, workflows and templates against what they are about |
-//! | architecture | the invariants that the source must keep |
+//! | stock_servers | whether gRPC's stock servers accept our PINGs |
+//! | stalled | output and log of the real binary are not read, or cannot be written |
+//! | words | text from outside in rows, labels, log and terminal |
+//! | doctor | what `doctor` reports about a switch |
+//! | documents, scaffolding | documentation, workflows and templates against the code and the Makefile |
+//! | architecture | the rules that the source must keep |
 
-use dualtor_testkit::{certificates, fake_redis, harness, http, look, program, redis_server, wait};
+use dualtor_testkit::{certificates, child, fake_redis, harness, http, redis_server, soc_view, wait};
 
 mod acl;
 mod architecture;

@@ -1,13 +1,13 @@
-//! The source address in a network of its own, where the test may add the address that the switch does not have yet.
+//! The source address in a separate network namespace, where the test may add the address that the host does not have yet.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
+use crate::child::binary;
 use crate::harness::wait_until;
-use crate::program::binary;
 use crate::redis_server::Redis;
 
-/// Whether this machine lets us have a network of our own.
+/// Whether this machine permits a network namespace for the test.
 fn permitted() -> bool {
     let tried = Command::new("unshare")
         .args(["--map-root-user", "--net", "ip", "link", "set", "lo", "up"])
@@ -15,7 +15,7 @@ fn permitted() -> bool {
     tried.is_ok_and(|tried| tried.status.success())
 }
 
-/// What runs in there; killed with all that it has started.
+/// The process in there; it is killed with everything that it has started.
 struct Inside(Child);
 
 impl Drop for Inside {
@@ -37,7 +37,7 @@ exec "$PROGRAM" --config.file "$DIR/config.yml" --web.listen-address 127.0.0.1:0
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_address_that_comes_later_is_waited_for() {
     if !permitted() {
-        // Past the test harness, which keeps what a test that passes prints.
+        // Not through the test harness, which hides the output of a test that passes.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED: this machine permits no network namespace (unshare --map-root-user --net, and ip)"

@@ -1,4 +1,4 @@
-//! Databases with odd rows, too many rows, many keys of others, and at other addresses: what it costs and whom it concerns.
+//! Databases with odd rows, too many rows, many foreign keys, and at other addresses: the cost, and which ports are affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use redis::Value;
 
+use crate::child::run;
 use crate::config_db::{TELLS, switch, switch_on};
 use crate::fake_redis::{Answer, FakeRedis, bulk};
 use crate::harness::{Rack, wait_until};
 use crate::http::Scrape;
-use crate::program::run;
 use crate::redis_server::Redis;
 
 const CONFIG_DB: i64 = 4;
@@ -56,7 +56,7 @@ async fn what_is_odd_in_one_row_concerns_that_row_alone() {
         "redis.call('LPUSH', 'MUX_CABLE_TABLE:Ethernet0', 'x')
          redis.call('HSET', 'MUX_CABLE_TABLE:Ethernet4', 'state', 'active')",
     );
-    // Of the type that SONiC's are not, and in our own table too.
+    // Keys that are not hashes, also in our own table.
     let _: Value = rack.redis.ask("LPUSH MUX_CABLE_INFO|Ethernet4 x");
     rack.start_exporter().await;
     let scrape = rack.probes(&["Ethernet0", "Ethernet4"]).await;
@@ -125,7 +125,7 @@ async fn the_keys_of_others_are_walked_through_once_and_not_each_interval() {
     }
     rack.start_exporter().await;
     rack.probes(&["Ethernet0"]).await;
-    // An interval, after which it is known that this Redis tells.
+    // After one interval it is known that this Redis sends notifications.
     wait_until("rounds", async || match rack.redis.calls("hset") {
         5.. => Ok(()),
         n => Err(n.to_string()),
@@ -163,7 +163,7 @@ async fn a_flush_of_the_databases_of_facts_is_noticed_though_nobody_tells_of_it(
     health("unknown").await;
 }
 
-/// SONiC's database_config.json, with such a socket and port.
+/// SONiC's database_config.json, with this socket and port.
 fn database_config(socket: &str, port: u16) -> String {
     let database = |name: &str, id: i64, separator: &str| {
         format!(r#""{name}": {{"id": {id}, "separator": "{separator}", "instance": "redis"}}"#)
@@ -284,7 +284,7 @@ async fn a_redis_that_tells_nothing_is_searched_for_a_twentieth_of_its_time_at_m
         "--web.listen-address",
         "127.0.0.1:0",
     ];
-    let _exporter = crate::program::Program::start(&args);
+    let _exporter = crate::child::Program::start(&args);
     let count = || searches.load(Ordering::Relaxed);
     wait_until("the first search", async || match count() {
         1.. => Ok(()),
@@ -322,13 +322,13 @@ async fn each_failed_change_of_a_mux_is_logged_and_so_is_the_server_that_is_used
     let path = rack.config_path();
     let path = path.to_str().expect("UTF-8");
     let args = ["--config.file", path, "--web.listen-address", "127.0.0.1:0"];
-    let mut program = crate::program::Program::start(&args);
+    let mut program = crate::child::Program::start(&args);
     let line = program.says("state_db is up", 1).await;
     assert!(line.contains(&server), "{line}");
     let _: Value = rack.redis.ask_db(6, "HSET MUX_CABLE_TABLE|Ethernet0 state error");
     let failed = "a change of the mux has failed";
     assert!(program.says(failed, 1).await.contains("ports=Ethernet0"));
-    // Too soon for a line of its own; nothing else changes that would be a reason to look again.
+    // Too soon after the last line to be logged at once; no other change would cause a new check.
     let _: Value = rack.redis.ask_db(0, "HSET MUX_CABLE_TABLE:Ethernet4 state Error");
     assert!(program.says(failed, 2).await.contains("ports=Ethernet4"));
 }

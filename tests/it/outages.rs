@@ -1,8 +1,8 @@
-//! Redis away: probing and scrapes go on, the metrics say so, and every row is right again when it is back.
+//! Redis away: probing and scrapes continue, metrics report it, and every row is correct again when Redis is back.
 
 use crate::harness::{Rack, Setup, wait_until};
-use crate::look::Look;
 use crate::redis_server::Redis;
+use crate::soc_view::Look;
 
 const PORTS: [&str; 3] = ["Ethernet0", "Ethernet4", "Ethernet8"];
 const UP: &str = "dualtor_state_db_up";
@@ -13,13 +13,13 @@ async fn up(rack: &Rack, up: bool) {
         .await;
 }
 
-/// Rounds go on, whatever Redis does.
+/// Rounds continue, whatever Redis does.
 async fn probing_goes_on(rack: &Rack) {
     let ok = [("query", "admin"), ("result", "OK")];
     let before = rack.scrape().await.count("dualtor_probes_total", &ok);
     let scrape = rack.counts("dualtor_probes_total", &ok, before + 6).await;
     for port in PORTS {
-        let seen = crate::look::of_scrape(&scrape, port);
+        let seen = crate::soc_view::of_scrape(&scrape, port);
         assert_eq!(seen, Look::HEALTHY.metrics(), "{port}");
     }
 }

@@ -1,4 +1,4 @@
-//! Each fault of a SoC's replies: what the queries' results, the row and the metrics are then, and after it is lifted.
+//! Each fault of a SoC's replies: results of queries, row and metrics during it and afterwards.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use dualtor_sim::{Code, H2Code, Health, ReplyFault, Rpc};
 
 use crate::harness::{Rack, Setup};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PROBES: &str = "dualtor_probes_total";
 const QUERIES: [&str; 5] = ["admin", "operation", "link", "version", "health"];
-/// READY, but nobody said anything.
+/// READY, but nothing was reported.
 const SILENT: Look = Look::unknown("ready");
 
-/// A fault, the result of each query (in the order of `QUERIES`), and what the SoC looks like.
+/// A fault, the result of each query (in the order of `QUERIES`), and the state that is shown of the SoC.
 struct Case {
     fault: ReplyFault,
     results: [&'static str; 5],
@@ -28,8 +28,8 @@ const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// All queries have had this result, and none but it and what a machine that stalls adds: DEADLINE_EXCEEDED, and
-/// UNAVAILABLE in a round before the first READY.
+/// All queries have had this result. Only two others may occur, which a stalled machine adds: DEADLINE_EXCEEDED, and UNAVAILABLE
+/// in a round before the first READY.
 fn has_results(scrape: &Scrape, port: &str, results: [&str; 5], rounds: u64) -> Result<(), String> {
     for (query, result) in QUERIES.iter().zip(results) {
         let of_query = [("port", port), ("query", *query)];
@@ -49,7 +49,7 @@ fn has_results(scrape: &Scrape, port: &str, results: [&str; 5], rounds: u64) -> 
     Ok(())
 }
 
-/// One SoC per case, all probed at once; then all faults are lifted.
+/// One SoC per case, all probed at once; then all faults end.
 async fn check(cases: &[Case]) -> Rack {
     // No PING is late because the processor is busy.
     let calm = "keepalive_time: 1s, keepalive_timeout: 60s, backoff: {initial: 100ms, max: 500ms}";
@@ -89,7 +89,7 @@ async fn a_reply_that_is_late_or_never_ends_is_deadline_exceeded() {
         case(ReplyFault::Slow { delay: ms(3000) }, LATE, SILENT),
         case(ReplyFault::Stall, LATE, SILENT),
         case(ReplyFault::HalfClosed, LATE, SILENT),
-        // The peer acts on the deadline that we sent it, and we see that first.
+        // The peer ends the query at the deadline that we sent, and its answer arrives first.
         case(ReplyFault::Cancel { after: ms(480) }, LATE, SILENT),
         case(ReplyFault::Cancel { after: ms(10) }, ["CANCELLED"; 5], SILENT),
     ])
@@ -134,7 +134,7 @@ async fn a_reply_that_cannot_be_taken_is_refused_whatever_it_is() {
         case(message(70_000, true, usize::MAX), TOO_LONG, SILENT),
         case(message(70_000, false, 300), TOO_LONG, SILENT),
         case(message(70_000, true, 1000), TOO_LONG, SILENT),
-        // Short enough, in pieces of one byte.
+        // Below the limit, in pieces of one byte.
         case(message(100, false, 1), BROKEN, SILENT),
         case(message(16_000, true, usize::MAX), BROKEN, SILENT),
         case(
@@ -189,7 +189,7 @@ async fn a_compressed_reply_is_read_and_one_that_nobody_can_read_is_internal() {
         case(compressed(Deflate), ["OK"; 5], Look::HEALTHY),
         case(compressed(RawDeflate), ["OK"; 5], Look::HEALTHY),
         case(compressed(HeaderOnly), ["OK"; 5], Look::HEALTHY),
-        // Of our own making: health stays unknown, it is not `unimplemented`.
+        // The code is ours: health stays unknown, it is not `unimplemented`.
         case(compressed(Unknown), BROKEN, SILENT),
         case(compressed(Unannounced), BROKEN, SILENT),
     ])
@@ -228,7 +228,7 @@ async fn an_answer_that_is_not_grpc_is_the_code_that_grpc_gives_its_http_status(
         case(http(400), ["INTERNAL"; 5], SILENT),
         case(http(401), ["UNAUTHENTICATED"; 5], SILENT),
         case(http(403), ["PERMISSION_DENIED"; 5], SILENT),
-        // By the table of gRPC; that there is no health service is not what a web server says.
+        // By gRPC's table of HTTP codes. A web server's answer does not mean that there is no health service.
         case(http(404), ["UNIMPLEMENTED"; 5], SILENT),
         case(http(418), ["UNKNOWN"; 5], SILENT),
         case(http(429), ["UNAVAILABLE"; 5], SILENT),
@@ -404,7 +404,7 @@ async fn configured_metadata_goes_with_each_query_and_the_notice_stream() {
         .start()
         .await;
     rack.shows("Ethernet0", &Look::HEALTHY).await;
-    // The GracefulRestart stream has it too, or the SoC would have refused that.
+    // The GracefulRestart stream has the metadata too: otherwise the SoC would have refused it.
     rack.service("Ethernet0", "noop").await;
     let sent = rack.soc("Ethernet0").counters().last_metadata;
     assert!(sent["user-agent"].starts_with("dualtor-exporter/"), "{sent:?}");
@@ -435,7 +435,7 @@ async fn a_soc_that_allows_few_streams_is_probed_all_the_same() {
     let rack = setup.start().await;
     for port in ["Ethernet0", "Ethernet4", "Ethernet8"] {
         rack.shows(port, &Look::HEALTHY).await;
-        // The one that they could hold would be taken from the queries.
+        // The only stream must be left to the queries.
         assert_eq!(rack.soc(port).counters().notice_streams, 0, "{port}");
     }
 }

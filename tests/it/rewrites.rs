@@ -1,10 +1,10 @@
-//! CONFIG_DB and grpc_secrets.json while somebody rewrites them, and when they are gone.
+//! CONFIG_DB and grpc_secrets.json while another process rewrites them, and when they are gone.
 
 use crate::certificates::Files;
 use crate::config_db::{TELLS, dials, switch, switch_of};
 use crate::http::Scrape;
-use crate::look::Look;
 use crate::redis_server::Redis;
+use crate::soc_view::Look;
 use crate::tls::shared_ca;
 
 /// What a rewrite looks like from outside: DEL, and HSET a little later.
@@ -15,7 +15,7 @@ async fn a_row_that_is_rewritten_takes_no_port_away_and_one_that_stays_away_does
     let ports =
         |expected: f64| move |scrape: &Scrape| scrape.value("dualtor_inventory_ports", &[]) == Some(expected);
 
-    // All three kinds are gone while another change comes in, so it has been seen that they are.
+    // All three kinds are missing while another change arrives, so the exporter has noticed that they are missing.
     rack.config_db("DEL DEVICE_METADATA|localhost");
     rack.config_db("DEL LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32");
     rack.config_db("DEL MUX_CABLE|Ethernet0");
@@ -33,7 +33,7 @@ async fn a_row_that_is_rewritten_takes_no_port_away_and_one_that_stays_away_does
     rack.config_db("HDEL DEVICE_METADATA|localhost subtype");
     rack.scraped("dualtor_inventory_ports", ports(0.0)).await;
     assert!(began.elapsed() >= std::time::Duration::from_secs(10));
-    // Another word counts at once, and so does the right one; whatever the type is.
+    // Another value takes effect at once, and so does the right one, whatever the type is.
     rack.config_db("HSET DEVICE_METADATA|localhost type BackEndToRRouter subtype DualToR");
     rack.scraped("dualtor_inventory_ports", ports(3.0)).await;
     let began = std::time::Instant::now();
@@ -62,17 +62,17 @@ async fn tls_does_not_end_in_plain_text_because_rows_or_file_are_gone() {
     );
     rack.boots();
     rack.cable("Ethernet0");
-    // As after a boot, before ycabled has copied the file: the file counts.
+    // As after a boot, before ycabled has copied the file: the file is used.
     files.write("grpc_secrets.json", &json);
     rack.start_exporter().await;
     let scrape = rack.probes(&["Ethernet0"]).await;
     assert_eq!(dials(&scrape, "Ethernet0"), 1);
-    // ycabled is there, then it is stopped, and the file goes too.
+    // ycabled runs, then it is stopped, and the file is deleted too.
     rack.config_db(&format!(
         "HSET GRPCCLIENT|certs ca_crt {ca_crt} grpc_ssl_credential soc.example"
     ));
     rack.config_db("HSET GRPCCLIENT|config type secure auth_level server");
-    // Each port that is added shows that what came before it has been seen.
+    // Each port that is added proves that the changes before it have been read.
     rack.cable_of("Ethernet4", "Ethernet0");
     rack.probes(&["Ethernet0", "Ethernet4"]).await;
     rack.config_db("DEL GRPCCLIENT|config");
@@ -80,7 +80,7 @@ async fn tls_does_not_end_in_plain_text_because_rows_or_file_are_gone() {
     std::fs::remove_file(&secrets).expect("removed");
     rack.cable_of("Ethernet8", "Ethernet0");
     rack.probes(&["Ethernet0", "Ethernet4", "Ethernet8"]).await;
-    // Long enough for the file to be missed: it is looked at each 5 s.
+    // Long enough to notice the missing file: it is read every 5 s.
     tokio::time::sleep(std::time::Duration::from_secs(7)).await;
     let scrape = rack.probes(&["Ethernet0", "Ethernet4", "Ethernet8"]).await;
     assert_eq!(dials(&scrape, "Ethernet0"), 1);
@@ -124,14 +124,14 @@ async fn a_secrets_file_that_hangs_or_floods_is_no_plain_text_and_harms_nothing(
         rack.counts("dualtor_channel_failures_total", &failed, before + 1)
             .await;
     }
-    // Gone, and nobody knows what it asked for: no plain text before somebody says so.
+    // The file is gone and its content is unknown: no plain text until a row or a file says so.
     std::fs::remove_file(&path).expect("removed");
     rack.scraped("dualtor_channel_failures_total", |scrape| {
         let found: Vec<_> = scrape.find("dualtor_channel_failures_total", &failed).collect();
         !found.is_empty()
     })
     .await;
-    // It is looked at each 5 s.
+    // It is read every 5 s.
     tokio::time::sleep(std::time::Duration::from_secs(7)).await;
     let before = rack
         .scrape()

@@ -3,10 +3,10 @@
 use dualtor_sim::Tls;
 
 use crate::certificates::{Ca, Files, Pem, VALID, new_year};
+use crate::child::Program;
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::{Scrape, get};
-use crate::look::Look;
-use crate::program::Program;
+use crate::soc_view::Look;
 use crate::tls::{
     FAILURES, OUR_EXPIRY, PORT, SOC_EXPIRY, TRANSITIONS, check_refused, shared_ca, times_ready,
 };

@@ -6,7 +6,7 @@ use dualtor_sim::{ConnectionFault, Direction, Link, ReplyFault, Rpc};
 
 use crate::harness::{ONLY_AT_READY, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const PROBES: &str = "dualtor_probes_total";
@@ -56,7 +56,7 @@ async fn a_round_comes_each_interval() {
     let scrape = rack
         .counts(PROBES, &[("query", "admin"), ("result", "OK")], 4)
         .await;
-    // One at READY, then the interval's grid, of which a point just after READY is left out.
+    // One round at READY, then the grid of the interval. A grid point just after READY is skipped.
     let took = began.elapsed();
     assert!(
         took > Duration::from_secs(2),
@@ -176,7 +176,7 @@ async fn a_switchover_is_counted_for_each_side_and_an_unknown_in_between_is_not(
         2,
         "both sides are there from the start"
     );
-    // Both sides active: the peer has changed, we have not.
+    // Both sides active: only the peer's direction has changed.
     soc.set(|state| state.directions.lower = Direction::Active);
     look = Look {
         peer: ["active", "up", "up"],

@@ -1,11 +1,11 @@
-//! Rows in STATE_DB: their fields, their counters, when they are written and when they go.
+//! Rows in STATE_DB: their fields, their counters, when they are written and when they are deleted.
 
 use std::collections::BTreeMap;
 
 use dualtor_sim::ConnectionFault;
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
-use crate::look::{FIELDS, Look, Row};
+use crate::soc_view::{FIELDS, Look, Row};
 
 const PORT: &str = "Ethernet0";
 const KEY: &str = "MUX_CABLE_INFO|Ethernet0";
@@ -131,7 +131,7 @@ async fn publish_off_uses_no_database_and_shows_no_metric_of_one() {
         .find(|s| s.name.starts_with("dualtor_state_db"));
     assert_eq!(of_db, None);
     assert_eq!(keys(&rack), Vec::<String>::new());
-    // The harness's own connections set no client name and select database 6: nobody else has ever connected.
+    // The test's own connections set no client name and select database 6: there was no other connection.
     let clients: String = rack.redis.ask("CLIENT LIST");
     assert_eq!(clients.lines().count(), 1, "{clients}");
 }
@@ -188,7 +188,7 @@ async fn a_round_is_one_write() {
             written,
         )
     };
-    // A moment at which all that is counted is written.
+    // A moment at which all counters have been written.
     let still = async || {
         wait_until("what is counted is written", async || {
             let (before, written) = rounds().await;
@@ -252,7 +252,7 @@ async fn a_port_that_leaves_takes_its_row_and_its_series_along() {
         }
     })
     .await;
-    // It comes back, its counters begin anew.
+    // The port comes back, and its counters start at zero.
     rack.settings.targets = both;
     rack.reload().await;
     let scrape = rack.shows("Ethernet4", &Look::HEALTHY).await;
@@ -275,7 +275,7 @@ async fn a_clean_stop_leaves_shutdown_and_the_counters_which_go_on_after_a_resta
     for port in [PORT, "Ethernet4"] {
         let row = rack.row(port);
         assert_eq!(
-            crate::look::of_row(&row),
+            crate::soc_view::of_row(&row),
             Look::unknown("shutdown").row(),
             "{port}"
         );
@@ -284,7 +284,7 @@ async fn a_clean_stop_leaves_shutdown_and_the_counters_which_go_on_after_a_resta
     assert!(counters(&stopped[PORT]).values().all(|count| *count >= 2));
 
     rack.start_exporter().await;
-    // Before the first round the counters are their base; after n more rounds they are n more.
+    // Before the first round the counters have the row's values; after n rounds they are n higher.
     wait_until("the counters go on", async || {
         let scrape = rack.scrape().await;
         let row = rack.row(PORT);

@@ -1,4 +1,4 @@
-//! The files around the code: workflows, templates and scripts against the Makefile and Cargo.toml that they name.
+//! Workflows, templates and scripts against the Makefile and Cargo.toml that they use.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn targets() -> BTreeSet<String> {
         .collect()
 }
 
-/// The words after each `make` in a text, as a shell or Markdown writes it.
+/// The words after each `make` in a text (shell or Markdown).
 fn makes(text: &str) -> Vec<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let pairs = words

@@ -1,5 +1,5 @@
-//! What a SoC announces on its GracefulRestart stream: `soc_service`, its due end, the count of notices, and the notices
-//! themselves in APPL_DB.
+//! Maintenance that a SoC announces on its GracefulRestart stream: `soc_service`, its expected end, the count of notices, and the
+//! notices in APPL_DB.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use dualtor_sim::{Code, ConnectionFault, Notice, NoticeKind, Plane, ReplyFault, 
 
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const NOTICES: &str = "dualtor_soc_notices_total";
@@ -35,19 +35,19 @@ fn end(rack: &Rack, guid: &str) {
     rack.soc(PORT).announce(&notice(NoticeKind::End, guid, 0));
 }
 
-/// Waits until so many notices have been counted; returns the scrape that says so.
+/// Waits until this many notices have been counted; returns that scrape.
 async fn noticed(rack: &Rack, count: u64) -> Scrape {
     rack.scraped(NOTICES, |scrape| scrape.count(NOTICES, &[]) == count)
         .await
 }
 
-/// Waits until the service is due to end in so many seconds, or is not known to.
+/// Waits until the service is shown to end in this many seconds, or without a known end.
 async fn ends_in(rack: &Rack, secs: Option<f64>) -> Scrape {
     rack.scraped(END, |scrape| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
         let left = scrape.value(END, &[]).map(|end| end - now.as_secs_f64());
         match (left, secs) {
-            // What a busy machine takes to look.
+            // The delay of a scrape on a busy machine.
             (Some(left), Some(secs)) => (secs - 60.0..=secs).contains(&left),
             (left, secs) => left.is_none() && secs.is_none(),
         }
@@ -68,7 +68,7 @@ async fn opened_again(rack: &Rack, opened: u64) {
     .await;
 }
 
-/// A rack whose stream is open, and which is probed only when a channel becomes READY.
+/// A rack with an open stream, which is probed only when a channel becomes READY.
 async fn open_stream() -> Rack {
     let rack = Setup::rack(1).probe(ONLY_AT_READY).start().await;
     rack.shows(PORT, &Look::HEALTHY).await;
@@ -100,13 +100,13 @@ async fn a_begin_is_inprogress_and_an_end_is_noop() {
     rack.service(PORT, "inprogress").await;
     announce(&rack, NoticeKind::End, 0);
     rack.service(PORT, "noop").await;
-    // Once more on the same stream, and an END that comes unpaired.
+    // Once more on the same stream, and an END without a BEGIN.
     announce(&rack, NoticeKind::Begin, 0);
     rack.service(PORT, "inprogress").await;
     announce(&rack, NoticeKind::End, 0);
     announce(&rack, NoticeKind::End, 0);
     rack.service(PORT, "noop").await;
-    // What a SoC announces is no fault of its channel.
+    // Announced maintenance is not a failure of the channel.
     let scrape = rack.shows(PORT, &Look::HEALTHY).await;
     assert_eq!(scrape.count("dualtor_channel_failures_total", &[]), 0);
 }
@@ -141,7 +141,7 @@ async fn services_that_overlap_are_over_with_the_last_of_them() {
     rack.service(PORT, "inprogress").await;
     end(&rack, "b");
     rack.service(PORT, "noop").await;
-    // One whose period is over is not the last, and its late END is its own.
+    // A service whose period is over leaves the other in progress; its late END does not end the other.
     begin(&rack, "long", 3600);
     begin(&rack, "short", 1);
     noticed(&rack, 6).await;
@@ -228,7 +228,7 @@ async fn notices_are_counted_by_type_and_plane() {
         assert_eq!((of("begin"), of("end")), (begins, 1), "{plane}");
     }
     assert_eq!(scrape.find(NOTICES, &[]).count(), 6);
-    // They go on over a new connection.
+    // The services continue over a new connection.
     rack.soc(PORT).close_connections();
     let ready = [("to", "ready")];
     rack.counts("dualtor_channel_transitions_total", &ready, 2).await;
@@ -240,7 +240,7 @@ async fn a_flood_of_notices_is_counted_to_the_last_and_harms_nothing() {
     let rack = open_stream().await;
     let writes = "dualtor_state_db_writes_total";
     let before = rack.scrape().await.count(writes, &[]);
-    // In one instant, as far as a test can.
+    // As close together as a test can send them.
     for n in 0..2000 {
         begin(&rack, &format!("{n:032}"), 3600);
         end(&rack, &format!("{n:032}"));
@@ -290,7 +290,7 @@ async fn a_soc_without_the_service_is_unknown_also_if_it_had_it_before() {
         .start()
         .await;
     rack.service(PORT, "noop").await;
-    // As long again as a silent stream takes to be noop, and more.
+    // Longer than the time after which a silent stream becomes noop.
     let rounds = [("port", "Ethernet4"), ("query", "admin"), ("result", "OK")];
     rack.counts("dualtor_probes_total", &rounds, 3).await;
     rack.service("Ethernet4", "unknown").await;
@@ -300,7 +300,7 @@ async fn a_soc_without_the_service_is_unknown_also_if_it_had_it_before() {
         1,
         "asked once"
     );
-    // The other one is updated to software that has it no more.
+    // The other SoC is updated to software without this service.
     rack.soc(PORT).set(|state| state.graceful_restart = false);
     rack.soc(PORT).close_connections();
     rack.service(PORT, "unknown").await;
@@ -357,7 +357,7 @@ async fn the_stream_names_our_side() {
     }
 }
 
-/// What APPL_DB should say of a notice: notify_type, msg_type, guid, service_time.
+/// What APPL_DB should hold for a notice: notify_type, msg_type, guid, service_time.
 async fn published(rack: &Rack, port: &str, expected: [&str; 4]) {
     let fields = ["notify_type", "msg_type", "guid", "service_time"];
     let owned = fields.iter().zip(expected);

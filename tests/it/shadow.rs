@@ -4,7 +4,7 @@ use redis::Value;
 
 use crate::harness::{ONLY_AT_READY, Setup};
 use crate::http::Scrape;
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const NAME: &str = "dualtor_shadow_differences";
 
@@ -43,7 +43,7 @@ async fn in_shadow_mode_it_is_counted_where_ycabled_says_something_else() {
         assert_eq!(scrape.await.find(NAME, &[]).count(), 8);
     };
     shows(&["self_mux_direction 1"]).await;
-    // As ycabled's next cycle has it, and then of all ports.
+    // After ycabled's next cycle, and then for all ports.
     let ycabled = |port: &str, fields: &str| {
         let _: Value = rack.redis.ask(&format!("HSET MUX_CABLE_INFO|{port} {fields}"));
     };
@@ -53,7 +53,7 @@ async fn in_shadow_mode_it_is_counted_where_ycabled_says_something_else() {
     ycabled("Ethernet0", "grpc_connection_status IDLE");
     shows(&["server_version 1", "grpc_connection_status 2"]).await;
 
-    // Nothing can be compared: no zeros that would look like agreement.
+    // Nothing can be compared: there must be no zeros, which would look like equal rows.
     rack.redis.freeze();
     rack.scraped(NAME, |scrape| scrape.find(NAME, &[]).count() == 0)
         .await;

@@ -6,14 +6,14 @@ use dualtor_sim::{ConnectionFault, H2Code};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::child::Program;
 use crate::connections::goaway;
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http;
-use crate::look::{self, Look};
-use crate::program::Program;
+use crate::soc_view::{self, Look};
 
 const PORT: &str = "Ethernet0";
-/// The contract says 5 s. The stop is built to take 3 s at most; what a busy machine adds is not the exporter's.
+/// A stop may take 5 s. It is built to take 3 s at most; the rest is for a busy machine.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// The real binary on a rack's configuration file.
@@ -37,9 +37,13 @@ async fn sigterm_leaves_shutdown_in_each_row_with_its_counters() {
         assert_eq!(ended.code, Some(0), "{signal}: {ended:?}");
         for port in [PORT, "Ethernet4"] {
             let row = rack.row(port);
-            assert_eq!(look::of_row(&row), Look::unknown("shutdown").row(), "{signal}");
+            assert_eq!(
+                soc_view::of_row(&row),
+                Look::unknown("shutdown").row(),
+                "{signal}"
+            );
         }
-        let count = |row: &look::Row| row["mux_direction_probe_count"].parse::<u64>().expect("a count");
+        let count = |row: &soc_view::Row| row["mux_direction_probe_count"].parse::<u64>().expect("a count");
         assert!(count(&before) >= 1 && count(&rack.row(PORT)) >= count(&before));
         assert_eq!(rack.soc(PORT).counters().connections, 1);
     }
@@ -53,14 +57,14 @@ async fn the_log_calls_a_graceful_goaway_no_failure() {
     rack.soc(PORT)
         .connection_fault(goaway(H2Code::NoError, "max_age"));
     let line = program
-        .says("ends the connection in good order (GOAWAY NO_ERROR)", 1)
+        .says("ended the connection in good order (GOAWAY NO_ERROR)", 1)
         .await;
     for word in [
         "level=info",
         "port=Ethernet0",
         "from=ready",
         "to=connecting",
-        "dialled anew",
+        "dialling again",
     ] {
         assert!(line.contains(word), "{word}: {line}");
     }
@@ -85,7 +89,7 @@ async fn stuck_scrapes(rack: &Rack) -> [TcpStream; 2] {
     [unread, endless]
 }
 
-/// So many that a scrape is larger than what a socket holds.
+/// Enough SoCs to make a scrape larger than a socket's buffers.
 const PORTS: usize = 500;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The real binary, where nobody reads what it prints and logs, or where it cannot be written.
+//! The real binary when its output and log are not read, or cannot be written.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use dualtor_sim::ConnectionFault;
 
+use crate::child::Program;
 use crate::harness::{LONG, Rack, Setup, wait_until};
-use crate::look::Look;
-use crate::program::Program;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const BINARY: &str = env!("CARGO_BIN_EXE_dualtor-exporter");
 
-/// The real binary, of whose log nobody reads more than where it serves.
+/// The real binary. Its log is read only up to the line with the listen address.
 struct Unread {
     child: Child,
     _stderr: Option<BufReader<ChildStderr>>,
@@ -47,7 +47,7 @@ impl Unread {
         }
     }
 
-    /// Sends SIGTERM; how long until the end, and its exit code.
+    /// Sends SIGTERM; returns the time until the end, and the exit code.
     async fn stop(mut self) -> (Duration, Option<i32>) {
         let began = Instant::now();
         let id = self.child.id().to_string();
@@ -76,7 +76,7 @@ impl Drop for Unread {
 async fn a_log_that_nobody_reads_holds_up_nothing() {
     let setup = Setup::rack(2).channel("backoff: {initial: 10ms, max: 10ms}");
     let mut rack = setup.stage().await;
-    // Nobody listens there: a line for each dial that fails.
+    // Nothing listens there, so each dial fails and logs a line.
     rack.settings
         .targets
         .extend((0..64).map(|n| (format!("Ethernet{}", 100 + n), ([127, 0, 0, 1], 1).into())));
@@ -85,7 +85,7 @@ async fn a_log_that_nobody_reads_holds_up_nothing() {
     rack.shows(PORT, &Look::HEALTHY).await;
     let dropped = "dualtor_log_lines_dropped_total";
     let first = rack.counts(dropped, &[], 1).await.count(dropped, &[]);
-    // Everything goes on: what is seen, what is served, what is written, what is lost.
+    // Everything continues: probing, scrapes, rows, and the count of dropped lines.
     rack.soc(PORT).connection_fault(ConnectionFault::Hang);
     rack.soc(PORT).close_connections();
     rack.shows(PORT, &Look::unknown("transient_failure")).await;
@@ -157,8 +157,8 @@ async fn a_port_that_flaps_says_a_few_lines_and_how_it_ended() {
     }
 }
 
-/// Runs it in a shell with this redirection.
-async fn run(redirect: &str, args: &[&str]) -> crate::program::Ended {
+/// Runs the binary in a shell with this redirection.
+async fn run(redirect: &str, args: &[&str]) -> crate::child::Ended {
     let mut command = Command::new("sh");
     command
         .args(["-c", &format!("exec \"$0\" \"$@\" {redirect}"), BINARY])
@@ -175,7 +175,7 @@ async fn what_cannot_be_written_is_told_by_message_and_exit_code() {
     let commands: [&[&str]; 3] = [
         &["probe", &address],
         &["--config.check", "--config.file", config],
-        // Of the databases nothing is there but an empty Redis: a problem.
+        // There is only an empty Redis, which `doctor` reports as a problem.
         &["doctor", "--config.file", config],
     ];
     for (args, good) in commands.into_iter().zip([0, 0, 1]) {
@@ -223,7 +223,7 @@ async fn a_reader_that_has_gone_is_no_failure() {
     );
 }
 
-/// Not a test: what `a_panic_that_nobody_catches_is_a_line_of_the_log` runs in a process of its own, as the hook is the process'.
+/// Not a test: `a_panic_that_nobody_catches_is_a_line_of_the_log` runs it in a separate process, because a hook is per process.
 #[test]
 #[ignore = "run by another test"]
 fn a_thread_that_panics() {

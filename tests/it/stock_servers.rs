@@ -1,6 +1,6 @@
-//! What gRPC's stock servers think of our PINGs, by their own code: a relay between exporter and SoC sees each frame of HTTP/2, keeps
-//! the strikes as grpc-core (grpcio), grpc-go or grpc-java do by default, and ends the connection as they do. It shares no code
-//! with exporter and simulator.
+//! Whether gRPC's stock servers accept our PINGs. A relay between exporter and SoC sees each HTTP/2 frame, counts the strikes by
+//! the default rules of grpc-core (grpcio), grpc-go or grpc-java, and ends the connection as they do. It shares no code with
+//! exporter and simulator.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const PREFACE: usize = 24;
 
-/// Without calls, and with.
+/// Least time between PINGs without calls, and with.
 const IDLE: Duration = Duration::from_secs(2 * 3600);
 const BUSY: Duration = Duration::from_secs(300);
 const STRIKES: u32 = 2;
@@ -39,7 +39,7 @@ enum Server {
     Java,
 }
 
-/// One connection's strikes.
+/// The strikes of one connection.
 struct Strikes {
     server: Server,
     last: Option<Instant>,
@@ -58,7 +58,7 @@ impl Strikes {
         }
     }
 
-    /// A PING came in while so many calls were open: whether it was one too many.
+    /// A PING arrived while this many calls were open; returns whether it was one too many.
     fn ping(&mut self, now: Instant, calls: usize) -> bool {
         let least = if calls == 0 { IDLE } else { BUSY };
         let early = self.last.is_some_and(|last| now < last + least);
@@ -66,7 +66,7 @@ impl Strikes {
             (self.strikes, self.last) = (0, Some(now));
             return false;
         }
-        // Java keeps the time of the last PING that was none too many.
+        // Java keeps the time of the last PING that was accepted.
         if self.server != Server::Java || !early {
             self.last = Some(now);
         }
@@ -198,7 +198,7 @@ async fn stock(server: Server, to: SocketAddr) -> (SocketAddr, Arc<AtomicU64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_stock_server_refuses_our_pings_once_and_then_never_again() {
-    // One with streams that stay open, and one without any call between the rounds.
+    // One SoC with streams that stay open, and one without any call between the rounds.
     let mut scenario = Scenario::uniform(1);
     scenario.socs.push(SocSpec {
         port: "Ethernet4".to_owned(),

@@ -1,19 +1,19 @@
-//! TLS over real sockets: each auth level, each way to be refused, expiry in the metrics, and `probe`.
+//! TLS over real sockets: each auth level, each reason to be refused, expiry in the metrics, and `probe`.
 
 use dualtor_sim::{ConnectionFault, Rpc, Scenario, Simulator, Soc, Tls, TlsVersion};
 
 use crate::certificates::{Ca, EXPIRED, Files, NOT_YET, Pem, VALID, new_year, self_signed};
+use crate::child::run;
 use crate::harness::{Rack, Setup};
 use crate::http::Scrape;
-use crate::look::Look;
-use crate::program::run;
+use crate::soc_view::Look;
 
 pub(crate) const PORT: &str = "Ethernet0";
 pub(crate) const FAILURES: &str = "dualtor_channel_failures_total";
 pub(crate) const TRANSITIONS: &str = "dualtor_channel_transitions_total";
 pub(crate) const SOC_EXPIRY: &str = "dualtor_soc_certificate_expiry_timestamp_seconds";
 pub(crate) const OUR_EXPIRY: &str = "dualtor_tls_certificate_expiry_timestamp_seconds";
-/// For silences that are the point.
+/// For silent peers.
 const IMPATIENT: &str =
     "keepalive_time: 200ms, keepalive_timeout: 300ms, backoff: {initial: 100ms, max: 500ms}";
 const VERSIONS: [TlsVersion; 3] = [TlsVersion::Any, TlsVersion::V1_2, TlsVersion::V1_3];
@@ -29,7 +29,7 @@ pub(crate) fn times_ready(scrape: &Scrape) -> u64 {
     scrape.count(TRANSITIONS, &[("port", PORT), ("to", "ready")])
 }
 
-/// Never READY, for this one reason only.
+/// Never READY, and only for this cause.
 pub(crate) async fn check_refused(what: &str, rack: &Rack, cause: &str) -> Scrape {
     rack.counts(FAILURES, &[("cause", cause)], 2).await;
     let scrape = rack.shows(PORT, &Look::unknown("transient_failure")).await;
@@ -104,7 +104,7 @@ async fn without_tls_no_certificate_has_an_expiry() {
     assert_eq!(scrape.find(OUR_EXPIRY, &[]).count(), 0);
 }
 
-/// A SoC that serves with this certificate, to a channel that trusts the shared CA.
+/// A SoC with this certificate, and a channel that trusts the shared CA.
 async fn check_certificate(what: &str, make: impl Fn(&Ca) -> Pem, server_name: &str, cause: &str) -> Scrape {
     let (files, ca) = shared_ca();
     let (soc, channel) = (files.soc(&make(&ca)), files.verify(server_name));
@@ -183,7 +183,7 @@ async fn a_certificate_is_trusted_where_it_stands_itself_in_the_ca_file() {
     check_refused("expired", &rack, "tls_expired").await;
     let rack = start(&valid, &expired).await;
     check_refused("another", &rack, "tls_unknown_ca").await;
-    // Signed by a CA that does not stand there, but itself it does.
+    // Its CA is not in the file, but the certificate itself is.
     let ca = Ca::new("a CA", VALID);
     let (pinned, expired) = (ca.soc(VALID), ca.soc(EXPIRED));
     start(&pinned, &pinned).await.shows(PORT, &Look::HEALTHY).await;
@@ -273,7 +273,7 @@ async fn a_ready_channel_is_lost_over_tls_as_without() {
     }
 }
 
-/// A SoC that wants TLS, a certificate of ours and metadata, and for all else is healthy.
+/// A healthy SoC that requires TLS, our certificate and metadata.
 async fn demanding_soc(files: &Files, ca: &Ca) -> (Simulator, Soc) {
     let mut scenario = Scenario::uniform(1);
     scenario.defaults.tls = Some(Tls {

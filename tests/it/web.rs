@@ -9,7 +9,7 @@ use dualtor_sim::ConnectionFault;
 
 use crate::harness::{Setup, wait_until};
 use crate::http::{Scrape, ask, get};
-use crate::look::Look;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 const RELOADED: &str = "dualtor_config_last_reload_successful";
@@ -59,7 +59,7 @@ async fn the_metrics_are_where_the_telemetry_path_says() {
     }
 }
 
-/// Mute, and given a minute to speak.
+/// SoCs that are mute, with a dial timeout of a minute.
 const PATIENT: &str = "keepalive_time: 30s, keepalive_timeout: 30s, backoff: {initial: 100ms}";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,20 +73,20 @@ async fn ready_is_when_each_target_has_finished_a_round_or_failed_a_dial() {
     rack.shows(PORT, &Look::HEALTHY).await;
     rack.shows("Ethernet4", &Look::unknown("connecting")).await;
     rack.shows("Ethernet8", &Look::unknown("transient_failure")).await;
-    // Rounds on a channel that is not READY are none.
+    // Rounds without a READY channel do not count.
     let unavailable = [("port", "Ethernet4"), ("result", "UNAVAILABLE")];
     rack.counts("dualtor_probes_total", &unavailable, 5).await;
     let answer = get(rack.web, "/-/ready").await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(get(rack.web, "/-/healthy").await.status, 200);
-    // The dial of the last one comes to its end.
+    // The dial of the last SoC can now succeed.
     rack.soc("Ethernet4").connection_fault(ConnectionFault::None);
     let ready = async || match get(rack.web, "/-/ready").await.status {
         200 => Ok(()),
         status => Err(format!("status {status}")),
     };
     wait_until("ready", ready).await;
-    // For good: nothing that comes later makes it less ready.
+    // It stays ready, whatever happens later.
     rack.soc(PORT).connection_fault(ConnectionFault::Refuse);
     rack.shows(PORT, &Look::unknown("transient_failure")).await;
     ready().await.expect("still ready");
@@ -120,7 +120,7 @@ async fn a_reload_adds_changes_and_removes_targets_without_touching_the_others()
         .set(|state| state.version = "12".to_owned());
     let twelve = rack.soc("Ethernet12").address();
     let targets = &mut rack.settings.targets;
-    // Ethernet4 goes, Ethernet8 moves to where Ethernet12 is, Ethernet16 comes.
+    // Ethernet4 is removed, Ethernet8 gets Ethernet12's address, Ethernet16 is added.
     targets.retain(|(port, _)| port != "Ethernet4");
     targets[1].1 = twelve;
     targets.push(("Ethernet16".to_owned(), twelve));

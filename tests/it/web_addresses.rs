@@ -1,9 +1,9 @@
-//! Where is served: both families, whatever the host's settings say; in a network of the test's own.
+//! Listen addresses: both families, whatever the host's settings are; in the test's own network namespace.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// Says of each address whether it is served on port 9075, once the log says that something is.
+/// Prints for each address whether port 9075 answers, after the log has reported a listen address.
 const SCRIPT: &str = r#"
 set -e
 ip link set lo up
@@ -17,14 +17,14 @@ kill $!
 wait $!
 "#;
 
-/// Whether this machine lets us have a network of our own; says so where it does not.
+/// Whether this machine permits a network namespace for the test; prints it if not.
 fn permitted() -> bool {
     let tried = Command::new("unshare")
         .args(["--map-root-user", "--net", "ip", "link", "set", "lo", "up"])
         .output();
     let permitted = tried.is_ok_and(|tried| tried.status.success());
     if !permitted {
-        // Past the test harness, which keeps what a test that passes prints.
+        // Not through the test harness, which hides the output of a test that passes.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED: this machine permits no network namespace (unshare --map-root-user --net, and ip)"
@@ -33,7 +33,7 @@ fn permitted() -> bool {
     permitted
 }
 
-/// The addresses that are served.
+/// The addresses that answer.
 fn served(sysctl: &str, flags: &str) -> Vec<String> {
     let dir = tempfile::tempdir().expect("a directory");
     let config =

@@ -1,4 +1,4 @@
-//! Crowds of rude web clients, and single ones that speak no sane HTTP: who gets his answer all the same, and what is left behind.
+//! Floods of rude web clients, and clients with invalid HTTP: other clients are still answered, and nothing is left behind.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,26 +7,26 @@ use dualtor_exporter::web::Limits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::child::Program;
 use crate::harness::{LONG, ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::{self, get};
-use crate::program::Program;
 use crate::web_limits::{
     CALM, CONNECTIONS, connect, half_sent, many_ports, once_let_in, refused, rest, send, setup, start, unread,
 };
 
-/// What the allocator keeps for the next time.
+/// What the allocator keeps for reuse.
 const KEPT_KB: u64 = 2 * 1024;
 
 const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 const HEALTHY: &[u8] = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Nobody but who asks is connected.
+/// Only the client that asks is connected.
 async fn all_gone(rack: &Rack) {
     rack.scraped(CONNECTIONS, |scrape| scrape.value(CONNECTIONS, &[]) == Some(1.0))
         .await;
 }
 
-/// Small, with the memory and the files that it has at rest.
+/// A small exporter, with its memory and open files at rest.
 async fn at_rest(ports: usize) -> (Rack, Program, u64, usize) {
     let setup = Setup::rack(8).probe(ONLY_AT_READY).channel(CALM);
     let mut rack = many_ports(setup.databases("publish: off"), ports).await;
@@ -69,24 +69,24 @@ async fn the_memory_of_a_web_flood_comes_back() {
     memory_is_back(&program, before).await;
 }
 
-/// How a client comes and goes.
+/// How a client behaves.
 #[derive(Debug, Clone, Copy)]
 enum Rude {
-    /// Nothing but a reset.
+    /// Resets at once.
     Reset,
-    /// A reset within its request, after it, and while the answer comes.
+    /// Resets during its request, after it, or during the answer.
     ResetInRequest,
     ResetAfterRequest,
     ResetInAnswer,
-    /// Closed on its side, without, within and after a request.
+    /// Closes its side before, during or after a request.
     HalfClosed,
     HalfClosedInRequest,
     HalfClosedAfterRequest,
-    /// Closed with many requests in the pipe, none of them read.
+    /// Closes after many pipelined requests, without reading an answer.
     Pipelined,
 }
 
-/// One such client; from an address of its own, if there are many.
+/// One such client; with its own address if there are many.
 async fn come_and_go(how: Rude, n: usize, to: SocketAddr) -> std::io::Result<()> {
     let mut stream = connect(&format!("127.0.1.{}", n % 50 + 1), to).await;
     match how {
@@ -128,13 +128,13 @@ async fn rude_clients_leave_nothing_behind() {
     ] {
         for n in (0..each()).step_by(20) {
             let clients = (n..n + 20).map(|n| come_and_go(how, n, rack.web));
-            // It may be refused or reset.
+            // The connection may be refused or reset.
             let _ = futures_util::future::join_all(clients).await;
         }
         all_gone(&rack).await;
         wait_until(&format!("files after {how:?}"), async || {
             let now = program.open_files();
-            // A socket of the last scrape, more or less.
+            // The last scrape's socket may still be open.
             (now <= files + 1)
                 .then_some(())
                 .ok_or_else(|| format!("{now} after {files}"))
@@ -147,7 +147,7 @@ async fn rude_clients_leave_nothing_behind() {
     assert!(!program.stderr().contains("defect"), "{}", program.stderr());
 }
 
-/// Of each kind.
+/// Clients of each kind.
 fn each() -> usize {
     let more = std::env::var("RUDE_CLIENTS").ok();
     more.map_or(200, |count| count.parse().expect("a number"))
@@ -174,7 +174,7 @@ async fn who_waits_without_a_request_makes_room_for_one_who_asks() {
         let scrape = http::Scrape::parse(&scrape);
         assert!(refused(&scrape, "total") >= f64::from(places), "{places}");
         assert_eq!(scrape.value(CONNECTIONS, &[]), Some(3.0));
-        // Who was let in has gone; somebody else is silent in its place.
+        // The accepted client has gone; another silent one has its place.
         let stream = connect("127.0.0.5", rack.web).await;
         match places {
             1 => assert_eq!(rest(&mut silent).await, ""),
@@ -206,8 +206,9 @@ async fn a_reload_that_adds_socs_takes_their_files_from_web_clients() {
     let ready = async |rack: &Rack, count: usize| {
         wait_until(&format!("{count} rows say READY"), async || {
             let rows = (0..count).map(|n| rack.row(&format!("Ethernet{n}")));
-            let is =
-                |row: &crate::look::Row| row.get("grpc_connection_status").is_some_and(|is| is == "READY");
+            let is = |row: &crate::soc_view::Row| {
+                row.get("grpc_connection_status").is_some_and(|is| is == "READY")
+            };
             match rows.filter(is).count() {
                 ready if ready == count => Ok(()),
                 some => Err(format!("{some} of {count}: {}", program.stderr())),
@@ -230,9 +231,9 @@ async fn a_reload_that_adds_socs_takes_their_files_from_web_clients() {
     rack.settings.targets = targets.clone();
     rack.write_config(&rack.settings.yaml(&rack.redis));
     program.signal("HUP");
-    // Who dials before a web connection has closed finds no file, and has one at its next dial.
+    // A dial before a web connection has closed finds no file; the next dial does.
     ready(&rack, all).await;
-    // More than there are files for: said with numbers, and again not when nothing has changed.
+    // More SoCs than files: logged with numbers, and not repeated while nothing changes.
     let addresses: Vec<_> = targets.iter().map(|(_, address)| *address).collect();
     rack.settings.targets = (0..100)
         .map(|n| (format!("Ethernet{n}"), addresses[n % 4]))
@@ -240,15 +241,18 @@ async fn a_reload_that_adds_socs_takes_their_files_from_web_clients() {
     rack.write_config(&rack.settings.yaml(&rack.redis));
     let mut program = program;
     program.signal("HUP");
-    let line = program.says("too few open files", 1).await;
+    let line = program.says("limit of open files is too low", 1).await;
     for words in ["level=error", "limit=130", "targets=100", "needed=158"] {
         assert!(line.contains(words), "{words}: {line}");
     }
     rack.settings.targets.truncate(all);
     rack.write_config(&rack.settings.yaml(&rack.redis));
     program.signal("HUP");
-    program.says("open files suffice", 1).await;
-    assert_eq!(program.stderr().matches("too few open files").count(), 1);
+    program.says("limit of open files is sufficient", 1).await;
+    assert_eq!(
+        program.stderr().matches("limit of open files is too low").count(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,7 +272,7 @@ async fn a_stop_ends_in_its_time_with_many_clients_of_every_kind() {
     let scrapers: Vec<_> = (0..20)
         .map(|_| {
             tokio::spawn(async move {
-                // Until nobody listens.
+                // Until the listener is closed.
                 while let Ok(mut stream) = TcpStream::connect(web).await {
                     let _ = stream.write_all(SCRAPE).await;
                     let _ = stream.read(&mut [0; 512]).await;
@@ -281,7 +285,7 @@ async fn a_stop_ends_in_its_time_with_many_clients_of_every_kind() {
     let began = Instant::now();
     program.signal("TERM");
     let ended = program.ended().await;
-    // The contract's 5 s, and what the machine may be late.
+    // The promised 5 s, and the delay of a busy machine.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     for scraper in scrapers {
@@ -289,7 +293,7 @@ async fn a_stop_ends_in_its_time_with_many_clients_of_every_kind() {
     }
 }
 
-/// How it must begin; "": it is closed without a word.
+/// How the answer must begin; "": closed without an answer.
 const BAD: &str = "HTTP/1.1 400 ";
 const GOOD: &str = "HTTP/1.1 200 ";
 
@@ -311,7 +315,7 @@ async fn what_is_no_sane_request_is_refused_and_harms_nobody() {
         ),
         ("*1\r\n$4\r\nPING\r\n".to_owned(), BAD),
         ("\0".repeat(1000), BAD),
-        // Two readings of where a request ends.
+        // Requests whose end can be parsed in two ways.
         (
             "GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 5\r\n\r\nGET /x".to_owned(),
             BAD,
@@ -368,7 +372,7 @@ async fn what_is_no_sane_request_is_refused_and_harms_nobody() {
             format!("GET /metrics?{} HTTP/1.1\r\n{close}", "a=b&".repeat(2_000)),
             GOOD,
         ),
-        // What asks for a format or an encoding.
+        // Headers that select a format or an encoding.
         (
             format!("GET /metrics HTTP/1.1\r\nAccept: {many}\r\n{close}"),
             GOOD,
@@ -395,7 +399,7 @@ async fn what_is_no_sane_request_is_refused_and_harms_nobody() {
             format!("GET /metrics HTTP/1.1\r\nAccept-Encoding: gzip;q=NaN;q=1e999\r\n{close}"),
             GOOD,
         ),
-        // Wants to speak something else.
+        // Requests for another protocol.
         (
             format!("GET /metrics HTTP/1.1\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA\r\n{close}"),
             GOOD,
@@ -407,13 +411,13 @@ async fn what_is_no_sane_request_is_refused_and_harms_nobody() {
     ];
     for (request, expected) in &table {
         let mut stream = connect("127.0.0.1", rack.web).await;
-        // A server that refuses it need not read it all.
+        // A server that refuses a request may close before it has read everything.
         let _ = stream.write_all(request.as_bytes()).await;
         let _ = stream.shutdown().await;
         let answer = rest(&mut stream).await;
         assert!(answer.starts_with(expected), "{request:.200?}: {answer:.200}");
         let answers = usize::from(!expected.is_empty());
-        // One request, one answer: what follows is no second one.
+        // One request gets one answer: the rest is not a second request.
         assert_eq!(
             answer.matches("HTTP/1.1 ").count(),
             answers,

@@ -1,4 +1,4 @@
-//! What web clients may cost: connections, time, memory, files, the processor. And what they get all the same.
+//! Limits for web clients: connections, time, memory, files, CPU. Other clients are still answered.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use crate::child::Program;
 use crate::harness::{LONG, ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::{self, Scrape, get};
-use crate::look::Look;
-use crate::program::Program;
+use crate::soc_view::Look;
 
 const PORT: &str = "Ethernet0";
 pub(crate) const CONNECTIONS: &str = "dualtor_web_connections";
@@ -27,15 +27,15 @@ pub(crate) async fn connect(from: &str, to: SocketAddr) -> TcpStream {
     socket.connect(to).await.expect("a connection")
 }
 
-/// The start of a request, and no more.
+/// Only the start of a request.
 pub(crate) async fn half_sent(from: &str, to: SocketAddr) -> TcpStream {
     let mut stream = connect(from, to).await;
-    // It may be closed already.
+    // The connection may be closed already.
     let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").await;
     stream
 }
 
-/// Everything that comes until the end; a reset is an end.
+/// Reads everything until the end or a reset.
 pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let read = timeout(LONG, stream.read_to_end(&mut bytes)).await;
@@ -43,10 +43,10 @@ pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Sends this on a connection of its own; all of the answer.
+/// Sends this on a new connection; returns the whole answer.
 pub(crate) async fn send(to: SocketAddr, request: &[u8]) -> String {
     let mut stream = connect("127.0.0.1", to).await;
-    // A server that refuses it need not read it all.
+    // A server that refuses a request may close before it has read everything.
     let _ = stream.write_all(request).await;
     rest(&mut stream).await
 }
@@ -238,7 +238,7 @@ async fn a_client_that_has_said_all_gets_its_answers() {
         .await;
 }
 
-/// A rack of few SoCs that are probed under many names, so that a scrape is larger than what sockets hold.
+/// A rack of few SoCs that are probed under many names, so that a scrape is larger than sockets' buffers.
 pub(crate) async fn many_ports(setup: Setup, ports: usize) -> Rack {
     let mut rack = setup.stage().await;
     let addresses: Vec<_> = rack.socs().iter().map(|soc| soc.address()).collect();
@@ -252,10 +252,10 @@ pub(crate) async fn many_ports(setup: Setup, ports: usize) -> Rack {
 /// Few PINGs.
 pub(crate) const CALM: &str = "keepalive_time: 30s, keepalive_timeout: 30s";
 
-/// Asks for a scrape and reads nothing of it.
+/// Requests a scrape and reads none of the answer.
 pub(crate) async fn unread(from: &str, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
-    // Small, but not so small that to read what the kernel has taken takes minutes.
+    // A small buffer, but large enough that the answer can be read in reasonable time.
     socket.set_recv_buffer_size(64 << 10).expect("a small buffer");
     let from: std::net::IpAddr = from.parse().expect("an address");
     socket.bind((from, 0).into()).expect("bound");
@@ -293,7 +293,7 @@ async fn an_answer_that_is_not_taken_ends_its_connection() {
     assert!(body.len() < promised, "what is cut off can be seen to be");
 }
 
-/// The real binary on a rack's configuration file, with so many open files at most.
+/// The real binary on a rack's configuration file, with this limit of open files.
 pub(crate) async fn start(rack: &mut Rack, files: &str, more: &[&str]) -> Program {
     let path = rack.config_path();
     let mut command = Command::new("sh");
@@ -318,7 +318,7 @@ async fn unread_scrapes_take_little_memory() {
     let program = start(&mut rack, "4000", &[]).await;
     let ok = [("query", "health"), ("result", "OK")];
     rack.counts("dualtor_probes_total", &ok, PORTS as u64).await;
-    // What scraping costs at first has been paid.
+    // The memory of the first scrapes is already allocated.
     for _ in 0..5 {
         rack.scrape().await;
     }
@@ -330,10 +330,10 @@ async fn unread_scrapes_take_little_memory() {
         }
     }
     let grown = program.memory_kb().saturating_sub(before);
-    // Each is an answer of its own: 0.3 MB packed, some 0.1 MB of its connection. Of the answers together 8 MiB are kept. When
-    // each held pieces of text it was 0.5 MB for each, and its snapshot beside them.
+    // Each has its own answer: 0.3 MB packed, and about 0.1 MB for the connection. All answers together may keep 8 MiB. If each
+    // held text, it would be 0.5 MB each, and its snapshot.
     assert!(grown < 20_000, "{grown} kB for {} unread scrapes", held.len());
-    // The next is served all the same.
+    // The next scrape is still served.
     assert_eq!(rack.scrape().await.value(CONNECTIONS, &[]), Some(61.0));
 }
 
@@ -345,7 +345,8 @@ async fn files_are_the_socs_first() {
     let ready = async |rack: &Rack, state: &str| {
         wait_until(&format!("all rows say {state}"), async || {
             let rows = (0..PORTS).map(|n| rack.row(&format!("Ethernet{n}")));
-            let is = |row: &crate::look::Row| row.get("grpc_connection_status").is_some_and(|is| is == state);
+            let is =
+                |row: &crate::soc_view::Row| row.get("grpc_connection_status").is_some_and(|is| is == state);
             match rows.filter(is).count() {
                 PORTS => Ok(()),
                 some => Err(format!("{some} of {PORTS}: {}", program.stderr())),
@@ -370,7 +371,7 @@ async fn files_are_the_socs_first() {
         }
         ready(&rack, state).await;
     }
-    // The longest backoff is half a second. It was 30 s: until the web's files were free.
+    // The longest backoff is half a second. Before the fix it took 30 s, until the web's files were free.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let files = program.open_files();
     assert!(files < 130, "{files} open files");
@@ -386,7 +387,7 @@ async fn files_are_the_socs_first() {
     assert!(!ended.stderr.contains("Too many open files"), "{}", ended.stderr);
 }
 
-/// Of each thread of a process: its name, nice value, and clock ticks of CPU.
+/// The threads of a process: name, nice value, and CPU clock ticks of each.
 fn threads(process: u32) -> Vec<(String, i64, u64)> {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("running");
     let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
@@ -425,7 +426,7 @@ async fn scrapes_are_rendered_away_from_the_threads_that_probe() {
         (web.2, others.map(|(.., ticks)| ticks).sum::<u64>())
     };
     let (web, others) = cost();
-    // In turn and side by side.
+    // One after the other and in parallel.
     wait_until("half a second of scrapes", async || {
         let scrapes = (0..16).map(|_| http::ask(rack.web, "GET", "/metrics", &[("Accept-Encoding", "gzip")]));
         for answer in futures_util::future::join_all(scrapes).await {

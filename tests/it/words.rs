@@ -1,20 +1,20 @@
-//! Words from outside that act on a terminal, hide, turn the order of what is read, or never end: a SoC's, Redis', a file's, a
-//! command line's. In rows, labels, log and terminal they are text that can be read, and not much of it.
+//! Text from outside (a SoC, Redis, a file, a command line) that controls a terminal, is invisible, reverses the reading
+//! direction, or never ends. In rows, labels, log and terminal it must be readable and short.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
 use dualtor_sim::{Code, ReplyFault, Rpc};
 
+use crate::child::{Ended, Program, run};
 use crate::config_db::{TELLS, switch};
 use crate::harness::{Rack, wait_until};
-use crate::program::{Ended, Program, run};
 
 const PORT: &str = "Ethernet0";
 /// An override, an escape sequence, a C1 control sequence introducer, marks, invisible and separating characters.
 const EVIL: &str = "1.0\u{202e}gnp\u{1b}]0;x\u{7}\u{9b}31m\u{200f}\u{2066}\u{61c}\u{200b}\u{feff}\u{2028}\u{2029}\u{85}\u{7f}\r\n.";
 
-/// Written anew here: the exporter's own list would agree with itself.
+/// Written again here: a test with the exporter's own list would prove nothing.
 fn is_evil(c: char) -> bool {
     matches!(c,
         '\0'..='\x09' | '\x0b'..='\x1f' | '\x7f'..='\u{9f}'
@@ -22,7 +22,7 @@ fn is_evil(c: char) -> bool {
         | '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
-/// It can be read, and no line of it is endless.
+/// The text is readable, and no line is too long.
 fn assert_readable(what: &str, text: &str) {
     assert!(!text.is_empty(), "{what}: nothing there");
     let evil: Vec<char> = text.chars().filter(|c| is_evil(*c)).collect();
@@ -88,7 +88,7 @@ async fn a_socs_and_a_databases_words_are_readable_wherever_they_are_shown() {
     let ended = run(&["doctor", "--config.file", &path, "--output", "json"]).await;
     assert_readable("doctor, JSON", &all_of(&ended));
 
-    // And with channels.
+    // The same with channels.
     rack.config_db("DEL GRPCCLIENT|config");
     rack.start_exporter().await;
     let shown = "1.0\u{fffd}gnp\u{fffd}]0;x\u{fffd}\u{fffd}31m";

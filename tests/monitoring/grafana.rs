@@ -141,8 +141,8 @@ pub(crate) fn substitute(text: &str, value: impl Fn(&str) -> Option<String>) -> 
                 rest.split_at(end.unwrap_or(rest.len()))
             }
         };
-        // `$` alone is the end of a regular expression.
-        if name.is_empty() {
+        // `$` alone is the end of a regular expression, `$1` a part of what it has found.
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
             filled.push('$');
             continue;
         }

@@ -14,7 +14,7 @@
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
 //! | paging | from a fault of a SoC to the page, and back |
 
-use dualtor_testkit::{certificates, harness, http, look, program, wait};
+use dualtor_testkit::{certificates, child, harness, http, soc_view, wait};
 
 mod catalogue;
 mod grafana;

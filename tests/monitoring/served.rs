@@ -8,8 +8,8 @@ use dualtor_exporter::model::{
 };
 use dualtor_exporter::telemetry::catalogue::{CATALOGUE, MetricKind};
 
-use crate::look;
 use crate::promql::{Labels, Schema, Values};
+use crate::soc_view;
 
 /// What Prometheus adds to each sample, and the label that docs/monitoring.md asks users to add.
 const TARGET: [&str; 3] = ["job", "instance", "rack"];
@@ -54,7 +54,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         ("dualtor_web_connections_refused_total", "reason") => words!(Refusal),
         (_, "reason") => words!(ProblemKind),
         (_, "role") => these(&["ca", "client"]),
-        (_, "field") => these(&look::FIELDS),
+        (_, "field") => these(&soc_view::FIELDS),
         (_, "le") => {
             let bounds: &[f64] = match metric {
                 "dualtor_scheduling_delay_seconds" => &DELAY_BUCKETS,

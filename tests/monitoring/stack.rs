@@ -14,9 +14,9 @@ use promql_parser::util::parse_duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::child::Program;
 use crate::http;
 use crate::pager::Pager;
-use crate::program::Program;
 use crate::sources;
 use crate::wait::wait_until;
 

@@ -1,4 +1,4 @@
-//! Makes things happen, one per SoC at a time, and measures how long rows and metrics go on saying what was true before.
+//! Causes events, one per SoC at a time, and measures how long rows and metrics still show the old state.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -12,27 +12,27 @@ use crate::truth::{self, Truth};
 use crate::wait::wait_until;
 use crate::world::World;
 
-/// From look to look at the rows of SoCs to which something has happened.
+/// Time between two checks of the rows of SoCs with an event.
 const TICK: Duration = Duration::from_millis(50);
-/// From look to look at all the others.
+/// Time between two checks of all other rows.
 const SURVEY: Duration = Duration::from_secs(1);
-/// No case is waited for longer than this, whatever its bound: it is broken long before.
+/// Longest wait for a case. Its bound is much shorter.
 const GIVE_UP: Duration = Duration::from_secs(60);
-/// From one absence of Redis to the next.
+/// Time between two absences of Redis.
 const REDIS_EVERY: Duration = Duration::from_secs(40);
 /// How long it is away.
 const REDIS_AWAY: Duration = Duration::from_secs(5);
 
-/// Something has happened, and is not shown everywhere yet.
+/// An event that is not shown everywhere yet.
 struct Case {
     kind: Kind,
     since: Instant,
     row: Option<Duration>,
     metrics: Option<Duration>,
-    /// How often the channel had become READY, and how many connections the SoC had had.
+    /// How often the channel had become READY, and how many connections the SoC had seen before the event.
     before: (u64, u64),
-    /// Of a kind that blinks: the rows seen since that say the truth, by when they were written, and after how long. Which of them is
-    /// of the new connection is known when metrics tell when that became READY.
+    /// For an event that only interrupts the channel: the correct rows seen since, with the time of writing and the lag. Metrics
+    /// show when the new connection became READY; the first row written after that counts.
     right: Vec<(f64, Duration)>,
 }
 
@@ -41,13 +41,13 @@ struct Subject {
     port: String,
     truth: Truth,
     case: Option<Case>,
-    /// What has to be ended, and when.
+    /// The fault to end, and when.
     ends: Option<(Kind, Instant)>,
-    /// Since when its connection is there, at the earliest.
+    /// Its connection is not older than this.
     connected: Instant,
-    /// Nothing happens to it before this.
+    /// It gets no event before this time.
     rests: Instant,
-    /// Its row, and its metrics, have been wrong since, although nothing has happened.
+    /// Since when its row, and its metrics, have been wrong without an event.
     wrong: [Option<Instant>; 2],
 }
 
@@ -88,7 +88,7 @@ impl Drive {
     pub(crate) async fn run(mut self, time: Duration) -> Report {
         self.settled().await;
         let end = Instant::now() + time;
-        // What has begun is seen to its end.
+        // Events under way are measured to their end.
         let last = end - Duration::from_secs(20).min(time / 3);
         let (mut survey, mut redis) = (Instant::now(), Instant::now() + REDIS_EVERY / 2);
         let mut frozen = self.random.bool();
@@ -113,7 +113,7 @@ impl Drive {
         self.report
     }
 
-    /// Until all is well.
+    /// Waits until all SoCs are shown as healthy.
     async fn settled(&mut self) {
         let ports: Vec<String> = self.subjects.iter().map(|subject| subject.port.clone()).collect();
         wait_until("all SoCs are shown as they are", async || {
@@ -132,7 +132,7 @@ impl Drive {
         .await;
     }
 
-    /// Lets things happen to those that rest, and end where they have lasted.
+    /// Starts events at SoCs without one, and ends faults that have lasted long enough.
     fn things_happen(&mut self, more: bool) {
         let now = Instant::now();
         let busy = self
@@ -153,7 +153,7 @@ impl Drive {
                     begin.push((n, kind));
                 }
                 Some(_) => {}
-                // One in 40 of those that rest, at each look.
+                // At each check, one in 40 of the SoCs without an event.
                 None if more && room > 0 && now >= subject.rests && self.random.u8(..40) == 0 => {
                     let kind = Kind::any(&mut self.random);
                     room -= 1;
@@ -181,7 +181,7 @@ impl Drive {
         }
     }
 
-    /// Compares what is shown with what is true: where something has happened, or everywhere.
+    /// Compares what is shown with the true state: for SoCs with an event, or for all.
     fn look(&mut self, all: bool) {
         let asked: Vec<usize> = (0..self.subjects.len())
             .filter(|n| {
@@ -237,7 +237,7 @@ impl Drive {
             {
                 case.metrics.get_or_insert(seen.at - case.since);
                 if case.row.is_none() && case.kind.blinks() {
-                    // Not one that was written of the connection before.
+                    // A row that was written about the old connection does not count.
                     let of_now = case.right.iter().find(|(at, _)| *at > shown.changed);
                     case.row = of_now.map(|(_, lag)| *lag);
                 }
@@ -263,7 +263,7 @@ impl Drive {
         }
     }
 
-    /// Redis stops answering, or is killed; some SoCs change meanwhile; when it is back, all rows must be right.
+    /// Redis stops answering, or is killed. Some SoCs change meanwhile. When it is back, all rows must be correct.
     async fn redis_goes_away(&mut self, frozen: bool) {
         self.see_out().await;
         match frozen {
@@ -276,7 +276,7 @@ impl Drive {
             Kind::Direction.befall(&subject.soc, &mut subject.truth, &mut self.random);
         }
         tokio::time::sleep(REDIS_AWAY).await;
-        // By now the changes are known, too: what is measured is Redis' part.
+        // The exporter knows the changes by now, so only Redis' part is measured.
         tokio::time::sleep(Kind::Direction.bound()).await;
         self.metrics_go_on();
         let back = Instant::now();
@@ -304,7 +304,7 @@ impl Drive {
         }
     }
 
-    /// Redis is away: metrics say the truth all the same.
+    /// While Redis is away, metrics must still be correct.
     fn metrics_go_on(&mut self) {
         let Some(seen) = self.world.metrics() else { return };
         for subject in &self.subjects {
@@ -317,7 +317,7 @@ impl Drive {
         }
     }
 
-    /// Until nothing is open any more.
+    /// Waits until no event is open.
     async fn see_out(&mut self) {
         let began = Instant::now();
         let open = |subject: &Subject| subject.case.is_some() || subject.ends.is_some();
@@ -333,7 +333,7 @@ impl Drive {
         }
     }
 
-    /// What the exporter itself says.
+    /// Checks the exporter's metrics about itself.
     async fn notes(&mut self) {
         let scrape = Scrape::parse(http::get(self.world.web, "/metrics").await.text());
         let name = "dualtor_scheduling_delay_seconds";
@@ -357,7 +357,7 @@ impl Drive {
 }
 
 impl Subject {
-    /// Nothing has happened to it: what is shown of it should be right all along.
+    /// A SoC without an event must always be shown correctly.
     fn watch(
         &mut self,
         now: Instant,

@@ -1,4 +1,4 @@
-//! What may happen to a SoC, what that makes of it, and how long rows and metrics may go on saying something else.
+//! The kinds of events, how each changes a SoC's true state, and how long rows and metrics may show something else.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use dualtor_sim::{ConnectionFault, GoAway, H2Code, Notice, NoticeKind, Plane, Re
 
 use crate::truth::Truth;
 
-/// From round to round.
+/// Time between two rounds.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
-/// Two rounds are no further apart than an interval and a tenth, and one lasts half a second.
+/// Two rounds are at most 1.1 intervals apart, and one lasts half a second.
 const ROUND: Duration = Duration::from_millis(6_000);
 /// `keepalive_time` and `keepalive_timeout`, the defaults.
 const KEEPALIVE: Duration = Duration::from_secs(12);
-/// A channel that is lost so soon after READY waits for its backoff; with what it takes to see that it is READY.
+/// A channel that is lost this soon after READY waits for its backoff. Includes the time to notice READY.
 const YOUNG: Duration = Duration::from_secs(12);
 /// `channel.backoff.max`, the default.
 const REDIAL: Duration = Duration::from_secs(10);
-/// What a busy machine with two cores, a look each half second and a write to Redis may add. 3 s held in two of four runs of 60 s beside
-/// builds. In the other two (load up to 20) a row was 3.3 s over, and scrapes, from a thread with less priority, up to 7.5 s: there
-/// 5 s do not hold either.
+/// Extra time for a busy machine with two cores, a check every half second and a write to Redis. With 3 s, two of four runs of 60
+/// s passed while builds ran. In the other two (load up to 20) a row needed 3.3 s, and scrapes, from a thread with lower
+/// priority, up to 7.5 s, which is more than 5 s, too.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// Defines `Kind` from one list: each kind, whether it may happen by itself to a SoC that is well, and its name in the table.
+/// Defines `Kind` from one list: each kind, whether it may start at a healthy SoC, and its name in the table.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident, $happens:literal, $label:literal;)+) => {
-        /// Something that happens.
+        /// A kind of event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Kind { $($(#[$doc])* $kind,)+ }
 
@@ -46,7 +46,7 @@ kinds! {
     Reset, true, "connection reset";
     Closed, true, "connection closed";
     Goaway, true, "graceful GOAWAY";
-    /// One of the last three on a connection that is younger than `YOUNG`: it is dialled again by its backoff, not at once.
+    /// One of the last three on a connection that is younger than `YOUNG`: the next dial waits for the backoff.
     LostAgain, false, "lost again within 12 s";
     Direction, true, "direction changed";
     Link, true, "link changed";
@@ -59,16 +59,16 @@ kinds! {
     RepliesWell, false, "replies well again";
     ServiceBegin, true, "maintenance begins";
     ServiceEnd, false, "maintenance ends";
-    /// Nothing: and yet something else was said.
+    /// No event, but something wrong was shown.
     Untouched, false, "untouched, yet wrong";
-    /// Of all rows at once: Redis is back, frozen before or killed and empty.
+    /// For all rows: Redis is back after a freeze, or after a kill (then it is empty).
     RedisBack, false, "Redis back";
 }
 
 use Kind::*;
 
 impl Kind {
-    /// One of those that may happen to a SoC that is well.
+    /// A random kind that may start at a healthy SoC.
     pub(crate) fn any(random: &mut fastrand::Rng) -> Self {
         let all: Vec<Self> = Self::ALL
             .iter()
@@ -78,7 +78,7 @@ impl Kind {
         all[random.usize(..all.len())]
     }
 
-    /// What ends it; `None`: it stays as it has become.
+    /// The event that ends it; `None`: the new state stays.
     pub(crate) fn end(self) -> Option<Self> {
         match self {
             Killed => Some(Restarted),
@@ -89,12 +89,12 @@ impl Kind {
         }
     }
 
-    /// Whether the same is true after it as before: only that it was noticed shows.
+    /// Whether the true state is the same before and after: then only the interruption shows that it was noticed.
     pub(crate) fn blinks(self) -> bool {
         matches!(self, Reset | Closed | Goaway | LostAgain)
     }
 
-    /// What it counts as, on a channel that is READY for so long.
+    /// The kind that it counts as, on a channel that has been READY for this long.
     pub(crate) fn on_connection_of(self, age: Duration) -> Self {
         match self.blinks() && age < YOUNG {
             true => LostAgain,
@@ -102,12 +102,12 @@ impl Kind {
         }
     }
 
-    /// Whether there is another connection after it.
+    /// Whether a new connection follows.
     pub(crate) fn connects(self) -> bool {
         self.blinks() || matches!(self, Restarted | Thawed)
     }
 
-    /// Whether rows have it.
+    /// Whether rows show it.
     pub(crate) fn is_in_rows(self) -> bool {
         self != Health
     }
@@ -121,18 +121,18 @@ impl Kind {
                 Restarted | Thawed | LostAgain => REDIAL,
                 Direction | Link | Operation | Version | Slow | Garbage | WrongPortids | RepliesWell
                 | Untouched => ROUND,
-                // It is asked each 2 s, and then dialled after at most that.
+                // Redis is checked every 2 s. After a loss, the next dial follows within 2 s.
                 RedisBack => Duration::from_secs(5),
             }
     }
 
-    /// Half of the rows are right so soon. Only of what is written at once: seen 0.1 s.
+    /// Half of the rows are correct within this time. Only for kinds that are written at once; measured: 0.1 s.
     pub(crate) fn median_bound(self) -> Option<Duration> {
         let at_once = matches!(self, Killed | Reset | Closed | Goaway | ServiceBegin | ServiceEnd);
         at_once.then_some(Duration::from_secs(1))
     }
 
-    /// Makes it happen.
+    /// Causes the event.
     pub(crate) fn befall(self, soc: &Soc, truth: &mut Truth, random: &mut fastrand::Rng) {
         let notice = |kind| Notice {
             kind,

@@ -1,23 +1,23 @@
-//! `make soak`: a rack of simulated SoCs to which random things happen, the real exporter and a real redis-server; and an oracle
-//! that knows what each SoC really is and compares rows and metrics all along.
+//! `make soak`: a rack of simulated SoCs with random events, the real exporter and a real redis-server. An oracle knows the true
+//! state of each SoC and compares rows and metrics with it all the time.
 //!
-//! For each kind of thing that happens it prints how many cases there were and how long rows and metrics went on saying what was no
-//! longer true: the *truth lag*. It exits with 1 if one was longer than docs/reliability.md promises. The seed is printed: the
-//! same one does the same things to the same SoCs, though not at the same moments.
+//! For each kind of event it prints the number of cases and how long rows and metrics showed the old state: the *truth lag*. It
+//! exits with 1 if a lag was longer than docs/reliability.md promises. The seed is printed. The same seed gives the same events
+//! at the same SoCs, but not at the same moments.
 //!
 //! | file | job |
 //! |---|---|
-//! | truth | what a SoC is, and what row and metrics should then say |
-//! | kind | what may happen, what it makes of a SoC, how long that may be shown wrongly |
-//! | world | simulator, redis-server, exporter; what rows and metrics say now |
-//! | drive | makes things happen, one per SoC at a time, and measures |
+//! | truth | a SoC's true state, and what row and metrics should show then |
+//! | kind | the kinds of events, their effect on a SoC, how long it may be shown wrongly |
+//! | world | simulator, redis-server, exporter; what rows and metrics show now |
+//! | drive | causes events, one per SoC at a time, and measures |
 //! | report | the table |
 //!
 //! It shares no logic with the exporter: it is a process that is scraped, and rows in Redis.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program with a table.
 
-use dualtor_testkit::{http, program, redis_server, wait};
+use dualtor_testkit::{child, http, redis_server, wait};
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -28,7 +28,7 @@ mod report;
 mod truth;
 mod world;
 
-/// What is asked for: `--seconds 600 --socs 300 --seed 7`.
+/// The arguments: `--seconds 600 --socs 300 --seed 7`.
 struct Args {
     time: Duration,
     socs: usize,

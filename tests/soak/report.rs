@@ -1,18 +1,18 @@
-//! The table: per kind how often, and how long rows and metrics were wrong.
+//! The table: per kind of event the number of cases, and how long rows and metrics were wrong.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::kind::Kind;
 
-/// What has been measured.
+/// The measurements.
 #[derive(Default)]
 pub(crate) struct Report {
     rows: BTreeMap<Kind, Vec<Duration>>,
     metrics: BTreeMap<Kind, Vec<Duration>>,
-    /// One line for each bound that was broken.
+    /// One line for each bound that was exceeded.
     broken: Vec<String>,
-    /// What else there is to say.
+    /// Further lines of the report.
     pub(crate) notes: Vec<String>,
 }
 
@@ -36,8 +36,8 @@ impl Report {
         }
     }
 
-    /// Each bound allows for a machine that stands still for seconds. It does not do so half of the time: what is written only
-    /// with the next round is seen in the median.
+    /// Each bound allows for a machine that stalls for seconds. It does not stall half of the time, so the median shows if
+    /// something is written only with the next round instead of at once.
     pub(crate) fn check_medians(&mut self) {
         const FEW: usize = 4;
         let mut broken = Vec::new();

@@ -1,4 +1,4 @@
-//! What a SoC really is, and what row and metrics should then say of it. The exporter runs as the upper ToR.
+//! A SoC's true state, and what row and metrics should show then. The exporter runs as the upper ToR.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,30 @@ use dualtor_sim::{Direction, Health, Link, SocState};
 
 use crate::http::Scrape;
 
-/// As far as it is known here: this program has made it so.
+/// The true state, which this program has set in the simulator.
 #[derive(Debug, Clone)]
 pub(crate) struct Truth {
-    /// Somebody is there who speaks gRPC.
+    /// A gRPC server answers at its address.
     pub(crate) there: bool,
-    /// What it answers makes sense and comes in time.
+    /// Its replies are valid and in time.
     pub(crate) answers: bool,
-    /// It speaks of portids 0 and 1; if not, its version is good all the same.
+    /// Its replies are for portids 0 and 1. If not, its version is still valid.
     pub(crate) portids: bool,
-    /// Maintenance goes on.
+    /// Maintenance is in progress.
     pub(crate) service: bool,
     pub(crate) state: SocState,
 }
 
-/// What is said of one SoC: the same words for rows and metrics.
+/// What is shown of one SoC, with the same values for rows and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct View {
     /// Whether the channel is READY.
     ready: bool,
-    /// Direction, link, operation of self, then of peer; the version.
+    /// Direction, link and operation of self, then of peer; then the version.
     says: [String; 7],
-    /// Only while READY: what was announced outlasts a channel.
+    /// Compared only while READY, because announced maintenance outlasts a channel.
     service: Option<String>,
-    /// Of metrics only: rows do not say it.
+    /// In metrics only; rows do not have it.
     health: Option<String>,
 }
 
@@ -74,22 +74,22 @@ impl Truth {
             ready: self.there,
             says,
             service: self.there.then(|| service.to_owned()),
-            // A SoC whose replies are wrong may still be watched: its health is left out then.
+            // A SoC with wrong replies may still have a Watch stream, so its health is not compared.
             health: (health && self.there && self.answers).then(|| serving.to_owned()),
         }
     }
 
-    /// What its row should say.
+    /// What its row should show.
     pub(crate) fn of_row(&self) -> View {
         self.view(false)
     }
 
-    /// What its metrics should say.
+    /// What its metrics should show.
     pub(crate) fn of_metrics(&self) -> View {
         self.view(true)
     }
 
-    /// Whether metrics say the truth.
+    /// Whether metrics are correct.
     pub(crate) fn fits_metrics(&self, seen: &View) -> bool {
         let mut seen = seen.clone();
         let expected = self.of_metrics();
@@ -100,7 +100,7 @@ impl Truth {
     }
 }
 
-/// What a row says; `None`: there is none.
+/// What a row shows; `None`: there is no row.
 pub(crate) fn of_row(row: &std::collections::HashMap<String, String>) -> Option<View> {
     let field = |name: &str| row.get(name).cloned();
     let ready = field("grpc_connection_status")? == "READY";
@@ -125,24 +125,24 @@ pub(crate) fn of_row(row: &std::collections::HashMap<String, String>) -> Option<
     })
 }
 
-/// What metrics say of one port.
+/// What metrics show of one port.
 #[derive(Debug, Clone)]
 pub(crate) struct Shown {
     pub(crate) view: View,
     /// How often its channel has become READY.
     pub(crate) times: u64,
-    /// When its channel changed last, in seconds of Unix time.
+    /// When its channel last changed, Unix time in seconds.
     pub(crate) changed: f64,
 }
 
-/// When a row was written, in seconds of Unix time; 0 where it does not say.
+/// When a row was written, Unix time in seconds; 0 if it has no time.
 pub(crate) fn time_post(row: &std::collections::HashMap<String, String>) -> f64 {
     let text = row.get("time_post").map_or("", String::as_str);
     let read = chrono::NaiveDateTime::parse_from_str(text, "%Y-%b-%d %H:%M:%S%.f");
     read.map_or(0.0, |at| at.and_utc().timestamp_micros() as f64 / 1e6)
 }
 
-/// What metrics say of all ports.
+/// What metrics show of all ports.
 pub(crate) fn of_scrape(scrape: &Scrape) -> BTreeMap<String, Shown> {
     let blank = || View {
         ready: false,

@@ -1,4 +1,4 @@
-//! Simulator, redis-server and exporter, and what rows and metrics say now.
+//! Simulator, redis-server and exporter, and what rows and metrics show now.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -9,21 +9,21 @@ use dualtor_sim::{Scenario, Simulator};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use crate::child::Program;
 use crate::http::{self, Scrape};
 use crate::kind::INTERVAL;
-use crate::program::Program;
 use crate::redis_server::Redis;
 use crate::truth::{self, Shown};
 
-/// From scrape to scrape.
+/// Time between two scrapes.
 const SCRAPE_EVERY: Duration = Duration::from_millis(500);
 
-/// What the metrics of one moment say.
+/// The metrics of one scrape.
 #[derive(Clone)]
 pub(crate) struct Seen {
-    /// When the scrape was asked for: what became true after that need not be in it.
+    /// When the scrape was requested. Later changes need not be in it.
     pub(crate) asked: Instant,
-    /// When it was there.
+    /// When its answer was complete.
     pub(crate) at: Instant,
     /// Per port.
     pub(crate) ports: Arc<BTreeMap<String, Shown>>,
@@ -46,7 +46,7 @@ impl Drop for World {
 }
 
 impl World {
-    /// All of it, before anything has happened.
+    /// Starts everything; there is no event yet.
     pub(crate) async fn start(socs: usize) -> Self {
         let sim = Simulator::start(Scenario::uniform(socs))
             .await

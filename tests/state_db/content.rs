@@ -1,4 +1,4 @@
-//! What is in the rows, what is not touched, and how often they are written.
+//! The content of rows, keys that are not touched, and how often rows are written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -371,7 +371,7 @@ async fn a_port_that_flaps_is_written_no_more_than_twice_a_second_in_the_long_ru
         (11..=most).contains(&writes),
         "{writes} writes of {rounds} changes"
     );
-    // A neighbour is not held, and a stop writes what is.
+    // Another port is not held back, and a stop writes rows that are.
     rig.put(ready("Ethernet4", 1));
     eventually("its row", LONG, || count(&redis, "Ethernet4") == Some(1)).await;
     rig.put(ready("Ethernet0", rounds + 1));

@@ -1,5 +1,5 @@
-//! Others who write our rows, or delete them: ycabled at its start and at each cable that is plugged in, people, a flush. What
-//! they have written is undone at once, and never a duel.
+//! Other processes that write or delete our rows: ycabled at its start and at each inserted cable, people, a flush. The rows are
+//! corrected at once, but without an endless fight.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use redis::Value;
 use crate::redis_server::{Redis, eventually};
 use crate::rig::{LONG, Rig, all_right, key, names, ready, settings};
 
-/// As SONiC's is; Redis by itself tells nothing.
+/// SONiC's setting of keyspace notifications; Redis' default is none.
 const TELLS: [&str; 2] = ["--notify-keyspace-events", "AKE"];
-/// The contract's, where Redis tells of changes. Seen: 0.1 s.
+/// The promised time with keyspace notifications. Measured: 0.1 s.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// Where it does not, and after a flush: rows are looked at twice a second.
+/// Without notifications, and after a flush: rows are checked twice a second.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What ycabled writes for a port at its start: in the words of active-standby cables, and it knows nothing yet.
+/// What ycabled writes for a port at its start: values of active-standby cables, all unknown.
 const YCABLED: &str = "self_mux_direction unknown peer_mux_direction unknown mux_direction unknown \
     link_status_self unknown link_status_peer down server_version N/A grpc_connection_status N/A \
     time_post 2026-Nov-21_00:06:31.406616";
@@ -31,7 +31,7 @@ async fn three_rows(redis: &Redis) -> Rig {
     rig
 }
 
-/// Whether all rows say what they should, but for the fields that others added.
+/// Whether all rows are correct, ignoring fields that others have added.
 fn ours_again(redis: &Redis) -> bool {
     let ours = |name: &String| {
         let row = redis.row(&key(name));
@@ -45,7 +45,7 @@ fn ours_again(redis: &Redis) -> bool {
     names(3).iter().all(ours)
 }
 
-/// Waits until Redis has our subscription: what happens before is found by looking, not told.
+/// Waits until Redis has our subscription. Changes before that are found only by checking.
 async fn subscribed(redis: &Redis) {
     eventually("a subscription", LONG, || {
         let clients: String = redis.ask("CLIENT LIST TYPE pubsub");
@@ -146,7 +146,7 @@ async fn a_row_whose_key_was_no_hash_is_written_once_that_is_gone() {
     for command in ["DEL MUX_CABLE_INFO|Ethernet0", "LPUSH MUX_CABLE_INFO|Ethernet0 x"] {
         let _: Value = redis.ask(command);
     }
-    // Looked at, and the others are written all the same.
+    // The row is checked, and the others are still written.
     rig.put(ready("Ethernet4", 2));
     eventually("the other row", LONG, || all_right(&redis, &names(2)[1..], 2)).await;
     let looks = redis.calls("hmget");

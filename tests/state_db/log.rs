@@ -1,15 +1,15 @@
-//! What an operator reads: a line per transition, never a password.
+//! The log: a line per transition, never a password.
 //!
-//! The log of the real program, not of a subscriber in this process: tracing remembers of each line whether anybody wants it, asks only the
-//! thread that meets the line first, and a test on a thread without a log then turns it off for all others.
+//! The tests use the real program, not a subscriber in this process. tracing caches for each line whether a subscriber wants it,
+//! and asks only the first thread that reaches the line. A test on a thread without a log would turn the line off for all others.
 
 use std::time::Duration;
 
-use crate::program::Program;
+use crate::child::Program;
 use crate::redis_server::{Redis, eventually};
 use crate::rig::{LONG, key};
 
-/// An exporter with this database. Nobody serves its SoCs: once that is written, rows change no more.
+/// An exporter with this database. Nothing answers at its SoCs' addresses, so the rows do not change after the first write.
 fn exporter(dir: &tempfile::TempDir, url: &str) -> Program {
     let yaml = format!(
         "probe: {{interval: 1h}}\nside: upper\ndatabases: {{url: \"{url}\"}}\ntargets:\n\

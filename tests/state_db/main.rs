@@ -1,7 +1,7 @@
-//! The STATE_DB publisher against a real redis-server: rows word for word, counters that go on, removal, stop, second
-//! writers, and every way in which Redis can be away; the publisher of notices likewise.
+//! The STATE_DB publisher with a real redis-server: exact rows, counters across restarts, removal, stop, second writers, and
+//! every way in which Redis can be away. The same for the publisher of notices.
 
-use dualtor_testkit::{fake_redis, program, redis_server};
+use dualtor_testkit::{child, fake_redis, redis_server};
 
 mod content;
 mod foreign;

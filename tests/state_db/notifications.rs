@@ -1,4 +1,4 @@
-//! The publisher of notices: what stands in APPL_DB, that nothing else is touched, and every way in which Redis can be away.
+//! The publisher of notices: the content of APPL_DB, that nothing else is touched, and every way in which Redis can be away.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::redis_server::{Redis, eventually};
 use crate::rig::*;
 
-/// A publisher at work.
+/// A running publisher.
 struct Publisher {
     sender: mailbox::Sender<Notice>,
     task: JoinHandle<()>,
@@ -123,7 +123,7 @@ async fn what_comes_while_redis_is_away_is_written_when_it_is_back_and_what_was_
         publisher.send("Ethernet0", "new");
         redis.launch(&[]).await;
         published(&redis, "Ethernet0", "new", RECOVERY).await;
-        // Redis came back empty. What it had confirmed was news then.
+        // Redis came back empty. Confirmed notices are not written again.
         assert!(redis.notice("Ethernet4").is_empty());
         assert!(redis.calls("hset") <= 2, "the latest of each port");
     }
@@ -161,7 +161,7 @@ async fn what_a_frozen_redis_carries_out_late_undoes_nothing_newer() {
     for name in &names {
         publisher.send(name, "2");
     }
-    // Past the moment when it gives up the connection.
+    // After the moment when it closes the connection.
     tokio::time::sleep(NOTICED).await;
     for name in &names {
         publisher.send(name, "3");
@@ -187,7 +187,7 @@ async fn what_a_redis_has_not_confirmed_when_it_dies_is_written_to_the_next() {
     for name in names(200) {
         publisher.send(&name, "2");
     }
-    // All of it is on its way, or waits.
+    // Everything has been sent, or waits.
     tokio::time::sleep(Duration::from_millis(500)).await;
     redis.kill();
     redis.launch(&[]).await;
@@ -242,7 +242,7 @@ async fn a_stop_writes_what_is_left_and_waits_for_nobody() {
     publisher.send("Ethernet0", "last");
     publisher.stop().await;
     assert_eq!(redis.notice("Ethernet0"), said("last"));
-    // Not for a Redis that is not there either.
+    // It does not wait for a missing Redis either.
     let publisher = Publisher::new(&Redis::away());
     publisher.send("Ethernet0", "lost");
     let took = publisher.stop().await;

@@ -1,4 +1,4 @@
-//! Every way in which Redis can be away, and every row right again within 2 s of its return.
+//! Every way in which Redis can be away. Every row must be correct again within 2 s of its return.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,8 +9,8 @@ use dualtor_exporter::config::{RedisServer, StateDbSettings};
 use crate::redis_server::{Redis, eventually};
 use crate::rig::*;
 
-// `up` means that every row is written and confirmed, and asking for it costs nothing: the rows themselves are read once
-// it is there, as reading a thousand of them over and over would keep the processor from the publisher.
+// `up` means that every row is written and confirmed, and reading it costs nothing. So the tests wait for `up` and then read the rows
+// once: reading a thousand rows repeatedly would take the CPU from the publisher.
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_and_emptied_redis_has_all_rows_again_within_two_seconds() {
@@ -73,7 +73,7 @@ async fn a_frozen_redis_is_noticed_while_idle_and_is_right_again_when_it_wakes()
     assert_eq!(rig.status().foreign_writes, 0);
 }
 
-// One thread, so that the publisher finds all changes at once and sends as much as it ever does before it gets stuck.
+// One thread, so that the publisher finds all changes at once and sends as much as possible before Redis blocks it.
 #[tokio::test]
 async fn what_a_frozen_redis_carries_out_late_undoes_nothing_newer() {
     let redis = Redis::start().await;
@@ -95,7 +95,7 @@ async fn what_a_frozen_redis_carries_out_late_undoes_nothing_newer() {
         redis.thaw();
         rig.up(RECOVERY).await;
         assert!(all_right(&redis, &names, rounds + 1));
-        // Abandoned connections are read to their end and gone: what is right now stays right.
+        // Redis has processed the abandoned connections completely: rows that are correct now stay correct.
         eventually("only ours and this test's connections", LONG, || {
             let clients: String = redis.ask("CLIENT LIST TYPE normal");
             clients.lines().count() == 2
@@ -106,7 +106,7 @@ async fn what_a_frozen_redis_carries_out_late_undoes_nothing_newer() {
     }
 }
 
-/// What the size of a batch rests upon, of Redis itself. (With 32 KiB the last row was late each time.)
+/// The property of Redis that the size of a batch depends on. (With 32 KiB the last row was late every time.)
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_has_done_sixteen_kib_of_a_dead_connection_before_it_answers_the_next() {
     let redis = Redis::start().await;
@@ -153,7 +153,7 @@ async fn check_refusal(refuse: &str, heal: &str) {
         rig.put(ready(name, 1));
     }
     rig.up(LONG).await;
-    // Nothing is on its way any more: what is counted from now on was refused or not.
+    // All earlier writes have been answered: from here on, only new ones are counted.
     eventually("all rows are written", LONG, || rig.status().writes_ok >= 100).await;
     let _: redis::Value = redis.ask(refuse);
     let before = rig.status();
@@ -284,7 +284,7 @@ async fn a_rack_busier_than_the_database_does_not_keep_it_from_being_up() {
     let rig = Rig::new(&settings(&redis));
     let names = names(1000);
     let busy = async {
-        // Changes come in faster than rows are written: there is always one that waits.
+        // Changes arrive faster than rows are written, so one is always waiting.
         for rounds in 1.. {
             for name in &names {
                 rig.put(ready(name, rounds));

@@ -1,4 +1,4 @@
-//! A publisher at work, statuses to feed it, and what its rows should say.
+//! A running publisher, statuses to send to it, and the expected rows.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ use tokio::task::JoinHandle;
 
 use crate::redis_server::{Redis, eventually};
 
-/// How long anything may take whose speed is not under test.
+/// Limit for everything whose speed is not tested.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
-/// Within this of Redis's return every row is right again.
+/// Every row is correct again within this time after Redis returns.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(2);
-/// A PING each 2 s, 2 s for the answer, and a little for the scheduler.
+/// A PING every 2 s, 2 s for the answer, and some time for the scheduler.
 pub(crate) const NOTICED: Duration = Duration::from_millis(4500);
 
-/// A publisher at work.
+/// A running publisher.
 pub(crate) struct Rig {
     pub(crate) sender: mailbox::Sender,
     pub(crate) status: StatusSender,
@@ -112,7 +112,7 @@ pub(crate) fn idle(name: &str) -> SocStatus {
     })
 }
 
-/// A healthy SoC after so many rounds.
+/// A healthy SoC after this many rounds.
 pub(crate) fn ready(name: &str, rounds: u64) -> SocStatus {
     let mut status = idle(name);
     status.channel = ChannelState::Ready;
@@ -136,7 +136,7 @@ pub(crate) fn ready(name: &str, rounds: u64) -> SocStatus {
     status
 }
 
-/// The same SoC once its session has been stopped.
+/// The same SoC after its session was stopped.
 pub(crate) fn shut(name: &str, rounds: u64) -> SocStatus {
     let mut status = ready(name, rounds);
     status.channel = ChannelState::Shutdown;
@@ -155,7 +155,7 @@ pub(crate) fn map(fields: &[(&str, &str)]) -> BTreeMap<String, String> {
     fields.iter().map(owned).collect()
 }
 
-/// Takes `time_post` out of a row, after a look at its form.
+/// Checks the form of `time_post` and removes it from the row.
 pub(crate) fn without_time(mut row: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let time = row.remove("time_post").expect("time_post");
     let parsed = chrono::NaiveDateTime::parse_from_str(&time, "%Y-%b-%d %H:%M:%S%.f");
@@ -170,7 +170,7 @@ pub(crate) fn names(count: usize) -> Vec<String> {
     (0..count).map(|i| format!("Ethernet{}", i * 4)).collect()
 }
 
-/// Whether each of these ports' rows says exactly what `ready(name, rounds)` should say.
+/// Whether each of these ports' rows is exactly that of `ready(name, rounds)`.
 pub(crate) fn all_right(redis: &Redis, names: &[String], rounds: u64) -> bool {
     let keys: Vec<String> = names.iter().map(|name| key(name)).collect();
     let found = redis.rows(&keys);

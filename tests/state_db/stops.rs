@@ -13,8 +13,8 @@ use crate::fake_redis::{Answer, FakeRedis};
 use crate::redis_server::{Redis, eventually};
 use crate::rig::*;
 
-/// A server that breaks the protocol five times: the next attempt is eight seconds away. Then it is well, and counts the rows that are
-/// written to it.
+/// A server that violates the protocol five times, so that the next attempt is eight seconds away. After that it works normally
+/// and counts the rows that are written to it.
 async fn broken_five_times(start: impl FnOnce(RedisServer)) -> (Arc<AtomicU64>, FakeRedis) {
     let (pings, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let count = pings.clone();

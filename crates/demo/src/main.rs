@@ -7,7 +7,7 @@
 //! | file | job |
 //! |---|---|
 //! | demo.yaml | the SoCs, and what happens to them |
-//! | switch | the switch's databases, and what happens in them |
+//! | demo_switch | the switch's databases, and what happens in them |
 //! | server | the redis-server |
 //! | monitoring | Prometheus, Alertmanager and who is paged |
 //! | daemon | a program that ends with the demo |
@@ -16,9 +16,9 @@
 //! Everything lives on loopback addresses and in one temporary directory; all of it is gone when the demo ends.
 
 mod daemon;
+mod demo_switch;
 mod monitoring;
 mod server;
-mod switch;
 mod teller;
 
 use std::io::ErrorKind;
@@ -33,6 +33,7 @@ use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use demo_switch::Switch;
 use dualtor_exporter::app::{Exporter, Options};
 use dualtor_exporter::cli::host::{listen, raise_open_files, stop_signals};
 use dualtor_exporter::cli::program::{self, FAILED, LogArgs, Program, print};
@@ -40,7 +41,6 @@ use dualtor_exporter::config::Config;
 use dualtor_sim::{Scenario, SimError, Simulator};
 use monitoring::Monitoring;
 use server::Redis;
-use switch::Switch;
 
 /// The rack and what happens in it.
 const SCENARIO: &str = include_str!("demo.yaml");

@@ -6,8 +6,8 @@ use std::path::Path;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use dualtor_testkit::child::{Program, assert_cannot_start};
 use dualtor_testkit::http;
-use dualtor_testkit::program::{Program, assert_cannot_start};
 use dualtor_testkit::wait::wait_until;
 
 /// The SoCs of a demo have fixed addresses: one at a time.

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::fault::{FloodFrame, GoAway, H2Code};
-use super::soc::{Control, Inner};
-use super::wire::{GOAWAY, Io, Raw, Socket, Wire, frame};
-use super::{raw, rpc};
+use super::server_wire::{GOAWAY, Io, Raw, Socket, Wire, frame};
+use super::simulated_soc::{Control, Inner};
+use super::{raw_frames, rpc};
 
 /// Highest stream there can be: "everything that you have sent will be answered".
 const LAST_STREAM: u32 = 0x7fff_ffff;
@@ -42,7 +42,7 @@ pub(super) async fn serve(
     let mut calls = FuturesUnordered::new();
     let mut flooding = pin!(async {
         match flood {
-            Some(frame) => socket.inject_for_ever(&raw::flood(frame)).await,
+            Some(frame) => socket.inject_for_ever(&raw_frames::flood(frame)).await,
             None => pending().await,
         }
     });

@@ -19,17 +19,17 @@
 //! | quote | inputs in messages |
 //! | pings | how many PINGs of a client are too many |
 //! | resolve | the SoCs that a scenario means; checks |
-//! | soc | a SoC, its handle, its counters |
+//! | simulated_soc | a SoC, its handle, its counters |
 //! | listener | accept, refuse |
-//! | connection | what one connection does, freezing and ending it |
-//! | wire | what is under h2: the socket, maybe TLS; counts PINGs, slips GOAWAY in |
-//! | tls | the certificates of a SoC that serves TLS |
+//! | accepted | what one connection does, freezing and ending it |
+//! | server_wire | what is under h2: the socket, maybe TLS; counts PINGs, slips GOAWAY in |
+//! | server_tls | the certificates of a SoC that serves TLS |
 //! | h2server | HTTP/2 |
 //! | method | which RPCs there are |
 //! | rpc, stream | one call; the two that last |
 //! | grpc | gRPC's framing on h2 |
-//! | raw | frames that h2 would not send |
-//! | reply | what a SoC says |
+//! | raw_frames | frames that h2 would not send |
+//! | rpc_reply | what a SoC says |
 //! | timeline | plays the steps |
 
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 
-mod connection;
+mod accepted;
 mod duration;
 mod fault;
 mod file;
@@ -54,17 +54,17 @@ mod method;
 mod notice;
 mod pings;
 mod quote;
-mod raw;
-mod reply;
+mod raw_frames;
 mod resolve;
 mod rpc;
+mod rpc_reply;
 mod scenario;
-mod soc;
+mod server_tls;
+mod server_wire;
+mod simulated_soc;
 mod state;
 mod stream;
 mod timeline;
-mod tls;
-mod wire;
 
 use quote::quote;
 
@@ -73,9 +73,9 @@ pub use method::Rpc;
 pub use notice::{Notice, NoticeKind, Plane};
 pub use pings::PingPolicy;
 pub use scenario::{Rack, Scenario, SocSpec, Spread, Step, Targets};
-pub use soc::{Soc, SocCounters};
+pub use server_tls::{Tls, TlsVersion};
+pub use simulated_soc::{Soc, SocCounters};
 pub use state::{Direction, Health, Link, Sides, SidesPatch, SocState, StatePatch};
-pub use tls::{Tls, TlsVersion};
 
 /// Lines about the timeline that wait for a slow reader.
 const EVENTS_KEPT: usize = 256;
@@ -152,7 +152,11 @@ impl Simulator {
             }
             let listener = listener::listen(resolved.address).map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
-            let soc = Soc(Arc::new(soc::Inner::new(resolved.name, address, resolved.state)));
+            let soc = Soc(Arc::new(simulated_soc::Inner::new(
+                resolved.name,
+                address,
+                resolved.state,
+            )));
             soc.connection_fault(resolved.fault);
             soc.reply_fault_only(resolved.reply, &resolved.only);
             tasks.spawn(listener::run(listener, soc.0.clone(), soc.0.watch()));

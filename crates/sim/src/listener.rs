@@ -11,9 +11,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::connection;
+use super::accepted;
 use super::fault::ConnectionFault;
-use super::soc::{Control, Inner};
+use super::simulated_soc::{Control, Inner};
 
 /// Connections that wait to be accepted: during a hang, those of many redials.
 const BACKLOG: u32 = 1024;
@@ -85,7 +85,7 @@ pub(super) async fn run(listener: TcpListener, soc: Arc<Inner>, mut control: wat
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = accept(&door), if fault != ConnectionFault::Hang => match accepted {
                 Ok(tcp) => {
-                    connections.spawn(connection::run(tcp, soc.clone(), soc.watch()));
+                    connections.spawn(accepted::run(tcp, soc.clone(), soc.watch()));
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
             },

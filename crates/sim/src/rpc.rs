@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep_until};
 use super::fault::{Code, ReplyFault};
 use super::grpc::{self, PREFIX, headers, http_status, reason, status, status_with, trailers};
 use super::method::Rpc;
-use super::raw::{self, Block};
-use super::soc::{Control, Inner};
-use super::wire::Socket;
-use super::{reply, stream};
+use super::raw_frames::{self, Block};
+use super::server_wire::Socket;
+use super::simulated_soc::{Control, Inner};
+use super::{rpc_reply, stream};
 
 /// Serves one call to its end.
 pub(super) async fn serve(
@@ -104,30 +104,31 @@ async fn answer(
             let message = "x".repeat(*bytes);
             let fields = [("grpc-status", "13"), ("grpc-message", message.as_str())];
             let stream = respond.stream_id().as_u32();
-            let good = reply::message(soc, rpc, &request[PREFIX..], &fault).unwrap_or_default();
+            let good = rpc_reply::message(soc, rpc, &request[PREFIX..], &fault).unwrap_or_default();
             socket.inject(&match head {
-                true => raw::answer(stream, &Block::head(&fields), None, *piece),
+                true => raw_frames::answer(stream, &Block::head(&fields), None, *piece),
                 false => {
                     let trailers = Block::trailers(&fields);
-                    raw::answer(stream, &Block::head(&[]), Some((&good[..], &trailers)), *piece)
+                    raw_frames::answer(stream, &Block::head(&[]), Some((&good[..], &trailers)), *piece)
                 }
             });
             return Ok(());
         }
         ReplyFault::Informational { count: None } => {
-            let heads = raw::informational(respond.stream_id().as_u32(), raw::INFORMATIONAL_AT_ONCE);
+            let heads =
+                raw_frames::informational(respond.stream_id().as_u32(), raw_frames::INFORMATIONAL_AT_ONCE);
             socket.inject_for_ever(&heads).await;
         }
         ReplyFault::Informational { count: Some(count) } => {
-            socket.inject(&raw::informational(respond.stream_id().as_u32(), *count));
+            socket.inject(&raw_frames::informational(respond.stream_id().as_u32(), *count));
         }
         ReplyFault::Late { delay } => {
             sleep_until(arrived + *delay).await;
-            if let Ok(good) = reply::message(soc, rpc, &request[PREFIX..], &fault) {
+            if let Ok(good) = rpc_reply::message(soc, rpc, &request[PREFIX..], &fault) {
                 let stream = respond.stream_id().as_u32();
                 let trailers = Block::trailers(&[("grpc-status", "0")]);
                 let rest = Some((&good[..], &trailers));
-                socket.inject(&raw::answer(stream, &Block::head(&[]), rest, usize::MAX));
+                socket.inject(&raw_frames::answer(stream, &Block::head(&[]), rest, usize::MAX));
                 soc.answered_late();
                 return Ok(());
             }
@@ -139,7 +140,7 @@ async fn answer(
         Rpc::Watch => return stream::watch(soc, control, respond, &fault).await,
         _ => {}
     }
-    match reply::message(soc, rpc, &request[PREFIX..], &fault) {
+    match rpc_reply::message(soc, rpc, &request[PREFIX..], &fault) {
         Ok(message) => deliver(respond, message, &fault).await,
         Err((code, message)) => status(&mut respond, code, &message),
     }

@@ -18,8 +18,8 @@ use super::method::Rpc;
 use super::notice::Notice;
 use super::pings::PingPolicy;
 use super::quote::{quote, shorten};
+use super::server_tls::Tls;
 use super::state::{Direction, Health, Link, SidesPatch, StatePatch};
-use super::tls::Tls;
 use crate::file;
 
 /// More SoCs than a process may have sockets for.

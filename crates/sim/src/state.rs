@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::pings::PingPolicy;
-use super::tls::Tls;
+use super::server_tls::Tls;
 
 /// One value for each ToR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

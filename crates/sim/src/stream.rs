@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::fault::{Code, ReplyFault};
 use super::grpc::{headers, status, trailers};
-use super::reply;
-use super::soc::{Control, Inner};
+use super::rpc_reply;
+use super::simulated_soc::{Control, Inner};
 use dualtor_proto::{GracefulAdminRequest, ToRSide};
 
 /// Serves the GracefulRestart stream until the client or the SoC ends it.
@@ -51,7 +51,7 @@ pub(super) async fn notices(
                 Some(stream) => stream,
                 None => stream.insert(respond.send_response(headers(fault), false)?),
             };
-            stream.send_data(reply::notice(&notice, fault), false)?;
+            stream.send_data(rpc_reply::notice(&notice, fault), false)?;
         }
         if let Some(code) = end {
             return match (stream, code) {
@@ -87,7 +87,7 @@ pub(super) async fn watch(
         let now = control.borrow_and_update();
         (now.watch_ends, now.flood)
     };
-    let mut sent = match reply::watch(soc, fault) {
+    let mut sent = match rpc_reply::watch(soc, fault) {
         Ok(message) => message,
         Err((code, message)) => return status(&mut respond, code, &message),
     };
@@ -115,12 +115,12 @@ pub(super) async fn watch(
         if let Some(code) = end {
             return stream.send_trailers(trailers(code, fault));
         }
-        let message = match reply::watch(soc, fault) {
+        let message = match rpc_reply::watch(soc, fault) {
             Ok(message) => message,
             Err((code, _)) => return stream.send_trailers(trailers(Some(code), fault)),
         };
         for nth in flooded..flood {
-            stream.send_data(reply::flood(nth, fault), false)?;
+            stream.send_data(rpc_reply::flood(nth, fault), false)?;
         }
         if message != sent || flood > flooded {
             stream.send_data(message.clone(), false)?;

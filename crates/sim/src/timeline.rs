@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep_until};
 
 use super::scenario::{Step, Targets};
-use super::soc::Soc;
+use super::simulated_soc::Soc;
 
 /// Plays the steps, again and again if `repeat` is given. The lines may be read by nobody.
 pub(super) async fn play(

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use dualtor_testkit::program::{Ended, Program, assert_cannot_start, binary, run};
+use dualtor_testkit::child::{Ended, Program, assert_cannot_start, binary, run};
 use dualtor_testkit::wait::wait_until;
 use tempfile::TempDir;
 

@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 
 use crate::certificates::Files;
 use crate::http::{self, Scrape};
-use crate::look::{self, Look, Row};
 use crate::redis_server::Redis;
+use crate::soc_view::{self, Look, Row};
 pub use crate::wait::{LONG, wait_until};
 
 /// No round comes but those that a channel's READY starts.
@@ -302,8 +302,8 @@ impl Rack {
     pub async fn shows(&self, port: &str, expected: &Look) -> Scrape {
         wait_until(&format!("{port} looks like {expected:?}"), async || {
             let scrape = self.scrape().await;
-            let seen = look::of_scrape(&scrape, port);
-            let row = look::of_row(&self.row(port));
+            let seen = soc_view::of_scrape(&scrape, port);
+            let row = soc_view::of_row(&self.row(port));
             if seen == expected.metrics() && row == expected.row() {
                 Ok(scrape)
             } else {

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::collected::{Away, Collected, Databases, Events, FileState, Kind, Reading, Soc};
+use super::collected::{Away, Collected, DatabaseRead, Events, FileState, SeenDatabases, Soc, TlsFileKind};
 use super::findings::security::files_named;
 use crate::config::{Config, Database, Namespace, RedisAddress, read_pem, read_secrets};
 use crate::model::Inventory;
@@ -103,7 +103,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     let all = config.namespaces.iter().zip(config_dbs);
     let namespaces =
         all.map(|(namespace, (config_db, events))| databases(namespace, config_db, events, &ports));
-    let namespaces: Vec<Databases> = join_all(namespaces).await;
+    let namespaces: Vec<SeenDatabases> = join_all(namespaces).await;
     let tables = believed.iter().filter_map(|source| source.tables.as_deref());
     let loopback3 = Loopback3::find(tables);
     let loopback3 = loopback3.addresses().iter().map(|ip| (*ip, is_here(*ip)));
@@ -111,8 +111,11 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         Secrets::Holds(_, tables) => Some(tables),
         Secrets::Unread(_) | Secrets::Absent | Secrets::Unusable(_) => None,
     };
-    let tables = namespaces.iter().filter_map(Databases::believed).chain(of_file);
-    let names: BTreeSet<(PathBuf, Kind)> = files_named(&config, &inventory, tables);
+    let tables = namespaces
+        .iter()
+        .filter_map(SeenDatabases::believed)
+        .chain(of_file);
+    let names: BTreeSet<(PathBuf, TlsFileKind)> = files_named(&config, &inventory, tables);
     let (files, tls, socs) = tokio::join!(
         files(names),
         sets(&inventory.targets),
@@ -135,15 +138,15 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
 
 async fn databases(
     namespace: &Namespace,
-    (config_db, at): (Reading, Option<RedisAddress>),
+    (config_db, at): (DatabaseRead, Option<RedisAddress>),
     events: Events,
     ports: &Ports,
-) -> Databases {
+) -> SeenDatabases {
     let ((appl_db, appl_at), (state_db, state_at)) = tokio::join!(
         read(&namespace.appl_db, &crate::sonic::intent::APPL_DB, ports),
         read(&namespace.state_db, &STATE_DB, ports),
     );
-    Databases {
+    SeenDatabases {
         namespace: namespace.clone(),
         config_db,
         appl_db,
@@ -154,7 +157,7 @@ async fn databases(
 }
 
 /// What it holds, and the address that was used.
-async fn read(database: &Database, spec: &Spec, ports: &Ports) -> (Reading, Option<RedisAddress>) {
+async fn read(database: &Database, spec: &Spec, ports: &Ports) -> (DatabaseRead, Option<RedisAddress>) {
     let away = |failure: RedisFailure| Away {
         why: failure.to_string(),
         hint: failure.hint(),
@@ -219,7 +222,7 @@ async fn sets(targets: &[Target]) -> Vec<(TlsSettings, Result<Checked, String>)>
     join_all(checks).await
 }
 
-async fn files(names: BTreeSet<(PathBuf, Kind)>) -> BTreeMap<(PathBuf, Kind), FileState> {
+async fn files(names: BTreeSet<(PathBuf, TlsFileKind)>) -> BTreeMap<(PathBuf, TlsFileKind), FileState> {
     let looks = names.into_iter().map(|(path, kind)| async move {
         let name = path.clone();
         let looked = patiently(move || file(&name, kind)).await;
@@ -229,14 +232,14 @@ async fn files(names: BTreeSet<(PathBuf, Kind)>) -> BTreeMap<(PathBuf, Kind), Fi
 }
 
 /// Blocks. No word of a file's content leaves this function: one of them is a private key.
-fn file(path: &Path, kind: Kind) -> FileState {
+fn file(path: &Path, kind: TlsFileKind) -> FileState {
     let bytes = match read_pem(path) {
         Ok(bytes) => bytes,
         Err(error) => return FileState::Unreadable(error.to_string()),
     };
     let checked = match kind {
-        Kind::Ca | Kind::Certificate => check_certificates(&bytes),
-        Kind::Key => check_key(&bytes),
+        TlsFileKind::Ca | TlsFileKind::Certificate => check_certificates(&bytes),
+        TlsFileKind::Key => check_key(&bytes),
     };
     checked.map_or_else(FileState::NotPem, |()| FileState::Good)
 }
@@ -348,15 +351,23 @@ mod tests {
             format!("\u{feff}words\n{}", made.cert.pem()),
             made.signing_key.serialize_pem(),
         );
-        check(&cert, Kind::Ca, "");
-        check(&cert, Kind::Certificate, "");
-        check(&cert, Kind::Key, "are the files of certificate and key swapped?");
-        check(&key, Kind::Key, "");
-        check(&key, Kind::Ca, "are the files of certificate and key swapped?");
-        check(&cert[..cert.len() / 2], Kind::Ca, "has no end");
-        check("", Kind::Ca, "holds no certificate");
+        check(&cert, TlsFileKind::Ca, "");
+        check(&cert, TlsFileKind::Certificate, "");
+        check(
+            &cert,
+            TlsFileKind::Key,
+            "are the files of certificate and key swapped?",
+        );
+        check(&key, TlsFileKind::Key, "");
+        check(
+            &key,
+            TlsFileKind::Ca,
+            "are the files of certificate and key swapped?",
+        );
+        check(&cert[..cert.len() / 2], TlsFileKind::Ca, "has no end");
+        check("", TlsFileKind::Ca, "holds no certificate");
         for elsewhere in [dir.path().to_owned(), dir.path().join("missing")] {
-            let state = file(&elsewhere, Kind::Ca);
+            let state = file(&elsewhere, TlsFileKind::Ca);
             assert!(matches!(state, FileState::Unreadable(_)), "{state:?}");
         }
     }

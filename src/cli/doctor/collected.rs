@@ -20,7 +20,7 @@ use crate::sonic::inventory::{Secrets, Secured, is_complete};
 pub(super) struct Collected {
     pub(super) config: Config,
     /// The switch's own first; empty: no database is used.
-    pub(super) namespaces: Vec<Databases>,
+    pub(super) namespaces: Vec<SeenDatabases>,
     /// What the exporter would make of configuration and CONFIG_DB.
     pub(super) inventory: Inventory,
     /// How the SoCs of each namespace are spoken to, and from where that is.
@@ -32,7 +32,7 @@ pub(super) struct Collected {
     /// Loopback3's addresses, and whether they are on this host.
     pub(super) loopback3: Vec<(IpAddr, bool)>,
     /// The files for TLS that somebody names.
-    pub(super) files: BTreeMap<(PathBuf, Kind), FileState>,
+    pub(super) files: BTreeMap<(PathBuf, TlsFileKind), FileState>,
     /// The sets of TLS files that the targets dial with, or why they do not serve.
     pub(super) tls: Vec<(TlsSettings, Result<Checked, String>)>,
     /// One per target of the inventory.
@@ -49,18 +49,18 @@ impl Collected {
 
 /// The databases of one namespace.
 #[derive(Debug)]
-pub(super) struct Databases {
+pub(super) struct SeenDatabases {
     pub(super) namespace: Namespace,
-    pub(super) config_db: Reading,
-    pub(super) appl_db: Reading,
-    pub(super) state_db: Reading,
+    pub(super) config_db: DatabaseRead,
+    pub(super) appl_db: DatabaseRead,
+    pub(super) state_db: DatabaseRead,
     /// Where each of the three was read: the server's first address, or its other one.
     pub(super) at: [Option<RedisAddress>; 3],
     /// Whether CONFIG_DB's server tells of changes.
     pub(super) events: Events,
 }
 
-impl Databases {
+impl SeenDatabases {
     /// CONFIG_DB, where it could be read and is whole.
     pub(super) fn believed(&self) -> Option<&Arc<Tables>> {
         self.config_db.as_ref().ok().filter(|tables| is_complete(tables))
@@ -72,7 +72,7 @@ impl Databases {
     }
 
     /// Each with its name, where it is and where it was read.
-    pub(super) fn all(&self) -> [(&'static str, &Database, &Option<RedisAddress>, &Reading); 3] {
+    pub(super) fn all(&self) -> [(&'static str, &Database, &Option<RedisAddress>, &DatabaseRead); 3] {
         let [config_at, appl_at, state_at] = &self.at;
         [
             (
@@ -93,7 +93,7 @@ impl Databases {
 }
 
 /// A database that was read once, or why it was not.
-pub(super) type Reading = Result<Arc<Tables>, Away>;
+pub(super) type DatabaseRead = Result<Arc<Tables>, Away>;
 
 /// Why a database could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub(super) enum Events {
 
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum TlsFileKind {
     /// Certificates that may sign the SoC's.
     Ca,
     /// Our own certificate.

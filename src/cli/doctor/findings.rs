@@ -2,21 +2,21 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | databases | Redis: can it be read, is CONFIG_DB whole, does it tell of changes |
-//! | switch | what kind of switch, which side, Loopback3, the rows of MUX_CABLE |
+//! | redis_servers | Redis: can it be read, is CONFIG_DB whole, does it tell of changes |
+//! | switch_kind | what kind of switch, which side, Loopback3, the rows of MUX_CABLE |
 //! | security | GRPCCLIENT against the files, YANG's model and ycabled |
-//! | rows | who writes MUX_CABLE_INFO |
+//! | row_writers | who writes MUX_CABLE_INFO |
 //! | socs | routes, probes, intent |
 
-mod databases;
-mod rows;
+mod redis_servers;
+mod row_writers;
 pub(super) mod security;
 mod socs;
-mod switch;
+mod switch_kind;
 #[cfg(test)]
 mod tests;
 
-use super::collected::{Collected, Databases};
+use super::collected::{Collected, SeenDatabases};
 use crate::config::{RedisAddress, RedisLogin};
 use crate::model::text;
 
@@ -166,10 +166,10 @@ impl Finding {
 /// Everything that follows from what was seen.
 pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
     [
-        databases::check(seen),
-        switch::check(seen),
+        redis_servers::check(seen),
+        switch_kind::check(seen),
         security::check(seen),
-        rows::check(seen),
+        row_writers::check(seen),
         socs::check(seen),
     ]
     .concat()
@@ -184,7 +184,7 @@ fn printable(text: String) -> String {
 }
 
 /// How to reach CONFIG_DB from a shell: where it was read, else where it should be. Never with a password: redis-cli asks for it.
-fn redis_cli(databases: &Databases) -> String {
+fn redis_cli(databases: &SeenDatabases) -> String {
     let database = &databases.namespace.config_db;
     let at = databases.at[0].as_ref().unwrap_or(&database.server.at);
     cli(at, database.server.login.as_ref(), database.id)

@@ -1,4 +1,4 @@
-//! The reducer by tables, and what holds after any events at all.
+//! Tables of single events, and properties that hold after any sequence of events.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -80,7 +80,7 @@ fn service(state: Maintenance) -> Event {
     })
 }
 
-/// So many notices of one kind.
+/// `count` notices of one kind.
 fn noticed(state: Maintenance, ends_in: Option<u64>, kind: NoticeType, plane: Plane, count: u64) -> Event {
     let mut counts = NoticeCounts::default();
     counts[kind.index()][plane.index()] = count;
@@ -91,7 +91,7 @@ fn noticed(state: Maintenance, ends_in: Option<u64>, kind: NoticeType, plane: Pl
     })
 }
 
-/// READY, and once probed.
+/// READY, after one round.
 fn ready() -> SocStatus {
     let mut status = SocStatus::new(target(Side::Upper));
     status.apply(&Event::Channel(ChannelEvent::Dialing), at(1));
@@ -210,7 +210,7 @@ fn a_round_of_another_connection_is_counted_and_not_believed() {
         assert_eq!(status.probes[Query::Admin.index()][QueryResult::Ok.index()], 2);
         assert!(effect.transitions.is_empty(), "{epoch:?}");
     }
-    // Nor one that ends after the loss of its own connection.
+    // The same for a round that ends after the loss of its own connection.
     let mut status = ready();
     status.apply(&state(ChannelState::TransientFailure, 1), at(4));
     status.apply(&round(report(Some(1), Standby, Active)), at(5));
@@ -239,10 +239,10 @@ fn directions_are_counted_between_active_and_standby_whatever_comes_in_between()
         }
         assert_eq!(status.direction_transitions.own, changes, "{directions:?}");
         assert_eq!(status.direction_transitions.peer, 0, "{directions:?}");
-        // And each of them is told. Health has not changed.
+        // Each change is also reported as a transition. Health has not changed.
         assert_eq!(told, changes, "{directions:?}");
     }
-    // A loss of the channel in between is an unknown like any other.
+    // A loss of the channel in between counts as unknown, too.
     let mut status = ready();
     status.apply(&state(ChannelState::TransientFailure, 1), at(4));
     status.apply(&state(ChannelState::Ready, 2), at(5));
@@ -439,11 +439,11 @@ fn health_that_is_said_unasked_is_shown_at_once_but_only_while_ready() {
         ..status.observed.clone()
     };
     assert_eq!(observed, ready().observed);
-    // The same again is no change, nor is what nobody knows.
+    // The same value again is no change. Unknown is ignored.
     for health in [to, Health::Unknown, to] {
         assert_eq!(status.apply(&Event::Health(health), at(5)), Effect::default());
     }
-    // A Check counts like a Watch: whoever spoke last.
+    // `Check` and `Watch` count the same: the later answer is kept.
     status.apply(&round(report(Some(1), Active, Standby)), at(6));
     assert_eq!(status.observed.health, Health::Serving);
     status.apply(&state(ChannelState::TransientFailure, 1), at(7));
@@ -462,7 +462,7 @@ fn a_service_that_goes_on_may_end_at_another_time_and_no_row_is_written_for_that
         assert_eq!(status.apply(&running(ends_in), at(20)), Effect::default());
         assert_eq!(status.maintenance_end, end);
     }
-    // A lost channel ends nothing.
+    // A lost channel does not end the announced maintenance.
     status.apply(&state(ChannelState::TransientFailure, 1), at(20));
     assert_eq!(
         (status.maintenance, status.maintenance_end),
@@ -522,7 +522,7 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
         "the configured one"
     );
     assert_eq!(status.ping_refusals, 0);
-    // The other SoC's direction is no change of this one's.
+    // A new SoC's first direction is not a change of the old SoC's.
     assert_eq!(status.known_direction, SelfPeer::default());
     assert_eq!(status.transitions, before.transitions);
     assert_eq!(status.failures, before.failures);
@@ -613,12 +613,12 @@ proptest! {
                 }
                 Event::Channel(_) | Event::Health(_) => {}
             }
-            // Unless READY nothing is known.
+            // The state is known only while READY.
             if status.channel != ChannelState::Ready {
                 prop_assert_eq!(&status.observed, &Observed::UNKNOWN);
                 prop_assert_eq!(status.keepalive_rtt, None);
             }
-            // What a row shows never changes without a write; it does not show health.
+            // A change of what the row shows is always written. The row does not show health.
             let shown = |status: &SocStatus| {
                 let health = Health::Unknown;
                 (status.channel, status.maintenance, Observed { health, ..status.observed.clone() })
@@ -697,7 +697,7 @@ fn a_lost_session_leaves_nothing_known_and_goes_on_counting() {
     assert_eq!((&soc.observed, soc.probes), (&Observed::UNKNOWN, probes));
     assert_eq!((soc.maintenance_end, soc.session_restarts), (None, 1));
     assert_eq!(soc.failures[Cause::Local.index()], 1);
-    // Once more, before the next session came anywhere: nothing changes for the row.
+    // Lost again before the next session reported anything: the row does not change.
     assert_eq!(soc.lose_session("a defect: oh", at(4)), Effect::default());
     assert_eq!(soc.session_restarts, 2);
     soc.retarget(target(Side::Upper));

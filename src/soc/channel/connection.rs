@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::failure::Failure;
 use super::keepalive::{Due, Keepalive};
-use super::sniffer::{Seen, Sniffer};
+use super::sniffer::{SeenFrames, Sniffer};
 use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 
@@ -67,7 +67,7 @@ pub(super) enum Happened {
 pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
     h2: h2::client::Connection<Sniffer<IO>, Bytes>,
     ping: PingPong,
-    seen: Arc<Seen>,
+    seen: Arc<SeenFrames>,
     arrivals: Arc<Arrivals>,
     /// Looks into the socket since the last PING, for an answer that may be in.
     looks: u8,
@@ -238,7 +238,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 }
 
-fn failure_of(error: &h2::Error, seen: &Seen) -> Failure {
+fn failure_of(error: &h2::Error, seen: &SeenFrames) -> Failure {
     if let Some(failure) = seen.other_protocol() {
         return failure;
     }

@@ -28,7 +28,7 @@ const WELL_AFTER: Duration = Duration::from_secs(10);
 
 /// What can happen to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Input {
+pub(super) enum ChannelInput {
     /// A dial begins.
     Dial,
     /// The peer has proven that it speaks HTTP/2.
@@ -89,26 +89,26 @@ impl Connectivity {
     }
 
     /// Takes one input; the new state, where it changed. `unit` is a random number in 0..1, for the backoff's jitter.
-    pub(super) fn apply(&mut self, input: Input, now: Instant, unit: f64) -> Option<ChannelState> {
+    pub(super) fn apply(&mut self, input: ChannelInput, now: Instant, unit: f64) -> Option<ChannelState> {
         use ChannelState::{Connecting, Idle, Ready, TransientFailure};
         match input {
-            Input::Dial => self.dial_began = Some(now),
-            Input::Proven => {
+            ChannelInput::Dial => self.dial_began = Some(now),
+            ChannelInput::Proven => {
                 self.epoch += 1;
                 self.ready_since = Some(now);
             }
-            Input::DialFailed => {
+            ChannelInput::DialFailed => {
                 let began = self.dial_began.unwrap_or(now);
                 self.next_dial = (began + self.backoff.next(unit)).max(now);
             }
-            Input::Lost | Input::Drained => self.next_dial = self.after_loss(now, unit),
+            ChannelInput::Lost | ChannelInput::Drained => self.next_dial = self.after_loss(now, unit),
         }
         let to = match (self.state, input) {
-            (Idle, Input::Dial) => Connecting,
-            (state, Input::Dial) => state,
-            (_, Input::Proven) => Ready,
-            (_, Input::Drained) => Connecting,
-            (_, Input::DialFailed | Input::Lost) => TransientFailure,
+            (Idle, ChannelInput::Dial) => Connecting,
+            (state, ChannelInput::Dial) => state,
+            (_, ChannelInput::Proven) => Ready,
+            (_, ChannelInput::Drained) => Connecting,
+            (_, ChannelInput::DialFailed | ChannelInput::Lost) => TransientFailure,
         };
         let changed = to != self.state;
         self.state = to;
@@ -135,8 +135,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use ChannelInput::*;
     use ChannelState::*;
-    use Input::*;
 
     const SETTINGS: BackoffSettings = BackoffSettings {
         initial: Duration::from_secs(1),
@@ -150,7 +150,7 @@ mod tests {
         (Connectivity::new(SETTINGS, now), now)
     }
 
-    fn states(inputs: &[Input]) -> Vec<Option<ChannelState>> {
+    fn states(inputs: &[ChannelInput]) -> Vec<Option<ChannelState>> {
         let (mut machine, now) = machine();
         inputs
             .iter()
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn each_input_leads_where_the_diagram_says() {
-        let table: &[(&[Input], Option<ChannelState>)] = &[
+        let table: &[(&[ChannelInput], Option<ChannelState>)] = &[
             (&[Dial], Some(Connecting)),
             (&[Dial, Proven], Some(Ready)),
             (&[Dial, DialFailed], Some(TransientFailure)),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     /// When a peer is dialled that is READY for `lasting` each time, seconds from the start.
-    fn dials_of_a_peer_that_leaves(how: Input, lasting: Duration, count: usize) -> Vec<f64> {
+    fn dials_of_a_peer_that_leaves(how: ChannelInput, lasting: Duration, count: usize) -> Vec<f64> {
         let (mut machine, mut now) = machine();
         let start = now;
         let mut dials = Vec::new();
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(machine.next_dial(), lost + Duration::from_secs(1));
     }
 
-    fn input() -> impl Strategy<Value = Input> {
+    fn input() -> impl Strategy<Value = ChannelInput> {
         prop::sample::select(vec![Dial, Proven, DialFailed, Lost, Drained])
     }
 

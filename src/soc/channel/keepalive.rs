@@ -114,11 +114,11 @@ pub(super) struct Keepalive {
     /// `None`: only when it is asked for.
     time: Option<Duration>,
     timeout: Duration,
-    state: State,
+    state: PingState,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum PingState {
     Resting { until: Option<Instant> },
     Waiting { since: Instant },
 }
@@ -130,39 +130,39 @@ impl Keepalive {
         Self {
             time,
             timeout,
-            state: State::Resting { until },
+            state: PingState::Resting { until },
         }
     }
 
     /// What to do at `now`.
     pub(super) fn due(&self, now: Instant) -> Due {
         match self.state {
-            State::Resting { until: Some(until) } if now >= until => Due::Ping,
-            State::Resting { until } => Due::Nothing(until),
-            State::Waiting { since } if now >= since + self.timeout => Due::GiveUp,
-            State::Waiting { since } => Due::Nothing(Some(since + self.timeout)),
+            PingState::Resting { until: Some(until) } if now >= until => Due::Ping,
+            PingState::Resting { until } => Due::Nothing(until),
+            PingState::Waiting { since } if now >= since + self.timeout => Due::GiveUp,
+            PingState::Waiting { since } => Due::Nothing(Some(since + self.timeout)),
         }
     }
 
     /// A PING is wanted now; the one that is out serves, if there is one.
     pub(super) fn ask(&mut self, now: Instant) {
-        if let State::Resting { until } = &mut self.state {
+        if let PingState::Resting { until } = &mut self.state {
             *until = Some(now);
         }
     }
 
     /// A PING went out.
     pub(super) fn sent(&mut self, now: Instant) {
-        self.state = State::Waiting { since: now };
+        self.state = PingState::Waiting { since: now };
     }
 
     /// Our PONG came: its round trip, unless we were not waiting for one.
     pub(super) fn answered(&mut self, now: Instant) -> Option<Duration> {
-        let State::Waiting { since } = self.state else {
+        let PingState::Waiting { since } = self.state else {
             return None;
         };
         let until = self.time.map(|time| (since + time).max(now));
-        self.state = State::Resting { until };
+        self.state = PingState::Resting { until };
         Some(now.duration_since(since))
     }
 }

@@ -67,7 +67,7 @@ pub(super) struct GoAway {
 
 /// What has been seen so far; shared with the connection's driver.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct SeenFrames {
     flags: AtomicU8,
     goaway: Mutex<Option<GoAway>>,
     failure: OnceLock<Failure>,
@@ -75,7 +75,7 @@ pub(super) struct Seen {
     turn: AtomicUsize,
 }
 
-impl Seen {
+impl SeenFrames {
     /// The peer's own SETTINGS frame (not an acknowledgement of ours) is in.
     pub(super) fn settings(&self) -> bool {
         self.flags.load(Ordering::Acquire) & SEEN_SETTINGS != 0
@@ -133,8 +133,8 @@ pub(super) struct Sniffer<IO> {
 }
 
 impl<IO> Sniffer<IO> {
-    pub(super) fn new(io: IO, arrivals: Arc<Arrivals>) -> (Self, Arc<Seen>) {
-        let seen = Arc::new(Seen::default());
+    pub(super) fn new(io: IO, arrivals: Arc<Arrivals>) -> (Self, Arc<SeenFrames>) {
+        let seen = Arc::new(SeenFrames::default());
         seen.new_turn();
         let sniffer = Self {
             io,
@@ -179,7 +179,7 @@ impl<IO> Sniffer<IO> {
 /// Cuts a byte stream into frames, of which it keeps only what it looks for.
 #[derive(Debug)]
 struct Frames {
-    seen: Arc<Seen>,
+    seen: Arc<SeenFrames>,
     arrivals: Arc<Arrivals>,
     header: [u8; HEADER_LEN],
     /// Bytes of the header that are in.
@@ -207,7 +207,7 @@ fn is_web_server(begin: &[u8]) -> bool {
 }
 
 impl Frames {
-    fn new(seen: Arc<Seen>, arrivals: Arc<Arrivals>) -> Self {
+    fn new(seen: Arc<SeenFrames>, arrivals: Arc<Arrivals>) -> Self {
         Self {
             seen,
             arrivals,

@@ -3,23 +3,23 @@
 //! | file | job |
 //! |---|---|
 //! | material | the files of one set → what a dial needs, or what is wrong with them |
-//! | watch | the task that reads one set again and again |
+//! | rotation | the task that reads one set again and again |
 //! | pem, x509 | what is in a PEM file; what is in a certificate |
 //! | witness | verifies the SoC's certificate, and notes what it saw |
 //! | chain | what is wrong with a SoC's chain, in words |
-//! | failure | errors → causes |
+//! | handshake_failure | errors → causes |
 //! | io | the stream of a connection, plain or TLS |
 //!
 //! A *set* is what one [`TlsSettings`] names: CA, certificate, key. Channels with the same settings share it; it is
-//! watched while one of them lives. Files are read here and nowhere else, and only dials look at what was in them: a
+//! watched while one of them lives. TlsFiles are read here and nowhere else, and only dials look at what was in them: a
 //! connection that is up is left alone.
 
 mod chain;
-mod failure;
+mod handshake_failure;
 mod io;
 mod material;
 mod pem;
-mod watch;
+mod rotation;
 mod witness;
 mod x509;
 
@@ -30,17 +30,17 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-pub(super) use failure::{of_io, of_silence};
-pub(super) use io::Stream;
-use material::Files;
+pub(super) use handshake_failure::{of_io, of_silence};
+pub(super) use io::SocStream;
 pub(super) use material::Material;
+use material::TlsFiles;
 pub(super) use witness::Witness;
 
 use super::failure::Failure;
 use super::socket::Socket;
 use crate::model::{Cause, TlsSettings, TlsStatus};
 use io::LastWords;
-use watch::{Latest, Watched};
+use rotation::{Latest, Watched};
 
 /// gRPC is HTTP/2, and over TLS nothing else may be spoken than what ALPN has settled.
 const ALPN_H2: &[u8] = b"h2";
@@ -95,7 +95,7 @@ pub struct Checked {
 
 /// Whether the files of a set serve for a dial; else what is wrong with which. For commands that look and go. Blocks.
 pub fn check(settings: &TlsSettings) -> Result<Checked, String> {
-    let material = Files::read(settings).and_then(|files| Material::new(settings, &files));
+    let material = TlsFiles::read(settings).and_then(|files| Material::new(settings, &files));
     let material = material.map_err(|bad| bad.to_string())?;
     Ok(Checked {
         status: TlsStatus {
@@ -149,15 +149,15 @@ pub(super) async fn handshake(
     address: IpAddr,
     material: &Material,
     witness: Arc<Witness>,
-) -> Result<Stream, Failure> {
+) -> Result<SocStream, Failure> {
     let connect = material
         .connector(&witness)
         .connect(material.name(address), LastWords::new(tcp));
     let stream = connect
         .await
-        .map_err(|error| failure::of_handshake(&error, &witness))?;
+        .map_err(|error| handshake_failure::of_handshake(&error, &witness))?;
     match stream.get_ref().1.alpn_protocol() {
-        Some(ALPN_H2) => Ok(Stream::Tls(Box::new(stream))),
+        Some(ALPN_H2) => Ok(SocStream::Tls(Box::new(stream))),
         // gRPC's own clients refuse such a server too, so what works for SONiC's daemon works here.
         _ => Err(Failure::new(
             Cause::Tls,

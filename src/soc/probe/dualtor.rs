@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tonic::{Response, Status};
 
-use super::{Answer, text};
+use super::{QueryAnswer, reply_text};
 use crate::model::{MuxDirection, PortState, UpperLower};
 use crate::soc::transport::Transport;
 use dualtor_proto::dual_to_r_active_client::DualToRActiveClient;
@@ -22,7 +22,7 @@ fn client(transport: &Transport) -> DualToRActiveClient<Transport> {
     DualToRActiveClient::with_origin(transport.clone(), transport.origin())
 }
 
-pub(super) async fn admin(transport: &Transport) -> Answer<UpperLower<MuxDirection>> {
+pub(super) async fn admin(transport: &Transport) -> QueryAnswer<UpperLower<MuxDirection>> {
     let message = AdminRequest {
         portid: PORT_IDS.to_vec(),
         state: vec![false, false],
@@ -33,7 +33,7 @@ pub(super) async fn admin(transport: &Transport) -> Answer<UpperLower<MuxDirecti
     })
 }
 
-pub(super) async fn operation(transport: &Transport) -> Answer<UpperLower<PortState>> {
+pub(super) async fn operation(transport: &Transport) -> QueryAnswer<UpperLower<PortState>> {
     let message = OperationRequest {
         portid: PORT_IDS.to_vec(),
     };
@@ -43,7 +43,7 @@ pub(super) async fn operation(transport: &Transport) -> Answer<UpperLower<PortSt
     })
 }
 
-pub(super) async fn link(transport: &Transport) -> Answer<UpperLower<PortState>> {
+pub(super) async fn link(transport: &Transport) -> QueryAnswer<UpperLower<PortState>> {
     let message = LinkStateRequest {
         portid: PORT_IDS.to_vec(),
     };
@@ -53,15 +53,15 @@ pub(super) async fn link(transport: &Transport) -> Answer<UpperLower<PortState>>
     })
 }
 
-pub(super) async fn version(transport: &Transport) -> Answer<Option<Arc<str>>> {
+pub(super) async fn version(transport: &Transport) -> QueryAnswer<Option<Arc<str>>> {
     let message = ServerVersionRequest {
         version: CLIENT_VERSION.to_owned(),
     };
     match client(transport).query_server_version(message).await {
-        Err(status) => Answer::failed(&status),
-        Ok(reply) if reply.get_ref().version.is_empty() => Answer::empty(),
-        Ok(reply) => Answer::ok(Some(
-            text::clean(&reply.get_ref().version, text::MAX_VERSION).into(),
+        Err(status) => QueryAnswer::failed(&status),
+        Ok(reply) if reply.get_ref().version.is_empty() => QueryAnswer::empty(),
+        Ok(reply) => QueryAnswer::ok(Some(
+            reply_text::clean(&reply.get_ref().version, reply_text::MAX_VERSION).into(),
         )),
     }
 }
@@ -69,12 +69,12 @@ pub(super) async fn version(transport: &Transport) -> Answer<Option<Arc<str>>> {
 fn by_port<R, S>(
     reply: Result<R, Status>,
     lists: impl FnOnce(&R) -> (&Vec<i32>, &Vec<bool>),
-) -> Answer<UpperLower<S>>
+) -> QueryAnswer<UpperLower<S>>
 where
     S: Copy + Default + From<bool>,
 {
     match reply {
-        Err(status) => Answer::failed(&status),
+        Err(status) => QueryAnswer::failed(&status),
         Ok(reply) => {
             let (ids, states) = lists(&reply);
             read(ids, states)
@@ -83,17 +83,17 @@ where
 }
 
 /// Reads the two parallel lists of a reply.
-fn read<S: Copy + Default + From<bool>>(ids: &[i32], states: &[bool]) -> Answer<UpperLower<S>> {
+fn read<S: Copy + Default + From<bool>>(ids: &[i32], states: &[bool]) -> QueryAnswer<UpperLower<S>> {
     match (ids, states) {
-        ([], []) => Answer::empty(),
-        (&[0, 1], &[lower, upper]) | (&[1, 0], &[upper, lower]) => Answer::ok(UpperLower {
+        ([], []) => QueryAnswer::empty(),
+        (&[0, 1], &[lower, upper]) | (&[1, 0], &[upper, lower]) => QueryAnswer::ok(UpperLower {
             upper: upper.into(),
             lower: lower.into(),
         }),
         _ => {
             // What is shown is cut: the lists may be long.
             let shown = &ids[..ids.len().min(4)];
-            Answer::invalid(format!(
+            QueryAnswer::invalid(format!(
                 "expected portids 0 and 1 once each with their states, got {} portids {shown:?} and {} states",
                 ids.len(),
                 states.len(),

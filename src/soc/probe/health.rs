@@ -6,18 +6,18 @@ use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::Answer;
+use super::QueryAnswer;
 use crate::model::Health;
 use crate::soc::transport::{Transport, is_peers};
 use dualtor_proto::codec::SmallCodec;
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
-pub(super) async fn check(transport: &Transport) -> Answer<Health> {
+pub(super) async fn check(transport: &Transport) -> QueryAnswer<Health> {
     match ask(transport).await {
         Ok(reply) => read(reply.get_ref().status),
         Err(status) => {
-            let mut answer = Answer::failed(&status);
+            let mut answer = QueryAnswer::failed(&status);
             answer.value = match status.code() {
                 // A web server's 404 is UNIMPLEMENTED, too, by gRPC's table: the SoC has not said anything about health.
                 _ if !is_peers(&status) => Health::Unknown,
@@ -41,14 +41,14 @@ async fn ask(transport: &Transport) -> Result<Response<HealthCheckResponse>, Sta
 }
 
 /// What a status says, asked for or not.
-pub(super) fn read(status: i32) -> Answer<Health> {
+pub(super) fn read(status: i32) -> QueryAnswer<Health> {
     match ServingStatus::try_from(status) {
         // UNKNOWN is the enum's zero, so its message is empty on the wire: it is an answer all the same.
-        Ok(ServingStatus::Unknown) => Answer::ok(Health::Unknown),
-        Ok(ServingStatus::Serving) => Answer::ok(Health::Serving),
-        Ok(ServingStatus::NotServing) => Answer::ok(Health::NotServing),
-        Ok(ServingStatus::ServiceUnknown) => Answer::ok(Health::ServiceUnknown),
-        Err(_) => Answer::invalid(format!("health status {status} is not one of 0 to 3")),
+        Ok(ServingStatus::Unknown) => QueryAnswer::ok(Health::Unknown),
+        Ok(ServingStatus::Serving) => QueryAnswer::ok(Health::Serving),
+        Ok(ServingStatus::NotServing) => QueryAnswer::ok(Health::NotServing),
+        Ok(ServingStatus::ServiceUnknown) => QueryAnswer::ok(Health::ServiceUnknown),
+        Err(_) => QueryAnswer::invalid(format!("health status {status} is not one of 0 to 3")),
     }
 }
 

@@ -16,10 +16,10 @@ use crate::soc::transport::{Transport, is_peers};
 const REOPEN_MIN: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(60);
 /// The messages of a stream, from its opening on: response headers may come only with the first of them.
-pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(super) type HeldMessages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The RPC that is held open.
-pub(super) trait Subscription {
+pub(super) trait HeldRpc {
     type Message;
     /// A peer that allows fewer streams at a time than this gets no such stream: it would be taken from the queries.
     const STREAMS_NEEDED: usize;
@@ -27,12 +27,12 @@ pub(super) trait Subscription {
     const OPEN_AFTER: Option<Duration>;
 
     /// `None`: there is nothing to ask for.
-    fn open(&self, transport: Transport) -> Option<Messages<Self::Message>>;
+    fn open(&self, transport: Transport) -> Option<HeldMessages<Self::Message>>;
 }
 
 /// What happened to the stream.
 #[derive(Debug)]
-pub(super) enum Step<T> {
+pub(super) enum HeldEvent<T> {
     /// It has been there for `OPEN_AFTER`.
     Open,
     Message(T),
@@ -42,12 +42,12 @@ pub(super) enum Step<T> {
     Ended,
 }
 
-enum Phase<T> {
+enum HeldPhase<T> {
     /// The channel is not READY, or there is nothing to hold on it.
     Off,
     /// Open, or on its way there.
     On {
-        messages: Messages<T>,
+        messages: HeldMessages<T>,
         /// When it counts as open; `None` once it does.
         opened: Option<Instant>,
     },
@@ -55,7 +55,7 @@ enum Phase<T> {
     Waiting(Instant),
 }
 
-impl<T> fmt::Debug for Phase<T> {
+impl<T> fmt::Debug for HeldPhase<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Off => "Off",
@@ -67,20 +67,20 @@ impl<T> fmt::Debug for Phase<T> {
 
 /// The stream of one SoC, across its connections.
 #[derive(Debug)]
-pub(super) struct Held<S: Subscription> {
+pub(super) struct Held<S: HeldRpc> {
     subscription: S,
     transport: Option<Transport>,
-    phase: Phase<S::Message>,
+    phase: HeldPhase<S::Message>,
     reopen: Duration,
 }
 
-impl<S: Subscription> Held<S> {
+impl<S: HeldRpc> Held<S> {
     /// Off, until the channel is READY.
     pub(super) fn new(subscription: S) -> Self {
         Self {
             subscription,
             transport: None,
-            phase: Phase::Off,
+            phase: HeldPhase::Off,
             reopen: REOPEN_MIN,
         }
     }
@@ -102,40 +102,40 @@ impl<S: Subscription> Held<S> {
     /// The channel is not READY any more.
     pub(super) fn detach(&mut self) {
         self.transport = None;
-        self.phase = Phase::Off;
+        self.phase = HeldPhase::Off;
     }
 
     /// The next thing that happens. Cancel-safe: all that it waits for lives in the struct.
-    pub(super) async fn next(&mut self) -> Step<S::Message> {
+    pub(super) async fn next(&mut self) -> HeldEvent<S::Message> {
         loop {
             match wait(&mut self.phase).await {
                 Waited::Reopen => self.open(),
                 Waited::Opened => {
-                    if let Phase::On { opened, .. } = &mut self.phase {
+                    if let HeldPhase::On { opened, .. } = &mut self.phase {
                         *opened = None;
                     }
                     self.reopen = REOPEN_MIN;
-                    return Step::Open;
+                    return HeldEvent::Open;
                 }
                 Waited::Message(message) => {
                     self.reopen = REOPEN_MIN;
-                    return Step::Message(message);
+                    return HeldEvent::Message(message);
                 }
                 Waited::Ended(Some(Code::Unimplemented)) => {
-                    self.phase = Phase::Off;
-                    return Step::Unimplemented;
+                    self.phase = HeldPhase::Off;
+                    return HeldEvent::Unimplemented;
                 }
                 Waited::Ended(_) => {
-                    self.phase = Phase::Waiting(Instant::now() + self.reopen);
+                    self.phase = HeldPhase::Waiting(Instant::now() + self.reopen);
                     self.reopen = (self.reopen * 2).min(REOPEN_MAX);
-                    return Step::Ended;
+                    return HeldEvent::Ended;
                 }
             }
         }
     }
 
     fn open(&mut self) {
-        self.phase = Phase::Off;
+        self.phase = HeldPhase::Off;
         let Some(transport) = self.transport.clone() else {
             return;
         };
@@ -149,7 +149,7 @@ impl<S: Subscription> Held<S> {
             return;
         }
         if let Some(messages) = self.subscription.open(transport) {
-            self.phase = Phase::On {
+            self.phase = HeldPhase::On {
                 messages,
                 opened: S::OPEN_AFTER.map(|after| Instant::now() + after),
             };
@@ -164,14 +164,14 @@ enum Waited<T> {
     Reopen,
 }
 
-async fn wait<T>(phase: &mut Phase<T>) -> Waited<T> {
+async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
     match phase {
-        Phase::Off => std::future::pending().await,
-        Phase::Waiting(when) => {
+        HeldPhase::Off => std::future::pending().await,
+        HeldPhase::Waiting(when) => {
             sleep_until(*when).await;
             Waited::Reopen
         }
-        Phase::On { messages, opened } => tokio::select! {
+        HeldPhase::On { messages, opened } => tokio::select! {
             message = std::future::poll_fn(|cx| messages.as_mut().poll_next(cx)) => match message {
                 Some(Ok(message)) => Waited::Message(message),
                 // A code that we make, a web server's 404 say, says nothing about the SoC's services.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::held::{Held, Messages, Step, Subscription, until};
+use super::held::{Held, HeldEvent, HeldMessages, HeldRpc, until};
 use super::maintenance::{Announcements, Heard};
-use super::pace::Pace;
-use super::text;
+use super::reply_text;
+use super::report_limiter::ReportLimiter;
 use crate::model::component::PROBE;
 use crate::model::{Maintenance, MaintenanceReport, Notice, NoticeType, Notices, Plane, Side};
 use crate::soc::transport::Transport;
@@ -34,14 +34,14 @@ impl GracefulRestart {
     }
 }
 
-impl Subscription for GracefulRestart {
+impl HeldRpc for GracefulRestart {
     type Message = GracefulAdminResponse;
     /// The five queries of a round, and this one.
     const STREAMS_NEEDED: usize = 6;
     /// The response headers may come only with the first notice: no error for so long is all that can be seen.
     const OPEN_AFTER: Option<Duration> = Some(Duration::from_secs(1));
 
-    fn open(&self, transport: Transport) -> Option<Messages<GracefulAdminResponse>> {
+    fn open(&self, transport: Transport) -> Option<HeldMessages<GracefulAdminResponse>> {
         let tor = self.0?;
         let open = async move {
             let mut client = GracefulRestartClient::with_origin(transport.clone(), transport.origin());
@@ -62,7 +62,7 @@ pub struct NoticeStream {
     fresh: Option<Box<Notices>>,
     /// State and due end as they were told last.
     told: (Maintenance, Option<std::time::Instant>),
-    pace: Pace,
+    limiter: ReportLimiter,
 }
 
 impl NoticeStream {
@@ -73,7 +73,7 @@ impl NoticeStream {
             announced: Announcements::default(),
             fresh: None,
             told: (Maintenance::default(), None),
-            pace: Pace::new(Instant::now().into_std()),
+            limiter: ReportLimiter::new(Instant::now().into_std()),
         }
     }
 
@@ -93,7 +93,7 @@ impl NoticeStream {
         self.stream.detach();
     }
 
-    /// The next report: at once when something has changed or come in, as far as `pace` allows.
+    /// The next report: at once when something has changed or come in, as far as the limiter allows.
     /// Cancel-safe: all that it waits for lives in the struct.
     pub async fn next(&mut self) -> MaintenanceReport {
         loop {
@@ -103,7 +103,7 @@ impl NoticeStream {
             }
             tokio::select! {
                 biased;
-                () = sleep_until(self.pace.next().into()) => return self.report(),
+                () = sleep_until(self.limiter.next().into()) => return self.report(),
                 () = self.advance() => {}
             }
         }
@@ -115,7 +115,7 @@ impl NoticeStream {
 
     fn report(&mut self) -> MaintenanceReport {
         let now = Instant::now().into_std();
-        self.pace.reported(now);
+        self.limiter.reported(now);
         self.told = self.now();
         let (state, ends) = self.told;
         MaintenanceReport {
@@ -130,10 +130,10 @@ impl NoticeStream {
         tokio::select! {
             () = until(over) => self.input(Heard::Tick),
             step = self.stream.next() => match step {
-                Step::Open => self.input(Heard::Open),
-                Step::Message(notice) => self.notice(&notice),
-                Step::Unimplemented => self.input(Heard::Unimplemented),
-                Step::Ended => {}
+                HeldEvent::Open => self.input(Heard::Open),
+                HeldEvent::Message(notice) => self.notice(&notice),
+                HeldEvent::Unimplemented => self.input(Heard::Unimplemented),
+                HeldEvent::Ended => {}
             },
         }
     }
@@ -150,7 +150,7 @@ impl NoticeStream {
             Ok(GracefulRestartNotifyType::Both) => Plane::Both,
             Err(_) => Plane::Unknown,
         };
-        let guid = text::clean(&notice.guid, text::MAX_GUID);
+        let guid = reply_text::clean(&notice.guid, reply_text::MAX_GUID);
         // No period (0) means that the SoC does not say: it then lasts until its END.
         let period = u32::try_from(notice.period).unwrap_or(0);
         match kind {
@@ -215,7 +215,7 @@ mod tests {
             (last.kind, last.plane, last.period),
             (NoticeType::End, Plane::Both, 0)
         );
-        assert_eq!(last.guid.chars().count(), text::MAX_GUID, "cut");
+        assert_eq!(last.guid.chars().count(), reply_text::MAX_GUID, "cut");
         assert!(!last.guid.contains('\n'), "clean");
         assert_eq!((report.state, report.ends_in), (Maintenance::Noop, None));
         // Told once.

@@ -22,7 +22,7 @@ pub(super) const ACCEPTED: &str = "identity, deflate, gzip";
 
 /// Why a reply's messages cannot be taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Problem {
+pub(super) enum BadMessage {
     /// The length before the message says so, or its decompression.
     #[error("{limit}: {0}, the limit is {MAX_MESSAGE}", limit = Limit::Reply)]
     TooLong(Cow<'static, str>),
@@ -60,17 +60,17 @@ impl Encoding {
         }
     }
 
-    fn decompress(&self, packed: &[u8]) -> Result<Vec<u8>, Problem> {
+    fn decompress(&self, packed: &[u8]) -> Result<Vec<u8>, BadMessage> {
         let message = match self {
-            Self::Identity => return Err(Problem::NoEncoding),
-            Self::Unknown(name) => return Err(Problem::UnknownEncoding(name.clone())),
+            Self::Identity => return Err(BadMessage::NoEncoding),
+            Self::Unknown(name) => return Err(BadMessage::UnknownEncoding(name.clone())),
             _ if packed.is_empty() => return Ok(Vec::new()),
-            Self::Gzip => gunzip(packed).map_err(|_| Problem::Broken("gzip"))?,
-            Self::Deflate => inflate(packed).ok_or(Problem::Broken("deflate"))?,
+            Self::Gzip => gunzip(packed).map_err(|_| BadMessage::Broken("gzip"))?,
+            Self::Deflate => inflate(packed).ok_or(BadMessage::Broken("deflate"))?,
         };
         if message.len() > MAX_MESSAGE {
             let text = format!("more than {MAX_MESSAGE} bytes, once decompressed");
-            return Err(Problem::TooLong(text.into()));
+            return Err(BadMessage::TooLong(text.into()));
         }
         Ok(message)
     }
@@ -146,7 +146,7 @@ impl Messages {
     }
 
     /// The next bytes of the reply as they are to be handed on; maybe none.
-    pub(super) fn feed(&mut self, data: Bytes) -> Result<Bytes, Problem> {
+    pub(super) fn feed(&mut self, data: Bytes) -> Result<Bytes, BadMessage> {
         // Nearly always: nothing is compressed, and no prefix is cut.
         if let Some((left, begun)) = self.plain(&data) {
             self.part = match left {
@@ -188,7 +188,7 @@ impl Messages {
     }
 
     /// Takes some of the data, and returns the rest.
-    fn step<'a>(&mut self, data: &'a [u8], out: &mut BytesMut) -> Result<&'a [u8], Problem> {
+    fn step<'a>(&mut self, data: &'a [u8], out: &mut BytesMut) -> Result<&'a [u8], BadMessage> {
         match &mut self.part {
             Part::Prefix(bytes, have) => {
                 let n = data.len().min(PREFIX_LEN - *have);
@@ -224,19 +224,19 @@ impl Messages {
     }
 
     /// A prefix is complete.
-    fn begin(&mut self, [flag, a, b, c, d]: [u8; PREFIX_LEN], out: &mut BytesMut) -> Result<(), Problem> {
+    fn begin(&mut self, [flag, a, b, c, d]: [u8; PREFIX_LEN], out: &mut BytesMut) -> Result<(), BadMessage> {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         let limit = match flag {
             0 => MAX_MESSAGE,
             1 => MAX_MESSAGE + MAX_OVERHEAD,
-            flag => return Err(Problem::Flag(flag)),
+            flag => return Err(BadMessage::Flag(flag)),
         };
         if length > limit {
-            return Err(Problem::TooLong(format!("{length} bytes").into()));
+            return Err(BadMessage::TooLong(format!("{length} bytes").into()));
         }
         self.begun += 1;
         if self.begun > self.max {
-            return Err(Problem::TooMany);
+            return Err(BadMessage::TooMany);
         }
         self.part = match (flag, length) {
             (0, 0) => Part::Prefix([0; PREFIX_LEN], 0),
@@ -298,7 +298,7 @@ mod tests {
         encoder.finish().expect("memory")
     }
 
-    fn read_all(encoding: &str, bytes: &[u8], cut: usize) -> Result<Vec<u8>, Problem> {
+    fn read_all(encoding: &str, bytes: &[u8], cut: usize) -> Result<Vec<u8>, BadMessage> {
         let mut messages = Messages::new(Encoding::of(encoding.as_bytes()), u64::MAX);
         let mut out = Vec::new();
         for part in bytes.chunks(cut) {
@@ -307,8 +307,8 @@ mod tests {
         Ok(out)
     }
 
-    fn too_long(bytes: &str) -> Problem {
-        Problem::TooLong(bytes.to_owned().into())
+    fn too_long(bytes: &str) -> BadMessage {
+        BadMessage::TooLong(bytes.to_owned().into())
     }
 
     #[test]
@@ -358,26 +358,26 @@ mod tests {
                 "{encoding} {bytes:?}"
             );
         };
-        check("", &framed(1, &gzip(b"x")), Problem::NoEncoding);
-        check("identity", &framed(1, b""), Problem::NoEncoding);
+        check("", &framed(1, &gzip(b"x")), BadMessage::NoEncoding);
+        check("identity", &framed(1, b""), BadMessage::NoEncoding);
         check(
             "snappy",
             &framed(1, b"x"),
-            Problem::UnknownEncoding("snappy".into()),
+            BadMessage::UnknownEncoding("snappy".into()),
         );
-        check("gzip", &framed(2, b"x"), Problem::Flag(2));
-        check("gzip", &framed(1, b"no gzip at all"), Problem::Broken("gzip"));
+        check("gzip", &framed(2, b"x"), BadMessage::Flag(2));
+        check("gzip", &framed(1, b"no gzip at all"), BadMessage::Broken("gzip"));
         check(
             "deflate",
             &framed(1, b"no zlib at all"),
-            Problem::Broken("deflate"),
+            BadMessage::Broken("deflate"),
         );
         for (encoding, whole) in [
             ("gzip", gzip(b"hello")),
             ("deflate", zlib(b"hello")),
             ("deflate", raw_deflate(b"hello")),
         ] {
-            let problem = Problem::Broken(encoding);
+            let problem = BadMessage::Broken(encoding);
             check(encoding, &framed(1, &whole[..whole.len() / 2]), problem);
         }
     }
@@ -413,7 +413,7 @@ mod tests {
         let mut messages = Messages::new(Encoding::Identity, 1);
         let one = Bytes::from(framed(0, b"a"));
         assert_eq!(messages.feed(one.clone()), Ok(one.clone()));
-        assert_eq!(messages.feed(one), Err(Problem::TooMany));
+        assert_eq!(messages.feed(one), Err(BadMessage::TooMany));
     }
 
     proptest! {

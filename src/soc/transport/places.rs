@@ -18,18 +18,18 @@ pub(super) struct Places {
 
 /// A place; dropping it frees it.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Places>);
+pub(super) struct StreamPlace(Arc<Places>);
 
 impl Places {
     /// A place, if fewer than `max` are taken.
-    pub(super) fn enter_now(self: &Arc<Self>, max: usize) -> Option<Place> {
+    pub(super) fn enter_now(self: &Arc<Self>, max: usize) -> Option<StreamPlace> {
         let more = |taken| (taken < max).then_some(taken + 1);
         let entered = self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
-        entered.is_ok().then(|| Place(self.clone()))
+        entered.is_ok().then(|| StreamPlace(self.clone()))
     }
 
     /// Waits until fewer than `max` are taken; that may change meanwhile, and is looked at when one is freed. Cancel-safe.
-    pub(super) async fn enter(self: &Arc<Self>, max: impl Fn() -> usize) -> Place {
+    pub(super) async fn enter(self: &Arc<Self>, max: impl Fn() -> usize) -> StreamPlace {
         loop {
             let mut freed = pin!(self.freed.notified());
             // From here on no freed place is missed.
@@ -42,7 +42,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamPlace {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
         self.0.freed.notify_waiters();

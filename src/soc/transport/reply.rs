@@ -8,32 +8,37 @@ use h2::RecvStream;
 use http_body::{Body, Frame};
 use tonic::{Code, Status};
 
-use super::messages::{Messages, Problem};
-use super::places::Place;
-use super::status::{ours, status_of, told};
+use super::grpc_status::{ours, status_of, told};
+use super::messages::{BadMessage, Messages};
+use super::places::StreamPlace;
 
 /// A response's body.
 #[derive(Debug)]
 pub struct ReplyBody {
     stream: RecvStream,
-    state: State,
+    state: BodyState,
     messages: Messages,
     trailers_only: bool,
-    _place: Place,
+    _place: StreamPlace,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum State {
+enum BodyState {
     Data,
     Trailers,
     Done,
 }
 
 impl ReplyBody {
-    pub(super) fn new(stream: RecvStream, trailers_only: bool, messages: Messages, place: Place) -> Self {
+    pub(super) fn new(
+        stream: RecvStream,
+        trailers_only: bool,
+        messages: Messages,
+        place: StreamPlace,
+    ) -> Self {
         Self {
             stream,
-            state: State::Data,
+            state: BodyState::Data,
             messages,
             trailers_only,
             _place: place,
@@ -41,19 +46,19 @@ impl ReplyBody {
     }
 
     fn fail(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.state = State::Done;
+        self.state = BodyState::Done;
         Poll::Ready(Some(Err(status)))
     }
 }
 
-fn status_of_problem(problem: &Problem) -> Status {
+fn status_of_problem(problem: &BadMessage) -> Status {
     let code = match problem {
-        Problem::TooLong(_) => Code::ResourceExhausted,
-        Problem::TooMany
-        | Problem::Flag(_)
-        | Problem::NoEncoding
-        | Problem::UnknownEncoding(_)
-        | Problem::Broken(_) => Code::Internal,
+        BadMessage::TooLong(_) => Code::ResourceExhausted,
+        BadMessage::TooMany
+        | BadMessage::Flag(_)
+        | BadMessage::NoEncoding
+        | BadMessage::UnknownEncoding(_)
+        | BadMessage::Broken(_) => Code::Internal,
     };
     ours(code, problem.to_string())
 }
@@ -64,7 +69,7 @@ impl Body for ReplyBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        while this.state == State::Data {
+        while this.state == BodyState::Data {
             match ready!(this.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     // An error here means that the stream is gone: the next poll tells.
@@ -79,22 +84,22 @@ impl Body for ReplyBody {
                     let status = status_of(&error);
                     return this.fail(status);
                 }
-                None => this.state = State::Trailers,
+                None => this.state = BodyState::Trailers,
             }
         }
-        if this.state == State::Done {
+        if this.state == BodyState::Done {
             return Poll::Ready(None);
         }
         match ready!(this.stream.poll_trailers(cx)) {
             Ok(Some(trailers)) => match told(trailers) {
                 Ok(trailers) => {
-                    this.state = State::Done;
+                    this.state = BodyState::Done;
                     Poll::Ready(Some(Ok(Frame::trailers(trailers))))
                 }
                 Err(status) => this.fail(status),
             },
             Ok(None) if this.trailers_only => {
-                this.state = State::Done;
+                this.state = BodyState::Done;
                 Poll::Ready(None)
             }
             // Without a status nobody has said that the message is good.

@@ -1,4 +1,4 @@
-//! From a status to the samples of one family, where that is more than one expression.
+//! Writes the samples of a family, where that takes more than one expression.
 
 use std::fmt;
 
@@ -34,14 +34,14 @@ pub(super) fn port_states(
     sides(soc, samples, labels_of!(PortState), SelfPeer { own, peer })
 }
 
-/// Failures that are shown from the start; the others appear with their first.
+/// Causes that are shown from the start. The others appear with their first failure.
 const USUAL_CAUSES: [Cause; 4] = [
     Cause::Refused,
     Cause::Closed,
     Cause::Reset,
     Cause::KeepaliveTimeout,
 ];
-/// Results that are shown from the start; the others appear with their first.
+/// Results that are shown from the start. The others appear when they first occur.
 const USUAL_RESULTS: [QueryResult; 3] = [
     QueryResult::Ok,
     QueryResult::DeadlineExceeded,
@@ -122,7 +122,7 @@ pub(super) fn health(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result 
     Ok(())
 }
 
-/// A SoC sends few kinds of notices: each appears with its first.
+/// A SoC sends few kinds of notices, so each kind appears with its first notice.
 pub(super) fn notices(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
     for kind in NoticeType::ALL {
         for plane in Plane::ALL {
@@ -168,7 +168,7 @@ pub(super) fn differences(view: &View, samples: &mut Samples<'_>) -> fmt::Result
     differences.try_for_each(|(field, ports)| samples.whole(&[("field", *field)], *ports))
 }
 
-/// A 0/1 gauge that is absent while nobody knows.
+/// A 0/1 gauge that is absent while the value is unknown.
 pub(super) fn known(soc: &SocStatus, samples: &mut Samples<'_>, value: Option<bool>) -> fmt::Result {
     value.map_or(Ok(()), |value| samples.whole(&[port(soc)], u64::from(value)))
 }

@@ -1,8 +1,11 @@
-//! How much may be logged, and what becomes of the rest: pure, time is an argument.
+//! Limits how much is logged, and keeps the latest line of what is left out. Pure: time is an argument.
 //!
-//! Lines are told apart by what they are about: a port, or, without one, the place in the source. Each may say a few in a row,
-//! then one a minute. What is too much is not lost altogether: the latest line of each waits for its turn and then says how many
-//! were left out before it, so that the log ends with what is true. All lines about ports together have a limit, too.
+//! Each line has a topic: its port or, without one, its place in the source. A topic may log a few lines in a row, then one per
+//! minute. Of the other lines the latest waits until the topic may log again. It then carries the number of lines that were left
+//! out before it. So the last line of a topic shows the current state. All lines about ports together have a limit, too.
+//!
+//! While a line waits, each newer line of its topic replaces it, even if the limit would allow the newer one by now. Otherwise
+//! the older line would be written after the newer one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,33 +13,33 @@ use std::time::{Duration, Instant};
 
 use crate::runtime::bucket::Bucket;
 
-/// Lines about one thing in a row: three faults and what came of them.
+/// Lines of one topic in a row: enough for three faults and their recovery.
 const BURST: u32 = 10;
-/// From line to line in the long run.
+/// Time between two lines of one topic after that.
 const EVERY: Duration = Duration::from_secs(60);
-/// Lines about ports in a row, in all: ten thousand SoCs become READY.
+/// Lines about all ports in a row: enough for ten thousand SoCs that become READY.
 const BURST_OF_ALL: u32 = 30_000;
-/// In the long run there are 20 of them a second. At 300 bytes that is 0.5 GB a day.
+/// After that, 20 lines a second about all ports. With 300 bytes each that is 0.5 GB a day.
 const EVERY_OF_ALL: Duration = Duration::from_millis(50);
-/// Things that are told apart, at most.
+/// Most topics. Further ones share the topic `Other`.
 const MOST_KEYS: usize = 20_000;
-/// From one search for silent ones to the next: it looks at all of them.
+/// Least time between two searches for silent topics, because a search looks at all topics.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
-/// What the lines may take that wait for their turn.
+/// Most bytes of lines that wait.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 
-/// What a line is about.
+/// The topic of a line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Key {
     /// A port.
     Port(Arc<str>),
-    /// What is said at this place of the source.
+    /// A place in the source.
     Place(&'static str),
-    /// One of too many.
+    /// Everything over `MOST_KEYS`.
     Other,
 }
 
-/// No room to keep a line that is late.
+/// There is no room to keep a line that must wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -46,7 +49,7 @@ struct Topic {
     late: Option<Late>,
 }
 
-/// The latest line, until its turn.
+/// The latest line of a topic, which waits until it may be written.
 #[derive(Debug)]
 struct Late {
     line: String,
@@ -57,11 +60,12 @@ struct Late {
 pub(super) struct Quiet {
     topics: HashMap<Key, Topic>,
     all: Bucket,
-    /// Whose late line is due when.
+    /// When the waiting line of each topic may be written.
     due: BTreeSet<(Instant, Key)>,
     late_bytes: usize,
-    /// At so many topics those are looked for that have been silent, and when that was done last.
+    /// With this many topics, silent ones are searched and removed.
     tidy_at: usize,
+    /// When that was last done.
     tidied: Option<Instant>,
 }
 
@@ -79,7 +83,7 @@ impl Default for Quiet {
 }
 
 impl Quiet {
-    /// Takes a line; gives it back if it may be written now.
+    /// Takes a line. `Some`: the line may be written now. `None`: it waits, in place of an older one.
     pub(super) fn take(&mut self, key: Key, line: String, now: Instant) -> Result<Option<String>, Full> {
         self.tidy(now);
         let known = self.topics.len() < MOST_KEYS || self.topics.contains_key(&key);
@@ -115,18 +119,19 @@ impl Quiet {
         Ok(None)
     }
 
-    /// When the next late line is due.
+    /// When the next waiting line may be written.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// The late lines that are due; `all` of them at a stop.
+    /// The waiting lines that may be written by now; `all` of them at a stop.
     pub(super) fn release(&mut self, now: Instant, all: bool) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some((at, key)) = self.due.pop_first() {
             let of_ports = matches!(key, Key::Port(_) | Key::Other);
             let of_all = if of_ports { self.all.next(now) } else { now };
             if !all && at.max(of_all) > now {
+                // The others are due later, or the next call takes them.
                 self.due.insert((at.max(of_all), key));
                 break;
             }
@@ -156,7 +161,7 @@ impl Quiet {
     }
 }
 
-/// One more field, in logfmt or JSON.
+/// Adds the field `left_out` to a line, in logfmt or JSON.
 fn with_left_out(line: String, left_out: u64) -> String {
     let text = line.trim_end_matches('\n');
     match (left_out, text.strip_suffix('}').filter(|_| text.starts_with('{'))) {
@@ -174,7 +179,7 @@ mod tests {
         Key::Port(format!("Ethernet{n}").into())
     }
 
-    /// A port that says a line each so often; what is written of it, and when, in seconds.
+    /// A port that logs a line every `every`. Returns the written lines and when, in seconds.
     fn flap(quiet: &mut Quiet, start: Instant, every: Duration, times: u32) -> Vec<(u64, String)> {
         let mut written = Vec::new();
         for n in 0..times {
@@ -194,16 +199,16 @@ mod tests {
         let written = flap(&mut quiet, start, Duration::from_millis(500), 3600);
         assert!(written[..10].iter().all(|(at, _)| *at < 6), "{written:?}");
         assert_eq!(written.len(), 10 + 29, "{written:?}");
-        // The eleventh waits until a minute after the first.
+        // The eleventh line is written a minute after the first.
         assert_eq!(written[10], (60, "n=119 left_out=109\n".to_owned()));
         assert_eq!(written[11], (120, "n=239 left_out=119\n".to_owned()));
-        // What was said last is what the log ends with.
+        // The log ends with the latest line.
         assert_eq!(
             quiet.release(start + Duration::from_secs(1800), false),
             ["n=3599 left_out=119\n"]
         );
         assert_eq!(quiet.next(), None);
-        // After a pause it may say a few again.
+        // After a pause it may log a few lines again.
         let later = start + Duration::from_secs(7200);
         assert_eq!(flap(&mut quiet, later, Duration::ZERO, 11).len(), 10);
     }
@@ -252,7 +257,7 @@ mod tests {
         }
         assert!(quiet.topics.len() <= MOST_KEYS + 1);
         assert!(quiet.late_bytes <= MOST_BYTES);
-        // Silent ones are forgotten.
+        // Silent topics are removed.
         let later = start + Duration::from_secs(3600);
         quiet.release(later, true);
         let much_later = later + Duration::from_secs(3600);

@@ -1,8 +1,8 @@
-//! A bounded queue in front of stderr or stdout, and the thread that writes: who reads there may not read, the disk may be
-//! full, and nobody who probes waits for either. What finds no room, or cannot be written, is dropped and counted.
+//! A bounded queue in front of stderr or stdout, and the thread that writes. The reader of the pipe may hang, or the disk may be
+//! full; probing must not wait for them. A line that finds no room or cannot be written is dropped and counted.
 //!
-//! A thread of our own, as tracing-appender's bounds lines and not bytes, loses lines uncounted when a write fails, and prints to
-//! stdout, which may be stuck as well, when it cannot stop in time.
+//! Not tracing-appender: it limits lines and not bytes, loses lines without counting them when a write fails, and prints to
+//! stdout when it cannot stop in time, where it may hang again.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use super::quiet::{Key, Quiet};
 use crate::runtime::defect;
 
-/// What may wait: the lines of some thousand transitions at once. More would be memory of the switch for a log that nobody
-/// reads.
+/// Most bytes that may wait: the lines of some thousand transitions at once. More would take the switch's memory for a log that
+/// is not read.
 const MOST: usize = 1024 * 1024;
-/// Written at one go, at most.
+/// Most bytes in one write.
 const BATCH: usize = 64 * 1024;
-/// How long to wait where somebody else has made the descriptor one that does not block.
+/// Wait before the next write if another process has made the descriptor non-blocking.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The way in. Cheap to clone.
@@ -29,7 +29,7 @@ pub struct Spool(Arc<Shelf>);
 
 #[derive(Debug)]
 struct Shelf {
-    // A std mutex: it is held for an entry into a queue or a map, never while something is written.
+    // A std mutex: it is held only for an operation on a queue or a map, never during a write.
     state: Mutex<Waiting>,
     changed: Condvar,
     dropped: Arc<AtomicU64>,
@@ -38,11 +38,11 @@ struct Shelf {
 #[derive(Debug, Default)]
 struct Waiting {
     waiting: VecDeque<Box<[u8]>>,
-    /// Of what waits and what is being written.
+    /// Bytes of all lines that wait or are being written.
     bytes: usize,
     writing: bool,
     quiet: Quiet,
-    /// Until then everything that is late is written at once.
+    /// During a flush, lines that wait in `quiet` are written at once.
     flushing: bool,
 }
 
@@ -55,10 +55,10 @@ impl Spool {
             dropped: Arc::default(),
         });
         let writes = shared.clone();
-        // A descriptor of its own: the lock of std's handle would be held while a write hangs.
+        // A duplicated descriptor: a write that hangs would hold the lock of std's handle.
         if let Ok(output) = output.as_fd().try_clone_to_owned().map(File::from) {
             let work = move || while defect::attempt(|| writes.write_to(&output)).is_err() {};
-            // Without a thread nothing is written: it is counted.
+            // If there is no thread, lines are dropped and counted.
             let _ = std::thread::Builder::new().name("log".to_owned()).spawn(work);
         }
         Self(shared)
@@ -69,23 +69,23 @@ impl Spool {
         self.0.put(&mut self.0.lock(), line);
     }
 
-    /// The same for a line of which there may be too many with this key: it may come late, or never.
+    /// Takes a line whose topic is limited (`quiet`): it may be written later, or be left out.
     pub(super) fn push_quietly(&self, key: Key, line: String) {
         let mut state = self.0.lock();
         match state.quiet.take(key, line, Instant::now()) {
             Ok(Some(line)) => self.0.put(&mut state, line),
-            // The thread may have to wake up earlier than it knows of.
+            // The thread may have to wake up earlier for this line.
             Ok(None) => self.0.changed.notify_all(),
             Err(_) => self.0.drop_lines(1),
         }
     }
 
-    /// How many lines were dropped so far.
+    /// How many lines were dropped so far; shared with the log.
     pub fn dropped(&self) -> Arc<AtomicU64> {
         self.0.dropped.clone()
     }
 
-    /// Waits until everything is written, no longer than `within`.
+    /// Waits until everything is written, at most `within`.
     pub fn flush(&self, within: Duration) {
         let deadline = Instant::now() + within;
         let mut state = self.0.lock();
@@ -148,7 +148,7 @@ impl Shelf {
         }
     }
 
-    /// Waits for lines.
+    /// Waits for lines and takes some of them.
     fn next_batch(&self) -> Vec<Box<[u8]>> {
         let mut state = self.lock();
         loop {
@@ -182,7 +182,7 @@ impl Shelf {
     }
 }
 
-/// Writes it all, however long that takes; how much of it was written, and why not the rest.
+/// Writes all of `text`, however long that takes. Returns how many bytes were written, and the error that stopped it.
 pub fn write(mut output: &File, text: &[u8]) -> (usize, io::Result<()>) {
     let mut written = 0;
     while written < text.len() {
@@ -229,7 +229,7 @@ mod tests {
             numbers.is_sorted() && numbers[..1000].iter().copied().eq(0..1000),
             "{numbers:?}"
         );
-        // There is room again.
+        // Now there is room again.
         spool.push("later\n".to_owned());
         let mut later = [0; 6];
         reader.read_exact(&mut later).expect("a line");

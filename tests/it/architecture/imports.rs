@@ -1,4 +1,4 @@
-//! Which file imports which: every path that starts at the crate, at a parent or at a child, wherever it stands in the code.
+//! Which file imports which: every path in the code that starts at the crate, at a parent or at a child.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,11 +8,11 @@ use syn::visit::{self, Visit};
 /// A module's path from the crate's root: empty for lib.rs and main.rs.
 pub(super) type Name = Vec<String>;
 
-/// The modules of a crate, and what each names of the others.
+/// The modules of a crate, and the other modules that each names.
 pub(super) struct Crate(BTreeMap<Name, Vec<Import>>);
 
 struct Import {
-    /// `pub use`: others find it here, too.
+    /// `pub use`: others can import it from here.
     shown: bool,
     /// Absolute, from the crate's root.
     path: Name,
@@ -42,8 +42,8 @@ impl Crate {
         all.flat_map(|(name, imports)| imports.iter().map(move |import| (name, &import.path)))
     }
 
-    /// Each module with the modules that it needs. What a folder's page shows of its children is no need of its own, and a child
-    /// that uses its folder's page is at home.
+    /// Each module with the modules that it imports. Two cases do not count: a folder's page that re-exports its children, and a
+    /// child that imports from its folder's page.
     pub(super) fn needs(&self) -> BTreeMap<&Name, BTreeSet<&Name>> {
         let of = |(name, imports): (&'_ Name, &'_ Vec<Import>)| -> BTreeSet<&Name> {
             let own = |import: &&Import| !(import.shown && import.path.starts_with(name));
@@ -59,7 +59,7 @@ impl Crate {
             .collect()
     }
 
-    /// The module where this is defined, past those that only show it.
+    /// The module that defines this, not one that only re-exports it.
     fn defines(&self, path: &[String], depth: usize) -> Option<&Name> {
         let split = (0..=path.len())
             .rev()
@@ -77,7 +77,7 @@ impl Crate {
         }
     }
 
-    /// Modules that need each other, directly or through others.
+    /// Modules that import each other, directly or through others.
     pub(super) fn circle(&self) -> Option<Vec<String>> {
         let mut needs = self.needs();
         loop {
@@ -94,7 +94,7 @@ impl Crate {
                 left.retain(|name| !free.contains(name));
             }
         }
-        // What only leads to a circle is not in it.
+        // A module that only imports a member of a circle is not part of it.
         loop {
             let needed: BTreeSet<&Name> = needs.values().flatten().copied().collect();
             let before = needs.len();
@@ -214,7 +214,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
-        // Its arguments are no syntax yet, but a path in them looks like one.
+        // A macro's arguments are not parsed, but a path in them looks the same.
         let text = called.tokens.to_string().replace(" :: ", "::");
         for word in text.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) {
             let parts: Vec<String> = word.split("::").map(str::to_owned).collect();

@@ -4,7 +4,7 @@
 //! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`. ycabled reads GRPCCLIENT only and knows
 //! `server` and `mutual`; with `type` secure and anything else, or without `grpc_ssl_credential`, it makes no channel at all.
 
-mod secrets;
+mod secrets_file;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::{Area, Finding, redis_cli};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::cli::doctor::collected::{Collected, Databases, FileState, Kind};
+use crate::cli::doctor::collected::{Collected, FileState, SeenDatabases, TlsFileKind};
 use crate::config::Config;
 use crate::model::Inventory;
 use crate::model::schema;
@@ -27,10 +27,10 @@ const SOON: TimeDelta = TimeDelta::days(30);
 /// Oddities of one set that are told: a file may be a bundle of hundreds.
 const MAX_NOTES: usize = 5;
 /// The fields of `certs` that are paths.
-const FILES: [(GrpcFile, Kind); 3] = [
-    (GrpcFile::Ca, Kind::Ca),
-    (GrpcFile::ClientCert, Kind::Certificate),
-    (GrpcFile::ClientKey, Kind::Key),
+const FILES: [(GrpcFile, TlsFileKind); 3] = [
+    (GrpcFile::Ca, TlsFileKind::Ca),
+    (GrpcFile::ClientCert, TlsFileKind::Certificate),
+    (GrpcFile::ClientKey, TlsFileKind::Key),
 ];
 
 /// The files that the configuration, the targets or GRPCCLIENT name.
@@ -38,7 +38,7 @@ pub(in crate::cli::doctor) fn files_named<'a>(
     config: &Config,
     inventory: &Inventory,
     tables: impl Iterator<Item = &'a Arc<Tables>>,
-) -> BTreeSet<(PathBuf, Kind)> {
+) -> BTreeSet<(PathBuf, TlsFileKind)> {
     let settings = inventory.targets.iter().map(|target| &target.channel.security);
     let mut files = BTreeSet::new();
     for security in settings.chain([&config.channel.security]) {
@@ -52,17 +52,17 @@ pub(in crate::cli::doctor) fn files_named<'a>(
     files
 }
 
-fn of_settings(tls: &TlsSettings) -> Vec<(PathBuf, Kind)> {
+fn of_settings(tls: &TlsSettings) -> Vec<(PathBuf, TlsFileKind)> {
     let client = tls.client.iter().flat_map(|client| {
         [
-            (client.cert.clone(), Kind::Certificate),
-            (client.key.clone(), Kind::Key),
+            (client.cert.clone(), TlsFileKind::Certificate),
+            (client.key.clone(), TlsFileKind::Key),
         ]
     });
-    client.chain([(tls.ca.clone(), Kind::Ca)]).collect()
+    client.chain([(tls.ca.clone(), TlsFileKind::Ca)]).collect()
 }
 
-fn of_certs(rows: &GrpcRows<'_>) -> Vec<(PathBuf, Kind)> {
+fn of_certs(rows: &GrpcRows<'_>) -> Vec<(PathBuf, TlsFileKind)> {
     let path = |(file, kind)| Some((rows.file(file)?.into(), kind));
     FILES.into_iter().filter_map(path).collect()
 }
@@ -158,7 +158,7 @@ fn words(seen: &Collected) -> Vec<Finding> {
             found.extend(of_namespace(seen, databases, tables));
         }
     }
-    found.extend(secrets::check(seen));
+    found.extend(secrets_file::check(seen));
     if found.is_empty() {
         return vec![Finding::ok(
             AREA,
@@ -186,7 +186,7 @@ impl Mend {
     }
 }
 
-fn of_namespace(seen: &Collected, databases: &Databases, tables: &Tables) -> Vec<Finding> {
+fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) -> Vec<Finding> {
     let mend = Mend::Rows(redis_cli(databases));
     let rows = GrpcRows::of(tables);
     let Some(table) = rows.table() else {
@@ -281,7 +281,7 @@ fn of_rows(seen: &Collected, subject: &str, rows: &GrpcRows<'_>, table: &str, me
     }
     let used = of_certs(rows)
         .into_iter()
-        .filter(|(path, kind)| path.is_absolute() && (client || *kind == Kind::Ca));
+        .filter(|(path, kind)| path.is_absolute() && (client || *kind == TlsFileKind::Ca));
     found.extend(files(seen, subject, used.collect()));
     found
 }
@@ -335,14 +335,14 @@ fn auth_level(subject: &str, level: AuthLevel<'_>, mend: &Mend, table: &str, dep
     }
 }
 
-fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, Kind)>) -> Vec<Finding> {
-    let finding = |file: (PathBuf, Kind)| {
+fn files(seen: &Collected, subject: &str, named: Vec<(PathBuf, TlsFileKind)>) -> Vec<Finding> {
+    let finding = |file: (PathBuf, TlsFileKind)| {
         let (path, what) = (
             file.0.display().to_string(),
             match file.1 {
-                Kind::Ca => "CA certificates",
-                Kind::Certificate => "client certificate",
-                Kind::Key => "client key",
+                TlsFileKind::Ca => "CA certificates",
+                TlsFileKind::Certificate => "client certificate",
+                TlsFileKind::Key => "client key",
             },
         );
         match seen.files.get(&file)? {

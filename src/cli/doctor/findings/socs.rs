@@ -2,7 +2,7 @@
 
 use super::{Area, Finding, listed};
 use crate::cli::doctor::collected::{Collected, Soc};
-use crate::cli::probe::{left_text, milliseconds};
+use crate::cli::probe_command::{left_text, milliseconds};
 use crate::model::{
     Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
     Report,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::cli::doctor::collected::{Away, Databases, Events, FileState, Soc};
+use crate::cli::doctor::collected::{Away, Events, FileState, SeenDatabases, Soc};
 use crate::config::Config;
 use crate::model::Inventory;
 use crate::model::{
@@ -133,10 +133,10 @@ impl Switch {
             }
             Ok(Arc::new(tables))
         };
-        let namespaces: Vec<Databases> = config
+        let namespaces: Vec<SeenDatabases> = config
             .namespaces
             .iter()
-            .map(|namespace| Databases {
+            .map(|namespace| SeenDatabases {
                 namespace: namespace.clone(),
                 config_db: reading(config_db.clone()),
                 appl_db: reading(tables(":", &self.appl_db)),
@@ -155,7 +155,7 @@ impl Switch {
         secure(&mut sources, &self.secrets);
         let inventory = Inventory::of(&config, &sources);
         let loopback3 = Loopback3::find(sources.iter().filter_map(|source| source.tables.as_deref()));
-        let believed = namespaces.iter().filter_map(Databases::believed);
+        let believed = namespaces.iter().filter_map(SeenDatabases::believed);
         let of_file = match &self.secrets {
             Secrets::Holds(_, tables) => Some(tables),
             _ => None,

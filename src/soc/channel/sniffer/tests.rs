@@ -12,8 +12,8 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn seen_in(chunks: &[&[u8]]) -> Arc<Seen> {
-    let seen = Arc::new(Seen::default());
+fn seen_in(chunks: &[&[u8]]) -> Arc<SeenFrames> {
+    let seen = Arc::new(SeenFrames::default());
     let mut frames = Frames::new(seen.clone(), Arc::default());
     for chunk in chunks {
         frames.feed(chunk);

@@ -12,14 +12,14 @@ use crate::soc::channel::socket::Socket;
 
 /// What HTTP/2 is spoken over.
 #[derive(Debug)]
-pub(in crate::soc::channel) enum Stream {
+pub(in crate::soc::channel) enum SocStream {
     /// As it is.
     Plain(LastWords<Socket>),
     /// Secured. Boxed: it is some hundred bytes, and plain channels need not pay for them.
     Tls(Box<TlsStream<LastWords<Socket>>>),
 }
 
-impl Stream {
+impl SocStream {
     /// TCP alone.
     pub(in crate::soc::channel) fn plain(tcp: Socket) -> Self {
         Self::Plain(LastWords::new(tcp))
@@ -30,11 +30,11 @@ impl Stream {
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
-            Stream::Plain(tcp) => {
+            SocStream::Plain(tcp) => {
                 let $stream = Pin::new(tcp);
                 $call
             }
-            Stream::Tls(tls) => {
+            SocStream::Tls(tls) => {
                 let $stream = Pin::new(tls.as_mut());
                 $call
             }
@@ -42,13 +42,13 @@ macro_rules! either {
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for SocStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for SocStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         either!(self, stream => stream.poll_write(cx, buf))
     }

@@ -52,13 +52,13 @@ impl fmt::Display for Bad {
 
 /// What stands in the files.
 #[derive(PartialEq, Eq)]
-pub(super) struct Files {
+pub(super) struct TlsFiles {
     ca: Vec<u8>,
     /// Certificate and key.
     client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Files {
+impl TlsFiles {
     /// Reads them. Blocks.
     pub(super) fn read(settings: &TlsSettings) -> Result<Self, Bad> {
         let client = |identity: &ClientIdentity| Ok((read(&identity.cert)?, read(&identity.key)?));
@@ -93,7 +93,7 @@ pub(in crate::soc::channel) struct Material {
 
 impl Material {
     /// Builds it from the files' content.
-    pub(super) fn new(settings: &TlsSettings, files: &Files) -> Result<Self, Bad> {
+    pub(super) fn new(settings: &TlsSettings, files: &TlsFiles) -> Result<Self, Bad> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let ca_file = &settings.ca;
         let ca = certificates(ca_file, &files.ca)?;

@@ -13,8 +13,8 @@ use tonic::client::Grpc;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::health;
-use super::held::{Held, Messages, Step, Subscription};
-use super::pace::Pace;
+use super::held::{Held, HeldEvent, HeldMessages, HeldRpc};
+use super::report_limiter::ReportLimiter;
 use crate::model::Health;
 use crate::soc::transport::Transport;
 use dualtor_proto::codec::SmallCodec;
@@ -25,14 +25,14 @@ const WATCH: &str = "/grpc.health.v1.Health/Watch";
 #[derive(Debug)]
 struct Watch;
 
-impl Subscription for Watch {
+impl HeldRpc for Watch {
     type Message = HealthCheckResponse;
     /// The five queries of a round, the notices and this one.
     const STREAMS_NEEDED: usize = 7;
     /// The first status comes at once.
     const OPEN_AFTER: Option<Duration> = None;
 
-    fn open(&self, transport: Transport) -> Option<Messages<HealthCheckResponse>> {
+    fn open(&self, transport: Transport) -> Option<HeldMessages<HealthCheckResponse>> {
         let open = async move {
             let mut client = Grpc::with_origin(transport.clone(), transport.origin());
             client.ready().await?;
@@ -53,7 +53,7 @@ pub struct HealthWatch {
     said: Option<(Health, Instant)>,
     /// It has not been told.
     fresh: bool,
-    pace: Pace,
+    limiter: ReportLimiter,
 }
 
 impl HealthWatch {
@@ -63,7 +63,7 @@ impl HealthWatch {
             stream: Held::new(Watch),
             said: None,
             fresh: false,
-            pace: Pace::new(Instant::now().into_std()),
+            limiter: ReportLimiter::new(Instant::now().into_std()),
         }
     }
 
@@ -86,15 +86,15 @@ impl HealthWatch {
         (at >= when).then_some(health)
     }
 
-    /// What the SoC says: at once, as far as `pace` allows. The same may come twice: in between, a Check
+    /// What the SoC says: at once, as far as the limiter allows. The same may come twice: in between, a Check
     /// may have said otherwise. Cancel-safe: all that it waits for lives in the struct.
     pub async fn next(&mut self) -> Health {
         loop {
             match self.said {
                 Some((health, _)) if self.fresh => tokio::select! {
                     biased;
-                    () = sleep_until(self.pace.next().into()) => {
-                        self.pace.reported(Instant::now().into_std());
+                    () = sleep_until(self.limiter.next().into()) => {
+                        self.limiter.reported(Instant::now().into_std());
                         self.fresh = false;
                         return health;
                     }
@@ -107,9 +107,9 @@ impl HealthWatch {
 
     async fn advance(&mut self) {
         match self.stream.next().await {
-            Step::Message(reply) => self.hear(&reply),
+            HeldEvent::Message(reply) => self.hear(&reply),
             // The next round's Check says what health is without it.
-            Step::Open | Step::Unimplemented | Step::Ended => {}
+            HeldEvent::Open | HeldEvent::Unimplemented | HeldEvent::Ended => {}
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{Area, Finding, counted, redis_cli};
-use crate::cli::doctor::collected::{Collected, Databases};
+use crate::cli::doctor::collected::{Collected, SeenDatabases};
 use crate::config::SourceRule;
 use crate::model::schema;
 use crate::model::{Entry, Problem, ProblemKind, Side, Tables, quoted};
@@ -33,7 +33,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 
 /// Whether the metadata of this namespace, or else the switch's own, says dual-ToR.
 fn is_dual(seen: &Collected, tables: &Tables) -> bool {
-    let host = seen.namespaces.first().and_then(Databases::believed);
+    let host = seen.namespaces.first().and_then(SeenDatabases::believed);
     is_dual_tor(tables, host.map(|tables| &**tables))
 }
 
@@ -173,7 +173,7 @@ fn cables(seen: &Collected) -> Option<Finding> {
         );
         return Some(Finding::ok(AREA, "targets", text));
     }
-    let known = seen.namespaces.iter().filter_map(Databases::believed);
+    let known = seen.namespaces.iter().filter_map(SeenDatabases::believed);
     let dual: Vec<&Tables> = known
         .map(|tables| &**tables)
         .filter(|tables| is_dual(seen, tables))
@@ -203,7 +203,7 @@ fn cables(seen: &Collected) -> Option<Finding> {
 
 fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
     let Problem { port, kind, text } = problem;
-    let has = |databases: &&Databases| {
+    let has = |databases: &&SeenDatabases| {
         let mut rows = databases
             .believed()
             .into_iter()

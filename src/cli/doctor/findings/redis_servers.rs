@@ -1,7 +1,7 @@
 //! Redis: can it be read, is CONFIG_DB whole, does it tell of changes.
 
 use super::{Area, Finding, redis_cli};
-use crate::cli::doctor::collected::{Collected, Databases, Events};
+use crate::cli::doctor::collected::{Collected, Events, SeenDatabases};
 use crate::model::schema;
 
 const AREA: Area = Area::Databases;
@@ -31,7 +31,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 type Group<'a> = (String, Option<(&'a str, &'a str)>, Vec<&'a str>);
 
 /// One finding for all databases that fare alike on one server.
-fn servers(databases: &Databases) -> Vec<Finding> {
+fn servers(databases: &SeenDatabases) -> Vec<Finding> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (name, database, at, reading) in databases.all() {
         let server = match at {
@@ -59,7 +59,7 @@ fn servers(databases: &Databases) -> Vec<Finding> {
     groups.into_iter().map(of_group).collect()
 }
 
-fn whole(databases: &Databases) -> Option<Finding> {
+fn whole(databases: &SeenDatabases) -> Option<Finding> {
     let tables = databases.config_db.as_ref().ok()?;
     let subject = databases.named(schema::CONFIG_DB);
     if databases.believed().is_some() {
@@ -79,7 +79,7 @@ fn whole(databases: &Databases) -> Option<Finding> {
     Some(Finding::problem(AREA, subject, text, remedy))
 }
 
-fn events(databases: &Databases, interval: &str) -> Option<Finding> {
+fn events(databases: &SeenDatabases, interval: &str) -> Option<Finding> {
     let subject = databases.named("keyspace notifications");
     let flags = match &databases.events {
         Events::Unknown => return None,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use super::material::{Bad, Files, Material};
+use super::material::{Bad, Material, TlsFiles};
 use crate::config::files::{PATIENCE, Reader, Unread};
 use crate::model::component::TLS;
 use crate::model::{TlsSettings, text};
@@ -67,7 +67,7 @@ impl Watched {
 }
 
 /// What the last attempt saw.
-type Tried = Result<Files, Bad>;
+type Tried = Result<TlsFiles, Bad>;
 
 /// `attempt`, but for tests.
 type Attempt = fn(&TlsSettings, Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)>;
@@ -158,7 +158,7 @@ fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
 
 /// Reads the files; `None` if all is as it was.
 fn attempt(settings: &TlsSettings, before: Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)> {
-    let tried = Files::read(settings);
+    let tried = TlsFiles::read(settings);
     if before == Some(&tried) {
         return None;
     }

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 
 use super::fault::ConnectionFault;
 use super::h2server;
-use super::soc::{Control, Inner};
-use super::wire::{ACK, PING, PREFACE, SETTINGS, Socket, Walker, frame};
+use super::server_wire::{ACK, PING, PREFACE, SETTINGS, Socket, Walker, frame};
+use super::simulated_soc::{Control, Inner};
 
 const HTTP1_ANSWER: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nBad Request\n";

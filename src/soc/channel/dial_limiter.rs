@@ -16,12 +16,12 @@ const GAP: Duration = Duration::from_millis(1);
 
 /// Shared by all channels.
 #[derive(Debug)]
-pub struct Pacer {
+pub struct DialLimiter {
     // A std mutex: it is held for some arithmetic, never across an await.
     bucket: Mutex<Bucket>,
 }
 
-impl Default for Pacer {
+impl Default for DialLimiter {
     fn default() -> Self {
         Self {
             bucket: Mutex::new(Bucket::new(BURST, GAP)),
@@ -29,7 +29,7 @@ impl Default for Pacer {
     }
 }
 
-impl Pacer {
+impl DialLimiter {
     /// Takes the next turn: when it is, `now` or later.
     pub(super) fn turn(&self, now: Instant) -> Instant {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,16 +45,16 @@ mod tests {
 
     #[test]
     fn a_rack_is_dialled_at_once_and_ten_thousand_one_after_another() {
-        let pacer = Pacer::default();
+        let limiter = DialLimiter::default();
         let start = Instant::now() + Duration::from_secs(60);
         let turns: Vec<Duration> = (0..10_000)
-            .map(|_| pacer.turn(start).duration_since(start))
+            .map(|_| limiter.turn(start).duration_since(start))
             .collect();
         assert!(turns[..256].iter().all(Duration::is_zero));
         assert_eq!(turns[256], GAP);
         assert_eq!(turns[9_999], GAP * (9_999 - 255));
         // When it is all over, the next ones need not wait again.
         let later = start + Duration::from_secs(60);
-        assert_eq!(pacer.turn(later), later);
+        assert_eq!(limiter.turn(later), later);
     }
 }

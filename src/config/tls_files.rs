@@ -17,7 +17,7 @@ use crate::model::{ClientIdentity, TlsSettings};
 /// Its shape in the file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Tls {
+pub(super) struct RawTls {
     ca: Value<PemFile>,
     #[serde(default)]
     cert: Option<Value<PemFile>>,
@@ -81,7 +81,7 @@ pub fn read_secrets(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// What it means; relative paths are `base`'s.
-pub(super) fn settings(raw: Tls, base: &Path) -> Result<TlsSettings, KeyError> {
+pub(super) fn settings(raw: RawTls, base: &Path) -> Result<TlsSettings, KeyError> {
     let path = |file: Value<PemFile>| base.join(file.0.0);
     let client = match (raw.cert, raw.key) {
         (None, None) => None,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 
-use super::switch::active_standby;
+use super::switch_kind::active_standby;
 use super::{Area, Finding, counted, listed};
-use crate::cli::doctor::collected::{Collected, Databases};
+use crate::cli::doctor::collected::{Collected, SeenDatabases};
 use crate::config::Publish;
 use crate::model::schema;
 
@@ -26,7 +26,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 
 /// ycabled writes the same rows each minute, unless it is told not to. Where there are active-standby ports beside, its
 /// telemetry is also what fills their `link_status_peer`, on which linkmgrd acts: then it must stay on.
-fn ycabled(seen: &Collected, databases: &Databases) -> Option<Finding> {
+fn ycabled(seen: &Collected, databases: &SeenDatabases) -> Option<Finding> {
     let tables = databases.believed()?;
     let mut targets = seen.inventory.targets.iter();
     if !targets.any(|target| target.namespace == databases.namespace.name) {

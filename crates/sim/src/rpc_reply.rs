@@ -10,7 +10,7 @@ use prost::{DecodeError, Message};
 use super::fault::{Code, Compression, ReplyFault};
 use super::grpc::PREFIX;
 use super::method::Rpc;
-use super::soc::Inner;
+use super::simulated_soc::Inner;
 use super::state::{Direction, Health, Link, Sides, SocState};
 use dualtor_proto::{
     AdminReply, AdminRequest, LinkStateReply, LinkStateRequest, OperationReply, OperationRequest,

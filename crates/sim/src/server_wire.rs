@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 
 use super::pings::Pings;
-use super::soc::Inner;
+use super::simulated_soc::Inner;
 
 /// Length of an HTTP/2 frame's head.
 const HEAD: usize = 9;

@@ -1,7 +1,7 @@
 //! grpc_secrets.json, from which ycabled makes GRPCCLIENT's rows: does it count, can it be used, who may read and write it?
 
 use super::{AREA, Mend, of_rows};
-use crate::cli::doctor::collected::{Collected, Databases};
+use crate::cli::doctor::collected::{Collected, SeenDatabases};
 use crate::cli::doctor::findings::Finding;
 use crate::sonic::inventory::{GrpcRows, GrpcSettings, Secrets, SecurityOrigin, by_file, by_rows};
 
@@ -54,7 +54,7 @@ fn content(seen: &Collected) -> Vec<Finding> {
         }
         Secrets::Holds(..) => {
             let file = by_file(&seen.secrets);
-            let first = seen.namespaces.first().and_then(Databases::believed);
+            let first = seen.namespaces.first().and_then(SeenDatabases::believed);
             let rows = first.map_or(GrpcSettings::Nothing, |tables| by_rows(tables));
             let differs = rows != GrpcSettings::Nothing && file != GrpcSettings::Nothing && rows != file;
             vec![if differs {

@@ -14,19 +14,19 @@ const ELBOWS: u32 = 4;
 
 /// Shared by all sessions.
 #[derive(Debug)]
-pub struct Limiter {
+pub struct RoundLimiter {
     places: Semaphore,
     /// Places that a round takes.
     each: AtomicU32,
 }
 
-impl Default for Limiter {
+impl Default for RoundLimiter {
     fn default() -> Self {
         Self::at_a_time(AT_A_TIME)
     }
 }
 
-impl Limiter {
+impl RoundLimiter {
     /// Lets in so many at a time, while nobody speaks of a fleet.
     pub fn at_a_time(rounds: u32) -> Self {
         Self {
@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    fn let_in(limiter: &Limiter) -> usize {
+    fn let_in(limiter: &RoundLimiter) -> usize {
         let mut inside = Vec::new();
         while let Some(place) = limiter.enter().now_or_never() {
             inside.push(place);
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_rack_goes_together_and_thousands_a_few_at_a_time() {
-        let limiter = Limiter::default();
+        let limiter = RoundLimiter::default();
         limiter.fleet(128);
         assert_eq!(let_in(&limiter), 128);
         limiter.fleet(10_000);

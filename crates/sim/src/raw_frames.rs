@@ -1,11 +1,11 @@
 //! Frames that no HTTP/2 library sends: answers on streams that are gone, header blocks in pieces, floods. Bytes only.
 //!
-//! They are slipped in between h2's own (`wire`). Header blocks use no table of HPACK's, so that they change nothing for h2's.
+//! They are slipped in between h2's own (`server_wire`). Header blocks use no table of HPACK's, so that they change nothing for h2's.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::fault::FloodFrame;
-use super::wire::{HEADERS, PING, SETTINGS, frame, frame_on};
+use super::server_wire::{HEADERS, PING, SETTINGS, frame, frame_on};
 
 const DATA: u8 = 0;
 const PRIORITY: u8 = 2;

@@ -17,12 +17,12 @@ const BURST: u32 = 10;
 
 /// When the next report may be.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct ReportLimiter {
     next: Instant,
     bucket: Bucket,
 }
 
-impl Pace {
+impl ReportLimiter {
     /// Nothing has been reported.
     pub(super) fn new(now: Instant) -> Self {
         Self {
@@ -48,11 +48,11 @@ mod tests {
     use super::*;
 
     /// Reports as often as it may, so many times; returns how long after the start each was.
-    fn flood(pace: &mut Pace, start: Instant, reports: usize) -> Vec<Duration> {
+    fn flood(limiter: &mut ReportLimiter, start: Instant, reports: usize) -> Vec<Duration> {
         let mut now = start;
         let report = |_| {
-            now = now.max(pace.next());
-            pace.reported(now);
+            now = now.max(limiter.next());
+            limiter.reported(now);
             now - start
         };
         (0..reports).map(report).collect()
@@ -61,8 +61,8 @@ mod tests {
     #[test]
     fn a_few_are_told_at_once_and_an_endless_flood_now_and_then() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
-        let told = flood(&mut pace, start, 100);
+        let mut limiter = ReportLimiter::new(start);
+        let told = flood(&mut limiter, start, 100);
         for (n, at) in (0u32..).zip(&told[..10]) {
             assert_eq!(*at, Duration::from_millis(100) * n, "report {n}");
         }
@@ -72,7 +72,7 @@ mod tests {
         // After a pause it begins anew.
         let later = start + Duration::from_secs(3600);
         assert_eq!(
-            flood(&mut pace, later, 10).last(),
+            flood(&mut limiter, later, 10).last(),
             Some(&Duration::from_millis(900))
         );
     }
@@ -80,11 +80,11 @@ mod tests {
     #[test]
     fn what_comes_each_two_seconds_is_never_held_back() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut limiter = ReportLimiter::new(start);
         for n in 0..1000 {
             let now = start + EVERY * n;
-            assert!(pace.next() <= now, "report {n}");
-            pace.reported(now);
+            assert!(limiter.next() <= now, "report {n}");
+            limiter.reported(now);
         }
     }
 }

@@ -1,0 +1,221 @@
+//! What a reader sees: colours of what is missing, one meaning per title, what fits into a panel at 1366 pixels, in which order it
+//! comes. Measured widths are those of Grafana's font, rounded up: a title that passes here is not cut.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::lint::{list, panels, renamed, text};
+
+/// The narrowest screen that the dashboards are made for, and what its edges take.
+const SCREEN: f64 = 1366.0;
+const EDGES: f64 = 48.0;
+/// Grafana's columns of a page, and what lies between two panels.
+const COLUMNS: f64 = 24.0;
+const GAP: f64 = 8.0;
+/// The grey of palette.rs.
+const GREY: &str = "#999999";
+
+/// The width of a panel in pixels.
+fn width(panel: &Value) -> f64 {
+    let columns = panel["gridPos"]["w"].as_f64().unwrap_or_default();
+    columns * (SCREEN - EDGES) / COLUMNS - GAP
+}
+
+/// Every number and state of now says in grey words that it is missing: without that Grafana paints it with the first colour, green
+/// or red. So does every column that is painted.
+pub(crate) fn missing(dashboards: &[Value]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let is_grey = |mappings: &Value| {
+        let special = mappings
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|one| one["type"] == "special");
+        special.is_some_and(|special| {
+            let result = &special["options"]["result"];
+            special["options"]["match"] == "null+nan"
+                && result["color"] == GREY
+                && result["text"] == "no data"
+        })
+    };
+    for (_, panel, place) in panels(dashboards) {
+        let defaults = &panel["fieldConfig"]["defaults"];
+        if panel["type"] == "stat" {
+            if !is_grey(&defaults["mappings"]) || defaults["noValue"] != "no data" {
+                complaints.push(format!("{place}: what is missing is not grey \"no data\""));
+            }
+            if panel["options"]["colorMode"] != "background_solid" {
+                complaints.push(format!("{place}: its background is not of one colour"));
+            }
+        }
+        for of in list(&panel["fieldConfig"], "overrides") {
+            let property = |id: &str| list(of, "properties").find(|property| property["id"] == id);
+            if property("thresholds").is_some()
+                && !property("mappings").is_some_and(|one| is_grey(&one["value"]))
+            {
+                complaints.push(format!(
+                    "{place}: {} has colours for what is missing",
+                    of["matcher"]["options"]
+                ));
+            }
+        }
+    }
+    complaints
+}
+
+/// Numbers and states of now with the same title, on any dashboard, mean the same: they are described in the same words.
+pub(crate) fn one_meaning(dashboards: &[Value]) -> Vec<String> {
+    let mut first: BTreeMap<&str, (&str, String)> = BTreeMap::new();
+    let mut complaints = Vec::new();
+    for (_, panel, place) in panels(dashboards).filter(|(_, panel, _)| panel["type"] == "stat") {
+        let (title, description) = (text(panel, "title"), text(panel, "description"));
+        let (known, elsewhere) = first.entry(title).or_insert((description, place.clone()));
+        if *known != description {
+            complaints.push(format!("{place}: means something else than {elsewhere}"));
+        }
+    }
+    complaints
+}
+
+/// About as wide as Grafana writes it in a title, in pixels.
+fn written(title: &str) -> f64 {
+    let letter = |c: char| match c {
+        'i' | 'j' | 'l' | 't' | 'f' | 'r' | 'I' | ' ' | ',' | '.' | '\'' => 5.0,
+        'm' | 'w' | 'M' | 'W' => 12.0,
+        c if c.is_uppercase() => 10.0,
+        _ => 8.5,
+    };
+    title.chars().map(letter).sum()
+}
+
+/// A title fits beside the sign that shows the description.
+pub(crate) fn titles(dashboards: &[Value]) -> Vec<String> {
+    const SIGN: f64 = 54.0;
+    let too_long =
+        panels(dashboards).filter(|(_, panel, _)| written(text(panel, "title")) + SIGN > width(panel));
+    too_long
+        .map(|(_, panel, place)| format!("{place}: wider than its panel of {:.0} px", width(panel)))
+        .collect()
+}
+
+/// A table's columns fit into it: those that have a width, and Grafana's 150 pixels for each other. What `topk` bounds needs no pages.
+pub(crate) fn columns(dashboards: &[Value]) -> Vec<String> {
+    const WITHOUT: f64 = 150.0;
+    const PADDING: f64 = 16.0;
+    let mut complaints = Vec::new();
+    for (_, panel, place) in panels(dashboards).filter(|(_, panel, _)| panel["type"] == "table") {
+        let width_of = |column: &str| {
+            let of_column =
+                list(&panel["fieldConfig"], "overrides").find(|of| of["matcher"]["options"] == column)?;
+            let property = list(of_column, "properties").find(|property| property["id"] == "custom.width")?;
+            property["value"].as_f64()
+        };
+        let wanted: f64 = renamed(panel)
+            .map(|(_, column)| width_of(column).unwrap_or(WITHOUT))
+            .sum();
+        if wanted + PADDING > width(panel) {
+            complaints.push(format!(
+                "{place}: columns of {wanted:.0} px in {:.0}",
+                width(panel)
+            ));
+        }
+        let bounded = list(panel, "targets").any(|target| text(target, "expr").contains("topk("));
+        if bounded && panel["options"]["footer"]["enablePagination"] == true {
+            complaints.push(format!("{place}: pages of what topk bounds"));
+        }
+    }
+    complaints
+}
+
+/// A list of the worst has nothing in it that is not bad at all.
+pub(crate) fn nothing(dashboards: &[Value]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (_, panel, place) in panels(dashboards).filter(|(_, panel, _)| panel["type"] == "table") {
+        for target in list(panel, "targets") {
+            let query = text(target, "expr");
+            if query.starts_with("topk(") && !query.ends_with("> 0)") {
+                complaints.push(format!("{place}: {} fills up with zeros", text(target, "refId")));
+            }
+        }
+    }
+    complaints
+}
+
+/// Rows of ports stand in the order of their numbers: Ethernet4 before Ethernet12. Prometheus and Grafana sort text.
+pub(crate) fn port_order(dashboards: &[Value]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (_, panel, place) in panels(dashboards) {
+        for target in list(panel, "targets") {
+            let by_number = text(target, "expr").contains(r#""by_number", "000$1", "port""#);
+            if panel["type"] == "state-timeline" && text(target, "legendFormat") == "{{port}}" && !by_number {
+                complaints.push(format!("{place}: its ports are in the order of text"));
+            }
+        }
+        let has_port = renamed(panel).any(|(from, _)| from == "port");
+        let sorted = list(&panel["options"], "sortBy").next().is_some()
+            || list(panel, "transformations")
+                .any(|one| one["id"] == "sortBy" && one["options"]["sort"][0]["field"] == "by_number");
+        if panel["type"] == "table" && has_port && !sorted {
+            complaints.push(format!("{place}: its rows are in no order"));
+        }
+    }
+    complaints
+}
+
+/// Names of many lines stand at the right, where a table has room for ten; below the graph it has room for two.
+pub(crate) fn legends(dashboards: &[Value]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (dashboard, panel, place) in panels(dashboards).filter(|(_, panel, _)| panel["type"] == "timeseries")
+    {
+        let one_line = |legend: &str| {
+            let of_one_tor = dashboard["uid"] != "dualtor-fleet" && legend == "{{instance}}";
+            // ok and error.
+            !legend.contains("{{")
+                || of_one_tor
+                || (legend == "{{result}}" && place.ends_with("Rows written"))
+        };
+        let lines = list(panel, "targets").count();
+        let many = lines > 2 || list(panel, "targets").any(|target| !one_line(text(target, "legendFormat")));
+        let right = panel["options"]["legend"]["placement"] == "right";
+        let height = panel["gridPos"]["h"].as_u64().unwrap_or_default();
+        if many != right || height < if many || lines > 1 { 7 } else { 6 } {
+            complaints.push(format!("{place}: not all names of its lines are seen"));
+        }
+    }
+    complaints
+}
+
+/// Events come in ones: no panel shows 1.07 of them.
+pub(crate) fn events(dashboards: &[Value]) -> Vec<String> {
+    let counts = panels(dashboards).filter(|(_, panel, _)| {
+        let unit = text(&panel["fieldConfig"]["defaults"], "unit");
+        let increases = |target: &Value| text(target, "expr").contains("increase(");
+        ["none", "short"].contains(&unit)
+            && panel["type"] != "state-timeline"
+            && list(panel, "targets").any(increases)
+    });
+    let fractions = counts.filter(|(_, panel, _)| panel["fieldConfig"]["defaults"]["decimals"] != 0);
+    fractions
+        .map(|(.., place)| format!("{place}: fractions of events"))
+        .collect()
+}
+
+/// Only critical alerts are marked in the graphs until the reader asks for more, one mark for all ports of a ToR.
+pub(crate) fn alerts(dashboards: &[Value]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for dashboard in dashboards {
+        let marks = list(&dashboard["annotations"], "list");
+        let shown: Vec<&str> = marks
+            .filter(|mark| mark["enable"] == true)
+            .map(|mark| text(mark, "expr"))
+            .collect();
+        let fits = shown.len() == 1
+            && shown[0].contains(r#"severity="critical""#)
+            && shown[0].starts_with("max by (alertname, severity, rack, instance) (");
+        if !fits {
+            complaints.push(format!("{}: marks {shown:?}", text(dashboard, "uid")));
+        }
+    }
+    complaints
+}
