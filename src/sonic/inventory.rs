@@ -30,6 +30,7 @@ pub use grpc_rows::{AuthLevel, GrpcFile, GrpcRows, GrpcType};
 pub use grpc_secrets::Secrets;
 pub use hold::Hold;
 pub use tor_side::{Loopback3, is_dual_tor, side_of};
+pub(crate) use tor_side::{SUB_ROLE, SUBTYPE};
 
 use crate::config::{Config, SourceRule};
 use crate::model::schema;
@@ -45,7 +46,7 @@ pub const CONFIG_DB: Spec = Spec {
     tables: &[
         Table {
             name: schema::DEVICE_METADATA,
-            fields: &["type", "subtype"],
+            fields: &["type", SUBTYPE, SUB_ROLE],
         },
         Table {
             name: mux_cable::TABLE,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ConfigDbCopy;
-use super::grpc_rows::{AuthLevel, GrpcFile, GrpcRows, GrpcType};
+use super::grpc_rows::{AuthLevel, CERTS, CONFIG, GrpcFile, GrpcRows, GrpcType};
 use super::grpc_secrets::Secrets;
 use crate::config::is_server_name;
 use crate::model::schema;
@@ -157,7 +157,7 @@ fn asked_for(tables: &Tables, place: &str) -> GrpcSettings {
     // What cannot be read may have asked for TLS: that must not end in plain text.
     let unreadable = |table: &&&str| {
         let mut rows = tables.table(table);
-        rows.any(|(key, entry)| key == "config" && !matches!(entry, Entry::Row(_)))
+        rows.any(|(key, entry)| key == CONFIG && !matches!(entry, Entry::Row(_)))
     };
     if let Some(table) = schema::GRPC_CLIENTS.iter().find(unreadable) {
         return GrpcSettings::Unreadable(format!("{place} {table}|config: expected a hash").into());
@@ -174,7 +174,7 @@ fn asked_for(tables: &Tables, place: &str) -> GrpcSettings {
             Ok(settings) => GrpcSettings::Settings(Security::Tls(settings)),
             Err(not) => not,
         },
-        GrpcType::Other(other) => place.wrong("config", "type", "secure or insecure", other),
+        GrpcType::Other(other) => place.wrong(CONFIG, "type", "secure or insecure", other),
     }
 }
 
@@ -201,13 +201,13 @@ fn tls(rows: &GrpcRows<'_>, place: &RowPlace<'_>) -> Result<TlsSettings, GrpcSet
             key: file(rows, GrpcFile::ClientKey, place)?,
         }),
         AuthLevel::Other(other) => {
-            return Err(place.wrong("config", "auth_level", "server, mutual or client", other));
+            return Err(place.wrong(CONFIG, "auth_level", "server, mutual or client", other));
         }
     };
     let name = rows.server_name();
     if let Some(name) = name.filter(|name| !is_server_name(name)) {
         let expected = "a DNS name or an IP address";
-        return Err(place.wrong("certs", "grpc_ssl_credential", expected, name));
+        return Err(place.wrong(CERTS, "grpc_ssl_credential", expected, name));
     }
     Ok(TlsSettings {
         ca: file(rows, GrpcFile::Ca, place)?,
@@ -218,14 +218,14 @@ fn tls(rows: &GrpcRows<'_>, place: &RowPlace<'_>) -> Result<TlsSettings, GrpcSet
 
 fn file(rows: &GrpcRows<'_>, file: GrpcFile, place: &RowPlace<'_>) -> Result<PathBuf, GrpcSettings> {
     let Some(path) = rows.file(file) else {
-        let field = place.field("certs", file.field());
+        let field = place.field(CERTS, file.field());
         let text = format!("{field}: expected a file's path, found none");
         return Err(GrpcSettings::Incomplete(text.into()));
     };
     // Relative to what? ycabled's working directory is not ours.
     if !Path::new(path).is_absolute() {
         let expected = "an absolute path (a relative one would depend on who reads it)";
-        return Err(place.wrong("certs", file.field(), expected, path));
+        return Err(place.wrong(CERTS, file.field(), expected, path));
     }
     Ok(path.into())
 }

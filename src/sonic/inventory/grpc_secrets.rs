@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::grpc_rows::{FIELDS, LOG_LEVEL};
+use super::grpc_rows::{CERTS, CONFIG, FIELDS, LOG_LEVEL};
 use crate::model::schema;
 use crate::model::{Entry, Row, Tables};
 
@@ -59,7 +59,7 @@ fn tables(json: &[u8]) -> Result<Tables, String> {
             Some(Value::Object(rows)) => rows,
             Some(_) => return Err(format!("{table}: expected an object")),
         };
-        for name in ["config", "certs"] {
+        for name in [CONFIG, CERTS] {
             let fields = match rows.get(name) {
                 None | Some(Value::Null) => continue,
                 Some(Value::Object(fields)) => fields,

@@ -161,7 +161,7 @@ fn has_fallen_silent(key: &str, before: &Entry, latest: &Tables) -> bool {
     match held_row(latest, key) {
         Some(HeldRow::Metadata) => {
             // An ASIC's row may have no subtype of its own; what it is then stands in sub_role.
-            let mut fields = ["subtype", "sub_role"].into_iter();
+            let mut fields = [tor_side::SUBTYPE, tor_side::SUB_ROLE].into_iter();
             let field = fields.find(|field| before.field(field).is_some());
             field.is_some_and(|field| now.and_then(|entry| entry.field(field)).is_none())
         }

@@ -16,7 +16,7 @@ use crate::model::schema;
 use crate::model::{
     Facts, Inventory, OrchagentMux, Port, PortFacts, Problem, Security, Side, Tables, quoted,
 };
-use crate::sonic::inventory::{ConfigDbCopy, Hold, SecurityOrigin, is_dual_tor};
+use crate::sonic::inventory::{ConfigDbCopy, Hold, SUB_ROLE, SUBTYPE, SecurityOrigin, is_dual_tor};
 
 /// From line to line about something that may happen to all ports at once.
 const EVERY: Duration = Duration::from_secs(10);
@@ -231,8 +231,8 @@ impl Journal {
 fn other_subtype(source: &ConfigDbCopy, host: Option<&Tables>) -> Option<String> {
     let tables = source.tables.as_deref()?;
     let row = tables.row(schema::DEVICE_METADATA, schema::LOCALHOST);
-    let of_asic = !source.namespace.is_empty() && row.is_none_or(|row| row.contains_key("sub_role"));
-    let subtype = row.and_then(|row| row.get("subtype")).map_or("", String::as_str);
+    let of_asic = !source.namespace.is_empty() && row.is_none_or(|row| row.contains_key(SUB_ROLE));
+    let subtype = row.and_then(|row| row.get(SUBTYPE)).map_or("", String::as_str);
     let other = !is_dual_tor(tables, host) && !of_asic;
     other.then(|| subtype.to_owned())
 }
