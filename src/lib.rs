@@ -54,7 +54,7 @@
 //! | SIGHUP | 1 | the command line | with the process |
 //! | switch ([`sonic::switch`]) | 1 | app | at the stop |
 //! | mirror ([`sonic::mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
-//! | grpc_secrets.json (`sonic::switch::secrets_file`) | 1 | switch | with the switch task |
+//! | grpc_secrets.json (`sonic::switch::secrets_reader`) | 1 | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and sends the last rows |
 //! | session ([`soc::session::Session::run`]) | 1 per SoC | fleet | aborted when its target is removed or changed, or the fleet ends; after a defect it is started again |
 //! | round | 0-1 per SoC | its session | with its report, or with the session |

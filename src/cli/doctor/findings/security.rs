@@ -100,7 +100,7 @@ fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) ->
         found.push(Finding::note(AREA, subject.as_str(), text, remedy));
     }
     let (subject, mend) = (&*subject, &mend);
-    let rows = GrpcSettings {
+    let rows = ShownSettings {
         subject,
         rows: &rows,
         table,
@@ -111,7 +111,7 @@ fn of_namespace(seen: &Collected, databases: &SeenDatabases, tables: &Tables) ->
 }
 
 /// The rows of GRPCCLIENT, in CONFIG_DB or in the file, and how to name and change them.
-struct GrpcSettings<'a> {
+struct ShownSettings<'a> {
     /// What the findings are about.
     subject: &'a str,
     rows: &'a GrpcRows<'a>,
@@ -121,8 +121,8 @@ struct GrpcSettings<'a> {
 }
 
 /// What the rows mean.
-fn of_rows(seen: &Collected, settings: &GrpcSettings<'_>) -> Vec<Finding> {
-    let GrpcSettings {
+fn of_rows(seen: &Collected, settings: &ShownSettings<'_>) -> Vec<Finding> {
+    let ShownSettings {
         subject,
         rows,
         table,
@@ -157,8 +157,8 @@ fn of_rows(seen: &Collected, settings: &GrpcSettings<'_>) -> Vec<Finding> {
 }
 
 /// What rows of type secure mean: the level, the paths, the name, the files.
-fn secure(seen: &Collected, settings: &GrpcSettings<'_>) -> Vec<Finding> {
-    let GrpcSettings {
+fn secure(seen: &Collected, settings: &ShownSettings<'_>) -> Vec<Finding> {
+    let ShownSettings {
         subject,
         rows,
         table,

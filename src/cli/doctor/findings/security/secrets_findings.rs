@@ -1,9 +1,9 @@
 //! grpc_secrets.json, from which ycabled makes GRPCCLIENT's rows: does it count, can it be used, who may read and write it?
 
-use super::{AREA, GrpcSettings, Mend, of_rows};
+use super::{AREA, Mend, ShownSettings, of_rows};
 use crate::cli::doctor::collected::{Collected, SeenDatabases};
 use crate::cli::doctor::findings::Finding;
-use crate::sonic::inventory::{GrpcRows, Origin, Said, Secrets, by_file, by_rows};
+use crate::sonic::inventory::{GrpcRows, GrpcSettings, Secrets, SecurityOrigin, by_file, by_rows};
 
 const SUBJECT: &str = "grpc_secrets.json";
 
@@ -15,7 +15,10 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 
 /// grpc_secrets.json: whether it counts, what is in it, and what happens where it cannot be used.
 fn content(seen: &Collected) -> Vec<Finding> {
-    let used = seen.secured.iter().any(|secured| secured.origin == Origin::File);
+    let used = seen
+        .secured
+        .iter()
+        .any(|secured| secured.origin == SecurityOrigin::File);
     let path = seen.config.grpc_secrets.display().to_string();
     match &seen.secrets {
         Secrets::Absent => Vec::new(),
@@ -44,7 +47,7 @@ fn content(seen: &Collected) -> Vec<Finding> {
             let mut found = vec![Finding::ok(AREA, SUBJECT, text)];
             let rows = GrpcRows::of(tables);
             if let Some(table) = rows.table() {
-                let rows = GrpcSettings {
+                let rows = ShownSettings {
                     subject: SUBJECT,
                     rows: &rows,
                     table,
@@ -62,8 +65,8 @@ fn content(seen: &Collected) -> Vec<Finding> {
 fn beside_rows(seen: &Collected, path: &str) -> Finding {
     let file = by_file(&seen.secrets);
     let first = seen.namespaces.first().and_then(SeenDatabases::believed);
-    let rows = first.map_or(Said::Nothing, |tables| by_rows(tables));
-    if rows == Said::Nothing || file == Said::Nothing || rows == file {
+    let rows = first.map_or(GrpcSettings::Nothing, |tables| by_rows(tables));
+    if rows == GrpcSettings::Nothing || file == GrpcSettings::Nothing || rows == file {
         let text = format!("{path} can be read: it is used if GRPCCLIENT has no usable row");
         return Finding::ok(AREA, SUBJECT, text);
     }
