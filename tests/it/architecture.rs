@@ -2,6 +2,7 @@
 
 mod imports;
 mod names;
+mod pages;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
