@@ -10,7 +10,12 @@ struct Named<'a> {
 }
 
 fn named(row: &str) -> Vec<Named<'_>> {
-    let cell = row.trim().trim_end_matches('|').rsplit(" | ").next().unwrap_or("");
+    let cell = row
+        .trim()
+        .trim_end_matches('|')
+        .rsplit(" | ")
+        .next()
+        .unwrap_or("");
     let of_a_path = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
     let mut all = Vec::new();
     let mut items = Vec::new();
@@ -54,7 +59,9 @@ fn each_file_and_each_item_that_the_pages_name_is_there() {
     for page in ["ARCHITECTURE.md", "docs/invariants.md"] {
         let text = std::fs::read_to_string(root.join(page)).expect("a page");
         // The table of folders has links, which documents.rs follows.
-        let rows = text.lines().filter(|line| line.starts_with('|') && !line.contains("]("));
+        let rows = text
+            .lines()
+            .filter(|line| line.starts_with('|') && !line.contains("]("));
         for Named { items, file } in rows.flat_map(named) {
             let path = found(root, file).unwrap_or_else(|| panic!("{page}: there is no {file}"));
             if path.is_dir() {
@@ -73,7 +80,10 @@ fn each_file_and_each_item_that_the_pages_name_is_there() {
 #[test]
 fn a_row_is_read_as_a_reader_does() {
     let row = "| why (`x`) | `A::b` and `c!` in soc/look.rs; soc/probe/ and `d` (tests/it/web.rs) |";
-    let read = |items: &[&'static str], file| Named { items: items.to_vec(), file };
+    let read = |items: &[&'static str], file| Named {
+        items: items.to_vec(),
+        file,
+    };
     let expected = [
         read(&["b", "c"], "soc/look.rs"),
         read(&[], "soc/probe/"),
