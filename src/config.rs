@@ -116,15 +116,8 @@ impl Config {
         let published = self.publish != Publish::Off;
         let namespaces = self.namespaces.iter().filter(move |_| published);
         namespaces.map(|namespace| {
-            let Database {
-                server,
-                id,
-                separator,
-            } = namespace.state_db.clone();
             let settings = StateDbSettings {
-                server,
-                db: id,
-                separator,
+                database: namespace.state_db.clone(),
                 publish: self.publish,
                 schema: self.schema,
             };

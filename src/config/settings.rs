@@ -126,7 +126,7 @@ pub struct Database {
     pub server: RedisServer,
     /// Its number there.
     pub id: i64,
-    /// Between table and key.
+    /// Between table and key: `|` in STATE_DB and CONFIG_DB, `:` in APPL_DB.
     pub separator: String,
 }
 
@@ -146,12 +146,8 @@ pub struct Namespace {
 /// How to publish to STATE_DB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDbSettings {
-    /// The server.
-    pub server: RedisServer,
-    /// STATE_DB's number there: 6 on SONiC.
-    pub db: i64,
-    /// Between table and key: `|` on SONiC.
-    pub separator: String,
+    /// STATE_DB: number 6 on SONiC.
+    pub database: Database,
     /// `Own` or `Shadow`.
     pub publish: Publish,
     /// Field names and values.

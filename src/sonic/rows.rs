@@ -27,7 +27,7 @@ pub fn key_prefix(settings: &StateDbSettings) -> String {
         Publish::Own | Publish::Off => schema::MUX_CABLE_INFO,
         Publish::Shadow => schema::MUX_CABLE_INFO_SHADOW,
     };
-    format!("{table}{}", settings.separator)
+    format!("{table}{}", settings.database.separator)
 }
 
 /// A moment as ycabled writes it into `time_post`: `2026-Nov-21 00:06:31.406616`, UTC.

@@ -121,7 +121,7 @@ impl StateDb {
         };
         tokio::select! {
             biased;
-            () = keep_connected(&settings.server, settings.db, &mut self) => {}
+            () = keep_connected(&settings.database.server, settings.database.id, &mut self) => {}
             () = grace => self.give_up(),
         }
     }
@@ -230,14 +230,14 @@ impl StateDb {
         if redis.is_up() {
             // Where the socket is missing or closed to us it is another than `settings` name first.
             let server = redis.link.at();
-            info!(target: STATE_DB, %server, db = self.settings.db, "state_db is up: all rows are written");
+            info!(target: STATE_DB, %server, db = self.settings.database.id, "state_db is up: all rows are written");
         }
     }
 
     fn give_up(&mut self) {
         self.take_in();
         self.unconfirmed();
-        let server = &self.settings.server;
+        let server = &self.settings.database.server;
         let rows = self.ledger.waiting();
         warn!(target: STATE_DB, %server, rows, "stopped without state_db: these rows keep their last content");
     }
@@ -283,10 +283,10 @@ impl Work for StateDb {
         self.report(|status| status.up = false);
         // Nothing that was confirmed can be relied on any more: a restarted Redis may be empty.
         self.ledger.rewrite_all();
-        let server = &self.settings.server;
+        let server = &self.settings.database.server;
         if news {
             let hint = failure.hint();
-            info!(target: STATE_DB, %server, db = self.settings.db, reason = %failure, hint, "state_db is down: rows wait, and it is tried again");
+            info!(target: STATE_DB, %server, db = self.settings.database.id, reason = %failure, hint, "state_db is down: rows wait, and it is tried again");
         } else {
             debug!(target: STATE_DB, %server, reason = %failure, "state_db is still down");
         }

@@ -95,6 +95,6 @@ impl Hearing {
 fn open(settings: Arc<StateDbSettings>, notified: LastNotified) -> Opening {
     Box::pin(async move {
         let ours = format!("{}*", rows::key_prefix(&settings));
-        Subscription::open(&settings.server, settings.db, &[ours], notified).await
+        Subscription::open(&settings.database.server, settings.database.id, &[ours], notified).await
     })
 }
