@@ -27,7 +27,7 @@ help:
 	@echo "make test     all tests"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
 	@echo "make deny     licences, duplicates, sources and security advisories of the dependencies (deny.toml)"
-	@echo "make msrv     builds with the oldest supported Rust, rust-version in Cargo.toml"
+	@echo "make msrv     checks with the oldest supported Rust, rust-version in Cargo.toml"
 	@echo "make cross    a release build for another processor: TARGET=aarch64-unknown-linux-gnu"
 	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of all crates in the program"
 	@echo "make dist     makes the release archive in target/dist: program, licences, rules, dashboards, documentation"

@@ -52,7 +52,7 @@ impl Watched {
 pub(super) struct SocTable {
     entries: HashMap<SessionId, Watched>,
     by_id: HashMap<TargetId, SessionId>,
-    /// Sorted by port name, for snapshots.
+    /// Sorted by rack and port name, for snapshots.
     order: Vec<SessionId>,
     next_id: u64,
 }
@@ -119,7 +119,7 @@ impl SocTable {
         self.order = by_name.into_iter().map(|(_, session)| *session).collect();
     }
 
-    /// All statuses, sorted by port name.
+    /// All statuses, sorted by rack and port name.
     pub(super) fn statuses(&self) -> Arc<[Arc<SocStatus>]> {
         let entries = self.order.iter().filter_map(|id| self.entries.get(id));
         entries.map(|entry| entry.status.clone()).collect()

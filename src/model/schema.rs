@@ -1,5 +1,5 @@
-//! What SONiC calls the databases, tables and keys that the exporter reads or writes: every name once. What stands in a row is
-//! said where the row is read or written.
+//! What SONiC calls the databases, tables and keys that the exporter reads or writes: every name once. The fields of a
+//! row are documented where the row is read or written.
 
 /// The configuration: which cables there are, which ToR this is, TLS.
 pub const CONFIG_DB: &str = "CONFIG_DB";

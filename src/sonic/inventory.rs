@@ -157,7 +157,7 @@ impl Inventory {
                 };
                 if let Some(first) = taken.get(&port) {
                     let text = format!(
-                        "namespaces {first:?} and {namespace:?} both have the port: the first counts"
+                        "namespaces {first:?} and {namespace:?} both have the port: the first is used"
                     );
                     inventory
                         .problems
@@ -222,7 +222,7 @@ impl<'a> Channels<'a> {
             (SourceRule::Loopback3, None) => {
                 let family = if target.is_ipv4() { "IPv4" } else { "IPv6" };
                 let text = format!(
-                    "CONFIG_DB knows no {family} address of Loopback3 (channel.source_address: loopback3)"
+                    "CONFIG_DB has no {family} address of Loopback3 (channel.source_address: loopback3)"
                 );
                 SourceAddress::Missing(text.into())
             }

@@ -78,7 +78,7 @@ impl Counters {
         Self(std::array::from_fn(|i| self.0[i].saturating_add(other.0[i])))
     }
 
-    /// Whether any of these has gone back since `earlier`: another process began to count anew.
+    /// Whether a counter decreased since `earlier`: another process restarted counting.
     pub fn restarted_since(self, earlier: Self) -> bool {
         self.0.iter().zip(earlier.0).any(|(now, then)| *now < then)
     }

@@ -168,8 +168,7 @@ impl Switch {
                 Ok(()) = self.secrets.changed() => stale = true,
                 () = &mut patience, if patient => (patient, stale) = (false, true),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                // It catches what it does over its connections: this is a defect that it cannot go on from. What it has read last
-                // must not be shown without end, so the exporter stops.
+                // Errors on connections are handled inside; this is a defect. The exporter stops, so that old data is not shown.
                 Some(_) = self.tasks.join_next() => {
                     error!(target: INVENTORY, "a mirror of a database has ended by a defect of this program: please report it");
                     return;

@@ -71,7 +71,7 @@ impl Dialing {
     pub(super) async fn wait(&mut self) -> Result<Dialed, Failure> {
         let mut dialed = timeout_at(self.deadline, self.dial.as_mut()).await;
         if dialed.is_err() {
-            // We may be late, and not the peer: the runtime looks what has happened.
+            // The delay may be ours and not the peer's: poll once more.
             tokio::task::yield_now().await;
             dialed = self.dial.as_mut().now_or_never().map_or(dialed, Ok);
         }

@@ -70,7 +70,7 @@ pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
     ping: PingPong,
     seen: Arc<SeenFrames>,
     arrivals: Arc<Arrivals>,
-    /// Looks into the socket since the last PING, for an answer that may be in.
+    /// How often the socket was checked, since the last PING, for an answer that has already arrived.
     looks: u8,
     proven: bool,
     /// We have sent a PING.

@@ -87,15 +87,15 @@ impl Habit {
         self.interval = interval;
     }
 
-    /// Another connection: its first round takes a PING along, if each does.
+    /// A new connection: its first round sends a PING if every round does.
     pub(super) fn connected(&mut self) {
         self.rounds = 0;
     }
 
-    /// A round begins: whether it takes a PING along.
+    /// A round begins. Returns whether it sends a PING.
     pub(super) fn round(&mut self) -> bool {
         let each = self.rounds();
-        // `>=`: a changed interval may have made the wait shorter than what is past of it.
+        // `>=`: a shorter interval may already be over.
         let takes = each == 1 || each > 1 && self.rounds >= each;
         self.rounds = if takes { 1 } else { self.rounds.saturating_add(1) };
         takes

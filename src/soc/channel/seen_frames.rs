@@ -39,8 +39,8 @@ impl SeenFrames {
         self.flags.load(Ordering::Acquire) & SEEN_SETTINGS != 0
     }
 
-    /// A GOAWAY, once. Of several the first; but one with an error, if it is there too, before one in good order: a server may
-    /// announce its end and give the reason in two frames.
+    /// A GOAWAY, once: the first one, but a GOAWAY with an error replaces one without. A server may announce its end and give the
+    /// reason in two frames.
     pub(super) fn take_goaway(&self) -> Option<GoAway> {
         if self.flags.load(Ordering::Acquire) & SEEN_GOAWAY == 0 {
             return None;

@@ -46,7 +46,7 @@ const MAX_BLOCK: usize = 1024 * 1024 + 16 * 1024;
 /// A block longer than this is handed on frame by frame: with each piece h2 decodes a name anew that is not whole yet, and a block made
 /// for that, cut into bytes, took it seconds in one turn. A true one comes in one frame.
 const LONG_BLOCK: usize = 4 * 1024;
-/// All that h2 may so decode of one block: a megabyte in pieces of 10,000 bytes is 55 MiB.
+/// Most bytes that h2 may decode for one header block: a megabyte in pieces of 10,000 bytes is 55 MiB.
 const MAX_BLOCK_WORK: usize = 64 * 1024 * 1024;
 /// How much of such a frame is handed on in one read.
 const PART: usize = 4 * 1024;

@@ -246,7 +246,7 @@ impl Messages {
         if flag == 0 {
             put_prefix(out, length);
         } else {
-            // A message that cannot be decompressed is refused before it is in, and an empty message is complete now.
+            // A message that cannot be decompressed is refused before it is complete, and an empty message is complete now.
             self.encoding.decompress(&[])?;
             if length == 0 {
                 put_prefix(out, 0);

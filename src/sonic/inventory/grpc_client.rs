@@ -6,7 +6,8 @@
 //! - The file counts where no row has settings. Where neither has any, the last settings stay in force.
 //! - Only a row or a file with `insecure` turns TLS off. After anything that asked for TLS, whether or not it could be met, nothing else
 //!   ends in plain text.
-//! - What was there and could not be understood may have asked for TLS: a malformed file that vanishes is not the same as none, ever.
+//! - What could not be parsed may have asked for TLS: if nothing else was configured before, a malformed file that vanishes is not the
+//!   same as no file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,7 +110,7 @@ impl Secured {
         (self.security, self.origin) = (Some(security), origin);
     }
 
-    /// Keeps what stays in force should nothing be asked for any more. After anything that asked for TLS, or may have, that is never
+    /// Keeps the settings to use when nothing is configured any more. After anything that asked for TLS, or may have, that is never
     /// plain text, until a row or the file asks for `insecure`.
     fn remember(&mut self, asked: &GrpcSettings) {
         use GrpcSettings::{Incomplete, Nothing, Settings, Unread, Unreadable, Wrong};
@@ -126,7 +127,7 @@ impl Secured {
     }
 }
 
-/// The last settings, now that nothing asks for any: where they could not be used, not what is wrong now, but what was.
+/// The last settings, when nothing is configured any more. If they could not be used, the old reason is reported.
 fn gone(last: Security) -> Security {
     match last {
         Security::Unusable(why) => Security::Unusable(format!("{GONE} {why}").into()),

@@ -117,7 +117,7 @@ fn problem(key: &str, kind: ProblemKind, expected: &str, found: Option<&str>) ->
     Problem::new(key, kind, &format!("{expected}{found}"))
 }
 
-/// The first of these fields that is not empty, and the address where it is one.
+/// The first non-empty field, and its address if it is valid.
 fn address<'a>(row: &'a Row, names: &[&str]) -> Option<(&'a str, Option<IpAddr>)> {
     let text = names
         .iter()

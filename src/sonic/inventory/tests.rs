@@ -334,7 +334,7 @@ fn the_source_address_is_loopback3s_of_the_targets_family() {
         SourceAddress::Fixed(ip("10.212.64.1")),
     );
     check("auto", &[other], SourceAddress::Prefer(ip("10.0.0.1")));
-    let text = "CONFIG_DB knows no IPv4 address of Loopback3 (channel.source_address: loopback3)";
+    let text = "CONFIG_DB has no IPv4 address of Loopback3 (channel.source_address: loopback3)";
     check("loopback3", &[], SourceAddress::Missing(text.into()));
 }
 

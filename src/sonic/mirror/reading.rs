@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn an_answer_that_does_not_fit_its_question_is_told_in_words_for_people() {
         let told = |reply: Value, fields: &[&str]| entry(Ok(reply), fields).expect_err("odd").to_string();
-        let words = "an answer of another kind than Redis gives to this question";
+        let words = "an unexpected type of reply from Redis";
         let value = || Value::BulkString("a".into());
         assert_eq!(told(Value::Array(vec![value(), value(), value()]), &[]), words);
         assert_eq!(told(Value::SimpleString("PONG".to_owned()), &["a"]), words);

@@ -70,7 +70,7 @@ pub enum Breach {
     #[error("bytes that are not Redis' protocol")]
     Protocol,
     /// Another type of value than the command has.
-    #[error("an answer of another kind than Redis gives to this question")]
+    #[error("an unexpected type of reply from Redis")]
     Kind,
     /// A reply to nothing.
     #[error("an answer that nothing was asked for")]

@@ -62,7 +62,7 @@ impl RedisFailure {
                 "far more than a switch has: find what writes these tables, and delete what does not belong there"
             }
             Self::Breach(_) => {
-                "this is no redis-server, or a broken one: check what listens at this address, and what fills our tables"
+                "not a working redis-server: check the address, and which process writes these tables"
             }
             Self::Auth(_) => "check user and password in databases.url",
             Self::Defect(_) => "what is in the database may be why: see the log, and report it",

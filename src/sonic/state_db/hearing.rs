@@ -1,5 +1,5 @@
 //! Which of our rows change in Redis, by any process: a subscription beside the publisher's own connection. It is made again when it is
-//! lost. Where it cannot be had, changes are found all the same, only later, because all rows are looked at in turn too.
+//! lost. Where it cannot be had, changes are found all the same, only later, because all rows are also checked one after another.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl Hearing {
                 },
                 Attempt::Deaf => std::future::pending().await,
             };
-            debug!(target: STATE_DB, reason = %failure, "no keyspace notifications of our rows: they are looked at in turn");
+            debug!(target: STATE_DB, reason = %failure, "no keyspace notifications of our rows: they are checked one after another");
             self.attempt = match failure {
                 RedisFailure::Refused(_) | RedisFailure::Auth(_) => Attempt::Deaf,
                 failure => {

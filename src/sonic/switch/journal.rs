@@ -170,7 +170,7 @@ impl Journal {
             }
             match origin {
                 SecurityOrigin::Kept(reason) => {
-                    warn!(target: INVENTORY, %namespace, %reason, "the last settings of GRPCCLIENT stay in force: type insecure, in a row or in the file, would end TLS");
+                    warn!(target: INVENTORY, %namespace, %reason, "the last GRPCCLIENT settings are kept; only type insecure, in a row or in the file, turns TLS off");
                 }
                 SecurityOrigin::File => {
                     info!(target: INVENTORY, %namespace, "TLS or plain text from grpc_secrets.json: CONFIG_DB has no row of GRPCCLIENT")
@@ -214,7 +214,7 @@ impl Journal {
             warn!(target: INVENTORY,
                 count,
                 ports = first,
-                "a change of the mux has failed: orchagent reports error in STATE_DB's MUX_CABLE_TABLE, or linkmgrd in APPL_DB's"
+                "mux change failed: orchagent reports error in STATE_DB's MUX_CABLE_TABLE, or linkmgrd in APPL_DB's"
             );
             self.failed_logged = Some(now);
             self.failed = failed;
