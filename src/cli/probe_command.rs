@@ -196,8 +196,7 @@ pub(super) fn left_text(left: &Left) -> String {
 }
 
 pub(super) fn answers(report: &Report) -> bool {
-    let all = Query::ALL.iter().all(|query| report.is_answered(*query));
-    all && matches!(report.health, Health::Serving | Health::Unimplemented)
+    report.is_all_answered() && matches!(report.health, Health::Serving | Health::Unimplemented)
 }
 
 /// Each end's name, and its (direction, link, operation).

@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::fleet::reduce::Effect;
-use crate::model::{History, Query, Report, RoundRecord, SocStatus, Target, TargetId};
+use crate::model::{History, Report, RoundRecord, SocStatus, Target, TargetId};
 use crate::runtime::defect::Restarts;
 use crate::soc::session::SessionId;
 
@@ -41,9 +41,8 @@ impl Watched {
     }
 
     pub(super) fn add_round(&mut self, report: &Report, now: SystemTime) {
-        let failed = !Query::ALL.iter().all(|query| report.is_answered(*query));
         let round = RoundRecord::new(report, self.status.channel, now);
-        Arc::make_mut(&mut self.history).add_round(round, failed);
+        Arc::make_mut(&mut self.history).add_round(round, !report.is_all_answered());
     }
 }
 

@@ -137,6 +137,11 @@ impl Report {
         let no_health_service = query == Query::Health && self.health == Health::Unimplemented;
         self.query(query).result.is_answer() || no_health_service
     }
+
+    /// Whether every query got what it asked for.
+    pub fn is_all_answered(&self) -> bool {
+        Query::ALL.iter().all(|query| self.is_answered(*query))
+    }
 }
 
 /// How one query ended.

@@ -221,6 +221,14 @@ mod tests {
         }
     }
 
+    fn ca_alone() -> TlsSettings {
+        TlsSettings {
+            ca: "ca.crt".into(),
+            client: None,
+            server_name: None,
+        }
+    }
+
     #[tokio::test]
     async fn a_reader_that_panics_is_started_anew() {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
@@ -231,15 +239,10 @@ mod tests {
             let bad = Bad::new("ca.crt".as_ref(), "read");
             Some((Err(bad.clone()), Err(bad)))
         };
-        let settings = TlsSettings {
-            ca: "ca.crt".into(),
-            client: None,
-            server_name: None,
-        };
         let (tx, latest) = watch::channel(LatestFiles::Unread);
         let watched = WatchedFiles {
             latest,
-            _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, PATIENCE))),
+            _task: AbortOnDropHandle::new(tokio::spawn(supervised(ca_alone(), tx, attempt, PATIENCE))),
         };
         let read = tokio::time::timeout(Duration::from_secs(60), watched.read()).await;
         assert!(matches!(read, Ok(LatestFiles::Bad(_))), "{read:?}");
@@ -257,15 +260,10 @@ mod tests {
             let bad = Bad::new("ca.crt".as_ref(), "read");
             Some((Err(bad.clone()), Err(bad)))
         };
-        let settings = TlsSettings {
-            ca: "ca.crt".into(),
-            client: None,
-            server_name: None,
-        };
         let (tx, mut latest) = watch::channel(LatestFiles::Unread);
         let began = Instant::now();
         let patience = Duration::from_millis(20);
-        let _task = AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, patience)));
+        let _task = AbortOnDropHandle::new(tokio::spawn(supervised(ca_alone(), tx, attempt, patience)));
         for expected in ["hangs", "ca.crt: read"] {
             let says =
                 |latest: &LatestFiles| matches!(latest, LatestFiles::Bad(why) if why.contains(expected));
