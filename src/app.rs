@@ -30,7 +30,7 @@ use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
 use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
-use make_view::{Sources, view_source};
+use make_view::{Origin, Sources, view_source};
 use open_files::OpenFiles;
 use parts::{Tasks, drained, oversee, unexpected};
 
@@ -126,7 +126,7 @@ impl Exporter {
         let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut tasks);
         let namespaces = options.config.namespaces.len();
         let (config, config_rx) = watch::channel(Arc::new(options.config));
-        let emits = parts::switch(config_rx, &probe_rx, &mut at_redis, &mut tasks, &stop);
+        let emits = parts::switch(config_rx.clone(), &probe_rx, &mut at_redis, &mut tasks, &stop);
         let inventory = emits.inventory;
         let tls = Arc::new(TlsStore::default());
         let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
@@ -142,7 +142,9 @@ impl Exporter {
             inventory,
             tls,
             lateness: Lateness::measure(),
-            config: config_status_rx,
+            config: config_rx,
+            config_status: config_status_rx,
+            origin: Origin::now(),
             web: stats.clone(),
             lines_dropped: options.lines_dropped,
         };

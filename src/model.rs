@@ -14,6 +14,8 @@ mod ends;
 mod event;
 mod facts;
 mod history;
+pub mod level;
+mod natural;
 mod query;
 pub mod schema;
 mod status;
@@ -28,6 +30,7 @@ pub use event::{
 };
 pub use facts::{Facts, Inventory, PortFacts, Problem, StateDbs};
 pub use history::{DETAIL_BYTES, History, ROUNDS, RoundRecord, TRANSITIONS, Transition, TransitionKind};
+pub use level::{PortLevel, PortReason};
 pub use query::{Query, QueryResult};
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, LastError, Observed, ProcessStatus,
@@ -39,7 +42,7 @@ pub use target::{
     SourceAddress, Target, TargetId, TlsSettings,
 };
 pub use text::quoted;
-pub use view::{SocView, View};
+pub use view::{ExporterInfo, SocView, TargetSource, View};
 pub use words::{
     Cause, ChannelState, Health, Limit, LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux,
     Plane, PortState, ProblemKind, Refusal, Side,

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, ensure};
 use dualtor_exporter::model::WebStatus;
 use dualtor_exporter::model::{
-    ChannelEvent, ChannelState, ConfigStatus, Event, Health, MuxDirection, PortState, Query, QueryReport,
-    QueryResult, Report, Side, SocStatus, SocView, TlsStatus, UpperLower, View,
+    ChannelEvent, ChannelState, ConfigStatus, Event, ExporterInfo, Health, MuxDirection, PortReason,
+    PortState, ProbeSettings, Query, QueryReport, QueryResult, Report, Side, SocStatus, SocView,
+    TargetSource, TlsStatus, UpperLower, View,
 };
 use dualtor_exporter::telemetry::exposition::{Pieces, TextFormat};
 
@@ -83,9 +84,22 @@ fn view() -> anyhow::Result<View> {
             soc.apply(&report, now);
         }
         let (status, facts) = (Arc::new(soc), None);
-        SocView { status, facts }
+        let reason = PortReason::Healthy;
+        SocView {
+            status,
+            facts,
+            reason,
+        }
     });
     Ok(View {
+        at: now,
+        exporter: ExporterInfo {
+            host: "tor-upper".into(),
+            started: now,
+            source: TargetSource::File,
+            publish: "off",
+            probe: ProbeSettings::default(),
+        },
         socs: socs.collect(),
         side: Side::Upper,
         inventory: Arc::default(),

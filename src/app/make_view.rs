@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
 use super::parts::Published;
+use crate::config::Config;
 use crate::fleet::FleetHandle;
-use crate::model::{ConfigStatus, Facts, Inventory, PortFacts, SocStatus, SocView, StateDbStatus, View};
+use crate::model::level::judge;
+use crate::model::{
+    ConfigStatus, ExporterInfo, Facts, Inventory, SocStatus, SocView, StateDbStatus, TargetSource, View,
+};
 use crate::soc::channel::TlsStore;
 use crate::sonic::shadow::Shadow;
 use crate::telemetry::lateness::Lateness;
@@ -25,9 +30,28 @@ pub(super) struct Sources {
     pub(super) inventory: watch::Receiver<Arc<Inventory>>,
     pub(super) tls: Arc<TlsStore>,
     pub(super) lateness: Lateness,
-    pub(super) config: watch::Receiver<ConfigStatus>,
+    pub(super) config: watch::Receiver<Arc<Config>>,
+    pub(super) config_status: watch::Receiver<ConfigStatus>,
+    pub(super) origin: Origin,
     pub(super) web: Arc<WebStats>,
     pub(super) lines_dropped: Arc<AtomicU64>,
+}
+
+/// Where and when this exporter started.
+#[derive(Clone)]
+pub(super) struct Origin {
+    host: Arc<str>,
+    at: SystemTime,
+}
+
+impl Origin {
+    /// On this host, now.
+    pub(super) fn now() -> Self {
+        Self {
+            host: rustix::system::uname().nodename().to_string_lossy().into(),
+            at: SystemTime::now(),
+        }
+    }
 }
 
 impl Sources {
@@ -37,34 +61,51 @@ impl Sources {
         let publishers = self.state_db.iter().filter_map(|status| *status.borrow());
         let (facts, shadow) = (self.facts.borrow().clone(), self.shadow.borrow().clone());
         let statuses = || snapshot.socs.iter().map(|soc| &**soc);
+        let (at, exporter) = (SystemTime::now(), self.exporter());
+        let interval = exporter.probe.interval;
+        let soc = |soc| of_soc(soc, facts.as_deref(), interval, at);
         Some(View {
+            at,
+            exporter,
             side: snapshot.side,
             inventory: self.inventory.borrow().clone(),
             state_db: publishers.reduce(StateDbStatus::and),
             differences: shadow.map(|shadow| shadow.differences(statuses())),
             tls: self.tls.status(),
-            config: *self.config.borrow(),
+            config: *self.config_status.borrow(),
             delays: self.lateness.delays(),
             web: self.web.status(),
             lines_dropped: self.lines_dropped.load(Ordering::Relaxed),
             process: process::read(),
-            socs: snapshot
-                .socs
-                .iter()
-                .map(|soc| of_soc(soc, facts.as_deref()))
-                .collect(),
+            socs: snapshot.socs.iter().map(soc).collect(),
         })
+    }
+
+    fn exporter(&self) -> ExporterInfo {
+        let config = self.config.borrow();
+        let source = match config.targets {
+            Some(_) => TargetSource::File,
+            None => TargetSource::ConfigDb,
+        };
+        ExporterInfo {
+            host: self.origin.host.clone(),
+            started: self.origin.at,
+            source,
+            publish: config.publish.label(),
+            probe: config.probe,
+        }
     }
 }
 
 /// The port of a SoC in another rack is on another switch, and our databases do not have it.
-fn of_soc(status: &Arc<SocStatus>, facts: Option<&Facts>) -> SocView {
+fn of_soc(status: &Arc<SocStatus>, facts: Option<&Facts>, interval: Duration, now: SystemTime) -> SocView {
     let id = &status.target.id;
     let facts = facts.filter(|_| id.rack.is_empty());
-    let unknown = PortFacts::default;
+    let facts = facts.map(|facts| facts.get(&id.port).copied().unwrap_or_default());
     SocView {
+        reason: judge(status, facts.as_ref(), interval, now),
         status: status.clone(),
-        facts: facts.map(|facts| facts.get(&id.port).copied().unwrap_or_else(unknown)),
+        facts,
     }
 }
 

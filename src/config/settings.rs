@@ -20,6 +20,17 @@ pub enum Publish {
     Off,
 }
 
+impl Publish {
+    /// Its value in the file.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Shadow => "shadow",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// Whose field names and values a row has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,11 +5,9 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::model::component::FLEET;
+use crate::model::level::FLAPS;
 use crate::model::{Cause, ChannelEvent, ChannelState, Event, SocStatus, Transition, TransitionKind};
 use crate::runtime::defect::Defect;
-
-/// A channel flaps after this many READYs in a row that ended within 10 s. A SoC that restarts may have two.
-const FLAPS: u32 = 3;
 
 /// One line at `info` when the cause of the failures changes. A failure that repeats at each redial is logged at `debug`.
 pub(super) fn failure(status: &SocStatus, event: &Event) {

@@ -258,6 +258,7 @@ impl SocStatus {
             link: report.link.seen_from(side),
             version: report.version.clone(),
             health: report.health,
+            all_answered: Some(report.is_all_answered()),
         };
         for (end, &to) in direction.ends() {
             if to == MuxDirection::Unknown {

@@ -79,6 +79,8 @@ pub struct Observed {
     pub version: Option<Arc<str>>,
     /// Health service.
     pub health: Health,
+    /// Whether every query of the last round was answered; `None` before the first round.
+    pub all_answered: Option<bool>,
 }
 
 impl Observed {
@@ -98,6 +100,7 @@ impl Observed {
         },
         version: None,
         health: Health::Unknown,
+        all_answered: None,
     };
 }
 

@@ -1,16 +1,30 @@
 //! What to probe and how. The inventory makes it from the configuration; the fleet uses it.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Side;
+use super::{Side, natural};
 
-/// A SONiC port name ("Ethernet0"): the key of every row, series and log line about one SoC. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A SONiC port name ("Ethernet0"): the key of every row, series and log line about one SoC. Cheap to clone. Sorts as people
+/// count.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Port(Arc<str>);
+
+impl Ord for Port {
+    fn cmp(&self, other: &Self) -> Ordering {
+        natural::compare(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Port {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// A port name that cannot be a key.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

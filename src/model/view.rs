@@ -2,15 +2,45 @@
 //! makes it. No other code joins the fleet's table with the switch's own data.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::{
-    ConfigStatus, Delays, Inventory, PortFacts, ProcessStatus, Side, SocStatus, StateDbStatus, TlsStatus,
-    WebStatus,
+    ConfigStatus, Delays, Inventory, PortFacts, PortReason, ProbeSettings, ProcessStatus, Side, SocStatus,
+    StateDbStatus, TlsStatus, WebStatus,
 };
+
+words! {
+    /// Where the SoCs to probe come from.
+    TargetSource {
+        /// The configuration file.
+        File = "file",
+        /// CONFIG_DB.
+        ConfigDb = "config_db",
+    }
+}
+
+/// What this exporter is, and what it was configured to do.
+#[derive(Debug, Clone)]
+pub struct ExporterInfo {
+    /// The host's name.
+    pub host: Arc<str>,
+    /// When it started.
+    pub started: SystemTime,
+    /// Where the SoCs to probe come from.
+    pub source: TargetSource,
+    /// Which table is written: own, shadow or off.
+    pub publish: &'static str,
+    /// How often rounds are, and a query's deadline.
+    pub probe: ProbeSettings,
+}
 
 /// See the module's documentation. Cheap to make: statuses are shared, not copied.
 #[derive(Debug, Clone)]
 pub struct View {
+    /// When the view was made.
+    pub at: SystemTime,
+    /// This exporter.
+    pub exporter: ExporterInfo,
     /// Sorted by rack and port name.
     pub socs: Vec<SocView>,
     /// Which ToR this is.
@@ -42,4 +72,6 @@ pub struct SocView {
     pub status: Arc<SocStatus>,
     /// What the switch's databases hold about its port; `None` if no database is used.
     pub facts: Option<PortFacts>,
+    /// How bad its state is, and why.
+    pub reason: PortReason,
 }

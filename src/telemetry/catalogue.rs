@@ -24,14 +24,15 @@ mod values;
 use std::fmt;
 
 use crate::model::{
-    ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortFacts, SocStatus, View,
+    ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortFacts, SocStatus, SocView, View,
 };
 
 use super::samples::Samples;
 use prometheus_client::encoding::NoLabelSet;
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
-    mux_direction, notices, port, port_states, probes, problems, refusals, side, soc_info, transitions,
+    level, mux_direction, notices, port, port_states, probes, problems, refusals, side, soc_info,
+    transitions,
 };
 
 /// A metric's type, as Prometheus names it.
@@ -76,6 +77,8 @@ pub(super) enum MetricOrigin {
     Soc(fn(&SocStatus, &mut Samples<'_>) -> fmt::Result),
     /// The same samples for each SoC, which also need the switch's data about its port. No samples if no database is used.
     Switch(fn(&SocStatus, &PortFacts, &mut Samples<'_>) -> fmt::Result),
+    /// The same samples for each port, from its view.
+    Port(fn(&SocView, &mut Samples<'_>) -> fmt::Result),
     /// Samples of the whole exporter.
     Global(fn(&View, &mut Samples<'_>) -> fmt::Result),
 }
@@ -172,6 +175,9 @@ catalogue! {
     "dualtor_port_oper_up" Gauge ["port"]
         "Whether the switch's port is up; absent while unknown",
         Switch |soc, facts, out| known(soc, out, facts.oper_up);
+    "dualtor_port_level" Gauge ["port, level"]
+        "How bad the state of the port is, as the page judges it: 1 for the current level",
+        Port level;
     "dualtor_side" Gauge ["side"]
         "Which ToR of the rack this is: 1 for the current side",
         Global side;

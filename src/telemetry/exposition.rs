@@ -67,7 +67,7 @@ impl Pieces {
     /// The SoCs of the next piece, and whether they are the family's last.
     fn next_range(&mut self, family: &Family) -> (Range<usize>, bool) {
         let total = match family.origin {
-            MetricOrigin::Soc(_) | MetricOrigin::Switch(_) => self.view.socs.len(),
+            MetricOrigin::Soc(_) | MetricOrigin::Switch(_) | MetricOrigin::Port(_) => self.view.socs.len(),
             MetricOrigin::Global(_) => 0,
         };
         let range = self.next_soc..total.min(self.next_soc + SOCS_PER_PIECE);
@@ -157,6 +157,10 @@ impl Collector for Piece {
             MetricOrigin::Soc(source) => {
                 let socs = &self.view.socs[self.socs.clone()];
                 socs.iter().try_for_each(|soc| source(&soc.status, &mut samples))
+            }
+            MetricOrigin::Port(source) => {
+                let socs = &self.view.socs[self.socs.clone()];
+                socs.iter().try_for_each(|soc| source(soc, &mut samples))
             }
             MetricOrigin::Switch(source) => {
                 let socs = &self.view.socs[self.socs.clone()];

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::{
-    ChannelSettings, ConfigStatus, Delays, Port, Side, SocStatus, Target, TlsStatus, View, WebStatus,
+    ChannelSettings, ConfigStatus, Delays, ExporterInfo, Port, ProbeSettings, Side, SocStatus, Target,
+    TargetSource, TlsStatus, View, WebStatus,
 };
 
 /// The status of a port that was never dialled.
@@ -21,6 +22,14 @@ pub(crate) fn status(port: &str) -> SocStatus {
 /// The view of an exporter without ports.
 pub(crate) fn empty_view() -> View {
     View {
+        at: SystemTime::UNIX_EPOCH,
+        exporter: ExporterInfo {
+            host: "tor-upper".into(),
+            started: SystemTime::UNIX_EPOCH,
+            source: TargetSource::File,
+            publish: "off",
+            probe: ProbeSettings::default(),
+        },
         socs: Vec::new(),
         side: Side::Unknown,
         inventory: Arc::default(),

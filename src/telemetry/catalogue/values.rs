@@ -7,7 +7,7 @@ use prometheus_client::encoding::NoLabelSet;
 use super::Samples;
 use crate::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Health, MuxDirection, NoticeType, Plane,
-    PortState, ProblemKind, Query, QueryResult, Refusal, SelfPeer, Side, SocStatus, View,
+    PortLevel, PortState, ProblemKind, Query, QueryResult, Refusal, SelfPeer, Side, SocStatus, SocView, View,
 };
 use crate::telemetry::samples::Label;
 
@@ -118,6 +118,15 @@ pub(super) fn health(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result 
     for status in Health::ALL {
         let labels = [port(soc), ("status", status.label())];
         samples.whole(&labels, u64::from(*status == soc.observed.health))?;
+    }
+    Ok(())
+}
+
+pub(super) fn level(soc: &SocView, samples: &mut Samples<'_>) -> fmt::Result {
+    let now = soc.reason.level();
+    for level in PortLevel::ALL {
+        let labels = [port(&soc.status), ("level", level.label())];
+        samples.whole(&labels, u64::from(*level == now))?;
     }
     Ok(())
 }
