@@ -30,7 +30,7 @@ use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
 use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
-use make_view::{Origin, Sources, view_source};
+use make_view::{Origin, Sources, history_source, view_source};
 use open_files::OpenFiles;
 use parts::{Tasks, drained, oversee, unexpected};
 
@@ -151,6 +151,7 @@ impl Exporter {
         let web = Web {
             telemetry_path: options.telemetry_path,
             files,
+            history: history_source(fleet.clone()),
             view: view_source(sources),
             ready: readiness(&fleet),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),

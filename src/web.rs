@@ -7,6 +7,7 @@
 //! | `client` | accepts, serves and ends a connection |
 //! | `client_socket` | a socket that fails when the peer reads nothing |
 //! | `routes` | the routes and their answers |
+//! | `api` | the JSON API |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
 //! | `scrape` | renders a scrape once for all requests that wait for it |
 //! | `answer` | a rendered scrape, compressed; how clients read it; the memory limit for all answers |
@@ -19,6 +20,7 @@
 //! fleet.
 
 mod answer;
+mod api;
 mod client;
 mod client_socket;
 mod gate;
@@ -37,8 +39,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::model::View;
 use crate::model::component::WEB;
+use crate::model::{History, TargetId, View};
 use gate::Gate;
 
 pub use limits::{FilesLeft, Limits, WebStats};
@@ -53,6 +55,11 @@ pub type ViewSource = Arc<dyn Fn() -> ViewFuture + Send + Sync>;
 /// `None` while the exporter is stopping.
 pub type ViewFuture = std::pin::Pin<Box<dyn Future<Output = Option<View>> + Send>>;
 
+/// What has happened to one SoC lately. `app` supplies it.
+pub type HistorySource = Arc<dyn Fn(TargetId) -> HistoryFuture + Send + Sync>;
+/// `None` while the exporter is stopping; `Some(None)`: there is no such SoC.
+pub type HistoryFuture = std::pin::Pin<Box<dyn Future<Output = Option<Option<Arc<History>>>> + Send>>;
+
 /// The web thread's niceness is raised by this, so that probing comes first. Not more: on a busy switch a scrape must still be
 /// answered within Prometheus' 10 s.
 const NICE: i32 = 5;
@@ -64,6 +71,8 @@ pub struct Web {
     pub telemetry_path: String,
     /// Makes the view that the metrics show.
     pub view: ViewSource,
+    /// What has happened to one SoC, for the API.
+    pub history: HistorySource,
     /// Whether `/-/ready` answers 200.
     pub ready: watch::Receiver<bool>,
     /// Takes requests for a reload; `None` without `--web.enable-lifecycle`.

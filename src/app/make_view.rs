@@ -109,6 +109,14 @@ fn of_soc(status: &Arc<SocStatus>, facts: Option<&Facts>, interval: Duration, no
     }
 }
 
+/// For the web server: what has happened to a SoC.
+pub(super) fn history_source(fleet: FleetHandle) -> web::HistorySource {
+    Arc::new(move |id| {
+        let fleet = fleet.clone();
+        Box::pin(async move { fleet.history(id).await.ok() })
+    })
+}
+
 /// For the web server: a new view for each scrape.
 pub(super) fn view_source(sources: Sources) -> web::ViewSource {
     Arc::new(move || Box::pin(sources.clone().view()))

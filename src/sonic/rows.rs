@@ -73,6 +73,11 @@ impl Counters {
         Self([direction, direction, link, link, operation, operation])
     }
 
+    /// Each with its name.
+    pub fn named(self) -> impl Iterator<Item = (&'static str, u64)> {
+        Self::FIELDS.into_iter().zip(self.0)
+    }
+
     /// Both together; full counters stay full.
     pub fn plus(self, other: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i].saturating_add(other.0[i])))

@@ -3,7 +3,20 @@
 //! Names are compared without case. Values may be quoted. A weight of 0 means "not this". Elements that cannot be parsed are
 //! ignored, so a scraper always gets some format.
 
+use axum::http::{HeaderMap, HeaderName};
+
 use crate::telemetry::exposition::TextFormat;
+
+/// The values of a header, one item per line. A line that is not text is left out.
+pub(super) fn header_lines<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+}
 
 /// The format for `Accept`: OpenMetrics if its weight is at least that of plain text. One item per header line.
 pub fn format_for<'a>(accept: impl IntoIterator<Item = &'a str>) -> TextFormat {

@@ -6,6 +6,7 @@
 //! | GET /metrics (`--web.telemetry-path`) | text 0.0.4 or OpenMetrics 1.0.0 by `Accept`, gzip by `Accept-Encoding` |
 //! | GET /-/healthy | 200 while the process serves |
 //! | GET /-/ready | 503 until every target has finished a round or failed a dial, at most 15 s; then 200 |
+//! | GET /api/v1/... | the JSON API, see `api` |
 //! | POST, PUT /-/reload | reloads the configuration; 403 without `--web.enable-lifecycle`, 500 with the reason if it is bad |
 //!
 //! HEAD works wherever GET does, without rendering anything. A request with a body is refused, because no route uses one.
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
@@ -24,7 +25,8 @@ use tokio::sync::oneshot;
 use tower_service::Service as _;
 
 use super::answer::AnswerBody;
-use super::negotiate::{format_for, takes_gzip};
+use super::api::{self, Api};
+use super::negotiate::{format_for, header_lines, takes_gzip};
 use super::page;
 use super::scrape::{NotRendered, Renderer};
 use super::{Web, limits::Limits};
@@ -56,6 +58,11 @@ pub(super) fn router(web: Web) -> Router {
         .route("/-/healthy", get(async || "dualtor-exporter is healthy.\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload));
+    let api = Api {
+        renderer: renderer.clone(),
+        history: web.history.clone(),
+    };
+    router = router.nest_service("/api/v1", api::router(api));
     if web.telemetry_path != "/" {
         let page = page::landing(&web.telemetry_path);
         router = router.route("/", get(async move || Html(page)));
@@ -78,12 +85,8 @@ where
 }
 
 async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMap) -> Response {
-    let lines = |name: HeaderName| -> Vec<&str> {
-        let values = headers.get_all(name).iter();
-        values.filter_map(|value| value.to_str().ok()).collect()
-    };
-    let format = format_for(lines(header::ACCEPT));
-    let gzip = takes_gzip(lines(header::ACCEPT_ENCODING));
+    let format = format_for(header_lines(&headers, &header::ACCEPT));
+    let gzip = takes_gzip(header_lines(&headers, &header::ACCEPT_ENCODING));
     let body = if method == Method::HEAD {
         // Without a length: to know it, the answer would have to be rendered.
         Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())

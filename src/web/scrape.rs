@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::ViewSource;
 use super::answer::{Answer, Packer, Shelf};
+use crate::model::View;
 use crate::telemetry::exposition::{Pieces, TextFormat};
 
 /// After this time, rendering lets other connections run. Not more often: a thousand SoCs take 20 ms to render, and with many
@@ -93,25 +94,57 @@ impl Renderer {
         let Ok(Ok(_slot)) = slot else {
             return Err(NotRendered::Busy);
         };
-        let view = match timeout(self.turn, (self.source)()).await {
-            Ok(Some(view)) => view,
-            Ok(None) => return Err(NotRendered::Stopping),
-            Err(_) => return Err(NotRendered::Busy),
+        let pieces = Pieces::new(self.view().await?, format);
+        // All clients that waited for this have gone.
+        let abandoned = || outcome.is_closed();
+        self.pack(pieces, abandoned).await.ok_or(NotRendered::Stopping)
+    }
+
+    /// Any other answer: the pieces that `pieces` makes from a view that is newer than this call. It takes a slot as a scrape does.
+    pub(super) async fn render_pieces<P, E>(
+        &self,
+        pieces: impl FnOnce(View) -> Result<P, E>,
+    ) -> Result<Arc<Answer>, E>
+    where
+        P: Iterator<Item = String>,
+        E: From<NotRendered>,
+    {
+        let slot = timeout(self.turn, self.slots.acquire()).await;
+        let Ok(Ok(_slot)) = slot else {
+            return Err(NotRendered::Busy.into());
         };
+        let pieces = pieces(self.view().await?)?;
+        let packed = self.pack(pieces, || false).await;
+        packed.ok_or_else(|| NotRendered::Stopping.into())
+    }
+
+    async fn view(&self) -> Result<View, NotRendered> {
+        match timeout(self.turn, (self.source)()).await {
+            Ok(Some(view)) => Ok(view),
+            Ok(None) => Err(NotRendered::Stopping),
+            Err(_) => Err(NotRendered::Busy),
+        }
+    }
+
+    /// `None`: given up, because the answer is `abandoned`.
+    async fn pack(
+        &self,
+        pieces: impl Iterator<Item = String>,
+        abandoned: impl Fn() -> bool,
+    ) -> Option<Arc<Answer>> {
         let mut packer = Packer::default();
         let mut since = Instant::now();
-        for piece in Pieces::new(view, format) {
+        for piece in pieces {
             packer.add(&piece);
             if since.elapsed() >= AT_A_STRETCH {
                 tokio::task::yield_now().await;
                 since = Instant::now();
-                // All clients that waited for this have gone.
-                if outcome.is_closed() {
-                    return Err(NotRendered::Stopping);
+                if abandoned() {
+                    return None;
                 }
             }
         }
-        Ok(self.shelf.put(packer.finish()))
+        Some(self.shelf.put(packer.finish()))
     }
 
     fn waiting(&self) -> MutexGuard<'_, [Option<PendingRender>; 2]> {

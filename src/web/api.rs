@@ -1,0 +1,239 @@
+//! The JSON API, `/api/v1/...`: the view as data. Read-only. docs/api.md describes it for users; `openapi.json` for programs.
+//!
+//! | file | job |
+//! |---|---|
+//! | `port_row` | a port in lists |
+//! | `port_page` | all about one port, with its history |
+//! | `fleet_summary` | the exporter and its counts |
+//! | `selection` | which ports a request asks for, in which order (pure) |
+//! | `openapi.json` | the description for programs; a test compares it with the answers |
+//!
+//! Words are those of metrics and log. Times are RFC 3339, UTC, with milliseconds. Durations are seconds. What is unknown is
+//! `null` or the word `unknown`; no field is ever absent.
+//!
+//! Imports `model`, `sonic` (the names of a row's counters) and its parent.
+
+mod fleet_summary;
+mod port_page;
+mod port_row;
+mod selection;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::stream;
+use serde::{Serialize, Serializer};
+
+use super::HistorySource;
+use super::answer::{Answer, AnswerBody};
+use super::negotiate::{header_lines, takes_gzip};
+use super::scrape::{NotRendered, Renderer};
+use crate::model::{Port, TargetId, View, text};
+use fleet_summary::FleetSummary;
+use port_page::PortPage;
+use port_row::PortRow;
+use selection::Selection;
+
+/// Seconds after which a refused client may ask again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) renderer: Arc<Renderer>,
+    pub(super) history: HistorySource,
+}
+
+pub(super) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/fleet", get(fleet))
+        .route("/ports", get(ports))
+        .route("/ports/{port}", get(port))
+        .route("/openapi.json", get(openapi))
+        .method_not_allowed_fallback(async || {
+            let error = ApiError::method_not_allowed().into_response();
+            ([(header::ALLOW, HeaderValue::from_static("GET, HEAD"))], error)
+        })
+        .fallback(async || ApiError::not_found("there is nothing at this path; see /api/v1/openapi.json"))
+        .with_state(api)
+}
+
+/// A time: RFC 3339, UTC, with milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Time(SystemTime);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let time = DateTime::<Utc>::from(self.0).to_rfc3339_opts(SecondsFormat::Millis, true);
+        serializer.serialize_str(&time)
+    }
+}
+
+/// An answer that is not data.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self {
+            status,
+            code,
+            message,
+        }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    fn method_not_allowed() -> Self {
+        let text = "this API only reads: GET and HEAD";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
+    }
+}
+
+impl From<NotRendered> for ApiError {
+    fn from(reason: NotRendered) -> Self {
+        match reason {
+            NotRendered::Busy => {
+                let text = "too many requests at a time: this one had no turn within 5 s";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text)
+            }
+            NotRendered::Stopping => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                "the exporter is stopping",
+            ),
+            NotRendered::Failed => {
+                let text = "a defect of the exporter; its log has the details";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "defect", text)
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({"error": {"code": self.code, "message": self.message}});
+        let head = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)];
+        let retry = (self.code == "busy").then_some([(header::RETRY_AFTER, RETRY_AFTER)]);
+        (self.status, head, retry, format!("{body}\n")).into_response()
+    }
+}
+
+type Answered = Result<Response, ApiError>;
+
+async fn fleet(State(api): State<Api>, method: Method, headers: HeaderMap) -> Answered {
+    let pieces = |view: View| Ok(std::iter::once(line(&FleetSummary::of(&view))));
+    answered(&api, &method, &headers, pieces).await
+}
+
+async fn ports(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Answered {
+    let selection = Selection::parse(query.as_deref().unwrap_or("")).map_err(ApiError::bad_request)?;
+    let pieces = move |view: View| {
+        let (total, chosen) = selection.of(&view.socs);
+        let begin = format!("{{\"total\":{total},\"ports\":[");
+        let rows = (0..chosen.len()).map(move |n| {
+            let comma = if n == 0 { "" } else { ",\n" };
+            format!("{comma}{}", json(&PortRow::of(&view.socs[chosen[n]])))
+        });
+        Ok(std::iter::once(begin).chain(rows).chain(["]}\n".to_owned()]))
+    };
+    answered(&api, &method, &headers, pieces).await
+}
+
+async fn port(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answered {
+    let unknown = || ApiError::not_found(format!("no such port: {}", text::quote(&name)));
+    // A port that leaves between the two questions is unknown too.
+    let id = TargetId::from(Port::new(&name).map_err(|_| unknown())?);
+    let Some(history) = (api.history)(id.clone()).await else {
+        return Err(NotRendered::Stopping.into());
+    };
+    let history = history.ok_or_else(unknown)?;
+    let pieces = move |view: View| {
+        let soc = view.socs.iter().find(|soc| soc.status.target.id == id);
+        let page = PortPage::of(soc.ok_or_else(unknown)?, &history);
+        Ok(std::iter::once(line(&page)))
+    };
+    answered(&api, &method, &headers, pieces).await
+}
+
+async fn openapi() -> Response {
+    let head = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)];
+    (head, include_str!("api/openapi.json")).into_response()
+}
+
+/// A view that is newer than this request, as JSON.
+async fn answered<P>(
+    api: &Api,
+    method: &Method,
+    headers: &HeaderMap,
+    pieces: impl FnOnce(View) -> Result<P, ApiError>,
+) -> Answered
+where
+    P: Iterator<Item = String>,
+{
+    let gzip = takes_gzip(header_lines(headers, &header::ACCEPT_ENCODING));
+    let body = if method == Method::HEAD {
+        // Without a length: to know it, the answer would have to be rendered.
+        Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
+    } else {
+        body(api.renderer.render_pieces(pieces).await?, gzip)
+    };
+    let head = [
+        (header::CONTENT_TYPE, JSON),
+        (header::CACHE_CONTROL, NO_STORE),
+        (header::VARY, HeaderValue::from_static("Accept-Encoding")),
+    ];
+    let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    Ok((head, encoding, body).into_response())
+}
+
+fn body(answer: Arc<Answer>, gzip: bool) -> Body {
+    if gzip {
+        Body::new(AnswerBody::packed(answer))
+    } else {
+        Body::new(AnswerBody::plain(answer))
+    }
+}
+
+fn line(value: &impl Serialize) -> String {
+    format!("{}\n", json(value))
+}
+
+/// None of our types can fail to become JSON: no map has keys that are not strings.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! A port as lists show it.
+
+use serde::Serialize;
+
+use super::Time;
+use crate::model::{End, LastError, PortFacts, SocStatus, SocView, Trouble};
+
+/// What lists show of a port.
+#[derive(Debug, Serialize)]
+pub(super) struct PortRow<'a> {
+    port: &'a str,
+    level: &'static str,
+    reason: &'static str,
+    channel: &'static str,
+    since: Option<Time>,
+    #[serde(rename = "self")]
+    own: EndOfCable,
+    peer: EndOfCable,
+    health: &'static str,
+    service: &'static str,
+    version: Option<&'a str>,
+    last_success: Option<Time>,
+    last_error: Option<ErrorOfPort<'a>>,
+    mux: Option<MuxOfPort>,
+}
+
+/// What the SoC reports of one end.
+#[derive(Debug, Serialize)]
+struct EndOfCable {
+    direction: &'static str,
+    link: &'static str,
+    oper: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorOfPort<'a> {
+    at: Time,
+    /// The query that failed; `None`: the channel.
+    query: Option<&'static str>,
+    cause: &'static str,
+    text: &'a str,
+}
+
+/// What the switch's daemons hold about the port.
+#[derive(Debug, Serialize)]
+struct MuxOfPort {
+    intended: &'static str,
+    orchagent: &'static str,
+    linkmgr: &'static str,
+    consistent: Option<bool>,
+}
+
+impl<'a> PortRow<'a> {
+    pub(super) fn of(soc: &'a SocView) -> Self {
+        let status = &*soc.status;
+        Self {
+            port: status.target.id.port.as_str(),
+            level: soc.reason.level().label(),
+            reason: soc.reason.label(),
+            channel: status.channel.label(),
+            since: status.last_transition.map(Time),
+            own: EndOfCable::of(status, End::Own),
+            peer: EndOfCable::of(status, End::Peer),
+            health: status.observed.health.label(),
+            service: status.maintenance.label(),
+            version: status.observed.version.as_deref(),
+            last_success: status.last_success.map(Time),
+            last_error: status.last_error.as_ref().map(ErrorOfPort::of),
+            mux: soc.facts.map(|facts| MuxOfPort::of(&facts, status)),
+        }
+    }
+}
+
+impl EndOfCable {
+    fn of(status: &SocStatus, end: End) -> Self {
+        let seen = &status.observed;
+        Self {
+            direction: seen.direction.at(end).label(),
+            link: seen.link.at(end).label(),
+            oper: seen.oper.at(end).label(),
+        }
+    }
+}
+
+impl<'a> ErrorOfPort<'a> {
+    fn of(error: &'a LastError) -> Self {
+        let (query, cause) = match error.what {
+            Trouble::Channel(cause) => (None, cause.label()),
+            Trouble::Query(query, result) => (Some(query.label()), result.label()),
+        };
+        Self {
+            at: Time(error.at),
+            query,
+            cause,
+            text: &error.detail,
+        }
+    }
+}
+
+impl MuxOfPort {
+    fn of(facts: &PortFacts, status: &SocStatus) -> Self {
+        Self {
+            intended: facts.intended.label(),
+            orchagent: facts.orchagent.label(),
+            linkmgr: facts.linkmgr.label(),
+            consistent: facts.consistent(status.observed.direction.own),
+        }
+    }
+}
