@@ -13,7 +13,7 @@ mod redis_url;
 mod scalar;
 mod settings;
 mod tls_files;
-mod yaml;
+pub mod yaml;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -88,6 +88,16 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
+    /// An error in a file of this shape: line and key as far as they are known.
+    pub fn new(file: &Path, line: Option<u64>, key: Option<String>, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+            key,
+            message,
+        }
+    }
+
     /// Nothing in it is wrong: it could not be had.
     fn unread(path: &Path, error: &io::Error) -> Self {
         let (file, line, key) = (path.to_owned(), None, None);
