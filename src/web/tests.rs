@@ -48,6 +48,7 @@ async fn start(router: Router) -> Running {
         listener,
         gate: Gate::new(Limits::default(), files, stats.clone()),
         router,
+        access: Access::new(watch::channel(Arc::default()).1),
         connections: TaskTracker::new(),
         stop: stop.clone(),
     };
@@ -121,6 +122,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
         ),
         ready,
         reload: None,
+        config: None,
         limits: Limits::default(),
         files,
         stats: Arc::default(),
