@@ -373,6 +373,18 @@ fn each_good_file_is_accepted() {
 }
 
 #[test]
+fn the_documented_example_is_good() {
+    let mut directory = Directory::new();
+    let ca = directory.0["/etc/web/ca.crt"].clone();
+    directory.0.insert("/etc/web/clients-ca.crt", ca);
+    let config = directory.parse(include_str!("../../../docs/web.yml"));
+    let config = config.unwrap_or_else(|error| panic!("docs/web.yml: {error}"));
+    assert_eq!(config.to_string(), "TLS with client certificates, 1 user");
+    let (_, alice) = config.users.hash_of("alice");
+    assert!(alice.is_of(b"alice123"));
+}
+
+#[test]
 fn what_the_file_has_is_what_is_used() {
     let directory = Directory::new();
     let text = "http_server_config: {http2: false, headers: {X-Frame-Options: deny}}\nrate_limit: {interval: 1m30s, burst: 7}";
