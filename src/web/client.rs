@@ -136,13 +136,13 @@ async fn serve(stream: TcpStream, serving: Serving) -> Option<Refusal> {
         .as_ref()
         .map(|tls| tls.config.clone());
     let Some(tls) = tls else {
-        return serving.http1(socket, config).await;
+        return serving.http1(Box::new(socket), config).await;
     };
     match handshake(socket, tls, &serving).await {
         Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) => {
-            serving.http2(stream, config).await
+            serving.http2(Box::new(stream), config).await
         }
-        Ok(stream) => serving.http1(stream, config).await,
+        Ok(stream) => serving.http1(Box::new(stream), config).await,
         Err(refusal) => refusal,
     }
 }

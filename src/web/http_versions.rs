@@ -58,6 +58,11 @@ pub(super) struct Serving {
     pub(super) standing: Arc<Standing>,
 }
 
+/// A client's stream, plain or TLS. One type for both keeps the program small: hyper's machines are compiled once.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 fn failed(defect: &Defect) -> Response<Body> {
@@ -119,10 +124,7 @@ impl Serving {
     }
 
     /// Serves HTTP/1 to its end; returns the limit that ended it, if one did.
-    pub(super) async fn http1<S>(self, stream: S, mut config: InForce) -> Option<Refusal>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub(super) async fn http1(self, stream: Box<dyn Stream>, mut config: InForce) -> Option<Refusal> {
         let service = service_fn(|request| self.answer(request));
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -171,10 +173,7 @@ impl Serving {
     }
 
     /// Serves HTTP/2 to its end; returns the limit that ended it, if one did.
-    pub(super) async fn http2<S>(self, stream: S, mut config: InForce) -> Option<Refusal>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub(super) async fn http2(self, stream: Box<dyn Stream>, mut config: InForce) -> Option<Refusal> {
         let service = service_fn(|request| self.answer(request));
         let mut connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
