@@ -20,21 +20,21 @@ TARGET ?=
 REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards screenshot bench deps
+.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
 	@echo "make test     all tests"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
 	@echo "make deny     licences, duplicates, sources and security advisories of the dependencies (deny.toml)"
-	@echo "make msrv     builds with the oldest supported Rust, rust-version in Cargo.toml"
+	@echo "make msrv     checks with the oldest supported Rust, rust-version in Cargo.toml"
 	@echo "make cross    a release build for another processor: TARGET=aarch64-unknown-linux-gnu"
 	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of all crates in the program"
 	@echo "make dist     makes the release archive in target/dist: program, licences, rules, dashboards, documentation"
 	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
 	@echo "make soak     random faults for ten minutes; reports how long rows and metrics were wrong"
 	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
-	@echo "make screenshot   draws docs/images/fleet.png from the demo; ten minutes, needs node, npm, chromium"
+	@echo "make dashboard-shots   draws docs/images/*.png from the demo, and looks for what is cut; 12 minutes, needs node, npm, chromium"
 	@echo "make bench    the benchmark, with an optimised build; some minutes"
 	@echo "make deps     installs redis-server, prometheus and alertmanager from Debian's packages if they are missing"
 
@@ -52,7 +52,7 @@ test:
 verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --test soak -- -D warnings
 	scripts/deny --optional
 	$(MAKE) test
 	$(MAKE) soak SECONDS=60
@@ -88,7 +88,7 @@ dashboards:
 	@scripts/deps cargo
 	$(CARGO) run --locked --example dashboards
 
-screenshot:
+dashboard-shots:
 	@scripts/deps cargo redis-server prometheus alertmanager
 	@scripts/screenshot/run
 

@@ -121,10 +121,7 @@ impl Exporter {
         let stop = CancellationToken::new();
         let (mut tasks, mut servers) = (Tasks::new(), Tasks::new());
         let (reload_tx, reloads) = mpsc::channel(8);
-        let (config_status, config_status_rx) = watch::channel(ConfigStatus {
-            successful: true,
-            last_success: SystemTime::now(),
-        });
+        let (config_status, config_status_rx) = watch::channel(ConfigStatus::loaded(SystemTime::now()));
         let (probe, probe_rx) = watch::channel(options.config.probe);
 
         let mut at_redis = Servers::default();

@@ -23,7 +23,7 @@ use crate::web::{Limits, telemetry_path_ok};
 use program::{CANNOT_START, FAILED, LogArgs, Program};
 
 /// Probes the SoCs of a SONiC dual-ToR active-active rack over gRPC; publishes MUX_CABLE_INFO in STATE_DB and
-/// Prometheus metrics. It never changes traffic: it looks.
+/// Prometheus metrics. It only reads the SoCs' state and never changes traffic.
 #[derive(Debug, Parser)]
 #[command(name = "dualtor-exporter", version = VERSION, args_conflicts_with_subcommands = true, max_term_width = 110)]
 pub struct Cli {
@@ -44,13 +44,13 @@ const VERSION: &str = concat!(
 
 #[derive(Debug, Args)]
 struct ExporterArgs {
-    /// Configuration file (YAML); reloaded on SIGHUP [default: /etc/dualtor-exporter/config.yml, where there is one]
+    /// Configuration file (YAML); reloaded on SIGHUP [default: /etc/dualtor-exporter/config.yml, if it exists]
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
     /// Check the configuration file, and --web.config.file if given, and exit: 0 if they are good, 2 if not
     #[arg(long = "config.check")]
     config_check: bool,
-    /// Address to serve on, repeatable; without a host on all addresses
+    /// Address to serve on, repeatable; without a host: all addresses
     #[arg(
         long = "web.listen-address",
         value_name = "HOST:PORT",
@@ -63,11 +63,11 @@ struct ExporterArgs {
     /// TLS, logins and limits of the web side (YAML, the format of Prometheus' exporters); followed while running
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config_file: Option<PathBuf>,
-    /// Connections of web clients, over all listeners; fewer where files are short, as SoCs have theirs first
+    /// Limit of web clients' connections, over all listeners; lower if open files are short: SoCs come first
     #[arg(long = "web.max-connections", value_name = "N", default_value_t = Limits::CONNECTIONS,
           value_parser = clap::value_parser!(u16).range(1..))]
     max_connections: u16,
-    /// Scrapes that are rendered at a time; the others wait up to 5 s
+    /// Limit of scrapes that are rendered at the same time; the others wait up to 5 s
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = Limits::RENDERS,
           value_parser = clap::value_parser!(u16).range(1..))]
     max_requests: u16,
@@ -78,10 +78,10 @@ struct ExporterArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Probe one SoC once and print what it says: exit code 0 it answers, 1 READY but a query failed or health is
+    /// Probe one SoC once and print its answers. Exit codes: 0 it answers, 1 READY but a query failed or health is
     /// not serving, 2 never READY
     Probe(probe_command::ProbeArgs),
-    /// Look at everything that the exporter depends on here and say what is wrong and what to do: exit code 0
+    /// Check everything that the exporter depends on here; print what is wrong and what to do. Exit codes: 0
     /// nothing is wrong, 1 there is a problem
     Doctor(doctor::DoctorArgs),
 }
@@ -100,7 +100,7 @@ impl Cli {
         program::parse()
     }
 
-    /// Does what the command line says.
+    /// Runs what the command line asks for.
     pub fn run(self) -> ExitCode {
         let looks = self.command.is_some();
         let program = Program {

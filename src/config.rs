@@ -1,8 +1,7 @@
 //! The configuration file, validated: bad input becomes one error that names the file, the key and what was expected,
 //! and nothing of it is applied.
 //!
-//! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` where Redis is, `tls_files` the TLS files; here is what it all
-//! means.
+//! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` where Redis is, `tls_files` the TLS files, `validate` what it all means.
 //!
 //! Imports `model` and `runtime`.
 
@@ -13,9 +12,9 @@ mod redis_url;
 mod scalar;
 mod settings;
 mod tls_files;
+mod validate;
 pub mod yaml;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,27 +26,25 @@ pub use settings::{
 };
 pub use tls_files::{is_server_name, read_pem, read_secrets};
 
-use crate::model::{
-    BackoffSettings, ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target, text,
-};
+use crate::model::{ChannelSettings, ProbeSettings, Side, Target, text};
 
-/// Where a SoC serves gRPC unless it is said otherwise.
+/// The TCP port where a SoC serves gRPC, unless configured otherwise: SONiC's daemons dial this one.
 pub const DEFAULT_TCP_PORT: u16 = 50075;
 
-/// Everything the file says.
+/// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// How often and how patiently to probe.
     pub probe: ProbeSettings,
-    /// Which ToR this is; unknown: Loopback3 tells.
+    /// Which ToR this is; unknown: Loopback3 decides.
     pub side: Side,
     /// Where to dial from.
     pub source: SourceRule,
     /// The SoCs' port, where an address has none.
     pub port: u16,
-    /// How to hold a channel, as far as CONFIG_DB has no say in it.
+    /// How to hold a channel, except for what CONFIG_DB decides.
     pub channel: Arc<ChannelSettings>,
-    /// Whom to probe, one per port; `None`: CONFIG_DB tells.
+    /// Whom to probe, one per port; `None`: the ports of CONFIG_DB.
     pub targets: Option<Vec<Target>>,
     /// The databases to use, the switch's own first; none: no database is used.
     pub namespaces: Vec<Namespace>,
@@ -75,7 +72,7 @@ const MAX_MESSAGE: usize = 1000;
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // All of it may be somebody else's words.
+        // Path, key and message may quote text of others.
         write!(f, "{}", text::quote(self.file.display()))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
@@ -129,15 +126,8 @@ impl Config {
         let published = self.publish != Publish::Off;
         let namespaces = self.namespaces.iter().filter(move |_| published);
         namespaces.map(|namespace| {
-            let Database {
-                server,
-                id,
-                separator,
-            } = namespace.state_db.clone();
             let settings = StateDbSettings {
-                server,
-                db: id,
-                separator,
+                database: namespace.state_db.clone(),
                 publish: self.publish,
                 schema: self.schema,
             };
@@ -179,7 +169,7 @@ impl Config {
 
     /// Whether `channel.metadata` may have this entry, for flags; an `Err` says what was expected.
     pub fn metadata(name: &str, value: &str) -> Result<(), String> {
-        metadata(name, value).map_err(|(_, message)| message)
+        validate::metadata(name, value).map_err(|(_, message)| message)
     }
 
     /// Validates the text of a file; `path` is for errors, and relative paths in the text are its directory's.
@@ -204,192 +194,12 @@ impl Config {
             message,
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
-        validate(raw, base).map_err(|(key, message)| ConfigError {
+        validate::validate(raw, base).map_err(|(key, message)| ConfigError {
             file,
             line: None,
             key: Some(key),
             message,
         })
-    }
-}
-
-fn validate(raw: raw::RawFile, base: &Path) -> Result<Config, KeyError> {
-    let probe = ProbeSettings {
-        interval: raw.probe.interval.0,
-        timeout: raw.probe.timeout.0,
-    };
-    if probe.timeout >= probe.interval {
-        let (timeout, interval) = (probe.timeout, probe.interval);
-        return at(
-            "probe.timeout",
-            format!("expected less than probe.interval ({interval:?}), got {timeout:?}"),
-        );
-    }
-    let side = match raw.side {
-        raw::RawSide::Auto => Side::Unknown,
-        raw::RawSide::Upper => Side::Upper,
-        raw::RawSide::Lower => Side::Lower,
-    };
-    let port = raw.channel.tcp_port.0.0;
-    let source = raw.channel.source_address.0;
-    let channel = Arc::new(channel(raw.channel, base)?);
-    let targets = match &raw.targets {
-        Some(list) => Some(targets(list, port, side, &channel)?),
-        None => None,
-    };
-    let raw::RawDatabases { publish, schema, .. } = raw.databases;
-    let publish_notifications = notifications(raw.databases.publish_notifications.0, publish)?;
-    let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
-    let needed = publish != Publish::Off || !told_all;
-    let namespaces = databases(&raw.databases, needed)?;
-    Ok(Config {
-        probe,
-        side,
-        source,
-        port,
-        channel,
-        targets,
-        namespaces,
-        grpc_secrets: base.join(raw.databases.grpc_secrets.0.0),
-        publish,
-        publish_notifications,
-        schema,
-    })
-}
-
-fn channel(raw: raw::RawChannel, base: &Path) -> Result<ChannelSettings, KeyError> {
-    let security = match raw.tls {
-        Some(tls) => Security::Tls(tls_files::settings(tls, base)?),
-        None => Security::Plain,
-    };
-    let source_address = match raw.source_address.0 {
-        // The inventory fills in Loopback3's, once it is known.
-        SourceRule::Auto | SourceRule::None => SourceAddress::Any,
-        SourceRule::Loopback3 => SourceAddress::Missing("Loopback3's address is not known yet".into()),
-        SourceRule::Ip(ip) => SourceAddress::Fixed(ip),
-    };
-    let backoff = BackoffSettings {
-        initial: raw.backoff.initial.0,
-        multiplier: raw.backoff.multiplier.0.0,
-        jitter: raw.backoff.jitter.0.0,
-        max: raw.backoff.max.0,
-    };
-    for (name, value) in &raw.metadata {
-        metadata(name, value)?;
-    }
-    Ok(ChannelSettings {
-        keepalive_time: raw.keepalive_time.0,
-        keepalive_timeout: raw.keepalive_timeout.0,
-        backoff,
-        source_address,
-        security,
-        metadata: raw.metadata.into_iter().collect(),
-    })
-}
-
-fn metadata(name: &str, value: &str) -> Result<(), KeyError> {
-    let key = format!("channel.metadata.{name}");
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
-    let reserved = [
-        "te",
-        "content-type",
-        "user-agent",
-        "content-length",
-        "connection",
-        "host",
-    ];
-    if name.is_empty() || !name.chars().all(allowed) {
-        return at(
-            &key,
-            "expected a name of lower-case letters, digits, '_', '-' and '.'",
-        );
-    }
-    if reserved.contains(&name) || name.starts_with("grpc-") || name.ends_with("-bin") {
-        return at(
-            &key,
-            "expected a name that gRPC does not use itself and that does not end in -bin",
-        );
-    }
-    let filled = value.replace("${soc_ip}", "").replace("${port}", "");
-    if filled.contains("${") {
-        return at(&key, "expected no other placeholder than ${soc_ip} and ${port}");
-    }
-    if !filled.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
-        return at(&key, "expected a value of printable ASCII characters");
-    }
-    Ok(())
-}
-
-fn targets(
-    raw: &[raw::RawTarget],
-    default_port: u16,
-    side: Side,
-    channel: &Arc<ChannelSettings>,
-) -> Result<Vec<Target>, KeyError> {
-    let most = yaml::MAX_TARGETS;
-    if raw.len() > most {
-        let got = raw.len();
-        let message = format!("expected at most {most}, got {got}: let several exporters share them");
-        return at("targets", message);
-    }
-    let mut first: HashMap<&Port, usize> = HashMap::new();
-    let mut targets = Vec::with_capacity(raw.len());
-    for (n, target) in raw.iter().enumerate() {
-        let port = &target.port.0;
-        if let Some(before) = first.insert(port, n) {
-            return at(
-                &format!("targets[{n}].port"),
-                format!("expected each port once, {port} is targets[{before}] already"),
-            );
-        }
-        let address = target.address.0.with_default_port(default_port);
-        if let SourceAddress::Fixed(source) = &channel.source_address
-            && source.is_ipv4() != address.is_ipv4()
-        {
-            return at(
-                &format!("targets[{n}].address"),
-                format!(
-                    "expected an address of the same family as channel.source_address ({source}), got {address}"
-                ),
-            );
-        }
-        targets.push(Target {
-            id: port.clone().into(),
-            namespace: "".into(),
-            address,
-            side,
-            channel: channel.clone(),
-        });
-    }
-    Ok(targets)
-}
-
-/// Whether notices may be published, with rows published like that.
-fn notifications(wanted: bool, publish: Publish) -> Result<bool, KeyError> {
-    let refused = |why: &str| {
-        at(
-            "databases.publish_notifications",
-            format!("expected false with {why}"),
-        )
-    };
-    match publish {
-        Publish::Off if wanted => refused("publish: off, which writes nothing"),
-        Publish::Shadow if wanted => {
-            refused("publish: shadow, which writes nothing but MUX_CABLE_INFO_SHADOW")
-        }
-        _ => Ok(wanted),
-    }
-}
-
-/// The switch's databases, if anything needs them.
-fn databases(raw: &raw::RawDatabases, needed: bool) -> Result<Vec<Namespace>, KeyError> {
-    // A bad URL is an error even while nothing needs it: it would only be found out later.
-    let from_url = raw.url.as_deref().map(Namespace::from_url).transpose();
-    let from_url = from_url.or_else(|message| at("databases.url", message))?;
-    match from_url {
-        _ if !needed => Ok(Vec::new()),
-        Some(namespace) => Ok(vec![namespace]),
-        None => Namespace::from_files(&raw.config).or_else(|message| at("databases.config", message)),
     }
 }
 

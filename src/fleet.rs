@@ -161,10 +161,8 @@ impl Fleet {
             Event::Round(report) if report.epoch.is_some() => self.settle(id),
             Event::Channel(ChannelEvent::Failed { .. }) => self.settle(id),
             Event::Maintenance(report) => {
-                if let Some(notices) = self.feeds.notices.get(&shown.target.namespace)
-                    && let Some(last) = report.notices.as_ref().and_then(|notices| notices.last.as_ref())
-                {
-                    notices.send(shown.target.id.port.clone(), last.clone());
+                if let Some(last) = report.notices.as_ref().and_then(|notices| notices.last.as_ref()) {
+                    self.feeds.send_notice(&shown.target, last);
                 }
             }
             _ => {}
@@ -233,13 +231,7 @@ impl Fleet {
             let _ = self.feed.send((status.target.id.clone(), transition.clone()));
         }
         if effect.write_row {
-            self.send_row(&status.target, Change::Put(status.clone()));
-        }
-    }
-
-    fn send_row(&self, target: &Target, change: Change) {
-        if let Some(rows) = self.feeds.rows.get(&target.namespace) {
-            rows.send(target.id.port.clone(), change);
+            self.feeds.send_row(&status.target, Change::Put(status.clone()));
         }
     }
 
@@ -261,7 +253,7 @@ impl Fleet {
             match each {
                 ToDo::Stop(id) => {
                     if let Some(entry) = self.take_out(&id) {
-                        self.send_row(&entry.status.target, Change::Remove);
+                        self.feeds.send_row(&entry.status.target, Change::Remove);
                     }
                 }
                 ToDo::Adopt(target) => self.adopt_target(target),
@@ -299,14 +291,14 @@ impl Fleet {
         let (status, history) = match self.take_out(&target.id) {
             Some(mut old) => {
                 if old.status.target.namespace != target.namespace {
-                    self.send_row(&old.status.target, Change::Remove);
+                    self.feeds.send_row(&old.status.target, Change::Remove);
                 }
                 Arc::make_mut(&mut old.status).retarget(target.clone());
                 (old.status, old.history)
             }
             None => (Arc::new(SocStatus::new(target.clone())), Arc::default()),
         };
-        self.send_row(target, Change::Put(status.clone()));
+        self.feeds.send_row(target, Change::Put(status.clone()));
         let (sender, receiver) = watch::channel(target.clone());
         let session = self.table.new_session();
         let entry = Watched {

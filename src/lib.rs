@@ -54,7 +54,7 @@
 //! | SIGHUP | 1 | the command line | with the process |
 //! | switch ([`sonic::switch`]) | 1 | app | at the stop |
 //! | mirror ([`sonic::mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
-//! | grpc_secrets.json (`sonic::switch::secrets_file`) | 1 | switch | with the switch task |
+//! | grpc_secrets.json (`sonic::switch::secrets_reader`) | 1 | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and sends the last rows |
 //! | session ([`soc::session::Session::run`]) | 1 per SoC | fleet | aborted when its target is removed or changed, or the fleet ends; after a defect it is started again |
 //! | round | 0-1 per SoC | its session | with its report, or with the session |
@@ -83,7 +83,7 @@
 //! | `watch<ProbeSettings>` | 1 | app → each session, each mirror | only the latest value is kept |
 //! | `watch<Latest>` | 1 per set of certificate files | TLS files → channels that dial, web | only the latest value is kept |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits, but not long: the fleet itself never waits |
-//! | `mpsc<Question>`, 64, answered by `oneshot`: a [`Snapshot`](model::Snapshot), or one SoC's [`History`](model::History) | 1 | web → fleet | that scrape waits |
+//! | `mpsc<Question>`, 64, answered by `oneshot`: a [`Snapshot`](model::Snapshot), or one SoC's [`History`](model::History), which today only tests ask for: the page and the API will | 1 | web → fleet | that scrape waits |
 //! | [`mailbox`](fleet::mailbox) of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: it keeps one message per port, the newest |
 //! | [`mailbox`](fleet::mailbox) of notices | 1 per namespace with `publish_notifications`, else 0 | fleet → publisher of notices | never, for the same reason |
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | only the latest value is kept |

@@ -1,6 +1,6 @@
-//! What tasks stand on, whatever they do: how often something may happen, and what becomes of a panic.
+//! Used by every task: how often something may happen, and what a panic becomes.
 //!
-//! Imports `model`. It is no part of it because it knows tokio's tasks.
+//! Imports `model`. It is not part of it, because it knows tokio's tasks.
 
 pub mod bucket;
 pub mod defect;

@@ -204,5 +204,3 @@ fn access_of(web: &Web) -> (impl Future<Output = ()> + use<>, Arc<Access>) {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod webconfig_sockets;

@@ -92,10 +92,7 @@ fn view() -> anyhow::Result<View> {
         state_db: None,
         differences: None,
         tls: TlsStatus::default(),
-        config: ConfigStatus {
-            successful: true,
-            last_success: now,
-        },
+        config: ConfigStatus::loaded(now),
         delays: Default::default(),
         web: WebStatus::default(),
         lines_dropped: 0,

@@ -33,6 +33,8 @@ pub(crate) struct Panel {
     options: Value,
     transformations: Vec<Value>,
     interval: Option<&'static str>,
+    /// How many points a line has at most; without it one per pixel.
+    points: Option<u64>,
     /// What a stat shows where its series is rightly missing.
     absent: &'static str,
 }
@@ -90,6 +92,7 @@ fn panel(kind: &'static str, title: &'static str, description: &str, unit: &str,
         options,
         transformations: Vec::new(),
         interval: None,
+        points: None,
         absent: "",
     }
 }
@@ -126,6 +129,8 @@ pub(crate) fn mapped(title: &'static str, description: &str, mappings: Value, qu
 pub(crate) fn labels(title: &'static str, description: &str, query: &str, labels: &[&str]) -> Panel {
     let mut panel = stat(title, description, "none", query);
     panel.options["reduceOptions"]["fields"] = json!(format!("/^({})$/", labels.join("|")));
+    // One below the other: side by side the text is too small to read.
+    panel.options["orientation"] = json!("horizontal");
     panel.targets.clear();
     panel.target(Ask::Table, query, "")
 }
@@ -370,6 +375,12 @@ impl Panel {
         self
     }
 
+    /// At most so many points per row, where there are so many rows that one per pixel is megabytes.
+    pub(crate) fn points(mut self, points: u64) -> Self {
+        self.points = Some(points);
+        self
+    }
+
     /// Green, and from this value on red.
     pub(crate) fn bad_from(self, value: f64) -> Self {
         self.thresholds(&[(None, Colour::Good), (Some(value), Colour::Bad)])
@@ -547,6 +558,9 @@ impl Panel {
         });
         if let Some(interval) = self.interval {
             panel["interval"] = json!(interval);
+        }
+        if let Some(points) = self.points {
+            panel["maxDataPoints"] = json!(points);
         }
         panel
     }

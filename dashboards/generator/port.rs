@@ -179,7 +179,7 @@ fn answers() -> [Panel; 4] {
         failures_by_cause(),
         timeline(
             "Results by query",
-            "How each query ended. One that fails alone is the SoC's software; all as UNAVAILABLE: the \
+            "How each query ended, the worst result of each minute. One that fails alone is the SoC's software; all as UNAVAILABLE: the \
              channel is down. EMPTY_REPLY is the NIC simulator's, UNIMPLEMENTED of health a SoC without \
              health service.",
             &palette::results(),

@@ -8,12 +8,16 @@ use super::queries::{
     in_maintenance, not_ready, ports_with_blocked_sides,
 };
 
+/// Of a row of states: 64 ports are 3 MB at most, all nine panels together.
+const POINTS: u64 = 200;
+
 /// A row per port. So high that 64 rows leave each its label, and 40 the text of their states, too.
 fn ports(title: &'static str, description: &str, states: &States, metric: &str) -> Panel {
     let url = drill_down(Page::Port, "$instance", Some("${__field.labels.port}"));
     timeline(title, description, states)
         .line(&by_port(&states.query(metric)), "{{port}}")
         .link("This port", &url)
+        .points(POINTS)
         .size(8, 24)
 }
 

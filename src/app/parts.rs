@@ -38,8 +38,8 @@ pub(super) fn publishers(
         let status = Arc::new(watch::Sender::new(Some(StateDbStatus::default())));
         state_db.push(status.subscribe());
         let (rows_tx, rows_rx) = mailbox();
-        let tells = servers.tells(&settings.server);
-        let publisher = StateDb::new(settings, rows_rx, status).sharing(tells);
+        let notified = servers.last_notified(&settings.database.server);
+        let publisher = StateDb::new(settings, rows_rx, status).sharing(notified);
         oversee(tasks, "the STATE_DB publisher", async move {
             publisher.run().await;
             Ok(())

@@ -1,4 +1,4 @@
-//! `doctor`: looks once at everything that the exporter depends on here, and says in plain words what it finds, what is
+//! `doctor`: checks once everything that the exporter depends on here, and prints in plain English what it finds, what is
 //! wrong and what to do about it.
 //!
 //! Exit codes: 0 nothing is wrong; 1 there is a problem; 2 bad usage, a bad configuration file, or what was found could not be
@@ -31,7 +31,7 @@ use findings::{Level, diagnose};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Configuration file (YAML) [default: /etc/dualtor-exporter/config.yml, where there is one]
+    /// Configuration file (YAML) [default: /etc/dualtor-exporter/config.yml, if it exists]
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
     /// How to print

@@ -46,7 +46,7 @@ pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// `both_families`: an IPv6 socket serves IPv4 as well, whatever net.ipv6.bindv6only says. Else that decides about `[::]`.
+/// `both_families`: an IPv6 socket serves IPv4, too, whatever net.ipv6.bindv6only is. Otherwise that setting decides about `[::]`.
 fn bind(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {
     /// Connections that wait to be accepted: what the kernel allows at most by default is 4096.
     const BACKLOG: u32 = 1024;

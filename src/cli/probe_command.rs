@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use super::program::print_result;
 use crate::config::{Config, DEFAULT_TCP_PORT};
 use crate::model::{
-    ChannelSettings, ClientIdentity, Health, Port, Query, QueryReport, Report, Security, Side, Target,
-    TlsSettings,
+    ChannelSettings, ClientIdentity, Health, Port, ProbeSettings, Query, QueryReport, Report, Security, Side,
+    Target, TlsSettings,
 };
 use crate::soc::channel::{Failure, TlsStore, check};
 use crate::soc::look::{Found, Left, look};
@@ -31,16 +31,16 @@ pub(super) struct ProbeArgs {
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Output,
-    /// Which ToR this is: then the ends are called self and peer
+    /// Which ToR this is; with it, the ends are called self and peer
     #[arg(long, value_name = "SIDE")]
     side: Option<SideArg>,
     /// Each query's deadline
-    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = timeout)]
+    #[arg(long, value_name = "DURATION", default_value = default_timeout(), value_parser = timeout)]
     timeout: Duration,
-    /// Use TLS: the certificates (PEM) that may sign the SoC's
+    /// Use TLS: the CA certificates (PEM) that sign the SoC's certificate
     #[arg(long = "tls-ca", value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// Our own certificate (PEM), where the SoC asks for one
+    /// Our own certificate (PEM), if the SoC asks for one
     #[arg(long = "tls-cert", value_name = "FILE", requires_all = ["tls_ca", "tls_key"])]
     tls_cert: Option<PathBuf>,
     /// Its private key (PEM)
@@ -49,7 +49,7 @@ pub(super) struct ProbeArgs {
     /// The name that the SoC's certificate must be for [default: its address]
     #[arg(long = "tls-server-name", value_name = "NAME", requires = "tls_ca", value_parser = server_name)]
     tls_server_name: Option<String>,
-    /// Send this with each query, repeatable; ${soc_ip} is filled in
+    /// Metadata to send with each query, repeatable; ${soc_ip} is replaced by the SoC's address
     #[arg(long, value_name = "NAME=VALUE", value_parser = metadata)]
     metadata: Vec<(String, String)>,
 }
@@ -81,6 +81,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     ip.map(|ip| SocketAddr::new(ip, DEFAULT_TCP_PORT)).map_err(|_| {
         "expected an IP address such as 192.168.0.1, 192.168.0.1:50075 or [fc02::1]:50075".to_owned()
     })
+}
+
+/// The configuration's default, as a person writes it: clap wants a text, and keeps it.
+fn default_timeout() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:?}", ProbeSettings::default().timeout));
+    &TEXT
 }
 
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
@@ -182,14 +188,15 @@ async fn notes(security: Security) -> Vec<String> {
 /// How a connection was over soon after READY, for people.
 pub(super) fn left_text(left: &Left) -> String {
     let how = left.failure.as_ref().map(ToString::to_string);
-    let how = how.unwrap_or_else(|| "the SoC's server leaves in good order (GOAWAY NO_ERROR)".to_owned());
+    let how = how.unwrap_or_else(|| {
+        "the SoC's server closed the connection in good order (GOAWAY NO_ERROR)".to_owned()
+    });
     let after = milliseconds(Some(left.after));
-    format!("over {after} after READY: {how}; if it does so each time, the channel flaps")
+    format!("the connection ended {after} after READY: {how}. If this happens each time, the channel flaps")
 }
 
 pub(super) fn answers(report: &Report) -> bool {
-    let all = Query::ALL.iter().all(|query| report.is_answered(*query));
-    all && matches!(report.health, Health::Serving | Health::Unimplemented)
+    report.is_all_answered() && matches!(report.health, Health::Serving | Health::Unimplemented)
 }
 
 /// Each end's name, and its (direction, link, operation).

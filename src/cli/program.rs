@@ -24,7 +24,7 @@ use crate::telemetry::log::{self, LogFormat, LogLevel};
 /// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time; the switch's other cores are SONiC's, and
 /// each thread costs memory.
 pub const WORKERS: usize = 2;
-/// It started, but did not end well.
+/// It started, but ended with an error.
 pub const FAILED: u8 = 1;
 /// It could not start.
 pub const CANNOT_START: u8 = 2;
@@ -54,9 +54,9 @@ pub struct LogArgs {
 /// A program, as far as `run` has to know it.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
-    /// What its last words begin with.
+    /// How its last error message begins.
     pub name: &'static str,
-    /// Whether it logs no more than warnings unless told otherwise: people read what it prints.
+    /// Whether it logs only warnings by default: people read what it prints.
     pub quiet: bool,
     /// The exit code after a defect.
     pub after_a_defect: u8,
@@ -141,10 +141,10 @@ fn text_of_error(message: &str) -> String {
     }
 }
 
-/// What a program prints that runs on whether somebody reads it or not.
+/// Output of a program that runs on, whether its output is read or not.
 static STDOUT: OnceLock<Spool> = OnceLock::new();
 
-/// A line of a command that runs on. It may be lost, where nobody reads.
+/// A line of a command that runs on. It may be lost if nothing reads stdout.
 pub fn print(line: &str) {
     let stdout = STDOUT.get_or_init(|| Spool::start(&io::stdout()));
     stdout.push(format!("{}\n", text::clean_lines(line)));

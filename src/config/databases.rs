@@ -55,7 +55,7 @@ struct Include {
     include: PathBuf,
 }
 
-/// A database as SONiC numbers it where nothing else is said.
+/// A database with SONiC's default number.
 struct Known {
     name: &'static str,
     id: i64,
@@ -120,7 +120,7 @@ impl Namespace {
                 return Err(in_file(
                     &global,
                     &format!(
-                        "expected each namespace once, {:?} stands twice",
+                        "expected each namespace once, {:?} is there twice",
                         text::quote(&name)
                     ),
                 ));

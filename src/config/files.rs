@@ -2,7 +2,7 @@
 //!
 //! Whatever lies at a path, reading it must end: a pipe would hang us, a device fill the memory, and both may take the place
 //! of a file between a look and an open. So a file is opened without waiting, looked at once it is open, and read up to a
-//! limit. What no flag helps against is a file system that hangs: whoever must not hang with it uses a [`Reader`].
+//! limit. No flag helps against a file system that hangs: callers that must not hang use a [`Reader`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -37,7 +37,7 @@ pub fn read(path: &Path, most_mib: u64) -> io::Result<Vec<u8>> {
         )));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
-    // It may grow meanwhile, and a file of /proc says that it is empty.
+    // It may grow meanwhile, and a file of /proc has the size 0.
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::other(format!("expected at most {most_mib} MiB")));
@@ -45,7 +45,7 @@ pub fn read(path: &Path, most_mib: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same of a file that somebody wrote: YAML, JSON.
+/// The same for text files: YAML, JSON.
 pub fn read_text(path: &Path, most_mib: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, most_mib)?);
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
@@ -82,7 +82,7 @@ pub enum Unread {
     #[error("not read within {0:?}: its file system hangs (a network mount?), check it and try again")]
     Late(Duration),
     /// It has been tried too often.
-    #[error("{0} earlier reads hang still: check the file system, then restart")]
+    #[error("{0} earlier reads still hang: check the file system, then restart")]
     TooMany(usize),
     /// A defect.
     #[error("not read, the reader has panicked: {0}")]
@@ -102,7 +102,7 @@ impl Drop for Counted {
 }
 
 impl Reader {
-    /// What `read` gives; it goes on when that is too late, and nobody looks at its result then.
+    /// What `read` gives; a read that is too late goes on, and its result is dropped.
     pub async fn read<T: Send + 'static>(
         &self,
         within: Duration,

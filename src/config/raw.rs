@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
 use super::settings::{Publish, Schema, SourceRule};
 use super::tls_files::{RawTls, SecretsFile};
-use crate::model::{BackoffSettings, ChannelSettings, Port};
+use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Side};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,9 +30,19 @@ pub(super) struct RawProbe {
 
 impl Default for RawProbe {
     fn default() -> Self {
+        let ProbeSettings { interval, timeout } = ProbeSettings::default();
         Self {
-            interval: Value(Duration::from_secs(60)),
-            timeout: Value(Duration::from_millis(500)),
+            interval: Value(interval),
+            timeout: Value(timeout),
+        }
+    }
+}
+
+impl From<RawProbe> for ProbeSettings {
+    fn from(raw: RawProbe) -> Self {
+        Self {
+            interval: raw.interval.0,
+            timeout: raw.timeout.0,
         }
     }
 }
@@ -85,6 +95,17 @@ impl Default for RawBackoff {
     }
 }
 
+impl From<RawBackoff> for BackoffSettings {
+    fn from(raw: RawBackoff) -> Self {
+        Self {
+            initial: raw.initial.0,
+            multiplier: raw.multiplier.0.0,
+            jitter: raw.jitter.0.0,
+            max: raw.max.0,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawSide {
@@ -92,6 +113,16 @@ pub(super) enum RawSide {
     Auto,
     Upper,
     Lower,
+}
+
+impl From<RawSide> for Side {
+    fn from(raw: RawSide) -> Self {
+        match raw {
+            RawSide::Auto => Self::Unknown,
+            RawSide::Upper => Self::Upper,
+            RawSide::Lower => Self::Lower,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -20,11 +20,11 @@ pub(super) fn parse(url: &str) -> Result<RedisServer, String> {
         );
     }
     if url.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return but("without blanks (in a password: %20)");
+        return but("without spaces (in a password: %20)");
     }
     if url.contains('?') {
         return but(
-            "without a query (?...): each of SONiC's databases has a number of its own (? in a password: %3F)",
+            "without a query (?...): each of SONiC's databases has its own number (? in a password: %3F)",
         );
     }
     if url.contains('#') {
@@ -49,7 +49,7 @@ pub(super) fn parse(url: &str) -> Result<RedisServer, String> {
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     if !path.is_empty() {
         return but(
-            "without a path or database: each of SONiC's databases has a number of its own, STATE_DB is 6 (/ in a password: %2F)",
+            "without a path or database: each of SONiC's databases has its own number, STATE_DB is 6 (/ in a password: %2F)",
         );
     }
     let (login, place) = match authority.rsplit_once('@') {

@@ -1,4 +1,4 @@
-//! Single values of the configuration file: parsed from whatever YAML scalar stands there, so that each error says what
+//! Single values of the configuration file: parsed from any YAML scalar, so that each error names what
 //! was expected and what was found.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, EnumAccess, Error, VariantAccess, Vis
 use super::SourceRule;
 use crate::model::text;
 
-/// A value with a way to read it and words for what it should be.
+/// A value: how to parse it, and a text for what is expected.
 pub(super) trait Scalar: Sized {
     /// "a duration such as 500ms, 4s or 1m"
     const EXPECTED: &'static str;
@@ -31,12 +31,12 @@ impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let visitor = ScalarVisitor(PhantomData);
         let read = match T::AS_WRITTEN {
-            // The only one that gives each scalar's own words, those of a null too.
+            // The only one that gives the text of each scalar, also of a null.
             true => deserializer.deserialize_enum("", &[], visitor),
             false => deserializer.deserialize_any(visitor),
         };
         read.map(Self).map_err(|error| match error.to_string() {
-            // A list, or a mapping without a key: the library's words are for programmers.
+            // A list, or a mapping without a key: the library's message is for programmers.
             words if words.contains("externally tagged enum") => {
                 D::Error::custom(format!("expected {}, got a list or a mapping", T::EXPECTED))
             }
@@ -88,7 +88,7 @@ impl<'de, T: Scalar> Visitor<'de> for ScalarVisitor<T> {
     }
 }
 
-/// Longer ones help nobody, and would overflow the arithmetic of clocks.
+/// Longer ones have no use, and would overflow the arithmetic of clocks.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Scalar for Duration {

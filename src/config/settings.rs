@@ -126,7 +126,7 @@ pub struct Database {
     pub server: RedisServer,
     /// Its number there.
     pub id: i64,
-    /// Between table and key.
+    /// Between table and key: `|` in STATE_DB and CONFIG_DB, `:` in APPL_DB.
     pub separator: String,
 }
 
@@ -135,7 +135,7 @@ pub struct Database {
 pub struct Namespace {
     /// "asic0"; empty: the switch itself.
     pub name: Arc<str>,
-    /// What the switch shall do.
+    /// How the switch is configured.
     pub config_db: Database,
     /// What its applications want.
     pub appl_db: Database,
@@ -146,19 +146,15 @@ pub struct Namespace {
 /// How to publish to STATE_DB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDbSettings {
-    /// The server.
-    pub server: RedisServer,
-    /// STATE_DB's number there: 6 on SONiC.
-    pub db: i64,
-    /// Between table and key: `|` on SONiC.
-    pub separator: String,
+    /// STATE_DB: number 6 on SONiC.
+    pub database: Database,
     /// `Own` or `Shadow`.
     pub publish: Publish,
     /// Field names and values.
     pub schema: Schema,
 }
 
-/// Which local address to dial from, as far as the configuration can tell.
+/// Which local address to dial from, as far as the configuration decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceRule {
     /// Loopback3's if it is on this host, else what the kernel chooses.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{ClientIdentity, TlsSettings};
+use crate::model::{ClientIdentity, Security, TlsSettings};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("dualtor.yml"))
@@ -32,7 +32,7 @@ fn what_is_not_said_has_the_contracts_default() {
     let (_, state_db) = config.state_dbs().next().expect("own");
     assert_eq!((state_db.publish, state_db.schema), (Publish::Own, Schema::Sonic));
     assert_eq!(
-        state_db.server.to_string(),
+        state_db.database.server.to_string(),
         "redis+unix:///var/run/redis/redis.sock"
     );
 }

@@ -1,4 +1,4 @@
-//! From YAML to the file's shape: an error names line and key, and a file that is too much says which limit it is over.
+//! From YAML to the file's shape: an error names line and key, and for a file that is too big the limit.
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::Error;
@@ -37,16 +37,17 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
         let line = error.location().map(|location| location.line());
         let error = error.without_snippet();
         match over_limit(error) {
-            // Not what one key says is wrong, but that there are so many.
+            // No single key is wrong: there are too many.
             Some(message) => (line, None, message),
             None => (line, key.map(|key| without_urls(&key)), words(&error.to_string())),
         }
     })
 }
 
-/// What to say of a file that is more than anybody needs.
+/// The message for a file that is over a limit.
 fn over_limit(error: &Error) -> Option<String> {
-    let aliases = "expected no such use of YAML's aliases (*name): they make a small file a huge one. Write out what they stand for";
+    let aliases =
+        "expected fewer YAML aliases (*name): they make a small file huge. Write out what they stand for";
     Some(match error {
         Error::AliasError { error, .. } => return over_limit(error.without_snippet()),
         Error::Budget { breach, .. } => match breach {
@@ -54,7 +55,7 @@ fn over_limit(error: &Error) -> Option<String> {
                 "expected at most {MAX_TARGETS} targets, which are {MAX_NODES} keys and values in all, got more: let several \
                  exporters share the targets"
             ),
-            BudgetBreach::Depth { .. } => "expected no such depth of nesting".to_owned(),
+            BudgetBreach::Depth { .. } => "expected less nesting".to_owned(),
             BudgetBreach::Aliases { .. }
             | BudgetBreach::Anchors { .. }
             | BudgetBreach::AliasAnchorRatio { .. }
@@ -75,7 +76,7 @@ fn over_limit(error: &Error) -> Option<String> {
     })
 }
 
-/// The library's words, without its advice to programmers; the line is said once, in front.
+/// The library's message, without its advice to programmers; the line number is given once, in front.
 fn words(message: &str) -> String {
     let ends = [" at line ", ", set DuplicateKeyPolicy"];
     let end = ends.iter().filter_map(|tail| message.find(tail)).min();
@@ -84,7 +85,7 @@ fn words(message: &str) -> String {
             "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
             "expected one YAML document, got several",
         )
-        .replace("duplicate mapping key", "expected each key once, twice there is")
+        .replace("duplicate mapping key", "expected each key once, found twice")
 }
 
 /// What a message quotes as serde does, in backticks or as `string "..."`, cut.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::fleet::mailbox::{self, Change};
-use crate::model::{History, Notice, Snapshot, TargetId, Transition};
+use crate::model::{History, Notice, Snapshot, Target, TargetId, Transition};
 
 /// Length of the queue of questions: some dozens of scrapers and pages. When it is full, askers wait.
 pub(super) const QUESTIONS: usize = 64;
@@ -72,4 +72,52 @@ pub struct Feeds {
     pub rows: HashMap<Arc<str>, mailbox::Sender<Change>>,
     /// For each notice.
     pub notices: HashMap<Arc<str>, mailbox::Sender<Notice>>,
+}
+
+impl Feeds {
+    pub(super) fn send_row(&self, target: &Target, change: Change) {
+        send(&self.rows, target, change);
+    }
+
+    pub(super) fn send_notice(&self, target: &Target, notice: &Notice) {
+        send(&self.notices, target, notice.clone());
+    }
+}
+
+/// A SoC of another rack has its row in another switch's databases: this switch has a port of the same name.
+fn send<T>(feeds: &HashMap<Arc<str>, mailbox::Sender<T>>, target: &Target, message: T) {
+    if let Some(feed) = feeds.get(&target.namespace)
+        && target.id.rack.is_empty()
+    {
+        feed.send(target.id.port.clone(), message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ChannelSettings, Port, Rack, Side};
+
+    #[test]
+    fn a_soc_of_another_rack_writes_no_row_of_this_switch() {
+        let (sender, mut rows) = mailbox::mailbox();
+        let feeds = Feeds {
+            rows: HashMap::from([("".into(), sender)]),
+            notices: HashMap::new(),
+        };
+        let target = |rack: &str, port: &str| Target {
+            id: TargetId {
+                rack: Rack::new(rack),
+                port: Port::new(port).expect("a port"),
+            },
+            namespace: "".into(),
+            address: ([192, 0, 2, 1], 50075).into(),
+            side: Side::Upper,
+            channel: Arc::new(ChannelSettings::default()),
+        };
+        feeds.send_row(&target("", "Ethernet0"), Change::Remove);
+        feeds.send_row(&target("r17", "Ethernet4"), Change::Remove);
+        let sent: Vec<String> = rows.take().keys().map(ToString::to_string).collect();
+        assert_eq!(sent, ["Ethernet0"]);
+    }
 }

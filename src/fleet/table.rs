@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::fleet::reduce::Effect;
-use crate::model::{History, Query, Report, RoundRecord, SocStatus, Target, TargetId};
+use crate::model::{History, Report, RoundRecord, SocStatus, Target, TargetId};
 use crate::runtime::defect::Restarts;
 use crate::soc::session::SessionId;
 
@@ -41,9 +41,8 @@ impl Watched {
     }
 
     pub(super) fn add_round(&mut self, report: &Report, now: SystemTime) {
-        let failed = !Query::ALL.iter().all(|query| report.is_answered(*query));
         let round = RoundRecord::new(report, self.status.channel, now);
-        Arc::make_mut(&mut self.history).add_round(round, failed);
+        Arc::make_mut(&mut self.history).add_round(round, !report.is_all_answered());
     }
 }
 
@@ -52,7 +51,7 @@ impl Watched {
 pub(super) struct SocTable {
     entries: HashMap<SessionId, Watched>,
     by_id: HashMap<TargetId, SessionId>,
-    /// Sorted by port name, for snapshots.
+    /// Sorted by rack and port name, for snapshots.
     order: Vec<SessionId>,
     next_id: u64,
 }
@@ -119,7 +118,7 @@ impl SocTable {
         self.order = by_name.into_iter().map(|(_, session)| *session).collect();
     }
 
-    /// All statuses, sorted by port name.
+    /// All statuses, sorted by rack and port name.
     pub(super) fn statuses(&self) -> Arc<[Arc<SocStatus>]> {
         let entries = self.order.iter().filter_map(|id| self.entries.get(id));
         entries.map(|entry| entry.status.clone()).collect()

@@ -105,7 +105,7 @@ pub enum ChannelEvent {
 }
 
 /// The beginning of an error text if the answer did not come from a gRPC server.
-pub const NOT_GRPC: &str = "a web server, not gRPC";
+pub const NOT_GRPC: &str = "not a gRPC server";
 
 /// The result of one round of queries. A round itself cannot fail: each query carries its own error.
 #[derive(Debug, Clone, PartialEq)]
@@ -136,6 +136,11 @@ impl Report {
     pub fn is_answered(&self, query: Query) -> bool {
         let no_health_service = query == Query::Health && self.health == Health::Unimplemented;
         self.query(query).result.is_answer() || no_health_service
+    }
+
+    /// Whether every query got what it asked for.
+    pub fn is_all_answered(&self) -> bool {
+        Query::ALL.iter().all(|query| self.is_answered(*query))
     }
 }
 

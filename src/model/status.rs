@@ -215,6 +215,16 @@ pub struct ConfigStatus {
     pub last_success: SystemTime,
 }
 
+impl ConfigStatus {
+    /// The configuration was loaded at `now`.
+    pub fn loaded(now: SystemTime) -> Self {
+        Self {
+            successful: true,
+            last_success: now,
+        }
+    }
+}
+
 /// This process, as the system shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProcessStatus {

@@ -236,6 +236,16 @@ pub struct ProbeSettings {
     pub timeout: Duration,
 }
 
+/// The defaults of `probe`. ycabled asks once a minute too; a SoC answers within some milliseconds.
+impl Default for ProbeSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            timeout: Duration::from_millis(500),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

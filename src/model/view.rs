@@ -11,7 +11,7 @@ use super::{
 /// See the module's documentation. Cheap to make: statuses are shared, not copied.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// Sorted by port name.
+    /// Sorted by rack and port name.
     pub socs: Vec<SocView>,
     /// Which ToR this is.
     pub side: Side,

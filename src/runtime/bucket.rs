@@ -1,39 +1,39 @@
 //! How often something may happen: so many times in a row, then once in a while. Pure, time is an argument.
 //!
-//! A token bucket. Used wherever something that a SoC, a file or a database can make happen without end costs somebody else:
-//! lines in the log, writes to STATE_DB, dials, what is told of a stream.
+//! A token bucket. It limits everything that a SoC, a file or a database could repeat without end at the cost of others: lines
+//! in the log, writes to STATE_DB, dials, reports from a stream.
 
 use std::time::{Duration, Instant};
 
-/// `burst` times at once, in the long run once each `every`.
+/// Allows `burst` times at once, and in the long run once per `every`.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     burst: u32,
     every: Duration,
-    /// When everything so far is paid for, at `every` each.
+    /// When everything so far is paid for; each time costs `every`.
     paid: Option<Instant>,
 }
 
 impl Bucket {
-    /// A full one.
+    /// A full bucket: `burst` times are allowed at once.
     pub const fn new(burst: u32, every: Duration) -> Self {
         let paid = None;
         Self { burst, every, paid }
     }
 
-    /// From when on the next may be: `now` or later.
+    /// When the next time is allowed: `now` or later.
     pub fn next(&self, now: Instant) -> Instant {
         let Some(paid) = self.paid else { return now };
         let on_credit = (paid + self.every).checked_sub(self.every * self.burst);
         on_credit.map_or(now, |at| at.max(now))
     }
 
-    /// One happens, due or not.
+    /// It happens once, allowed or not.
     pub fn spend(&mut self, now: Instant) {
         self.paid = Some(self.paid.map_or(now, |paid| paid.max(now)) + self.every);
     }
 
-    /// Whether one may be now; then it happens.
+    /// Whether it is allowed now; if so, it counts as happened.
     pub fn take(&mut self, now: Instant) -> bool {
         let may = self.next(now) <= now;
         if may {
@@ -42,7 +42,7 @@ impl Bucket {
         may
     }
 
-    /// Whether it is as if nothing had ever happened.
+    /// Whether the bucket is full again, as if nothing had ever happened.
     pub fn is_full(&self, now: Instant) -> bool {
         self.paid.is_none_or(|paid| paid <= now)
     }

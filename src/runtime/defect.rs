@@ -1,8 +1,8 @@
-//! What a panic is to the rest: a `Defect` that somebody deals with, not a task that is silently gone.
+//! What a panic becomes for the rest of the program: a `Defect` that the caller handles, and not a task that is silently gone.
 //!
-//! Whoever runs something that must not end catches its panics here (`caught`, `attempt`), says what that means for what is
-//! shown, and starts it anew after `Restarts`. What nobody catches is logged by the hook; it never writes to stderr itself:
-//! that could block a thread that probes.
+//! The owner of something that must not end catches its panics here (`caught`, `attempt`), decides what is shown meanwhile, and
+//! starts it again after `Restarts`. The hook logs each panic that is not caught. It never writes to stderr itself: that could
+//! block a thread that probes.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -46,7 +46,7 @@ impl fmt::Display for Defect {
 impl std::error::Error for Defect {}
 
 impl Defect {
-    /// Without a panic: what should never be.
+    /// A defect without a panic: something that should never happen.
     pub fn new(what: impl fmt::Display) -> Self {
         Self {
             message: text::quote(what),
@@ -62,7 +62,7 @@ impl Defect {
 
     fn panic(payload: &(dyn Any + Send), place: Option<String>) -> Self {
         Self {
-            // It may repeat what a SoC or a file said.
+            // It may quote text of a SoC or a file.
             message: text::quote(message(payload)),
             place,
         }
@@ -74,7 +74,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without words")
+        .unwrap_or("a panic without a message")
 }
 
 /// Does `work`; a panic in it is the error.
@@ -99,7 +99,7 @@ pub async fn caught<F: Future + ?Sized>(mut work: Pin<Box<F>>) -> Result<F::Outp
     outcome.and_then(|done| dropped.map(|()| done))
 }
 
-/// Logs each panic that nobody catches, instead of writing it to stderr.
+/// Logs each panic that is not caught, instead of writing it to stderr.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
@@ -116,7 +116,7 @@ pub fn log_panics() {
 /// From a defect to the next attempt: 1 s, doubled each time, a minute at most.
 const FIRST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(60);
-/// Who has run for so long has not ended by what ended it before.
+/// After running this long, an end has another reason than the one before.
 const STEADY: Duration = Duration::from_secs(300);
 
 /// How long to wait before what ended by a defect is started anew. Pure.
@@ -126,7 +126,7 @@ pub struct Restarts {
 }
 
 impl Restarts {
-    /// It has `run` this long: how long to wait now.
+    /// It has run for `run`: how long to wait now.
     pub fn wait(&mut self, run: Duration) -> Duration {
         if run >= STEADY {
             self.in_a_row = 0;
@@ -154,7 +154,7 @@ mod tests {
         let long = say(&"x".repeat(5_000_000)).await.expect_err("a defect");
         assert!(long.to_string().len() < 1000);
         let odd = attempt(|| std::panic::panic_any(7)).expect_err("a defect");
-        assert!(odd.to_string().starts_with("a panic without words"), "{odd}");
+        assert!(odd.to_string().starts_with("a panic without a message"), "{odd}");
     }
 
     #[tokio::test]

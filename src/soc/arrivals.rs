@@ -1,9 +1,8 @@
-//! When things happened on one connection, as far as the kernel knows: what makes the difference between a SoC that is
-//! late and an exporter that is.
+//! When things happened on one connection, as far as the kernel knows. This tells a late SoC from a late exporter.
 //!
-//! On a machine that is short of CPU an answer may lie in the socket for a second before anybody looks. So the socket notes
-//! when its bytes came in, the sniffer which stream's end was among them, and a round asks here at its deadline: for a last look
-//! into the socket, then for the moment at which each of its queries has ended. It is shared by socket, sniffer, connection and
+//! On a machine that is short of CPU an answer may lie in the socket for a second before it is read. So the socket records
+//! when its bytes came in, and the sniffer records which stream ended with them. At its deadline a round asks here for a last
+//! look into the socket, and then for the moment at which each of its queries ended. It is shared by socket, sniffer, connection and
 //! transport; one per connection.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,10 +13,10 @@ use futures_util::task::AtomicWaker;
 use std::task::Waker;
 use tokio::sync::Notify;
 
-/// Ends of streams that are remembered: those of some rounds. A peer that ends more of them is believed to be as late as we are.
+/// Ends of streams that are remembered: those of some rounds. With a peer that ends more streams, the time of reading counts.
 const REMEMBERED: usize = 16;
 
-/// Shared by whoever has to do with one connection.
+/// Shared by all parts of one connection.
 #[derive(Debug)]
 pub struct Arrivals {
     /// The moments below are nanoseconds since this one.
@@ -30,7 +29,7 @@ pub struct Arrivals {
     sent: AtomicU64,
     ended: Mutex<Ended>,
     looking: AtomicBool,
-    /// Whoever drives the connection.
+    /// The task that drives the connection.
     driver: AtomicWaker,
     looked: Notify,
 }
@@ -120,7 +119,7 @@ impl Arrivals {
         (sent > 0).then(|| self.moment(sent))
     }
 
-    /// Who drives the connection is to be woken like this.
+    /// How to wake the task that drives the connection.
     pub fn driven_by(&self, waker: &Waker) {
         self.driver.register(waker);
     }
@@ -130,7 +129,7 @@ impl Arrivals {
         self.looking.store(true, Ordering::Release);
     }
 
-    /// Whether somebody has asked, and nobody has looked yet.
+    /// Whether a look was asked for and has not happened yet.
     pub fn asked(&self) -> bool {
         self.looking.load(Ordering::Acquire)
     }
@@ -142,8 +141,8 @@ impl Arrivals {
         }
     }
 
-    /// Waits until all that is in the socket now has been read. That is at once, unless whoever drives the connection gets no
-    /// CPU, or the connection is gone: the caller has a limit. Cancel-safe.
+    /// Waits until all that is in the socket now has been read. That is at once, unless the task that drives the
+    /// connection gets no CPU, or the connection is gone: the caller has a limit. Cancel-safe.
     pub async fn look(&self) {
         let looked = self.looked.notified();
         self.ask();

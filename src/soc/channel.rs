@@ -8,16 +8,19 @@
 //! | connectivity | the five states, pure; when the next dial is due |
 //! | backoff, keepalive | their timing, pure |
 //! | dial_limiter | spreads the dials of thousands of channels |
+//! | attempt | the stages of one attempt to connect, until the peer has proven itself |
 //! | dial | TCP, source address; I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
-//! | socket | TCP, read in a way that tells when bytes came in |
+//! | socket | TCP, read so that the time of arrival is known |
 //! | layer | what each layer of a connection hands on unchanged |
-//! | sniffer | sees the peer's SETTINGS and GOAWAY frames go by, ends what floods us |
+//! | sniffer | sees the peer's SETTINGS and GOAWAY frames pass, ends floods |
+//! | seen_frames | what the sniffer has seen, for the driver of the connection |
 //! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
 //!
 //! READY hands out a [`Transport`], which sends RPCs over the connection.
 
+mod attempt;
 mod backoff;
 mod connection;
 mod connectivity;
@@ -28,40 +31,33 @@ mod flood;
 mod frames;
 mod keepalive;
 mod layer;
+mod seen_frames;
 mod sniffer;
 mod socket;
 mod tls;
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::FutureExt as _;
 use h2::Reason;
-use h2::client::SendRequest;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use dial_limiter::DialLimiter;
 pub use failure::Failure;
 pub use tls::{Checked, TlsStore, check, check_certificates, check_key, pem_certificates, pem_key, validity};
 
-use crate::model::{Cause, ChannelEvent, Security, Target};
-use crate::soc::arrivals::Arrivals;
+use crate::model::{Cause, ChannelEvent, ProbeSettings, Security, Target};
 use crate::soc::transport::{Outgoing, OutgoingError, Transport};
+use attempt::{Dialed, Dialing, Opening, Proving};
 use connection::{Connection, Happened};
 use connectivity::{ChannelInput, Connectivity};
 use keepalive::Habit;
-use socket::Socket;
-use tls::{SocStream, Witness};
+use tls::SocStream;
 
-/// What gRPC's servers write into the debug data of a GOAWAY that is about our PINGs; some put words of their own around it.
+/// What gRPC's servers write into the debug data of a GOAWAY that is about our PINGs; some add text around it.
 const TOO_MANY_PINGS: &str = "too_many_pings";
-/// From round to round, where nobody has said otherwise (`Channel::rounds_every`): the default of `probe.interval`.
-const ROUNDS: Duration = Duration::from_secs(60);
 
 /// What `Channel::next` yields: an event to pass on, and, with READY, the way to send RPCs.
 #[derive(Debug)]
@@ -94,35 +90,13 @@ enum Phase {
     /// It is due: until its turn comes.
     Queued { turn: Instant },
     /// TCP is not up yet.
-    Dialing { deadline: Instant, dial: Step<Dialed> },
-    /// TCP is up; TLS, if there is to be any, is not yet, and our preface is not out.
-    Opening {
-        deadline: Instant,
-        opening: Step<Live>,
-        witness: Arc<Witness>,
-        arrivals: Arc<Arrivals>,
-    },
-    /// Until the deadline the peer must prove itself, and gets its transport then.
-    Proving {
-        deadline: Instant,
-        live: Live,
-        witness: Arc<Witness>,
-    },
+    Dialing(Dialing),
+    /// TCP is up; TLS, if it is used, is not up yet, and our preface is not out.
+    Opening(Opening),
+    /// The preface is out; the peer must prove that it speaks HTTP/2.
+    Proving(Proving),
     /// READY.
     Ready(Box<Connection<SocStream>>),
-}
-
-type Step<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
-
-/// A TCP connection, and what to secure it with.
-struct Dialed {
-    tcp: TcpStream,
-    material: Option<Arc<tls::Material>>,
-}
-
-struct Live {
-    connection: Box<Connection<SocStream>>,
-    requests: SendRequest<Bytes>,
 }
 
 impl std::fmt::Debug for Phase {
@@ -130,9 +104,9 @@ impl std::fmt::Debug for Phase {
         f.write_str(match self {
             Self::Waiting => "Waiting",
             Self::Queued { .. } => "Queued",
-            Self::Dialing { .. } => "Dialing",
-            Self::Opening { .. } => "Opening",
-            Self::Proving { .. } => "Proving",
+            Self::Dialing(_) => "Dialing",
+            Self::Opening(_) => "Opening",
+            Self::Proving(_) => "Proving",
             Self::Ready(_) => "Ready",
         })
     }
@@ -142,6 +116,8 @@ impl Channel {
     /// IDLE; the first dial is due at once. Nothing is known of the target. Needs a tokio runtime.
     pub fn new(target: Target, dials: Arc<DialLimiter>, tls: &TlsStore) -> Result<Self, OutgoingError> {
         let now = Instant::now().into_std();
+        // Until `rounds_every` is called, rounds are as far apart as by default.
+        let (time, rounds) = (target.channel.keepalive_time, ProbeSettings::default().interval);
         let tls = match &target.channel.security {
             Security::Tls(settings) => Some(tls.set(settings)),
             Security::Plain | Security::Unusable(_) => None,
@@ -150,7 +126,7 @@ impl Channel {
             tls,
             outgoing: Arc::new(Outgoing::new(&target)?),
             connectivity: Connectivity::new(target.channel.backoff, now),
-            keepalive: Habit::new(target.channel.keepalive_time, ROUNDS, 0),
+            keepalive: Habit::new(time, rounds, 0),
             dials,
             target,
             phase: Phase::Waiting,
@@ -159,10 +135,10 @@ impl Channel {
         })
     }
 
-    /// So many times the target has refused our PINGs (`ChannelEvent::Keepalive`), before this channel was.
+    /// The target refused our PINGs so many times (`ChannelEvent::Keepalive`) before this channel was made.
     #[must_use]
     pub fn refused_before(mut self, refusals: u32) -> Self {
-        self.keepalive = Habit::new(self.target.channel.keepalive_time, ROUNDS, refusals);
+        self.keepalive.refused_before(refusals);
         self
     }
 
@@ -207,67 +183,22 @@ impl Channel {
                 sleep_until(*turn).await;
                 self.begin_dial();
             }
-            Phase::Dialing { deadline, dial } => {
-                let deadline = *deadline;
-                let mut dialed = timeout_at(deadline, dial.as_mut()).await;
-                if dialed.is_err() {
-                    // We may be late, and not the peer: the runtime looks what has happened.
-                    tokio::task::yield_now().await;
-                    dialed = dial.as_mut().now_or_never().map_or(dialed, Ok);
-                }
-                match dialed {
-                    Ok(Ok(dialed)) => self.open(dialed, deadline),
-                    Ok(Err(failure)) => self.dial_failed(failure),
-                    Err(_) => {
-                        let text = format!(
-                            "no TCP connection within {:?}",
-                            self.target.channel.dial_timeout()
-                        );
-                        self.dial_failed(Failure::new(Cause::ConnectTimeout, text));
-                    }
-                }
-            }
-            Phase::Opening {
-                deadline,
-                opening,
-                witness,
-                arrivals,
-            } => {
-                let (deadline, witness) = (*deadline, witness.clone());
-                let mut opened = timeout_at(deadline, opening.as_mut()).await;
-                if opened.is_err() {
-                    // We may be late, and not the peer.
-                    arrivals.ask();
-                    opened = opening.as_mut().now_or_never().map_or(opened, Ok);
-                }
+            Phase::Dialing(dialing) => match dialing.wait().await {
+                Ok(dialed) => self.open(dialed),
+                Err(failure) => self.dial_failed(failure),
+            },
+            Phase::Opening(opening) => {
+                let opened = opening.wait().await;
                 self.tell_certificate();
                 match opened {
-                    Ok(Ok(live)) => {
-                        self.phase = Phase::Proving {
-                            deadline,
-                            live,
-                            witness,
-                        }
-                    }
-                    Ok(Err(failure)) => self.dial_failed(tls::of_silence(failure, &witness)),
-                    Err(_) => {
-                        let text = "TCP is up, but the TLS handshake has not ended";
-                        self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
-                    }
+                    Ok(proving) => self.phase = Phase::Proving(proving),
+                    Err(failure) => self.dial_failed(failure),
                 }
             }
-            Phase::Proving { deadline, live, .. } => {
-                match timeout_at(*deadline, live.connection.next()).await {
-                    Ok(happened) => self.on_proving(happened),
-                    Err(_) => match live.connection.look() {
-                        Some(happened) => self.on_proving(happened),
-                        None => {
-                            let text = "TCP is up, but the peer did not prove that it speaks HTTP/2";
-                            self.dial_failed(Failure::new(Cause::KeepaliveTimeout, text));
-                        }
-                    },
-                }
-            }
+            Phase::Proving(proving) => match proving.wait().await {
+                Ok(happened) => self.on_proving(happened),
+                Err(failure) => self.dial_failed(failure),
+            },
             Phase::Ready(connection) => {
                 let happened = connection.next().await;
                 self.on_ready(happened);
@@ -279,56 +210,29 @@ impl Channel {
         let now = Instant::now();
         self.emit(ChannelEvent::Dialing);
         self.apply(ChannelInput::Dial, None);
-        let (address, settings, set) = (self.target.address, self.target.channel.clone(), self.tls.clone());
-        let deadline = now + settings.dial_timeout();
-        self.phase = Phase::Dialing {
-            deadline,
-            dial: Box::pin(async move {
-                if let Security::Unusable(why) = &settings.security {
-                    return Err(Failure::new(Cause::TlsConfig, why.clone()));
-                }
-                // Before TCP: a SoC need not see that we have no certificate to show.
-                let material = match set {
-                    Some(set) => Some(set.material(deadline).await?),
-                    None => None,
-                };
-                let tcp = dial::tcp(address, &settings.source_address).await?;
-                Ok(Dialed { tcp, material })
-            }),
-        };
+        let settings = self.target.channel.clone();
+        self.phase = Phase::Dialing(Dialing::begin(
+            now,
+            self.target.address,
+            settings,
+            self.tls.clone(),
+        ));
     }
 
     /// TCP is up.
-    fn open(&mut self, Dialed { tcp, material }: Dialed, deadline: Instant) {
-        let (ip, timeout) = (self.target.address.ip(), self.target.channel.keepalive_timeout);
+    fn open(&mut self, dialed: Dialed) {
         self.keepalive.connected();
-        let time = self.keepalive.between_rounds();
-        let witness = Arc::new(Witness::default());
-        let of_handshake = witness.clone();
-        let (tcp, arrivals) = Socket::new(tcp);
-        let of_connection = arrivals.clone();
-        self.phase = Phase::Opening {
-            deadline,
-            opening: Box::pin(async move {
-                let stream = match material {
-                    Some(material) => tls::handshake(tcp, ip, &material, of_handshake).await?,
-                    None => SocStream::plain(tcp),
-                };
-                let (connection, requests) = Connection::open(stream, of_connection, time, timeout).await?;
-                Ok(Live {
-                    connection: Box::new(connection),
-                    requests,
-                })
-            }),
-            witness,
-            arrivals,
-        };
+        let (time, timeout) = (
+            self.keepalive.between_rounds(),
+            self.target.channel.keepalive_timeout,
+        );
+        self.phase = Phase::Opening(Opening::begin(dialed, self.target.address.ip(), time, timeout));
     }
 
-    /// What the SoC's certificate says is told whatever becomes of the handshake.
+    /// Reports the SoC's certificate, also if the handshake fails.
     fn tell_certificate(&mut self) {
-        if let Phase::Opening { witness, .. } = &self.phase
-            && let Some(not_after) = witness.not_after()
+        if let Phase::Opening(opening) = &self.phase
+            && let Some(not_after) = opening.witness.not_after()
         {
             self.emit(ChannelEvent::PeerCertificate { not_after });
         }
@@ -337,26 +241,26 @@ impl Channel {
     fn on_proving(&mut self, happened: Happened) {
         match happened {
             Happened::Proven => {
-                let Phase::Proving { live, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else {
+                let Phase::Proving(proven) = std::mem::replace(&mut self.phase, Phase::Waiting) else {
                     return;
                 };
-                let arrivals = live.connection.arrivals();
-                self.phase = Phase::Ready(live.connection);
+                let arrivals = proven.connection.arrivals();
+                self.phase = Phase::Ready(proven.connection);
                 self.apply(ChannelInput::Proven, None);
                 if let Some(signal) = self.signals.back_mut() {
                     let outgoing = self.outgoing.clone();
-                    signal.transport = Some(Transport::new(live.requests, outgoing, arrivals));
+                    signal.transport = Some(Transport::new(proven.requests, outgoing, arrivals));
                 }
             }
             // An answer to our PING alone proves nothing.
             Happened::Pong(_) => {}
             Happened::GoAway { reason, debug } => {
                 self.heed(reason, &debug);
-                self.dial_failed(goaway(reason, &debug));
+                self.dial_failed(Failure::of_goaway(reason, &debug));
             }
             Happened::Lost(failure) => {
                 let failure = match &self.phase {
-                    Phase::Proving { witness, .. } => tls::of_silence(failure, witness),
+                    Phase::Proving(proving) => tls::of_silence(failure, &proving.witness),
                     _ => failure,
                 };
                 self.dial_failed(failure);
@@ -377,7 +281,7 @@ impl Channel {
                     // In good order: nothing has failed.
                     self.apply(ChannelInput::Drained, None);
                 } else {
-                    self.failed(goaway(reason, &debug), ChannelInput::Lost);
+                    self.failed(Failure::of_goaway(reason, &debug), ChannelInput::Lost);
                 }
             }
             Happened::Lost(failure) => {
@@ -411,15 +315,13 @@ impl Channel {
         }
     }
 
-    /// A peer that finds our PINGs too many gets fewer, for as long as its configuration stands.
+    /// A peer that refuses our PINGs as too many gets fewer, until its configuration changes.
     fn heed(&mut self, reason: Reason, debug: &str) {
         if reason == Reason::ENHANCE_YOUR_CALM && debug.to_ascii_lowercase().contains(TOO_MANY_PINGS) {
             let pinged = match &self.phase {
-                Phase::Proving { live, .. } => live.connection.has_pinged(),
+                Phase::Proving(proving) => proving.connection.has_pinged(),
                 Phase::Ready(connection) => connection.has_pinged(),
-                Phase::Waiting | Phase::Queued { .. } | Phase::Dialing { .. } | Phase::Opening { .. } => {
-                    false
-                }
+                Phase::Waiting | Phase::Queued { .. } | Phase::Dialing(_) | Phase::Opening(_) => false,
             };
             self.change_keepalive(|keepalive| keepalive.refused(pinged), true);
         }
@@ -444,14 +346,4 @@ impl Channel {
         let transport = None;
         self.signals.push_back(Signal { event, transport });
     }
-}
-
-fn goaway(reason: Reason, debug: &str) -> Failure {
-    if reason == Reason::NO_ERROR {
-        let text =
-            format!("the SoC's server leaves in good order before it was READY (GOAWAY NO_ERROR {debug:?})");
-        return Failure::new(Cause::Goaway, text);
-    }
-    let code = u32::from(reason);
-    Failure::new(Cause::Goaway, format!("GOAWAY {code} ({reason}) {debug:?}"))
 }

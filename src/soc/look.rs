@@ -1,4 +1,4 @@
-//! One look at a SoC, for those who do not watch it: one dial, one round.
+//! One look at a SoC, for commands that do not watch it: one dial, one round.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,20 +12,20 @@ use crate::runtime::defect::caught;
 /// What one look has found.
 #[derive(Debug)]
 pub enum Found {
-    /// Why not.
+    /// Why it was never READY.
     NeverReady(Failure),
-    /// It was READY, and this is what it said.
+    /// It was READY, and these are its answers.
     Ready {
         /// From the dial to READY.
         after: Duration,
         /// The round.
         report: Box<Report>,
-        /// The connection was over before the round was.
+        /// Set if the connection ended before the round did.
         left: Option<Left>,
     },
 }
 
-/// How a connection was over soon after READY.
+/// How a connection ended soon after READY.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Left {
     /// After this long.
@@ -54,7 +54,7 @@ pub async fn look(
     unless_defect(look_once(target, timeout, tls)).await
 }
 
-/// A defect on the way concerns this one SoC, and is told as why nothing was found.
+/// A defect on the way concerns this SoC only; it is reported as the reason why nothing was found.
 async fn unless_defect(
     look: impl Future<Output = Result<(Found, Option<SystemTime>), OutgoingError>>,
 ) -> Result<(Found, Option<SystemTime>), OutgoingError> {

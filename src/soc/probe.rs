@@ -49,7 +49,7 @@ pub struct Ready {
     pub transport: Transport,
 }
 
-/// How one query ended, and what it said where it ended well.
+/// How one query ended, and its value if it ended well.
 #[derive(Debug)]
 struct QueryAnswer<T> {
     result: QueryResult,
@@ -80,7 +80,7 @@ impl<T: Default> QueryAnswer<T> {
     }
 
     fn failed(status: &Status) -> Self {
-        // A code may come without words.
+        // A code may come without a text.
         let said = Some(status.message()).filter(|text| !text.is_empty());
         Self {
             result: result_of(status.code()),
@@ -220,7 +220,7 @@ fn unavailable() -> [QueryReport; Query::COUNT] {
     [0; Query::COUNT].map(|_| QueryReport {
         result: QueryResult::Unavailable,
         took: None,
-        // Why the channel is not READY has been told by the channel.
+        // The channel has already reported why it is not READY.
         error: None,
     })
 }

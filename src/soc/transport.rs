@@ -109,7 +109,7 @@ fn authority(name: &str) -> Option<Authority> {
 pub struct Transport {
     link: Arc<SharedConnection>,
     timeout: Option<HeaderValue>,
-    /// The stream of the last RPC, where somebody wants to know it; 0: none yet.
+    /// The stream of the last RPC, if the caller wants to know it; 0: none yet.
     stream: Option<Arc<AtomicU32>>,
 }
 
@@ -185,7 +185,7 @@ impl Service<Request<tonic::body::Body>> for Transport {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
-    /// At once: `send` waits. tonic's generated clients would call whatever is told here UNKNOWN.
+    /// At once: `send` waits. tonic's generated clients would call every error from here UNKNOWN.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }

@@ -42,7 +42,7 @@ fn fields(notice: &Notice) -> [(&'static str, String); 4] {
     let notify_type = match notice.plane {
         Plane::Control => "control",
         Plane::Data => "data",
-        // The document has no words for these two; its interface has the first.
+        // The document has no value for these two; its interface has the first.
         Plane::Both => "both",
         Plane::Unknown => "unknown",
     };
@@ -160,7 +160,7 @@ impl Notifications {
         if !self.warned_type {
             self.warned_type = true;
             let hint = "delete the key: the next notice is written";
-            warn!(target: APPL_DB, %port, hint, "the notice's key is not a hash: notices are lost; said once");
+            warn!(target: APPL_DB, %port, hint, "the notice's key is not a hash: notices are lost; logged once");
         }
     }
 }

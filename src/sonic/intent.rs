@@ -1,7 +1,7 @@
-//! What the switch's own daemons say of its ports: linkmgrd's intent and health, orchagent's state, whether a port is up.
+//! What the switch's own daemons write of its ports: linkmgrd's intent and health, orchagent's state, whether a port is up.
 //!
-//! Pure: takes the tables of a mirror and emits `Facts` for the metrics. A database that cannot be read says nothing: what
-//! it held before may have been true for an hour, so it is unknown.
+//! Pure: takes the tables of a mirror and emits `Facts` for the metrics. While a database cannot be read, its
+//! facts are unknown: what it held before may be an hour old.
 
 use crate::model::schema;
 use crate::model::{
@@ -52,7 +52,7 @@ const MUX_LINKMGR_TABLE: Table = Table {
     fields: &["state"],
 };
 
-/// Adds to `facts` what one namespace's databases say of its ports.
+/// Adds to `facts` what is in one namespace's databases.
 pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut Facts) {
     if let Some(tables) = appl_db {
         each(tables, schema::MUX_CABLE_TABLE, facts, |facts, row| {

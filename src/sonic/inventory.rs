@@ -25,11 +25,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-pub use grpc_client::{Origin, Said, Secured, by_file, by_rows, secure};
+pub use grpc_client::{GrpcSettings, Secured, SecurityOrigin, by_file, by_rows, secure};
 pub use grpc_rows::{AuthLevel, GrpcFile, GrpcRows, GrpcType};
 pub use grpc_secrets::Secrets;
 pub use hold::Hold;
 pub use tor_side::{Loopback3, is_dual_tor, side_of};
+pub(crate) use tor_side::{SUB_ROLE, SUBTYPE};
 
 use crate::config::{Config, SourceRule};
 use crate::model::schema;
@@ -45,7 +46,7 @@ pub const CONFIG_DB: Spec = Spec {
     tables: &[
         Table {
             name: schema::DEVICE_METADATA,
-            fields: &["type", "subtype"],
+            fields: &["type", SUBTYPE, SUB_ROLE],
         },
         Table {
             name: mux_cable::TABLE,
@@ -68,14 +69,14 @@ pub const CONFIG_DB: Spec = Spec {
     values: &[schema::CONFIG_DB_INITIALIZED],
 };
 
-/// CONFIG_DB of one namespace, once it could be believed.
+/// CONFIG_DB of one namespace, as it was when it was complete.
 #[derive(Debug, Clone)]
 pub struct ConfigDbCopy {
     /// "asic0"; empty: the switch itself.
     pub namespace: Arc<str>,
-    /// What it held when it was last believed; `None`: never yet.
+    /// What it held when it was last complete; `None`: never yet.
     pub tables: Option<Arc<Tables>>,
-    /// How its SoCs are spoken to; `secure` settles that.
+    /// Plain text or TLS to its SoCs; `secure` decides it.
     pub secured: Secured,
 }
 
@@ -90,7 +91,7 @@ impl ConfigDbCopy {
     }
 }
 
-/// Whether a CONFIG_DB can be believed: it is whole. While the switch boots, or its Redis is restarted empty, it is not.
+/// Whether a CONFIG_DB is complete, so that it may be used. While the switch boots, or after its Redis has restarted empty, it is not.
 pub fn is_complete(tables: &Tables) -> bool {
     tables.value(schema::CONFIG_DB_INITIALIZED) == Some("1")
 }
@@ -102,7 +103,7 @@ impl Inventory {
             .iter()
             .filter_map(|source| Some((&source.namespace, &**source.tables.as_ref()?)))
             .collect();
-        // The switch's own tables come first, so an ASIC's count where those say nothing.
+        // The switch's own tables come first, so an ASIC's addresses are used only where those have none.
         let loopback3 = Loopback3::find(known.iter().map(|(_, tables)| *tables));
         let side = match config.side {
             Side::Unknown => loopback3.side(),
@@ -156,7 +157,7 @@ impl Inventory {
                 };
                 if let Some(first) = taken.get(&port) {
                     let text = format!(
-                        "namespaces {first:?} and {namespace:?} both have the port: the first counts"
+                        "namespaces {first:?} and {namespace:?} both have the port: the first is used"
                     );
                     inventory
                         .problems
@@ -221,14 +222,14 @@ impl<'a> Channels<'a> {
             (SourceRule::Loopback3, None) => {
                 let family = if target.is_ipv4() { "IPv4" } else { "IPv6" };
                 let text = format!(
-                    "CONFIG_DB knows no {family} address of Loopback3 (channel.source_address: loopback3)"
+                    "CONFIG_DB has no {family} address of Loopback3 (channel.source_address: loopback3)"
                 );
                 SourceAddress::Missing(text.into())
             }
         }
     }
 
-    /// The configuration's TLS where it has some, else as its source (or the switch's own, for a namespace that has none) says.
+    /// The configuration's TLS where it has some, else that of its CONFIG_DB (or of the switch's own, for a namespace that has none).
     fn security(&self, namespace: &Arc<str>) -> Security {
         if self.config.channel.security != Security::Plain {
             return self.config.channel.security.clone();

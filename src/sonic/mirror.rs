@@ -1,22 +1,22 @@
 //! A live copy of some tables of one of SONiC's databases: reads, never writes.
 //!
-//! Emits through a `watch` what it has read. A key that changes is read again at once where Redis tells of it (keyspace
-//! notifications, on a SONiC switch always on); what is known is read again each interval, as on other servers they may be
-//! off, and everything after each reconnect, as none of what happened meanwhile was told. It stays connected by `redis_link::driver`:
+//! Emits through a `watch` what it has read. A key that changes is read again at once when Redis sends a keyspace
+//! notification; on a SONiC switch these are always on. As they may be off on other servers, what is known is read again each interval.
+//! Everything is read again after each reconnect, because changes in between were not notified. It stays connected by `redis_link::driver`:
 //!
 //! ```text
-//!   connected ──▶ subscribe ──▶ read everything: Up ──▶ what `plan` says, PING and a look for a flush each 2 s ──▶ any failure: Down
+//!   connected ──▶ subscribe ──▶ read everything: Up ──▶ what is due (`plan`), PING and a look for a flush each 2 s ──▶ any failure: Down
 //! ```
 //!
 //! The rows of ports (`Rows::OfPorts`) have known keys. All rows of a table must be looked for, which means to walk through the
-//! whole database (SCAN), whoever else's keys are in it. That is done at the start, and whenever rows may have come or gone
-//! untold: a value such as `CONFIG_DB_INITIALIZED` has changed, notifications were lost, or the server does not seem to
-//! tell any; and never so often that it takes more than a twentieth of Redis' time (`plan`).
+//! whole database (SCAN), with all keys of other programs in it. That is done at the start, and whenever rows may have come or gone without
+//! a notification: a value such as `CONFIG_DB_INITIALIZED` has changed, notifications were lost, or the server seems to send none.
+//! It never takes more than a twentieth of Redis' time (`plan`).
 //!
-//! Redis throws out a subscriber that follows slower than it tells (`client-output-buffer-limit pubsub`). Such a loss alone
-//! takes nothing down: it subscribes again 500 ms later, and everything is read again.
+//! Redis disconnects a subscriber that reads too slowly (`client-output-buffer-limit pubsub`). Such a loss alone takes nothing down:
+//! the mirror subscribes again 500 ms later, and everything is read again.
 //!
-//! What to believe while a database is down, or empty after its restart, is the reader's decision, not ours.
+//! What to use while a database is down, or empty after its restart, is the decision of who reads the copy.
 //!
 //! | file | job |
 //! |---|---|
@@ -42,19 +42,19 @@ use crate::config::{Database, RedisAddress};
 use crate::model::component::MIRROR;
 use crate::model::{Port, ProbeSettings, Rows, Spec, Tables, text};
 use crate::sonic::redis_link::driver::{Connected, Work, keep_connected};
-use crate::sonic::redis_link::{Changed, Link, RedisFailure, Subscription, Tells};
+use crate::sonic::redis_link::{Changed, LastNotified, Link, RedisFailure, Subscription};
 use live_copy::LiveCopy;
 use plan::Action;
 
-/// How it stands with a database.
+/// What is known of a database.
 #[derive(Debug, Clone, Default)]
 pub enum Mirrored {
     /// Nothing has been tried yet.
     #[default]
     Waiting,
-    /// It cannot be read, for people: why.
+    /// It cannot be read: why, for people.
     Down(Arc<str>),
-    /// This is in it.
+    /// It holds this.
     Up(Arc<Tables>),
 }
 
@@ -78,8 +78,8 @@ pub struct Surroundings {
     pub probe: watch::Receiver<ProbeSettings>,
     /// For `Rows::OfPorts`.
     pub ports: watch::Receiver<Ports>,
-    /// Whether the server tells of changes, which all who subscribe there find out together.
-    pub tells: Tells,
+    /// When the server last sent a notification; shared by all who subscribe there.
+    pub notified: LastNotified,
 }
 
 /// See the module's documentation.
@@ -104,7 +104,7 @@ impl Mirror {
         (mirror, reading)
     }
 
-    /// Runs until nobody reads any more.
+    /// Runs until no one reads what it emits any more.
     pub async fn run(mut self) {
         let (database, out) = (self.database.clone(), self.out.clone());
         tokio::select! {
@@ -124,8 +124,8 @@ impl Mirror {
         let tables = tables.map(|table| format!("{}{separator}*", table.name));
         let values = self.spec.values.iter().map(|&key| key.to_owned());
         let patterns: Vec<String> = tables.chain(values).collect();
-        let (server, tells) = (&self.database.server, self.around.tells.clone());
-        match Subscription::open(server, self.database.id, &patterns, tells).await {
+        let (server, notified) = (&self.database.server, self.around.notified.clone());
+        match Subscription::open(server, self.database.id, &patterns, notified).await {
             Ok(subscription) => Ok(Some(subscription)),
             Err(RedisFailure::Refused(error)) => {
                 debug!(target: MIRROR,
@@ -157,8 +157,8 @@ impl Mirror {
             Action::Search => copy.search(redis).await?,
             Action::ReadKnown => {
                 copy.read_known(redis).await?;
-                let tells = |silence| feed.subscription.is_some() && self.around.tells.within(silence);
-                copy.plan.known_read(tells);
+                let notified = |silence| feed.subscription.is_some() && self.around.notified.within(silence);
+                copy.plan.known_read(notified);
             }
         }
         Ok(())
@@ -167,7 +167,7 @@ impl Mirror {
 
 impl Work for Mirror {
     async fn serve(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
-        // Before the first reading: what changes from now on is told.
+        // Before the first reading: what changes from now on is notified.
         let subscription = self.subscribe().await?;
         let (interval, ports) = (self.interval(), self.around.ports.clone());
         let what = (&self.spec, &*self.database.separator);
@@ -184,8 +184,8 @@ impl Work for Mirror {
             let (at, action) = copy.plan.next();
             // Cancel-safe: a wait takes nothing but what is kept in `feed`, and Redis is asked after one of them has been chosen.
             tokio::select! {
-                told = feed.told() => match told {
-                    Ok(()) => copy.plan.told(now()),
+                notified = feed.notified() => match notified {
+                    Ok(()) => copy.plan.notified(now()),
                     Err(reason) => {
                         let database = self.spec.name;
                         debug!(target: MIRROR, database, %reason, "keyspace notifications lost: subscribing again");
@@ -199,7 +199,7 @@ impl Work for Mirror {
                 due = redis.ping_due() => {
                     due?;
                     redis.link.ping().await?;
-                    // A flush tells nobody.
+                    // A flush sends no notification.
                     copy.look_for_flush(redis).await?;
                 }
             }
@@ -226,7 +226,7 @@ impl Work for Mirror {
     }
 }
 
-/// What is told of changes, until it is read.
+/// The notified changes, until they are read.
 struct ChangeFeed {
     /// `None`: it is lost, or this user may not subscribe.
     subscription: Option<Subscription>,
@@ -234,8 +234,8 @@ struct ChangeFeed {
 }
 
 impl ChangeFeed {
-    /// Waits until a change is told. Cancel-safe.
-    async fn told(&mut self) -> Result<(), RedisFailure> {
+    /// Waits until a change is notified. Cancel-safe.
+    async fn notified(&mut self) -> Result<(), RedisFailure> {
         match &mut self.subscription {
             Some(subscription) => subscription.changed(&mut self.changed).await,
             None => std::future::pending().await,
@@ -247,7 +247,7 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// Reads a database once, of the rows of ports those of `ports`: for commands that look and go. Also says at which address.
+/// Reads a database once, for commands that look and end: of the rows of ports those of `ports`. Also returns the address that was used.
 pub async fn read_once(
     database: &Database,
     spec: &Spec,

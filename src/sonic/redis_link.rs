@@ -1,13 +1,12 @@
-//! One connection to Redis, and everything that can go wrong with it: for those who write (publish) and those who read
-//! (mirror).
+//! One connection to Redis, and everything that can go wrong with it: for the publishers, which write, and the mirrors, which read.
 //!
-//! The redis crate packs commands and reads replies. The connection is ours: one question at a time, and nothing that the
+//! The redis crate packs commands and parses replies. The connection is ours: one question at a time, and nothing that the
 //! other side does (`frame`: how much it may send) can make anything wait or grow without bound. An abandoned connection is
-//! really gone before the next one is made.
+//! closed before the next one is made.
 //!
 //! | file | job |
 //! |---|---|
-//! | driver | connects, tries again, says when a PING is due: for every task that works at a database |
+//! | driver | connects, tries again, knows when a PING is due: for every task that works at a database |
 //! | retry | when to try again (pure) |
 //! | redis_failure | what can go wrong, and what an operator can do about it |
 //! | resp | commands and replies through a socket |
@@ -32,12 +31,12 @@ pub use frame::Breach;
 pub use redis_failure::RedisFailure;
 use resp::Wire;
 pub use retry::{RETRY, Retry};
-pub use subscription::{Changed, LONGEST_KEY, Servers, Subscription, Tells};
+pub use subscription::{Changed, LONGEST_KEY, LastNotified, Servers, Subscription};
 
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A timer that fires so much later than it should says that we got no CPU; tokio's own are up to 1 ms late.
+/// A timer that fires so much later than it should shows that we got no CPU; tokio's own are up to 1 ms late.
 const LATE: Duration = Duration::from_millis(50);
 
 /// A hung database must be noticed: asked this often, with `PATIENCE` for the answer.
@@ -94,7 +93,7 @@ impl Link {
         patiently(self.wire.ask(commands)).await
     }
 
-    /// Waits for the end of the connection, which is also its end where anything is said that was not asked for. Cancel-safe.
+    /// Waits for the end of the connection. Bytes that no command asked for are its end, too. Cancel-safe.
     pub async fn closed(&mut self) -> RedisFailure {
         match self.wire.read().await {
             Ok(()) => Breach::Unasked.into(),
@@ -106,8 +105,8 @@ impl Link {
     pub fn close(self) {}
 }
 
-/// Does what takes a Redis that is well some milliseconds. When `PATIENCE` is over, what is in by then counts; and where our own
-/// timer was late, it was us who had no time for it, and it has the same patience once more.
+/// Does what takes a healthy Redis some milliseconds. When `PATIENCE` is over, what has arrived by then counts. Where our own timer was
+/// late, this process had no CPU, and Redis gets the same time once more.
 async fn patiently<T>(work: impl Future<Output = Result<T, RedisFailure>>) -> Result<T, RedisFailure> {
     tokio::pin!(work);
     for _ in 0..2 {
@@ -116,7 +115,7 @@ async fn patiently<T>(work: impl Future<Output = Result<T, RedisFailure>>) -> Re
             return done;
         }
         let late = deadline.elapsed();
-        // The runtime looks what has come in.
+        // Lets the runtime read what has arrived.
         tokio::task::yield_now().await;
         if let Some(done) = work.as_mut().now_or_never() {
             return done;

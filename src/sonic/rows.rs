@@ -1,6 +1,6 @@
-//! What a STATE_DB row says: a pure function from one SoC's status to the fields of its `MUX_CABLE_INFO` row.
+//! What is in a STATE_DB row: a pure function from one SoC's status to the fields of its `MUX_CABLE_INFO` row.
 //!
-//! Owns the names and words of both schemas. `sonic` is what SONiC's ycabled writes and its tools read, plus the three
+//! Owns the names and values of both schemas. `sonic` is what SONiC's ycabled writes and its tools read, plus the three
 //! names that only the design document (HLD) has; `hld` is that document to the letter, spaces and capitals included.
 //! Never here: `link_status_peer`, which linkmgrd acts upon.
 
@@ -13,7 +13,7 @@ use crate::config::{Publish, Schema, StateDbSettings};
 use crate::model::schema;
 use crate::model::{MuxDirection, Port, PortState, Query, SocStatus};
 
-/// The field that moves with every write: how one writer tells its own writes from another's.
+/// The field that changes with every write: by it a writer distinguishes its own writes from another's.
 pub const TIME_POST: &str = "time_post";
 
 /// The key of `port`'s row: `MUX_CABLE_INFO|Ethernet0`, in shadow mode `MUX_CABLE_INFO_SHADOW|Ethernet0`.
@@ -27,7 +27,7 @@ pub fn key_prefix(settings: &StateDbSettings) -> String {
         Publish::Own | Publish::Off => schema::MUX_CABLE_INFO,
         Publish::Shadow => schema::MUX_CABLE_INFO_SHADOW,
     };
-    format!("{table}{}", settings.separator)
+    format!("{table}{}", settings.database.separator)
 }
 
 /// A moment as ycabled writes it into `time_post`: `2026-Nov-21 00:06:31.406616`, UTC.
@@ -78,7 +78,7 @@ impl Counters {
         Self(std::array::from_fn(|i| self.0[i].saturating_add(other.0[i])))
     }
 
-    /// Whether any of these has gone back since `earlier`: somebody began to count anew.
+    /// Whether a counter decreased since `earlier`: another process restarted counting.
     pub fn restarted_since(self, earlier: Self) -> bool {
         self.0.iter().zip(earlier.0).any(|(now, then)| *now < then)
     }

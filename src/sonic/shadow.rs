@@ -1,4 +1,4 @@
-//! Shadow mode compared: in which fields ycabled's rows say something else than ours would (pure).
+//! Shadow mode compared: in which fields ycabled's rows differ from what ours would be (pure).
 //!
 //! Takes the statuses of a snapshot and the tables of each namespace's STATE_DB; emits, for each field, how many ports
 //! differ. Compared is what ycabled itself writes of an active-active port, whatever schema ours have, and nothing else: what we
@@ -15,7 +15,7 @@ use super::rows::{self, Counters};
 const TABLE: &str = schema::MUX_CABLE_INFO;
 
 /// What ycabled writes of an active-active port (`post_port_mux_info_to_db`), in the order of our rows: 15 fields, less `time_post`
-/// and the six probe counters, in which each daemon says something of its own.
+/// and the six probe counters, which each daemon counts for itself.
 const COMPARED: [&str; 8] = [
     "self_mux_direction",
     "peer_mux_direction",

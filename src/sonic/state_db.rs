@@ -38,7 +38,7 @@ use crate::fleet::mailbox::Receiver;
 use crate::model::StateDbStatus;
 use crate::model::component::STATE_DB;
 use crate::sonic::redis_link::driver::{Connected, Work, keep_connected};
-use crate::sonic::redis_link::{Changed, RETRY, RedisFailure, Tells};
+use crate::sonic::redis_link::{Changed, LastNotified, RETRY, RedisFailure};
 use batch::{Batch, Outcome};
 use complaints::Complaints;
 use hearing::Hearing;
@@ -47,10 +47,10 @@ use ledger::Ledger;
 /// How long a stop waits for the last rows.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// From the first change that is told of our rows to looking at them: our own writes are told too, a round's all at once.
+/// From the first notification about our rows to looking at them: our own writes are notified too, a round's all at once.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Where changes are not told, and FLUSHDB never is: so often, so many rows are looked at in turn. Those of a switch with 64
+/// For changes that are not notified, as FLUSHDB never is: so often, so many rows are looked at in turn. Those of a switch with 64
 /// cables are each seen twice a second, at a cost to Redis of some 0.3 ms.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LOOK_AT: usize = 64;
@@ -65,7 +65,7 @@ pub struct StateDb {
     inbox: Receiver,
     ledger: Ledger,
     status: StatusSender,
-    tells: Tells,
+    notified: LastNotified,
     complaints: Complaints,
     /// What Redis was sent last, until it has answered.
     unanswered: Option<Batch>,
@@ -90,17 +90,17 @@ impl StateDb {
             settings,
             inbox: changes,
             status,
-            tells: Tells::default(),
+            notified: LastNotified::default(),
             complaints: Complaints::default(),
             unanswered: None,
             stopping: false,
         }
     }
 
-    /// The same, with what others know of whether the server tells of changes.
+    /// The same, with what others know of the server's notifications.
     #[must_use]
-    pub fn sharing(mut self, tells: Tells) -> Self {
-        self.tells = tells;
+    pub fn sharing(mut self, notified: LastNotified) -> Self {
+        self.notified = notified;
         self
     }
 
@@ -121,7 +121,7 @@ impl StateDb {
         };
         tokio::select! {
             biased;
-            () = keep_connected(&settings.server, settings.db, &mut self) => {}
+            () = keep_connected(&settings.database.server, settings.database.id, &mut self) => {}
             () = grace => self.give_up(),
         }
     }
@@ -185,7 +185,7 @@ impl StateDb {
         Ok(Some(rows))
     }
 
-    /// Whether Redis has carried out what it has not answered, nobody knows: it counts as not written.
+    /// It is not known whether Redis has carried out what it has not answered: it counts as not written.
     fn unconfirmed(&mut self) {
         if let Some(batch) = self.unanswered.take() {
             let rows = batch.writes() as u64;
@@ -230,16 +230,16 @@ impl StateDb {
         if redis.is_up() {
             // Where the socket is missing or closed to us it is another than `settings` name first.
             let server = redis.link.at();
-            info!(target: STATE_DB, %server, db = self.settings.db, "state_db is up: all rows are written");
+            info!(target: STATE_DB, %server, db = self.settings.database.id, "state_db is up: all rows are written");
         }
     }
 
     fn give_up(&mut self) {
         self.take_in();
         self.unconfirmed();
-        let server = &self.settings.server;
+        let server = &self.settings.database.server;
         let rows = self.ledger.waiting();
-        warn!(target: STATE_DB, %server, rows, "stopped without state_db: these rows keep what they last said");
+        warn!(target: STATE_DB, %server, rows, "stopped without state_db: these rows keep their last content");
     }
 }
 
@@ -251,7 +251,7 @@ impl Work for StateDb {
         self.up(redis);
         let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut hearing = Hearing::new(self.settings.clone(), self.tells.clone());
+        let mut hearing = Hearing::new(self.settings.clone(), self.notified.clone());
         let mut changed = Changed::default();
         loop {
             self.flush(redis).await?;
@@ -283,10 +283,10 @@ impl Work for StateDb {
         self.report(|status| status.up = false);
         // Nothing that was confirmed can be relied on any more: a restarted Redis may be empty.
         self.ledger.rewrite_all();
-        let server = &self.settings.server;
+        let server = &self.settings.database.server;
         if news {
             let hint = failure.hint();
-            info!(target: STATE_DB, %server, db = self.settings.db, reason = %failure, hint, "state_db is down: rows wait, and it is tried again");
+            info!(target: STATE_DB, %server, db = self.settings.database.id, reason = %failure, hint, "state_db is down: rows wait, and it is tried again");
         } else {
             debug!(target: STATE_DB, %server, reason = %failure, "state_db is still down");
         }

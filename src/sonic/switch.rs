@@ -5,18 +5,18 @@
 //! inventory is kept: a Redis that restarts empty must not take a single SoC away. A row that is gone for a moment, because another
 //! process rewrites it, does not either (`inventory::Hold`).
 //!
-//! APPL_DB and STATE_DB change with each change of a mux, and say nothing of which SoCs there are: the facts follow them, the inventory
+//! APPL_DB and STATE_DB change with each change of a mux, but which SoCs there are does not depend on them: the facts follow them, the inventory
 //! is left alone (`is_inventory_stale`).
 //!
 //! | file | job |
 //! |---|---|
 //! | mirrors | the mirrors of each namespace: how they are started, and waited for |
-//! | secrets_file | reads grpc_secrets.json again and again |
+//! | secrets_reader | reads grpc_secrets.json again and again |
 //! | journal | what is logged of all changes |
 
 mod journal;
 mod mirrors;
-mod secrets_file;
+mod secrets_reader;
 #[cfg(test)]
 mod tests;
 
@@ -41,8 +41,8 @@ use crate::sonic::shadow::Shadow;
 use journal::Journal;
 use mirrors::{NamespaceMirrors, any_changed};
 
-/// How long targets of the configuration's own wait for what CONFIG_DB has to say of them (side, source address, TLS): a
-/// database that is there answers in milliseconds, one that is not must not keep us from looking.
+/// How long targets of the configuration's own wait for side, source address and TLS from CONFIG_DB: a database that is there answers
+/// in milliseconds, and one that is not must not delay the probes for longer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// See the module's documentation.
@@ -91,7 +91,7 @@ impl Switch {
         let mirrors = mirrors::start(&first, probe, &ports, servers, &mut tasks);
         let secrets = watch::Sender::new(Secrets::Unread(first.grpc_secrets.clone()));
         let secrets_rx = secrets.subscribe();
-        tasks.spawn(secrets_file::run(config.clone(), secrets));
+        tasks.spawn(secrets_reader::run(config.clone(), secrets));
         Self::over(config, mirrors, secrets_rx, ports, tasks)
     }
 
@@ -106,7 +106,7 @@ impl Switch {
         let unread = |namespace: &NamespaceMirrors| ConfigDbCopy::unread(&namespace.name);
         let mut sources: Vec<ConfigDbCopy> = mirrors.iter().map(unread).collect();
         if sources.is_empty() {
-            // For what the file says.
+            // For grpc_secrets.json.
             sources.push(ConfigDbCopy::unread(&"".into()));
         }
         let switch = Self {
@@ -168,8 +168,7 @@ impl Switch {
                 Ok(()) = self.secrets.changed() => stale = true,
                 () = &mut patience, if patient => (patient, stale) = (false, true),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                // It catches what it does over its connections: this is a defect that it cannot go on from. What it has read last
-                // must not be shown forever, so the exporter ends.
+                // Errors on connections are handled inside; this is a defect. The exporter stops, so that old data is not shown.
                 Some(_) = self.tasks.join_next() => {
                     error!(target: INVENTORY, "a mirror of a database has ended by a defect of this program: please report it");
                     return;
@@ -183,7 +182,7 @@ impl Switch {
             }
             self.take_facts();
             patient &= self.are_sources_waiting();
-            // Without CONFIG_DB's rows it is the file that tells how to dial.
+            // Without CONFIG_DB's rows grpc_secrets.json decides how to dial.
             let waits = patient && (self.config.borrow().targets.is_some() || self.is_file_unread());
             if stale && !waits {
                 self.emit();

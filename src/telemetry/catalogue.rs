@@ -67,11 +67,11 @@ pub struct Family {
     pub labels: &'static str,
     /// One sentence, with the unit.
     pub help: &'static str,
-    pub(super) origin: Origin,
+    pub(super) origin: MetricOrigin,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Origin {
+pub(super) enum MetricOrigin {
     /// The same samples for each SoC.
     Soc(fn(&SocStatus, &mut Samples<'_>) -> fmt::Result),
     /// The same samples for each SoC, which also need the switch's data about its port. No samples if no database is used.
@@ -88,7 +88,7 @@ macro_rules! catalogue {
             kind: MetricKind::$kind,
             labels: $labels,
             help: $help,
-            origin: Origin::$scope($source),
+            origin: MetricOrigin::$scope($source),
         },)+];
     };
 }

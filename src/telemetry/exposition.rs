@@ -13,7 +13,7 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::catalogue::{CATALOGUE, Family, MetricKind, Origin};
+use super::catalogue::{CATALOGUE, Family, MetricKind, MetricOrigin};
 use super::samples::Samples;
 use crate::model::View;
 
@@ -67,8 +67,8 @@ impl Pieces {
     /// The SoCs of the next piece, and whether they are the family's last.
     fn next_range(&mut self, family: &Family) -> (Range<usize>, bool) {
         let total = match family.origin {
-            Origin::Soc(_) | Origin::Switch(_) => self.view.socs.len(),
-            Origin::Global(_) => 0,
+            MetricOrigin::Soc(_) | MetricOrigin::Switch(_) => self.view.socs.len(),
+            MetricOrigin::Global(_) => 0,
         };
         let range = self.next_soc..total.min(self.next_soc + SOCS_PER_PIECE);
         let last = range.end == total;
@@ -153,12 +153,12 @@ impl Collector for Piece {
         let encoder = encoder.encode_descriptor(name, &help, None, metric_type)?;
         let mut samples = Samples { encoder };
         match origin {
-            Origin::Global(source) => source(&self.view, &mut samples),
-            Origin::Soc(source) => {
+            MetricOrigin::Global(source) => source(&self.view, &mut samples),
+            MetricOrigin::Soc(source) => {
                 let socs = &self.view.socs[self.socs.clone()];
                 socs.iter().try_for_each(|soc| source(&soc.status, &mut samples))
             }
-            Origin::Switch(source) => {
+            MetricOrigin::Switch(source) => {
                 let socs = &self.view.socs[self.socs.clone()];
                 let mut socs = socs.iter().filter_map(|soc| Some((&soc.status, soc.facts?)));
                 socs.try_for_each(|(status, facts)| source(status, &facts, &mut samples))

@@ -27,10 +27,7 @@ pub(crate) fn empty_view() -> View {
         state_db: None,
         differences: None,
         tls: TlsStatus::default(),
-        config: ConfigStatus {
-            successful: true,
-            last_success: SystemTime::UNIX_EPOCH,
-        },
+        config: ConfigStatus::loaded(SystemTime::UNIX_EPOCH),
         web: WebStatus::default(),
         lines_dropped: 0,
         delays: Delays::default(),

@@ -12,7 +12,7 @@ use axum::response::IntoResponse as _;
 use tokio::sync::watch;
 
 use super::routes;
-use super::sign_in::{Answer, SignIn};
+use super::sign_in::{SignIn, SignInResult};
 use super::web_config::{RateLimit, WebConfig};
 use crate::runtime::bucket::Bucket;
 
@@ -77,12 +77,12 @@ impl Access {
             let config = self.config.borrow().clone();
             let login = request.headers().get(header::AUTHORIZATION);
             match self.sign_in.check(&config.users, login).await {
-                Answer::In => {}
-                Answer::Out => {
+                SignInResult::In => {}
+                SignInResult::Out => {
                     let asks = [(header::WWW_AUTHENTICATE, "Basic")];
                     return Ok((StatusCode::UNAUTHORIZED, asks, "a login is needed\n").into_response());
                 }
-                Answer::Busy => {
+                SignInResult::Busy => {
                     let later = [(header::RETRY_AFTER, RETRY_AFTER)];
                     let text = "busy: too many logins are being checked\n";
                     return Ok((StatusCode::SERVICE_UNAVAILABLE, later, text).into_response());

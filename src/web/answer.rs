@@ -133,8 +133,8 @@ pub(super) struct AnswerBody {
 }
 
 enum Taken {
-    Packed(Pieces),
-    Unpacked(Box<GzDecoder<Pieces>>),
+    Packed(PackedPieces),
+    Unpacked(Box<GzDecoder<PackedPieces>>),
 }
 
 impl AnswerBody {
@@ -142,7 +142,7 @@ impl AnswerBody {
     pub(super) fn packed(answer: Arc<Answer>) -> Self {
         Self {
             left: answer.packed as u64,
-            source: Taken::Packed(Pieces::of(answer)),
+            source: Taken::Packed(PackedPieces::of(answer)),
         }
     }
 
@@ -150,7 +150,7 @@ impl AnswerBody {
     pub(super) fn plain(answer: Arc<Answer>) -> Self {
         Self {
             left: answer.unpacked,
-            source: Taken::Unpacked(Box::new(GzDecoder::new(Pieces::of(answer)))),
+            source: Taken::Unpacked(Box::new(GzDecoder::new(PackedPieces::of(answer)))),
         }
     }
 
@@ -194,13 +194,13 @@ impl Body for AnswerBody {
 }
 
 /// Reads an answer's pieces one after the other.
-struct Pieces {
+struct PackedPieces {
     answer: Arc<Answer>,
     next: usize,
     current: Bytes,
 }
 
-impl Pieces {
+impl PackedPieces {
     fn of(answer: Arc<Answer>) -> Self {
         Self {
             answer,
@@ -217,7 +217,7 @@ impl Pieces {
     }
 }
 
-impl Read for Pieces {
+impl Read for PackedPieces {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.fill_buf()?.read(buf)?;
         self.consume(read);
@@ -225,7 +225,7 @@ impl Read for Pieces {
     }
 }
 
-impl BufRead for Pieces {
+impl BufRead for PackedPieces {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.current.is_empty() {
             self.current = self.next()?;

@@ -1,7 +1,7 @@
 //! Checks names and passwords.
 //!
 //! bcrypt is slow on purpose, so that a flood of wrong passwords must be limited: one is computed at a time, on a thread of its
-//! own, 8 wait, and further requests get 503. Answers are remembered, right and wrong ones. A wrong one never displaces a right
+//! own, 8 wait, and further requests get 503. SignInResults are remembered, right and wrong ones. A wrong one never displaces a right
 //! one, so a client with the right password does not wait for the flood. An unknown name costs as much as a known one.
 
 use std::collections::{HashMap, VecDeque};
@@ -17,12 +17,12 @@ use super::web_config::{PasswordHash, Users};
 
 /// Logins that are computed or wait: one, and eight.
 const PLACES: usize = 9;
-/// Answers that are remembered.
+/// SignInResults that are remembered.
 const REMEMBERED: usize = 100;
 
 /// Whether a request may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum SignInResult {
     In,
     Out,
     /// Too many wait already.
@@ -91,12 +91,12 @@ fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
 
 impl SignIn {
     /// Whether this `Authorization` is a user's. Without users, everyone may in.
-    pub(super) async fn check(&self, users: &Users, authorization: Option<&HeaderValue>) -> Answer {
+    pub(super) async fn check(&self, users: &Users, authorization: Option<&HeaderValue>) -> SignInResult {
         if users.len() == 0 {
-            return Answer::In;
+            return SignInResult::In;
         }
         let Some((user, password)) = authorization.and_then(|value| basic(value.as_bytes())) else {
-            return Answer::Out;
+            return SignInResult::Out;
         };
         let (known, hash) = users.hash_of(&user);
         let login = Login {
@@ -105,9 +105,9 @@ impl SignIn {
             password,
         };
         match self.is_right(login).await {
-            Some(right) if right && known => Answer::In,
-            Some(_) => Answer::Out,
-            None => Answer::Busy,
+            Some(right) if right && known => SignInResult::In,
+            Some(_) => SignInResult::Out,
+            None => SignInResult::Busy,
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::web::web_config::webconfig_cases::users;
+    use crate::web::web_config::tests::users;
 
     fn authorization(user: &str, password: &str) -> HeaderValue {
         let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
@@ -183,11 +183,11 @@ mod tests {
     async fn who_is_known_with_the_right_password_is_let_in() {
         let (sign_in, users) = (SignIn::default(), users());
         for (user, password, expected) in [
-            ("alice", "alice123", Answer::In),
-            ("alice", "alice124", Answer::Out),
-            ("alice", "", Answer::Out),
-            ("ALICE", "alice123", Answer::Out),
-            ("nobody", "alice123", Answer::Out),
+            ("alice", "alice123", SignInResult::In),
+            ("alice", "alice124", SignInResult::Out),
+            ("alice", "", SignInResult::Out),
+            ("ALICE", "alice123", SignInResult::Out),
+            ("nobody", "alice123", SignInResult::Out),
         ] {
             // The second answer is remembered.
             for _ in 0..2 {
@@ -195,8 +195,8 @@ mod tests {
                 assert_eq!(sign_in.check(&users, Some(&given)).await, expected, "{user}");
             }
         }
-        assert_eq!(sign_in.check(&users, None).await, Answer::Out);
-        assert_eq!(sign_in.check(&Users::default(), None).await, Answer::In);
+        assert_eq!(sign_in.check(&users, None).await, SignInResult::Out);
+        assert_eq!(sign_in.check(&Users::default(), None).await, SignInResult::In);
         assert_eq!(lock(&sign_in.memory).answers.len(), 5);
     }
 
@@ -204,7 +204,7 @@ mod tests {
     async fn at_most_nine_are_in_work_and_right_answers_do_not_wait() {
         let (sign_in, users) = (Arc::new(SignIn::default()), users());
         let right = authorization("alice", "alice123");
-        assert_eq!(sign_in.check(&users, Some(&right)).await, Answer::In);
+        assert_eq!(sign_in.check(&users, Some(&right)).await, SignInResult::In);
         let held = sign_in.turn.clone().acquire_owned().await.expect("open");
         let mut waiting = Vec::new();
         for n in 0..PLACES {
@@ -218,8 +218,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let wrong = authorization("alice", "another");
-        assert_eq!(sign_in.check(&users, Some(&wrong)).await, Answer::Busy);
-        assert_eq!(sign_in.check(&users, Some(&right)).await, Answer::In);
+        assert_eq!(sign_in.check(&users, Some(&wrong)).await, SignInResult::Busy);
+        assert_eq!(sign_in.check(&users, Some(&right)).await, SignInResult::In);
         // One client goes while it waits: its place is free again.
         waiting.pop().expect("one").abort();
         while sign_in.places.available_permits() == 0 {
@@ -227,7 +227,7 @@ mod tests {
         }
         drop(held);
         for one in waiting {
-            assert_eq!(one.await.expect("no panic"), Answer::Out);
+            assert_eq!(one.await.expect("no panic"), SignInResult::Out);
         }
     }
 

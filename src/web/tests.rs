@@ -1,5 +1,7 @@
 //! What the web endpoint does when one of its parts panics: only the affected clients notice.
 
+mod site;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 

@@ -3,7 +3,7 @@
 //! | file | job |
 //! |---|---|
 //! | keys | which keys there are |
-//! | server_tls | tls_server_config: certificate, key, versions, suites, curves |
+//! | tls_section | tls_server_config: certificate, key, versions, suites, curves |
 //! | client_certificates | which client certificates are accepted |
 //! | extra_headers | http_server_config.headers |
 //! | users | basic_auth_users: bcrypt hashes |
@@ -14,7 +14,7 @@
 mod client_certificates;
 mod extra_headers;
 mod keys;
-mod server_tls;
+mod tls_section;
 mod users;
 
 use std::fmt;
@@ -27,7 +27,7 @@ use axum::http::{HeaderName, HeaderValue};
 
 use crate::config::{ConfigError, files, read_pem, yaml};
 use keys::{RateKeys, ToolkitFile};
-pub(super) use server_tls::ServerTls;
+pub(super) use tls_section::ServerTls;
 pub(super) use users::{PasswordHash, Users};
 
 /// A file of this size has thousands of users.
@@ -126,7 +126,7 @@ impl WebConfig {
         }
         let http2 = http2.unwrap_or(http.http2);
         let keys = file.tls_server_config.unwrap_or_default();
-        let tls = server_tls::build(keys, http2, &mut from_directory, &mut notes)?;
+        let tls = tls_section::build(keys, http2, &mut from_directory, &mut notes)?;
         Ok(Self {
             tls,
             http2,
@@ -216,4 +216,4 @@ impl fmt::Display for WebFile {
 }
 
 #[cfg(test)]
-pub(super) mod webconfig_cases;
+pub(super) mod tests;

@@ -67,7 +67,7 @@ async fn a_soc_that_leaves_right_after_ready_is_told_by_probe() {
     let address = rack.soc(PORT).address().to_string();
     wait_until("probe to see it leave", async || {
         let ended = crate::child::run(&["probe", &address]).await;
-        let words = "in good order (GOAWAY NO_ERROR); if it does so each time, the channel flaps";
+        let words = "in good order (GOAWAY NO_ERROR). If this happens each time, the channel flaps";
         match ended.stdout.contains(words) && ended.stdout.contains(" after READY: ") {
             true => Ok(()),
             false => Err(ended.stdout),

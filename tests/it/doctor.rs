@@ -109,7 +109,7 @@ async fn each_fault_is_told_with_what_to_do() {
             "✗ ycabled: nothing turns its telemetry off",
             "sudo config muxcable telemetry disable",
             "found \"192.168.0.5/32\\t\"",
-            "✗ Ethernet0: linkmgrd wants this side standby, the SoC says it is active",
+            "✗ Ethernet0: linkmgrd wants this side standby, but the SoC reports active",
             "its health is not_serving",
             "never READY: refused",
             "start its gRPC server",
@@ -269,7 +269,7 @@ async fn whether_redis_tells_of_changes_is_not_known_to_a_user_who_may_not_ask()
     rack.write_config(&format!(
         "databases: {{url: \"redis://looker:secret@{address}\"}}\n"
     ));
-    let words = ["! keyspace notifications: not known: this user may not ask"];
+    let words = ["! keyspace notifications: unknown: this user may not run CONFIG GET"];
     says(&rack, PROBLEMS, &words).await;
 }
 

@@ -380,13 +380,9 @@ async fn probe_says_that_a_web_server_is_one_and_reads_what_is_compressed() {
         (
             200,
             Some("text/html"),
-            "a web server, not gRPC: HTTP 200 with content-type text/html",
+            "not a gRPC server: HTTP 200 with content-type text/html",
         ),
-        (
-            404,
-            None,
-            "a web server, not gRPC: HTTP 404 without a content-type",
-        ),
+        (404, None, "not a gRPC server: HTTP 404 without a content-type"),
     ] {
         let content_type = kind.map(str::to_owned);
         soc.reply_fault(ReplyFault::WebPage { status, content_type });
@@ -409,7 +405,7 @@ async fn probe_says_that_a_web_server_is_one_and_reads_what_is_compressed() {
     soc.connection_fault(ConnectionFault::Http1);
     let ended = probe(&rack).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let words = "protocol: a web server, not gRPC: it answers in HTTP/1";
+    let words = "protocol: not a gRPC server: it answers in HTTP/1";
     assert!(ended.stdout.contains(words), "{ended:?}");
 }
 
@@ -428,8 +424,5 @@ async fn a_web_server_that_hangs_up_is_told_as_what_it_is() {
     let ended = run(&["probe", &address]).await;
     server.join().expect("no panic");
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    assert!(
-        ended.stdout.contains("protocol: a web server, not gRPC"),
-        "{ended:?}"
-    );
+    assert!(ended.stdout.contains("protocol: not a gRPC server"), "{ended:?}");
 }

@@ -326,7 +326,7 @@ async fn each_failed_change_of_a_mux_is_logged_and_so_is_the_server_that_is_used
     let line = program.says("state_db is up", 1).await;
     assert!(line.contains(&server), "{line}");
     let _: Value = rack.redis.ask_db(6, "HSET MUX_CABLE_TABLE|Ethernet0 state error");
-    let failed = "a change of the mux has failed";
+    let failed = "mux change failed";
     assert!(program.says(failed, 1).await.contains("ports=Ethernet0"));
     // Too soon after the last line to be logged at once; no other change would cause a new check.
     let _: Value = rack.redis.ask_db(0, "HSET MUX_CABLE_TABLE:Ethernet4 state Error");

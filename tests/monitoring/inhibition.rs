@@ -16,20 +16,20 @@ use crate::wait::wait_until;
 
 /// Who mutes whom, and on which labels that depends: on another value of any of them the target is told. All names begin with
 /// DualTor. Whoever is not here mutes nobody.
-const MUTED: [(&str, &str, &str); 15] = [
+const MUTED: [(&str, &str, &str); 16] = [
     ("ExporterAbsent", "ExporterDown RackUnwatched", ""),
     ("RackUnwatched", "ExporterDown", "job rack"),
     (
         "ExporterDown",
-        "ChannelFlapping DirectionFlapping ExporterRestarting ExporterStarved ForeignWriter ProbeErrorBudgetBurnSlow \
-         ProbesSlow VersionSkew",
+        "ChannelFlapping DirectionFlapping ExporterRestarting ExporterStarved ForeignWriter LogLinesDropped \
+         ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow SessionRestarted VersionSkew",
         "job instance",
     ),
     ("ExporterStarved", "DataStale ProbesSlow", "job instance"),
     (
         "ManyChannelsDown",
         "ChannelDown ChannelFlapping DataStale DirectionUnknown ProbeErrorBudgetBurnFast ProbeErrorBudgetBurnSlow \
-         ProbesSlow",
+         ProbeErrorBudgetBurnSteady ProbesSlow",
         "job instance",
     ),
     ("ChannelDown", "ChannelFlapping ProbesSlow", "job instance port"),
@@ -50,7 +50,12 @@ const MUTED: [(&str, &str, &str); 15] = [
     ("DirectionUnknown", "DataStale", "job instance port"),
     (
         "ProbeErrorBudgetBurnFast",
-        "ProbeErrorBudgetBurnSlow DirectionUnknown DataStale ProbesSlow",
+        "ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady DirectionUnknown DataStale ProbesSlow",
+        "job instance",
+    ),
+    (
+        "ProbeErrorBudgetBurnSlow",
+        "ProbeErrorBudgetBurnSteady",
         "job instance",
     ),
     (

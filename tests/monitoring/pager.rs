@@ -37,6 +37,9 @@ pub(crate) struct Notification {
     pub(crate) receiver: String,
     pub(crate) status: String,
     pub(crate) alerts: Vec<Page>,
+    /// Those on which all its alerts agree: the title of the message.
+    #[serde(default, rename = "commonAnnotations")]
+    pub(crate) common: BTreeMap<String, String>,
 }
 
 type Inbox = Arc<Mutex<Vec<Notification>>>;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dualtor_sim::{ConnectionFault, Direction, Notice, NoticeKind, Plane, Sides, SidesPatch};
+use dualtor_sim::{ConnectionFault, Direction, Link, Notice, NoticeKind, Plane, Sides, SidesPatch};
 
 use crate::harness::{Rack, Setup};
 use crate::pager::{Page, Pager};
@@ -141,6 +141,37 @@ async fn a_rack_that_is_lost_is_one_page() {
         .map(|message| message.status)
         .collect();
     assert_eq!(told, ["firing", "resolved"]);
+}
+
+/// A message about 20 ports has one title, and each port its own text.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hits_twenty_ports_is_one_message_with_a_title() {
+    const PORTS: usize = 20;
+    let stack = Stack::start(PORTS).await;
+    for soc in stack.rack.socs() {
+        soc.set(|state| state.links.lower = Link::Down);
+    }
+    let message = wait_until("one message about all", async || {
+        let all = stack.pager.notifications();
+        let seen: Vec<usize> = all.iter().map(|message| message.alerts.len()).collect();
+        let one = all.into_iter().find(|message| {
+            message.alerts.len() == PORTS
+                && message.alerts.iter().all(|page| page.name() == "DualTorLinkDown")
+        });
+        one.ok_or_else(|| format!("{seen:?}"))
+    })
+    .await;
+    assert_eq!(message.common["summary"], "Link between SoC and ToR down");
+    assert!(
+        !message.common.contains_key("description"),
+        "{:?}",
+        message.common
+    );
+    for page in &message.alerts {
+        let begin = format!("{} at tor1, rack r1: ", page.port());
+        let description = &page.annotations["description"];
+        assert!(description.starts_with(&begin), "{begin}: {description}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

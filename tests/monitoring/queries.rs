@@ -275,9 +275,94 @@ async fn every_query_of_every_dashboard_returns_data() {
             );
         }
     }
+    ports_stand_in_the_order_of_their_numbers(&view).await;
+    each_server_has_a_word_and_a_reason(&view).await;
     rules_work(&view.prometheus).await;
     the_catalogue_is_what_is_served(&view.prometheus).await;
     fleet_works_above_the_rows(&view.prometheus).await;
+}
+
+/// A panel of a dashboard, also one in a row.
+fn panel(file: &str, title: &str) -> Value {
+    let (_, dashboard) = sources::dashboards()
+        .into_iter()
+        .find(|(found, _)| found == file)
+        .expect("a dashboard");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let found = panels
+        .iter()
+        .find(|panel| panel["title"] == title && panel["type"] != "row");
+    found
+        .unwrap_or_else(|| panic!("{file}: no panel {title}"))
+        .clone()
+}
+
+/// The choice of one ToR, and of a port or more.
+fn choice(ports: &str) -> Choice {
+    let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Choice::from([
+        of("job", "dualtor-exporter"),
+        of("instance", TORS[0]),
+        of("port", ports),
+    ])
+}
+
+/// Grafana draws the rows of a timeline in the order in which Prometheus returns them.
+async fn ports_stand_in_the_order_of_their_numbers(view: &View) {
+    let channel = panel("tor.json", "Channel");
+    let text = fill(
+        channel["targets"][0]["expr"].as_str().expect("a query"),
+        &choice(".+"),
+    );
+    let (start, end) = (view.began.to_string(), now().to_string());
+    let window = [
+        ("query", &*text),
+        ("start", &*start),
+        ("end", &*end),
+        ("step", "1"),
+    ];
+    let data = view
+        .prometheus
+        .api("query_range", &window)
+        .await
+        .expect("an answer");
+    let series = data["result"].as_array().expect("series");
+    let ports: Vec<&str> = series
+        .iter()
+        .filter_map(|series| series["metric"]["port"].as_str())
+        .collect();
+    let expected: Vec<String> = (0..11).map(|n| format!("Ethernet{}", 4 * n)).collect();
+    assert_eq!(ports, expected);
+}
+
+/// What *Port* begins with, of servers that are as everything.yaml has them.
+async fn each_server_has_a_word_and_a_reason(view: &View) {
+    for (port, word, reason) in [
+        ("Ethernet0", "both sides", "both sides active"),
+        ("Ethernet4", "unknown", "the SoC reports nothing"),
+        ("Ethernet8", "dark", "both sides standby"),
+        ("Ethernet12", "one side only", "self standby, peer active"),
+        ("Ethernet16", "one side only", "self active, peer link down"),
+    ] {
+        for (title, expected) in [("Server", word), ("Why", reason)] {
+            let panel = panel("port.json", title);
+            let text = fill(
+                panel["targets"][0]["expr"].as_str().expect("a query"),
+                &choice(port),
+            );
+            let words = &panel["fieldConfig"]["defaults"]["mappings"][0]["options"];
+            wait_until(&format!("{port}: {expected}"), async || {
+                let result = view.prometheus.query(&text).await;
+                let number = result.first().and_then(|series| series["value"][1].as_str());
+                let shown = words[number.unwrap_or("none")]["text"].as_str();
+                match shown == Some(expected) {
+                    true => Ok(()),
+                    false => Err(format!("{number:?}: {shown:?}")),
+                }
+            })
+            .await;
+        }
+    }
 }
 
 /// A scrape or a remote write of docs/monitoring.md: the first entry of that list with that key.

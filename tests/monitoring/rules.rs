@@ -93,6 +93,12 @@ fn each_alert_is_complete() {
             let text = alert.annotations.get(annotation).map_or("", String::as_str);
             assert!(!text.trim().is_empty(), "{name} has no {annotation}");
         }
+        // Alertmanager's notification has an annotation of its own only where all its alerts agree on it.
+        let summary = &alert.annotations["summary"];
+        assert!(
+            !summary.contains("{{"),
+            "{name}: its summary is not the same for all ports: {summary}"
+        );
         let url = alert.annotations.get("runbook_url").map_or("", String::as_str);
         assert_eq!(
             url,
@@ -164,4 +170,90 @@ fn the_runbook_has_each_alert_and_no_other() {
         missing.is_empty() && too_many.is_empty(),
         "missing {missing:?}, nobody's {too_many:?}"
     );
+}
+
+/// What looks for one thing in texts: all that follows it, up to the next `}`.
+fn after<'a>(text: &'a str, open: &str) -> Vec<&'a str> {
+    text.split(open)
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next())
+        .collect()
+}
+
+/// A label of the target that a query in an annotation does not name would mix in another exporter of the same address.
+#[test]
+fn queries_in_annotations_are_about_the_alerts_own_target() {
+    for alert in sources::alerts() {
+        for text in alert.annotations.values() {
+            for selector in after(text, "{job=").iter().chain(&after(text, "{instance=")) {
+                let whole = selector.starts_with("%q, instance=%q");
+                assert!(whole, "{}: expected job=%q, instance=%q: {selector}", alert.alert);
+            }
+            let (targets, jobs) = (
+                text.matches("instance=%q").count(),
+                text.matches("job=%q").count(),
+            );
+            assert_eq!(targets, jobs, "{}: {text}", alert.alert);
+        }
+    }
+}
+
+/// One rule for names of jobs: alerts, dashboards and the documented federation see the same exporters.
+#[test]
+fn jobs_are_named_by_one_pattern() {
+    const JOBS: &str = "=~\"dualtor-exporter.*\"";
+    let rules = sources::rules().into_iter().map(|(file, rule)| (file, rule.expr));
+    let dashboards = sources::files("dashboards", "json").into_iter().map(|file| {
+        let text = sources::read(&file).replace("\\\"", "\"");
+        (sources::name(&file), text)
+    });
+    let mut found = 0;
+    for (file, text) in rules.chain(dashboards) {
+        // What a reader has chosen, and the labels of a join, name no job.
+        let named = text.replace("job=~\"$job\"", "").replace("job=~\"$job|\"", "");
+        for (at, _) in named.match_indices("{job=") {
+            let rest = &named[at + "{job".len()..];
+            assert!(rest.starts_with(JOBS), "{file}: {}", &rest[..rest.len().min(40)]);
+            found += 1;
+        }
+    }
+    assert!(found > 5, "{found} found");
+}
+
+/// Main goes on, a release's runbook stays: an alert of last year leads to the text that was written for it.
+#[test]
+fn the_links_of_a_release_lead_to_its_own_runbook() {
+    let release = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = release.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        std::fs::write(path, text).expect("written");
+    };
+    let base = "https://git.example/you/dualtor-exporter/blob";
+    write(
+        "alerts/a.yaml",
+        &format!("runbook_url: {base}/main/docs/runbook.md#a\n"),
+    );
+    write(
+        "dashboards/d.json",
+        &format!("\"url\": \"{base}/main/docs/runbook.md\"\n"),
+    );
+    write("dashboards/e.json", "\"url\": \"docs/runbook.md\"\n");
+    let directory = release.path().to_str().expect("a path");
+    let links = sources::path("scripts/links");
+    passes(
+        links.to_str().expect("a path"),
+        &["--at", "v1.2.3", directory],
+        &[],
+    );
+    let read = |name: &str| sources::read(&release.path().join(name));
+    assert_eq!(
+        read("alerts/a.yaml"),
+        format!("runbook_url: {base}/v1.2.3/docs/runbook.md#a\n")
+    );
+    assert_eq!(
+        read("dashboards/d.json"),
+        format!("\"url\": \"{base}/v1.2.3/docs/runbook.md\"\n")
+    );
+    assert_eq!(read("dashboards/e.json"), "\"url\": \"docs/runbook.md\"\n");
 }

@@ -64,7 +64,7 @@ impl Truth {
         if !self.portids {
             says[..6].fill(UNKNOWN.to_owned());
         }
-        let service = if self.maintenance { "inprogress" } else { "noop" };
+        let service = if self.service { "inprogress" } else { "noop" };
         let serving = match state.health {
             Health::Serving => "serving",
             Health::NotServing => "not_serving",

@@ -115,10 +115,7 @@ async fn tcp_with_user_and_password_works_and_a_wrong_password_is_a_database_tha
     let allowed = "+ping +select +hget +hmget +hset +del";
     let user = format!("ACL SETUSER exporter on >secret ~MUX_CABLE_INFO|* -@all {allowed}");
     let _: String = redis.ask(&user);
-    let with = |secret: &str| StateDbSettings {
-        server: redis.server_for("exporter", secret),
-        ..settings(&redis)
-    };
+    let with = |secret: &str| settings_at(redis.server_for("exporter", secret));
     let wrong = Rig::new(&with("wrong"));
     wrong.put(ready("Ethernet0", 1));
     wrong.down(LONG).await;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use dualtor_exporter::config::{RedisServer, StateDbSettings};
+use dualtor_exporter::config::RedisServer;
 
 use crate::redis_server::{Redis, eventually};
 use crate::rig::*;
@@ -255,10 +255,7 @@ async fn a_peer_that_is_not_redis_is_never_up() {
         .await
         .expect("a port");
     let server = RedisServer::tcp("127.0.0.1", listener.local_addr().expect("an address").port());
-    let rig = Rig::new(&StateDbSettings {
-        server,
-        ..settings(&Redis::away())
-    });
+    let rig = Rig::new(&settings_at(server));
     rig.put(ready("Ethernet0", 1));
     let answers = [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use dualtor_exporter::config::{Publish, Schema, StateDbSettings};
+use dualtor_exporter::config::{Database, Publish, RedisServer, Schema, StateDbSettings};
 use dualtor_exporter::fleet::mailbox::{self, Change};
 use dualtor_exporter::model::{
     ChannelSettings, ChannelState, Maintenance, MuxDirection, Observed, Port, PortState, Query, QueryResult,
@@ -84,10 +84,16 @@ impl Rig {
 }
 
 pub(crate) fn settings(redis: &Redis) -> StateDbSettings {
+    settings_at(redis.server())
+}
+
+pub(crate) fn settings_at(server: RedisServer) -> StateDbSettings {
     StateDbSettings {
-        server: redis.server(),
-        db: 6,
-        separator: "|".to_owned(),
+        database: Database {
+            server,
+            id: 6,
+            separator: "|".to_owned(),
+        },
         publish: Publish::Own,
         schema: Schema::Sonic,
     }

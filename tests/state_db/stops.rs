@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dualtor_exporter::config::{Database, RedisServer, StateDbSettings};
+use dualtor_exporter::config::{Database, RedisServer};
 use dualtor_exporter::fleet::mailbox;
 use dualtor_exporter::model::{Notice, NoticeType, Plane};
 use dualtor_exporter::sonic::appl_db::Notifications;
 
 use crate::fake_redis::{Answer, FakeRedis};
-use crate::redis_server::{Redis, eventually};
+use crate::redis_server::eventually;
 use crate::rig::*;
 
 /// A server that violates the protocol five times, so that the next attempt is eight seconds away. After that it works normally
@@ -65,13 +65,9 @@ async fn a_stop_ends_the_pause_of_the_publisher_of_notices_and_what_waits_is_wri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_the_pause_of_the_publisher_of_rows_and_what_waits_is_written() {
-    let redis = Redis::start().await;
     let mut rig = None;
     let (written, _fake) = broken_five_times(|server| {
-        rig = Some(Rig::new(&StateDbSettings {
-            server,
-            ..settings(&redis)
-        }));
+        rig = Some(Rig::new(&settings_at(server)));
     })
     .await;
     let rig = rig.expect("started");
@@ -83,11 +79,7 @@ async fn a_stop_ends_the_pause_of_the_publisher_of_rows_and_what_waits_is_writte
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_where_each_attempt_fails_at_once() {
-    let redis = Redis::start().await;
-    let rig = Rig::new(&StateDbSettings {
-        server: RedisServer::unix("/nowhere/redis.sock"),
-        ..settings(&redis)
-    });
+    let rig = Rig::new(&settings_at(RedisServer::unix("/nowhere/redis.sock")));
     rig.put(shut("Ethernet0", 1));
     // Between two attempts.
     tokio::time::sleep(Duration::from_millis(200)).await;

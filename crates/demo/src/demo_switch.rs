@@ -75,7 +75,7 @@ impl Switch {
                 "LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32",
                 &["NULL", "NULL"],
             ),
-            // Nobody else writes our rows here.
+            // No other process writes our rows here.
             put(CONFIG_DB, "XCVRD_LOG|Y_CABLE", &["disable_telemetry", "True"]),
         ];
         for soc in simulator.socs() {
@@ -88,7 +88,7 @@ impl Switch {
         Ok(switch)
     }
 
-    /// Goes through the timeline, round after round, and tells of ports that come and go.
+    /// Goes through the timeline, round after round, and reports ports that come and go.
     pub(crate) async fn live(mut self, mut tell: impl FnMut(&str, &str)) -> anyhow::Result<()> {
         loop {
             for (second, step) in TIMELINE {

@@ -1,8 +1,8 @@
 //! `dualtor-demo`: a simulated rack and an exporter in one process, a private Redis, Prometheus and Alertmanager beside it, and where
 //! to look.
 //!
-//! The Redis is filled as a switch's is, and the exporter finds the SoCs there. Where there is no redis-server it is told of
-//! them instead. Prometheus and Alertmanager have the rules and routes of alerts/.
+//! The Redis is filled as a switch's is, and the exporter finds the SoCs there. Without a redis-server its
+//! configuration names them instead. Prometheus and Alertmanager have the rules and routes of alerts/.
 //!
 //! | file | job |
 //! |---|---|
@@ -45,7 +45,7 @@ use server::Redis;
 /// The rack and what happens in it.
 const SCENARIO: &str = include_str!("demo.yaml");
 
-/// Runs a simulated rack of 24 SoCs with an exporter, and says where to look
+/// Runs a simulated rack of 24 SoCs with an exporter, and prints where to look
 #[derive(Debug, Parser)]
 #[command(name = "dualtor-demo", version, max_term_width = 110)]
 struct Arguments {

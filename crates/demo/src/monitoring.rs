@@ -1,7 +1,7 @@
 //! The demo's own Prometheus, with the rules of alerts/, and Alertmanager, with its example of routes; whom that would
 //! page is told among the demo's lines.
 //!
-//! The demo does well without: what is not installed, or does not start, is said and that is all.
+//! The demo does well without: what is not installed, or does not start, is reported, and that is all.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -222,7 +222,14 @@ struct Notification {
 #[derive(Debug, Deserialize)]
 struct Alert {
     status: String,
+    labels: Labels,
     annotations: Annotations,
+}
+
+#[derive(Debug, Deserialize)]
+struct Labels {
+    #[serde(default)]
+    port: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -235,7 +242,10 @@ async fn take(body: String) -> StatusCode {
         return StatusCode::BAD_REQUEST;
     };
     for alert in notification.alerts {
-        let told = format!("{}: {}", alert.status, alert.annotations.summary);
+        let mut told = format!("{}: {}", alert.status, alert.annotations.summary);
+        if !alert.labels.port.is_empty() {
+            told += &format!(": {}", alert.labels.port);
+        }
         teller::print_about(&notification.receiver, &told);
     }
     StatusCode::OK

@@ -1,4 +1,4 @@
-//! What the demo says while it runs: a line for each transition, one for all the first channels.
+//! What the demo prints while it runs: a line for each transition, one for all the first channels.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use dualtor_exporter::model::{ChannelState, Maintenance, TargetId, Transition, T
 /// How long the first line waits for all channels.
 const OPENING: Duration = Duration::from_secs(3);
 
-/// Tells everything until the exporter has ended.
+/// Prints everything until the exporter has ended.
 pub(crate) async fn tell(mut feed: Receiver<FeedItem>, socs: usize) {
     let mut opening = Some(Opening {
         socs,

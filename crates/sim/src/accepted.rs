@@ -1,7 +1,7 @@
 //! One accepted connection, from accept to its end: picks what it does, freezes it, ends it.
 //!
 //! The behaviour (HTTP/2, or one of the faults) is a future that this task polls; a hang is not polling it, and a fault
-//! that comes later is dropping it. So each behaviour is written as if it went on for ever.
+//! that comes later is dropping it. So each behaviour is written as if it never ended.
 
 use std::io;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ pub enum ConnectionFault {
     #[default]
     None,
     /// As after SIGSTOP: nothing is read or written any more, PINGs stay unanswered, TCP stays open. The kernel goes on
-    /// accepting connections (they do not count as connections), nobody serves them. Lifted, all of it goes on.
+    /// accepting connections (they do not count as connections), but does not serve them. Lifted, all of it goes on.
     Hang,
     /// Accepts TCP and never sends a byte.
     Mute,
@@ -35,7 +35,7 @@ pub enum ConnectionFault {
     Echo,
     /// Sends random bytes and then nothing.
     Garbage,
-    /// Nobody listens. Lifted, the same port listens again.
+    /// Nothing listens. Lifted, the same port listens again.
     Refuse,
     /// Resets (RST) each connection right after accept.
     Reset,
@@ -58,7 +58,7 @@ pub struct GoAway {
     pub code: H2Code,
     /// The debug data, `too_many_pings` for example.
     pub debug: String,
-    /// How long streams in flight may go on before the connection is closed all the same. By default 5 s for `no_error`
+    /// How long streams in flight may go on before the connection is closed anyway. By default 5 s for `no_error`
     /// and nothing for an error, as gRPC's own servers have it.
     #[serde(deserialize_with = "duration::optional")]
     pub grace: Option<Duration>,
@@ -92,7 +92,7 @@ pub enum FloodFrame {
     Reset,
 }
 
-/// How a reply's messages are compressed, or said to be.
+/// How a reply's messages are compressed, or marked as compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
@@ -104,9 +104,9 @@ pub enum Compression {
     RawDeflate,
     /// The head says gzip, the message is not compressed: as grpcio does with a small one.
     HeaderOnly,
-    /// An encoding that nobody has offered, and the message is marked as compressed.
+    /// An encoding that the client has not offered, and the message is marked as compressed.
     Unknown,
-    /// The message is marked as compressed, the head does not say how.
+    /// The message is marked as compressed, the head does not name the encoding.
     Unannounced,
     /// gzip of 4 MiB.
     Bomb,

@@ -1,4 +1,4 @@
-//! HTTP/2 on one connection: accepts calls, drives them, and says GOAWAY when told to.
+//! HTTP/2 on one connection: accepts calls, drives them, and sends GOAWAY when asked to.
 //!
 //! The calls run in this task, in a `FuturesUnordered`: a call that is answered at once costs no spawn and no wake-up,
 //! and freezing the task freezes all of the connection.

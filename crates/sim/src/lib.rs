@@ -29,7 +29,7 @@
 //! | rpc, stream | one call; the two that last |
 //! | grpc | gRPC's framing on h2 |
 //! | raw_frames | frames that h2 would not send |
-//! | rpc_reply | what a SoC says |
+//! | rpc_reply | what a SoC replies |
 //! | timeline | plays the steps |
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! From a scenario to the SoCs that it means, and every check that needs more than one key.
 //!
 //! Receives a [`Scenario`], emits [`Resolved`], one per SoC, in which nothing is left to be wrong but an address that
-//! somebody else has. Scenarios made in Rust come through here as those from YAML do.
+//! another process has. Scenarios made in Rust come through here as those from YAML do.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What a SoC says: from its state, a request and a fault to a framed gRPC message. No I/O.
+//! What a SoC replies: from its state, a request and a fault to a framed gRPC message. No I/O.
 
 use std::io::{self, Write};
 
@@ -109,7 +109,7 @@ pub(super) fn notice(message: &[u8], fault: &ReplyFault) -> Bytes {
     spoilt(frame(message), fault)
 }
 
-/// Compressed, or said to be.
+/// Compressed, or marked as compressed.
 fn compressed(good: &Bytes, how: Compression) -> Bytes {
     let message = &good[PREFIX..];
     // Writing into memory does not fail.
@@ -213,7 +213,7 @@ fn admin(soc: &Inner, fault: &ReplyFault) -> Bytes {
     framed(&AdminReply { portid, state })
 }
 
-/// portids and states, right or as wrong as the fault says.
+/// portids and states, right, or wrong in the way of the fault.
 fn lists(states: Sides<bool>, fault: &ReplyFault) -> (Vec<i32>, Vec<bool>) {
     let Sides { upper, lower } = states;
     match fault {

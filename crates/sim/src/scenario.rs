@@ -24,7 +24,7 @@ use crate::file;
 
 /// More SoCs than a process may have sockets for.
 const MAX_MIB: u64 = 16;
-/// Where SoCs serve gRPC unless told otherwise.
+/// Where SoCs serve gRPC by default.
 pub(super) const DEFAULT_PORT: u16 = 50075;
 /// Why we listen nowhere else: the protocol has no authentication, and whoever finds a simulator must not take it for a
 /// SoC.

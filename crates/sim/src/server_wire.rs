@@ -1,5 +1,5 @@
-//! What is under HTTP/2, the socket or TLS over it: counts the client's PINGs as they pass, minds if they are too many, and can slip a frame of our own in between two of
-//! h2's, because h2 cannot send a GOAWAY with debug data.
+//! What is under HTTP/2, the socket or TLS over it: counts the client's PINGs as they pass, acts if they are too many, and can
+//! insert a frame of our own between two of h2's, because h2 cannot send a GOAWAY with debug data.
 //!
 //! [`Socket`] is shared by the connection's task and h2, so that the task still has the TCP stream when h2 is gone.
 

@@ -101,7 +101,7 @@ pub struct SocCounters {
     pub rpcs: BTreeMap<Rpc, u64>,
     /// Calls of RPCs that do not exist.
     pub unknown_rpcs: u64,
-    /// Calls of SetAdminForwardingPortState, which nobody should make.
+    /// Calls of SetAdminForwardingPortState, which no client should make.
     pub set_calls: u64,
     /// HTTP/2 PINGs of the client, answers not counted.
     pub pings_seen: u64,

@@ -1,4 +1,4 @@
-//! Plays the timeline of a scenario: applies each step when its time comes, and says so in one line.
+//! Plays the timeline of a scenario: applies each step when its time comes, and logs it in one line.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::scenario::{Step, Targets};
 use super::simulated_soc::Soc;
 
-/// Plays the steps, again and again if `repeat` is given. The lines may be read by nobody.
+/// Plays the steps, again and again if `repeat` is given. Nothing needs to read the lines.
 pub(super) async fn play(
     mut steps: Vec<Step>,
     repeat: Option<Duration>,

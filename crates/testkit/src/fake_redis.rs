@@ -1,4 +1,4 @@
-//! What answers at Redis' address and is none, or a broken one: speaks its protocol as a test tells it to, and shares no code
+//! A server at Redis' address that is not Redis, or a broken one: it speaks the protocol as a test wants, and shares no code
 //! with the exporter.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -6,15 +6,15 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What it says to a command.
+/// What it replies to a command.
 pub enum Answer {
     /// Just this.
     Say(Vec<u8>),
-    /// This, and then the other over and over, until nobody listens.
+    /// This, and then the other over and over, until the client is gone.
     Endless(Vec<u8>, Vec<u8>),
 }
 
-/// What it says to which command; `None`: as a healthy, empty Redis would.
+/// Its reply to each command; `None`: as a healthy, empty Redis would.
 pub type Script = Box<dyn Fn(&[String]) -> Option<Answer> + Send + Sync>;
 
 /// A server on a free port, until the end of the process.
@@ -42,7 +42,7 @@ impl FakeRedis {
         Self { port, script, sent }
     }
 
-    /// From now on it says this.
+    /// From now on it replies this.
     pub fn says(&self, script: Script) {
         *self.script.lock().expect("no panic") = Arc::new(script);
     }
@@ -93,7 +93,7 @@ fn command(reader: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// What a healthy Redis says, of a CONFIG_DB that is whole and empty.
+/// What a healthy Redis replies, with a CONFIG_DB that is complete and empty.
 pub fn healthy(command: &[String]) -> Vec<u8> {
     let nils = |count: usize| format!("*{count}\r\n{}", "$-1\r\n".repeat(count));
     let said = match command[0].as_str() {

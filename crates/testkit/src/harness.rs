@@ -1,6 +1,6 @@
 //! A simulated rack, a private redis-server and an exporter in this process, all on ports and sockets of their own.
 //!
-//! Every wait is for a condition and has a deadline; on timeout it tells what was seen last.
+//! Every wait is for a condition and has a deadline; on timeout it reports what was seen last.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ pub struct Settings {
     /// The keys of `databases` after the URL.
     pub databases: String,
     pub targets: Vec<(String, SocketAddr)>,
-    /// No targets in the file: CONFIG_DB tells them.
+    /// No targets in the file: those of CONFIG_DB.
     pub from_config_db: bool,
 }
 
@@ -282,7 +282,7 @@ impl Rack {
         self.sim.socs()
     }
 
-    /// Waits until nobody listens where this SoC was.
+    /// Waits until nothing listens where this SoC was.
     pub async fn refuses(&self, port: &str) {
         let address = self.soc(port).address();
         wait_until("nobody listens", async || {
@@ -362,7 +362,7 @@ impl Rack {
 }
 
 impl Drop for Rack {
-    /// Nobody has changed traffic, whatever the test was about.
+    /// Nothing has changed traffic, whatever the test was about.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

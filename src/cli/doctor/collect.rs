@@ -1,5 +1,5 @@
 //! Looks at databases, files, routes and SoCs, once each. Whatever hangs, it ends: each wait has a limit of its own, and
-//! what could not be found out is said to be so.
+//! what could not be found out is recorded as unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -26,7 +26,7 @@ use crate::sonic::inventory::{ConfigDbCopy, Loopback3, Secrets, is_complete, sec
 use crate::sonic::mirror::{self, Ports};
 use crate::sonic::redis_link::{Link, RedisFailure};
 
-/// A whole database, which answers in milliseconds; a hung one says so by itself after 2 s.
+/// A whole database, which answers in milliseconds; one that hangs is reported after 2 s.
 const READING: Duration = Duration::from_secs(5);
 /// A file, which may be on a file system that hangs.
 const FILE: Duration = Duration::from_secs(2);
@@ -67,34 +67,10 @@ const fn table(name: &'static str) -> Table {
 
 /// Looks at everything that `config` leads to; each query has this long.
 pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collected {
-    let config_dbs = config.namespaces.iter().map(|namespace| async move {
-        let database = &namespace.config_db;
-        let nobody = Ports::default();
-        tokio::join!(read(database, &CONFIG_DB, &nobody), events(database))
-    });
+    let config_dbs = config.namespaces.iter().map(config_db);
     let config_dbs = join_all(config_dbs).await;
-    let mut believed: Vec<ConfigDbCopy> = config
-        .namespaces
-        .iter()
-        .zip(&config_dbs)
-        .map(|(namespace, ((config_db, _), _))| ConfigDbCopy {
-            tables: config_db.as_ref().ok().filter(|t| is_complete(t)).cloned(),
-            ..ConfigDbCopy::unread(&namespace.name)
-        })
-        .collect();
-    if believed.is_empty() {
-        // For what the file says.
-        believed.push(ConfigDbCopy::unread(&"".into()));
-    }
-    let path = config.grpc_secrets.clone();
-    let read = patiently(move || {
-        let mode = std::fs::metadata(&path).map(|data| data.permissions().mode() & 0o777);
-        (Secrets::of(&path, read_secrets(&path)), mode.ok())
-    });
-    let (secrets, secrets_mode) = read.await.unwrap_or_else(|why| {
-        let why = format!("{}: {why}", config.grpc_secrets.display());
-        (Secrets::Unusable(why.into()), None)
-    });
+    let mut believed = sources(&config, &config_dbs);
+    let (secrets, secrets_mode) = secrets(&config).await;
     secure(&mut believed, &secrets);
     let inventory = Inventory::of(&config, &believed);
     // Whose rows to look at in the other databases.
@@ -136,9 +112,47 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     }
 }
 
+/// CONFIG_DB of one namespace, and whether its server announces changes.
+async fn config_db(namespace: &Namespace) -> (Tried, Events) {
+    let (database, no_ports) = (&namespace.config_db, Ports::default());
+    tokio::join!(read(database, &CONFIG_DB, &no_ports), events(database))
+}
+
+/// What the inventory is made from: each CONFIG_DB that is whole.
+fn sources(config: &Config, config_dbs: &[(Tried, Events)]) -> Vec<ConfigDbCopy> {
+    let each = config.namespaces.iter().zip(config_dbs);
+    let mut sources: Vec<ConfigDbCopy> = each
+        .map(|(namespace, ((config_db, _), _))| ConfigDbCopy {
+            tables: config_db.as_ref().ok().filter(|t| is_complete(t)).cloned(),
+            ..ConfigDbCopy::unread(&namespace.name)
+        })
+        .collect();
+    if sources.is_empty() {
+        // A source for what grpc_secrets.json holds.
+        sources.push(ConfigDbCopy::unread(&"".into()));
+    }
+    sources
+}
+
+/// What grpc_secrets.json holds, and its permission bits where it could be looked at.
+async fn secrets(config: &Config) -> (Secrets, Option<u32>) {
+    let path = config.grpc_secrets.clone();
+    let read = patiently(move || {
+        let mode = std::fs::metadata(&path).map(|data| data.permissions().mode() & 0o777);
+        (Secrets::of(&path, read_secrets(&path)), mode.ok())
+    });
+    read.await.unwrap_or_else(|why| {
+        let why = format!("{}: {why}", config.grpc_secrets.display());
+        (Secrets::Unusable(why.into()), None)
+    })
+}
+
+/// A database, or why it could not be read, and the address that was used.
+type Tried = (DatabaseRead, Option<RedisAddress>);
+
 async fn databases(
     namespace: &Namespace,
-    (config_db, at): (DatabaseRead, Option<RedisAddress>),
+    (config_db, at): Tried,
     events: Events,
     ports: &Ports,
 ) -> SeenDatabases {
@@ -157,7 +171,7 @@ async fn databases(
 }
 
 /// What it holds, and the address that was used.
-async fn read(database: &Database, spec: &Spec, ports: &Ports) -> (DatabaseRead, Option<RedisAddress>) {
+async fn read(database: &Database, spec: &Spec, ports: &Ports) -> Tried {
     let away = |failure: RedisFailure| Away {
         why: failure.to_string(),
         hint: failure.hint(),
@@ -231,7 +245,7 @@ async fn files(names: BTreeSet<(PathBuf, TlsFileKind)>) -> BTreeMap<(PathBuf, Tl
     join_all(looks).await.into_iter().collect()
 }
 
-/// Blocks. No word of a file's content leaves this function: one of them is a private key.
+/// Blocks. Nothing of a file's content leaves this function: one of them is a private key.
 fn file(path: &Path, kind: TlsFileKind) -> FileState {
     let bytes = match read_pem(path) {
         Ok(bytes) => bytes,

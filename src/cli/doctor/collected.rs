@@ -31,7 +31,7 @@ pub(super) struct Collected {
     pub(super) secrets_mode: Option<u32>,
     /// Loopback3's addresses, and whether they are on this host.
     pub(super) loopback3: Vec<(IpAddr, bool)>,
-    /// The files for TLS that somebody names.
+    /// The TLS files that configuration, rows or grpc_secrets.json name.
     pub(super) files: BTreeMap<(PathBuf, TlsFileKind), FileState>,
     /// The sets of TLS files that the targets dial with, or why they do not serve.
     pub(super) tls: Vec<(TlsSettings, Result<Checked, String>)>,
@@ -41,7 +41,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Whether databases are used, but no CONFIG_DB could be read and believed.
+    /// Whether databases are used, but no CONFIG_DB could be read that is complete.
     pub(super) fn is_in_the_dark(&self) -> bool {
         !self.namespaces.is_empty() && self.namespaces.iter().all(|d| d.believed().is_none())
     }
@@ -56,7 +56,7 @@ pub(super) struct SeenDatabases {
     pub(super) state_db: DatabaseRead,
     /// Where each of the three was read: the server's first address, or its other one.
     pub(super) at: [Option<RedisAddress>; 3],
-    /// Whether CONFIG_DB's server tells of changes.
+    /// Whether CONFIG_DB's server announces changes.
     pub(super) events: Events,
 }
 
@@ -66,7 +66,7 @@ impl SeenDatabases {
         self.config_db.as_ref().ok().filter(|tables| is_complete(tables))
     }
 
-    /// A name as it is said of this namespace: "CONFIG_DB", "asic0 CONFIG_DB".
+    /// A name with this namespace: "CONFIG_DB", "asic0 CONFIG_DB".
     pub(super) fn named(&self, name: &str) -> String {
         format!("{} {name}", self.namespace.name).trim_start().to_owned()
     }

@@ -2,7 +2,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | redis_servers | Redis: can it be read, is CONFIG_DB whole, does it tell of changes |
+//! | redis_servers | Redis: can it be read, is CONFIG_DB complete, does it announce changes |
 //! | switch_kind | what kind of switch, which side, Loopback3, the rows of MUX_CABLE |
 //! | security | GRPCCLIENT against the files, YANG's model and ycabled |
 //! | row_writers | who writes MUX_CABLE_INFO |
@@ -32,7 +32,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// The word for it in JSON.
+    /// Its name in JSON.
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -70,7 +70,7 @@ impl Area {
         Self::Socs,
     ];
 
-    /// The word for it in JSON.
+    /// Its name in JSON.
     pub(super) const fn label(self) -> &'static str {
         match self {
             Self::Databases => "databases",
@@ -103,7 +103,7 @@ pub(super) struct Finding {
     pub(super) text: String,
     /// What to do.
     pub(super) remedy: Option<String>,
-    /// Text and remedy without what is this port's own: where many ports fare alike, people read them once.
+    /// Text and remedy without this port's own details: if many ports have the same finding, it is printed once.
     pub(super) alike: Option<(String, Option<String>)>,
 }
 
@@ -119,7 +119,7 @@ impl Finding {
         }
     }
 
-    /// With a text that may be said once for many ports; the remedy is the same for all.
+    /// With a text that may be printed once for many ports; the remedy is the same for all.
     pub(super) fn alike(self, text: impl Into<String>) -> Self {
         let remedy = self.remedy.clone();
         Self {
@@ -128,7 +128,7 @@ impl Finding {
         }
     }
 
-    /// With a text and a remedy that may be said once for many ports.
+    /// With a text and a remedy that may be printed once for many ports.
     pub(super) fn alike_with(self, text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             alike: Some((printable(text.into()), Some(printable(remedy.into())))),
@@ -178,7 +178,7 @@ pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
 /// The longest text, characters: some eight ports, or a command with a quotation.
 const MAX_TEXT: usize = 1000;
 
-/// What databases and SoCs say stands in a terminal: it must not steer it, nor fill it.
+/// Text from databases and SoCs is printed on a terminal: it must neither control nor fill it.
 fn printable(text: String) -> String {
     text::shorten(text, MAX_TEXT)
 }

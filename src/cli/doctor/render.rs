@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::findings::{Area, Finding, Level, counted, listed};
 use crate::model::Side;
 
-/// As many ports that fare alike are told in one line.
+/// From this many ports on, ports with the same finding share one line.
 const MANY: usize = 2;
 
-/// For people: grouped, a line each, and what to do under it. Ports that fare alike are one line, and one problem or note.
+/// For people: grouped, a line each, and what to do under it. Ports with the same finding are one line, and one problem or note.
 pub(super) fn text(findings: &[Finding]) -> String {
     let mut out = String::new();
     let (mut problems, mut notes) = (0, 0);
@@ -29,7 +29,7 @@ pub(super) fn text(findings: &[Finding]) -> String {
             let mark = finding.level.mark();
             let mut remedy = &finding.remedy;
             if let Some((alike, for_all)) = finding.alike.as_ref().filter(|_| group.len() >= MANY) {
-                // All of them are told where the first stands.
+                // All of them are printed at the place of the first.
                 if !std::ptr::eq(group[0], finding) {
                     continue;
                 }

@@ -304,16 +304,13 @@ fn unimplemented_that_the_soc_has_not_said_is_an_error() {
     report.queries[Query::Health.index()] = QueryReport {
         result: QueryResult::Unimplemented,
         took: None,
-        error: Some("a web server, not gRPC".into()),
+        error: Some("not a gRPC server".into()),
     };
     let mut status = SocStatus::new(target(Side::Upper));
     status.apply(&state(ChannelState::Ready, 1), at(1));
     status.apply(&round(report), at(2));
     let text = status.last_error.map(|error| error.to_string());
-    assert_eq!(
-        text.as_deref(),
-        Some("health: UNIMPLEMENTED: a web server, not gRPC")
-    );
+    assert_eq!(text.as_deref(), Some("health: UNIMPLEMENTED: not a gRPC server"));
 }
 
 #[test]

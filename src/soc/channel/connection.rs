@@ -1,4 +1,4 @@
-//! One HTTP/2 connection from its TCP socket to its end: drives h2, proves the peer, sends PINGs, says what happened.
+//! One HTTP/2 connection from its TCP socket to its end: drives h2, proves the peer, sends PINGs, reports what happened.
 //!
 //! `next` is cancel-safe: everything it waits for lives in the struct.
 
@@ -17,7 +17,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::failure::Failure;
 use super::keepalive::{Due, Keepalive};
-use super::sniffer::{SeenFrames, Sniffer};
+use super::seen_frames::SeenFrames;
+use super::sniffer::Sniffer;
 use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 
@@ -29,7 +30,7 @@ const MAX_HEADER_LIST: u32 = 4 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Streams that we reset (a deadline) and whose late frames are still expected: several rounds of a slow SoC.
 const REMEMBERED_RESETS: usize = 64;
-/// For so long. What comes later is answered with a reset: it is not wrong, only not the least that is possible.
+/// How long they are remembered. Later frames are answered with a reset: correct, but more work than needed.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// How much of a stream a SoC may send ahead of our reading: replies are under 100 bytes.
 const WINDOW: u32 = 16 * 1024;
@@ -55,7 +56,7 @@ pub(super) enum Happened {
     GoAway {
         /// HTTP/2's error code.
         reason: Reason,
-        /// For people; `too_many_pings` is one that machines send.
+        /// For people; servers send `too_many_pings` here.
         debug: String,
     },
     /// It is over.
@@ -69,7 +70,7 @@ pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
     ping: PingPong,
     seen: Arc<SeenFrames>,
     arrivals: Arc<Arrivals>,
-    /// Looks into the socket since the last PING, for an answer that may be in.
+    /// How often the socket was checked, since the last PING, for an answer that has already arrived.
     looks: u8,
     proven: bool,
     /// We have sent a PING.
@@ -124,7 +125,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// What is in, though nobody has been told of it yet: a deadline of ours may have been noticed late.
+    /// What has come in and was not reported yet: we may have noticed a deadline of ours late.
     pub(super) fn look(&mut self) -> Option<Happened> {
         self.arrivals.ask();
         self.next().now_or_never()
@@ -175,7 +176,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 return Poll::Ready(Happened::Pong(rtt.saturating_sub(lay)));
             }
             match self.keepalive.due(Instant::now().into_std()) {
-                // Whoever asks for a PING polls us after that.
+                // The caller that asks for a PING polls us after that.
                 Due::Nothing(None) => return Poll::Pending,
                 Due::Nothing(Some(until)) => {
                     let until = Instant::from_std(until);
@@ -233,7 +234,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             self.seen.new_turn();
             Pin::new(&mut self.h2).poll(cx)
         });
-        // Their callers see their outcome; how the connection itself ends has been told.
+        // The callers see the outcome of each RPC; how the connection ends was reported already.
         let _ = tokio::time::timeout(DRAIN_TIME, end).await;
     }
 }

@@ -33,7 +33,7 @@ pub(super) enum ChannelInput {
     Dial,
     /// The peer has proven that it speaks HTTP/2.
     Proven,
-    /// The dial came to nothing.
+    /// The dial failed.
     DialFailed,
     /// A READY connection is gone.
     Lost,
@@ -50,7 +50,7 @@ pub(super) struct Connectivity {
     dial_began: Option<Instant>,
     next_dial: Instant,
     ready_since: Option<Instant>,
-    /// How often in a row a READY was over before the channel counted as well.
+    /// READYs in a row that ended before 10 s.
     short: u32,
 }
 
@@ -78,7 +78,7 @@ impl Connectivity {
         self.epoch
     }
 
-    /// How often in a row a READY was over before the channel counted as well.
+    /// READYs in a row that ended before 10 s.
     pub(super) fn short(&self) -> u32 {
         self.short
     }

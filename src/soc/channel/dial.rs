@@ -26,7 +26,7 @@ impl Failure {
             _ => Cause::Closed,
         };
         let detail = match cause {
-            // rustls's words for it are a link to its documentation.
+            // rustls's own message for it is a link to its documentation.
             Cause::Closed if error.kind() == Kind::UnexpectedEof => {
                 "the peer closed the connection".to_owned()
             }

@@ -1,7 +1,7 @@
-//! Spreads dials, over all SoCs: ten thousand at once (a start, an uplink that comes back) would keep the machine so busy
-//! that healthy SoCs' answers would be read too late. A rack's own number of SoCs is never held up.
+//! Limits how fast dials begin, over all SoCs. Ten thousand dials at once (a start, an uplink that comes back) would keep the
+//! machine so busy that it would read the answers of healthy SoCs too late. The SoCs of one rack never wait.
 //!
-//! A bucket: `BURST` dials at once, then one each `GAP`. Time is an argument; nobody waits in here.
+//! A bucket: `BURST` dials at once, then one per `GAP`. Time is an argument; nothing waits in here.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

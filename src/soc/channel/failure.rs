@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use h2::Reason;
+
 use crate::model::{Cause, text};
 
 /// Why a dial failed or a connection was lost: the closed set for the metric, and the details for people.
@@ -14,15 +16,27 @@ pub struct Failure {
     pub detail: Arc<str>,
 }
 
-/// The longest detail, characters: what we say, and a quotation of what a peer, a certificate or a file says.
+/// The longest detail, characters: our text and a quotation from a peer, a certificate or a file.
 const MAX_DETAIL: usize = 2 * text::MAX_QUOTE;
 
 impl Failure {
-    /// Cleans and cuts the detail, whose ever words are in it.
+    /// Cleans and shortens the detail, wherever its text comes from.
     pub(super) fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
         Self {
             cause,
             detail: text::shorten(detail.as_ref(), MAX_DETAIL).into(),
         }
+    }
+
+    /// The peer ends the connection by a GOAWAY.
+    pub(super) fn of_goaway(reason: Reason, debug: &str) -> Self {
+        if reason == Reason::NO_ERROR {
+            let text = format!(
+                "the SoC's server closed the connection in good order before it was READY (GOAWAY NO_ERROR {debug:?})"
+            );
+            return Self::new(Cause::Goaway, text);
+        }
+        let code = u32::from(reason);
+        Self::new(Cause::Goaway, format!("GOAWAY {code} ({reason}) {debug:?}"))
     }
 }

@@ -8,12 +8,12 @@
 //! minutes of the last is a strike, the third strike a GOAWAY `too_many_pings`. What takes all strikes back is a reply that
 //! the server sends, so none of them refuses one PING with each round of queries. That is what a target gets that has refused
 //! once, and each second, fourth, ... round if it should refuse even that. To refuse it a PING must have been sent on the very
-//! connection: who says too_many_pings of none has something else in mind, and fewer of them would change nothing. For the same
+//! connection: a peer that sends too_many_pings without one means something else, and fewer PINGs would not help. For the same
 //! reason a connection's first PING waits as long as the others, from the second refusal on.
 
 use std::time::{Duration, Instant};
 
-/// No keepalive is made slower than this, however often a peer says too_many_pings (contract, "Channel state"): it is also what
+/// No keepalive is made slower than this, however often a peer sends too_many_pings (contract, "Channel state"): it is also what
 /// gRPC's servers accept without any replies between.
 const MAX_TIME: Duration = Duration::from_secs(300);
 
@@ -24,14 +24,14 @@ pub(super) struct Habit {
     time: Duration,
     /// From round to round.
     interval: Duration,
-    /// How often the target has said too_many_pings.
+    /// How often the target has sent too_many_pings.
     refusals: u32,
     /// Rounds on this connection since, and with, the last that took a PING along; without one, since its beginning.
     rounds: u32,
 }
 
 impl Habit {
-    /// So many times the target has refused our PINGs already.
+    /// `refusals`: how often the target has refused our PINGs already.
     pub(super) fn new(time: Duration, interval: Duration, refusals: u32) -> Self {
         Self {
             time,
@@ -39,6 +39,11 @@ impl Habit {
             refusals,
             rounds: 0,
         }
+    }
+
+    /// The target had refused our PINGs so many times before this channel was.
+    pub(super) fn refused_before(&mut self, refusals: u32) {
+        self.refusals = refusals;
     }
 
     /// How often the target has refused our PINGs.
@@ -82,15 +87,15 @@ impl Habit {
         self.interval = interval;
     }
 
-    /// Another connection: its first round takes a PING along, if each does.
+    /// A new connection: its first round sends a PING if every round does.
     pub(super) fn connected(&mut self) {
         self.rounds = 0;
     }
 
-    /// A round begins: whether it takes a PING along.
+    /// A round begins. Returns whether it sends a PING.
     pub(super) fn round(&mut self) -> bool {
         let each = self.rounds();
-        // `>=`: a changed interval may have made the wait shorter than what is past of it.
+        // `>=`: a shorter interval may already be over.
         let takes = each == 1 || each > 1 && self.rounds >= each;
         self.rounds = if takes { 1 } else { self.rounds.saturating_add(1) };
         takes

@@ -1,4 +1,4 @@
-//! What each layer between h2 and TCP hands on unchanged. A layer has an `AsyncWrite` of its own for what is written, and of nothing else.
+//! What each layer between h2 and TCP passes on unchanged: flush, shutdown and the like. A layer implements only the writing itself.
 
 /// The methods of `AsyncWrite`, inside an implementation of it, that are those of what lies below, in this field.
 macro_rules! as_below {

@@ -1,18 +1,16 @@
-//! Reads along on the bytes that come from the peer (above TLS) and notes what h2 does not tell in time, or not at all:
-//! that the peer's SETTINGS frame is in (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, what
-//! an error of a read means (h2 keeps only its words), that a peer we speak plain text to speaks TLS, or HTTP/1,
-//! and with which bytes a stream has ended.
+//! Reads along on the bytes that come from the peer (above TLS) and records what h2 reports late or not at all: the peer's
+//! SETTINGS frame (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, the meaning of a read error (h2 keeps
+//! only its text), a peer that speaks TLS or HTTP/1 on a plain-text channel, and the bytes with which a stream ended.
 //!
-//! It also keeps h2 from drowning. It hands on so many bytes in one turn and no more, or h2 would read as long as there is
-//! something, and use up the budget that tokio gives a task for all that it waits for: timers in the same select would not fire. And
-//! it ends the connection of a peer that floods it (`flood`) or sends a header block without end.
+//! It also protects h2 from floods. It passes on a limited number of bytes per turn. Otherwise h2 would read as long as there are
+//! bytes, and use up the budget that tokio gives a task for everything it waits for: timers in the same select would not fire.
+//! And it ends the connection of a peer that sends a flood (`flood`) or an endless header block.
 //!
 //! It only reads frame headers (9 bytes) and a GOAWAY's payload; whether the bytes are valid is h2's verdict, not ours.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -22,7 +20,8 @@ use super::failure::Failure;
 use super::flood::{BURST, Flood, PER_SECOND};
 use super::frames::{CutOutgoing, FLAG_ACK, HEADER_LEN, Head, Streams, type_name};
 use super::layer::as_below;
-use crate::model::{Cause, Limit, NOT_GRPC};
+use super::seen_frames::{GoAway, SeenFrames};
+use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 
 const TYPE_SETTINGS: u8 = 0x4;
@@ -36,16 +35,10 @@ const GOAWAY_FIXED: usize = 8;
 /// How much of a GOAWAY's debug data is kept.
 const MAX_DEBUG: usize = 128;
 
-const SEEN_SETTINGS: u8 = 1;
-const SEEN_GOAWAY: u8 = 2;
-const SEEN_TLS: u8 = 4;
-const SEEN_HTTP1: u8 = 8;
 /// How a web server begins; some answer a request of HTTP/2 with the page alone, as HTTP/0.9 has it.
 const HTTP1: &[u8] = b"HTTP/";
 const HTML: &[u8] = b"<!DOCTYPE";
 
-/// What h2 is given to read in one turn: a round's replies are under 2 kB, and this is decoded within some milliseconds.
-const TURN: usize = 64 * 1024;
 /// A read of less counts as so many: each read takes from the budget of the task (tokio's is 128), too.
 const MIN_READ: usize = 2 * 1024;
 /// A header block of a megabyte must cost its own query only (contract, section 1); with what HPACK adds to it.
@@ -53,75 +46,10 @@ const MAX_BLOCK: usize = 1024 * 1024 + 16 * 1024;
 /// A block longer than this is handed on frame by frame: with each piece h2 decodes a name anew that is not whole yet, and a block made
 /// for that, cut into bytes, took it seconds in one turn. A true one comes in one frame.
 const LONG_BLOCK: usize = 4 * 1024;
-/// All that h2 may so decode of one block: a megabyte in pieces of 10,000 bytes is 55 MiB.
+/// Most bytes that h2 may decode for one header block: a megabyte in pieces of 10,000 bytes is 55 MiB.
 const MAX_BLOCK_WORK: usize = 64 * 1024 * 1024;
 /// How much of such a frame is handed on in one read.
 const PART: usize = 4 * 1024;
-
-/// A peer's GOAWAY.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GoAway {
-    pub(super) code: u32,
-    pub(super) debug: Vec<u8>,
-}
-
-/// What has been seen so far; shared with the connection's driver.
-#[derive(Debug, Default)]
-pub(super) struct SeenFrames {
-    flags: AtomicU8,
-    goaway: Mutex<Option<GoAway>>,
-    failure: OnceLock<Failure>,
-    /// Bytes that may still be read in this turn.
-    turn: AtomicUsize,
-}
-
-impl SeenFrames {
-    /// The peer's own SETTINGS frame (not an acknowledgement of ours) is in.
-    pub(super) fn settings(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & SEEN_SETTINGS != 0
-    }
-
-    /// A GOAWAY, once. Of several the first; but one with an error, if it is there too, before one in good order: a server may
-    /// say "I shall leave" and why in two frames.
-    pub(super) fn take_goaway(&self) -> Option<GoAway> {
-        if self.flags.load(Ordering::Acquire) & SEEN_GOAWAY == 0 {
-            return None;
-        }
-        self.goaway.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// What the first error of a read meant.
-    pub(super) fn failure(&self) -> Option<&Failure> {
-        self.failure.get()
-    }
-
-    /// What there is to say of a peer that does not speak HTTP/2 but something else that we know.
-    pub(super) fn other_protocol(&self) -> Option<Failure> {
-        let seen = self.flags.load(Ordering::Acquire);
-        let detail = if seen & SEEN_TLS != 0 {
-            "the peer speaks TLS, and this channel is plain text".to_owned()
-        } else if seen & SEEN_HTTP1 != 0 {
-            format!("{NOT_GRPC}: it answers in HTTP/1")
-        } else {
-            return None;
-        };
-        Some(Failure::new(Cause::Protocol, detail))
-    }
-
-    /// h2 is about to be polled: it may read again.
-    pub(super) fn new_turn(&self) {
-        self.turn.store(TURN, Ordering::Relaxed);
-    }
-
-    fn set_goaway(&self, goaway: GoAway) {
-        let first = self.flags.fetch_or(SEEN_GOAWAY, Ordering::AcqRel) & SEEN_GOAWAY == 0;
-        let mut kept = self.goaway.lock().unwrap_or_else(PoisonError::into_inner);
-        let graceful_kept = kept.as_ref().is_some_and(|kept| kept.code == 0);
-        if first || (graceful_kept && goaway.code != 0) {
-            *kept = Some(goaway);
-        }
-    }
-}
 
 /// The I/O under h2.
 #[derive(Debug)]
@@ -162,11 +90,9 @@ impl<IO> Sniffer<IO> {
         } else {
             return Ok(());
         };
-        let _ = self
-            .frames
+        self.frames
             .seen
-            .failure
-            .set(Failure::new(Cause::Protocol, &*detail));
+            .set_failure(Failure::new(Cause::Protocol, &*detail));
         Err(io::Error::other(detail))
     }
 
@@ -234,10 +160,10 @@ impl Frames {
                 bytes = &bytes[n..];
                 let tls_record = matches!(self.header, [TLS_ALERT | TLS_HANDSHAKE, TLS_MAJOR, ..]);
                 if self.first && self.have >= 2 && tls_record {
-                    self.seen.flags.fetch_or(SEEN_TLS, Ordering::AcqRel);
+                    self.seen.speaks_tls();
                 }
                 if self.first && is_web_server(&self.header[..self.have]) {
-                    self.seen.flags.fetch_or(SEEN_HTTP1, Ordering::AcqRel);
+                    self.seen.speaks_http1();
                 }
                 if self.have == HEADER_LEN {
                     self.frame_begins(Head::of(self.header));
@@ -289,7 +215,7 @@ impl Frames {
     fn frame_complete(&mut self) {
         match (self.header[3], self.header[4]) {
             (TYPE_SETTINGS, flags) if flags & FLAG_ACK == 0 => {
-                self.seen.flags.fetch_or(SEEN_SETTINGS, Ordering::AcqRel);
+                self.seen.set_settings();
             }
             (TYPE_GOAWAY, _) => {
                 let payload = std::mem::take(&mut self.goaway);
@@ -312,7 +238,7 @@ impl Frames {
 impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let turn = this.frames.seen.turn.load(Ordering::Relaxed);
+        let turn = this.frames.seen.left_in_turn();
         if turn == 0 {
             // The others' turn, and then ours again.
             cx.waker().wake_by_ref();
@@ -337,12 +263,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
                 // A new block begins at 0.
                 let work = this.frames.block_work.saturating_sub(work);
                 let left = turn.saturating_sub(bytes.len().max(MIN_READ) + work);
-                this.frames.seen.turn.store(left, Ordering::Relaxed);
+                this.frames.seen.set_left_in_turn(left);
                 return Poll::Ready(judgement);
             }
             Poll::Ready(Err(error)) => {
-                // The first is the one that counts.
-                let _ = this.frames.seen.failure.set(Failure::from_io(error));
+                this.frames.seen.set_failure(Failure::from_io(error));
             }
             Poll::Pending => {}
         }

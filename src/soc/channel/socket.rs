@@ -1,7 +1,7 @@
-//! The TCP socket of a connection, read in a way that tells when its bytes came in ([`Arrivals`]).
+//! The TCP socket of a connection, read so that the time of arrival of its bytes is known ([`Arrivals`]).
 //!
-//! The kernel stamps what it receives (SO_TIMESTAMPNS) and gives, with each read, the stamp of the last bytes in it. What came in
-//! pieces and is read at once has the last piece's: earlier ones seem later than they were, never sooner. To read less at a time would
+//! The kernel stamps what it receives (SO_TIMESTAMPNS) and gives, with each read, the stamp of the last bytes in it. Data that
+//! is read together gets the time stamp of its last part: earlier parts seem later than they were, never sooner. To read less at a time would
 //! not help: the kernel joins the pieces as they come in, and the last one's stamp is all it keeps. A read that somebody
 //! has asked for (`Arrivals::ask`) looks into the socket itself: what the runtime knows of it may be as late as we are.
 

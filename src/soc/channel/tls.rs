@@ -6,7 +6,7 @@
 //! | rotation | the task that reads one set again and again |
 //! | pem, x509 | what is in a PEM file; what is in a certificate |
 //! | witness | verifies the SoC's certificate, and notes what it saw |
-//! | chain | what is wrong with a SoC's chain, in words |
+//! | chain | what is wrong with a SoC's chain, for people |
 //! | handshake_failure | errors → causes |
 //! | io | the stream of a connection, plain or TLS |
 //!
@@ -41,12 +41,12 @@ use super::failure::Failure;
 use super::socket::Socket;
 use crate::model::{Cause, TlsSettings, TlsStatus};
 use io::LastWords;
-use rotation::{Latest, Watched};
+use rotation::{LatestFiles, WatchedFiles};
 
 /// gRPC is HTTP/2, and over TLS nothing else may be spoken than what ALPN has settled.
 const ALPN_H2: &[u8] = b"h2";
 
-/// All sets in use; shared by all channels.
+/// All sets of files in use; shared by all channels.
 #[derive(Debug, Default)]
 pub struct TlsStore {
     // A std mutex: it is held for a look into a map of very few entries, never across an await.
@@ -60,9 +60,9 @@ impl TlsStore {
         if let Some(set) = sets.get(settings).and_then(Weak::upgrade) {
             return set;
         }
-        // Nobody uses these any more.
+        // Sets that no channel uses any more.
         sets.retain(|_, set| set.strong_count() > 0);
-        let set = Arc::new(Set(Watched::new(settings.clone())));
+        let set = Arc::new(Set(WatchedFiles::new(settings.clone())));
         sets.insert(settings.clone(), Arc::downgrade(&set));
         set
     }
@@ -71,8 +71,8 @@ impl TlsStore {
     pub fn status(&self) -> TlsStatus {
         let sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         let materials = sets.values().filter_map(|set| match set.upgrade()?.0.latest() {
-            Latest::Good(material) => Some(material),
-            Latest::Unread | Latest::Bad(_) => None,
+            LatestFiles::Good(material) => Some(material),
+            LatestFiles::Unread | LatestFiles::Bad(_) => None,
         });
         let mut status = TlsStatus::default();
         for material in materials {
@@ -142,17 +142,17 @@ fn earliest(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<System
 
 /// One set of files; watched while it is held.
 #[derive(Debug)]
-pub(super) struct Set(Watched);
+pub(super) struct Set(WatchedFiles);
 
 impl Set {
     /// What to dial with: the last good content of the files. Waits for the first reading, no longer than `deadline`.
     pub(super) async fn material(&self, deadline: Instant) -> Result<Arc<Material>, Failure> {
         let refused = |why: Arc<str>| Err(Failure::new(Cause::TlsConfig, why));
         match tokio::time::timeout_at(deadline, self.0.read()).await {
-            Ok(Latest::Good(material)) => Ok(material),
-            Ok(Latest::Bad(why)) => refused(why),
+            Ok(LatestFiles::Good(material)) => Ok(material),
+            Ok(LatestFiles::Bad(why)) => refused(why),
             // The second is a file system that hangs.
-            Ok(Latest::Unread) | Err(_) => refused("the TLS files have not been read yet".into()),
+            Ok(LatestFiles::Unread) | Err(_) => refused("the TLS files have not been read yet".into()),
         }
     }
 }

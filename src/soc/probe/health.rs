@@ -19,7 +19,7 @@ pub(super) async fn check(transport: &Transport) -> QueryAnswer<Health> {
         Err(status) => {
             let mut answer = QueryAnswer::failed(&status);
             answer.value = match status.code() {
-                // A web server's 404 is UNIMPLEMENTED, too, by gRPC's table: the SoC has not said anything about health.
+                // A web server's 404 is UNIMPLEMENTED, too, by gRPC's table: it tells nothing about the SoC's health.
                 _ if !is_peers(&status) => Health::Unknown,
                 // No health service, or none for "": states of their own, not a failed SoC.
                 Code::Unimplemented => Health::Unimplemented,

@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health/Watch` with service `""`: the SoC says at once when its health changes. Where it has no such RPC
+//! `grpc.health.v1.Health/Watch` with service `""`: the SoC reports a change of its health at once. Where it has no such RPC
 //! (UNIMPLEMENTED), each round's Check is all there is; a Check is part of each round in either case.
 //!
 //! The protocol's rules: SERVICE_UNKNOWN is a status like any other and keeps the stream; UNIMPLEMENTED is not asked again on
@@ -45,13 +45,13 @@ impl HeldRpc for Watch {
     }
 }
 
-/// What the health service of one SoC says unasked, across its connections.
+/// What the health service of one SoC reports by itself, across its connections.
 #[derive(Debug)]
 pub struct HealthWatch {
     stream: Held<Watch>,
     /// The last status on this connection, and when it came in.
     said: Option<(Health, Instant)>,
-    /// It has not been told.
+    /// It was not reported yet.
     fresh: bool,
     limiter: ReportLimiter,
 }
@@ -73,21 +73,21 @@ impl HealthWatch {
         self.stream.attach(transport);
     }
 
-    /// The channel is not READY any more, and what was said on it means nothing.
+    /// The channel is not READY any more, and what was reported on it is void.
     pub fn detach(&mut self) {
         self.stream.detach();
         self.said = None;
         self.fresh = false;
     }
 
-    /// What was said last, if that was after `when`: then it is news to a Check that was sent at `when`.
+    /// The last status, if it came after `when`: then it is newer than a Check that was sent at `when`.
     pub fn said_since(&self, when: Instant) -> Option<Health> {
         let (health, at) = self.said?;
         (at >= when).then_some(health)
     }
 
-    /// What the SoC says: at once, as far as the limiter allows. The same may come twice: in between, a Check
-    /// may have said otherwise. Cancel-safe: all that it waits for lives in the struct.
+    /// What the SoC reports: at once, as far as the limiter allows. The same status may come twice: in between,
+    /// a Check may have returned another one. Cancel-safe: all that it waits for lives in the struct.
     pub async fn next(&mut self) -> Health {
         loop {
             match self.said {

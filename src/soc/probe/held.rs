@@ -1,5 +1,5 @@
 //! A server stream that is held open on a SoC's channel: opened when that is READY, opened again with backoff when it ends.
-//! What its messages mean is its owner's affair.
+//! Its owner knows what its messages mean.
 
 use std::fmt;
 use std::pin::Pin;
@@ -21,9 +21,9 @@ pub(super) type HeldMessages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> +
 /// The RPC that is held open.
 pub(super) trait HeldRpc {
     type Message;
-    /// A peer that allows fewer streams at a time than this gets no such stream: it would be taken from the queries.
+    /// A peer that allows fewer streams at a time gets no such stream: the queries would lack it.
     const STREAMS_NEEDED: usize;
-    /// Without an error for this long the stream counts as open; `None`: nobody asks.
+    /// Without an error for this long the stream counts as open; `None`: this is not needed.
     const OPEN_AFTER: Option<Duration>;
 
     /// `None`: there is nothing to ask for.
@@ -144,7 +144,7 @@ impl<S: HeldRpc> Held<S> {
             tracing::debug!(target: PROBE,
                 max,
                 needed = S::STREAMS_NEEDED,
-                "too few streams allowed to hold one"
+                "the SoC allows too few streams: this one is not opened"
             );
             return;
         }

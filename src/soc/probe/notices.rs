@@ -1,5 +1,5 @@
-//! GracefulRestart: the stream on which a SoC announces maintenance of its own. What its notices come to is `maintenance`'s
-//! to say; here they are read, counted and told.
+//! GracefulRestart: the stream on which a SoC announces its own maintenance. Here notices are read, counted and reported;
+//! `maintenance` decides what state they lead to.
 
 use std::time::Duration;
 
@@ -58,15 +58,15 @@ impl HeldRpc for GracefulRestart {
 pub struct NoticeStream {
     stream: Held<GracefulRestart>,
     announced: Announcements,
-    /// Notices that have not been told.
+    /// Notices that were not reported yet.
     fresh: Option<Box<Notices>>,
-    /// State and due end as they were told last.
+    /// State and due end as they were reported last.
     told: (Maintenance, Option<std::time::Instant>),
     limiter: ReportLimiter,
 }
 
 impl NoticeStream {
-    /// Off, until the channel is READY. With no known side there is nobody to ask for: it stays off.
+    /// Off, until the channel is READY. While the side is unknown it stays off: the request must name a side.
     pub fn new(side: Side) -> Self {
         Self {
             stream: Held::new(GracefulRestart::of(side)),

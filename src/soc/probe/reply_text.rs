@@ -1,4 +1,4 @@
-//! How much of a SoC's words is kept. They are cleaned by `model::text`.
+//! How much text of a SoC is kept. `model::text` cleans it.
 
 pub(super) use crate::model::text::{MAX_QUOTE as MAX_ERROR, clean};
 

@@ -1,7 +1,7 @@
-//! How often what a SoC says on a held stream is told: pure, time is an argument.
+//! How often messages of a SoC on a held stream are reported. Pure: time is an argument.
 //!
-//! True changes are minutes apart and are told at once, a few in a row too. A SoC that talks without end shall fill neither the
-//! log nor the database: what it says is then told in sums, ever the latest. Its stream is read all the same: h2 ends a
+//! Real changes are minutes apart and are reported at once, also a few in a row. A SoC that sends without end must fill neither
+//! the log nor the database: then counts and the latest state are reported now and then. Its stream is still read: h2 ends a
 //! connection on which too many frames lie unread (`SMALL_FRAMES` in channel/connection.rs).
 
 use std::time::{Duration, Instant};

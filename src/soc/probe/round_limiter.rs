@@ -1,15 +1,15 @@
-//! How many rounds may be under way at a time, over all SoCs: a rack's own SoCs are never held up, however many of them
-//! hang; thousands go a few at a time, or their answers would be read too late (docs/performance.md).
+//! How many rounds may run at the same time, over all SoCs. The SoCs of one rack never wait, even if many of them hang. Of
+//! thousands only a few run at a time: otherwise their answers would be read too late (docs/performance.md).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Rounds under way at a time in a rack: half of its SoCs may hang and hold up nobody.
+/// Rounds at a time in a rack: half of the SoCs of the largest rack (256) may hang and delay no other.
 const AT_A_TIME: u32 = 128;
 /// More SoCs than the largest rack has.
 const CROWD: usize = 256;
-/// In a crowd a round takes the place of so many: 32 at a time keep two cores busy and no answer waiting.
+/// With more SoCs than that a round takes so many places: 32 rounds at a time keep two cores busy and let no answer wait.
 const ELBOWS: u32 = 4;
 
 /// Shared by all sessions.
@@ -27,7 +27,7 @@ impl Default for RoundLimiter {
 }
 
 impl RoundLimiter {
-    /// Lets in so many at a time, while nobody speaks of a fleet.
+    /// Lets in so many at a time, until `fleet` is called.
     pub fn at_a_time(rounds: u32) -> Self {
         Self {
             places: Semaphore::new(rounds as usize),
@@ -35,7 +35,7 @@ impl RoundLimiter {
         }
     }
 
-    /// So many SoCs there are now.
+    /// There are so many SoCs now.
     pub fn fleet(&self, socs: usize) {
         let each = if socs > CROWD { ELBOWS } else { 1 };
         // Rounds that wait already keep what they asked for.

@@ -1,4 +1,4 @@
-//! gRPC statuses: what a peer's head or trailers may tell tonic, and those that we make ourselves. No I/O.
+//! gRPC statuses: what tonic may see of a peer's head and trailers, and the statuses that we make ourselves. No I/O.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ const FIELD_OVERHEAD: usize = 32;
 /// Enough of a content-type to know it by.
 const MAX_SHOWN: usize = 80;
 
-/// Marks a status as ours: the peer has not said that.
+/// Marks a status as ours: the peer has not sent it.
 #[derive(Debug)]
 struct Ours;
 
 impl fmt::Display for Ours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not said by the peer")
+        f.write_str("not sent by the peer")
     }
 }
 
@@ -41,7 +41,7 @@ pub(super) fn ours(code: Code, text: impl Into<String>) -> Status {
     status
 }
 
-/// The peer itself, as a gRPC server, has sent this code. Of what we make, none may be read as the SoC's word.
+/// The peer itself, as a gRPC server, has sent this code. A status that we make must never be taken for the SoC's.
 pub(crate) fn is_peers(status: &Status) -> bool {
     let source = std::error::Error::source(status);
     !source.is_some_and(|source| source.is::<Ours>())
@@ -133,7 +133,13 @@ pub(super) fn is_grpc(http: StatusCode, head: &Fields<'_>) -> Result<(), Status>
             }
             None => "without a content-type".to_owned(),
         };
-        let text = format!("{NOT_GRPC}: HTTP {} {with}", http.as_u16());
+        // What a proxy for browsers speaks: close enough to be taken for gRPC by people.
+        let web = if kind.is_some_and(|kind| kind.starts_with(b"application/grpc-web")) {
+            " but gRPC-Web"
+        } else {
+            ""
+        };
+        let text = format!("{NOT_GRPC}{web}: HTTP {} {with}", http.as_u16());
         return Err(ours(code_of(http), text));
     }
     if http != StatusCode::OK && head.status.is_none() {
@@ -176,7 +182,7 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
         Some(_) => Code::Internal,
         None => Code::Unavailable,
     };
-    // h2's words for it are "not a result of an error".
+    // h2's text for it is "not a result of an error".
     if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
         return ours(code, "the SoC has ended the connection in good order (GOAWAY)");
     }
@@ -268,13 +274,13 @@ mod tests {
         ] {
             check(200, Some(good), Ok(()));
         }
-        let html = "a web server, not gRPC: HTTP 200 with content-type text/html";
+        let html = "not a gRPC server: HTTP 200 with content-type text/html";
         check(200, Some(b"text/html"), Err((Code::Unknown, html)));
-        let none = "a web server, not gRPC: HTTP 200 without a content-type";
+        let none = "not a gRPC server: HTTP 200 without a content-type";
         check(200, None, Err((Code::Unknown, none)));
-        let web = "a web server, not gRPC: HTTP 200 with content-type application/grpc-web";
+        let web = "not a gRPC server but gRPC-Web: HTTP 200 with content-type application/grpc-web";
         check(200, Some(b"application/grpc-web"), Err((Code::Unknown, web)));
-        let missing = "a web server, not gRPC: HTTP 404 with content-type text/plain";
+        let missing = "not a gRPC server: HTTP 404 with content-type text/plain";
         check(404, Some(b"text/plain"), Err((Code::Unimplemented, missing)));
         let proxy = "HTTP status 503 instead of a gRPC answer";
         check(503, Some(b"application/grpc"), Err((Code::Unavailable, proxy)));

@@ -30,9 +30,9 @@ pub(super) enum BadMessage {
     TooMany,
     #[error("a message with the compressed flag {0}, expected 0 or 1")]
     Flag(u8),
-    #[error("a message is marked as compressed, and there is no grpc-encoding that says how")]
+    #[error("a message is marked as compressed, but there is no grpc-encoding")]
     NoEncoding,
-    #[error("a message is compressed with {0:?}, and gzip and deflate were offered")]
+    #[error("a message is compressed with {0:?}, but only gzip and deflate were offered")]
     UnknownEncoding(Box<str>),
     #[error("a compressed message cannot be decompressed ({0})")]
     Broken(&'static str),
@@ -145,7 +145,7 @@ impl Messages {
         }
     }
 
-    /// The next bytes of the reply as they are to be handed on; maybe none.
+    /// The next bytes of the reply to pass on; maybe none.
     pub(super) fn feed(&mut self, data: Bytes) -> Result<Bytes, BadMessage> {
         // Nearly always: nothing is compressed, and no prefix is cut.
         if let Some((left, begun)) = self.plain(&data) {
@@ -246,7 +246,7 @@ impl Messages {
         if flag == 0 {
             put_prefix(out, length);
         } else {
-            // What nobody can decompress is refused before it is in, and an empty message is complete now.
+            // A message that cannot be decompressed is refused before it is complete, and an empty message is complete now.
             self.encoding.decompress(&[])?;
             if length == 0 {
                 put_prefix(out, 0);

@@ -1,6 +1,6 @@
-//! How many RPCs are under way on a connection, and who waits for a place.
+//! How many RPCs run on a connection, and which ones wait for a place.
 //!
-//! h2 would queue what the peer does not allow yet, and keeps a queued request even when nobody wants it any more: with a
+//! h2 would queue what the peer does not allow yet, and keeps a queued request even when it is not wanted any more: with a
 //! peer that allows no stream, or less than are held open, it would keep more with every round.
 
 use std::pin::pin;

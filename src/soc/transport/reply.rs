@@ -1,4 +1,4 @@
-//! A response's body: gives flow control back, and refuses what is, or says it will be, too long.
+//! A response's body: gives flow control back, and refuses a message that is too long or announces that it will be.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -72,7 +72,7 @@ impl Body for ReplyBody {
         while this.state == BodyState::Data {
             match ready!(this.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
-                    // An error here means that the stream is gone: the next poll tells.
+                    // An error here means that the stream is gone: the next poll reports it.
                     let _ = this.stream.flow_control().release_capacity(data.len());
                     match this.messages.feed(data) {
                         Ok(data) if data.is_empty() => {}
@@ -102,7 +102,7 @@ impl Body for ReplyBody {
                 this.state = BodyState::Done;
                 Poll::Ready(None)
             }
-            // Without a status nobody has said that the message is good.
+            // Without a status the message is not known to be good.
             Ok(None) => this.fail(ours(Code::Internal, "the stream ended without a grpc-status")),
             Err(error) => {
                 let status = status_of(&error);

@@ -1,24 +1,27 @@
-//! `GRPCCLIENT`: whether the SoCs are spoken to in plain text or over TLS, and with which files.
+//! `GRPCCLIENT`: whether the channels to the SoCs are plain text or TLS, and with which files.
 //!
 //! ycabled copies `/etc/sonic/grpc_secrets.json` into CONFIG_DB when it starts and deletes the rows when it stops: at boot, after
-//! `config reload` and while ycabled is stopped there are no rows, though the SoCs speak TLS. So the file counts where no row
-//! says anything, and where neither does, what was in force stays in force. Only a row or a file that says `insecure` turns TLS off,
-//! and only that ends in plain text after something has asked for TLS, whether or not it could be met. What was there and could not
-//! be understood may have asked for it: a malformed file that vanishes is not the same as none, ever.
+//! `config reload` and while ycabled is stopped there are no rows, though the SoCs use TLS. So:
+//!
+//! - The file counts where no row has settings. Where neither has any, the last settings stay in force.
+//! - Only a row or a file with `insecure` turns TLS off. After anything that asked for TLS, whether or not it could be met, nothing else
+//!   ends in plain text.
+//! - What could not be parsed may have asked for TLS: if nothing else was configured before, a malformed file that vanishes is not the
+//!   same as no file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ConfigDbCopy;
-use super::grpc_rows::{AuthLevel, GrpcFile, GrpcRows, GrpcType};
+use super::grpc_rows::{AuthLevel, CERTS, CONFIG, GrpcFile, GrpcRows, GrpcType};
 use super::grpc_secrets::Secrets;
 use crate::config::is_server_name;
 use crate::model::schema;
 use crate::model::{ClientIdentity, Entry, Security, Tables, TlsSettings, quoted};
 
-/// What one place (CONFIG_DB, the file) says.
+/// What one place (CONFIG_DB, the file) asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
+pub enum GrpcSettings {
     /// Nothing: there is no row `config`, or it has no `type`.
     Nothing,
     /// Plain text or TLS.
@@ -29,14 +32,14 @@ pub enum Said {
     Wrong(Arc<str>),
     /// Not known: it is there, and cannot be read or understood. For people: why.
     Unreadable(Arc<str>),
-    /// Not known: nobody has looked yet. For people: at what.
+    /// Not known: it has not been looked at yet. For people: what.
     Unread(Arc<str>),
 }
 
 /// Where the settings in force come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Origin {
-    /// Nothing has said anything, ever: plain text, as for ycabled.
+pub enum SecurityOrigin {
+    /// Nothing has ever been found: plain text, as for ycabled.
     #[default]
     Nowhere,
     /// GRPCCLIENT in CONFIG_DB.
@@ -47,121 +50,132 @@ pub enum Origin {
     Kept(Arc<str>),
 }
 
-/// How the SoCs of one namespace are spoken to, and what that was before.
+/// Plain text or TLS to the SoCs of one namespace, and what it was before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Secured {
-    /// In force; `None`: nothing has been said.
+    /// In force; `None`: nothing has been found.
     pub security: Option<Security>,
     /// From where.
-    pub origin: Origin,
-    /// What stays in force when rows and file say nothing: the last settings that could be met. Where what asked for TLS
-    /// since could not be met, and there are no settings with TLS, none: then this is why. So it is where nothing has ever been
-    /// understood of what was there.
+    pub origin: SecurityOrigin,
+    /// What stays in force when rows and file have no settings: the last that could be met. `Unusable`, with the reason, where TLS has
+    /// been asked for since and could not be met, or where what was there could never be understood.
     last: Option<Security>,
 }
 
-const SILENT: &str = "no row of GRPCCLIENT, and no grpc_secrets.json, says anything any more";
-/// Before what was wrong with it.
-const GONE: &str = "what would say plain text or TLS is gone, and could not be used while it was there: write type insecure or secure \
-                    into GRPCCLIENT|config or grpc_secrets.json, or restart the exporter if there is to be neither. It was:";
+const SILENT: &str = "neither GRPCCLIENT nor grpc_secrets.json asks for plain text or TLS any more";
+/// What was wrong follows.
+const GONE: &str = "the settings for plain text or TLS are gone, and could not be used while they were there: write type insecure or secure \
+                    into GRPCCLIENT|config or grpc_secrets.json, or restart the exporter to run without both. What was wrong:";
 
-/// Settles how the SoCs of each source are spoken to: by its own rows, else the switch's (the first source's), else the file, else
+/// Decides between plain text and TLS for each source: by its own rows, else the switch's (the first source's), else the file, else
 /// as before.
 pub fn secure(sources: &mut [ConfigDbCopy], secrets: &Secrets) {
-    let by_rows: Vec<Said> = sources
+    let by_rows: Vec<GrpcSettings> = sources
         .iter()
-        .map(|source| source.tables.as_deref().map_or(Said::Nothing, by_rows))
+        .map(|source| source.tables.as_deref().map_or(GrpcSettings::Nothing, by_rows))
         .collect();
     let host = by_rows.first().cloned();
     for (source, own) in sources.iter_mut().zip(by_rows) {
         let rows = [Some(own), host.clone()].into_iter().flatten();
-        let said = rows.map(|said| (said, Origin::Rows));
-        let file = (by_file(secrets), Origin::File);
-        let first = said.chain([file]).find(|(said, _)| *said != Said::Nothing);
+        let rows = rows.map(|rows| (rows, SecurityOrigin::Rows));
+        let file = (by_file(secrets), SecurityOrigin::File);
+        let mut asked = rows.chain([file]);
+        let first = asked.find(|(asked, _)| *asked != GrpcSettings::Nothing);
         source.secured.settle(first);
     }
 }
 
 impl Secured {
-    /// Takes what is said now, and where; `None`: nothing anywhere.
-    fn settle(&mut self, said: Option<(Said, Origin)>) {
-        match &said {
-            Some((Said::Settings(security), _)) => self.last = Some(security.clone()),
-            // Asked for TLS, or for what we do not know: no plain text follows until something says `insecure` again.
-            Some((Said::Incomplete(why) | Said::Wrong(why), _))
-                if !matches!(self.last, Some(Security::Tls(_))) =>
-            {
-                self.last = Some(Security::Unusable(why.clone()));
-            }
-            // There was something, and what it was nobody knows.
-            Some((Said::Unreadable(why), _)) if self.last.is_none() => {
-                self.last = Some(Security::Unusable(why.clone()));
-            }
-            _ => {}
+    /// Takes what is asked for now, and where; `None`: nothing anywhere.
+    fn settle(&mut self, asked: Option<(GrpcSettings, SecurityOrigin)>) {
+        use GrpcSettings::{Incomplete, Nothing, Settings, Unread, Unreadable, Wrong};
+        let asked = asked.filter(|(asked, _)| *asked != Nothing);
+        if let Some((asked, _)) = &asked {
+            self.remember(asked);
         }
-        let (security, origin) = match (said, self.last.clone()) {
-            (Some((Said::Settings(security), origin)), _) => (Some(security), origin),
-            (Some((Said::Wrong(why), origin)), _) => (Some(Security::Unusable(why)), origin),
-            (
-                Some((Said::Incomplete(why) | Said::Unreadable(why) | Said::Unread(why), origin)),
-                None | Some(Security::Unusable(_)),
-            ) => (Some(Security::Unusable(why)), origin),
-            (Some((Said::Incomplete(why) | Said::Unreadable(why) | Said::Unread(why), _)), Some(last)) => {
-                (Some(last), Origin::Kept(why))
+        let last = self.last.clone();
+        let (security, origin) = match (asked, last) {
+            (Some((Settings(security), origin)), _) => (security, origin),
+            (Some((Wrong(why), origin)), _) => (Security::Unusable(why), origin),
+            (Some((Incomplete(why) | Unreadable(why) | Unread(why), origin)), last) => match last {
+                None | Some(Security::Unusable(_)) => (Security::Unusable(why), origin),
+                Some(last) => (last, SecurityOrigin::Kept(why)),
+            },
+            (Some((Nothing, _)) | None, Some(last)) => (gone(last), SecurityOrigin::Kept(SILENT.into())),
+            (Some((Nothing, _)) | None, None) => {
+                (self.security, self.origin) = (None, SecurityOrigin::Nowhere);
+                return;
             }
-            (None | Some((Said::Nothing, _)), Some(last)) => {
-                let last = match last {
-                    // Not what is wrong now, but what was.
-                    Security::Unusable(why) => Security::Unusable(format!("{GONE} {why}").into()),
-                    last => last,
-                };
-                (Some(last), Origin::Kept(SILENT.into()))
-            }
-            (None | Some((Said::Nothing, _)), None) => (None, Origin::Nowhere),
         };
-        (self.security, self.origin) = (security, origin);
+        (self.security, self.origin) = (Some(security), origin);
+    }
+
+    /// Keeps the settings to use when nothing is configured any more. After anything that asked for TLS, or may have, that is never
+    /// plain text, until a row or the file asks for `insecure`.
+    fn remember(&mut self, asked: &GrpcSettings) {
+        use GrpcSettings::{Incomplete, Nothing, Settings, Unread, Unreadable, Wrong};
+        let unusable = |why: &Arc<str>| Some(Security::Unusable(why.clone()));
+        match asked {
+            Settings(security) => self.last = Some(security.clone()),
+            // Settings with TLS that could be used are better than none.
+            Incomplete(_) | Wrong(_) if matches!(self.last, Some(Security::Tls(_))) => {}
+            Incomplete(why) | Wrong(why) => self.last = unusable(why),
+            // There was something, and it is not known what.
+            Unreadable(why) if self.last.is_none() => self.last = unusable(why),
+            Unreadable(_) | Unread(_) | Nothing => {}
+        }
     }
 }
 
-/// What the rows of a CONFIG_DB say.
-pub fn by_rows(tables: &Tables) -> Said {
-    said(tables, schema::CONFIG_DB)
+/// The last settings, when nothing is configured any more. If they could not be used, the old reason is reported.
+fn gone(last: Security) -> Security {
+    match last {
+        Security::Unusable(why) => Security::Unusable(format!("{GONE} {why}").into()),
+        Security::Plain | Security::Tls(_) => last,
+    }
 }
 
-/// What the file says.
-pub fn by_file(secrets: &Secrets) -> Said {
+/// What the rows of a CONFIG_DB ask for.
+pub fn by_rows(tables: &Tables) -> GrpcSettings {
+    asked_for(tables, schema::CONFIG_DB)
+}
+
+/// What the file asks for.
+pub fn by_file(secrets: &Secrets) -> GrpcSettings {
     match secrets {
-        Secrets::Absent => Said::Nothing,
+        Secrets::Absent => GrpcSettings::Nothing,
         // What cannot be read may ask for TLS: that must not end in plain text.
-        Secrets::Unread(path) => Said::Unread(format!("{}: has not been read yet", path.display()).into()),
-        Secrets::Unusable(why) => Said::Unreadable(why.clone()),
-        Secrets::Holds(path, tables) => said(tables, &format!("{}:", path.display())),
+        Secrets::Unread(path) => {
+            GrpcSettings::Unread(format!("{}: has not been read yet", path.display()).into())
+        }
+        Secrets::Unusable(why) => GrpcSettings::Unreadable(why.clone()),
+        Secrets::Holds(path, tables) => asked_for(tables, &format!("{}:", path.display())),
     }
 }
 
-/// What GRPCCLIENT says in one place; the place is for people.
-fn said(tables: &Tables, place: &str) -> Said {
+/// What GRPCCLIENT asks for in one place, which is named in messages.
+fn asked_for(tables: &Tables, place: &str) -> GrpcSettings {
     // What cannot be read may have asked for TLS: that must not end in plain text.
     let unreadable = |table: &&&str| {
         let mut rows = tables.table(table);
-        rows.any(|(key, entry)| key == "config" && !matches!(entry, Entry::Row(_)))
+        rows.any(|(key, entry)| key == CONFIG && !matches!(entry, Entry::Row(_)))
     };
     if let Some(table) = schema::GRPC_CLIENTS.iter().find(unreadable) {
-        return Said::Unreadable(format!("{place} {table}|config: expected a hash").into());
+        return GrpcSettings::Unreadable(format!("{place} {table}|config: expected a hash").into());
     }
     let rows = GrpcRows::of(tables);
     let Some(table) = rows.table() else {
-        return Said::Nothing;
+        return GrpcSettings::Nothing;
     };
     let place = RowPlace(place, table);
     match rows.kind() {
-        GrpcType::Absent => Said::Nothing,
-        GrpcType::Insecure => Said::Settings(Security::Plain),
+        GrpcType::Absent => GrpcSettings::Nothing,
+        GrpcType::Insecure => GrpcSettings::Settings(Security::Plain),
         GrpcType::Secure => match tls(&rows, &place) {
-            Ok(settings) => Said::Settings(Security::Tls(settings)),
+            Ok(settings) => GrpcSettings::Settings(Security::Tls(settings)),
             Err(not) => not,
         },
-        GrpcType::Other(other) => place.wrong("config", "type", "secure or insecure", other),
+        GrpcType::Other(other) => place.wrong(CONFIG, "type", "secure or insecure", other),
     }
 }
 
@@ -174,13 +188,13 @@ impl RowPlace<'_> {
         format!("{place} {table}|{row} {field}")
     }
 
-    fn wrong(&self, row: &str, field: &str, expected: &str, found: &str) -> Said {
+    fn wrong(&self, row: &str, field: &str, expected: &str, found: &str) -> GrpcSettings {
         let field = self.field(row, field);
-        Said::Wrong(format!("{field}: expected {expected}, found {}", quoted(found)).into())
+        GrpcSettings::Wrong(format!("{field}: expected {expected}, found {}", quoted(found)).into())
     }
 }
 
-fn tls(rows: &GrpcRows<'_>, place: &RowPlace<'_>) -> Result<TlsSettings, Said> {
+fn tls(rows: &GrpcRows<'_>, place: &RowPlace<'_>) -> Result<TlsSettings, GrpcSettings> {
     let client = match rows.auth_level() {
         AuthLevel::Absent | AuthLevel::Server => None,
         AuthLevel::Mutual | AuthLevel::Client => Some(ClientIdentity {
@@ -188,13 +202,13 @@ fn tls(rows: &GrpcRows<'_>, place: &RowPlace<'_>) -> Result<TlsSettings, Said> {
             key: file(rows, GrpcFile::ClientKey, place)?,
         }),
         AuthLevel::Other(other) => {
-            return Err(place.wrong("config", "auth_level", "server, mutual or client", other));
+            return Err(place.wrong(CONFIG, "auth_level", "server, mutual or client", other));
         }
     };
     let name = rows.server_name();
     if let Some(name) = name.filter(|name| !is_server_name(name)) {
         let expected = "a DNS name or an IP address";
-        return Err(place.wrong("certs", "grpc_ssl_credential", expected, name));
+        return Err(place.wrong(CERTS, "grpc_ssl_credential", expected, name));
     }
     Ok(TlsSettings {
         ca: file(rows, GrpcFile::Ca, place)?,
@@ -203,16 +217,16 @@ fn tls(rows: &GrpcRows<'_>, place: &RowPlace<'_>) -> Result<TlsSettings, Said> {
     })
 }
 
-fn file(rows: &GrpcRows<'_>, file: GrpcFile, place: &RowPlace<'_>) -> Result<PathBuf, Said> {
+fn file(rows: &GrpcRows<'_>, file: GrpcFile, place: &RowPlace<'_>) -> Result<PathBuf, GrpcSettings> {
     let Some(path) = rows.file(file) else {
-        let field = place.field("certs", file.field());
+        let field = place.field(CERTS, file.field());
         let text = format!("{field}: expected a file's path, found none");
-        return Err(Said::Incomplete(text.into()));
+        return Err(GrpcSettings::Incomplete(text.into()));
     };
     // Relative to what? ycabled's working directory is not ours.
     if !Path::new(path).is_absolute() {
         let expected = "an absolute path (a relative one would depend on who reads it)";
-        return Err(place.wrong("certs", file.field(), expected, path));
+        return Err(place.wrong(CERTS, file.field(), expected, path));
     }
     Ok(path.into())
 }

@@ -6,6 +6,10 @@
 use crate::model::schema;
 use crate::model::{Row, Tables};
 
+/// The row with plain text or TLS.
+pub(super) const CONFIG: &str = "config";
+/// The row with the files.
+pub(super) const CERTS: &str = "certs";
 const TYPE: &str = "type";
 const AUTH_LEVEL: &str = "auth_level";
 const SERVER_NAME: &str = "grpc_ssl_credential";
@@ -95,8 +99,8 @@ impl<'a> GrpcRows<'a> {
             names.find_map(|table| Some((table, tables.row(table, key)?)))
         };
         Self {
-            config: row("config"),
-            certs: row("certs").map(|(_, row)| row),
+            config: row(CONFIG),
+            certs: row(CERTS).map(|(_, row)| row),
         }
     }
 

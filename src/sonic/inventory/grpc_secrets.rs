@@ -1,7 +1,7 @@
 //! `grpc_secrets.json`, where GRPCCLIENT's rows come from: `{"GRPCCLIENT": {"config": {...}, "certs": {...}}}`.
 //!
 //! Pure: takes what was read of the file. It holds paths and names, no keys; all the same no message repeats what stands in it
-//! beyond the one word that is wrong.
+//! beyond the one name that is wrong.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::grpc_rows::{FIELDS, LOG_LEVEL};
+use super::grpc_rows::{CERTS, CONFIG, FIELDS, LOG_LEVEL};
 use crate::model::schema;
 use crate::model::{Entry, Row, Tables};
 
-/// How it stands with the file.
+/// What is known of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Secrets {
     /// It has not been looked at yet.
@@ -42,10 +42,10 @@ impl Secrets {
 }
 
 fn tables(json: &[u8]) -> Result<Tables, String> {
-    // serde_json's own words may quote the content; where it is wrong is enough.
+    // serde_json's own message may quote the content; the place of the mistake is enough.
     let not_json = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
-        format!("expected JSON; it is none from line {line}, column {column} on")
+        format!("expected JSON, found something else at line {line}, column {column}")
     };
     // Some editors put a byte order mark in front.
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
@@ -59,7 +59,7 @@ fn tables(json: &[u8]) -> Result<Tables, String> {
             Some(Value::Object(rows)) => rows,
             Some(_) => return Err(format!("{table}: expected an object")),
         };
-        for name in ["config", "certs"] {
+        for name in [CONFIG, CERTS] {
             let fields = match rows.get(name) {
                 None | Some(Value::Null) => continue,
                 Some(Value::Object(fields)) => fields,

@@ -1,9 +1,9 @@
-//! CONFIG_DB while somebody rewrites it: a row that is gone for a moment takes no port away.
+//! CONFIG_DB while another process rewrites it: a row that is gone for a moment takes no port away.
 //!
-//! Pure: takes what CONFIG_DB holds, whenever it is believed, and the time; emits the tables to go by. A rewrite is DEL and HSET
-//! with milliseconds to seconds between them, and between the two a reader sees no row, or half of one. So what a row said last
-//! is kept for a while after it has fallen *silent*: it is gone, is no hash, or lacks the very field that matters. A row that
-//! says something else counts at once.
+//! Pure: takes what CONFIG_DB holds, whenever it is complete, and the time; emits the tables to use. A rewrite is DEL and HSET
+//! with milliseconds to seconds between them, and between the two a reader sees no row, or half of one. So the last content
+//! of a row is kept for a while after it has fallen *silent*: it is gone, is no hash, or lacks the very field that matters. A row with
+//! another content counts at once.
 //!
 //! | row | kept for |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | a port of `MUX_CABLE`, while others are there | `ROW` since it, or since the last other one that came back; `WHOLE` at most |
 //! | all ports of `MUX_CABLE` at once (two or more) | `WHOLE` |
 //!
-//! `GRPCCLIENT` is not here: what it said is kept without end (`grpc_client::Secured`).
+//! `GRPCCLIENT` is not here: its last settings are kept without end (`grpc_client::Secured`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const ROW: Duration = Duration::from_secs(2);
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Hold {
-    /// What CONFIG_DB held when it was last believed.
+    /// What CONFIG_DB held when it was last complete.
     latest: Option<Arc<Tables>>,
     /// The same, with what is kept.
     shown: Option<Arc<Tables>>,
@@ -49,10 +49,10 @@ enum HeldRow {
 }
 
 impl Hold {
-    /// The tables to go by at `now`. `believed`: what CONFIG_DB holds; `None`: it cannot be read or believed, so all stays as it
-    /// was, and what is kept is kept anew from when it can.
-    pub fn take(&mut self, believed: Option<&Arc<Tables>>, now: Instant) -> Option<Arc<Tables>> {
-        let Some(latest) = believed else {
+    /// The tables to use at `now`. `complete`: what CONFIG_DB holds; `None`: it cannot be read or is not complete, so everything stays as
+    /// it was, and the time of what is kept begins anew when it is complete again.
+    pub fn take(&mut self, complete: Option<&Arc<Tables>>, now: Instant) -> Option<Arc<Tables>> {
+        let Some(latest) = complete else {
             self.kept.values_mut().for_each(|since| *since = now);
             return self.shown.clone();
         };
@@ -155,13 +155,13 @@ fn held_row(tables: &Tables, key: &str) -> Option<HeldRow> {
     }
 }
 
-/// Whether the row said something, and now says nothing.
+/// Whether the row had what matters, and now has not.
 fn has_fallen_silent(key: &str, before: &Entry, latest: &Tables) -> bool {
     let now = latest.get(key).map(|entry| &**entry);
     match held_row(latest, key) {
         Some(HeldRow::Metadata) => {
             // An ASIC's row may have no subtype of its own; what it is then stands in sub_role.
-            let mut fields = ["subtype", "sub_role"].into_iter();
+            let mut fields = [tor_side::SUBTYPE, tor_side::SUB_ROLE].into_iter();
             let field = fields.find(|field| before.field(field).is_some());
             field.is_some_and(|field| now.and_then(|entry| entry.field(field)).is_none())
         }

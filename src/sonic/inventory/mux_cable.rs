@@ -7,7 +7,7 @@ use crate::model::{Entry, Port, Problem, ProblemKind, Row, Tables, quoted};
 
 pub(super) const TABLE: &str = schema::MUX_CABLE;
 
-/// What is read of a row. The last three say nothing to us, but that there is a row.
+/// What is read of a row. The last three only show that there is a row.
 pub(super) const FIELDS: &[&str] = &[
     "cable_type",
     "soc_ipv4",
@@ -44,7 +44,7 @@ pub(super) fn is_ours(entry: &Entry) -> bool {
     is_active_active(entry) && !is_silent(entry)
 }
 
-/// Whether it is no row, or lacks the fields that say what is plugged in: half of a row that is being written.
+/// Whether it is no row, or lacks the fields that name the cable and its SoC: half of a row that is being written.
 pub(super) fn is_silent(entry: &Entry) -> bool {
     let address = [IPV4, IPV6].concat();
     entry.field("cable_type").is_none()
@@ -117,7 +117,7 @@ fn problem(key: &str, kind: ProblemKind, expected: &str, found: Option<&str>) ->
     Problem::new(key, kind, &format!("{expected}{found}"))
 }
 
-/// The first of these fields that says anything, and the address where it is one.
+/// The first non-empty field, and its address if it is valid.
 fn address<'a>(row: &'a Row, names: &[&str]) -> Option<(&'a str, Option<IpAddr>)> {
     let text = names
         .iter()

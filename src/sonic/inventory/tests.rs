@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::model::{Entry, UpperLower};
 
-/// A CONFIG_DB that holds these keys, each with fields as `name=value`.
+/// What a mirror shows of a CONFIG_DB that holds these keys, each with fields as `name=value`: no fields but those that are read.
 pub(super) fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
     let mut tables = Tables::new("|");
     tables.set("CONFIG_DB_INITIALIZED".into(), Some(Entry::Value("1".into())));
@@ -14,6 +14,9 @@ pub(super) fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
             let (name, value) = field.split_once('=').expect("name=value");
             (name.to_owned(), value.to_owned())
         });
+        let table = CONFIG_DB.tables.iter().find(|table| key.starts_with(table.name));
+        let read = table.map_or(&[][..], |table| table.fields);
+        let fields = fields.filter(|(name, _)| read.is_empty() || read.contains(&name.as_str()));
         tables.set((*key).to_owned(), Some(Entry::Row(fields.collect())));
     }
     Arc::new(tables)
@@ -331,7 +334,7 @@ fn the_source_address_is_loopback3s_of_the_targets_family() {
         SourceAddress::Fixed(ip("10.212.64.1")),
     );
     check("auto", &[other], SourceAddress::Prefer(ip("10.0.0.1")));
-    let text = "CONFIG_DB knows no IPv4 address of Loopback3 (channel.source_address: loopback3)";
+    let text = "CONFIG_DB has no IPv4 address of Loopback3 (channel.source_address: loopback3)";
     check("loopback3", &[], SourceAddress::Missing(text.into()));
 }
 

@@ -5,6 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::model::schema;
 use crate::model::{Entry, Side, Tables};
 
+/// DEVICE_METADATA: what kind of switch this is.
+pub(crate) const SUBTYPE: &str = "subtype";
+/// DEVICE_METADATA of one ASIC of several: where it stands.
+pub(crate) const SUB_ROLE: &str = "sub_role";
+
 /// Loopback3's addresses on the upper ToR (`read_side` 1), as SONiC deploys them, and as sonic-mgmt's topologies have them.
 const UPPER: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(10, 212, 64, 1)),
@@ -18,7 +23,7 @@ const LOWER: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0xfc00, 1, 0, 0x39, 0, 0, 0, 0)),
 ];
 
-/// Whether the switch's own metadata (or, for an ASIC that has none, that of the switch) says dual-ToR. `subtype` alone decides, as
+/// Whether the switch's own metadata (or, for an ASIC that has none, that of the switch) has the subtype DualToR. `subtype` alone decides, as
 /// in SONiC's own code: `type` is ToRRouter, but BackEndToRRouter in a storage rack.
 pub fn is_dual_tor(tables: &Tables, host: Option<&Tables>) -> bool {
     let field = |name: &str| {
@@ -32,7 +37,7 @@ pub fn is_dual_tor(tables: &Tables, host: Option<&Tables>) -> bool {
     };
     let is = |name: &str, value: &str| field(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
     // An ASIC that faces the fabric has no servers.
-    is("subtype", "DualToR") && !is("sub_role", "BackEnd")
+    is(SUBTYPE, "DualToR") && !is(SUB_ROLE, "BackEnd")
 }
 
 /// Which ToR has this address on its Loopback3.
@@ -78,7 +83,7 @@ impl Loopback3 {
         Self(addresses)
     }
 
-    /// Which ToR we are; unknown where the addresses tell nothing, or contradict each other.
+    /// Which ToR we are; unknown where no address is a ToR's, or they contradict each other.
     pub fn side(&self) -> Side {
         let mut sides = self
             .0

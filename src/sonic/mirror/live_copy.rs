@@ -100,9 +100,9 @@ impl LiveCopy {
         port.is_some_and(|port| Port::new(port).is_ok_and(|port| ports.contains(&port)))
     }
 
-    /// Reads these keys, and the values; and everything, where one of those has changed. Such a value says whether the
-    /// database is whole (`CONFIG_DB_INITIALIZED`): around its change, a flush and a load for instance, no event was sent
-    /// for the rows that are gone, and a copy that holds rows from before and from after is neither.
+    /// Reads these keys, and the values; and everything, where one of those has changed. Such a value shows whether the
+    /// database is complete (`CONFIG_DB_INITIALIZED`): around its change, a flush and a load for instance, no event is sent for the
+    /// rows that are gone, and a copy with rows from before and from after would be neither.
     async fn read(&mut self, redis: &mut Connected<'_>, mut keys: Vec<String>) -> Result<(), RedisFailure> {
         let before = self.values();
         keys.retain(|key| !self.spec.values.contains(&key.as_str()));

@@ -1,13 +1,13 @@
-//! When a mirror does what, while it is connected (pure): takes what happens and the time, says what is due next and when.
+//! When a mirror does what, while it is connected (pure): takes what happens and the time, returns what is due next and when.
 //!
 //! | what happens | what follows |
 //! |---|---|
-//! | a change is told | `CatchUp` 50 ms later, for all that are told until then |
+//! | a change is notified | `CatchUp` 50 ms later, for all that are notified until then |
 //! | the subscription is lost | `Subscribe` after a pause; after it, as changes were missed, `ReadKnown` at once and a search |
-//! | an interval is over | `ReadKnown`, for a server that tells nothing; and where it seems to tell nothing, a search |
-//! | rows may have come or gone untold | `Search`, `SHARE` times as long after the last one began as that took |
+//! | an interval is over | `ReadKnown`, for a server that sends no notifications; and where it seems to send none, a search |
+//! | rows may have come or gone without a notification | `Search`, `SHARE` times as long after the last one began as that took |
 //!
-//! Of several things that are due the one is done that was due first, so none of them can keep another from its turn. A copy is *torn*
+//! Of several actions that are due, the one that was due first is done, so none of them can keep another from its turn. A copy is *torn*
 //! when it may hold rows from before and from after a flush or a load: it is not shown before the next search has made it anew.
 
 use std::time::{Duration, Instant};
@@ -15,21 +15,21 @@ use std::time::{Duration, Instant};
 use crate::model::Rows;
 use crate::sonic::redis_link::{RedisFailure, Retry};
 
-/// From the first change told to reading what has changed: a reload of a whole table is then a few reads, not one for
+/// From the first notification to reading what has changed: a reload of a whole table is then a few reads, not one for
 /// each of its rows, and what depends on it is worked out a few times a second at most.
 const GATHER: Duration = Duration::from_millis(50);
-/// A server that has told nobody of anything for two intervals and this long may not tell at all.
+/// A server that has sent no notification for two intervals and this long may not send any at all.
 const SILENCE: Duration = Duration::from_secs(5);
-/// A search takes as long as the database is large, its own tables or others'. Redis has other users, who are not to lose more than a
-/// twentieth of its time: so many times as long as a search took passes until the next begins.
+/// A search takes as long as the database is large, its own tables or others'. Searches may take a twentieth of
+/// Redis' time at most, as it has other users: the next search begins so many times later as the last one took.
 const SHARE: u32 = 20;
 
-/// What is to be done.
+/// What a mirror does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     /// Subscribe again.
     Subscribe,
-    /// Read what has changed, as far as that was told.
+    /// Read what has changed, as far as that was notified.
     CatchUp,
     /// Look for rows, and read everything anew.
     Search,
@@ -93,13 +93,13 @@ impl Plan {
             Action::Subscribe => (self.subscribe_at, self.subscribed_at) = (None, now),
             Action::CatchUp => self.catch_up_at = None,
             Action::ReadKnown => self.read_at = now + self.interval,
-            // `searched` says when it is done.
+            // It stays due until `searched`.
             Action::Search => {}
         }
     }
 
-    /// A change was told.
-    pub(super) fn told(&mut self, now: Instant) {
+    /// A change was notified.
+    pub(super) fn notified(&mut self, now: Instant) {
         self.catch_up_at.get_or_insert(now + GATHER);
     }
 
@@ -108,16 +108,16 @@ impl Plan {
         self.subscribe_at = Some(self.retry.resubscribe(failure, self.subscribed_at, now));
     }
 
-    /// There is a subscription again, or this user may not have one. What happened meanwhile was not told.
+    /// There is a subscription again, or this user may not have one. Changes in between were not notified.
     pub(super) fn subscribed(&mut self, now: Instant) {
         self.read_at = now;
         self.is_search_wanted = true;
     }
 
-    /// What is known has been read again. `told_within`: whether the server has told of any change within such a time.
-    pub(super) fn known_read(&mut self, told_within: impl FnOnce(Duration) -> bool) {
+    /// What is known has been read again. `notified_within`: whether the server has sent a notification within such a time.
+    pub(super) fn known_read(&mut self, notified_within: impl FnOnce(Duration) -> bool) {
         let silence = self.interval.saturating_mul(2).saturating_add(SILENCE);
-        if self.rows == Rows::All && !told_within(silence) {
+        if self.rows == Rows::All && !notified_within(silence) {
             self.is_search_wanted = true;
         }
     }
@@ -217,8 +217,8 @@ mod tests {
         check(
             "changes are gathered from the first on",
             |story| {
-                story.plan.told(story.at(200));
-                story.plan.told(story.at(240));
+                story.plan.notified(story.at(200));
+                story.plan.notified(story.at(240));
             },
             &[(250, CatchUp), (10_100, ReadKnown)],
         );
@@ -231,7 +231,7 @@ mod tests {
             "of two that are due it is the earlier",
             |story| {
                 story.plan.want_search();
-                story.plan.told(story.at(1760));
+                story.plan.notified(story.at(1760));
             },
             &[(1800, Search)],
         );
@@ -245,13 +245,13 @@ mod tests {
             |story| {
                 story.plan.set_interval(ms(100), story.at(100));
                 story.then(200, ReadKnown);
-                // It took a second, and meanwhile a change was told.
-                story.plan.told(story.at(210));
+                // It took a second, and meanwhile a change was notified.
+                story.plan.notified(story.at(210));
             },
             &[(260, CatchUp), (300, ReadKnown)],
         );
         check(
-            "a lost subscription is made again, then everything is read: what happened meanwhile was not told",
+            "a lost subscription is made again, then everything is read: changes in between were not notified",
             |story| {
                 story.plan.lost(&RedisFailure::Closed, story.at(7000));
                 story.then(7500, Subscribe);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_tells_nothing_is_searched_each_interval_where_rows_must_be_looked_for() {
+    fn a_server_that_notifies_nothing_is_searched_each_interval_where_rows_must_be_looked_for() {
         let check = |rows, told: bool, expected| {
             let mut story = Story::new("silence", rows);
             story.then(10_100, ReadKnown);

@@ -1,4 +1,4 @@
-//! Reading a database: which keys there are, and what they hold. What it may cost has limits, whoever fills the database.
+//! Reading a database: which keys there are, and what they hold. What it may cost has limits, whatever the database holds.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::sonic::redis_link::{Breach, LONGEST_KEY, Link, RedisFailure, Reply};
 const CHUNK: usize = 256;
 /// Keys looked at in one SCAN.
 const COUNT: usize = 1000;
-/// What that takes of Redis' time at most, during which it serves nobody else. If it takes longer Redis, or this process, is
+/// What that takes of Redis' time at most, during which it serves no one else. If it takes longer, Redis or this process is
 /// busy with other work.
 const ONE_SCAN: Duration = Duration::from_millis(1);
 /// SCANs until it is clear that they have no end: 10 million keys.
@@ -40,7 +40,7 @@ pub(super) struct Keys {
     searched: Duration,
 }
 
-/// Reads everything; `known`: what was read before, which is kept where there is too much. Also says how long it took
+/// Reads everything; `known`: what was read before, which is kept where there is too much. Also returns how long it took
 /// Redis to look for rows.
 pub(super) async fn read_all(
     link: &mut Link,
@@ -89,7 +89,7 @@ async fn found(link: &mut Link, spec: &Spec, known: &Tables) -> Result<Keys, Red
     for table in spec.tables {
         let mut rows = rows.remove(table.name).unwrap_or_default();
         if let Some(more @ 1..) = rows.len().checked_sub(Tables::MOST_ROWS) {
-            // Who is watched stays so; of the others those with the shortest names, for SONiC counts its ports.
+            // What was read before is read again; of the others those with the shortest names, as SONiC numbers its ports.
             rows.sort_by_cached_key(|key| (!known.has(key), key.len(), key.clone()));
             rows.truncate(Tables::MOST_ROWS);
             keys.left_out.push((table.name, more));
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn an_answer_that_does_not_fit_its_question_is_told_in_words_for_people() {
         let told = |reply: Value, fields: &[&str]| entry(Ok(reply), fields).expect_err("odd").to_string();
-        let words = "an answer of another kind than Redis gives to this question";
+        let words = "an unexpected type of reply from Redis";
         let value = || Value::BulkString("a".into());
         assert_eq!(told(Value::Array(vec![value(), value(), value()]), &[]), words);
         assert_eq!(told(Value::SimpleString("PONG".to_owned()), &["a"]), words);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The driver owns when to connect and when to try again, when a PING is due, and whether up or down is news. What is done on a
-//! connection, and the words of the log, belong to the task. A defect (a panic) of the task is one more way to lose the database.
+//! connection, and the text of the log, belong to the task. A defect (a panic) of the task is one more way to lose the database.
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -28,8 +28,8 @@ pub trait Work: Send {
     fn pause(&mut self, until: Instant) -> impl Future<Output = bool> + Send;
 }
 
-/// Runs `work` at this database, connection after connection, until it has nothing left to do. Whoever wants to stop it earlier drops
-/// this: the connection is closed then.
+/// Runs `work` at this database, connection after connection, until it has nothing left to do. To stop it earlier, drop
+/// this future: the connection is closed then.
 pub async fn keep_connected(server: &RedisServer, db: i64, work: &mut impl Work) {
     let (mut retry, mut restarts, mut was_up) = (Retry::default(), Restarts::default(), None);
     loop {

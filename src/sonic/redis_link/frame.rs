@@ -2,9 +2,9 @@
 //!
 //! Redis is on the same switch, but what answers at its address may be hostile or broken: it must cost neither memory nor time
 //! without bound. So bytes are looked at here before anything is made of them: a reply that announces too much is refused at
-//! its announcement, not when it has arrived. What a reply means is the redis crate's business, and only of a whole one.
+//! its announcement, not when it has arrived. The redis crate parses a reply once it is complete.
 //!
-//! RESP2 alone, for RESP3 is only spoken with those who ask for it.
+//! RESP2 alone: a server sends RESP3 only to a client that asks for it.
 
 /// How much one exchange (a question and all replies to it) may bring.
 #[derive(Debug, Clone)]
@@ -70,12 +70,12 @@ pub enum Breach {
     #[error("bytes that are not Redis' protocol")]
     Protocol,
     /// Another type of value than the command has.
-    #[error("an answer of another kind than Redis gives to this question")]
+    #[error("an unexpected type of reply from Redis")]
     Kind,
     /// A reply to nothing.
     #[error("an answer that nothing was asked for")]
     Unasked,
-    /// Notifications faster than anybody writes.
+    /// Notifications faster than anything on a switch writes.
     #[error("more than {0} notifications in a second")]
     Flood(u32),
     /// More keys than we look at.

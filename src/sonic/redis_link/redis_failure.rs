@@ -21,7 +21,7 @@ pub enum RedisFailure {
     #[error("connection closed")]
     Closed,
     /// Another user or password is needed.
-    // Without the server's own words: where AUTH is not known, they repeat its arguments.
+    // Without the server's own text: where AUTH is not known, it repeats its arguments.
     #[error("{}: user or password refused", text::quote(.0))]
     Auth(String),
     /// The server's own error.
@@ -59,10 +59,10 @@ impl RedisFailure {
                 "check that this address (databases.url, else database_config.json) is that of a redis-server"
             }
             Self::Breach(Breach::Keys(_) | Breach::Size(_)) => {
-                "far more than a switch has: see who writes these tables, and delete what is not theirs"
+                "far more than a switch has: find what writes these tables, and delete what does not belong there"
             }
             Self::Breach(_) => {
-                "this is no redis-server, or a broken one: check what listens at this address, and who fills our tables"
+                "not a working redis-server: check the address, and which process writes these tables"
             }
             Self::Auth(_) => "check user and password in databases.url",
             Self::Defect(_) => "what is in the database may be why: see the log, and report it",

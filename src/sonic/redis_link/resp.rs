@@ -89,7 +89,7 @@ impl Wire {
         while replies.len() < commands.len() {
             match self.reply(&mut budget).await {
                 Ok(reply) => replies.push(reply),
-                // Who is turned away ("max number of clients reached") is told so before anything is read of his.
+                // A client that is refused ("max number of clients reached") gets this error before the server reads anything of it.
                 Err(RedisFailure::Closed) => {
                     let last = replies.pop().and_then(Result::err);
                     return Err(last.map_or(RedisFailure::Closed, RedisFailure::Refused));

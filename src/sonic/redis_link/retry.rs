@@ -37,7 +37,7 @@ impl Retry {
     }
 
     /// The same for a subscription that is lost while its neighbour, the connection for questions, works: never at once, because Redis
-    /// throws out who reads too slowly.
+    /// disconnects a subscriber that reads too slowly.
     pub fn resubscribe(&mut self, failure: &RedisFailure, began: Instant, now: Instant) -> Instant {
         self.next(failure, began, now).max(now + RETRY)
     }

@@ -1,4 +1,4 @@
-//! Hearing which keys have changed: keyspace notifications.
+//! Keyspace notifications: which keys have changed.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,39 +17,39 @@ use crate::config::RedisServer;
 const MOST_IN_A_SECOND: u32 = 100_000;
 /// Changed keys that wait to be read: more than the rows of the largest switch.
 const MOST_GATHERED: usize = 16_384;
-/// Longer keys than this are nobody's rows.
+/// Longer keys than this are rows of no table.
 pub const LONGEST_KEY: usize = 256;
 
-/// When a server last told anybody of ours of a change: that it does tell cannot be asked by everybody (CONFIG is often
-/// denied), but seen. Shared by all who subscribe there.
+/// When a server last sent a notification to a subscription of ours, which are all at it together. Whether it sends any cannot always be
+/// asked (CONFIG is often denied), but it can be seen.
 #[derive(Debug, Clone, Default)]
-pub struct Tells(Arc<Mutex<Option<Instant>>>);
+pub struct LastNotified(Arc<Mutex<Option<Instant>>>);
 
-impl Tells {
+impl LastNotified {
     fn now(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Whether it has told of something within this time.
+    /// Whether it has sent one within this time.
     pub fn within(&self, time: Duration) -> bool {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.is_some_and(|at| at.elapsed() <= time)
     }
 }
 
-/// What all who talk to a Redis server find out about it together.
+/// What all connections to a Redis server find out about it together.
 #[derive(Debug, Default)]
-pub struct Servers(Vec<(RedisServer, Tells)>);
+pub struct Servers(Vec<(RedisServer, LastNotified)>);
 
 impl Servers {
-    /// Whether this one tells of changes.
-    pub fn tells(&mut self, server: &RedisServer) -> Tells {
-        if let Some((_, tells)) = self.0.iter().find(|(known, _)| known == server) {
-            return tells.clone();
+    /// When this one last sent a notification.
+    pub fn last_notified(&mut self, server: &RedisServer) -> LastNotified {
+        if let Some((_, notified)) = self.0.iter().find(|(known, _)| known == server) {
+            return notified.clone();
         }
-        let tells = Tells::default();
-        self.0.push((server.clone(), tells.clone()));
-        tells
+        let notified = LastNotified::default();
+        self.0.push((server.clone(), notified.clone()));
+        notified
     }
 }
 
@@ -69,14 +69,14 @@ impl Changed {
     }
 }
 
-/// A connection that tells which keys have changed.
+/// A connection on which the server sends which keys have changed.
 #[derive(Debug)]
 pub struct Subscription {
     wire: Wire,
     /// What comes before a key in the channels' names.
     prefix: String,
     patterns: Vec<String>,
-    tells: Tells,
+    notified: LastNotified,
     /// Of the notification that is on its way.
     budget: Budget,
     /// Since when how many have come, for a second at a time.
@@ -89,12 +89,12 @@ impl Subscription {
     /// in `*`. An error that is not the connection's own means that this user may not.
     ///
     /// Redis compares the pattern of a subscription with those of the user's ACL letter by letter: `&__keyspace@*` permits
-    /// `__keyspace@*` and nothing narrower. Where ours are refused that one is asked for, and what it tells is sifted here.
+    /// `__keyspace@*` and nothing narrower. Where ours are refused that one is asked for, and what it brings is sifted here.
     pub async fn open(
         server: &RedisServer,
         db: i64,
         patterns: &[String],
-        tells: Tells,
+        notified: LastNotified,
     ) -> Result<Self, RedisFailure> {
         let connecting = async {
             let mut wire = Wire::open(server).await?;
@@ -111,7 +111,7 @@ impl Subscription {
                 wire,
                 prefix,
                 patterns: patterns.to_vec(),
-                tells,
+                notified,
                 budget: Budget::NOTIFICATION,
                 since: Instant::now(),
                 count: 0,
@@ -120,7 +120,7 @@ impl Subscription {
         patiently(connecting).await
     }
 
-    /// Waits until something is told, and adds to `changed` the keys that it is about, if they are ours. Its failure is the
+    /// Waits for a notification, and adds to `changed` the keys that it is about, if they are ours. Its failure is the
     /// connection's end. Cancel-safe: what it takes is in `changed` at once.
     pub async fn changed(&mut self, changed: &mut Changed) -> Result<(), RedisFailure> {
         let mut some = false;
@@ -140,7 +140,7 @@ impl Subscription {
         let Some(channel) = channel(&message) else {
             return false;
         };
-        self.tells.now();
+        self.notified.now();
         let key = channel.strip_prefix(&self.prefix);
         let is_ours = |key: &&str| key.len() <= LONGEST_KEY && self.patterns.iter().any(|p| is_one(p, key));
         let Some(key) = key.filter(is_ours) else {
@@ -175,7 +175,7 @@ async fn subscribe(wire: &mut Wire, patterns: &[String]) -> Result<(), RedisFail
     let mut left = patterns.len();
     while left > 0 {
         let reply = wire.reply(&mut budget).await?.map_err(RedisFailure::Refused)?;
-        // What is told of the first may come before the last is confirmed: it is read after that anyway.
+        // A notification of the first pattern may come before the last is confirmed: all is read after that anyway.
         left -= usize::from(kind(&reply) == Some(b"psubscribe"));
     }
     Ok(())
@@ -191,7 +191,7 @@ fn kind(message: &Value) -> Option<&[u8]> {
     }
 }
 
-/// Of what a notification tells; a channel whose name is not UTF-8 is nobody's of ours.
+/// The channel of a notification; one whose name is not UTF-8 is none of ours.
 fn channel(message: &Value) -> Option<&str> {
     match message {
         Value::Array(parts) if kind(message) == Some(b"pmessage") => match parts.get(2) {

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::RedisServer;
+use crate::config::{Database, RedisServer};
 use crate::model::{ChannelState, Maintenance, QueryResult, SelfPeer};
 use crate::telemetry::testing;
 
@@ -225,9 +225,11 @@ fn keys_carry_the_separator_and_the_table_of_the_mode() {
         (Publish::Shadow, "|", "MUX_CABLE_INFO_SHADOW|Ethernet4"),
     ] {
         let settings = StateDbSettings {
-            server: RedisServer::unix("/nowhere"),
-            db: 6,
-            separator: separator.to_owned(),
+            database: Database {
+                server: RedisServer::unix("/nowhere"),
+                id: 6,
+                separator: separator.to_owned(),
+            },
             publish,
             schema: Schema::Sonic,
         };

@@ -18,7 +18,7 @@ pub(super) enum BatchKind {
     Bases,
     /// HGET of `time_post`, then HSET of the row.
     Put { time_post: String },
-    /// HMGET of a whole row, to see whether somebody else has written it.
+    /// HMGET of a whole row, to see whether another process has written it.
     Check,
     /// DEL.
     Delete,
@@ -56,9 +56,9 @@ pub(super) struct Outcome {
     pub(super) ok: u64,
     /// Rows refused.
     pub(super) refused: u64,
-    /// Rows that somebody else had written.
+    /// Rows that another process had written.
     pub(super) foreign: Vec<Port>,
-    /// A row that somebody else had deleted.
+    /// A row that another process had deleted.
     pub(super) gone: Option<Port>,
     /// A key of ours that is not a hash: only that row cannot be written.
     pub(super) wrong_type: Option<Port>,

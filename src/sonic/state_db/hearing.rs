@@ -1,5 +1,5 @@
-//! Hears which of our rows change in Redis, whoever changes them: a subscription that is made beside the publisher's own work,
-//! made again when it is lost, and missed by nobody where it cannot be had, for rows are looked at in turn too.
+//! Which of our rows change in Redis, by any process: a subscription beside the publisher's own connection. It is made again when it is
+//! lost. Where it cannot be had, changes are found all the same, only later, because all rows are also checked one after another.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use tracing::debug;
 
 use crate::config::StateDbSettings;
 use crate::model::component::STATE_DB;
-use crate::sonic::redis_link::{Changed, RedisFailure, Retry, Subscription, Tells};
+use crate::sonic::redis_link::{Changed, LastNotified, RedisFailure, Retry, Subscription};
 use crate::sonic::rows;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Subscription, RedisFailure>> + Send>>;
 
 pub(super) struct Hearing {
     settings: Arc<StateDbSettings>,
-    tells: Tells,
+    notified: LastNotified,
     attempt: Attempt,
     retry: Retry,
     since: Instant,
@@ -39,11 +39,11 @@ impl std::fmt::Debug for Hearing {
 
 impl Hearing {
     /// Begins when it is first asked.
-    pub(super) fn new(settings: Arc<StateDbSettings>, tells: Tells) -> Self {
+    pub(super) fn new(settings: Arc<StateDbSettings>, notified: LastNotified) -> Self {
         let now = Instant::now();
         Self {
             settings,
-            tells,
+            notified,
             attempt: Attempt::Waiting(now),
             retry: Retry::default(),
             since: now,
@@ -58,13 +58,13 @@ impl Hearing {
                 Attempt::Waiting(at) => {
                     sleep_until(*at).await;
                     self.since = Instant::now();
-                    self.attempt = Attempt::Opening(open(self.settings.clone(), self.tells.clone()));
+                    self.attempt = Attempt::Opening(open(self.settings.clone(), self.notified.clone()));
                     continue;
                 }
                 Attempt::Opening(opening) => match opening.await {
                     Ok(subscription) => {
                         self.attempt = Attempt::Open(Box::new(subscription));
-                        // What happened before was not told.
+                        // Earlier changes were not notified.
                         changed.more = true;
                         return;
                     }
@@ -76,7 +76,7 @@ impl Hearing {
                 },
                 Attempt::Deaf => std::future::pending().await,
             };
-            debug!(target: STATE_DB, reason = %failure, "no keyspace notifications of our rows: they are looked at in turn");
+            debug!(target: STATE_DB, reason = %failure, "no keyspace notifications of our rows: they are checked one after another");
             self.attempt = match failure {
                 RedisFailure::Refused(_) | RedisFailure::Auth(_) => Attempt::Deaf,
                 failure => {
@@ -92,9 +92,9 @@ impl Hearing {
     }
 }
 
-fn open(settings: Arc<StateDbSettings>, tells: Tells) -> Opening {
+fn open(settings: Arc<StateDbSettings>, notified: LastNotified) -> Opening {
     Box::pin(async move {
         let ours = format!("{}*", rows::key_prefix(&settings));
-        Subscription::open(&settings.server, settings.db, &[ours], tells).await
+        Subscription::open(&settings.database.server, settings.database.id, &[ours], notified).await
     })
 }

@@ -13,7 +13,7 @@
 //! | | it is doubted, looked at, and not as we left it | queued |
 //!
 //! Rows are held because linkmgrd reads each write: a port that flaps must not keep it awake. After some changes in a row, the row waits
-//! for its turn and then says what is true then. Ours go on from the counters that were found, so that they grow across a restart.
+//! for its turn and then has the status of that moment. Ours go on from the counters that were found, so that they grow across a restart.
 //!
 //! | file | job |
 //! |---|---|
@@ -48,7 +48,7 @@ const EVERY: Duration = Duration::from_millis(500);
 /// One port's row.
 #[derive(Debug)]
 struct LedgerRow {
-    /// What it should say; `None`: the port is gone, delete it.
+    /// What it should hold; `None`: the port is gone, delete it.
     status: Option<Arc<SocStatus>>,
     /// The counters found in the row at the first contact with it.
     base: Option<Counters>,
@@ -58,9 +58,9 @@ struct LedgerRow {
     expected: Option<Vec<u8>>,
     /// Whether it waits to be written.
     queued: bool,
-    /// When it is to be looked at, if it may not say any more what we wrote.
+    /// When it is looked at, if it may no longer hold what we wrote.
     doubted: Option<Instant>,
-    /// When somebody else's write was last found in it, and undone.
+    /// When another process' write was last found in it, and undone.
     repaired: Option<Instant>,
     pace: Bucket,
     /// Until when it is held, before it waits.
@@ -124,7 +124,7 @@ impl Ledger {
         self.held.first().map(|(at, _)| *at)
     }
 
-    /// Takes in what the fleet says.
+    /// Takes in the fleet's changes.
     pub(super) fn absorb(&mut self, changes: HashMap<Port, Change>, now: Instant) {
         for (port, change) in changes {
             let row = self.rows.entry(port.clone()).or_default();

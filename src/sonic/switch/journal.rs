@@ -16,7 +16,7 @@ use crate::model::schema;
 use crate::model::{
     Facts, Inventory, OrchagentMux, Port, PortFacts, Problem, Security, Side, Tables, quoted,
 };
-use crate::sonic::inventory::{ConfigDbCopy, Hold, Origin, is_dual_tor};
+use crate::sonic::inventory::{ConfigDbCopy, Hold, SUB_ROLE, SUBTYPE, SecurityOrigin, is_dual_tor};
 
 /// From line to line about something that may happen to all ports at once.
 const EVERY: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ pub(super) struct Journal {
     failed_logged: Option<Instant>,
     failures_due: Option<Instant>,
     /// By namespace, from where its SoCs' TLS settings are.
-    origins: BTreeMap<Arc<str>, Origin>,
+    origins: BTreeMap<Arc<str>, SecurityOrigin>,
     /// Why channels cannot be secured as CONFIG_DB wants it.
     unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
@@ -141,7 +141,7 @@ impl Journal {
         if let Some((namespace, first)) = gone.first()
             && self.kept_logged.is_none_or(|logged| now >= logged + EVERY)
         {
-            info!(target: INVENTORY, %namespace, rows = gone.len(), first, "rows of CONFIG_DB are gone: their last content is kept for some seconds, as they may be being rewritten");
+            info!(target: INVENTORY, %namespace, rows = gone.len(), first, "rows of CONFIG_DB are gone: their last content stays in use for some seconds, in case they are being rewritten");
             self.kept_logged = Some(now);
         }
         let has = |(namespace, key): &&RowOf| {
@@ -151,7 +151,7 @@ impl Journal {
         };
         let lost: Vec<&RowOf> = self.kept.difference(&kept).filter(|row| !has(row)).collect();
         if let Some((namespace, first)) = lost.first() {
-            info!(target: INVENTORY, %namespace, rows = lost.len(), first, "rows of CONFIG_DB have not come back: they count no more");
+            info!(target: INVENTORY, %namespace, rows = lost.len(), first, "rows of CONFIG_DB have not come back: no longer used");
         }
         self.kept = kept;
     }
@@ -161,7 +161,7 @@ impl Journal {
         let used = inventory.targets.iter().map(|target| &target.namespace);
         let used: BTreeSet<&Arc<str>> = used.collect();
         let of = |source: &ConfigDbCopy| (source.namespace.clone(), source.secured.origin.clone());
-        let origins: BTreeMap<Arc<str>, Origin> = sources.iter().map(of).collect();
+        let origins: BTreeMap<Arc<str>, SecurityOrigin> = sources.iter().map(of).collect();
         let configured = config.channel.security != Security::Plain;
         for (namespace, origin) in &origins {
             let before = self.origins.get(namespace);
@@ -169,16 +169,16 @@ impl Journal {
                 continue;
             }
             match origin {
-                Origin::Kept(reason) => {
-                    warn!(target: INVENTORY, %namespace, %reason, "the last settings of GRPCCLIENT stay in force: type insecure, in a row or in the file, would end TLS");
+                SecurityOrigin::Kept(reason) => {
+                    warn!(target: INVENTORY, %namespace, %reason, "the last GRPCCLIENT settings are kept; only type insecure, in a row or in the file, turns TLS off");
                 }
-                Origin::File => {
-                    info!(target: INVENTORY, %namespace, "TLS or plain text as grpc_secrets.json says: CONFIG_DB has no row of GRPCCLIENT")
+                SecurityOrigin::File => {
+                    info!(target: INVENTORY, %namespace, "TLS or plain text from grpc_secrets.json: CONFIG_DB has no row of GRPCCLIENT")
                 }
-                Origin::Rows => {
-                    info!(target: INVENTORY, %namespace, "TLS or plain text as CONFIG_DB's GRPCCLIENT says")
+                SecurityOrigin::Rows => {
+                    info!(target: INVENTORY, %namespace, "TLS or plain text from CONFIG_DB's GRPCCLIENT")
                 }
-                Origin::Nowhere => {}
+                SecurityOrigin::Nowhere => {}
             }
         }
         self.origins = origins;
@@ -214,7 +214,7 @@ impl Journal {
             warn!(target: INVENTORY,
                 count,
                 ports = first,
-                "a change of the mux has failed: orchagent reports error in STATE_DB's MUX_CABLE_TABLE, or linkmgrd in APPL_DB's"
+                "mux change failed: orchagent reports error in STATE_DB's MUX_CABLE_TABLE, or linkmgrd in APPL_DB's"
             );
             self.failed_logged = Some(now);
             self.failed = failed;
@@ -231,8 +231,8 @@ impl Journal {
 fn other_subtype(source: &ConfigDbCopy, host: Option<&Tables>) -> Option<String> {
     let tables = source.tables.as_deref()?;
     let row = tables.row(schema::DEVICE_METADATA, schema::LOCALHOST);
-    let of_asic = !source.namespace.is_empty() && row.is_none_or(|row| row.contains_key("sub_role"));
-    let subtype = row.and_then(|row| row.get("subtype")).map_or("", String::as_str);
+    let of_asic = !source.namespace.is_empty() && row.is_none_or(|row| row.contains_key(SUB_ROLE));
+    let subtype = row.and_then(|row| row.get(SUBTYPE)).map_or("", String::as_str);
     let other = !is_dual_tor(tables, host) && !of_asic;
     other.then(|| subtype.to_owned())
 }

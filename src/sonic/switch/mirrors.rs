@@ -41,7 +41,7 @@ pub(super) fn start(
         let around = Surroundings {
             probe: probe.clone(),
             ports: ports.subscribe(),
-            tells: servers.tells(&database.server),
+            notified: servers.last_notified(&database.server),
         };
         let (mirror, mirrored) = Mirror::new(database.clone(), spec.clone(), around);
         tasks.spawn(mirror.run());

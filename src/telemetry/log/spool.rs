@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The way in. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Spool(Arc<Shelf>);
+pub struct Spool(Arc<SpoolState>);
 
 #[derive(Debug)]
-struct Shelf {
+struct SpoolState {
     // A std mutex: it is held only for an operation on a queue or a map, never during a write.
     state: Mutex<Waiting>,
     changed: Condvar,
@@ -49,7 +49,7 @@ struct Waiting {
 impl Spool {
     /// Starts the thread that writes to `output`.
     pub fn start(output: &impl AsFd) -> Self {
-        let shared = Arc::new(Shelf {
+        let shared = Arc::new(SpoolState {
             state: Mutex::default(),
             changed: Condvar::new(),
             dropped: Arc::default(),
@@ -105,7 +105,7 @@ impl Spool {
     }
 }
 
-impl Shelf {
+impl SpoolState {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Redis: can it be read, is CONFIG_DB whole, does it tell of changes.
+//! Redis: can it be read, is CONFIG_DB complete, does it announce changes.
 
 use super::{Area, Finding, redis_cli};
 use crate::cli::doctor::collected::{Collected, Events, SeenDatabases};
@@ -27,10 +27,10 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     found
 }
 
-/// A server, why it is away (and what to do), and the databases that fare so.
+/// A server, why it is away (and what to do), and its databases in this state.
 type Group<'a> = (String, Option<(&'a str, &'a str)>, Vec<&'a str>);
 
-/// One finding for all databases that fare alike on one server.
+/// One finding for all databases of a server that are in the same state.
 fn servers(databases: &SeenDatabases) -> Vec<Finding> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (name, database, at, reading) in databases.all() {
@@ -66,7 +66,7 @@ fn whole(databases: &SeenDatabases) -> Option<Finding> {
         return Some(Finding::ok(
             AREA,
             subject,
-            "is whole (CONFIG_DB_INITIALIZED is 1)",
+            "is complete (CONFIG_DB_INITIALIZED is 1)",
         ));
     }
     let is = match tables.value(schema::CONFIG_DB_INITIALIZED) {
@@ -85,8 +85,7 @@ fn events(databases: &SeenDatabases, interval: &str) -> Option<Finding> {
         Events::Unknown => return None,
         Events::Denied => {
             let text = format!(
-                "not known: this user may not ask (CONFIG GET). Where they are off, changes are found \
-                 each interval ({interval})"
+                "unknown: this user may not run CONFIG GET. If they are off, changes are found once per interval ({interval})"
             );
             return Some(Finding::note(AREA, subject, text, None));
         }
@@ -102,8 +101,7 @@ fn events(databases: &SeenDatabases, interval: &str) -> Option<Finding> {
         )
     } else {
         let text = format!(
-            "off ({flags:?}; needed is K with A, or with g, h and $): changes are found each interval \
-             ({interval}), not at once"
+            "off ({flags:?}; needed is K with A, or with g, h and $): changes are found once per interval ({interval}), not at once"
         );
         let cli = redis_cli(databases);
         let remedy = format!("on a SONiC switch they are on: {cli} CONFIG SET notify-keyspace-events AKE");

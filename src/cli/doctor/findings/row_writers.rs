@@ -24,7 +24,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     found
 }
 
-/// ycabled writes the same rows each minute, unless it is told not to. Where there are active-standby ports beside, its
+/// ycabled writes the same rows each minute, unless its telemetry is off. On a switch that also has active-standby ports, its
 /// telemetry is also what fills their `link_status_peer`, on which linkmgrd acts: then it must stay on.
 fn ycabled(seen: &Collected, databases: &SeenDatabases) -> Option<Finding> {
     let tables = databases.believed()?;
@@ -42,12 +42,11 @@ fn ycabled(seen: &Collected, databases: &SeenDatabases) -> Option<Finding> {
             Finding::ok(
                 AREA,
                 subject,
-                "its telemetry is off (disable_telemetry True): it leaves the rows alone, but for one write at its start and at each \
-                 cable insertion. While XCVRD_LOG|Y_CABLE is there, `config apply-patch` and validated loads fail: it is not in YANG",
+                "its telemetry is off (disable_telemetry True): it writes the rows only at its start and at each cable insertion. While XCVRD_LOG|Y_CABLE exists, `config apply-patch` and validated loads fail: it is not in YANG",
             )
         } else {
             let text = format!(
-                "its telemetry is off, and {beside} here: nothing fills their link_status_peer any more"
+                "its telemetry is off, but this switch has {beside}: nothing fills link_status_peer there any more"
             );
             let remedy = "`sudo config muxcable telemetry enable`, and databases.publish: shadow";
             Finding::problem(AREA, subject, text, remedy)
@@ -71,8 +70,7 @@ fn ycabled(seen: &Collected, databases: &SeenDatabases) -> Option<Finding> {
         Publish::Own if standby > 0 => {
             let text = format!("{on}: where it runs, it rewrites the same rows every minute");
             let remedy = format!(
-                "databases.publish: shadow, or live with it. Leave the telemetry on: {beside} here, and \
-                 it fills their link_status_peer"
+                "set databases.publish: shadow, or accept it. Leave the telemetry on: this switch has {beside}, where it fills link_status_peer"
             );
             Finding::note(AREA, subject, text, remedy)
         }
@@ -80,14 +78,14 @@ fn ycabled(seen: &Collected, databases: &SeenDatabases) -> Option<Finding> {
             let text = format!(
                 "{on}: where it runs, it rewrites the same rows every minute; the two overwrite each other"
             );
-            let remedy = "`sudo config muxcable telemetry disable`, or databases.publish: shadow. Its price: the row \
-                          XCVRD_LOG|Y_CABLE is not in YANG, so `config apply-patch` and validated loads fail while it is there";
+            let remedy = "`sudo config muxcable telemetry disable`, or databases.publish: shadow. The first has a price: the row \
+                          XCVRD_LOG|Y_CABLE is not in YANG, so `config apply-patch` and validated loads fail while it exists";
             Finding::problem(AREA, subject, text, remedy)
         }
     })
 }
 
-/// How old the rows are: somebody writes them, or did.
+/// How old the rows are: whether they are still written.
 fn freshness(seen: &Collected) -> Option<Finding> {
     let table = match seen.config.publish {
         Publish::Own => schema::MUX_CABLE_INFO,
@@ -107,8 +105,9 @@ fn freshness(seen: &Collected) -> Option<Finding> {
             Some(_) => old.push(soc.port().as_str()),
         }
     }
-    let remedy = "is dualtor-exporter running, with this configuration? Its log and dualtor_state_db_up tell"
-        .to_owned();
+    let remedy =
+        "check that dualtor-exporter runs with this configuration: see its log and dualtor_state_db_up"
+            .to_owned();
     Some(match (&old[..], &missing[..]) {
         ([], []) => Finding::ok(
             AREA,

@@ -1,4 +1,4 @@
-//! Each SoC: is there a way to it, does it answer, and is what it says what the switch wants?
+//! Each SoC: is there a route to it, does it answer, and does it report what the switch wants?
 
 use super::{Area, Finding, listed};
 use crate::cli::doctor::collected::{Collected, Soc};
@@ -28,8 +28,8 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 fn not_probed(seen: &Collected) -> Option<Finding> {
     let left = seen.socs.iter().filter(|soc| soc.probe.is_none());
     let ports: Vec<&str> = left.map(|soc| soc.port().as_str()).collect();
-    let remedy = "`dualtor-exporter probe <address>`, or doctor again once fewer SoCs hang".to_owned();
-    let text = "not probed: the time was over";
+    let remedy = "run `dualtor-exporter probe <address>`, or doctor again when fewer SoCs hang".to_owned();
+    let text = "not probed: no time was left";
     (!ports.is_empty()).then(|| Finding::note(AREA, listed(&ports), text, remedy))
 }
 
@@ -41,10 +41,9 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
         Some(Found::Ready { after, report, left }) => {
             let mut found = answers(soc, report);
             if let Some(left) = left {
-                let alike = "READY, and then its connection was over at once".to_owned();
+                let alike = "READY, but the connection ended at once".to_owned();
                 let text = format!("{}: READY, but {}", soc.target.address, left_text(left));
-                let remedy = "look again; if it is so each time: the SoC's own log, and how long its server lets a connection live \
-                              (max_connection_age)";
+                let remedy = "run doctor again. If this happens each time, check the SoC's own log, and how long its server lets a connection live (max_connection_age)";
                 found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
             }
             if found.is_empty() {
@@ -62,25 +61,26 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
 fn switchs_own(port: &str, facts: PortFacts) -> Vec<Finding> {
     let mut found = Vec::new();
     if facts.orchagent == OrchagentMux::Error {
-        let text = "orchagent says error: the last change of the mux failed, and how the switch forwards is not known";
-        let remedy = "`show muxcable status`, and orchagent's log (`docker logs swss`, /var/log/syslog)";
+        let text =
+            "orchagent reports error: the last change of the mux failed, and the forwarding state is unknown";
+        let remedy = "check `show muxcable status` and orchagent's log (`docker logs swss`, /var/log/syslog)";
         found.push(Finding::problem(AREA, port, text, remedy).alike(text));
     }
     if facts.intended_error {
-        let text = "linkmgrd says Error in APPL_DB's MUX_CABLE_TABLE: what it wants is not known";
-        let remedy = "`show muxcable status`, and linkmgrd's log (`docker logs mux`)";
+        let text = "linkmgrd reports Error in APPL_DB's MUX_CABLE_TABLE: the state that it wants is unknown";
+        let remedy = "check `show muxcable status` and linkmgrd's log (`docker logs mux`)";
         found.push(Finding::problem(AREA, port, text, remedy).alike(text));
     }
     if facts.linkmgr == LinkmgrHealth::Unhealthy {
         let (text, remedy) = (
-            "linkmgrd calls the port unhealthy",
-            "`show muxcable status`, and linkmgrd's log".to_owned(),
+            "linkmgrd reports the port as unhealthy",
+            "check `show muxcable status` and linkmgrd's log".to_owned(),
         );
         found.push(Finding::note(AREA, port, text, remedy).alike(text));
     }
     if facts.oper_up == Some(false) {
         let text = "the switch's port is down (PORT_TABLE oper_status)";
-        let remedy = |port: &str| format!("`show interfaces status {port}`, and the cable");
+        let remedy = |port: &str| format!("check `show interfaces status {port}` and the cable");
         found.push(Finding::note(AREA, port, text, remedy(port)).alike_with(text, remedy("<port>")));
     }
     found
@@ -96,7 +96,7 @@ fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
                 remedy.unwrap_or(remedy_of(failure.cause)),
             )
         }
-        // Here both say the same.
+        // Here route and failure have the same reason.
         Err(_) if failure.cause == Cause::SourceAddress => (alike, remedy_of(failure.cause)),
         Err(why) => (
             format!("{alike}; {why}"),
@@ -111,7 +111,7 @@ fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
 fn remedy_of(cause: Cause) -> &'static str {
     match cause {
         Cause::Refused => {
-            "the SoC is there, but nobody listens: start its gRPC server, or set channel.tcp_port"
+            "the SoC is reachable, but nothing listens on this port: start its gRPC server, or set channel.tcp_port"
         }
         Cause::Unreachable => "check the route (`show ip route`), a firewall on this host, and the cable",
         Cause::ConnectTimeout => {
@@ -120,7 +120,7 @@ fn remedy_of(cause: Cause) -> &'static str {
         Cause::SourceAddress => {
             "check channel.source_address: that address must be on this host, and IPv4 or IPv6 as the SoC's is"
         }
-        Cause::TlsConfig => "check the certificate files (see the security of the channels above)",
+        Cause::TlsConfig => "check the certificate files (see Security of the channels above)",
         Cause::TlsExpired => {
             "renew the certificate that is named, and check the clocks of SoC and switch (`date`)"
         }
@@ -135,21 +135,19 @@ fn remedy_of(cause: Cause) -> &'static str {
             "check that the SoC speaks TLS with HTTP/2 (ALPN h2); if it speaks plain text: type insecure"
         }
         Cause::Closed | Cause::Reset => {
-            "the SoC hangs up: check that a gRPC server listens there, and that both speak TLS or both do not"
+            "the SoC closes the connection: check that a gRPC server listens there, and that both sides use TLS or neither does"
         }
         Cause::KeepaliveTimeout => {
-            "TCP is up but the peer is mute: its gRPC server hangs, or expects TLS; restart it, or see \
-             GRPCCLIENT"
+            "TCP is up, but the peer does not answer: its gRPC server hangs, or expects TLS. Restart it, or check GRPCCLIENT"
         }
         Cause::Goaway => {
             "the SoC's gRPC server ended the connection before a query (GOAWAY): it is stopping or overloaded, see its log"
         }
         Cause::Protocol => {
-            "no gRPC server answers there, or one that breaks the rules of HTTP/2: check address and port, and that both \
-             speak TLS or both do not"
+            "no gRPC server answers there, or one that breaks the rules of HTTP/2: check address and port, and that both sides use TLS or neither does"
         }
         Cause::Local => {
-            "this host is out of file descriptors or memory (`ulimit -n`, `free`), or it is as said a defect to report"
+            "this host has no file descriptors or memory left (`ulimit -n`, `free`), or this is a defect of the exporter: please report it"
         }
     }
 }
@@ -159,7 +157,7 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
     let (port, address) = (soc.port().as_str(), soc.target.address);
     let mut found = Vec::new();
     let mut empty = Vec::new();
-    // One cause, a lost connection for example, often ends all of them: it is told once.
+    // One cause, a lost connection for example, often ends all of them: it is reported once.
     let mut failed: Vec<(Vec<&str>, &QueryReport)> = Vec::new();
     for query in Query::ALL {
         let answer = report.query(*query);
@@ -191,7 +189,7 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
     }
     if !empty.is_empty() {
         let alike = format!(
-            "READY, but empty replies to {}: unknown. SONiC's NIC simulator does that",
+            "READY, but empty replies to {}: these values are unknown. SONiC's NIC simulator sends such replies",
             empty.join(", ")
         );
         found.push(Finding::note(AREA, port, format!("{address}: {alike}"), None).alike(alike));
@@ -200,7 +198,7 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
         let alike = format!("READY, but their health is {}", report.health);
         let (text, remedy) = (
             format!("{address}: READY, but its health is {}", report.health),
-            "the SoC itself says it does not serve: see its log",
+            "the SoC itself reports that it does not serve: see its log",
         );
         found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
     }
@@ -218,8 +216,7 @@ fn is_same(one: &QueryReport, other: &QueryReport) -> bool {
 
 fn remedy_of_answer(answer: &QueryReport) -> &'static str {
     if answer.is_not_grpc() {
-        return "another server has this address: check it and the port (channel.tcp_port), the SoC's gRPC server usually has \
-                50075";
+        return "this is not the SoC's gRPC server: check address and port (channel.tcp_port); the SoC's server usually has port 50075";
     }
     match answer.error.as_deref().and_then(Limit::told_in) {
         Some(limit) => remedy_of_limit(limit),
@@ -227,7 +224,7 @@ fn remedy_of_answer(answer: &QueryReport) -> &'static str {
     }
 }
 
-/// We have ended query or connection: the SoC's log need not tell why.
+/// We ended the query or the connection: the SoC's log may not contain the reason.
 fn remedy_of_limit(limit: Limit) -> &'static str {
     match limit {
         Limit::Frames => {
@@ -251,20 +248,23 @@ fn remedy_of_limit(limit: Limit) -> &'static str {
 
 fn remedy_of_result(result: QueryResult) -> &'static str {
     match result {
-        QueryResult::DeadlineExceeded | QueryResult::Cancelled => {
-            "the SoC is slow or its server hangs: look at its load; --timeout 5s tells which"
+        // Never ours: a query that we give up ends with DeadlineExceeded.
+        QueryResult::Cancelled => {
+            "the SoC's gRPC server cancelled the query itself: see its log. It may be stopping, or have limits of its own"
+        }
+        QueryResult::DeadlineExceeded => {
+            "the SoC is slow or its server hangs: check its load; doctor --timeout 5s shows which of the two it is"
         }
         QueryResult::Unavailable => {
-            "the connection was lost, or the SoC says it cannot serve: check that its gRPC server stays up (its log), then \
+            "the connection was lost, or the SoC reports that it cannot serve: check that its gRPC server stays up (its log), then \
              run doctor again"
         }
         QueryResult::Unimplemented => "the SoC's software does not have this query: update it",
         QueryResult::InvalidReply | QueryResult::Internal => {
-            "what the SoC's software sends is not what the interface says: see its log, and report it with \
-             `dualtor-exporter probe`"
+            "the SoC's software does not follow the interface: see its log, and report it with the output of `dualtor-exporter probe`"
         }
         QueryResult::ResourceExhausted => {
-            "the SoC says that it is out of resources: see its log and its load"
+            "the SoC reports that it is out of resources: see its log and its load"
         }
         QueryResult::Unauthenticated | QueryResult::PermissionDenied => {
             "the SoC refuses us: check the client certificate, and channel.metadata"
@@ -295,11 +295,10 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
     let differs = facts.consistent(own) == Some(false);
     differs.then(|| {
         let text = format!(
-            "linkmgrd wants this side {}, the SoC says it is {own}",
+            "linkmgrd wants this side {}, but the SoC reports {own}",
             facts.intended
         );
-        let remedy = "look again in some seconds: it may be switching over. If it stays: `show muxcable \
-                      status`, linkmgrd's and ycabled's log";
+        let remedy = "run doctor again in some seconds: a switchover may be under way. If it stays, check `show muxcable status` and the logs of linkmgrd and ycabled";
         Finding::problem(AREA, soc.port().as_str(), text.as_str(), remedy).alike(text)
     })
 }

@@ -1,4 +1,4 @@
-//! What kind of switch it is, which ToR, and what MUX_CABLE says of its ports.
+//! What kind of switch it is, which ToR, and its ports in MUX_CABLE.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ const AREA: Area = Area::Switch;
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     let mut found = metadata(seen);
     if seen.is_in_the_dark() {
-        let text = "the kind of switch is not known: CONFIG_DB cannot be read, or is not whole (see above)";
+        let text = "the kind of switch is unknown: CONFIG_DB cannot be read or is incomplete (see above)";
         found.push(Finding::note(AREA, schema::DEVICE_METADATA, text, None));
     }
     found.extend(side(seen));
@@ -31,7 +31,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     found
 }
 
-/// Whether the metadata of this namespace, or else the switch's own, says dual-ToR.
+/// Whether the metadata of this namespace, or else the switch's own, is that of a dual-ToR switch.
 fn is_dual(seen: &Collected, tables: &Tables) -> bool {
     let host = seen.namespaces.first().and_then(SeenDatabases::believed);
     is_dual_tor(tables, host.map(|tables| &**tables))
@@ -45,7 +45,7 @@ fn metadata(seen: &Collected) -> Vec<Finding> {
         let field = |name: &str| row.and_then(|row| row.get(name)).map_or("", String::as_str);
         let shown = |name: &str| match field(name) {
             "" => "-".to_owned(),
-            // As it is where it is one word: what is odd about it shows in quotes.
+            // Unquoted if it is a plain word: anything odd shows in quotes.
             word if word.chars().all(|c| c.is_ascii_alphanumeric()) && word.len() <= 64 => word.to_owned(),
             other => quoted(other),
         };
@@ -57,16 +57,15 @@ fn metadata(seen: &Collected) -> Vec<Finding> {
             return Some(Finding::ok(
                 AREA,
                 subject,
-                "none of this namespace's ports is a server's",
+                "no port of this namespace leads to a server",
             ));
         }
         let text = format!("{is}: not a dual-ToR switch (subtype DualToR)");
         Some(if seen.config.targets.is_some() {
-            let text = format!("{text}; the configuration's targets are probed all the same");
+            let text = format!("{text}; the configuration's targets are still probed");
             Finding::note(AREA, subject, text, None)
         } else {
-            let remedy = "nothing, if that is so: the exporter watches and waits. Else its subtype in \
-                          DEVICE_METADATA|localhost must be DualToR; leave all else there as it is"
+            let remedy = "nothing, if this is right: the exporter waits. Otherwise set subtype to DualToR in DEVICE_METADATA|localhost, and change nothing else there"
                 .to_owned();
             Finding::note(AREA, subject, format!("{text}: no port is probed"), remedy)
         })
@@ -89,7 +88,7 @@ fn side(seen: &Collected) -> Option<Finding> {
                         "{told} in the configuration, but Loopback3 ({ip}) is the {other} ToR's: self \
                          and peer may be swapped"
                     ),
-                    "remove the key side, unless Loopback3 is what is wrong",
+                    "remove the key side, unless Loopback3 is wrong",
                 ),
             },
         );
@@ -100,17 +99,15 @@ fn side(seen: &Collected) -> Option<Finding> {
         let from = from.map_or(String::new(), |ip| format!(" ({ip})"));
         return Some(Finding::ok(AREA, "side", format!("{side}, from Loopback3{from}")));
     }
-    // Of a switch of another kind nobody wants to know.
+    // Other kinds of switches have no side.
     if seen.inventory.targets.is_empty() {
         return None;
     }
     let addresses: Vec<IpAddr> = of_loopback3.map(|(ip, _)| ip).collect();
     let text = match &addresses[..] {
-        [] if seen.is_in_the_dark() => {
-            "unknown: CONFIG_DB, which would tell, cannot be read, or is not whole".to_owned()
-        }
+        [] if seen.is_in_the_dark() => "unknown: CONFIG_DB cannot be read or is incomplete".to_owned(),
         [] => "unknown: CONFIG_DB has no Loopback3, and the configuration has no side".to_owned(),
-        some => format!("unknown: Loopback3 is {some:?}, of which none (or both) is a known ToR's"),
+        some => format!("unknown: Loopback3 is {some:?}, which does not identify one ToR"),
     };
     let text = format!("{text}. Every direction, link and operation is unknown");
     let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.1, \
@@ -123,16 +120,15 @@ fn loopback3(seen: &Collected) -> Vec<Finding> {
     let dialled = [true, false].map(|ipv4| all.address(ipv4, seen.inventory.side));
     let each = seen.loopback3.iter().filter_map(|(ip, here)| {
         if !dialled.contains(&Some(*ip)) {
-            let text = format!("{ip} is not used: dials leave from the address that tells the side");
+            let text = format!("{ip} is not used: dials leave from the address that identifies the side");
             return Some(Finding::ok(AREA, "Loopback3", text));
         }
         let text = |end: &str| format!("{ip} is not on this host: {end}");
-        let remedy = "check `show ip interfaces`: Loopback3 must be up in this network namespace, and \
-                      this process in the host's";
+        let remedy = "check `show ip interfaces`: Loopback3 must be up, and this process must run in the host's network namespace";
         match seen.config.source {
             _ if *here => Some(Finding::ok(AREA, "Loopback3", format!("{ip} is on this host"))),
             SourceRule::Auto => {
-                let text = text("dials leave from whatever address the kernel chooses");
+                let text = text("the kernel chooses the source address of dials");
                 Some(Finding::note(AREA, "Loopback3", text, remedy.to_owned()))
             }
             SourceRule::Loopback3 => {
@@ -145,7 +141,7 @@ fn loopback3(seen: &Collected) -> Vec<Finding> {
     let mut found: Vec<Finding> = each.collect();
     let known = !seen.is_in_the_dark();
     if seen.config.source == SourceRule::Loopback3 && seen.loopback3.is_empty() && known {
-        let text = "CONFIG_DB knows no address of it, and channel.source_address wants that one and no other";
+        let text = "CONFIG_DB has no address for it, but channel.source_address is loopback3";
         let remedy = "`sudo config interface ip add Loopback3 <address>/32`, or source_address: auto";
         found.push(Finding::problem(AREA, "Loopback3", text, remedy));
     }
@@ -190,8 +186,7 @@ fn cables(seen: &Collected) -> Option<Finding> {
     if good + bad > 0 {
         return Some(Finding::ok(AREA, schema::MUX_CABLE, text));
     }
-    let remedy = "where that is wrong: cable_type active-active and soc_ipv4 in the ports' rows, as the \
-                  minigraph should have"
+    let remedy = "if this is wrong, set cable_type active-active and soc_ipv4 in the ports' rows, as the minigraph should do"
         .to_owned();
     Some(Finding::note(
         AREA,
@@ -223,7 +218,9 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
         }
         ProblemKind::DuplicatePort => "keep the port's row in one namespace".to_owned(),
         ProblemKind::TooManyRows => {
-            format!("delete the rows that are no port's of this switch: {cli} --scan --pattern 'MUX_CABLE|*'")
+            format!(
+                "delete the rows of ports that this switch does not have: {cli} --scan --pattern 'MUX_CABLE|*'"
+            )
         }
     };
     let why = format!("in MUX_CABLE cannot be used ({kind}): {text}");
@@ -241,7 +238,7 @@ fn shared_addresses(seen: &Collected) -> Vec<Finding> {
     }
     let shared = ports.into_iter().filter(|(_, ports)| ports.len() > 1);
     let finding = |((_, address), ports): ((_, std::net::SocketAddr), Vec<&str>)| {
-        let text = format!("one SoC, {address}, for all of them: all but one are wrong");
+        let text = format!("all of them have the SoC address {address}: at most one is right");
         let remedy = "give each port the address of its own SoC (MUX_CABLE soc_ipv4, or targets)";
         Finding::problem(AREA, super::listed(&ports), text, remedy)
     };

@@ -259,7 +259,7 @@ fn each_state_of_the_databases_is_told() {
     };
     let findings = alone.findings();
     let told = |subject: &str| findings.iter().find(|finding| finding.subject == subject);
-    assert!(told("side").is_some_and(|side| side.text.contains("CONFIG_DB, which would tell")));
+    assert!(told("side").is_some_and(|side| side.text.contains("unknown: CONFIG_DB cannot be read")));
     assert!(told("GRPCCLIENT").is_some_and(|tls| tls.level == Note));
     let empty = Switch {
         config_db: Vec::new(),
@@ -285,7 +285,7 @@ fn each_state_of_the_databases_is_told() {
         let (words, remedy) = if on {
             ("on (", "")
         } else {
-            ("each interval", "AKE")
+            ("once per interval", "AKE")
         };
         check(
             Switch { events, ..healthy() },
@@ -299,7 +299,7 @@ fn each_state_of_the_databases_is_told() {
         events: Events::Denied,
         ..healthy()
     };
-    check(denied, Note, "keyspace notifications", "not known", "");
+    check(denied, Note, "keyspace notifications", "unknown", "");
 }
 
 #[test]
@@ -311,14 +311,14 @@ fn each_state_of_the_switch_is_told() {
         Note,
         "DEVICE_METADATA",
         "type LeafRouter, subtype -: not a dual-ToR",
-        "must be DualToR; leave all else",
+        "set subtype to DualToR",
     );
     let targets = "side: upper\ntargets: [{port: Ethernet0, address: 192.168.0.3}]\n";
     check(
         leaf().config(targets),
         Note,
         "DEVICE_METADATA",
-        "probed all the same",
+        "still probed",
         "",
     );
     check(
@@ -354,7 +354,7 @@ fn each_state_of_the_switch_is_told() {
         Note,
         "DEVICE_METADATA",
         "subtype \"DualToR \": not a dual-ToR",
-        "must be DualToR",
+        "set subtype to DualToR",
     );
 
     let key = "LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32";
@@ -363,7 +363,7 @@ fn each_state_of_the_switch_is_told() {
         two(),
         Ok,
         "Loopback3",
-        "10.0.0.1 is not used: dials leave from the address that tells the side",
+        "10.0.0.1 is not used: dials leave from the address that identifies the side",
         "",
     );
     check(two(), Ok, "Loopback3", "10.212.64.1 is on this host", "");
@@ -442,7 +442,7 @@ fn each_row_that_cannot_be_used_is_told_with_its_remedy() {
         twice,
         Problem,
         "Ethernet0, Ethernet4",
-        "one SoC, 192.168.0.3:50075",
+        "the SoC address 192.168.0.3:50075",
         "its own SoC",
     );
     check(
@@ -481,7 +481,7 @@ fn a_mux_change_that_failed_is_told() {
         orchagent,
         Problem,
         "Ethernet0",
-        "orchagent says error",
+        "orchagent reports error",
         "orchagent's log",
     );
     let mut linkmgrd = healthy();
@@ -490,7 +490,7 @@ fn a_mux_change_that_failed_is_told() {
         linkmgrd,
         Problem,
         "Ethernet0",
-        "linkmgrd says Error",
+        "linkmgrd reports Error",
         "linkmgrd's log",
     );
 }
@@ -520,7 +520,7 @@ fn ycabled_is_turned_off_only_where_nobody_needs_it() {
         Note,
         "ycabled",
         "nothing turns its telemetry off",
-        "Leave the telemetry on: 1 active-standby port here",
+        "Leave the telemetry on: this switch has 1 active-standby port",
     );
     check(
         on().config("databases: {publish: shadow}\n"),
@@ -557,14 +557,14 @@ fn rows_that_nobody_writes_are_told() {
         Note,
         "MUX_CABLE_INFO",
         "not written any more",
-        "running",
+        "runs with this configuration",
     );
     check(
         row("time_post=yesterday"),
         Note,
         "MUX_CABLE_INFO",
         "Ethernet0",
-        "running",
+        "runs with this configuration",
     );
     let none = Switch {
         state_db: Vec::new(),
@@ -575,7 +575,7 @@ fn rows_that_nobody_writes_are_told() {
         Note,
         "MUX_CABLE_INFO",
         "none has been written yet",
-        "running",
+        "runs with this configuration",
     );
 }
 
@@ -607,7 +607,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         mutual(),
         Note,
         "GRPCCLIENT",
-        "YANG's sonic-grpcclient allows server and client only",
+        "YANG's sonic-grpcclient allows only server and client",
         "leave it",
     );
     check(mutual(), Ok, "GRPCCLIENT", "client key /a/k.pem can be read", "");
@@ -616,7 +616,7 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         client,
         Note,
         "GRPCCLIENT",
-        "ycabled knows server and mutual only",
+        "ycabled knows only server and mutual",
         "auth_level mutual",
     );
     check(
@@ -640,7 +640,13 @@ fn grpcclient_is_held_against_the_files_yang_and_ycabled() {
         "type \"tls\": expected secure or insecure; no SoC is dialled",
         "insecure",
     );
-    check(with("type=insecure"), Note, "GRPCCLIENT", "unused", "type secure");
+    check(
+        with("type=insecure"),
+        Note,
+        "GRPCCLIENT",
+        "does not use them",
+        "type secure",
+    );
 
     let bare = |certs| {
         healthy()
@@ -739,7 +745,7 @@ fn the_file_that_the_rows_come_from_is_looked_at() {
         "none, and no /etc/sonic/grpc_secrets.json: plain text",
         "",
     );
-    check(with(holds(SECURE)), Ok, FILE, "counts: no row of GRPCCLIENT", "");
+    check(with(holds(SECURE)), Ok, FILE, "is used: GRPCCLIENT", "");
     check(with(holds(SECURE)), Ok, FILE, "auth_level server", "");
     check(with(holds(SECURE)), Ok, FILE, "/a/ca.pem can be read", "");
     let bad = SECURE.replace("/a/ca.pem", "ca.pem");
@@ -754,10 +760,10 @@ fn the_file_that_the_rows_come_from_is_looked_at() {
         with(denied()),
         Problem,
         FILE,
-        "permission denied. No row of GRPCCLIENT",
+        "permission denied. GRPCCLIENT has no usable row",
         "exporter's user",
     );
-    check(with(holds("{")), Problem, FILE, "expected JSON", "mend");
+    check(with(holds("{")), Problem, FILE, "expected JSON", "repair it");
     check(
         rows(denied()),
         Note,
@@ -769,7 +775,7 @@ fn the_file_that_the_rows_come_from_is_looked_at() {
         rows(holds(SECURE)),
         Note,
         FILE,
-        "says something else than CONFIG_DB's",
+        "differs from CONFIG_DB's",
         "the same",
     );
     let mode = |mode| Switch {
@@ -800,7 +806,7 @@ fn the_file_that_the_rows_come_from_is_looked_at() {
         rows(holds(insecure)),
         Ok,
         FILE,
-        "can be read: it counts where no row does",
+        "can be read: it is used if GRPCCLIENT has no usable row",
         "",
     );
 }
@@ -832,7 +838,7 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
         until(now + days(31)),
         Ok,
         "TLS files",
-        "the CA is good until 2026-12-22",
+        "the CA is valid until 2026-12-22",
         "",
     );
     check(
@@ -850,7 +856,7 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
         "a new one",
     );
     let odd = Checked {
-        notes: vec!["ca.pem: the X509 CRL in line 7 is no certificate and left out".to_owned()],
+        notes: vec!["ca.pem: the X509 CRL in line 7 is not a certificate and is ignored".to_owned()],
         ..Checked::default()
     };
     check(
@@ -865,7 +871,7 @@ fn a_set_of_tls_files_is_judged_as_a_whole() {
         with(why()),
         Problem,
         "TLS files",
-        "do not serve together",
+        "cannot be used together",
         "its own key",
     );
     // What is wrong with one file alone is said once.
@@ -951,14 +957,14 @@ fn each_odd_answer_is_told() {
         "--timeout",
     );
     let mut web_server = healthy().query(Query::Link, QueryResult::Unimplemented);
-    let page = "a web server, not gRPC: HTTP 404 with content-type text/html";
+    let page = "not a gRPC server: HTTP 404 with content-type text/html";
     web_server.report.queries[Query::Link.index()].error = Some(page.into());
     check(
         web_server,
         Problem,
         "Ethernet0",
         page,
-        "another server has this address",
+        "this is not the SoC's gRPC server",
     );
     let old = healthy().query(Query::Link, QueryResult::Unimplemented);
     check(old, Problem, "Ethernet0", "UNIMPLEMENTED", "update it");
@@ -978,7 +984,7 @@ fn each_odd_answer_is_told() {
         wanted,
         Problem,
         "Ethernet0",
-        "wants this side standby, the SoC says it is active",
+        "wants this side standby, but the SoC reports active",
         "show mux",
     );
     let port = Switch {
@@ -1066,7 +1072,7 @@ fn what_the_exporter_itself_has_ended_is_told_as_such() {
     }
     // The SoC's own word.
     let its_own = remedy(QueryResult::ResourceExhausted, "too busy");
-    assert!(its_own.contains("the SoC says"), "{its_own}");
+    assert!(its_own.contains("the SoC reports"), "{its_own}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What is wrong with a SoC's chain of certificates, in words for people: which certificate, and what about it. rustls's verdict
-//! stands; its words say neither, and are for programmers. Pure.
+//! What is wrong with a SoC's chain of certificates, for people: which certificate, and what about it. rustls gives the verdict;
+//! its text names neither and is for programmers. Pure.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use super::x509::{self, Content, shown};
 /// Longer chains are not followed.
 const MAX_CHAIN: usize = 16;
 
-/// The words for a verdict on this chain, where there are any that say more than the verdict's own.
+/// A text for a verdict on this chain, if it explains more than the verdict's own text.
 pub(super) fn blame(
     verdict: &CertificateError,
     own: &CertificateDer<'_>,
@@ -63,16 +63,14 @@ fn out_of_time(own: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: Sys
     })
 }
 
-/// Follows the names up to where nobody goes on.
+/// Follows the issuers' names up to the last certificate that is known.
 fn unknown_issuer(own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Option<String> {
     let others: Vec<Content> = others.iter().filter_map(x509::content).collect();
     let (mut n, mut last) = (0, x509::content(own)?);
     for _ in 0..MAX_CHAIN {
         if last.issuer == last.subject {
             let called = called(n, &last);
-            return Some(format!(
-                "{called} is signed by itself, and does not stand in our CA file"
-            ));
+            return Some(format!("{called} is signed by itself, and is not in our CA file"));
         }
         let Some(above) = others.iter().find(|other| other.subject == last.issuer) else {
             break;
@@ -81,7 +79,7 @@ fn unknown_issuer(own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Op
     }
     let (called, issuer) = (called(n, &last), shown(&last.issuer));
     Some(format!(
-        "{called} is signed by {issuer}, which is not in our CA file, or there with another key"
+        "{called} is signed by {issuer}, which is not in our CA file, or is there with another key"
     ))
 }
 
@@ -93,8 +91,7 @@ fn unknown_extension(own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) ->
         let unknown = x509::unknown_critical(&content);
         (!unknown.is_empty()).then(|| {
             format!(
-                "{} has an extension that is marked as critical and not known here: {}. Whoever does not know it must refuse the \
-                 certificate: have one made without it, or with it not critical",
+                "{} has a critical extension that this program does not know: {}. Such a certificate must be refused: issue one without the extension, or mark it as not critical",
                 called(n, &content),
                 unknown.join(", ")
             )
@@ -147,7 +144,7 @@ mod tests {
         let verdict = CertificateError::Other(OtherError(Arc::new(std::io::Error::other("why"))));
         let own = said(&verdict, &odd, std::slice::from_ref(&ca));
         assert!(
-            own.starts_with("the SoC's certificate \"CN=soc\" has an extension"),
+            own.starts_with("the SoC's certificate \"CN=soc\" has a critical extension"),
             "{own}"
         );
         assert!(own.contains(": id-ce-certificatePolicies (2.5.29.32)."), "{own}");

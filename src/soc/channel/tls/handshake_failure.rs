@@ -1,4 +1,4 @@
-//! What an error of TLS means: the closed set of causes, and words for people.
+//! What a TLS error means: a cause of the closed set, and a text for people.
 
 use std::io;
 
@@ -31,8 +31,7 @@ pub(super) fn of_handshake(error: &io::Error, witness: &Witness) -> Failure {
 pub(in crate::soc::channel) fn of_silence(failure: Failure, witness: &Witness) -> Failure {
     if witness.asked() && matches!(failure.cause, Cause::Closed | Cause::Reset) {
         let detail = format!(
-            "the SoC hung up without a word after it had asked for our certificate: most likely it refuses ours, or that \
-             there is none ({})",
+            "the SoC closed the connection after it had asked for our certificate: most likely it does not accept ours, or we have none ({})",
             failure.detail
         );
         return Failure::new(Cause::TlsClientRefused, detail);
@@ -50,7 +49,7 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
 }
 
 fn refused(error: &Error) -> String {
-    format!("the SoC refused our client certificate, or that there is none: {error}")
+    format!("the SoC refused our client certificate, or requires one: {error}")
 }
 
 fn of(error: &Error) -> Failure {
@@ -61,16 +60,13 @@ fn of(error: &Error) -> Failure {
         }
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        ) => (
-            Cause::Tls,
-            format!("the peer does not speak TLS, it seems: {error}"),
-        ),
+        ) => (Cause::Tls, format!("the peer seems not to speak TLS: {error}")),
         _ => (Cause::Tls, error.to_string()),
     };
     Failure::new(cause, detail)
 }
 
-/// What is wrong with the SoC's certificate, where rustls's own words are for programmers.
+/// What is wrong with the SoC's certificate, where rustls's own text is for programmers.
 fn told(reason: &CertificateError, error: &Error) -> String {
     use CertificateError as Why;
     let date = |time: &UnixTime| {
@@ -100,11 +96,11 @@ fn told(reason: &CertificateError, error: &Error) -> String {
     let hint = [
         (
             "CaUsedAsEndEntity",
-            "it is a CA's: the SoC needs one of its own, or this one in our CA file",
+            "it is a CA certificate: give the SoC its own certificate, or put this one into our CA file",
         ),
         (
             "UnsupportedCertVersion",
-            "it is of X.509 version 1, which cannot hold a name to check: version 3 is needed",
+            "it is X.509 version 1, which cannot hold a name to check: version 3 is needed",
         ),
         (BAD_KEY, BAD_KEY),
     ]

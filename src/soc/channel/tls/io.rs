@@ -77,7 +77,7 @@ impl AsyncWrite for SocStream {
     }
 }
 
-/// Lies under TLS and HTTP/2 and lets a peer's last words be heard.
+/// Lies under TLS and HTTP/2; after a failed write it still reads what the peer sent last.
 ///
 /// A web server that does not know HTTP/2 says so, or a SoC GOAWAY, and hangs up with our bytes unread: that is a reset, too.
 /// A SoC that refuses our certificate under TLS 1.3 says so only after the handshake, in an alert, and closes with our
@@ -97,7 +97,7 @@ impl<IO> LastWords<IO> {
     /// `all`: what a write of everything would have returned.
     fn or_gone(&mut self, written: io::Result<usize>, all: usize) -> io::Result<usize> {
         match written {
-            // With these TCP is over in both directions, so that a read cannot wait for ever.
+            // With these TCP is over in both directions, so that a read cannot wait without end.
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 self.gone = Some(error.kind());
                 Ok(all)

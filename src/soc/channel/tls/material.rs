@@ -1,8 +1,8 @@
-//! The files of one set: read as bytes, then built into what a dial needs, or into words for what is wrong with them.
+//! The files of one set: read as bytes, then built into what a dial needs, or into a text for people that names what is wrong.
 //!
 //! Only a complete and consistent set is built: whole PEM files, at least one CA, and a key that is the certificate's.
-//! Beyond that our own certificate is not judged here: that is the SoC's to do (one of X.509 version 1, say, which rustls would
-//! not read). No message repeats what stands in a file: one of them is a private key.
+//! Nothing else about our own certificate is judged here: the SoC judges it (for example one of X.509 version 1, which rustls
+//! would not read). No message quotes a file: one of them is a private key.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -87,7 +87,7 @@ pub(in crate::soc::channel) struct Material {
     ca_expiry: Option<SystemTime>,
     client_expiry: Option<SystemTime>,
     notes: Vec<String>,
-    /// When each certificate in the files expires, and what is said of it then.
+    /// When each certificate in the files expires, and what is reported then.
     expiries: Vec<(SystemTime, String)>,
 }
 
@@ -99,20 +99,7 @@ impl Material {
         let ca = certificates(ca_file, &files.ca)?;
         let mut notes = notes(ca_file, ca.notes);
         let trusted: Arc<[_]> = ca.certificates.into();
-        let mut roots = RootCertStore::empty();
-        for (n, ca) in trusted.iter().enumerate() {
-            if let Err(error) = roots.add(ca.clone()) {
-                let (number, name) = (n + 1, x509::subject(ca));
-                notes.push(format!(
-                    "{}: certificate {number}, {name}, cannot sign a SoC's: {error}",
-                    text::quote(ca_file.display())
-                ));
-            }
-        }
-        if roots.is_empty() {
-            let why = notes.pop().unwrap_or_default();
-            return Err(Bad::new(ca_file, format!("holds no usable certificate: {why}")));
-        }
+        let roots = roots(ca_file, &trusted, &mut notes)?;
         let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone()).build();
         let verifier = verifier.map_err(|error| Bad::new(ca_file, error.to_string()))?;
         let identity = match (&settings.client, &files.client) {
@@ -127,36 +114,19 @@ impl Material {
             }
             _ => None,
         };
-        let name = settings.server_name.as_deref().map(|name| {
-            let bad = |_| {
-                Bad::new(
-                    ca_file,
-                    format!(
-                        "expected a DNS name or an IP address as server name, got {:?}",
-                        text::quote(name)
-                    ),
-                )
-            };
-            ServerName::try_from(name.to_owned()).map_err(bad)
-        });
         let of_client = identity.iter().flat_map(|identity| &identity.cert);
         let expiries = trusted.iter().map(|ca| ("CA", ca));
         let expiries = expiries.chain(of_client.clone().map(|own| ("client certificate's chain", own)));
-        let expiries = expiries.filter_map(|(what, certificate)| {
-            let at = not_after(certificate)?;
-            let (name, date) = (x509::subject(certificate), x509::date(at));
-            Some((at, format!("{what}: {name} has expired: {date}")))
-        });
         Ok(Self {
             config: config(provider, verifier.clone())
                 .map_err(|error| Bad::new(ca_file, error.to_string()))?,
             verifier,
-            name: name.transpose()?,
+            name: server_name(settings)?,
             files: described(settings),
             ca_expiry: trusted.iter().filter_map(|ca| not_after(ca)).min(),
             client_expiry: of_client.filter_map(|cert| not_after(cert)).min(),
             notes: short(notes),
-            expiries: expiries.collect(),
+            expiries: expiries.filter_map(expiry).collect(),
             trusted,
             identity,
         })
@@ -198,6 +168,47 @@ impl Material {
     pub(super) fn client_expiry(&self) -> Option<SystemTime> {
         self.client_expiry
     }
+}
+
+/// The certificates that may sign a SoC's. One that cannot is noted, and the rest is used.
+fn roots(
+    file: &Path,
+    trusted: &[CertificateDer<'static>],
+    notes: &mut Vec<String>,
+) -> Result<RootCertStore, Bad> {
+    let mut roots = RootCertStore::empty();
+    for (n, ca) in trusted.iter().enumerate() {
+        if let Err(error) = roots.add(ca.clone()) {
+            let (number, name) = (n + 1, x509::subject(ca));
+            notes.push(format!(
+                "{}: certificate {number}, {name}, cannot sign a SoC's: {error}",
+                text::quote(file.display())
+            ));
+        }
+    }
+    if roots.is_empty() {
+        let why = notes.pop().unwrap_or_default();
+        return Err(Bad::new(file, format!("holds no usable certificate: {why}")));
+    }
+    Ok(roots)
+}
+
+/// The name that the SoCs' certificates must be for; `None`: each SoC's address.
+fn server_name(settings: &TlsSettings) -> Result<Option<ServerName<'static>>, Bad> {
+    let parse = |name: &str| {
+        ServerName::try_from(name.to_owned()).map_err(|_| {
+            let (expected, name) = ("a DNS name or an IP address as server name", text::quote(name));
+            Bad::new(&settings.ca, format!("expected {expected}, got {name:?}"))
+        })
+    };
+    settings.server_name.as_deref().map(parse).transpose()
+}
+
+/// When a certificate expires, and what is reported then.
+fn expiry((what, certificate): (&str, &CertificateDer<'static>)) -> Option<(SystemTime, String)> {
+    let at = not_after(certificate)?;
+    let (name, date) = (x509::subject(certificate), x509::date(at));
+    Some((at, format!("{what}: {name} has expired: {date}")))
 }
 
 /// A file of one MiB could hold oddities by the ten thousand.
@@ -262,10 +273,10 @@ fn identity(
 ) -> Result<CertifiedKey, Bad> {
     let key = pem::key(key).map_err(|reason| Bad::new(&paths.key, reason))?;
     let key = provider.key_provider.load_private_key(key).map_err(|_| {
-        let kinds = "RSA from 2048 bits, ECDSA on P-256 and P-384, and Ed25519 can";
+        let kinds = "RSA from 2048 bits, ECDSA on P-256 and P-384, and Ed25519 are supported";
         Bad::new(
             &paths.key,
-            format!("is not a private key of a kind that can be used: {kinds}"),
+            format!("is not a private key of a supported kind: {kinds}"),
         )
     })?;
     let Some(public) = key.public_key() else {

@@ -1,5 +1,5 @@
-//! PEM files, block by block: what is in one, and in words for people, what is wrong with it. rustls reads the blocks that it
-//! knows and passes over the rest without a word; here nothing is passed over in silence.
+//! PEM files, block by block: what is in one, and what is wrong with it, for people. rustls reads the blocks that it knows and
+//! silently ignores the rest; here everything that is ignored is reported.
 //!
 //! Read on purpose although rustls would not: a byte order mark, blanks before a marker, blocks without a line break between
 //! them (`cat` of files that do not end with one), and OpenSSL's other two labels for certificates. No message repeats what
@@ -60,7 +60,7 @@ fn blocks(bytes: &[u8]) -> Result<(Vec<Block>, Vec<usize>), String> {
     let text = String::from_utf8_lossy(bytes).replace('\u{feff}', "");
     if !text.contains(BEGIN) && bytes.first() == Some(&0x30) {
         let convert = "`openssl x509 -inform der` or `openssl pkey -inform der` converts it";
-        return Err(format!("is DER, it seems, and not PEM: {convert}"));
+        return Err(format!("seems to be DER, not PEM: {convert}"));
     }
     let text = text.replace(&format!("{DASHES}{BEGIN}"), &format!("{DASHES}\n{BEGIN}"));
     let (mut blocks, mut stray) = (Vec::new(), Vec::new());
@@ -129,15 +129,16 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Certificates, String> {
     let mut certificates = Vec::new();
     let stray = stray.iter();
     let mut notes: Vec<String> = stray
-        .map(|line| format!("line {line} has a block's beginning in its middle, and is left out"))
+        .map(|line| format!("line {line} begins a block in its middle and is ignored"))
         .collect();
     for block in &blocks {
         let (label, line) = (&block.label, block.line);
         if block.is_certificate() {
             let der = CertificateDer::from_pem_slice(block.as_text(CERTIFICATES[0]).as_bytes())
                 .map_err(|_| format!("the {label} in line {line} is not base64"))?;
-            let der = x509::whole(&der)
-                .ok_or_else(|| format!("the {label} in line {line} is no certificate, or part of one"))?;
+            let der = x509::whole(&der).ok_or_else(|| {
+                format!("the {label} in line {line} is not a certificate, or only a part of one")
+            })?;
             if label == TRUSTED {
                 notes.push(format!(
                     "the {label} in line {line} is used without its trust settings"
@@ -146,7 +147,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Certificates, String> {
             certificates.push(CertificateDer::from(der.to_vec()));
         } else if !block.is_key() && !label.ends_with(PARAMETERS) {
             notes.push(format!(
-                "the {label} in line {line} is no certificate and left out"
+                "the {label} in line {line} is not a certificate and is ignored"
             ));
         }
     }
@@ -165,7 +166,7 @@ pub(super) fn key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let line = block.line;
     if block.is_encrypted() {
         return Err(format!(
-            "the private key in line {line} is encrypted, and nobody is there to type its passphrase: `openssl pkey` decrypts it"
+            "the private key in line {line} is encrypted, and the exporter cannot ask for its passphrase: `openssl pkey` decrypts it"
         ));
     }
     PrivateKeyDer::from_pem_slice(block.as_text(&block.label).as_bytes()).map_err(|_| {
@@ -189,7 +190,7 @@ fn instead(blocks: &[Block]) -> String {
             ", but certificates: are the files of certificate and key swapped?".to_owned()
         }
         Some(&"CERTIFICATE REQUEST" | &"NEW CERTIFICATE REQUEST") => {
-            ", but a request for one, which a CA has yet to sign".to_owned()
+            ", but a certificate request, which a CA must sign first".to_owned()
         }
         Some(&"PKCS7") => ", but PKCS7: `openssl pkcs7 -print_certs` converts it".to_owned(),
         Some(first) => format!(", but {first}"),
@@ -210,7 +211,7 @@ mod tests {
         (cert.pem(), pair().cert.pem(), signing_key.serialize_pem())
     }
 
-    /// How many certificates there are, and what is said of the rest.
+    /// How many certificates there are, and what is reported about the rest.
     fn read(text: &str) -> Result<(usize, Vec<String>), String> {
         certificates(text.as_bytes()).map(|found| (found.certificates.len(), found.notes))
     }
@@ -319,15 +320,15 @@ mod tests {
         check("one line", &one.replace('\n', "\\n"), "line 1 begins a block");
         check("no base64", &one.replace("MII", "M!!"), "line 1 is not base64");
         check(
-            "no certificate",
+            "is not a certificate",
             "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----",
-            "is no certificate",
+            "is not a certificate",
         );
         check("empty", "", "holds no certificate in PEM");
         check("words", "no such file", "holds no certificate in PEM");
         check("a key", &key, "but a private key: are the files");
         let request = one.replace("CERTIFICATE", "CERTIFICATE REQUEST");
-        check("a request", &request, "a request for one");
+        check("a request", &request, "a certificate request");
         check("PKCS7", &one.replace("CERTIFICATE", "PKCS7"), "openssl pkcs7");
         check(
             "another",
@@ -341,7 +342,7 @@ mod tests {
         );
         let der = CertificateDer::from_pem_slice(one.as_bytes()).expect("a certificate");
         let why = certificates(&der).expect_err("DER");
-        assert!(why.contains("is DER"), "{why}");
+        assert!(why.contains("seems to be DER"), "{why}");
         let utf16: Vec<u8> = one.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let why = certificates(&[&[0xff, 0xfe], &utf16[..]].concat()).expect_err("UTF-16");
         assert!(why.contains("UTF-16"), "{why}");

@@ -1,8 +1,8 @@
 //! Reads one set of files again and again, and keeps what was last good.
 //!
-//! One task per set, which ends with it. It waits for no read longer than `files::PATIENCE`: a file system that hangs is said as such,
-//! and the next read is served, should the path lead to another one meanwhile. A set that is broken or half-written replaces nothing: it is said once, with
-//! file and reason, and not again until something about it changes. A reader that ends by a defect is started anew; the last
+//! One task per set, which ends with the set. It waits for no read longer than `files::PATIENCE`: a file system that hangs is
+//! reported, and the next read is still tried, because the path may lead to another file system by then. A broken or half-written
+//! set replaces nothing: it is reported once, with file and reason, and not again until something about it changes. A reader that ends by a defect is started anew; the last
 //! good content serves meanwhile, and where there is none dials fail at their deadline.
 
 use std::sync::Arc;
@@ -22,12 +22,12 @@ use crate::runtime::defect::{Defect, Restarts, caught};
 /// New files are used for the next connections within 10 s (half of that is left for reading them).
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// Certificates told of in one line of the log: a file may be a bundle of hundreds.
+/// The most certificates named in one line of the log: a file may be a bundle of hundreds.
 const MAX_TOLD: usize = 5;
 
 /// What is known of a set.
 #[derive(Debug, Clone)]
-pub(super) enum Latest {
+pub(super) enum LatestFiles {
     /// Nothing yet.
     Unread,
     /// The last good content.
@@ -38,14 +38,14 @@ pub(super) enum Latest {
 
 /// A set that is being watched; dropping it ends that.
 #[derive(Debug)]
-pub(super) struct Watched {
-    latest: watch::Receiver<Latest>,
+pub(super) struct WatchedFiles {
+    latest: watch::Receiver<LatestFiles>,
     _task: AbortOnDropHandle<()>,
 }
 
-impl Watched {
+impl WatchedFiles {
     pub(super) fn new(settings: TlsSettings) -> Self {
-        let (tx, latest) = watch::channel(Latest::Unread);
+        let (tx, latest) = watch::channel(LatestFiles::Unread);
         Self {
             latest,
             _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, PATIENCE))),
@@ -53,16 +53,18 @@ impl Watched {
     }
 
     /// What is known now.
-    pub(super) fn latest(&self) -> Latest {
+    pub(super) fn latest(&self) -> LatestFiles {
         self.latest.borrow().clone()
     }
 
     /// What is known once the files have been read a first time. Cancel-safe.
-    pub(super) async fn read(&self) -> Latest {
+    pub(super) async fn read(&self) -> LatestFiles {
         let mut latest = self.latest.clone();
-        let known = latest.wait_for(|latest| !matches!(latest, Latest::Unread)).await;
+        let known = latest
+            .wait_for(|latest| !matches!(latest, LatestFiles::Unread))
+            .await;
         // An error: the runtime is shutting down.
-        known.map_or(Latest::Unread, |known| known.clone())
+        known.map_or(LatestFiles::Unread, |known| known.clone())
     }
 }
 
@@ -74,7 +76,7 @@ type Attempt = fn(&TlsSettings, Option<&Tried>) -> Option<(Tried, Result<Materia
 
 async fn supervised(
     settings: TlsSettings,
-    latest: watch::Sender<Latest>,
+    latest: watch::Sender<LatestFiles>,
     attempt: Attempt,
     patience: Duration,
 ) {
@@ -94,7 +96,7 @@ async fn supervised(
 
 async fn run(
     settings: &Arc<TlsSettings>,
-    latest: &watch::Sender<Latest>,
+    latest: &watch::Sender<LatestFiles>,
     attempt: Attempt,
     patience: Duration,
 ) -> Defect {
@@ -105,7 +107,7 @@ async fn run(
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        // What was said of one that has hung must be taken back.
+        // What was reported of a hang must be replaced by what is read now.
         let before = last.clone().filter(|_| !hangs);
         let (settings, ca) = (settings.clone(), settings.ca.clone());
         // A thread of its own: a file may lie on a file system that hangs.
@@ -118,11 +120,11 @@ async fn run(
                 last = Some(Arc::new(tried));
                 adopt(latest, outcome);
             }
-            // Said once: each attempt at it would say the same.
+            // Reported once: each attempt would report the same.
             Err(error @ (Unread::Late(_) | Unread::TooMany(_))) if !hangs => {
                 adopt(
                     latest,
-                    Err(Bad::new(&ca, format!("or another of its set: {error}"))),
+                    Err(Bad::new(&ca, format!("or another file of its set: {error}"))),
                 );
             }
             Err(Unread::Late(_) | Unread::TooMany(_)) => {}
@@ -131,13 +133,13 @@ async fn run(
             Err(Unread::Stopped) => {}
         }
         hangs = hung;
-        if let Latest::Good(material) = &*latest.borrow() {
+        if let LatestFiles::Good(material) = &*latest.borrow() {
             expired = tell_expired(material.expired(SystemTime::now()), &expired);
         }
     }
 }
 
-/// Says which certificates have expired, each once; returns what has been said.
+/// Logs which certificates have expired, each once; returns those that were logged.
 fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
     let new: Vec<&str> = expired
         .iter()
@@ -150,7 +152,7 @@ fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
         warn!(target: TLS,
             certificates,
             more,
-            "a certificate in our TLS files has expired: it is used all the same, but gRPC's own clients and SoCs refuse it"
+            "a certificate in our TLS files has expired: it is still used, but gRPC's own clients and SoCs refuse it"
         );
     }
     expired
@@ -169,8 +171,8 @@ fn attempt(settings: &TlsSettings, before: Option<&Tried>) -> Option<(Tried, Res
     Some((tried, outcome))
 }
 
-fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
-    let used = matches!(&*latest.borrow(), Latest::Good(_));
+fn adopt(latest: &watch::Sender<LatestFiles>, outcome: Result<Material, Bad>) {
+    let used = matches!(&*latest.borrow(), LatestFiles::Good(_));
     match outcome {
         Ok(material) => {
             info!(target: TLS, set = %material, "TLS files read: the next connections use them");
@@ -178,17 +180,17 @@ fn adopt(latest: &watch::Sender<Latest>, outcome: Result<Material, Bad>) {
             if !notes.is_empty() {
                 let more = notes.len().saturating_sub(MAX_TOLD);
                 let notes = notes[..notes.len() - more].join("; ");
-                warn!(target: TLS, notes, more, "not all that stands in the TLS files is used");
+                warn!(target: TLS, notes, more, "some content of the TLS files is not used");
             }
-            latest.send_replace(Latest::Good(Arc::new(material)));
+            latest.send_replace(LatestFiles::Good(Arc::new(material)));
         }
         Err(Bad { file, reason }) => {
             let path = text::quote(file.display());
             if used {
                 warn!(target: TLS, file = %path, reason, "the TLS files have changed and cannot be used: the last good ones stay");
             } else {
-                warn!(target: TLS, file = %path, reason, "the TLS files cannot be used: no dial succeeds before they can");
-                latest.send_replace(Latest::Bad(format!("{path}: {reason}").into()));
+                warn!(target: TLS, file = %path, reason, "the TLS files cannot be used: no dial succeeds until this is fixed");
+                latest.send_replace(LatestFiles::Bad(format!("{path}: {reason}").into()));
             }
         }
     }
@@ -219,6 +221,14 @@ mod tests {
         }
     }
 
+    fn ca_alone() -> TlsSettings {
+        TlsSettings {
+            ca: "ca.crt".into(),
+            client: None,
+            server_name: None,
+        }
+    }
+
     #[tokio::test]
     async fn a_reader_that_panics_is_started_anew() {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
@@ -229,18 +239,13 @@ mod tests {
             let bad = Bad::new("ca.crt".as_ref(), "read");
             Some((Err(bad.clone()), Err(bad)))
         };
-        let settings = TlsSettings {
-            ca: "ca.crt".into(),
-            client: None,
-            server_name: None,
-        };
-        let (tx, latest) = watch::channel(Latest::Unread);
-        let watched = Watched {
+        let (tx, latest) = watch::channel(LatestFiles::Unread);
+        let watched = WatchedFiles {
             latest,
-            _task: AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, PATIENCE))),
+            _task: AbortOnDropHandle::new(tokio::spawn(supervised(ca_alone(), tx, attempt, PATIENCE))),
         };
         let read = tokio::time::timeout(Duration::from_secs(60), watched.read()).await;
-        assert!(matches!(read, Ok(Latest::Bad(_))), "{read:?}");
+        assert!(matches!(read, Ok(LatestFiles::Bad(_))), "{read:?}");
     }
 
     #[tokio::test]
@@ -255,17 +260,13 @@ mod tests {
             let bad = Bad::new("ca.crt".as_ref(), "read");
             Some((Err(bad.clone()), Err(bad)))
         };
-        let settings = TlsSettings {
-            ca: "ca.crt".into(),
-            client: None,
-            server_name: None,
-        };
-        let (tx, mut latest) = watch::channel(Latest::Unread);
+        let (tx, mut latest) = watch::channel(LatestFiles::Unread);
         let began = Instant::now();
         let patience = Duration::from_millis(20);
-        let _task = AbortOnDropHandle::new(tokio::spawn(supervised(settings, tx, attempt, patience)));
+        let _task = AbortOnDropHandle::new(tokio::spawn(supervised(ca_alone(), tx, attempt, patience)));
         for expected in ["hangs", "ca.crt: read"] {
-            let says = |latest: &Latest| matches!(latest, Latest::Bad(why) if why.contains(expected));
+            let says =
+                |latest: &LatestFiles| matches!(latest, LatestFiles::Bad(why) if why.contains(expected));
             let said = tokio::time::timeout(Duration::from_secs(25), latest.wait_for(says)).await;
             assert!(matches!(said, Ok(Ok(_))), "{expected}");
         }

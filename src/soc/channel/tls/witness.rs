@@ -1,10 +1,10 @@
-//! Watches one handshake: verifies the SoC's certificate as rustls does, and notes what the errors do not tell:
+//! Watches one handshake: verifies the SoC's certificate as rustls does, and records what the errors do not contain:
 //! when the certificate expires, also if it is refused, and whether the SoC asked for ours.
 //!
 //! One certificate more than with rustls alone is trusted: one that stands in the CA file itself, byte for byte. That is
 //! how gRPC's own clients do it, for one that is self-signed as for one that a CA has signed; webpki knows only CAs there,
 //! and refuses one that calls itself a CA, as `openssl req -x509` makes them, as a server's. Its name and its dates must
-//! still be right. One that is self-signed and does not stand there is signed by nobody we know, whatever else may be said
+//! still be right. One that is self-signed and does not stand there is signed by no CA that we know, whatever else may be wrong
 //! of it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,7 +36,7 @@ impl Witness {
         self.not_after.get().copied()
     }
 
-    /// What is wrong with the SoC's certificates, in words that say which, where there are any.
+    /// What is wrong with the SoC's certificates, for people: which one, if any is wrong.
     pub(super) fn blame(&self) -> Option<&str> {
         self.blame.get().map(String::as_str)
     }
@@ -86,7 +86,7 @@ impl Verifier {
                 let content = content(end_entity).ok_or(CertificateError::BadEncoding)?;
                 trust_itself(end_entity, &content.validity, server_name, now)
             }
-            // What rustls has no word for: a CA's certificate that a server shows as its own is among that.
+            // What rustls has no error for: a CA's certificate that a server shows as its own is among that.
             Err(Error::InvalidCertificate(CertificateError::Other(why))) => {
                 let Some(content) = content(end_entity) else {
                     return Err(CertificateError::Other(why).into());

@@ -1,5 +1,5 @@
 //! What stands in a certificate: what people call it, when it is valid, whose key it is for, what it marks as critical. Read
-//! with a parser that minds less than rustls's own; whether a SoC's certificate is good is rustls's verdict alone.
+//! with a parser that accepts more than rustls's own; whether a SoC's certificate is good is rustls's verdict alone.
 
 use std::time::SystemTime;
 

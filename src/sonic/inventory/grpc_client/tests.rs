@@ -8,7 +8,7 @@ fn grpcclient_tells_how_the_socs_are_spoken_to() {
     const CERTS: &str =
         "ca_crt=/c/ca.pem client_crt=/c/c.pem client_key=/c/c.key grpc_ssl_credential=soc.example";
     let check = |rows: &[(&str, &str)], expected: Option<Security>| {
-        let expected = expected.map_or(Said::Nothing, Said::Settings);
+        let expected = expected.map_or(GrpcSettings::Nothing, GrpcSettings::Settings);
         assert_eq!(by_rows(&config_db(rows)), expected, "{rows:?}");
     };
     let tls = |client: bool, name: Option<&str>| {
@@ -67,7 +67,7 @@ fn grpcclient_that_cannot_be_met_says_what_is_missing() {
     let check = |config: &str, certs: &str, named: &str| {
         let tables = config_db(&[("GRPCCLIENT|config", config), ("GRPCCLIENT|certs", certs)]);
         match by_rows(&tables) {
-            Said::Incomplete(why) | Said::Wrong(why) => {
+            GrpcSettings::Incomplete(why) | GrpcSettings::Wrong(why) => {
                 assert!(why.contains(named), "{config}, {certs}: {why}");
             }
             other => panic!("{config}, {certs}: {other:?}"),
@@ -89,7 +89,7 @@ fn grpcclient_that_cannot_be_met_says_what_is_missing() {
     check("type=secure", "ca_crt=ca.pem", "expected an absolute path");
     let mut tables = Tables::new("|");
     tables.set("GRPCCLIENT|config".into(), Some(Entry::Value("x".into())));
-    assert!(matches!(by_rows(&tables), Said::Unreadable(_)));
+    assert!(matches!(by_rows(&tables), GrpcSettings::Unreadable(_)));
 }
 
 const CERTS: &str = "ca_crt=/c/ca.pem";
@@ -110,7 +110,12 @@ impl Steps {
         Self(vec![ConfigDbCopy::unread(&"".into())])
     }
 
-    fn check(&mut self, rows: &[(&str, &str)], secrets: &Secrets, expected: Option<Security>) -> Origin {
+    fn check(
+        &mut self,
+        rows: &[(&str, &str)],
+        secrets: &Secrets,
+        expected: Option<Security>,
+    ) -> SecurityOrigin {
         self.0[0].tables = Some(config_db(rows));
         secure(&mut self.0, secrets);
         assert_eq!(self.0[0].secured.security, expected, "{rows:?} {secrets:?}");
@@ -135,18 +140,27 @@ const INSECURE_FILE: &str = r#"{"GRPCCLIENT": {"config": {"type": "insecure"}}}"
 fn where_no_row_says_anything_the_file_counts() {
     let plain = Some(Security::Plain);
     let mut steps = Steps::new();
-    assert_eq!(steps.check(&[], &Secrets::Absent, None), Origin::Nowhere);
-    assert_eq!(steps.check(&[], &file("{}"), None), Origin::Nowhere);
-    assert_eq!(steps.check(&[], &file(SECURE_FILE), tls()), Origin::File);
+    assert_eq!(steps.check(&[], &Secrets::Absent, None), SecurityOrigin::Nowhere);
+    assert_eq!(steps.check(&[], &file("{}"), None), SecurityOrigin::Nowhere);
+    assert_eq!(steps.check(&[], &file(SECURE_FILE), tls()), SecurityOrigin::File);
     // A row that does not say which counts as none.
     let half = [("GRPCCLIENT|config", "log_level=debug")];
-    assert_eq!(steps.check(&half, &file(SECURE_FILE), tls()), Origin::File);
+    assert_eq!(
+        steps.check(&half, &file(SECURE_FILE), tls()),
+        SecurityOrigin::File
+    );
     assert_eq!(
         steps.check(INSECURE, &file(SECURE_FILE), plain.clone()),
-        Origin::Rows
+        SecurityOrigin::Rows
     );
-    assert_eq!(steps.check(SECURE, &file(INSECURE_FILE), tls()), Origin::Rows);
-    assert_eq!(steps.check(&[], &file(INSECURE_FILE), plain), Origin::File);
+    assert_eq!(
+        steps.check(SECURE, &file(INSECURE_FILE), tls()),
+        SecurityOrigin::Rows
+    );
+    assert_eq!(
+        steps.check(&[], &file(INSECURE_FILE), plain),
+        SecurityOrigin::File
+    );
 }
 
 #[test]
@@ -170,14 +184,14 @@ fn tls_ends_in_plain_text_only_where_rows_or_file_say_insecure() {
             for secrets in [&Secrets::Absent, &unread, &denied, &file("{}"), &file("{")] {
                 let origin = steps.check(rows, secrets, tls());
                 assert!(
-                    matches!(origin, Origin::Kept(_)),
+                    matches!(origin, SecurityOrigin::Kept(_)),
                     "{rows:?} {secrets:?} {origin:?}"
                 );
             }
         }
         assert!(matches!(
             steps.check(&config_only, &Secrets::Absent, tls()),
-            Origin::Kept(_)
+            SecurityOrigin::Kept(_)
         ));
         // What is wrong is not kept from people, and is not plain text either.
         let wrong = [("GRPCCLIENT|config", "type=tls")];
@@ -256,7 +270,7 @@ fn a_file_that_nobody_has_looked_at_yet_has_asked_for_nothing() {
     steps.0[0].tables = Some(config_db(&[]));
     secure(&mut steps.0, &Secrets::Unread("/s.json".into()));
     assert!(refused(&steps));
-    assert_eq!(steps.check(&[], &Secrets::Absent, None), Origin::Nowhere);
+    assert_eq!(steps.check(&[], &Secrets::Absent, None), SecurityOrigin::Nowhere);
 }
 
 #[test]
@@ -272,7 +286,9 @@ fn what_was_never_understood_and_vanishes_is_not_the_same_as_nothing_ever() {
             }
             match &steps.0[0].secured.security {
                 Some(Security::Unusable(why)) => assert!(
-                    why.starts_with("what would say") && why.contains("/s.json: ") && why.len() < 400,
+                    why.starts_with("the settings for plain text or TLS are gone")
+                        && why.contains("/s.json: ")
+                        && why.len() < 400,
                     "{why}"
                 ),
                 other => panic!("{other:?}"),

@@ -1,8 +1,8 @@
-//! Rows that may not say any more what we wrote: somebody else has written them, or deleted them.
+//! Rows that may no longer hold what we wrote: another process has written them, or deleted them.
 //!
-//! Each is read as a whole and compared, for who writes one field alone leaves `time_post` as it is, and a notification tells
-//! which row has changed, not who did it: our own writes are told too. What is found different is written anew, and the same
-//! row again not before `REPAIR_EVERY`: with another who writes without pause that is no duel.
+//! Each is read as a whole and compared: a process that writes one field alone leaves `time_post` as it is, and a notification names
+//! the row that has changed, not the process; our own writes are notified too. What differs is written anew, and the same row not again
+//! before `REPAIR_EVERY`: so it is no duel with a process that writes without pause.
 
 use std::borrow::Cow;
 use std::ops::Bound;
@@ -15,7 +15,7 @@ use crate::config::StateDbSettings;
 use crate::model::Port;
 use crate::sonic::rows;
 
-/// A row that somebody else writes is repaired no more often than this.
+/// A row that another process writes is repaired no more often than this.
 const REPAIR_EVERY: Duration = Duration::from_secs(5);
 
 impl Ledger {
@@ -63,7 +63,7 @@ impl Ledger {
         self.doubt(&ports, at);
     }
 
-    /// When a row is to be looked at next.
+    /// When the next row is looked at.
     pub(in super::super) fn next_doubt(&self) -> Option<Instant> {
         self.doubts.first().map(|(at, _)| *at)
     }
@@ -122,7 +122,7 @@ impl Ledger {
         if expected.is_some() && fields.len() == found.len() && pairs().all(same) {
             return;
         }
-        // What is absent is nobody's write.
+        // An absent field is no write of another process.
         let theirs = |((_, ours), found): (&(_, Cow<'_, str>), Option<&[u8]>)| {
             found.is_some_and(|found| found != ours.as_bytes())
         };
@@ -138,14 +138,14 @@ impl Ledger {
         row.repaired = Some(now);
         self.enqueue(port);
         if gone {
-            // Perhaps all are: FLUSHDB tells nobody.
+            // Perhaps all are: FLUSHDB sends no notification.
             self.doubt_all(now);
         }
     }
 }
 
 impl LedgerRow {
-    /// What it says in Redis, if it is as we left it; `None`: it is held or waits to be written, or there is nothing of ours.
+    /// What it holds in Redis, if it is as we left it; `None`: it is held or waits to be written, or we have never written it.
     fn fields(
         &self,
         settings: &StateDbSettings,

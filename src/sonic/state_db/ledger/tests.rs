@@ -5,16 +5,18 @@ use std::time::UNIX_EPOCH;
 use redis::{Cmd, Value};
 
 use super::*;
-use crate::config::{Publish, RedisServer, Schema};
+use crate::config::{Database, Publish, RedisServer, Schema};
 use crate::model::{Query, QueryResult};
 use crate::sonic::rows;
 use crate::telemetry::testing;
 
 fn ledger() -> Ledger {
     Ledger::new(Arc::new(StateDbSettings {
-        server: RedisServer::unix("/nowhere"),
-        db: 6,
-        separator: "|".to_owned(),
+        database: Database {
+            server: RedisServer::unix("/nowhere"),
+            id: 6,
+            separator: "|".to_owned(),
+        },
         publish: Publish::Own,
         schema: Schema::Sonic,
     }))

@@ -16,10 +16,10 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::web_config::webconfig_cases::HASHES;
-use super::*;
 use crate::model::Refusal;
 use crate::telemetry::testing::empty_view;
+use crate::web::web_config::tests::HASHES;
+use crate::web::*;
 
 const LONG: Duration = Duration::from_secs(60);
 const PAIR: &str = "cert_file: server.crt, key_file: server.key";

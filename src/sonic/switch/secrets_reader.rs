@@ -1,7 +1,7 @@
-//! Reads SONiC's `grpc_secrets.json` again and again, as TLS files are, and emits what it says.
+//! Reads SONiC's `grpc_secrets.json` again and again, as TLS files are, and emits what it holds.
 //!
-//! One task. It waits for no read longer than `files::PATIENCE`: what was read last stays, and the next read, or another path
-//! after a reload, is served.
+//! One task. It waits for no read longer than `files::PATIENCE`: what was read last stays in use, and the next read, or
+//! another path after a reload, is not delayed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::sonic::inventory::Secrets;
 /// As for TLS files: a new content counts within 10 s (half of that is left for reading it).
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs until the configuration's sender is gone, or nobody reads any more.
+/// Runs until the configuration's sender is gone, or no one reads what it emits any more.
 pub(super) async fn run(mut config: watch::Receiver<Arc<Config>>, out: watch::Sender<Secrets>) {
     let mut every = interval(READ_EVERY);
     let (reader, mut failed) = (Reader::default(), false);
@@ -43,7 +43,7 @@ pub(super) async fn run(mut config: watch::Receiver<Arc<Config>>, out: watch::Se
             }
             Err(error) => {
                 if !failed {
-                    warn!(target: INVENTORY, file = %text::quote(file), %error, "grpc_secrets.json could not be read: what was read of it last stays");
+                    warn!(target: INVENTORY, file = %text::quote(file), %error, "grpc_secrets.json could not be read: its last content stays in use");
                 }
                 failed = true;
             }
@@ -51,7 +51,7 @@ pub(super) async fn run(mut config: watch::Receiver<Arc<Config>>, out: watch::Se
     }
 }
 
-/// Emits and logs a change; never a word of the content.
+/// Emits and logs a change; the content is never logged.
 fn adopt(out: &watch::Sender<Secrets>, secrets: Secrets) {
     out.send_if_modified(|before| {
         if *before == secrets {
@@ -60,7 +60,7 @@ fn adopt(out: &watch::Sender<Secrets>, secrets: Secrets) {
         match &secrets {
             Secrets::Holds(path, _) => info!(target: INVENTORY, file = %path.display(), "grpc_secrets.json read"),
             Secrets::Unusable(reason) => {
-                warn!(target: INVENTORY, %reason, "grpc_secrets.json cannot be used: where GRPCCLIENT has no rows, the last settings stay, and without any no SoC is dialled");
+                warn!(target: INVENTORY, %reason, "grpc_secrets.json cannot be used: where GRPCCLIENT has no rows, the last settings stay in use; without any, no SoC is dialled");
             }
             Secrets::Absent if matches!(before, Secrets::Holds(..) | Secrets::Unusable(_)) => {
                 info!(target: INVENTORY, "grpc_secrets.json is gone");

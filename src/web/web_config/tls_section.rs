@@ -93,19 +93,7 @@ pub(super) fn build(
     read: FromDirectory<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Option<ServerTls>, KeyError> {
-    let has = |key: &Option<String>| key.as_deref().is_some_and(|value| !value.is_empty());
-    let asked = [
-        &keys.cert,
-        &keys.cert_file,
-        &keys.key,
-        &keys.key_file,
-        &keys.client_ca,
-        &keys.client_ca_file,
-        &keys.client_auth_type,
-    ];
-    let named = [&keys.cert_file, &keys.cert, &keys.key_file, &keys.key];
-    let wanted = asked.into_iter().any(has) || named.into_iter().any(Option::is_some);
-    if !wanted && keys.client_allowed_sans.is_none() {
+    if !asks_for_tls(&keys) {
         return Ok(None);
     }
     let provider = Arc::new(provider(&keys, http2, notes)?);
@@ -147,6 +135,16 @@ pub(super) fn build(
         expiry,
         asks_for_certificates,
     }))
+}
+
+/// Whether the section means TLS. An empty `cert` or `key` does: its value is missing.
+fn asks_for_tls(keys: &TlsKeys) -> bool {
+    let named = [&keys.cert_file, &keys.cert, &keys.key_file, &keys.key];
+    let others = [&keys.client_ca, &keys.client_ca_file, &keys.client_auth_type];
+    let has = |key: &Option<String>| key.as_deref().is_some_and(|value| !value.is_empty());
+    named.into_iter().any(Option::is_some)
+        || others.into_iter().any(has)
+        || keys.client_allowed_sans.is_some()
 }
 
 /// What a pair of keys such as `cert` and `cert_file` gives.

@@ -1,0 +1,175 @@
+//! The file's shape → the `Config` that it means, or the first key that is wrong.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Config, KeyError, Namespace, Publish, SourceRule, at, raw, tls_files, yaml};
+use crate::model::{ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target};
+
+/// What the file means; relative paths in it are `base`'s.
+pub(super) fn validate(raw: raw::RawFile, base: &Path) -> Result<Config, KeyError> {
+    let probe = ProbeSettings::from(raw.probe);
+    if probe.timeout >= probe.interval {
+        let (timeout, interval) = (probe.timeout, probe.interval);
+        return at(
+            "probe.timeout",
+            format!("expected less than probe.interval ({interval:?}), got {timeout:?}"),
+        );
+    }
+    let side = Side::from(raw.side);
+    let port = raw.channel.tcp_port.0.0;
+    let source = raw.channel.source_address.0;
+    let channel = Arc::new(channel(raw.channel, base)?);
+    let targets = match &raw.targets {
+        Some(list) => Some(targets(list, port, side, &channel)?),
+        None => None,
+    };
+    let raw::RawDatabases { publish, schema, .. } = raw.databases;
+    let publish_notifications = notifications(raw.databases.publish_notifications.0, publish)?;
+    let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
+    let needed = publish != Publish::Off || !told_all;
+    let namespaces = databases(&raw.databases, needed)?;
+    Ok(Config {
+        probe,
+        side,
+        source,
+        port,
+        channel,
+        targets,
+        namespaces,
+        grpc_secrets: base.join(raw.databases.grpc_secrets.0.0),
+        publish,
+        publish_notifications,
+        schema,
+    })
+}
+
+fn channel(raw: raw::RawChannel, base: &Path) -> Result<ChannelSettings, KeyError> {
+    let security = match raw.tls {
+        Some(tls) => Security::Tls(tls_files::settings(tls, base)?),
+        None => Security::Plain,
+    };
+    let source_address = match raw.source_address.0 {
+        // The inventory fills in Loopback3's, once it is known.
+        SourceRule::Auto | SourceRule::None => SourceAddress::Any,
+        SourceRule::Loopback3 => SourceAddress::Missing("Loopback3's address is not known yet".into()),
+        SourceRule::Ip(ip) => SourceAddress::Fixed(ip),
+    };
+    for (name, value) in &raw.metadata {
+        metadata(name, value)?;
+    }
+    Ok(ChannelSettings {
+        keepalive_time: raw.keepalive_time.0,
+        keepalive_timeout: raw.keepalive_timeout.0,
+        backoff: raw.backoff.into(),
+        source_address,
+        security,
+        metadata: raw.metadata.into_iter().collect(),
+    })
+}
+
+/// Whether a channel may send this entry with each request.
+pub(super) fn metadata(name: &str, value: &str) -> Result<(), KeyError> {
+    let key = format!("channel.metadata.{name}");
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
+    let reserved = [
+        "te",
+        "content-type",
+        "user-agent",
+        "content-length",
+        "connection",
+        "host",
+    ];
+    if name.is_empty() || !name.chars().all(allowed) {
+        return at(
+            &key,
+            "expected a name of lower-case letters, digits, '_', '-' and '.'",
+        );
+    }
+    if reserved.contains(&name) || name.starts_with("grpc-") || name.ends_with("-bin") {
+        return at(
+            &key,
+            "expected a name that gRPC does not use itself and that does not end in -bin",
+        );
+    }
+    let filled = value.replace("${soc_ip}", "").replace("${port}", "");
+    if filled.contains("${") {
+        return at(&key, "expected no other placeholder than ${soc_ip} and ${port}");
+    }
+    if !filled.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        return at(&key, "expected a value of printable ASCII characters");
+    }
+    Ok(())
+}
+
+fn targets(
+    raw: &[raw::RawTarget],
+    default_port: u16,
+    side: Side,
+    channel: &Arc<ChannelSettings>,
+) -> Result<Vec<Target>, KeyError> {
+    let most = yaml::MAX_TARGETS;
+    if raw.len() > most {
+        let got = raw.len();
+        let message = format!("expected at most {most}, got {got}: let several exporters share them");
+        return at("targets", message);
+    }
+    let mut first: HashMap<&Port, usize> = HashMap::new();
+    let mut targets = Vec::with_capacity(raw.len());
+    for (n, target) in raw.iter().enumerate() {
+        let port = &target.port.0;
+        if let Some(before) = first.insert(port, n) {
+            return at(
+                &format!("targets[{n}].port"),
+                format!("expected each port once, {port} is already targets[{before}]"),
+            );
+        }
+        let address = target.address.0.with_default_port(default_port);
+        if let SourceAddress::Fixed(source) = &channel.source_address
+            && source.is_ipv4() != address.is_ipv4()
+        {
+            return at(
+                &format!("targets[{n}].address"),
+                format!(
+                    "expected an address of the same family as channel.source_address ({source}), got {address}"
+                ),
+            );
+        }
+        targets.push(Target {
+            id: port.clone().into(),
+            namespace: "".into(),
+            address,
+            side,
+            channel: channel.clone(),
+        });
+    }
+    Ok(targets)
+}
+
+/// Whether notices may be published, with rows published like that.
+fn notifications(wanted: bool, publish: Publish) -> Result<bool, KeyError> {
+    let refused = |why: &str| {
+        at(
+            "databases.publish_notifications",
+            format!("expected false with {why}"),
+        )
+    };
+    match publish {
+        Publish::Off if wanted => refused("publish: off, which writes nothing"),
+        Publish::Shadow if wanted => refused("publish: shadow, which writes only MUX_CABLE_INFO_SHADOW"),
+        _ => Ok(wanted),
+    }
+}
+
+/// The switch's databases, if anything needs them.
+fn databases(raw: &raw::RawDatabases, needed: bool) -> Result<Vec<Namespace>, KeyError> {
+    // A bad URL is an error even while nothing needs it: it would only be found out later.
+    let from_url = raw.url.as_deref().map(Namespace::from_url).transpose();
+    let from_url = from_url.or_else(|message| at("databases.url", message))?;
+    match from_url {
+        _ if !needed => Ok(Vec::new()),
+        Some(namespace) => Ok(vec![namespace]),
+        None => Namespace::from_files(&raw.config).or_else(|message| at("databases.config", message)),
+    }
+}
