@@ -157,9 +157,10 @@ impl Config {
         }
     }
 
-    /// A duration over 0 as the file may hold it (500ms, 4s, 1m30s), for flags.
-    pub fn duration(text: &str) -> Option<Duration> {
-        <Duration as scalar::Scalar>::parse(text)
+    /// A duration as the file may hold it, for flags; an `Err` says what was expected.
+    pub fn duration(text: &str) -> Result<Duration, String> {
+        let expected = <Duration as scalar::Scalar>::EXPECTED;
+        <Duration as scalar::Scalar>::parse(text).ok_or_else(|| format!("expected {expected}"))
     }
 
     /// A server name as `channel.tls.server_name` may be, for flags.

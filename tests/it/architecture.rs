@@ -80,6 +80,11 @@ fn a_folder_imports_only_what_stands_left_of_it() {
             );
             continue;
         }
+        assert!(
+            !path.is_empty(),
+            "src/{}.rs: name the folder in each import; the crate under another name would hide it",
+            name.join("/")
+        );
         let own =
             place(name).unwrap_or_else(|| panic!("src/{}: say in ORDER where it stands", name.join("/")));
         let other = place(path);

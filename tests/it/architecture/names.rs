@@ -104,6 +104,10 @@ impl<'ast> Visit<'ast> for Types {
         self.add(&item.ident);
     }
 
+    fn visit_item_type(&mut self, item: &'ast syn::ItemType) {
+        self.add(&item.ident);
+    }
+
     fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
         self.add(&item.ident);
     }
