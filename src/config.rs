@@ -108,10 +108,10 @@ impl ConfigError {
     }
 }
 
-/// An error in one key, before the file's name is known.
-type KeyError = (String, String);
+/// An error in one key, before the file's name is known: the key, and what was expected.
+pub(crate) type KeyError = (String, String);
 
-fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
+pub(crate) fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
     Err((key.to_owned(), message.into()))
 }
 

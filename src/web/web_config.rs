@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::http::{HeaderName, HeaderValue};
 
-use crate::config::{ConfigError, files, read_pem, yaml};
+use crate::config::{ConfigError, KeyError, at, files, read_pem, yaml};
 use keys::{RateKeys, ToolkitFile};
 pub(super) use tls_section::ServerTls;
 pub(super) use users::{PasswordHash, Users};
@@ -34,13 +34,6 @@ pub(super) use users::{PasswordHash, Users};
 const MAX_MIB: u64 = 1;
 /// The longest `rate_limit.interval`.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// An error in one key: the key, and what was expected.
-type KeyError = (String, String);
-
-fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
-    Err((key.to_owned(), message.into()))
-}
 
 /// Everything that the file means.
 #[derive(Default)]

@@ -148,7 +148,7 @@ fn asks_for_tls(keys: &TlsKeys) -> bool {
 }
 
 /// What a pair of keys such as `cert` and `cert_file` gives.
-struct Content {
+struct PemSource {
     /// The key that is used.
     key: String,
     /// The file's name.
@@ -156,7 +156,7 @@ struct Content {
     bytes: Vec<u8>,
 }
 
-impl Content {
+impl PemSource {
     fn parsed<T>(&self, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, KeyError> {
         parse(&self.bytes).or_else(|reason| self.is_bad(&reason))
     }
@@ -174,18 +174,18 @@ fn content(
     inline: Option<&str>,
     file: Option<&str>,
     read: FromDirectory<'_>,
-) -> Result<Content, KeyError> {
+) -> Result<PemSource, KeyError> {
     let (inline_key, file_key) = (format!("{SECTION}.{name}"), format!("{SECTION}.{name}_file"));
     let some = |value: Option<&str>| value.filter(|value| !value.is_empty()).map(str::to_owned);
     match (some(inline), some(file)) {
         (Some(_), Some(_)) => at(&file_key, format!("expected either this or {name}, got both")),
-        (Some(text), None) => Ok(Content {
+        (Some(text), None) => Ok(PemSource {
             key: inline_key,
             file: None,
             bytes: text.into_bytes(),
         }),
         (None, Some(file)) => match read(&file) {
-            Ok(bytes) => Ok(Content {
+            Ok(bytes) => Ok(PemSource {
                 key: file_key,
                 file: Some(file),
                 bytes,
@@ -207,9 +207,9 @@ fn content(
 
 fn identity(
     provider: &CryptoProvider,
-    cert: &Content,
+    cert: &PemSource,
     chain: Vec<CertificateDer<'static>>,
-    key: &Content,
+    key: &PemSource,
 ) -> Result<CertifiedKey, KeyError> {
     let private = key.parsed(pem_key)?;
     let Ok(private) = provider.key_provider.load_private_key(private) else {
