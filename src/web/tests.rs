@@ -1,5 +1,7 @@
 //! What the web endpoint does when one of its parts panics: only the affected clients notice.
 
+mod site;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -30,6 +32,11 @@ impl http_body::Body for Bomb {
     }
 }
 
+/// No SoC has a history.
+fn no_history() -> HistorySource {
+    Arc::new(|_| Box::pin(async { Some(None) }))
+}
+
 /// A web server that runs until it is dropped.
 struct Running {
     address: std::net::SocketAddr,
@@ -48,6 +55,7 @@ async fn start(router: Router) -> Running {
         listener,
         gate: Gate::new(Limits::default(), files, stats.clone()),
         router,
+        access: Access::new(watch::channel(Arc::default()).1),
         connections: TaskTracker::new(),
         stop: stop.clone(),
     };
@@ -111,6 +119,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
     let (_, ready) = watch::channel(true);
     let (_files, files) = watch::channel(100);
     let web = Web {
+        history: no_history(),
         telemetry_path: "/metrics".to_owned(),
         view: Arc::new(
             move || match times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
@@ -121,6 +130,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
         ),
         ready,
         reload: None,
+        config: None,
         limits: Limits::default(),
         files,
         stats: Arc::default(),

@@ -60,7 +60,7 @@ fn code(text: &str) -> String {
 }
 
 fn is_test(file: &str) -> bool {
-    file.ends_with("/tests.rs") || file.ends_with("/testing.rs")
+    file.ends_with("/tests.rs") || file.contains("/tests/") || file.ends_with("/testing.rs")
 }
 
 #[test]

@@ -15,8 +15,10 @@
 //! | network_namespace | a source address that the host does not have yet |
 //! | hostile_redis | a hostile or broken server at Redis' address |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
+//! | api | the JSON API, against openapi.json |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
+//! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | stock_servers | whether gRPC's stock servers accept our PINGs |
 //! | stalled | output and log of the real binary are not read, or cannot be written |
@@ -28,6 +30,7 @@
 use dualtor_testkit::{certificates, child, fake_redis, harness, http, redis_server, soc_view, wait};
 
 mod acl;
+mod api;
 mod architecture;
 mod certificates_told;
 mod cli;
@@ -59,6 +62,7 @@ mod stock_servers;
 mod tls;
 mod web;
 mod web_addresses;
+mod web_config;
 mod web_floods;
 mod web_limits;
 mod words;
