@@ -71,6 +71,10 @@ struct ExporterArgs {
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = Limits::RENDERS,
           value_parser = clap::value_parser!(u16).range(1..))]
     max_requests: u16,
+    /// Limit of the API's event streams; open pages hold one each
+    #[arg(long = "web.max-event-streams", value_name = "N", default_value_t = Limits::EVENT_STREAMS,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_event_streams: u16,
     /// Serve POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
@@ -90,7 +94,7 @@ fn telemetry_path(path: &str) -> Result<String, String> {
     if telemetry_path_ok(path) {
         Ok(path.to_owned())
     } else {
-        Err("expected a path such as /metrics, outside /-/, of letters, digits and _-./".to_owned())
+        Err("expected a path such as /metrics, outside /-/ and /api/, of letters, digits and _-./".to_owned())
     }
 }
 

@@ -65,6 +65,7 @@
 //! | web server ([`web::serve`]) | 1, with connections and renders on a thread of its own | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | render | 0-1 waiting per format; at most `--web.max-requests` running | the first request for it | when all requests that wait for it have their answer |
+//! | view for event streams | 0-1 | the first event stream | a minute after the last stream, or at the stop |
 //! | readiness | 1 | app | with the web server |
 //! | lateness ([`telemetry::lateness::Lateness`]) | 1 per worker thread | app | with the web servers |
 //!

@@ -162,7 +162,7 @@ async fn accept_all(
     let mut files = web.files.clone();
     let gate = Gate::new(web.limits, files.clone(), web.stats.clone());
     let (following, access) = access_of(&web);
-    let router = routes::router(web);
+    let router = routes::router(web, stop.clone());
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();
     for listener in listeners {

@@ -111,6 +111,7 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
         limits: Limits {
             connections: args.max_connections.into(),
             renders: args.max_requests.into(),
+            event_streams: args.max_event_streams.into(),
             ..Limits::default()
         },
         lines_dropped,

@@ -5,6 +5,8 @@
 //! | `port_row` | a port in lists |
 //! | `port_page` | all about one port, with its history |
 //! | `fleet_summary` | the exporter and its counts |
+//! | `event_stream` | `/api/v1/events`: rows as they change |
+//! | `board` | which rows changed, in which order (no I/O) |
 //! | `selection` | which ports a request asks for, in which order (pure) |
 //! | `openapi.json` | the description for programs; a test compares it with the answers |
 //!
@@ -13,6 +15,8 @@
 //!
 //! Imports `model`, `sonic` (the names of a row's counters) and its parent.
 
+mod board;
+mod event_stream;
 mod fleet_summary;
 mod port_page;
 mod port_row;
@@ -37,6 +41,7 @@ use super::answer::{Answer, AnswerBody};
 use super::negotiate::{header_lines, takes_gzip};
 use super::scrape::{NotRendered, Renderer};
 use crate::model::{Port, TargetId, View, text};
+pub(super) use event_stream::Streams;
 use fleet_summary::FleetSummary;
 use port_page::PortPage;
 use port_row::PortRow;
@@ -52,6 +57,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) struct Api {
     pub(super) renderer: Arc<Renderer>,
     pub(super) history: HistorySource,
+    pub(super) streams: Arc<Streams>,
 }
 
 pub(super) fn router(api: Api) -> Router {
@@ -59,6 +65,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/fleet", get(fleet))
         .route("/ports", get(ports))
         .route("/ports/{port}", get(port))
+        .route("/events", get(event_stream::events))
         .route("/openapi.json", get(openapi))
         .method_not_allowed_fallback(async || {
             let error = ApiError::method_not_allowed().into_response();

@@ -17,6 +17,8 @@ pub struct Limits {
     pub per_peer: usize,
     /// Most scrapes that are rendered at the same time.
     pub renders: usize,
+    /// Most event streams of the API.
+    pub event_streams: usize,
     /// How long a scrape may wait for its turn to be rendered, and then for the fleet.
     pub turn: Duration,
     /// How long a TLS handshake may take.
@@ -37,6 +39,8 @@ impl Limits {
     pub const CONNECTIONS: u16 = 256;
     /// Default of `--web.max-requests`.
     pub const RENDERS: u16 = 4;
+    /// Default of `--web.max-event-streams`.
+    pub const EVENT_STREAMS: u16 = 16;
     /// Most bytes of a request header; similar to the defaults of nginx and of Go's servers.
     pub(super) const HEADER_SIZE: usize = 16 * 1024;
     /// Requests at a time on one HTTP/2 connection.
@@ -53,6 +57,7 @@ impl Default for Limits {
             connections: Self::CONNECTIONS.into(),
             per_peer: 64,
             renders: Self::RENDERS.into(),
+            event_streams: Self::EVENT_STREAMS.into(),
             turn: Duration::from_secs(5),
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(30),

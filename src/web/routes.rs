@@ -22,10 +22,11 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::answer::AnswerBody;
-use super::api::{self, Api};
+use super::api::{self, Api, Streams};
 use super::negotiate::{format_for, header_lines, takes_gzip};
 use super::page;
 use super::scrape::{NotRendered, Renderer};
@@ -41,17 +42,26 @@ struct Routes {
     renderer: Arc<Renderer>,
 }
 
-/// Whether `path` can be the path of the metrics: it starts with `/`, has simple characters only, and is not under `/-/`.
+/// The first parts of paths that are ours.
+const OURS: [&str; 2] = ["-", "api"];
+
+/// Whether `path` can be the path of the metrics: it starts with `/`, has simple characters only, and is not under a path of ours.
 pub fn telemetry_path_ok(path: &str) -> bool {
+    let first = path.split('/').nth(1);
     path.starts_with('/')
-        && !path.starts_with("/-/")
+        && first.is_some_and(|first| !OURS.contains(&first))
         && path
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "/_-.".contains(c))
 }
 
-pub(super) fn router(web: Web) -> Router {
-    let Limits { renders, turn, .. } = web.limits;
+pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
+    let Limits {
+        renders,
+        turn,
+        event_streams,
+        ..
+    } = web.limits;
     let renderer = Arc::new(Renderer::new(web.view.clone(), renders, turn));
     let mut router = Router::new()
         .route(&web.telemetry_path, get(metrics))
@@ -61,6 +71,7 @@ pub(super) fn router(web: Web) -> Router {
     let api = Api {
         renderer: renderer.clone(),
         history: web.history.clone(),
+        streams: Arc::new(Streams::new(web.view.clone(), event_streams, stop)),
     };
     router = router.nest_service("/api/v1", api::router(api));
     if web.telemetry_path != "/" {

@@ -315,7 +315,8 @@ async fn openapi_describes_exactly_what_is_answered() {
     rack.redis
         .ask_db::<u64>(0, "HSET MUX_CABLE_TABLE:Ethernet0 state active");
     let api = json(&rack, "/api/v1/openapi.json").await;
-    for (path, item) in api["paths"].as_object().expect("paths") {
+    let paths = api["paths"].as_object().expect("paths");
+    for (path, item) in paths.iter().filter(|(path, _)| *path != "/api/v1/events") {
         for port in ["Ethernet0", "Ethernet4"] {
             let answer = json(&rack, &path.replace("{port}", port)).await;
             let response = &item["get"]["responses"]["200"]["content"]["application/json"]["schema"];

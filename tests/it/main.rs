@@ -15,7 +15,7 @@
 //! | network_namespace | a source address that the host does not have yet |
 //! | hostile_redis | a hostile or broken server at Redis' address |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
-//! | api | the JSON API, against openapi.json |
+//! | api, api_events | the JSON API, against openapi.json; its event stream |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
@@ -31,6 +31,7 @@ use dualtor_testkit::{certificates, child, fake_redis, harness, http, redis_serv
 
 mod acl;
 mod api;
+mod api_events;
 mod architecture;
 mod certificates_told;
 mod cli;

@@ -10,6 +10,7 @@
 //! | catalogue | every metric, label and label value that is named anywhere exists |
 //! | rules | promtool and amtool find nothing wrong; each alert is complete, tested and explained |
 //! | stack, pager | start Prometheus and Alertmanager; who is paged |
+//! | levels | which alert speaks of which reason, as docs/api.md says |
 //! | inhibition | which alert mutes which, and what arrives as one message |
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
 //! | paging | from a fault of a SoC to the page, and back |
@@ -19,6 +20,7 @@ use dualtor_testkit::{certificates, child, harness, http, soc_view, wait};
 mod catalogue;
 mod grafana;
 mod inhibition;
+mod levels;
 mod pager;
 mod paging;
 mod promql;

@@ -12,6 +12,13 @@ use crate::model::{ChannelState, PortLevel, Problem, View};
 pub(super) struct FleetSummary<'a> {
     /// When the exporter made this answer.
     at: Time,
+    #[serde(flatten)]
+    rest: RestOfFleet<'a>,
+}
+
+/// All but the time of the answer.
+#[derive(Debug, Serialize)]
+pub(super) struct RestOfFleet<'a> {
     version: &'static str,
     revision: &'static str,
     started: Time,
@@ -72,8 +79,7 @@ impl<'a> FleetSummary<'a> {
             reason: problem.kind.label(),
             text: &problem.text,
         };
-        Self {
-            at: Time(view.at),
+        let rest = RestOfFleet {
             version: env!("CARGO_PKG_VERSION"),
             revision: env!("DUALTOR_REVISION"),
             started: Time(exporter.started),
@@ -102,7 +108,14 @@ impl<'a> FleetSummary<'a> {
                 last_success: Time(view.config.last_success),
             },
             inventory_problems: view.inventory.problems.iter().map(problem).collect(),
-        }
+        };
+        let at = Time(view.at);
+        Self { at, rest }
+    }
+
+    /// To find out whether anything has changed.
+    pub(super) fn without_time(&self) -> &RestOfFleet<'a> {
+        &self.rest
     }
 }
 

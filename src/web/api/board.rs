@@ -1,0 +1,311 @@
+//! The rows of all ports as event streams show them, and what changed in which order. One board serves all streams, so a change
+//! is found and written as JSON once.
+//!
+//! Each change has a number. A stream remembers the number up to which it has sent, and asks for what is newer. So a port that
+//! changes often is sent once with its latest row, and a client that does not read costs nothing but its number.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use super::fleet_summary::FleetSummary;
+use super::json;
+use super::port_row::PortRow;
+use crate::model::{PortFacts, PortReason, SocStatus, SocView, TargetId, View};
+
+/// The rows in one message.
+pub(super) const ROWS_PER_MESSAGE: usize = 100;
+/// Removed ports that are remembered. A stream that missed more gets all rows again.
+const REMOVED: usize = 1_000;
+
+/// A message of a stream.
+#[derive(Debug, PartialEq)]
+pub(super) struct Message {
+    /// Its type: fleet, ports, removed or reset.
+    pub(super) event: &'static str,
+    /// The number of the last change in it.
+    pub(super) number: u64,
+    /// JSON in one line.
+    pub(super) data: String,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    /// The number of the last change.
+    last: u64,
+    fleet: BoardFleet,
+    rows: BTreeMap<TargetId, BoardRow>,
+    /// Oldest first.
+    removed: VecDeque<(u64, TargetId)>,
+    /// The number of the last removal that is forgotten.
+    forgotten: u64,
+}
+
+#[derive(Debug, Default)]
+struct BoardFleet {
+    number: u64,
+    /// Without the time of the answer, which is never the same.
+    compared: String,
+    data: String,
+}
+
+#[derive(Debug)]
+struct BoardRow {
+    number: u64,
+    /// What the row was made from: if these are the same, so is the row.
+    from: (Arc<SocStatus>, Option<PortFacts>, PortReason),
+    data: String,
+}
+
+impl BoardRow {
+    fn is_from(&self, soc: &SocView) -> bool {
+        let (status, facts, reason) = &self.from;
+        Arc::ptr_eq(status, &soc.status) && *facts == soc.facts && *reason == soc.reason
+    }
+}
+
+impl Board {
+    /// Whether nothing was ever shown here.
+    pub(super) fn is_new(&self) -> bool {
+        self.last == 0
+    }
+
+    /// Shows `view`. `beat`: sends the fleet even if nothing changed, as a sign of life.
+    pub(super) fn show(&mut self, view: &View, beat: bool) {
+        let gone = self.rows.keys().filter(|id| {
+            let found = view.socs.binary_search_by(|soc| soc.status.target.id.cmp(id));
+            found.is_err()
+        });
+        for id in gone.cloned().collect::<Vec<_>>() {
+            self.rows.remove(&id);
+            self.last += 1;
+            self.removed.push_back((self.last, id));
+        }
+        while self.removed.len() > REMOVED {
+            self.forgotten = self
+                .removed
+                .pop_front()
+                .map_or(self.forgotten, |(number, _)| number);
+        }
+        for soc in &view.socs {
+            self.show_row(soc);
+        }
+        let summary = FleetSummary::of(view);
+        let compared = json(&summary.without_time());
+        if beat || compared != self.fleet.compared {
+            self.last += 1;
+            self.fleet = BoardFleet {
+                number: self.last,
+                compared,
+                data: json(&summary),
+            };
+        }
+    }
+
+    fn show_row(&mut self, soc: &SocView) {
+        let known = self.rows.get(&soc.status.target.id);
+        if known.is_some_and(|row| row.is_from(soc)) {
+            return;
+        }
+        let data = json(&PortRow::of(soc));
+        let number = match known {
+            // Something changed that a row does not show.
+            Some(row) if row.data == data => row.number,
+            _ => {
+                self.last += 1;
+                self.last
+            }
+        };
+        let from = (soc.status.clone(), soc.facts, soc.reason);
+        let row = BoardRow { number, from, data };
+        self.rows.insert(soc.status.target.id.clone(), row);
+    }
+
+    /// The fleet now: what a stream begins with.
+    pub(super) fn fleet(&self) -> Message {
+        Message {
+            event: "fleet",
+            // Nothing else is sent yet.
+            number: 0,
+            data: self.fleet.data.clone(),
+        }
+    }
+
+    /// Whether a stream that has sent up to `number` can go on from there.
+    pub(super) fn knows(&self, number: u64) -> bool {
+        (self.forgotten..=self.last).contains(&number)
+    }
+
+    /// The next message for a stream that has sent up to `sent`; `None`: there is nothing new.
+    pub(super) fn after(&self, sent: u64) -> Option<Message> {
+        if sent == self.last {
+            return None;
+        }
+        let is_new = |number: u64| number > sent;
+        let mut rows: Vec<(u64, &str)> = self.rows.values().map(|row| (row.number, &*row.data)).collect();
+        rows.retain(|(number, _)| is_new(*number));
+        rows.sort_unstable_by_key(|(number, _)| *number);
+        let removed: Vec<_> = self
+            .removed
+            .iter()
+            .filter(|(number, _)| is_new(*number))
+            .collect();
+        let of = [
+            Some(self.fleet.number).filter(|number| is_new(*number)),
+            rows.first().map(|(number, _)| *number),
+            removed.first().map(|(number, _)| *number),
+        ];
+        let [fleet, row, gone] = of;
+        let next = of.into_iter().flatten().min()?;
+        // A message ends before the next change of another kind, so that the order is kept.
+        let until = of.into_iter().flatten().filter(|number| *number > next).min();
+        let fits = |number: u64| until.is_none_or(|until| number < until);
+        if fleet == Some(next) {
+            return Some(Message {
+                number: next,
+                ..self.fleet()
+            });
+        }
+        let (event, last, data) = if gone == Some(next) {
+            let ports = removed
+                .iter()
+                .take_while(|(number, _)| fits(*number))
+                .take(ROWS_PER_MESSAGE);
+            let ports: Vec<_> = ports.collect();
+            let names: Vec<String> = ports.iter().map(|(_, id)| json(&id.port.as_str())).collect();
+            (
+                "removed",
+                ports.last().map(|(number, _)| *number),
+                names.join(","),
+            )
+        } else {
+            debug_assert!(row == Some(next));
+            let rows: Vec<_> = rows
+                .iter()
+                .take_while(|(number, _)| fits(*number))
+                .take(ROWS_PER_MESSAGE)
+                .collect();
+            let data: Vec<&str> = rows.iter().map(|(_, data)| *data).collect();
+            ("ports", rows.last().map(|(number, _)| *number), data.join(","))
+        };
+        let mut text = String::with_capacity(data.len() + 16);
+        // Writing into a String cannot fail.
+        let _ = write!(text, "{{\"ports\":[{data}]}}");
+        Some(Message {
+            event,
+            number: last.unwrap_or(next),
+            data: text,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PortReason;
+    use crate::telemetry::testing::{empty_view, status};
+
+    fn soc(port: &str) -> SocView {
+        SocView {
+            status: Arc::new(status(port)),
+            facts: None,
+            reason: PortReason::ChannelNotReady,
+        }
+    }
+
+    fn view(socs: &[SocView]) -> View {
+        View {
+            socs: socs.to_vec(),
+            ..empty_view()
+        }
+    }
+
+    /// All messages after `sent`: the event, and the ports in it.
+    fn messages(board: &Board, mut sent: u64) -> Vec<(&'static str, Vec<String>)> {
+        let mut all = Vec::new();
+        while let Some(message) = board.after(sent) {
+            assert!(message.number > sent, "{message:?}");
+            sent = message.number;
+            let data: serde_json::Value = serde_json::from_str(&message.data).expect("JSON");
+            let ports = data["ports"].as_array().into_iter().flatten();
+            let name = |port: &serde_json::Value| {
+                let name = port.as_str().or(port["port"].as_str());
+                name.expect("a name").to_owned()
+            };
+            all.push((message.event, ports.map(name).collect()));
+        }
+        assert_eq!(sent, board.last);
+        all
+    }
+
+    fn names(ports: &[&str]) -> Vec<String> {
+        ports.iter().map(|port| (*port).to_owned()).collect()
+    }
+
+    #[test]
+    fn only_what_changed_is_sent_and_the_latest_of_it() {
+        let mut board = Board::default();
+        let mut socs = [soc("Ethernet0"), soc("Ethernet4"), soc("Ethernet12")];
+        board.show(&view(&socs), false);
+        let all = messages(&board, 0);
+        assert_eq!(
+            all,
+            [
+                ("ports", names(&["Ethernet0", "Ethernet4", "Ethernet12"])),
+                ("fleet", Vec::new())
+            ]
+        );
+        let before = board.last;
+        board.show(&view(&socs), false);
+        assert_eq!(board.last, before, "nothing changed");
+        // Another status with the same row.
+        socs[0].status = Arc::new((*socs[0].status).clone());
+        board.show(&view(&socs), false);
+        assert_eq!(board.last, before, "no row changed");
+        for reason in [PortReason::Stale, PortReason::Healthy] {
+            socs[1].reason = reason;
+            board.show(&view(&socs), false);
+        }
+        let (events, ports): (Vec<_>, Vec<_>) = messages(&board, before).into_iter().unzip();
+        assert_eq!(events, ["ports", "fleet"]);
+        assert_eq!(ports[0], names(&["Ethernet4"]));
+    }
+
+    #[test]
+    fn a_sign_of_life_is_sent_though_nothing_changed() {
+        let mut board = Board::default();
+        board.show(&view(&[]), false);
+        let before = board.last;
+        board.show(&view(&[]), true);
+        assert_eq!(messages(&board, before), [("fleet", Vec::new())]);
+    }
+
+    #[test]
+    fn a_port_that_leaves_and_comes_back_is_sent_in_this_order() {
+        let mut board = Board::default();
+        board.show(&view(&[soc("Ethernet0"), soc("Ethernet4")]), false);
+        let before = board.last;
+        board.show(&view(&[soc("Ethernet4")]), false);
+        board.show(&view(&[soc("Ethernet0"), soc("Ethernet4")]), false);
+        let all = messages(&board, before);
+        let of_ports: Vec<_> = all.into_iter().filter(|(event, _)| *event != "fleet").collect();
+        assert_eq!(of_ports[0], ("removed", names(&["Ethernet0"])));
+        assert_eq!(of_ports[1].0, "ports");
+    }
+
+    #[test]
+    fn a_message_has_at_most_a_hundred_rows_and_forgotten_removals_mean_a_new_start() {
+        let many: Vec<SocView> = (0..1_250).map(|n| soc(&format!("Ethernet{n}"))).collect();
+        let mut board = Board::default();
+        board.show(&view(&many), false);
+        let all = messages(&board, 0);
+        let sizes: Vec<usize> = all.iter().map(|(_, ports)| ports.len()).collect();
+        assert_eq!(sizes, [vec![100; 12], vec![50, 0]].concat());
+        let before = board.last;
+        assert!(board.knows(before) && !board.knows(before + 1));
+        board.show(&view(&many[..10]), false);
+        assert!(!board.knows(before), "240 removals are forgotten");
+        assert!(board.knows(board.last));
+    }
+}

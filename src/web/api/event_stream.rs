@@ -1,0 +1,257 @@
+//! `/api/v1/events`: Server-Sent Events. First the fleet, then rows of ports as they change.
+//!
+//! A task makes a view four times a second and shows it on the board, as long as a stream is open. Each stream sends at most one
+//! message in the same time. A stream ends at the stop, so that it does not hold it up.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::board::{Board, Message};
+use super::{Api, ApiError, NO_STORE};
+use crate::web::ViewSource;
+
+/// The time between two views, and at least between two messages of a stream: four in a second.
+const EVERY: Duration = Duration::from_millis(250);
+/// The fleet is sent this often, changed or not: a page tells by it that the stream lives.
+const BEAT: Duration = Duration::from_secs(10);
+/// A comment is sent this often, so that proxies keep the connection.
+const COMMENT: Duration = Duration::from_secs(15);
+/// The board stays this long after its last stream, for clients that come back.
+const LINGER: Duration = Duration::from_secs(60);
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The streams of all clients.
+pub(in crate::web) struct Streams {
+    source: ViewSource,
+    slots: Arc<Semaphore>,
+    stop: CancellationToken,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug)]
+struct Shown {
+    /// Tells ids of this board from those of an earlier one.
+    run: u64,
+    board: Board,
+    /// Tells the streams that the board has changed. `None`: no task follows the fleet.
+    changed: Option<watch::Sender<()>>,
+}
+
+impl Shown {
+    fn new() -> Self {
+        Self {
+            run: fastrand::u64(..),
+            board: Board::default(),
+            changed: None,
+        }
+    }
+}
+
+impl Streams {
+    /// For at most `most` clients at a time.
+    pub(in crate::web) fn new(source: ViewSource, most: usize, stop: CancellationToken) -> Self {
+        Self {
+            source,
+            slots: Arc::new(Semaphore::new(most)),
+            stop,
+            shown: Mutex::new(Shown::new()),
+        }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears of changes; starts the task that follows the fleet if none runs.
+    fn subscribe(self: &Arc<Self>) -> watch::Receiver<()> {
+        let mut shown = self.shown();
+        if let Some(changed) = &shown.changed {
+            return changed.subscribe();
+        }
+        let (changed, receiver) = watch::channel(());
+        shown.changed = Some(changed);
+        let streams = self.clone();
+        tokio::spawn(async move { streams.follow().await });
+        receiver
+    }
+
+    /// Shows views until the last stream has been gone for `LINGER`, or until the stop.
+    async fn follow(&self) {
+        let mut last_beat = Instant::now();
+        let mut last_stream = Instant::now();
+        while let Some(view) = (self.source)().await {
+            let beat = last_beat.elapsed() >= BEAT;
+            if beat {
+                last_beat = Instant::now();
+            }
+            if !self.show(&view, beat, &mut last_stream) {
+                return;
+            }
+            drop(view);
+            sleep(EVERY).await;
+        }
+    }
+
+    /// Whether to go on.
+    fn show(&self, view: &crate::model::View, beat: bool, last_stream: &mut Instant) -> bool {
+        let mut shown = self.shown();
+        let has_streams = shown
+            .changed
+            .as_ref()
+            .is_some_and(|changed| changed.receiver_count() > 0);
+        if has_streams {
+            *last_stream = Instant::now();
+        } else if last_stream.elapsed() >= LINGER {
+            *shown = Shown::new();
+            return false;
+        }
+        shown.board.show(view, beat);
+        if let Some(changed) = &shown.changed {
+            changed.send_replace(());
+        }
+        true
+    }
+}
+
+/// One client's stream.
+struct Follower {
+    streams: Arc<Streams>,
+    changed: watch::Receiver<()>,
+    /// The id of the last message that the client has, if it comes back.
+    resume: Option<String>,
+    run: u64,
+    /// Up to which change it has been sent.
+    sent: u64,
+    begun: bool,
+    next_message: Instant,
+    next_comment: Instant,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// The next piece of the stream; `None` at the stop.
+    async fn next(&mut self) -> Option<Bytes> {
+        let stop = self.streams.stop.clone();
+        loop {
+            let paced = async {
+                sleep_until(self.next_message).await;
+                self.take()
+            };
+            if let Some(message) = stop.run_until_cancelled(paced).await? {
+                self.next_message = Instant::now() + EVERY;
+                return Some(self.written(&message));
+            }
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = sleep_until(self.next_comment) => {
+                    self.next_comment = Instant::now() + COMMENT;
+                    return Some(Bytes::from_static(b": alive\n\n"));
+                }
+                // Its task ends at the stop, or after a panic: then the client asks again.
+                changed = self.changed.changed() => changed.ok()?,
+            }
+        }
+    }
+
+    fn take(&mut self) -> Option<Message> {
+        let shown = self.streams.shown();
+        if shown.board.is_new() {
+            return None;
+        }
+        if !self.begun {
+            (self.begun, self.run) = (true, shown.run);
+            if let Some(id) = self.resume.take() {
+                let number = id
+                    .strip_prefix(&format!("{:x}-", shown.run))
+                    .and_then(|n| n.parse().ok());
+                match number.filter(|number| shown.board.knows(*number)) {
+                    Some(number) => self.sent = number,
+                    // After the fleet: the client forgets the rows that it has, and gets all again.
+                    None => self.resume = Some(id),
+                }
+            }
+            let number = self.sent;
+            return Some(Message {
+                number,
+                ..shown.board.fleet()
+            });
+        }
+        if self.resume.take().is_some() {
+            let (event, data) = ("reset", "{}".to_owned());
+            return Some(Message {
+                event,
+                number: 0,
+                data,
+            });
+        }
+        // A stream that could not be sent for long may have missed more than is remembered.
+        if self.run != shown.run || !shown.board.knows(self.sent) && self.sent > 0 {
+            (self.run, self.sent) = (shown.run, 0);
+            let (event, data) = ("reset", "{}".to_owned());
+            return Some(Message {
+                event,
+                number: 0,
+                data,
+            });
+        }
+        let message = shown.board.after(self.sent)?;
+        self.sent = message.number;
+        Some(message)
+    }
+
+    fn written(&self, message: &Message) -> Bytes {
+        let Message { event, number, data } = message;
+        format!("event: {event}\nid: {:x}-{number}\ndata: {data}\n\n", self.run).into()
+    }
+}
+
+pub(super) async fn events(State(api): State<Api>, method: Method, headers: HeaderMap) -> Response {
+    let head = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (header::CACHE_CONTROL, NO_STORE),
+    ];
+    if method == Method::HEAD {
+        return (
+            head,
+            Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()),
+        )
+            .into_response();
+    }
+    let Ok(slot) = api.streams.slots.clone().try_acquire_owned() else {
+        let text = "too many event streams (--web.max-event-streams): close one, or ask again later";
+        return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).into_response();
+    };
+    let resume = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let now = Instant::now();
+    let follower = Follower {
+        changed: api.streams.subscribe(),
+        streams: api.streams,
+        resume: resume.filter(|id| !id.is_empty()).map(str::to_owned),
+        run: 0,
+        sent: 0,
+        begun: false,
+        next_message: now,
+        next_comment: now + COMMENT,
+        _slot: slot,
+    };
+    let pieces = stream::unfold(follower, async |mut follower| {
+        let piece = follower.next().await?;
+        Some((Ok::<_, Infallible>(piece), follower))
+    });
+    (head, Body::from_stream(pieces)).into_response()
+}
