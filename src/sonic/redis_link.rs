@@ -36,10 +36,10 @@ pub use subscription::{Changed, LONGEST_KEY, LastNotified, Servers, Subscription
 /// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A timer that fires so much later than it should shows that we got no CPU; tokio's own are up to 1 ms late.
+/// A timer that fires this late shows that this process got no CPU. tokio's own timers are up to 1 ms late.
 const LATE: Duration = Duration::from_millis(50);
 
-/// A hung database must be noticed: asked this often, with `PATIENCE` for the answer.
+/// The time between two PINGs. A database that hangs is noticed after this time and `PATIENCE` for the answer.
 pub const PING_EVERY: Duration = Duration::from_secs(2);
 
 /// What Redis reads from one client at one go (its PROTO_IOBUF_LEN). No batch of writes is larger, and no second one

@@ -47,12 +47,13 @@ use ledger::Ledger;
 /// How long a stop waits for the last rows.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// From the first notification about our rows to looking at them: our own writes are notified too, a round's all at once.
+/// The time from the first notification about our rows to checking them: our own writes are notified too, those of a round together.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// For changes that are not notified, as FLUSHDB never is: so often, so many rows are looked at in turn. Those of a switch with 64
-/// cables are each seen twice a second, at a cost to Redis of some 0.3 ms.
+/// The time between two checks of our rows, for changes that are not notified: FLUSHDB never is. The 64 rows of a switch are each
+/// checked twice a second, which costs Redis about 0.3 ms per check.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Rows per check: those of a switch with 64 cables. More rows take turns.
 const LOOK_AT: usize = 64;
 
 /// The shared place where the publisher's state can be read; `None` while no database is used.

@@ -22,9 +22,9 @@ use super::{mux_cable, tor_side};
 use crate::model::schema;
 use crate::model::{Entry, Tables};
 
-/// A rewrite of what concerns all ports: a person, a script or `config apply-patch` takes seconds.
+/// How long a rewrite of something that concerns all ports may take: a person, a script or `config apply-patch` takes seconds.
 const WHOLE: Duration = Duration::from_secs(10);
-/// A rewrite of one port's row: a port that is removed for good should not be probed much longer.
+/// How long a rewrite of one port's row may take. A port that is removed for good is probed for this time.
 const ROW: Duration = Duration::from_secs(2);
 
 /// See the module's documentation.

@@ -10,25 +10,25 @@ use super::pattern;
 use crate::model::{Entry, Port, Row, Rows, Spec, Table, Tables};
 use crate::sonic::redis_link::{Breach, LONGEST_KEY, Link, RedisFailure, Reply};
 
-/// Keys read in one go.
+/// Keys that one pipeline reads.
 const CHUNK: usize = 256;
-/// Keys looked at in one SCAN.
+/// COUNT of one SCAN, in keys: see `ONE_SCAN`.
 const COUNT: usize = 1000;
 /// What that takes of Redis' time at most, during which it serves no one else. If it takes longer, Redis or this process is
 /// busy with other work.
 const ONE_SCAN: Duration = Duration::from_millis(1);
 /// SCANs until it is clear that they have no end: 10 million keys.
 const MOST_SCANS: u32 = 10_000;
-/// How long they may take. Two million keys take a second.
+/// How long all SCANs of one search may take. Two million keys take a second.
 const SCAN_WITHIN: Duration = Duration::from_secs(60);
 /// Keys of our tables that are gathered, of which `Tables::MOST_ROWS` of each table are read.
 const MOST_KEYS: usize = 200_000;
-/// What is kept of a value: a path may be so long.
+/// Bytes of a value that are kept: the longest path (PATH_MAX).
 const LONGEST_VALUE: usize = 4096;
 /// Fields of a row that are kept: ycabled's have 41.
 const MOST_FIELDS: usize = 256;
 
-/// All that is kept of a database, as it takes memory: 10,000 ports with a row of ycabled's each are 40 MB.
+/// Bytes that the copy of a database may take in memory. 10,000 ports, each with a row of ycabled, are 40 MB.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// All keys to read, and of which tables there were too many.

@@ -46,9 +46,9 @@ impl Budget {
     }
 }
 
-/// A line: a status, a number, an error. Redis itself cuts the arguments that its errors repeat.
+/// The longest line of a reply, in bytes: a status, a number, an error. Redis itself shortens the arguments that its errors quote.
 const MAX_LINE: usize = 64 * 1024;
-/// SCAN answers with an array in an array.
+/// How deep arrays may be nested. SCAN answers with an array in an array.
 const MAX_DEPTH: usize = 4;
 
 /// What a reply must not be.

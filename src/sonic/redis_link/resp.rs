@@ -11,7 +11,7 @@ use super::frame::{Breach, Budget, Frame};
 use super::{RedisFailure, Reply};
 use crate::config::{RedisAddress, RedisLogin, RedisServer};
 
-/// What is read at one go, at least.
+/// Bytes of room for each read, at least: a usual reply is read at once.
 const READ: usize = 16 * 1024;
 
 trait RedisStream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::RedisFailure;
 
-/// From attempt to attempt while the database is down: a local socket, and rows must be right 2 s after its return.
+/// The time between two attempts while the database is down. It is a local socket, and rows must be right 2 s after it is back.
 pub const RETRY: Duration = Duration::from_millis(500);
 
 /// The longest pause after an attempt at a server that sent what no Redis would. Each may cost as much as the last, so that they
 /// must be rare; but once the server is sane it must be used soon: within 5 s, as after any other failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// A connection that was of use for so long has not ended by what ended the one before.
+/// After a connection was useful for this long, its end has another reason than the end of the one before.
 const STEADY: Duration = Duration::from_secs(30);
 
 /// When the next attempt is due. One for each connection that is kept up.

@@ -12,12 +12,12 @@ use super::resp::Wire;
 use super::{RedisFailure, patiently};
 use crate::config::RedisServer;
 
-/// More than this in a second is no switch. Where only `__keyspace@*` may be subscribed to, the counters of all ports are
+/// Notifications in one second: a switch never has more. Where only `__keyspace@*` may be subscribed to, the counters of all ports are
 /// among it.
 const MOST_IN_A_SECOND: u32 = 100_000;
-/// Changed keys that wait to be read: more than the rows of the largest switch.
+/// Changed keys that may wait to be read: more than the rows of the largest switch.
 const MOST_GATHERED: usize = 16_384;
-/// Longer keys than this are rows of no table.
+/// The longest key that is read, in bytes. Rows of our tables have shorter keys.
 pub const LONGEST_KEY: usize = 256;
 
 /// When a server last sent a notification to a subscription of ours, which are all at it together. Whether it sends any cannot always be

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::batch::Outcome;
 use crate::model::component::STATE_DB;
 
-/// From one line about keys of a wrong type, or rows that were deleted, to the next.
+/// The time between two lines about keys of a wrong type, or about rows that were deleted.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// When each was logged last.

@@ -42,7 +42,7 @@ const SMALL: usize = 64;
 
 /// Changes of one row that are written at once: a restart that flaps, and the rounds that follow.
 const BURST: u32 = 10;
-/// From write to write of one row in the long run, and the longest that its last change waits.
+/// The time between two writes of one row in the long run, and the longest time that its last change waits.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// One port's row.

@@ -18,11 +18,11 @@ use crate::model::{
 };
 use crate::sonic::inventory::{ConfigDbCopy, Hold, SUB_ROLE, SUBTYPE, SecurityOrigin, is_dual_tor};
 
-/// From line to line about something that may happen to all ports at once.
+/// The time between two lines about something that may happen to all ports at once.
 const EVERY: Duration = Duration::from_secs(10);
-/// Lines for so many rows at once: there may be thousands.
+/// How many rows get a line of their own at once: there may be thousands.
 const MOST_LINES: usize = 100;
-/// Ports that one line names.
+/// How many ports one line names: it must stay readable.
 const MOST_NAMES: usize = 8;
 
 /// A row of CONFIG_DB: its namespace and its key.
