@@ -1,6 +1,6 @@
 //! How many RPCs run on a connection, and which ones wait for a place.
 //!
-//! h2 would queue what the peer does not allow yet, and it keeps a queued request even when nobody waits for it any more. With
+//! h2 would queue what the peer does not allow yet, and it keeps a queued request even when no one waits for it any more. With
 //! a peer that allows no stream, or fewer than are held open, it would keep more with every round.
 
 use std::pin::pin;
