@@ -110,7 +110,7 @@ fn scripts() -> Vec<(Script, &'static str)> {
         ),
         (
             to("GET", endless("$1\r\n1\r\n", "+OK\r\n".repeat(10_000))),
-            "nothing was asked for",
+            "without a question",
         ),
         (
             to("SCAN", say("%1\r\n+a\r\n+b\r\n".to_owned())),
