@@ -347,7 +347,11 @@ impl fmt::Display for ReplyFault {
             Self::GarbageMessage => f.write_str("replies are not protobuf"),
             Self::Cancel { after } => write!(f, "cancels after {}", duration::format(*after)),
             Self::ResetStream { code } => write!(f, "resets streams with {code:?}"),
-            Self::Late { delay } => write!(f, "replies {} late, even after a cancel", duration::format(*delay)),
+            Self::Late { delay } => write!(
+                f,
+                "replies {} late, even after a cancel",
+                duration::format(*delay)
+            ),
             Self::DetailsBin { value, .. } => write!(f, "replies with grpc-status-details-bin {value:?}"),
             Self::LongMessage { bytes, .. } => write!(f, "grpc-message of {bytes} bytes"),
             Self::Informational { count: Some(count) } => write!(f, "{count} informational heads"),

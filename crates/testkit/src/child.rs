@@ -123,7 +123,7 @@ impl Program {
                 Some(line) if lines.len() >= times => Ok((*line).to_owned()),
                 _ => {
                     let ended = self.child.try_wait().expect("its state");
-                    assert!(ended.is_none(), "{words:?} was not said before the end: {all}");
+                    assert!(ended.is_none(), "{words:?} was not printed before the end: {all}");
                     Err(all)
                 }
             }

@@ -274,7 +274,7 @@ impl Rack {
     /// Waits until nothing listens at this SoC's address.
     pub async fn refuses(&self, port: &str) {
         let address = self.soc(port).address();
-        wait_until("nobody listens", async || {
+        wait_until("nothing listens", async || {
             match TcpStream::connect(address).await {
                 Ok(_) => Err("a connection".to_owned()),
                 Err(_) => Ok(()),

@@ -96,7 +96,7 @@ impl Rack {
 
     pub async fn probes(&self, expected: &[&str]) -> Scrape {
         wait_until(
-            &format!("{expected:?} are READY and nobody else is there"),
+            &format!("{expected:?} are READY and there is no other"),
             async || {
                 let scrape = self.scrape().await;
                 let mut ready: Vec<String> = scrape

@@ -144,7 +144,7 @@ mod tests {
             );
         }
         let again = tokio::time::timeout(Duration::from_millis(200), watch.next()).await;
-        assert!(again.is_err(), "told twice");
+        assert!(again.is_err(), "reported twice");
     }
 
     #[test]

@@ -204,7 +204,11 @@ async fn a_late_reply_comes_although_the_client_has_cancelled() {
     let call = client.call_with(ADMIN, &request, &[("grpc-timeout", "10m")]);
     assert!(timeout(Duration::from_millis(10), call).await.is_err());
     wait_for("a late reply", || soc.counters().late_replies == 1).await;
-    assert_eq!(client.lists().await.0, [0, 1], "a client that waits gets the right reply");
+    assert_eq!(
+        client.lists().await.0,
+        [0, 1],
+        "a client that waits gets the right reply"
+    );
 }
 
 #[tokio::test]

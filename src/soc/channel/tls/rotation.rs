@@ -235,7 +235,7 @@ mod tests {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
         let attempt: Attempt = |_, _| {
             if ATTEMPTS.fetch_add(1, Ordering::Relaxed) == 0 {
-                panic!("a file that nobody has thought of");
+                panic!("an unexpected file");
             }
             let bad = Bad::new("ca.crt".as_ref(), "read");
             Some((Err(bad.clone()), Err(bad)))
