@@ -14,7 +14,7 @@ mod scalar;
 mod settings;
 mod tls_files;
 mod validate;
-mod yaml;
+pub mod yaml;
 
 use std::fmt;
 use std::io;
@@ -86,6 +86,16 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
+    /// An error in a file of this shape. Line and key if they are known.
+    pub fn new(file: &Path, line: Option<u64>, key: Option<String>, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+            key,
+            message,
+        }
+    }
+
     /// The content is not wrong: the file could not be read.
     fn unread(path: &Path, error: &io::Error) -> Self {
         let (file, line, key) = (path.to_owned(), None, None);
@@ -99,10 +109,10 @@ impl ConfigError {
     }
 }
 
-/// An error in one key, before the file's name is known.
-type KeyError = (String, String);
+/// An error in one key, before the file's name is known: the key, and what was expected.
+pub(crate) type KeyError = (String, String);
 
-fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
+pub(crate) fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
     Err((key.to_owned(), message.into()))
 }
 
@@ -148,9 +158,10 @@ impl Config {
         }
     }
 
-    /// A duration over 0 in the file's notation (500ms, 4s, 1m30s), for flags.
-    pub fn duration(text: &str) -> Option<Duration> {
-        <Duration as scalar::Scalar>::parse(text)
+    /// A duration in the file's notation, for flags. `Err` says what was expected.
+    pub fn duration(text: &str) -> Result<Duration, String> {
+        let expected = <Duration as scalar::Scalar>::EXPECTED;
+        <Duration as scalar::Scalar>::parse(text).ok_or_else(|| format!("expected {expected}"))
     }
 
     /// A server name that `channel.tls.server_name` would accept, for flags.

@@ -14,8 +14,6 @@ use crate::model::schema;
 use crate::model::text;
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
-/// Redis' own default port, for instances of SONiC's files without one.
-const DEFAULT_PORT: u16 = 6379;
 /// The largest file of SONiC that is read, in MiB. Real ones are a few kB.
 const MAX_MIB: u64 = 1;
 /// The numbers that Redis' SELECT accepts. SONiC's redis.conf has 100 databases.
@@ -173,7 +171,10 @@ fn read_if_there(path: &Path) -> Result<Option<String>, String> {
 impl Instance {
     fn tcp(&self) -> Option<RedisAddress> {
         let host = self.hostname.clone().filter(|host| !host.is_empty())?;
-        Some(RedisAddress::Tcp(host, self.port.unwrap_or(DEFAULT_PORT)))
+        Some(RedisAddress::Tcp(
+            host,
+            self.port.unwrap_or(redis_url::DEFAULT_PORT),
+        ))
     }
 }
 

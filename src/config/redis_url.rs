@@ -9,8 +9,8 @@ use super::{RedisAddress, RedisLogin, RedisServer};
 
 const EXPECTED: &str =
     "expected redis+unix://[user:password@]/path/to/redis.sock or redis://[user:password@]host[:port]";
-/// Redis' own default port, for a URL without one.
-const DEFAULT_PORT: u16 = 6379;
+/// Redis' own default port, for an address without one.
+pub(super) const DEFAULT_PORT: u16 = 6379;
 
 /// Reads a URL. The error is for people.
 pub(super) fn parse(url: &str) -> Result<RedisServer, String> {

@@ -70,15 +70,15 @@ impl WatchedFiles {
 }
 
 /// What the last attempt found.
-type Tried = Result<TlsFiles, Bad>;
+type FilesRead = Result<TlsFiles, Bad>;
 
 /// `attempt`, or a replacement in tests.
-type Attempt = fn(&TlsSettings, Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)>;
+type ReadFiles = fn(&TlsSettings, Option<&FilesRead>) -> Option<(FilesRead, Result<Material, Bad>)>;
 
 async fn supervised(
     settings: TlsSettings,
     latest: watch::Sender<LatestFiles>,
-    attempt: Attempt,
+    attempt: ReadFiles,
     patience: Duration,
 ) {
     let settings = Arc::new(settings);
@@ -98,10 +98,10 @@ async fn supervised(
 async fn run(
     settings: &Arc<TlsSettings>,
     latest: &watch::Sender<LatestFiles>,
-    attempt: Attempt,
+    attempt: ReadFiles,
     patience: Duration,
 ) -> Defect {
-    let mut last: Option<Arc<Tried>> = None;
+    let mut last: Option<Arc<FilesRead>> = None;
     let mut expired = Vec::new();
     let (reader, mut hangs) = (Reader::default(), false);
     let mut every = interval(READ_EVERY);
@@ -160,7 +160,7 @@ fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
 }
 
 /// Reads the files. `None`: nothing has changed.
-fn attempt(settings: &TlsSettings, before: Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)> {
+fn attempt(settings: &TlsSettings, before: Option<&FilesRead>) -> Option<(FilesRead, Result<Material, Bad>)> {
     let tried = TlsFiles::read(settings);
     if before == Some(&tried) {
         return None;
@@ -211,7 +211,7 @@ mod tests {
 
     struct Reader {
         settings: TlsSettings,
-        last: Option<Tried>,
+        last: Option<FilesRead>,
     }
 
     impl Reader {
@@ -233,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_panics_is_started_anew() {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
-        let attempt: Attempt = |_, _| {
+        let attempt: ReadFiles = |_, _| {
             if ATTEMPTS.fetch_add(1, Ordering::Relaxed) == 0 {
                 panic!("an unexpected file");
             }
@@ -253,7 +253,7 @@ mod tests {
     async fn a_file_system_that_hangs_is_said_and_the_next_read_is_served() {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
         // The first two hang for longer than the test may take.
-        let attempt: Attempt = |_, before| {
+        let attempt: ReadFiles = |_, before| {
             assert!(before.is_none(), "a report of the hang is replaced");
             if ATTEMPTS.fetch_add(1, Ordering::Relaxed) < 2 {
                 std::thread::sleep(Duration::from_secs(30));
