@@ -1,10 +1,10 @@
 //! The command line: flags in the exporters' style, and the commands `probe` and `doctor`.
 //!
 //! Exit codes: 0 done; 1 the exporter failed while running; 2 it could not start (bad flag, bad file, port in use), or a
-//! command's output could not be written. `probe` and `doctor` have their own, see there. Logs go to stderr, stdout carries a
-//! command's output only.
+//! command's output could not be written. `probe` and `doctor` have their own, see there. Logs go to stderr. stdout has only a
+//! command's output.
 //!
-//! `program` and `host` are what the demo stands on, too.
+//! The demo also uses `program` and `host`.
 //!
 //! Imports every other folder.
 
@@ -99,7 +99,7 @@ fn telemetry_path(path: &str) -> Result<String, String> {
 }
 
 impl Cli {
-    /// From the command line. An error, or what was asked for (help, version), has been printed: how to exit.
+    /// Reads the command line. If this returns an exit code, an error or the requested text (help, version) has been printed.
     pub fn from_arguments() -> Result<Self, ExitCode> {
         program::parse()
     }
@@ -110,7 +110,7 @@ impl Cli {
         let program = Program {
             name: "dualtor-exporter",
             quiet: looks,
-            // A look that has not come to its end has found nothing.
+            // After a defect, a command that only checks has found nothing.
             after_a_defect: if looks { CANNOT_START } else { FAILED },
         };
         program::run(program, &self.log, move |dropped| async move {

@@ -1,7 +1,8 @@
 //! The configuration file, validated: bad input becomes one error that names the file, the key and what was expected,
 //! and nothing of it is applied.
 //!
-//! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` where Redis is, `tls_files` the TLS files, `validate` what it all means.
+//! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` says where Redis is, `tls_files` reads the TLS files,
+//! and `validate` checks what it all means.
 //!
 //! Imports `model` and `runtime`.
 
@@ -28,27 +29,27 @@ pub use tls_files::{is_server_name, read_pem, read_secrets};
 
 use crate::model::{ChannelSettings, ProbeSettings, Side, Target, text};
 
-/// The TCP port where a SoC serves gRPC, unless configured otherwise: SONiC's daemons dial this one.
+/// The TCP port where a SoC serves gRPC, unless configured otherwise. SONiC's daemons use this port.
 pub const DEFAULT_TCP_PORT: u16 = 50075;
 
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How often and how patiently to probe.
+    /// The interval and timeout of rounds.
     pub probe: ProbeSettings,
-    /// Which ToR this is; unknown: Loopback3 decides.
+    /// Which ToR this is. If unknown, Loopback3 decides.
     pub side: Side,
     /// Where to dial from.
     pub source: SourceRule,
-    /// The SoCs' port, where an address has none.
+    /// The port of SoCs whose address has none.
     pub port: u16,
-    /// How to hold a channel, except for what CONFIG_DB decides.
+    /// The channels' settings, except what CONFIG_DB decides.
     pub channel: Arc<ChannelSettings>,
-    /// Whom to probe, one per port; `None`: the ports of CONFIG_DB.
+    /// The SoCs to probe, one per port. `None`: the ports of CONFIG_DB.
     pub targets: Option<Vec<Target>>,
-    /// The databases to use, the switch's own first; none: no database is used.
+    /// The databases to use, the switch's own first. Empty: no database is used.
     pub namespaces: Vec<Namespace>,
-    /// SONiC's file with GRPCCLIENT's settings, which may or may not exist.
+    /// SONiC's file with GRPCCLIENT's settings. It may not exist.
     pub grpc_secrets: PathBuf,
     /// Whether and where to publish rows.
     pub publish: Publish,
@@ -58,7 +59,7 @@ pub struct Config {
     pub schema: Schema,
 }
 
-/// Why a file cannot be used: one line for a person.
+/// Why a file cannot be used: one line for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
     file: PathBuf,
@@ -67,12 +68,12 @@ pub struct ConfigError {
     message: String,
 }
 
-/// The longest message, characters: serde lists the keys that there are.
+/// The longest message, in characters: serde lists all keys that exist.
 const MAX_MESSAGE: usize = 1000;
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Path, key and message may quote text of others.
+        // Path, key and message may quote text from outside.
         write!(f, "{}", text::quote(self.file.display()))?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
@@ -85,7 +86,7 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
-    /// An error in a file of this shape: line and key as far as they are known.
+    /// An error in a file of this shape. Line and key if they are known.
     pub fn new(file: &Path, line: Option<u64>, key: Option<String>, message: String) -> Self {
         Self {
             file: file.to_owned(),
@@ -95,7 +96,7 @@ impl ConfigError {
         }
     }
 
-    /// Nothing in it is wrong: it could not be had.
+    /// The content is not wrong: the file could not be read.
     fn unread(path: &Path, error: &io::Error) -> Self {
         let (file, line, key) = (path.to_owned(), None, None);
         let message = format!("cannot read the configuration file: {error}");
@@ -121,7 +122,7 @@ impl Config {
         Self::parse("{}", Path::new("(no configuration file)"))
     }
 
-    /// How to publish to each namespace's STATE_DB; empty with `publish: off`.
+    /// How to publish to each namespace's STATE_DB. Empty with `publish: off`.
     pub fn state_dbs(&self) -> impl Iterator<Item = (&Arc<str>, StateDbSettings)> {
         let published = self.publish != Publish::Off;
         let namespaces = self.namespaces.iter().filter(move |_| published);
@@ -135,7 +136,7 @@ impl Config {
         })
     }
 
-    /// Where to publish each namespace's notices; empty unless `publish_notifications`.
+    /// Where to publish each namespace's notices. Empty without `publish_notifications`.
     pub fn appl_dbs(&self) -> impl Iterator<Item = (&Arc<str>, &Database)> {
         let wanted = self.publish_notifications;
         let namespaces = self.namespaces.iter().filter(move |_| wanted);
@@ -148,7 +149,7 @@ impl Config {
         Self::parse(&text.map_err(|error| ConfigError::unread(path, &error))?, path)
     }
 
-    /// The same; `None` where there is no such file.
+    /// The same. `None`: there is no such file.
     pub fn load_if_there(path: &Path) -> Result<Option<Self>, ConfigError> {
         match files::read_text(path, yaml::MAX_MIB) {
             Ok(text) => Self::parse(&text, path).map(Some),
@@ -157,26 +158,26 @@ impl Config {
         }
     }
 
-    /// A duration as the file may hold it, for flags; an `Err` says what was expected.
+    /// A duration in the file's notation, for flags. `Err` says what was expected.
     pub fn duration(text: &str) -> Result<Duration, String> {
         let expected = <Duration as scalar::Scalar>::EXPECTED;
         <Duration as scalar::Scalar>::parse(text).ok_or_else(|| format!("expected {expected}"))
     }
 
-    /// A server name as `channel.tls.server_name` may be, for flags.
+    /// A server name that `channel.tls.server_name` would accept, for flags.
     pub fn server_name(text: &str) -> Option<String> {
         <tls_files::Name as scalar::Scalar>::parse(text).map(|name| name.0)
     }
 
-    /// Whether `channel.metadata` may have this entry, for flags; an `Err` says what was expected.
+    /// Whether `channel.metadata` would accept this entry, for flags. `Err` says what was expected.
     pub fn metadata(name: &str, value: &str) -> Result<(), String> {
         validate::metadata(name, value).map_err(|(_, message)| message)
     }
 
-    /// Validates the text of a file; `path` is for errors, and relative paths in the text are its directory's.
+    /// Validates the text of a file. `path` is for errors; relative paths in the text start at its directory.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let file = path.to_owned();
-        // A file that is just being written must not be taken for one that wants every default.
+        // A file that is just being written must not count as one that wants every default.
         let says_nothing = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
         if text.lines().all(says_nothing) {
             let message = "expected at least one key; write {} to have every default".to_owned();

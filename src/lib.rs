@@ -30,7 +30,7 @@
 //!                │ │
 //!                │ ├─ watch<ProbeSettings> ───────────────┬──────────────────────┐
 //!                │ │ watch<Config>                        │                      ▼
-//!                ▼ ▼                                      │    watch<Reading> × 3 mirrors ◀── Redis
+//!                ▼ ▼                                      │   watch<Mirrored> × 3 mirrors ◀── Redis
 //!              switch ◀───────────────────────────────────│───────── per namespace
 //!                │ └─ watch<Facts> ─▶ web                 │
 //!                │ watch<Inventory>                       ▼
@@ -38,7 +38,7 @@
 //!              fleet ─────────────────────────────▶ │ session   │ ◀── gRPC over one h2 connection ──▶ SoC
 //!                ▲ │ ▲                              │  × SoCs   │ ── spawns ─▶ drain (after a GOAWAY)
 //!                │ │ └── mpsc<(id, Event)> 4096 ─── │           │
-//!                │ │                                └───────────┘ ◀── watch<Latest> ── TLS files
+//!                │ │                                └───────────┘ ◀─ watch<LatestFiles> ─ TLS files
 //!                │ ├── mailbox, the latest per port ─▶ state_db ──▶ Redis
 //!                │ │                                    └── watch<StateDbStatus> ─▶ web
 //!                │ ├── mailbox, the latest per port ─▶ notifications ──▶ Redis
@@ -58,7 +58,7 @@
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and sends the last rows |
 //! | session ([`soc::session::Session::run`]) | 1 per SoC | fleet | aborted when its target is removed or changed, or the fleet ends; after a defect it is started again |
 //! | round | 0-1 per SoC | its session | with its report, or with the session |
-//! | drain | 0-1 per SoC | its channel | when the RPCs under way at a GOAWAY are done, after 5 s at most; or with the session |
+//! | drain | 0-1 per SoC | its channel | when the RPCs in flight at a GOAWAY are done, after 5 s at most; or with the session |
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`sonic::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and its rows are written, 2 s at most |
 //! | publisher of notices ([`sonic::appl_db::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and its notices are written, or the write failed |
@@ -75,14 +75,14 @@
 //! | channel | how many | from → to | when it is full |
 //! |---|---|---|---|
 //! | `watch<Arc<Config>>` | 1 | app → switch | only the latest value is kept |
-//! | `watch<Reading>` | 1 per mirror | mirror → switch | only the latest value is kept |
+//! | `watch<Mirrored>` | 1 per mirror | mirror → switch | only the latest value is kept |
 //! | `watch<Secrets>` | 1 | grpc_secrets.json → switch | only the latest value is kept |
 //! | `watch<Ports>` | 1 | switch → each mirror: the ports whose rows to read | only the latest value is kept |
 //! | `watch<Arc<Inventory>>` | 1 | switch → fleet, web | only the latest value is kept |
 //! | `watch<Option<Arc<Facts>>>` | 1 | switch → web | only the latest value is kept |
 //! | `watch<Option<Shadow>>` | 1 | switch → web, in shadow mode | only the latest value is kept |
 //! | `watch<ProbeSettings>` | 1 | app → each session, each mirror | only the latest value is kept |
-//! | `watch<Latest>` | 1 per set of certificate files | TLS files → channels that dial, web | only the latest value is kept |
+//! | `watch<LatestFiles>` | 1 per set of certificate files | TLS files → channels that dial, web | only the latest value is kept |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits, but not long: the fleet itself never waits |
 //! | `mpsc<Question>`, 64, answered by `oneshot`: a [`Snapshot`](model::Snapshot), or one SoC's [`History`](model::History), which today only tests ask for: the page and the API will | 1 | web → fleet | that scrape waits |
 //! | [`mailbox`](fleet::mailbox) of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: it keeps one message per port, the newest |
@@ -96,7 +96,7 @@
 //!
 //! A thread writes the log (`telemetry::log::spool`). Its buffer holds 1 MiB; further lines are dropped and counted.
 //!
-//! The tasks share one `RoundLimiter` (limits the rounds under way, over all SoCs), one `DialLimiter` (limits the dials, over all SoCs), one
+//! The tasks share one `RoundLimiter` (limits how many rounds run, over all SoCs), one `DialLimiter` (limits the dials, over all SoCs), one
 //! `TlsStore` (which sets of certificate files are in use) and one `CancellationToken` (the stop, from app to fleet and web server).
 //!
 //! # Stopping

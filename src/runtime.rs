@@ -1,6 +1,6 @@
-//! Used by every task: how often something may happen, and what a panic becomes.
+//! What every task uses: how often something may happen, and what a panic becomes.
 //!
-//! Imports `model`. It is not part of it, because it knows tokio's tasks.
+//! Imports `model`. It is not part of `model`, because it uses tokio's tasks.
 
 pub mod bucket;
 pub mod defect;

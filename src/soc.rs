@@ -1,7 +1,9 @@
-//! One SoC: its gRPC channel, the queries and streams on it, and the session that decides when to ask.
+//! One SoC: its gRPC channel, the queries and streams on it, and the session that decides when to probe.
 //!
-//! Owns everything about a connection. Receives a `Target`, emits `Event`s. Imports `model`, `runtime` and `config`; inside, `channel` and
-//! `probe` do not know each other and meet in `transport`.
+//! Owns everything about a connection. Receives a `Target`, emits `Event`s. `channel` and `probe` do not import each other;
+//! `transport` connects them.
+//!
+//! Imports `model`, `runtime` and `config`.
 //!
 //! | module | job |
 //! |---|---|
@@ -10,7 +12,7 @@
 //! | probe | one round of queries; the two streams |
 //! | session | the driver: wait → probe → event |
 //! | look | one look at a SoC: one dial, one round |
-//! | arrivals | when bytes came in |
+//! | arrivals | when bytes arrived |
 
 pub mod arrivals;
 pub mod channel;

@@ -1,7 +1,9 @@
 //! The switch that the exporter runs on: what is in SONiC's databases, and the rows that are written to them.
 //!
-//! Emits an `Inventory` and `Facts`, takes rows and notices out of the fleet's mailboxes. Imports `model`, `runtime`, `config`, `soc` and `fleet`.
-//! Only the tasks in here ever wait for Redis.
+//! It emits an `Inventory` and `Facts`, and takes rows and notices from the fleet's mailboxes. Only the tasks in here ever wait
+//! for Redis.
+//!
+//! Imports `model`, `runtime`, `config`, `soc` and `fleet`.
 //!
 //! | module | job |
 //! |---|---|
@@ -9,7 +11,7 @@
 //! | mirror | a live copy of some tables of one database |
 //! | switch | the task that turns mirrors and grpc_secrets.json into inventory and facts |
 //! | inventory | which SoCs to probe, as which ToR and how (pure) |
-//! | intent | what linkmgrd wants of a port and what orchagent has done (pure) |
+//! | intent | what linkmgrd requests for a port and what orchagent has done (pure) |
 //! | rows | a status → the fields of its row (pure) |
 //! | state_db | the task that writes rows |
 //! | appl_db | the task that writes notices |

@@ -19,13 +19,13 @@ use crate::model::component::APP;
 use crate::model::text;
 use crate::web::{Limits, WebFile};
 
-/// Read where no other is named; without it everything is found in SONiC's databases.
+/// Read if no other file is named. Without it, everything is found in SONiC's databases.
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
 
-/// The configuration, and the file that it is from; `None`: there is none, and SONiC's defaults are used.
+/// The configuration and its file. `None`: there is no file, and SONiC's defaults are used.
 type Loaded = (Config, Option<PathBuf>);
 
-/// Loads the file that was named, or the usual one where it exists.
+/// Loads the named file, or the default one if it exists.
 fn load_config(path: Option<&Path>) -> Result<Loaded, ConfigError> {
     if let Some(path) = path {
         return Ok((Config::load(path)?, Some(path.to_owned())));
@@ -37,7 +37,7 @@ fn load_config(path: Option<&Path>) -> Result<Loaded, ConfigError> {
     })
 }
 
-/// The same at a start: a file system that hangs is reported, not waited for.
+/// The same at a start: a file system that hangs is reported and not waited for.
 pub(super) async fn first_config(path: Option<&Path>) -> anyhow::Result<Loaded> {
     let name = path.unwrap_or(Path::new(DEFAULT_CONFIG)).display().to_string();
     let path = path.map(Path::to_owned);
@@ -117,7 +117,7 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
         lines_dropped,
     });
     let reloader = exporter.reloader();
-    // The outcome is logged where the reload happens.
+    // The result is logged where the reload happens.
     tokio::spawn(
         async move { while hangup.recv().await.is_some() && app::reload(&reloader).await.is_some() {} },
     );

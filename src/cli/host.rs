@@ -1,4 +1,4 @@
-//! What a program asks of its host: sockets to serve on, signals, open files.
+//! What a program needs from its host: sockets to serve on, signals, open files.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use crate::model::component::APP;
 use crate::model::text;
 
-/// Binds one `--web.listen-address`; `:9075` is every address of this host, of both families.
+/// Binds one `--web.listen-address`. `:9075` means every address of this host, IPv4 and IPv6.
 pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     let Some((host, port)) = address.rsplit_once(':') else {
         bail!("expected HOST:PORT, such as :9075 or 127.0.0.1:9075");
@@ -46,9 +46,10 @@ pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// `both_families`: an IPv6 socket serves IPv4, too, whatever net.ipv6.bindv6only is. Otherwise that setting decides about `[::]`.
+/// `both_families`: an IPv6 socket also serves IPv4, whatever net.ipv6.bindv6only is. Otherwise that setting decides for
+/// `[::]`.
 fn bind(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {
-    /// Connections that wait to be accepted: what the kernel allows at most by default is 4096.
+    /// Connections that wait to be accepted: more than `--web.max-connections`. The kernel's default limit is 4096.
     const BACKLOG: u32 = 1024;
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -57,7 +58,7 @@ fn bind(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {
     if both_families && address.is_ipv6() {
         rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
     }
-    // A restart need not wait for connections of the process before.
+    // A restart need not wait until the connections of the previous process are gone.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -80,7 +81,7 @@ impl StopSignals {
     }
 }
 
-/// From now on they no longer end the process.
+/// After this call the signals no longer end the process.
 pub fn stop_signals() -> anyhow::Result<StopSignals> {
     Ok(StopSignals {
         terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
@@ -88,7 +89,7 @@ pub fn stop_signals() -> anyhow::Result<StopSignals> {
     })
 }
 
-/// One SoC costs one open file: raises the soft limit to the hard one.
+/// Raises the soft limit of open files to the hard limit: each SoC needs one.
 pub fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => debug!(target: APP, limit, "open files"),

@@ -66,11 +66,13 @@ enum SideArg {
     Lower,
 }
 
-/// How long a second look at our TLS files may take.
+/// How long checking our TLS files again may take. People wait.
 const NOTES: Duration = Duration::from_secs(2);
-/// Oddities of our TLS files that are printed: one may be a bundle of hundreds.
+/// How many notes about our TLS files are printed: a file may be a bundle of hundreds.
 const MAX_NOTES: usize = 5;
+/// Exit code: the channel was READY, but a query failed or health is not serving.
 const FAILED: u8 = 1;
+/// Exit code: the channel was never READY.
 const NEVER_READY: u8 = 2;
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -83,7 +85,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// The configuration's default, as a person writes it: clap wants a text, and keeps it.
+/// The configuration's default in readable form. clap needs a text that it can keep.
 fn default_timeout() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| format!("{:?}", ProbeSettings::default().timeout));
     &TEXT
@@ -112,7 +114,7 @@ impl ProbeArgs {
         };
         let client = match (self.tls_cert.clone(), self.tls_key.clone()) {
             (Some(cert), Some(key)) => Some(ClientIdentity { cert, key }),
-            // clap lets neither be without the other.
+            // clap requires both or neither.
             _ => None,
         };
         Security::Tls(TlsSettings {
@@ -160,22 +162,22 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What is printed beside what was found.
+/// What is printed in addition to the result.
 struct Shown {
     address: SocketAddr,
     side: Side,
     /// When the SoC's certificate expires.
     expiry: Option<SystemTime>,
-    /// What is odd about our own TLS files, although they serve.
+    /// What is unusual about our own TLS files, which can be used.
     notes: Vec<String>,
 }
 
-/// What is odd about our own TLS files. What keeps them from serving is what the dial has failed of.
+/// What is unusual about our own TLS files. If they cannot be used, the dial has failed with the reason.
 async fn notes(security: Security) -> Vec<String> {
     let Security::Tls(settings) = security else {
         return Vec::new();
     };
-    // The dial has read them a moment ago. Should they hang now, there are no notes.
+    // The dial read them a moment ago. If they hang now, there are no notes.
     let checked = tokio::task::spawn_blocking(move || check(&settings));
     let Ok(Ok(Ok(checked))) = tokio::time::timeout(NOTES, checked).await else {
         return Vec::new();
@@ -185,7 +187,7 @@ async fn notes(security: Security) -> Vec<String> {
     notes
 }
 
-/// How a connection was over soon after READY, for people.
+/// How a connection ended soon after READY, for people.
 pub(super) fn left_text(left: &Left) -> String {
     let how = left.failure.as_ref().map(ToString::to_string);
     let how = how.unwrap_or_else(|| {
@@ -214,7 +216,7 @@ pub(super) fn milliseconds(duration: Option<Duration>) -> String {
     duration.map_or("-".to_owned(), |d| format!("{:.1} ms", d.as_secs_f64() * 1000.0))
 }
 
-/// A time to the second, UTC.
+/// A time in UTC, in seconds.
 fn utc(at: SystemTime) -> String {
     let at = DateTime::<Utc>::from(at);
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()

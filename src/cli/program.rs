@@ -1,7 +1,7 @@
-//! What every program of this house does around its work: logs, a runtime, an error that ends it, exit codes.
+//! What every program of this project does around its work: logs, a runtime, an error that ends it, exit codes.
 //!
-//! Nothing here waits for who reads stderr, and nothing that runs on waits for who reads stdout: `spool` does. A command that
-//! ends with its output waits for that reader, and for no longer than a signal lets it.
+//! Nothing here waits for the reader of stderr, and nothing that keeps running waits for the reader of stdout: `spool` does. A
+//! command that ends with its output waits for the reader until a signal arrives.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
@@ -21,16 +21,17 @@ use crate::runtime::defect::{caught, log_panics};
 use crate::telemetry::log::spool::{self, Spool};
 use crate::telemetry::log::{self, LogFormat, LogLevel};
 
-/// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time; the switch's other cores are SONiC's, and
+/// Threads that probe. 10,000 SoCs keep one busy for a few percent of its time. The switch's other cores belong to SONiC, and
 /// each thread costs memory.
 pub const WORKERS: usize = 2;
 /// It started, but ended with an error.
 pub const FAILED: u8 = 1;
 /// It could not start.
 pub const CANNOT_START: u8 = 2;
-/// How long the end waits for who reads stdout and stderr. A stop has taken 3 s at most by then (app.rs), and 5 s are all of it.
+/// How long the program waits at its end for the readers of stdout and stderr. By then a stop has taken 3 s at most (app.rs),
+/// and 5 s are allowed.
 const FLUSH_WITHIN: Duration = Duration::from_millis(500);
-/// The longest message of an error that ends a command, characters: a page.
+/// The longest message of an error that ends a command, in characters: a page.
 const MAX_MESSAGE: usize = 3000;
 
 /// How to log.
@@ -51,7 +52,7 @@ pub struct LogArgs {
     format: LogFormat,
 }
 
-/// A program, as far as `run` has to know it.
+/// What `run` must know about a program.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
     /// How its last error message begins.
@@ -62,27 +63,27 @@ pub struct Program {
     pub after_a_defect: u8,
 }
 
-/// Parses the command line. An error, or what was asked for (help, version), has been printed: how to exit.
+/// Parses the command line. If this returns an exit code, an error or the requested text (help, version) has been printed.
 pub fn parse<P: Parser>() -> Result<P, ExitCode> {
     P::try_parse().map_err(|error| {
         let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(CANNOT_START));
         let message = error.render().to_string();
         let clean = text::clean_lines(&message);
-        // It repeats what was given, whatever that is. Where that is harmless clap shows it to people, in its colours.
+        // It repeats what was given. If that is harmless, clap prints it, with colours.
         let harmless = *clean == *message && message.len() <= MAX_MESSAGE;
         if error.use_stderr() && !(harmless && io::stderr().is_terminal()) {
             let log = Spool::start(&io::stderr());
             log.push(text_of_error(&clean));
             log.flush(FLUSH_WITHIN);
         } else {
-            // As clap itself does it.
+            // As clap itself does.
             let _ = error.print();
         }
         code
     })
 }
 
-/// Does the work in a runtime of its own, with a log. `work` gets the number of lines that the log has lost.
+/// Runs the work in its own runtime, with a log. `work` gets the number of lines that the log has lost.
 pub fn run<F>(program: Program, log: &LogArgs, work: impl FnOnce(Arc<AtomicU64>) -> F) -> ExitCode
 where
     F: Future<Output = anyhow::Result<ExitCode>> + Send,
@@ -120,7 +121,7 @@ fn execute(
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the runtime")),
     };
     let outcome = runtime.block_on(caught(Box::pin(work)));
-    // Whatever still hangs has had its time.
+    // What still hangs has had its time.
     runtime.shutdown_background();
     match outcome {
         Ok(Ok(code)) => code,
@@ -132,7 +133,7 @@ fn execute(
     }
 }
 
-/// Its lines, cleaned and not too many.
+/// Its lines, cleaned and limited.
 fn text_of_error(message: &str) -> String {
     let message = text::clean_lines(message);
     match message.char_indices().nth(MAX_MESSAGE) {
@@ -141,21 +142,21 @@ fn text_of_error(message: &str) -> String {
     }
 }
 
-/// Output of a program that runs on, whether its output is read or not.
+/// Output of a program that keeps running, whether its output is read or not.
 static STDOUT: OnceLock<Spool> = OnceLock::new();
 
-/// A line of a command that runs on. It may be lost if nothing reads stdout.
+/// Prints a line of a command that keeps running. It may be lost if nothing reads stdout.
 pub fn print(line: &str) {
     let stdout = STDOUT.get_or_init(|| Spool::start(&io::stdout()));
     stdout.push(format!("{}\n", text::clean_lines(line)));
 }
 
-/// What a command was run for. Waits for its reader; only signals end that.
+/// Prints the result of a command. Waits for its reader; only signals end that.
 pub(super) fn print_result(result: &str) -> anyhow::Result<()> {
     let result = format!("{}\n", text::clean_lines(result));
     let written = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     match written.and_then(|stdout| spool::write(&stdout, result.as_bytes()).1) {
-        // `| head`: it has read what it wanted.
+        // `| head`: the reader has had enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to stdout"),
     }

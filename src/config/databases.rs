@@ -1,4 +1,4 @@
-//! Where SONiC's databases are: the URL of the configuration, else SONiC's `database_config.json` (and
+//! Where SONiC's databases are: from the URL in the configuration, else from SONiC's `database_config.json` (and
 //! `database_global.json`), else SONiC's defaults.
 
 use std::collections::BTreeMap;
@@ -14,12 +14,12 @@ use crate::model::schema;
 use crate::model::text;
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
-/// SONiC's files take some kB.
+/// The largest file of SONiC that is read, in MiB. Real ones are a few kB.
 const MAX_MIB: u64 = 1;
-/// What SELECT takes; SONiC's redis.conf has 100 databases.
+/// The numbers that Redis' SELECT accepts. SONiC's redis.conf has 100 databases.
 const ID: std::ops::RangeInclusive<i64> = 0..=65_535;
 
-/// SONiC's `database_config.json`, as far as we read it.
+/// SONiC's `database_config.json`: the parts that we read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 struct DatabaseConfig {
@@ -78,7 +78,7 @@ const STATE_DB: Known = Known {
 };
 
 impl Namespace {
-    /// The switch itself, all databases on one server, numbered as SONiC does.
+    /// The switch itself: all databases on one server, with SONiC's numbers.
     fn on(server: &RedisServer) -> Self {
         let database = |known: Known| Database {
             server: server.clone(),
@@ -98,8 +98,8 @@ impl Namespace {
         Ok(Self::on(&redis_url::parse(url)?))
     }
 
-    /// From `database_config.json` where it exists, and the namespaces that `database_global.json` beside it names; else
-    /// SONiC's defaults.
+    /// From `database_config.json` if it exists, with the namespaces that `database_global.json` beside it names. Else SONiC's
+    /// defaults.
     pub(super) fn from_files(path: &Path) -> Result<Vec<Self>, String> {
         let Some(own) = read_if_there(path)? else {
             return Ok(vec![Self::on(&RedisServer::unix(DEFAULT_SOCKET))]);
@@ -143,7 +143,7 @@ impl Namespace {
     }
 }
 
-/// Its error names the key, in JSON's own way of writing it.
+/// The error names the key in JSON's own notation.
 fn json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let deserializer = &mut serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
@@ -178,7 +178,8 @@ impl Instance {
     }
 }
 
-/// An ASIC's loopback is inside its own network namespace: from where we are it leads to the switch's own Redis instead.
+/// An ASIC's loopback address is inside its own network namespace. From this process it leads to the switch's own Redis
+/// instead.
 fn is_loopback(address: &RedisAddress) -> bool {
     match address {
         RedisAddress::Unix(_) => false,
@@ -241,7 +242,7 @@ impl DatabaseConfig {
 mod tests {
     use super::*;
 
-    /// What SONiC's own file says of a socket: its TCP port too.
+    /// SONiC's own file gives a socket and a TCP port.
     fn either(path: &str) -> RedisServer {
         RedisServer {
             or: Some(RedisAddress::Tcp("127.0.0.1".to_owned(), 6379)),
@@ -249,7 +250,7 @@ mod tests {
         }
     }
 
-    /// SONiC's own file, in which only STATE_DB has moved.
+    /// SONiC's own file, in which only STATE_DB was moved.
     fn json(socket: &str) -> String {
         let text = r#"{
             "INSTANCES": {"redis": {"hostname": "127.0.0.1", "port": 6379, "unix_socket_path": "SOCKET",
@@ -322,7 +323,7 @@ mod tests {
             .iter()
             .map(|n| (&*n.name, n.config_db.server.clone()))
             .collect();
-        // The ASIC's 127.0.0.1 is another one than ours.
+        // The ASIC's 127.0.0.1 is not ours.
         let asic0 = RedisServer::unix("/run/asic0.sock");
         assert_eq!(found, [("", either("/run/host.sock")), ("asic0", asic0)]);
         std::fs::remove_file(dir.path().join("redis0/sonic-db/database_config.json")).expect("removed");

@@ -1,8 +1,8 @@
 //! Files that are read by their path: configuration, certificates, SONiC's JSON, scenarios.
 //!
-//! Whatever lies at a path, reading it must end: a pipe would hang us, a device fill the memory, and both may take the place
-//! of a file between a look and an open. So a file is opened without waiting, looked at once it is open, and read up to a
-//! limit. No flag helps against a file system that hangs: callers that must not hang use a [`Reader`].
+//! Whatever is at a path, reading it must end: a pipe would hang us, a device would fill the memory, and both may replace a
+//! file between a check and an open. So a file is opened without waiting, checked once it is open, and read up to a limit. No
+//! flag helps against a file system that hangs: callers that must not hang use a [`Reader`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -17,12 +17,13 @@ use rustix::io::Errno;
 
 use crate::runtime::defect::Defect;
 
-/// How long a file may take to be read and understood: milliseconds, with 200,000 targets and little CPU some seconds.
+/// How long a file may take to be read and parsed. Usually it is milliseconds; with 200,000 targets and little CPU, some
+/// seconds.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Readers that may hang at a time: each is a thread that nothing can end.
+/// How many readers may hang at the same time: each is a thread that nothing can end.
 const MOST_HANGING: usize = 4;
 
-/// What stands in a regular file of `most_mib` MiB at most. Blocks only where its file system hangs.
+/// The content of a regular file of `most_mib` MiB at most. Blocks only if its file system hangs.
 pub fn read(path: &Path, most_mib: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let about = file.metadata()?;
@@ -37,7 +38,7 @@ pub fn read(path: &Path, most_mib: u64) -> io::Result<Vec<u8>> {
         )));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
-    // It may grow meanwhile, and a file of /proc has the size 0.
+    // The file may grow while it is read, and a file of /proc has size 0.
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::other(format!("expected at most {most_mib} MiB")));
@@ -51,10 +52,10 @@ pub fn read_text(path: &Path, most_mib: u64) -> io::Result<String> {
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
-/// Opens whatever is there without waiting for anybody: a pipe's other end, a modem's carrier.
+/// Opens whatever is there without waiting: not for the other end of a pipe, not for a modem's carrier.
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    // The kernel's flags are an int there, and fit.
+    // Here the kernel's flags are an int. They fit.
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
     opened.map_err(|error| match Errno::from_io_error(&error) {
@@ -68,10 +69,10 @@ fn not_regular() -> io::Error {
     io::Error::other("expected a regular file")
 }
 
-/// Reads on threads of their own and waits for none of them longer than it should.
+/// Reads on separate threads, and waits for each read only for a limited time.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// Threads that read.
+    /// How many threads read now.
     reading: Arc<AtomicUsize>,
 }
 
@@ -81,7 +82,7 @@ pub enum Unread {
     /// The file system hangs, or is very slow.
     #[error("not read within {0:?}: its file system hangs (a network mount?), check it and try again")]
     Late(Duration),
-    /// It has been tried too often.
+    /// Too many earlier reads still hang.
     #[error("{0} earlier reads still hang: check the file system, then restart")]
     TooMany(usize),
     /// A defect.
@@ -92,7 +93,7 @@ pub enum Unread {
     Stopped,
 }
 
-/// One of the threads that read, until it ends.
+/// Counts a thread that reads, until it ends.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -102,7 +103,7 @@ impl Drop for Counted {
 }
 
 impl Reader {
-    /// What `read` gives; a read that is too late goes on, and its result is dropped.
+    /// Runs `read` on a thread. A read that is too late continues, and its result is dropped.
     pub async fn read<T: Send + 'static>(
         &self,
         within: Duration,

@@ -1,4 +1,4 @@
-//! The shape of the configuration file: what may stand where. What it means is `config`'s.
+//! The shape of the configuration file: which keys and values it may have. `validate` says what they mean.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

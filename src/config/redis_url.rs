@@ -1,5 +1,5 @@
-//! `databases.url`: where a Redis is and as whom to log in. Strict, for a part that is not understood is one that the writer
-//! meant and we would leave out. No error repeats the URL or any part of it: it may hold a password.
+//! `databases.url`: where a Redis is, and the user to log in as. Strict: a part that is ignored is one that the operator meant.
+//! No error repeats the URL or any part of it, because it may contain a password.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,10 +9,10 @@ use super::{RedisAddress, RedisLogin, RedisServer};
 
 const EXPECTED: &str =
     "expected redis+unix://[user:password@]/path/to/redis.sock or redis://[user:password@]host[:port]";
-/// The TCP port of a Redis whose address names none.
+/// Redis' own default port, for an address without one.
 pub(super) const DEFAULT_PORT: u16 = 6379;
 
-/// Reads a URL; its error is for people.
+/// Reads a URL. The error is for people.
 pub(super) fn parse(url: &str) -> Result<RedisServer, String> {
     let but = |why: &str| Err(format!("{EXPECTED}, {why}"));
     if url.contains("${") {
@@ -99,7 +99,7 @@ fn tcp(place: &str) -> Result<RedisAddress, String> {
     };
     let port = match port.strip_prefix(':') {
         Some(port) => match port.parse() {
-            // Rust reads it, a URL has none.
+            // Rust accepts the sign; a URL has none.
             _ if port.starts_with('+') => return Err(format!("{EXPECTED}, port 1 to 65535")),
             Ok(0) | Err(_) => return Err(format!("{EXPECTED}, port 1 to 65535")),
             Ok(port) => port,
@@ -112,7 +112,8 @@ fn tcp(place: &str) -> Result<RedisAddress, String> {
     Ok(RedisAddress::Tcp(host.to_owned(), port))
 }
 
-/// A name: labels of letters, digits, `-` and `_` (containers have such), with neither a hyphen nor a dot at an end; or an IPv4 address.
+/// A name: labels of letters, digits, `-` and `_` (names of containers have it), without a hyphen or a dot at either end. Or an
+/// IPv4 address.
 fn is_host(host: &str) -> bool {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let label = |label: &str| {
@@ -124,7 +125,7 @@ fn is_host(host: &str) -> bool {
     };
     // A fully qualified name may end in a dot.
     let labels = host.strip_suffix('.').unwrap_or(host);
-    // What consists of digits and dots is an address, or a mistake.
+    // A text of digits and dots is an address or a mistake.
     let address = labels.chars().all(|c| c.is_ascii_digit() || c == '.');
     host.len() <= 253 && labels.split('.').all(label) && (!address || host.parse::<Ipv4Addr>().is_ok())
 }

@@ -1,5 +1,5 @@
-//! Single values of the configuration file: parsed from any YAML scalar, so that each error names what
-//! was expected and what was found.
+//! Single values of the configuration file, parsed from any YAML scalar. So each error says what was expected and what was
+//! found.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,7 +17,8 @@ pub(super) trait Scalar: Sized {
     /// "a duration such as 500ms, 4s or 1m"
     const EXPECTED: &'static str;
 
-    /// Taken as it is written (`1.10`, `010`, `true`, `null`); else what YAML makes of it (`0x10` is 16, `yes` is true).
+    /// Whether the value is taken as it is written (`1.10`, `010`, `true`, `null`). Otherwise it is what YAML makes of it
+    /// (`0x10` is 16, `yes` is true).
     const AS_WRITTEN: bool = true;
 
     fn parse(text: &str) -> Option<Self>;
@@ -31,12 +32,12 @@ impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let visitor = ScalarVisitor(PhantomData);
         let read = match T::AS_WRITTEN {
-            // The only one that gives the text of each scalar, also of a null.
+            // Only this gives the text of each scalar, also of a null.
             true => deserializer.deserialize_enum("", &[], visitor),
             false => deserializer.deserialize_any(visitor),
         };
         read.map(Self).map_err(|error| match error.to_string() {
-            // A list, or a mapping without a key: the library's message is for programmers.
+            // A list, or a mapping without a key. The library's message is for programmers.
             words if words.contains("externally tagged enum") => {
                 D::Error::custom(format!("expected {}, got a list or a mapping", T::EXPECTED))
             }
@@ -61,11 +62,11 @@ impl<'de, T: Scalar> Visitor<'de> for ScalarVisitor<T> {
 
     fn visit_enum<A: EnumAccess<'de>>(self, scalar: A) -> Result<T, A::Error> {
         let (text, rest) = scalar.variant::<String>()?;
-        // A mapping has more to it than its first key.
+        // A mapping may have more than its first key.
         let expected = |_| A::Error::custom(format!("expected {}, got a mapping", T::EXPECTED));
         rest.unit_variant().map_err(expected)?;
         match &*text {
-            // What stands there is a ~, or nothing.
+            // The value is a ~, or empty.
             "~" => Err(A::Error::custom(format!("expected {}, got nothing", T::EXPECTED))),
             text => self.visit_str(text),
         }
@@ -88,7 +89,7 @@ impl<'de, T: Scalar> Visitor<'de> for ScalarVisitor<T> {
     }
 }
 
-/// Longer ones have no use, and would overflow the arithmetic of clocks.
+/// The longest duration. Longer ones have no use and would overflow the arithmetic of clocks.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Scalar for Duration {
@@ -99,7 +100,7 @@ impl Scalar for Duration {
     }
 }
 
-/// A duration as Prometheus writes it: whole numbers with the units y, w, d, h, m, s, ms, largest first, each once.
+/// A duration in Prometheus' notation: whole numbers with the units y, w, d, h, m, s, ms, largest first, each once.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, u64); 7] = [
         ("y", 365 * 24 * 3600 * 1000),
@@ -185,7 +186,7 @@ impl Scalar for crate::model::Port {
     }
 }
 
-/// A SoC's address, with or without a port of its own.
+/// A SoC's address, with or without a port.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Address {
     ip: IpAddr,

@@ -1,4 +1,4 @@
-//! The validated settings that are not a target's own: what the publishers need.
+//! Validated settings that belong to no target: what the publishers need.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::model::text;
 pub enum Publish {
     /// `MUX_CABLE_INFO|<port>`.
     Own,
-    /// `MUX_CABLE_INFO_SHADOW|<port>`, nothing else touched.
+    /// `MUX_CABLE_INFO_SHADOW|<port>`. Nothing else is written.
     Shadow,
     /// No database at all.
     Off,
@@ -31,24 +31,24 @@ impl Publish {
     }
 }
 
-/// Whose field names and values a row has.
+/// Which field names and values a row has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Schema {
-    /// What SONiC's tools read.
+    /// Those that SONiC's tools read.
     Sonic,
-    /// SONiC's design document, to the letter.
+    /// Those of SONiC's design document, exactly.
     Hld,
 }
 
-/// A Redis server: where it listens and as whom to log in.
+/// A Redis server: where it listens, and the user to log in as.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisServer {
     /// Where it listens.
     pub at: RedisAddress,
-    /// Where it listens too, for those to whom the first is closed: SONiC's own tools use it.
+    /// A second address of the same server, for readers who may not open the first. SONiC's own tools use it.
     pub or: Option<RedisAddress>,
-    /// `None`: as Redis' own user `default`, without a password.
+    /// `None`: Redis' own user `default`, without a password.
     pub login: Option<RedisLogin>,
 }
 
@@ -61,7 +61,7 @@ pub enum RedisAddress {
     Tcp(String, u16),
 }
 
-/// As whom to log in to Redis.
+/// The user to log in to Redis as.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisLogin {
     /// ACL user; `None`: `default`.
@@ -141,16 +141,16 @@ pub struct Database {
     pub separator: String,
 }
 
-/// The databases of one network namespace: a switch with several ASICs has a set for each and one for itself.
+/// The databases of one network namespace. A switch with several ASICs has a set for each ASIC and one for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {
     /// "asic0"; empty: the switch itself.
     pub name: Arc<str>,
     /// How the switch is configured.
     pub config_db: Database,
-    /// What its applications want.
+    /// What its applications request.
     pub appl_db: Database,
-    /// What is.
+    /// The present state.
     pub state_db: Database,
 }
 
@@ -165,15 +165,15 @@ pub struct StateDbSettings {
     pub schema: Schema,
 }
 
-/// Which local address to dial from, as far as the configuration decides.
+/// Which local address to dial from, if the configuration decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceRule {
-    /// Loopback3's if it is on this host, else what the kernel chooses.
+    /// Loopback3's address if it is on this host, else the kernel chooses.
     Auto,
-    /// Loopback3's and no other.
+    /// Only Loopback3's address.
     Loopback3,
-    /// What the kernel chooses.
+    /// The kernel chooses.
     None,
-    /// This one and no other.
+    /// Only this address.
     Ip(IpAddr),
 }

@@ -1,4 +1,4 @@
-//! What a configuration means, and what each mistake in one is told.
+//! What a configuration means, and the error for each mistake.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -185,11 +185,11 @@ fn a_port_name_is_taken_as_it_is_written() {
     }
     let config = parse("targets:\n- port: null\n  address: 127.9.0.1\n").expect("a name");
     assert_eq!(config.targets.expect("targets")[0].id.port.as_str(), "null");
-    // Two ways to write a number are two names.
+    // Two notations of a number are two names.
     parse("targets: [{port: 1.1, address: 127.9.0.1}, {port: 1.10, address: 127.9.0.2}]").expect("two names");
 }
 
-/// A file of this many targets, with the longest names and addresses that there are.
+/// A file with this many targets, with the longest possible names and addresses.
 fn many(targets: usize) -> String {
     let mut text = String::from("targets:\n");
     for n in 0..targets {
@@ -220,7 +220,8 @@ fn two_hundred_thousand_targets_are_read_and_more_are_refused_in_words() {
     );
 }
 
-/// What it has had so far, however busy the machine is: the first number of Linux' schedstat, nanoseconds.
+/// The CPU time that this thread has used so far, however busy the machine is: the first number of Linux' schedstat, in
+/// nanoseconds.
 fn cpu_of_this_thread() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
     let nanoseconds = stat.split(' ').next().expect("a number");

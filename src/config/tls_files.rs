@@ -1,7 +1,7 @@
 //! `channel.tls`: which files, and the name that the SoCs' certificates must be for.
 //!
-//! Loading the configuration does not look at the files themselves: one that is missing is a failed dial, tried again like
-//! any other, and no reason not to start.
+//! Loading the configuration does not read these files. A missing file makes dials fail, and they are repeated. It does not
+//! stop the exporter from starting.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::{KeyError, at};
 use crate::config::files;
 use crate::model::{ClientIdentity, TlsSettings};
 
-/// Its shape in the file.
+/// Its shape in the configuration file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTls {
@@ -50,7 +50,7 @@ impl Scalar for SecretsFile {
     }
 }
 
-/// A name that a certificate can be for.
+/// A name that a certificate can have.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Name(pub(super) String);
 
@@ -63,24 +63,24 @@ impl Scalar for Name {
     }
 }
 
-/// Whether a certificate can be for it.
+/// Whether a certificate can have this name.
 pub fn is_server_name(name: &str) -> bool {
     Name::parse(name).is_some()
 }
 
-/// What stands in one of the files. Blocks.
+/// The content of one of the files. Blocks.
 pub fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
-    // A switch's whole bundle of public CAs takes 250 kB.
+    // One MiB: a switch's whole bundle of public CAs is 250 kB.
     files::read(path, 1)
 }
 
-/// What stands in SONiC's `grpc_secrets.json`. Blocks.
+/// The content of SONiC's `grpc_secrets.json`. Blocks.
 pub fn read_secrets(path: &Path) -> io::Result<Vec<u8>> {
-    // Two rows of a few paths take 1 kB.
+    // One MiB: two rows with a few paths are 1 kB.
     files::read(path, 1)
 }
 
-/// What it means; relative paths are `base`'s.
+/// The settings. Relative paths start at `base`.
 pub(super) fn settings(raw: RawTls, base: &Path) -> Result<TlsSettings, KeyError> {
     let path = |file: Value<PemFile>| base.join(file.0.0);
     let client = match (raw.cert, raw.key) {

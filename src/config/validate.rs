@@ -1,4 +1,4 @@
-//! The file's shape → the `Config` that it means, or the first key that is wrong.
+//! The shape of the file → its `Config`, or the first key that is wrong.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Config, KeyError, Namespace, Publish, SourceRule, at, raw, tls_files, yaml};
 use crate::model::{ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target};
 
-/// What the file means; relative paths in it are `base`'s.
+/// The meaning of the file. Relative paths in it start at `base`.
 pub(super) fn validate(raw: raw::RawFile, base: &Path) -> Result<Config, KeyError> {
     let probe = ProbeSettings::from(raw.probe);
     if probe.timeout >= probe.interval {
@@ -51,7 +51,7 @@ fn channel(raw: raw::RawChannel, base: &Path) -> Result<ChannelSettings, KeyErro
         None => Security::Plain,
     };
     let source_address = match raw.source_address.0 {
-        // The inventory fills in Loopback3's, once it is known.
+        // The inventory replaces it with Loopback3's address, once that is known.
         SourceRule::Auto | SourceRule::None => SourceAddress::Any,
         SourceRule::Loopback3 => SourceAddress::Missing("Loopback3's address is not known yet".into()),
         SourceRule::Ip(ip) => SourceAddress::Fixed(ip),
@@ -147,7 +147,7 @@ fn targets(
     Ok(targets)
 }
 
-/// Whether notices may be published, with rows published like that.
+/// Whether notices may be published when rows are published in this way.
 fn notifications(wanted: bool, publish: Publish) -> Result<bool, KeyError> {
     let refused = |why: &str| {
         at(
@@ -164,7 +164,7 @@ fn notifications(wanted: bool, publish: Publish) -> Result<bool, KeyError> {
 
 /// The switch's databases, if anything needs them.
 fn databases(raw: &raw::RawDatabases, needed: bool) -> Result<Vec<Namespace>, KeyError> {
-    // A bad URL is an error even while nothing needs it: it would only be found out later.
+    // A bad URL is an error even if nothing uses it now: otherwise it would be found only later.
     let from_url = raw.url.as_deref().map(Namespace::from_url).transpose();
     let from_url = from_url.or_else(|message| at("databases.url", message))?;
     match from_url {

@@ -1,4 +1,4 @@
-//! From YAML to the file's shape: an error names line and key, and for a file that is too big the limit.
+//! From YAML to the shape of the file. An error has the line and the key; for a file that is too big, the limit.
 
 use serde::de::DeserializeOwned;
 use serde_saphyr::Error;
@@ -6,14 +6,14 @@ use serde_saphyr::budget::BudgetBreach;
 
 use crate::model::text;
 
-/// A file may name so many: ten times as many as one exporter has been seen to probe.
+/// The most targets of a file: ten times as many as one exporter was measured with.
 pub(super) const MAX_TARGETS: usize = 200_000;
-/// The longest sort of target takes 140 bytes, the usual one 60.
+/// The largest file, in MiB. The longest kind of target takes 140 bytes, a usual one 60.
 pub(super) const MAX_MIB: u64 = 32;
-/// A target is a mapping with two keys and two values, and there is all the rest of the file.
+/// The most YAML nodes: a target is a mapping with two keys and two values, and the rest is for the other keys of the file.
 const MAX_NODES: usize = 5 * MAX_TARGETS + 50_000;
 
-/// Line, key and message of what is wrong with a text, as far as they are known.
+/// Line, key and message of an error. Line and key if they are known.
 pub type Wrong = (Option<u64>, Option<String>, String);
 
 /// Reads a text of this shape.
@@ -21,7 +21,7 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: MAX_NODES,
-            // Mappings and lists have an end as well.
+            // Mappings and lists have an end event too.
             max_events: 2 * MAX_NODES,
         },
     };
@@ -76,7 +76,7 @@ fn over_limit(error: &Error) -> Option<String> {
     })
 }
 
-/// The library's message, without its advice to programmers; the line number is given once, in front.
+/// The library's message without its advice to programmers. The line number is given once, at the front.
 fn words(message: &str) -> String {
     let ends = [" at line ", ", set DuplicateKeyPolicy"];
     let end = ends.iter().filter_map(|tail| message.find(tail)).min();
@@ -88,7 +88,7 @@ fn words(message: &str) -> String {
         .replace("duplicate mapping key", "expected each key once, found twice")
 }
 
-/// What a message quotes as serde does, in backticks or as `string "..."`, cut.
+/// Shortens what a message quotes in serde's notation: in backticks, or as `string "..."`.
 pub(super) fn with_short_quotes(text: &str) -> String {
     const STRING: &str = "string \"";
     if let (Some(begin), Some(end)) = (text.find(STRING), text.rfind("\", expected"))
@@ -105,7 +105,7 @@ pub(super) fn with_short_quotes(text: &str) -> String {
     cut.collect::<Vec<_>>().join("`")
 }
 
-/// A URL may hold a password, and with a key forgotten it stands where a key should be: no message repeats one.
+/// A URL may contain a password. If its key is missing, it is where a key should be: so no message repeats a URL.
 fn without_urls(text: &str) -> String {
     let words = text.split_inclusive([' ', '`', '"', ',']);
     words

@@ -299,6 +299,7 @@ fn health_changed(from: Health, to: Health, now: SystemTime) -> Option<Transitio
 }
 
 fn is_the_same(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {
+    /// The wall clock gives the same moment with small differences.
     const NOTHING: Duration = Duration::from_millis(100);
     match (one, other) {
         (Some(one), Some(other)) => {

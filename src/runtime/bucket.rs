@@ -1,16 +1,16 @@
-//! How often something may happen: so many times in a row, then once in a while. Pure, time is an argument.
+//! How often something may happen: a number of times in a row, then at intervals. Pure: time is an argument.
 //!
 //! A token bucket. It limits everything that a SoC, a file or a database could repeat without end at the cost of others: lines
 //! in the log, writes to STATE_DB, dials, reports from a stream.
 
 use std::time::{Duration, Instant};
 
-/// Allows `burst` times at once, and in the long run once per `every`.
+/// Allows `burst` times at once and, in the long run, once per `every`.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     burst: u32,
     every: Duration,
-    /// When everything so far is paid for; each time costs `every`.
+    /// When everything so far is paid for. Each time costs `every`.
     paid: Option<Instant>,
 }
 
@@ -28,12 +28,12 @@ impl Bucket {
         on_credit.map_or(now, |at| at.max(now))
     }
 
-    /// It happens once, allowed or not.
+    /// Counts one time, allowed or not.
     pub fn spend(&mut self, now: Instant) {
         self.spend_all(1, now);
     }
 
-    /// Whether it is allowed now; if so, it counts as happened.
+    /// Whether it is allowed now. If it is, it is counted.
     pub fn take(&mut self, now: Instant) -> bool {
         let may = self.next(now) <= now;
         if may {
@@ -42,14 +42,14 @@ impl Bucket {
         may
     }
 
-    /// It happens so many times, allowed or not. Whether all of it was allowed.
+    /// Counts `times` more, allowed or not. Returns whether all of them were allowed.
     pub fn spend_all(&mut self, times: u32, now: Instant) -> bool {
         let paid = self.paid.map_or(now, |paid| paid.max(now)) + self.every * times;
         self.paid = Some(paid);
         paid.duration_since(now) <= self.every * self.burst
     }
 
-    /// Whether the bucket is full again, as if nothing had ever happened.
+    /// Whether the bucket is full again, as if it had never been used.
     pub fn is_full(&self, now: Instant) -> bool {
         self.paid.is_none_or(|paid| paid <= now)
     }

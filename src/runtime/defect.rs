@@ -1,8 +1,9 @@
-//! What a panic becomes for the rest of the program: a `Defect` that the caller handles, and not a task that is silently gone.
+//! What a panic becomes for the rest of the program: a `Defect` that the caller handles, instead of a task that disappears
+//! silently.
 //!
-//! The owner of something that must not end catches its panics here (`caught`, `attempt`), decides what is shown meanwhile, and
-//! starts it again after `Restarts`. The hook logs each panic that is not caught. It never writes to stderr itself: that could
-//! block a thread that probes.
+//! The owner of something that must not end catches its panics here (`caught`, `attempt`), decides what is shown until then,
+//! and starts it again after `Restarts`. The hook logs each panic that is not caught. The hook does not write to stderr itself,
+//! because that could block a thread that probes.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -20,9 +21,9 @@ use crate::model::component::APP;
 use crate::model::text;
 
 thread_local! {
-    /// How many of our catchers are on this thread's stack.
+    /// How many catchers are on this thread's stack.
     static CATCHING: Cell<u32> = const { Cell::new(0) };
-    /// Where the last panic under one of them was.
+    /// Where the last panic under a catcher was.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
@@ -54,7 +55,7 @@ impl Defect {
         }
     }
 
-    /// The panic that ended a task; `None`: it was aborted.
+    /// The panic that ended a task. `None`: it was aborted.
     pub fn of_task(error: JoinError) -> Option<Self> {
         let payload = error.try_into_panic().ok()?;
         Some(Self::panic(&*payload, None))
@@ -77,7 +78,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
         .unwrap_or("a panic without a message")
 }
 
-/// Does `work`; a panic in it is the error.
+/// Does `work`. A panic in it is returned as the error.
 pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, Defect> {
     CATCHING.with(|catching| catching.set(catching.get() + 1));
     let done = catch_unwind(AssertUnwindSafe(work));
@@ -85,9 +86,9 @@ pub fn attempt<T>(work: impl FnOnce() -> T) -> Result<T, Defect> {
     done.map_err(|payload| Defect::panic(&*payload, PLACE.take()))
 }
 
-/// Runs `work` to its end; a panic in it is the error. What is left of it then is dropped before this returns.
+/// Runs `work` to its end. A panic in it is returned as the error; then the rest of `work` is dropped before this returns.
 ///
-/// Boxed, as an async function's argument would lie in memory twice. Cancel-safe as `work` is.
+/// `work` is boxed, because an async function's argument would be in memory twice. Cancel-safe if `work` is.
 pub async fn caught<F: Future + ?Sized>(mut work: Pin<Box<F>>) -> Result<F::Output, Defect> {
     let outcome = poll_fn(|cx| match attempt(|| work.as_mut().poll(cx)) {
         Ok(Poll::Pending) => Poll::Pending,
@@ -103,7 +104,7 @@ pub async fn caught<F: Future + ?Sized>(mut work: Pin<Box<F>>) -> Result<F::Outp
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
-        // An error: the thread is ending.
+        // `Err`: the thread is ending.
         if CATCHING.try_with(Cell::get).is_ok_and(|catching| catching > 0) {
             let _ = PLACE.try_with(|last| last.replace(place));
             return;
@@ -113,20 +114,21 @@ pub fn log_panics() {
     }));
 }
 
-/// From a defect to the next attempt: 1 s, doubled each time, a minute at most.
+/// The first wait before a restart. It doubles each time, so that a defect that repeats itself costs little CPU and few log lines.
 const FIRST: Duration = Duration::from_secs(1);
+/// The longest wait before a restart: after a minute at most, a SoC is probed again.
 const MOST: Duration = Duration::from_secs(60);
-/// After running this long, an end has another reason than the one before.
+/// After running this long, a defect is a new one and not a repetition.
 const STEADY: Duration = Duration::from_secs(300);
 
-/// How long to wait before what ended by a defect is started anew. Pure.
+/// How long to wait before something that ended by a defect is started again. Pure.
 #[derive(Debug, Default)]
 pub struct Restarts {
     in_a_row: u32,
 }
 
 impl Restarts {
-    /// It has run for `run`: how long to wait now.
+    /// It has run for `run`. Returns how long to wait now.
     pub fn wait(&mut self, run: Duration) -> Duration {
         if run >= STEADY {
             self.in_a_row = 0;

@@ -1,9 +1,9 @@
-//! When things happened on one connection, as far as the kernel knows. This tells a late SoC from a late exporter.
+//! When things happened on one connection, as far as the kernel knows. This distinguishes a late SoC from a late exporter.
 //!
-//! On a machine that is short of CPU an answer may lie in the socket for a second before it is read. So the socket records
-//! when its bytes came in, and the sniffer records which stream ended with them. At its deadline a round asks here for a last
-//! look into the socket, and then for the moment at which each of its queries ended. It is shared by socket, sniffer, connection and
-//! transport; one per connection.
+//! On a machine that is short of CPU, an answer may wait in the socket for a second before it is read. So the socket records
+//! when its bytes arrived, and the sniffer records which stream ended with them. At its deadline a round asks for a last look
+//! into the socket, and then for the moment at which each of its queries ended. There is one `Arrivals` per connection, shared
+//! by socket, sniffer, connection and transport.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use futures_util::task::AtomicWaker;
 use std::task::Waker;
 use tokio::sync::Notify;
 
-/// Ends of streams that are remembered: those of some rounds. With a peer that ends more streams, the time of reading counts.
+/// Ends of streams that are remembered: those of about three rounds. If a peer ends more streams, the time of reading counts.
 const REMEMBERED: usize = 16;
 
 /// Shared by all parts of one connection.
@@ -21,11 +21,11 @@ const REMEMBERED: usize = 16;
 pub struct Arrivals {
     /// The moments below are nanoseconds since this one.
     origin: Instant,
-    /// When the bytes that were read last came in.
+    /// When the bytes of the last read arrived.
     read: AtomicU64,
     /// When the socket was last seen empty.
     empty: AtomicU64,
-    /// When something was first written, or tried to be, since `begin`; 0: not yet.
+    /// When something was first written since `begin`, or a write was tried. 0: not yet.
     sent: AtomicU64,
     ended: Mutex<Ended>,
     looking: AtomicBool,
@@ -34,7 +34,7 @@ pub struct Arrivals {
     looked: Notify,
 }
 
-/// The last ends of streams: which, and when.
+/// The last ends of streams: which stream, and when.
 #[derive(Debug, Default)]
 struct Ended {
     last: [(u32, u64); REMEMBERED],
@@ -44,7 +44,7 @@ struct Ended {
 impl Default for Arrivals {
     fn default() -> Self {
         Self {
-            // So that no moment is 0.
+            // So that no moment is 0, which means "not yet".
             origin: Instant::now() - Duration::from_nanos(1),
             read: AtomicU64::new(0),
             empty: AtomicU64::new(0),
@@ -66,8 +66,8 @@ impl Arrivals {
         self.origin + Duration::from_nanos(nanos)
     }
 
-    /// Bytes have been read at `now` that came in this long ago, as the wall clock has it; it may have been set meanwhile, and
-    /// cannot be right about a moment at which the socket was empty.
+    /// Bytes were read at `now`. By the wall clock they arrived `age` ago. The wall clock may have been set since then, so the
+    /// result is never earlier than the last moment at which the socket was empty.
     pub fn read(&self, now: Instant, age: Duration) {
         let now = self.nanos(now);
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -75,17 +75,17 @@ impl Arrivals {
         self.read.store(arrived.min(now), Ordering::Relaxed);
     }
 
-    /// There was nothing to read.
+    /// The socket was empty at `now`.
     pub fn emptied(&self, now: Instant) {
         self.empty.store(self.nanos(now), Ordering::Relaxed);
     }
 
-    /// When the bytes that were read last came in.
+    /// When the bytes of the last read arrived.
     pub fn last(&self) -> Instant {
         self.moment(self.read.load(Ordering::Relaxed))
     }
 
-    /// The bytes that were read last had the end of this stream in them.
+    /// The bytes of the last read contained the end of this stream.
     pub fn ended(&self, stream: u32) {
         let at = self.read.load(Ordering::Relaxed);
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,14 +94,14 @@ impl Arrivals {
         ended.next = (next + 1) % REMEMBERED;
     }
 
-    /// When the end of this stream came in.
+    /// When the end of this stream arrived.
     pub fn end_of(&self, stream: u32) -> Option<Instant> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, at) = ended.last.iter().find(|(of, at)| *of == stream && *at > 0)?;
         Some(self.moment(*at))
     }
 
-    /// A round begins: what is written from now on are its requests.
+    /// A round begins: what is written from now on is its requests.
     pub fn begin(&self) {
         self.sent.store(0, Ordering::Release);
     }
@@ -113,7 +113,8 @@ impl Arrivals {
         }
     }
 
-    /// When the round's requests left, or would have if the peer had let them; `None`: the connection was not driven since.
+    /// When the round's requests were sent, or would have been if the peer had accepted them. `None`: the connection was not
+    /// driven since then.
     pub fn sent(&self) -> Option<Instant> {
         let sent = self.sent.load(Ordering::Acquire);
         (sent > 0).then(|| self.moment(sent))
@@ -124,7 +125,7 @@ impl Arrivals {
         self.driver.register(waker);
     }
 
-    /// The next read looks into the socket itself, whatever the runtime knows of it.
+    /// The next read checks the socket itself, whatever the runtime knows of it.
     pub fn ask(&self) {
         self.looking.store(true, Ordering::Release);
     }
@@ -134,15 +135,15 @@ impl Arrivals {
         self.looking.load(Ordering::Acquire)
     }
 
-    /// All that was in the socket has been read.
+    /// Everything that was in the socket has been read.
     pub fn has_looked(&self) {
         if self.looking.swap(false, Ordering::AcqRel) {
             self.looked.notify_waiters();
         }
     }
 
-    /// Waits until all that is in the socket now has been read. That is at once, unless the task that drives the
-    /// connection gets no CPU, or the connection is gone: the caller has a limit. Cancel-safe.
+    /// Waits until everything that is in the socket now has been read. That is at once, unless the connection's task gets no
+    /// CPU or the connection is gone: so the caller needs a time limit. Cancel-safe.
     pub async fn look(&self) {
         let looked = self.looked.notified();
         self.ask();
@@ -169,7 +170,7 @@ mod tests {
         check(Duration::ZERO, start + 100 * MS);
         arrivals.emptied(start + 40 * MS);
         check(60 * MS, start + 40 * MS);
-        // The wall clock was set meanwhile.
+        // The wall clock was set in between.
         check(3_600_000 * MS, start + 40 * MS);
         arrivals.emptied(start + 200 * MS);
         check(Duration::ZERO, start + 100 * MS);
@@ -185,7 +186,7 @@ mod tests {
         }
         assert_eq!(arrivals.end_of(39), Some(start + 19 * MS));
         assert_eq!(arrivals.end_of(9), Some(start + 4 * MS));
-        // Forgotten, never there, and what the empty places hold.
+        // Forgotten, never there, and the value of the empty places.
         for stream in [1, 41, 0] {
             assert_eq!(arrivals.end_of(stream), None, "{stream}");
         }

@@ -1,7 +1,7 @@
-//! The channel to one SoC: dials, keeps the connection, knows its state and why it has it.
+//! The channel to one SoC. It dials, keeps the connection, and reports its state with the reason.
 //!
-//! Owned here with h2, under tonic's generated clients, because tonic's own `Channel` shows no state, reports success
-//! to a peer that never speaks HTTP/2, and redials only when an RPC asks.
+//! The project has its own channel on h2, under tonic's generated clients. tonic's own `Channel` shows no state, reports
+//! success for a peer that never speaks HTTP/2, and redials only when an RPC asks for it.
 //!
 //! | file | job |
 //! |---|---|
@@ -11,14 +11,15 @@
 //! | attempt | the stages of one attempt to connect, until the peer has proven itself |
 //! | dial | TCP, source address; I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
-//! | socket | TCP, read so that the time of arrival is known |
-//! | layer | what each layer of a connection hands on unchanged |
-//! | sniffer | sees the peer's SETTINGS and GOAWAY frames pass, ends floods |
+//! | socket | TCP, with the time at which bytes arrived |
+//! | layer | what each layer of a connection passes on unchanged |
+//! | sniffer | sees the peer's SETTINGS and GOAWAY frames, ends a connection that floods |
 //! | seen_frames | what the sniffer has seen, for the driver of the connection |
 //! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
 //!
-//! READY hands out a [`Transport`], which sends RPCs over the connection.
+//! With READY comes a [`Transport`], which sends RPCs over the connection.
+//! Imports `model`, `runtime` and `config` (to read the TLS files); in `soc` `arrivals` and `transport`.
 
 mod attempt;
 mod backoff;
@@ -56,44 +57,44 @@ use connectivity::{ChannelInput, Connectivity};
 use keepalive::Habit;
 use tls::SocStream;
 
-/// What gRPC's servers write into the debug data of a GOAWAY that is about our PINGs; some add text around it.
+/// What gRPC servers write into the debug data of a GOAWAY when our PINGs are too many. Some add text around it.
 const TOO_MANY_PINGS: &str = "too_many_pings";
 
-/// What `Channel::next` yields: an event to pass on, and, with READY, the way to send RPCs.
+/// What `Channel::next` returns: an event to pass on and, with READY, the way to send RPCs.
 #[derive(Debug)]
 pub struct Signal {
     /// What happened.
     pub event: ChannelEvent,
-    /// On READY: valid until the next signal that is a change of state.
+    /// Set with READY. Valid until the next change of state.
     pub transport: Option<Transport>,
 }
 
-/// The channel to one SoC. It makes progress only while `next` is polled; dropping it closes the connection.
+/// The channel to one SoC. It makes progress only while `next` is polled. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Channel {
     target: Target,
     outgoing: Arc<Outgoing>,
     connectivity: Connectivity,
     dials: Arc<DialLimiter>,
-    /// The certificate files, where there are any.
+    /// The certificate files, if the channel uses TLS.
     tls: Option<Arc<tls::Set>>,
     keepalive: Habit,
     phase: Phase,
     signals: VecDeque<Signal>,
-    /// The connection before this one, while its last RPCs finish after a GOAWAY.
+    /// The connection before this one: its last RPCs may finish after a GOAWAY.
     _draining: Option<AbortOnDropHandle<()>>,
 }
 
 enum Phase {
     /// Until the next dial is due.
     Waiting,
-    /// It is due: until its turn comes.
+    /// The dial is due and waits for its turn.
     Queued { turn: Instant },
     /// TCP is not up yet.
     Dialing(Dialing),
-    /// TCP is up; TLS, if it is used, is not up yet, and our preface is not out.
+    /// TCP is up. TLS, if it is used, is not up yet, and our preface has not been sent.
     Opening(Opening),
-    /// The preface is out; the peer must prove that it speaks HTTP/2.
+    /// The preface has been sent. The peer must prove that it speaks HTTP/2.
     Proving(Proving),
     /// READY.
     Ready(Box<Connection<SocStream>>),
@@ -113,10 +114,10 @@ impl std::fmt::Debug for Phase {
 }
 
 impl Channel {
-    /// IDLE; the first dial is due at once. Nothing is known of the target. Needs a tokio runtime.
+    /// IDLE, with the first dial due at once. Needs a tokio runtime.
     pub fn new(target: Target, dials: Arc<DialLimiter>, tls: &TlsStore) -> Result<Self, OutgoingError> {
         let now = Instant::now().into_std();
-        // Until `rounds_every` is called, rounds are as far apart as by default.
+        // Until `rounds_every` is called, rounds have the default interval.
         let (time, rounds) = (target.channel.keepalive_time, ProbeSettings::default().interval);
         let tls = match &target.channel.security {
             Security::Tls(settings) => Some(tls.set(settings)),
@@ -135,24 +136,24 @@ impl Channel {
         })
     }
 
-    /// The target refused our PINGs so many times (`ChannelEvent::Keepalive`) before this channel was made.
+    /// How often the target refused our PINGs (`ChannelEvent::Keepalive`) before this channel was made.
     #[must_use]
     pub fn refused_before(mut self, refusals: u32) -> Self {
         self.keepalive.refused_before(refusals);
         self
     }
 
-    /// The same SoC, to be dialled like `target` from now on; the connection that is up stays as it is.
+    /// The same SoC with new settings: the next dial uses `target`. A connection that is up stays as it is.
     pub fn adopt(&mut self, target: Target) {
         self.target = target;
     }
 
-    /// Rounds are this far apart from now on: a keepalive that goes with them follows.
+    /// Sets the interval of the rounds. A keepalive that goes with the rounds follows.
     pub fn rounds_every(&mut self, interval: Duration) {
         self.change_keepalive(|keepalive| keepalive.set_interval(interval), false);
     }
 
-    /// A round begins: it takes a PING along if this target's keepalive goes with its rounds.
+    /// A round begins. It sends a PING too, if this target's keepalive goes with its rounds.
     pub fn round_begins(&mut self) {
         if let Phase::Ready(connection) = &mut self.phase
             && self.keepalive.round()
@@ -161,7 +162,7 @@ impl Channel {
         }
     }
 
-    /// The next thing that happens. Cancel-safe: all that it waits for lives in the struct.
+    /// The next thing that happens. Cancel-safe: everything it waits for is kept in the struct.
     pub async fn next(&mut self) -> Signal {
         loop {
             if let Some(signal) = self.signals.pop_front() {
@@ -171,7 +172,7 @@ impl Channel {
         }
     }
 
-    /// Waits for one thing in the present phase and acts on it. Nothing is awaited after something was taken.
+    /// Waits for one thing in the present phase and acts on it. Cancel-safe: it awaits nothing after it has taken a result.
     async fn advance(&mut self) {
         match &mut self.phase {
             Phase::Waiting => {
@@ -229,7 +230,7 @@ impl Channel {
         self.phase = Phase::Opening(Opening::begin(dialed, self.target.address.ip(), time, timeout));
     }
 
-    /// Reports the SoC's certificate, also if the handshake fails.
+    /// Reports the SoC's certificate, even if the handshake failed.
     fn tell_certificate(&mut self) {
         if let Phase::Opening(opening) = &self.phase
             && let Some(not_after) = opening.witness.not_after()
@@ -278,7 +279,7 @@ impl Channel {
                     self._draining = Some(AbortOnDropHandle::new(tokio::spawn(connection.drain())));
                 }
                 if reason == Reason::NO_ERROR {
-                    // In good order: nothing has failed.
+                    // A graceful GOAWAY: nothing has failed.
                     self.apply(ChannelInput::Drained, None);
                 } else {
                     self.failed(Failure::of_goaway(reason, &debug), ChannelInput::Lost);
@@ -315,7 +316,7 @@ impl Channel {
         }
     }
 
-    /// A peer that refuses our PINGs as too many gets fewer, until its configuration changes.
+    /// A peer that refuses our PINGs as too many gets fewer of them, until its configuration changes.
     fn heed(&mut self, reason: Reason, debug: &str) {
         if reason == Reason::ENHANCE_YOUR_CALM && debug.to_ascii_lowercase().contains(TOO_MANY_PINGS) {
             let pinged = match &self.phase {

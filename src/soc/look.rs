@@ -1,4 +1,4 @@
-//! One look at a SoC, for commands that do not watch it: one dial, one round.
+//! One look at a SoC, for commands that check once: one dial, one round.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,7 +9,7 @@ use super::transport::OutgoingError;
 use crate::model::{Cause, ChannelEvent, Report, Target};
 use crate::runtime::defect::caught;
 
-/// What one look has found.
+/// The result of one look.
 #[derive(Debug)]
 pub enum Found {
     /// Why it was never READY.
@@ -45,7 +45,8 @@ impl Left {
     }
 }
 
-/// Dials once, and runs one round if that leads to READY. Also when the SoC's certificate expires, if it has shown one.
+/// Dials once, and runs one round if the channel becomes READY. Also returns when the SoC's certificate expires, if it sent
+/// one.
 pub async fn look(
     target: Target,
     timeout: Duration,
@@ -54,7 +55,7 @@ pub async fn look(
     unless_defect(look_once(target, timeout, tls)).await
 }
 
-/// A defect on the way concerns this SoC only; it is reported as the reason why nothing was found.
+/// A defect concerns this SoC only. It is reported as the reason why nothing was found.
 async fn unless_defect(
     look: impl Future<Output = Result<(Found, Option<SystemTime>), OutgoingError>>,
 ) -> Result<(Found, Option<SystemTime>), OutgoingError> {
@@ -88,12 +89,12 @@ async fn look_once(
                 let mut round = probe::round(ready, timeout, Arc::default());
                 let (began, mut left) = (Instant::now(), None);
                 loop {
-                    // The channel makes progress, and so do the queries on it, only while it is polled.
+                    // The channel and its queries make progress only while the channel is polled.
                     tokio::select! {
                         report = &mut round => {
                             return Ok((Found::Ready { after, report: Box::new(report), left }, expiry));
                         }
-                        // Dialled once: after the connection's end it goes no further.
+                        // It dials only once: after the end of the connection there is nothing more to wait for.
                         signal = channel.next(), if left.is_none() => {
                             left = Left::of(signal.event, began.elapsed());
                         }

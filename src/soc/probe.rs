@@ -1,8 +1,10 @@
 //! One round of queries to one SoC. A probe cannot fail: whatever happens becomes a `Report`.
 //!
-//! The five queries (four of `dualtor`, one of `health`) run side by side under one deadline, whose clock starts only
-//! when the limiter has let the round in: our own queue never eats a SoC's time. `notices` and `health_watch` are the other
-//! conversations with a SoC, streams that are `held` open: on the one it announces maintenance, on the other its health.
+//! The five queries (four of `dualtor`, one of `health`) run at the same time under one deadline. Its clock starts only when
+//! the limiter has let the round in, so our own queue never uses up a SoC's time. Two streams are `held` open beside the
+//! rounds: on `notices` a SoC announces maintenance, on `health_watch` its health.
+//!
+//! Imports `model` and `runtime`; in `soc` `arrivals` and `transport`.
 
 mod dualtor;
 mod health;
@@ -27,29 +29,30 @@ use crate::model::{Health, MuxDirection, PortState, Query, QueryReport, QueryRes
 use crate::soc::arrivals::Arrivals;
 use crate::soc::transport::Transport;
 
-/// A peer's CANCEL this shortly before our deadline is the peer acting on the deadline that we sent it.
+/// If the peer's CANCEL comes this shortly before our deadline, the peer has acted on the deadline that we sent it.
 const CANCEL_IS_DEADLINE: Duration = Duration::from_millis(50);
 
-/// A round counts as under way for no longer than this: after it the SoC takes its time, not we, and hung SoCs
+/// A round occupies its place in the limiter for this long at most. After that it only waits for the SoC, and SoCs that hang
 /// must not keep the others waiting.
 const BUSY: Duration = Duration::from_millis(100);
 
-/// How long a last look into the socket may take: a round is over within 0.55 s (contract), unless we are late ourselves.
+/// How long a last look into the socket may take: a round is over within 0.55 s (docs/reliability.md), unless this process is
+/// late itself.
 const LOOK: Duration = Duration::from_millis(40);
 
-/// Requests that left so much after the round began left late: usually they do within some microseconds.
+/// Requests that were sent this long after the round began were sent late. Usually it is a few microseconds.
 const LEFT_LATE: Duration = Duration::from_millis(5);
 
 /// A READY channel to probe.
 #[derive(Debug, Clone)]
 pub struct Ready {
-    /// Which connection this is.
+    /// Counts the connections of the channel.
     pub epoch: u64,
     /// The way to send RPCs on it.
     pub transport: Transport,
 }
 
-/// How one query ended, and its value if it ended well.
+/// How one query ended, and its value if it succeeded.
 #[derive(Debug)]
 struct QueryAnswer<T> {
     result: QueryResult,
@@ -90,12 +93,12 @@ impl<T: Default> QueryAnswer<T> {
     }
 }
 
-/// One query's place in a round: empty until it has ended, and then with the moment at which its reply came in.
+/// One query's place in a round: empty until the query has ended. Then it also has the moment at which the reply arrived.
 #[derive(Debug)]
 struct Slot<T>(Option<(QueryAnswer<T>, Instant)>);
 
 impl<T: Default> Slot<T> {
-    /// Takes the query as a function, not as a future: that would lie in memory twice, and tonic's are large.
+    /// Takes the query as a function and not as a future: a future would be in memory twice, and tonic's are large.
     async fn fill(&mut self, transport: &Transport, query: impl AsyncFnOnce(&Transport) -> QueryAnswer<T>) {
         let transport = transport.for_one();
         let answer = query(&transport).await;
@@ -103,7 +106,7 @@ impl<T: Default> Slot<T> {
         self.0 = Some((answer, ended));
     }
 
-    /// The outcome of a query that was sent at `sent`; what had not come in by the deadline is DEADLINE_EXCEEDED.
+    /// The outcome of a query that was sent at `sent`. If the reply had not arrived by the deadline, it is DEADLINE_EXCEEDED.
     fn close(self, timeout: Duration, sent: Instant) -> (QueryReport, T) {
         let ended = self.0.map(|(answer, ended)| (answer, ended.duration_since(sent)));
         let (mut answer, took) = match ended {
@@ -128,10 +131,10 @@ impl<T: Default> Slot<T> {
     }
 }
 
-/// A round under way. Boxed: five queries take some 8 kB while they run, which a resting session need not hold.
+/// A running round. Boxed: five queries take about 8 kB while they run, which an idle session need not hold.
 pub type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
 
-/// One round. On a channel that is not READY every query fails at once as UNAVAILABLE.
+/// Runs one round. On a channel that is not READY every query fails at once as UNAVAILABLE.
 pub fn round(ready: Option<Ready>, timeout: Duration, limiter: Arc<RoundLimiter>) -> Round {
     Box::pin(run(ready, timeout, limiter))
 }
@@ -189,8 +192,8 @@ async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<RoundLimiter>
     }
 }
 
-/// Waits for the queries until their time is over, and then takes in what had come in before we looked: on a machine that is
-/// short of CPU the timer fires late, replies lie in the socket, and requests may have left late.
+/// Waits for the queries until their deadline. Then it takes what had arrived before that: on a machine that is short of CPU
+/// the timer fires late, replies wait in the socket, and requests may have been sent late.
 async fn patiently(
     mut all: Pin<&mut impl Future<Output = ()>>,
     arrivals: &Arrivals,
@@ -207,7 +210,7 @@ async fn patiently(
         if all.as_mut().now_or_never().is_some() {
             return;
         }
-        // The SoC's time began when the requests left.
+        // The SoC's time began when the requests were sent.
         match arrivals.sent().map(|sent| Instant::from_std(sent) + timeout) {
             Some(later) if later > Instant::now() + LEFT_LATE => deadline = later,
             _ => return,
@@ -314,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_round_on_a_channel_that_is_not_ready_fails_at_once_and_sends_nothing() {
-        let limiter = Arc::new(RoundLimiter::at_a_time(0)); // it would wait for ever if it asked
+        let limiter = Arc::new(RoundLimiter::at_a_time(0)); // it would never return if it asked
         let report = round(None, Duration::from_millis(500), limiter).await;
         assert_eq!(report.epoch, None);
         for query in &report.queries {

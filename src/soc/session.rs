@@ -1,9 +1,11 @@
-//! The driver of one SoC: one task that owns its channel, its rounds and its two streams (notices, health), and turns what
-//! they yield into events. It decides nothing but *when* to probe (`schedule`, pure).
+//! The driver of one SoC: one task that owns its channel, its rounds and its two streams (notices, health), and turns what they
+//! return into events. It decides only *when* to probe (`schedule`, pure).
 //!
-//! Every wait in `run`'s select is cancel-safe: the channel and the streams keep their progress in themselves, the
-//! round is a task of its own. It is one because it and the connection wake each other: a task that wakes itself costs
-//! tokio a thread's wake-up (docs/performance.md). Aborting the session aborts its round and closes its connection.
+//! Every wait in `run`'s select is cancel-safe: the channel and the streams keep their progress in themselves, and the round is
+//! a task of its own. It is one because it and the connection wake each other: a task that wakes itself costs tokio a thread's
+//! wake-up (docs/performance.md). Aborting the session aborts its round and closes its connection.
+//!
+//! Imports `model` and `runtime`; in `soc` `channel`, `probe` and `transport`.
 
 mod schedule;
 
@@ -24,24 +26,24 @@ use crate::soc::probe::{self, Ready, RoundLimiter, health_watch::HealthWatch, no
 use crate::soc::transport::OutgoingError;
 use schedule::Schedule;
 
-/// Tells one session's events from those of an earlier session of the same port.
+/// Distinguishes the events of this session from those of an earlier session of the same port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
-/// What sessions share.
+/// What all sessions share.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// Where events go.
     pub events: mpsc::Sender<(SessionId, Event)>,
-    /// How often and how patiently to probe; may change while we run.
+    /// The interval and timeout of rounds. They may change while the session runs.
     pub probe: watch::Receiver<ProbeSettings>,
     /// Spreads the dials, over all SoCs.
     pub dials: Arc<DialLimiter>,
     /// The TLS files, over all SoCs.
     pub tls: Arc<TlsStore>,
-    /// How many rounds may be under way at a time, over all SoCs.
+    /// Limits how many rounds run at the same time, over all SoCs.
     pub rounds: Arc<RoundLimiter>,
-    /// The moment from which all schedules count, so that their phases stay spread.
+    /// The moment from which all schedules count, so that the SoCs stay spread over the interval.
     pub origin: Instant,
 }
 
@@ -49,7 +51,7 @@ pub struct Context {
 pub struct Session {
     id: SessionId,
     context: Context,
-    /// May become one that is alike while we run.
+    /// May be replaced by a similar target while the session runs.
     target: watch::Receiver<Target>,
     side: Side,
     channel: Channel,
@@ -60,13 +62,13 @@ pub struct Session {
     last: Instant,
     /// When the next round is due.
     due: Instant,
-    /// The first dial has begun: until its turn has come the SoC cannot be blamed for not being READY.
+    /// Whether the first dial has begun. Before that the SoC cannot be blamed for not being READY.
     dialled: bool,
     ready: Option<Ready>,
     round: Option<AbortOnDropHandle<Result<Report, Defect>>>,
-    /// When the round under way, or the last one, began.
+    /// When the current round, or the last one, began.
     began: Instant,
-    /// A round became due while another was under way.
+    /// A round became due while another was running.
     again: bool,
 }
 
@@ -79,11 +81,11 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// A session at work: it yields why it has ended, which it never should.
+/// A running session. It should never end. If it does, it returns the defect.
 pub type Running = Pin<Box<dyn Future<Output = Defect> + Send>>;
 
-/// A session for `target`, which has refused our PINGs so many times before, as the fleet runs it. Its first dial is due when it is
-/// polled first.
+/// Starts a session for `target`, which has refused our PINGs `refusals` times before. Its first dial is due when it is first
+/// polled.
 pub fn start(
     id: SessionId,
     target: watch::Receiver<Target>,
@@ -127,8 +129,8 @@ impl Session {
         })
     }
 
-    /// Runs until it is dropped. It ends by a defect alone: its round's is its own, as a round that is lost would leave what the
-    /// one before it said for true.
+    /// Runs until it is dropped. Only a defect ends it. A defect of a round ends the session too: without that round, the
+    /// results of the one before would stay as if they were true.
     pub async fn run(mut self) -> Defect {
         loop {
             let event = tokio::select! {
@@ -201,7 +203,8 @@ impl Session {
 
     fn on_report(&mut self, mut report: Report) -> Event {
         self.round = None;
-        // A round ends with its slowest query: what the SoC has said of its health since it began is newer than its Check.
+        // A round ends with its slowest query. If the SoC has reported its health since the round began, that is newer than the
+        // answer to the round's Check.
         if report.query(Query::Health).result == QueryResult::Ok
             && let Some(health) = self.health.said_since(self.began)
         {

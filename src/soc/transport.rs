@@ -1,16 +1,18 @@
-//! The tower service that tonic's generated clients call: one RPC over the session's own h2 connection.
-//! `channel` makes it, `probe` uses it; it belongs to neither.
+//! The tower service that tonic's generated clients call: one RPC over the session's own h2 connection. `channel` makes it and
+//! `probe` uses it, but it belongs to neither.
 //!
-//! It bypasses tonic's transport, so it does what that would have done: the `user-agent`, the configured metadata, flow
-//! control, h2's errors as gRPC status codes, decompression, and a limit on what a SoC may answer. Of a SoC's headers
-//! tonic sees status and message only.
+//! It replaces tonic's transport, so it does the same work: the `user-agent`, the configured metadata, flow control, h2's
+//! errors as gRPC status codes, decompression, and a limit for the replies of a SoC. Of a SoC's headers, tonic sees only status
+//! and message.
+//!
+//! Imports `model`, and in `soc` `arrivals`.
 //!
 //! | file | job |
 //! |---|---|
 //! | messages | the messages of a reply: limits, decompression; pure |
-//! | status | which headers tonic sees; the statuses that we make; pure |
+//! | grpc_status | which headers tonic sees; the statuses that we make; pure |
 //! | reply | a response's body |
-//! | places | how many RPCs are under way |
+//! | places | how many RPCs run at the same time |
 
 mod grpc_status;
 mod messages;
@@ -42,8 +44,8 @@ use messages::{ACCEPTED, Encoding, Messages};
 use places::Places;
 pub use reply::ReplyBody;
 
-/// A response has one head, and before it maybe some informational ones (1xx), which HTTP allows without limit. h2 keeps each
-/// until it is read. A gRPC server sends none.
+/// Informational heads (1xx) before the head of a response. HTTP allows any number of them, and h2 keeps each until it is read.
+/// A gRPC server sends none.
 const MAX_INFORMATIONAL: usize = 8;
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -56,7 +58,7 @@ pub(crate) struct Outgoing {
     metadata: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Metadata or an address that HTTP cannot carry. The configuration is checked earlier: this is the last line.
+/// Metadata or an address that HTTP cannot carry. The configuration is checked earlier; this is the last check.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot be sent over HTTP/2: {0}")]
 pub struct OutgoingError(#[from] http::Error);
@@ -66,10 +68,10 @@ impl Outgoing {
         let (scheme, name) = match &target.channel.security {
             Security::Plain => ("http", None),
             Security::Tls(tls) => ("https", tls.server_name.as_deref()),
-            // Nothing is ever sent.
+            // No dial succeeds, so nothing is ever sent.
             Security::Unusable(_) => ("https", None),
         };
-        // gRPC's own clients send the name in place of the address, too: a proxy may route by it.
+        // gRPC's own clients also send the name in place of the address: a proxy may route by it.
         let authority = match name.and_then(authority) {
             Some(authority) => authority,
             None => target
@@ -95,7 +97,7 @@ impl Outgoing {
     }
 }
 
-/// A server name as it stands in a URI, an IPv6 address in brackets; `None`: it is no name at all, and no dial succeeds.
+/// A server name in the form of a URI, with an IPv6 address in brackets. `None`: it is not a name, and no dial succeeds.
 fn authority(name: &str) -> Option<Authority> {
     let text = match name.parse() {
         Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
@@ -104,17 +106,17 @@ fn authority(name: &str) -> Option<Authority> {
     text.parse().ok()
 }
 
-/// A way to send RPCs over one connection, as long as that lives. Cheap to clone.
+/// Sends RPCs over one connection while that exists. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Transport {
     link: Arc<SharedConnection>,
     timeout: Option<HeaderValue>,
-    /// The stream of the last RPC, if the caller wants to know it; 0: none yet.
+    /// The stream of the last RPC, if the caller needs it. 0: none yet.
     stream: Option<Arc<AtomicU32>>,
 }
 
-/// What all RPCs on one connection share. To clone h2's handle takes the connection's lock, twice with the end of the clone: an RPC
-/// does that once.
+/// What all RPCs on one connection share. Cloning h2's handle takes the connection's lock, and dropping the clone takes it
+/// again: an RPC does this only once.
 #[derive(Debug)]
 struct SharedConnection {
     requests: SendRequest<Bytes>,
@@ -142,12 +144,12 @@ impl Transport {
         }
     }
 
-    /// When things happened on its connection.
+    /// When data arrived on its connection.
     pub fn arrivals(&self) -> &Arrivals {
         &self.link.arrivals
     }
 
-    /// The same for one RPC, whose end `ended` tells.
+    /// The same for one RPC. `ended` then returns when its reply ended.
     pub fn for_one(&self) -> Self {
         let stream = Some(Arc::default());
         Self {
@@ -156,25 +158,25 @@ impl Transport {
         }
     }
 
-    /// When the last bytes of this RPC's reply came in; `None`: there were none, or it is not known.
+    /// When the last bytes of this RPC's reply arrived. `None`: there were none, or it is not known.
     pub fn ended(&self) -> Option<Instant> {
         let stream = self.stream.as_ref()?.load(Ordering::Relaxed);
         self.link.arrivals.end_of(stream)
     }
 
-    /// The same for unary RPCs: with a `grpc-timeout` on each (the caller must keep the deadline, too: the peer may not),
-    /// and with one message per reply.
+    /// The same for unary RPCs: each has a `grpc-timeout` and one message in its reply. The caller must enforce the deadline
+    /// too, because the peer may not.
     pub fn for_queries(mut self, timeout: Duration) -> Self {
         self.timeout = grpc_timeout(timeout);
         self
     }
 
-    /// What tonic's `Client::with_origin` wants.
+    /// The origin for tonic's `Client::with_origin`.
     pub fn origin(&self) -> Uri {
         self.link.outgoing.origin.clone()
     }
 
-    /// How many RPCs the peer allows at a time.
+    /// How many RPCs the peer allows at the same time.
     pub fn max_streams(&self) -> usize {
         self.link.requests.current_max_send_streams()
     }
@@ -185,7 +187,7 @@ impl Service<Request<tonic::body::Body>> for Transport {
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
-    /// At once: `send` waits. tonic's generated clients would call every error from here UNKNOWN.
+    /// Always ready: `send` waits. tonic's generated clients would report every error from here as UNKNOWN.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }
@@ -216,7 +218,7 @@ async fn send(
     number: Option<Arc<AtomicU32>>,
 ) -> Result<Response<ReplyBody>, Status> {
     let (head, body) = request.into_parts();
-    // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
+    // Every request of ours is one message of a few bytes, so it is sent as one DATA frame.
     let message = collect(body).await?;
     let allowed = || link.requests.current_max_send_streams();
     let max = allowed();
@@ -228,7 +230,7 @@ async fn send(
         Some(place) => place,
         None => link.places.enter(allowed).await,
     };
-    // Nothing has been sent with this handle, so it is ready.
+    // Nothing has been sent with this handle yet, so it is ready.
     let mut requests = link.requests.clone();
     let (response, mut stream) = requests
         .send_request(Request::from_parts(head, ()), false)
@@ -254,14 +256,14 @@ async fn send(
     Ok(response)
 }
 
-/// Waits for the head of the response, past informational ones.
+/// Waits for the head of the response and skips informational ones.
 async fn answer(
     mut response: ResponseFuture,
     mut stream: SendStream<Bytes>,
 ) -> Result<Response<RecvStream>, Status> {
     let mut informational = 0;
     poll_fn(|cx| {
-        // Where it is pending, so is the response itself.
+        // If this is pending, the response is pending too.
         while let Some(head) = ready!(response.poll_informational(cx)) {
             head.map_err(|error| status_of(&error))?;
             informational += 1;

@@ -1,15 +1,16 @@
-//! The publisher of notices: what a SoC announces, for others on the switch, as `MUX_SERVICE_NOTIFICATION:<port>` in APPL_DB.
+//! The publisher of notices: what a SoC announces, for other programs on the switch, as `MUX_SERVICE_NOTIFICATION:<port>` in
+//! APPL_DB.
 //!
-//! Receives the latest notice of each port (a mailbox, so the fleet never waits and nothing piles up), and writes each once, as
-//! a plain HSET of the design document's four fields. Nothing else is written there and nothing is deleted. A notice is
-//! news, not a state: what Redis has confirmed is not written again, also not to a Redis that has come back empty. What it has
-//! not confirmed waits in the mailbox, where a newer one of the same port takes its place.
+//! It receives the latest notice of each port (from a mailbox, so the fleet never waits and nothing piles up), and writes each
+//! once, as a plain HSET of the four fields of the design document. It writes nothing else there and deletes nothing. Each
+//! notice is written once and not repeated after Redis restarts empty. A notice that Redis has not confirmed waits in the
+//! mailbox, where a newer one of the same port replaces it.
 //!
-//! It stays connected by `redis_link::driver`. The mailbox's closing is the stop: it ends a pause, and what is left is written within
-//! 2 s, in one more attempt.
+//! It stays connected by `redis_link::driver`. When the mailbox closes, the publisher stops: that ends a pause, and what is
+//! left is written within 2 s, in one more attempt.
 //!
-//! Cancel-safety: in `serve` only waits that take nothing are in a select, and Redis is asked after one of them has been chosen. Only
-//! `run` drops a question half-way, when the grace of a stop is over and the connection with it.
+//! Cancel-safety: the select in `serve` only has waits that take nothing, and Redis is asked after one of them has been chosen.
+//! Only `run` may drop a question that is not answered, when the time for a stop is over; the connection is then dropped too.
 
 use redis::{Cmd, Pipeline};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -30,9 +31,9 @@ const TABLE: &str = schema::MUX_SERVICE_NOTIFICATION;
 pub struct Notifications {
     database: Database,
     inbox: Receiver<Notice>,
-    /// Taken from it, and not written yet.
+    /// Taken from `inbox` and not written yet.
     waiting: Vec<(Port, Notice)>,
-    /// The mailbox was closed when this attempt began: it is the last.
+    /// The mailbox was closed when this attempt began, so this attempt is the last.
     is_last: bool,
     warned_type: bool,
 }
@@ -69,7 +70,7 @@ fn command(database: &Database, port: &Port, notice: &Notice) -> Cmd {
 }
 
 impl Notifications {
-    /// A publisher of what comes into `inbox`.
+    /// A publisher for the notices in `inbox`.
     pub fn new(database: Database, inbox: Receiver<Notice>) -> Self {
         Self {
             database,
@@ -80,7 +81,7 @@ impl Notifications {
         }
     }
 
-    /// Publishes until the mailbox is closed and everything in it is written, or could not be.
+    /// Publishes until the mailbox is closed and everything in it is written or has failed.
     pub async fn run(mut self) {
         let closing = self.inbox.closing();
         let grace = async {
@@ -130,8 +131,8 @@ impl Notifications {
         (commands, count)
     }
 
-    /// Reads the answers to the first `count` notices. One whose key is not a hash is lost. The others that were refused wait again, and
-    /// the database counts as down.
+    /// Reads the answers to the first `count` notices. A notice whose key is not a hash is lost. Others that were refused wait
+    /// again, and the database counts as down.
     fn settle(&mut self, count: usize, replies: Vec<Reply>) -> Result<(), RedisFailure> {
         let batch: Vec<_> = self.waiting.drain(..count).zip(replies).collect();
         let mut settled = Ok(());
@@ -199,7 +200,7 @@ impl Work for Notifications {
         }
     }
 
-    /// A stop ends the pause: what waits has one more attempt.
+    /// A stop ends the pause: what waits gets one more attempt.
     async fn pause(&mut self, until: Instant) -> bool {
         if self.is_last {
             return false;

@@ -1,14 +1,14 @@
-//! What the switch's own daemons write of its ports: linkmgrd's intent and health, orchagent's state, whether a port is up.
+//! What the switch's own daemons write about its ports: linkmgrd's intent and health, orchagent's state, whether a port is up.
 //!
-//! Pure: takes the tables of a mirror and emits `Facts` for the metrics. While a database cannot be read, its
-//! facts are unknown: what it held before may be an hour old.
+//! Pure: takes the tables of a mirror and emits `Facts` for the metrics. While a database cannot be read, its facts are
+//! unknown, because its last content may be an hour old.
 
 use crate::model::schema;
 use crate::model::{
     Facts, LinkmgrHealth, MuxDirection, OrchagentMux, Port, PortFacts, Row, Rows, Spec, Table, Tables,
 };
 
-/// What is read of APPL_DB.
+/// What is read from APPL_DB.
 pub const APPL_DB: Spec = Spec {
     name: schema::APPL_DB,
     rows: Rows::OfPorts,
@@ -22,7 +22,7 @@ pub const APPL_DB: Spec = Spec {
     values: &[],
 };
 
-/// What is read of STATE_DB.
+/// What is read from STATE_DB.
 pub const STATE_DB: Spec = Spec {
     name: schema::STATE_DB,
     rows: Rows::OfPorts,
@@ -30,7 +30,7 @@ pub const STATE_DB: Spec = Spec {
     values: &[],
 };
 
-/// The same in shadow mode: ycabled's rows too, with which ours are compared.
+/// The same in shadow mode: also ycabled's rows, which ours are compared with.
 pub const STATE_DB_SHADOWED: Spec = Spec {
     tables: &[
         MUX_CABLE_TABLE,
@@ -52,7 +52,7 @@ const MUX_LINKMGR_TABLE: Table = Table {
     fields: &["state"],
 };
 
-/// Adds to `facts` what is in one namespace's databases.
+/// Adds the content of one namespace's databases to `facts`.
 pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut Facts) {
     if let Some(tables) = appl_db {
         each(tables, schema::MUX_CABLE_TABLE, facts, |facts, row| {

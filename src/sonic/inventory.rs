@@ -1,16 +1,18 @@
 //! Which SoCs to probe, as which ToR and how: from the configuration's own list, or from CONFIG_DB.
 //!
-//! Pure: takes the configuration and what CONFIG_DB holds (a mirror's tables, per namespace) and emits an `Inventory`; the
-//! fleet compares it with what runs. A row that cannot be used concerns its own port alone: it becomes a `Problem`.
+//! Pure: takes the configuration and the content of CONFIG_DB (a mirror's tables, per namespace) and emits an `Inventory`. The
+//! fleet compares it with what runs. A row that cannot be used affects only its own port: it becomes a `Problem`.
 //!
 //! | file | job |
 //! |---|---|
 //! | mux_cable | `MUX_CABLE` rows → ports and addresses |
 //! | tor_side | Is it a dual-ToR switch? Loopback3: our side, our source address |
 //! | grpc_client | `GRPCCLIENT`, or grpc_secrets.json → plain text or TLS |
-//! | grpc_rows | those rows, read for exporter and doctor |
+//! | grpc_rows | the rows of `GRPCCLIENT`, read for exporter and doctor |
 //! | grpc_secrets | grpc_secrets.json, where those rows come from |
-//! | hold | what counts while CONFIG_DB is being rewritten |
+//! | hold | what is used while CONFIG_DB is being rewritten |
+//!
+//! Imports `model` and `config`.
 
 mod grpc_client;
 mod grpc_rows;
@@ -39,7 +41,7 @@ use crate::model::{
     Tables, Target,
 };
 
-/// What is read of CONFIG_DB.
+/// What is read from CONFIG_DB.
 pub const CONFIG_DB: Spec = Spec {
     name: schema::CONFIG_DB,
     rows: Rows::All,
@@ -74,14 +76,14 @@ pub const CONFIG_DB: Spec = Spec {
 pub struct ConfigDbCopy {
     /// "asic0"; empty: the switch itself.
     pub namespace: Arc<str>,
-    /// What it held when it was last complete; `None`: never yet.
+    /// Its content when it was last complete. `None`: it never was.
     pub tables: Option<Arc<Tables>>,
-    /// Plain text or TLS to its SoCs; `secure` decides it.
+    /// Plain text or TLS to its SoCs. `secure` decides it.
     pub secured: Secured,
 }
 
 impl ConfigDbCopy {
-    /// One of which nothing is known yet.
+    /// A copy of which nothing is known yet.
     pub fn unread(namespace: &Arc<str>) -> Self {
         Self {
             namespace: namespace.clone(),
@@ -91,19 +93,20 @@ impl ConfigDbCopy {
     }
 }
 
-/// Whether a CONFIG_DB is complete, so that it may be used. While the switch boots, or after its Redis has restarted empty, it is not.
+/// Whether a CONFIG_DB is complete, so that it may be used. It is not while the switch boots, or after its Redis has restarted
+/// empty.
 pub fn is_complete(tables: &Tables) -> bool {
     tables.value(schema::CONFIG_DB_INITIALIZED) == Some("1")
 }
 
 impl Inventory {
-    /// What follows from the configuration and from each namespace's CONFIG_DB, the switch's own first.
+    /// The inventory from the configuration and each namespace's CONFIG_DB, the switch's own first.
     pub fn of(config: &Config, sources: &[ConfigDbCopy]) -> Self {
         let known: Vec<(&Arc<str>, &Tables)> = sources
             .iter()
             .filter_map(|source| Some((&source.namespace, &**source.tables.as_ref()?)))
             .collect();
-        // The switch's own tables come first, so an ASIC's addresses are used only where those have none.
+        // The switch's own tables come first, so an ASIC's addresses are used only if those have none.
         let loopback3 = Loopback3::find(known.iter().map(|(_, tables)| *tables));
         let side = match config.side {
             Side::Unknown => loopback3.side(),
@@ -178,7 +181,7 @@ impl Inventory {
     }
 }
 
-/// The channels' settings: the same for all targets of a namespace and an address family, and shared by them.
+/// The channels' settings. All targets of a namespace and an address family share the same.
 struct Channels<'a> {
     config: &'a Config,
     loopback3: &'a Loopback3,
@@ -229,7 +232,8 @@ impl<'a> Channels<'a> {
         }
     }
 
-    /// The configuration's TLS where it has some, else that of its CONFIG_DB (or of the switch's own, for a namespace that has none).
+    /// The configuration's TLS if it has some, else the TLS of the namespace's CONFIG_DB, or of the switch's own for a
+    /// namespace without one.
     fn security(&self, namespace: &Arc<str>) -> Security {
         if self.config.channel.security != Security::Plain {
             return self.config.channel.security.clone();

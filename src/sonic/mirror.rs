@@ -1,28 +1,31 @@
-//! A live copy of some tables of one of SONiC's databases: reads, never writes.
+//! A live copy of some tables of one of SONiC's databases. It reads and never writes.
 //!
-//! Emits through a `watch` what it has read. A key that changes is read again at once when Redis sends a keyspace
-//! notification; on a SONiC switch these are always on. As they may be off on other servers, what is known is read again each interval.
-//! Everything is read again after each reconnect, because changes in between were not notified. It stays connected by `redis_link::driver`:
+//! It emits its content through a `watch`. A key that changes is read again at once when Redis sends a keyspace notification;
+//! on a SONiC switch these are always enabled. On other servers they may be disabled, so all known keys are also read again
+//! every interval. After each reconnect everything is read again, because changes in between were not notified. It stays
+//! connected by `redis_link::driver`:
 //!
 //! ```text
 //!   connected ──▶ subscribe ──▶ read everything: Up ──▶ what is due (`plan`), PING and a look for a flush each 2 s ──▶ any failure: Down
 //! ```
 //!
-//! The rows of ports (`Rows::OfPorts`) have known keys. All rows of a table must be looked for, which means to walk through the
-//! whole database (SCAN), with all keys of other programs in it. That is done at the start, and whenever rows may have come or gone without
-//! a notification: a value such as `CONFIG_DB_INITIALIZED` has changed, notifications were lost, or the server seems to send none.
-//! It never takes more than a twentieth of Redis' time (`plan`).
+//! The rows of ports (`Rows::OfPorts`) have known keys. All rows of a table must be searched, which means going through the
+//! whole database (SCAN), with all keys of other programs. That is done at the start, and whenever rows may have come or gone
+//! without a notification: a value such as `CONFIG_DB_INITIALIZED` has changed, notifications were lost, or the server seems to
+//! send none. It never takes more than a twentieth of Redis' time (`plan`).
 //!
-//! Redis disconnects a subscriber that reads too slowly (`client-output-buffer-limit pubsub`). Such a loss alone takes nothing down:
-//! the mirror subscribes again 500 ms later, and everything is read again.
+//! Redis disconnects a subscriber that reads too slowly (`client-output-buffer-limit pubsub`). Such a loss alone does not make
+//! the database count as down: the mirror subscribes again 500 ms later, and everything is read again.
 //!
-//! What to use while a database is down, or empty after its restart, is the decision of who reads the copy.
+//! The readers of the copy decide what to use while a database is down, or empty after its restart.
+//!
+//! Imports `model` and `config`; in `sonic` `redis_link`.
 //!
 //! | file | job |
 //! |---|---|
-//! | plan | when what is read (pure) |
-//! | live_copy | what is read, during one connection |
-//! | reading | which keys there are, what they hold, and how much of it is kept |
+//! | plan | what is read when (pure) |
+//! | live_copy | what is read during one connection |
+//! | reading | which keys exist, what they contain, and how much of it is kept |
 //! | pattern | one SCAN for all tables (pure) |
 
 mod live_copy;
@@ -54,12 +57,12 @@ pub enum Mirrored {
     Waiting,
     /// It cannot be read: why, for people.
     Down(Arc<str>),
-    /// It holds this.
+    /// It has this content.
     Up(Arc<Tables>),
 }
 
 impl Mirrored {
-    /// What is in it, while that is known.
+    /// Its content, while that is known.
     pub fn tables(&self) -> Option<&Arc<Tables>> {
         match self {
             Self::Up(tables) => Some(tables),
@@ -71,18 +74,18 @@ impl Mirrored {
 /// The ports whose rows are read.
 pub type Ports = Arc<BTreeSet<Port>>;
 
-/// What a mirror needs to know beside what it copies.
+/// What a mirror needs in addition to the database and the tables.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// The interval of the probes is ours too.
+    /// A mirror uses the interval of the probes too.
     pub probe: watch::Receiver<ProbeSettings>,
     /// For `Rows::OfPorts`.
     pub ports: watch::Receiver<Ports>,
-    /// When the server last sent a notification; shared by all who subscribe there.
+    /// When the server last sent a notification. All subscribers of the server share it.
     pub notified: LastNotified,
 }
 
-/// See the module's documentation.
+/// See the module's page.
 #[derive(Debug)]
 pub struct Mirror {
     database: Database,
@@ -92,7 +95,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// A mirror that has not begun, and what it will emit.
+    /// A mirror that has not started, and its output.
     pub fn new(database: Database, spec: Spec, around: Surroundings) -> (Self, watch::Receiver<Mirrored>) {
         let (out, reading) = watch::channel(Mirrored::Waiting);
         let mirror = Self {
@@ -104,7 +107,7 @@ impl Mirror {
         (mirror, reading)
     }
 
-    /// Runs until no one reads what it emits any more.
+    /// Runs until no one reads its output.
     pub async fn run(mut self) {
         let (database, out) = (self.database.clone(), self.out.clone());
         tokio::select! {
@@ -117,7 +120,7 @@ impl Mirror {
         self.around.probe.borrow_and_update().interval
     }
 
-    /// `None`: this user may not subscribe. The copy is then as old as the interval at most.
+    /// `None`: this user may not subscribe. The copy is then one interval old at most.
     async fn subscribe(&self) -> Result<Option<Subscription>, RedisFailure> {
         let separator = &self.database.separator;
         let tables = self.spec.tables.iter();
@@ -167,7 +170,7 @@ impl Mirror {
 
 impl Work for Mirror {
     async fn serve(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
-        // Before the first reading: what changes from now on is notified.
+        // Before the first read, so that every change from now on is notified.
         let subscription = self.subscribe().await?;
         let (interval, ports) = (self.interval(), self.around.ports.clone());
         let what = (&self.spec, &*self.database.separator);
@@ -182,7 +185,7 @@ impl Work for Mirror {
         };
         loop {
             let (at, action) = copy.plan.next();
-            // Cancel-safe: a wait takes nothing but what is kept in `feed`, and Redis is asked after one of them has been chosen.
+            // Cancel-safe: what a wait takes is kept in `feed`, and Redis is asked after one of them has been chosen.
             tokio::select! {
                 notified = feed.notified() => match notified {
                     Ok(()) => copy.plan.notified(now()),
@@ -247,7 +250,8 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// Reads a database once, for commands that look and end: of the rows of ports those of `ports`. Also returns the address that was used.
+/// Reads a database once, for commands that check once. Of rows of ports it reads those of `ports`. Also returns the address
+/// that was used.
 pub async fn read_once(
     database: &Database,
     spec: &Spec,

@@ -1,8 +1,8 @@
 //! One connection to Redis, and everything that can go wrong with it: for the publishers, which write, and the mirrors, which read.
 //!
-//! The redis crate packs commands and parses replies. The connection is ours: one question at a time, and nothing that the
-//! other side does (`frame`: how much it may send) can make anything wait or grow without bound. An abandoned connection is
-//! closed before the next one is made.
+//! The redis crate packs commands and parses replies. The connection is our own: one question at a time, and whatever the other
+//! side does (`frame` limits how much it may send), nothing waits or grows without a limit. An abandoned connection is closed
+//! before the next one is made.
 //!
 //! | file | job |
 //! |---|---|
@@ -12,6 +12,8 @@
 //! | resp | commands and replies through a socket |
 //! | frame | where a reply ends, and whether it is too much (pure) |
 //! | subscription | keyspace notifications |
+//!
+//! Imports `model`, `runtime` and `config`.
 
 pub mod driver;
 mod frame;
@@ -33,21 +35,21 @@ use resp::Wire;
 pub use retry::{RETRY, Retry};
 pub use subscription::{Changed, LONGEST_KEY, LastNotified, Servers, Subscription};
 
-/// How long Redis may take to accept a connection, and how long to answer: a hung one must be noticed.
+/// How long Redis may take to accept a connection, and to answer. A Redis that hangs must be noticed.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A timer that fires so much later than it should shows that we got no CPU; tokio's own are up to 1 ms late.
+/// A timer that fires this late shows that this process got no CPU. tokio's own timers are up to 1 ms late.
 const LATE: Duration = Duration::from_millis(50);
 
-/// A hung database must be noticed: asked this often, with `PATIENCE` for the answer.
+/// The time between two PINGs. A database that hangs is noticed after this time and `PATIENCE` for the answer.
 pub const PING_EVERY: Duration = Duration::from_secs(2);
 
-/// What Redis reads from one client at one go (its PROTO_IOBUF_LEN). No batch of writes is larger, and no second one
-/// is sent before the first is answered. A Redis that wakes up from a hang has therefore done all that an abandoned
-/// connection left behind before it answers the PING of the next: no late write can undo a newer one.
+/// How much Redis reads from a client at once (its PROTO_IOBUF_LEN), in bytes. No batch of writes is larger, and the next one
+/// is sent only after the answers. So a Redis that continues after a hang has done everything from an abandoned connection
+/// before it answers the PING of the next: no late write can undo a newer one.
 pub const BATCH_BYTES: usize = 16 * 1024;
 
-/// What became of one command of a pipeline.
+/// The result of one command of a pipeline.
 pub type Reply = Result<Value, RedisError>;
 
 /// An open connection whose server has answered a PING.
@@ -57,8 +59,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects, and waits for the server's first answers. Nothing but AUTH, SELECT and PING is sent: while the
-    /// server hangs such connections may pile up in its queue, and whatever they hold is done once it wakes up.
+    /// Connects, and waits for the server's first answers. Only AUTH, SELECT and PING are sent: while the server hangs, such
+    /// connections may pile up in its queue, and everything in them is done when it continues.
     pub async fn open(server: &RedisServer, db: i64) -> Result<Self, RedisFailure> {
         let opening = async {
             let mut wire = Wire::open(server).await?;
@@ -73,12 +75,12 @@ impl Link {
         patiently(opening).await
     }
 
-    /// The address that is used: the server's first, or its other one.
+    /// The address in use: the server's first one, or its other one.
     pub fn at(&self) -> &RedisAddress {
         self.wire.at()
     }
 
-    /// Whether the server is there and serves.
+    /// Whether the server exists and answers.
     pub async fn ping(&mut self) -> Result<(), RedisFailure> {
         let mut ping = redis::pipe();
         ping.cmd("PING");
@@ -88,12 +90,13 @@ impl Link {
         }
     }
 
-    /// Sends the commands in one go and returns one reply for each, in their order. Not cancel-safe: see `closed`.
+    /// Sends the commands at once and returns one reply for each, in the same order. Not cancel-safe: after it was dropped, the
+    /// connection must be closed.
     pub async fn ask(&mut self, commands: &Pipeline) -> Result<Vec<Reply>, RedisFailure> {
         patiently(self.wire.ask(commands)).await
     }
 
-    /// Waits for the end of the connection. Bytes that no command asked for are its end, too. Cancel-safe.
+    /// Waits for the end of the connection. Bytes that no command asked for end it too. Cancel-safe.
     pub async fn closed(&mut self) -> RedisFailure {
         match self.wire.read().await {
             Ok(()) => Breach::Unasked.into(),
@@ -101,12 +104,12 @@ impl Link {
         }
     }
 
-    /// Ends the connection, whose socket is closed then: nothing of ours can enter it any more.
+    /// Ends the connection and closes its socket: nothing more is sent on it.
     pub fn close(self) {}
 }
 
-/// Does what takes a healthy Redis some milliseconds. When `PATIENCE` is over, what has arrived by then counts. Where our own timer was
-/// late, this process had no CPU, and Redis gets the same time once more.
+/// Does something that takes a healthy Redis some milliseconds. When `PATIENCE` is over, what has arrived until then counts. If
+/// our own timer was late, this process had no CPU, and Redis gets the same time again.
 async fn patiently<T>(work: impl Future<Output = Result<T, RedisFailure>>) -> Result<T, RedisFailure> {
     tokio::pin!(work);
     for _ in 0..2 {

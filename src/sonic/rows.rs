@@ -1,8 +1,8 @@
-//! What is in a STATE_DB row: a pure function from one SoC's status to the fields of its `MUX_CABLE_INFO` row.
+//! The content of a STATE_DB row: a pure function from one SoC's status to the fields of its `MUX_CABLE_INFO` row.
 //!
-//! Owns the names and values of both schemas. `sonic` is what SONiC's ycabled writes and its tools read, plus the three
-//! names that only the design document (HLD) has; `hld` is that document to the letter, spaces and capitals included.
-//! Never here: `link_status_peer`, which linkmgrd acts upon.
+//! It owns the names and values of both schemas. `sonic` is what SONiC's ycabled writes and its tools read, plus the three
+//! names that only the design document (HLD) has. `hld` is exactly that document, with its spaces and capitals.
+//! `link_status_peer` is never written, because linkmgrd acts on it.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ use crate::config::{Publish, Schema, StateDbSettings};
 use crate::model::schema;
 use crate::model::{MuxDirection, Port, PortState, Query, SocStatus};
 
-/// The field that changes with every write: by it a writer distinguishes its own writes from another's.
+/// The field that changes with every write. A writer recognises its own writes by it.
 pub const TIME_POST: &str = "time_post";
 
 /// The key of `port`'s row: `MUX_CABLE_INFO|Ethernet0`, in shadow mode `MUX_CABLE_INFO_SHADOW|Ethernet0`.
@@ -21,7 +21,7 @@ pub fn row_key(settings: &StateDbSettings, port: &Port) -> String {
     format!("{}{port}", key_prefix(settings))
 }
 
-/// What all rows' keys begin with: `MUX_CABLE_INFO|`.
+/// The beginning of every row's key: `MUX_CABLE_INFO|`.
 pub fn key_prefix(settings: &StateDbSettings) -> String {
     let table = match settings.publish {
         Publish::Own | Publish::Off => schema::MUX_CABLE_INFO,
@@ -30,7 +30,7 @@ pub fn key_prefix(settings: &StateDbSettings) -> String {
     format!("{table}{}", settings.database.separator)
 }
 
-/// A moment as ycabled writes it into `time_post`: `2026-Nov-21 00:06:31.406616`, UTC.
+/// A moment in the form that ycabled writes into `time_post`: `2026-Nov-21 00:06:31.406616`, UTC.
 pub fn time_post(at: SystemTime) -> String {
     DateTime::<Utc>::from(at)
         .format("%Y-%b-%d %H:%M:%S%.6f")
@@ -52,11 +52,11 @@ impl Counters {
         "peer_operation_state_probe_count",
     ];
 
-    /// What a row holds, its values in the order of `FIELDS`; what is absent or not a decimal counts as 0.
+    /// The counters of a row, from its values in the order of `FIELDS`. A value that is missing or not a decimal counts as 0.
     pub fn from_row<T: AsRef<[u8]>>(values: &[Option<T>]) -> Self {
         let decimal = |bytes: &[u8]| {
             let digits = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
-            // Rust's own parser would also take "+5".
+            // Rust's own parser would also accept "+5".
             let text = std::str::from_utf8(bytes).ok().filter(|_| digits)?;
             text.parse().ok()
         };
@@ -66,7 +66,7 @@ impl Counters {
         }))
     }
 
-    /// What this process has attempted: one query counts once for each end of the cable, whatever became of it.
+    /// What this process has attempted. One query counts once for each end of the cable, whatever its result.
     pub fn own(status: &SocStatus) -> Self {
         let attempts = |query: Query| status.probes[query.index()].iter().sum();
         let [direction, link, operation] = [Query::Admin, Query::Link, Query::Operation].map(attempts);
@@ -78,7 +78,7 @@ impl Counters {
         Self::FIELDS.into_iter().zip(self.0)
     }
 
-    /// Both together; full counters stay full.
+    /// The sum. A counter that would overflow stays at its maximum.
     pub fn plus(self, other: Self) -> Self {
         Self(std::array::from_fn(|i| self.0[i].saturating_add(other.0[i])))
     }
@@ -89,7 +89,7 @@ impl Counters {
     }
 }
 
-/// All fields of a row, with the counters going on from `base`.
+/// All fields of a row. The counters continue from `base`.
 pub fn fields<'a>(
     status: &'a SocStatus,
     schema: Schema,

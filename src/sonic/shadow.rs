@@ -1,9 +1,9 @@
-//! Shadow mode compared: in which fields ycabled's rows differ from what ours would be (pure).
+//! Shadow mode: in which fields ycabled's rows differ from ours (pure).
 //!
-//! Takes the statuses of a snapshot and the tables of each namespace's STATE_DB; emits, for each field, how many ports
-//! differ. Compared is what ycabled itself writes of an active-active port, whatever schema ours have, and nothing else: what we
-//! left in its rows when we wrote them ourselves (`publish: own`) is not ycabled's. A port of which ycabled has no row, and a
-//! field that its row has not, is not compared.
+//! Takes the statuses of a snapshot and the tables of each namespace's STATE_DB, and emits for each field how many ports
+//! differ. Only fields that ycabled itself writes for an active-active port are compared, whatever the schema of our rows is:
+//! fields that we left in its rows (`publish: own`) are not ycabled's. A port without a row of ycabled, and a field that is
+//! missing in its row, are not compared.
 
 use crate::config::Schema;
 use crate::model::schema;
@@ -11,11 +11,11 @@ use crate::model::{SocStatus, StateDbs};
 
 use super::rows::{self, Counters};
 
-/// ycabled's table, also while ours is another.
+/// ycabled's table. In shadow mode ours is another one.
 const TABLE: &str = schema::MUX_CABLE_INFO;
 
-/// What ycabled writes of an active-active port (`post_port_mux_info_to_db`), in the order of our rows: 15 fields, less `time_post`
-/// and the six probe counters, which each daemon counts for itself.
+/// The fields that ycabled writes for an active-active port (`post_port_mux_info_to_db`), in the order of our rows: 15 fields,
+/// without `time_post` and the six probe counters, which each daemon counts itself.
 const COMPARED: [&str; 8] = [
     "self_mux_direction",
     "peer_mux_direction",
@@ -30,12 +30,12 @@ const COMPARED: [&str; 8] = [
 /// What ycabled has written.
 #[derive(Debug, Clone)]
 pub struct Shadow {
-    /// All namespaces' STATE_DBs as they are now.
+    /// The present STATE_DBs of all namespaces.
     pub state_dbs: StateDbs,
 }
 
 impl Shadow {
-    /// How many of these ports differ, by field, in the order of a row: always all fields that are compared.
+    /// How many of these ports differ, by field, in the order of a row. Always has all compared fields.
     pub fn differences<'a>(&self, socs: impl IntoIterator<Item = &'a SocStatus>) -> Vec<(&'static str, u64)> {
         let mut found: Vec<_> = COMPARED.iter().map(|field| (*field, 0)).collect();
         for soc in socs {
@@ -55,7 +55,7 @@ impl Shadow {
     }
 }
 
-/// The NIC simulator's SoCs have an empty version: ycabled writes that as it is, we write N/A.
+/// The NIC simulator's SoCs have an empty version. ycabled writes it as it is; we write N/A.
 fn are_equal(theirs: &str, ours: &str) -> bool {
     let nothing = |value: &str| value.is_empty() || value == "N/A";
     theirs == ours || nothing(theirs) && nothing(ours)
@@ -71,7 +71,7 @@ mod tests {
     use crate::sonic::rows::TIME_POST;
     use crate::telemetry::testing;
 
-    /// A STATE_DB with these rows of ycabled's: port, field, value.
+    /// A STATE_DB with these rows of ycabled: port, field, value.
     fn state_db(fields: &[(&str, &str, &str)]) -> Arc<Tables> {
         let mut rows: HashMap<String, Row> = HashMap::new();
         for (port, field, value) in fields {
@@ -93,7 +93,7 @@ mod tests {
         soc
     }
 
-    /// The fields in which something differs.
+    /// The fields that differ.
     fn differing(tables: Arc<Tables>, socs: &[SocStatus]) -> Vec<(&'static str, u64)> {
         let state_dbs = StateDbs::from([("".into(), tables)]);
         let found = Shadow { state_dbs }.differences(socs);
@@ -144,12 +144,12 @@ mod tests {
     fn what_we_left_in_ycableds_rows_ourselves_does_not_count() {
         let tables = state_db(&[
             ("Ethernet0", "self_mux_direction", "active"),
-            // Of our own days.
+            // From a time when we wrote the row.
             ("Ethernet0", "mux_direction", "standby"),
             ("Ethernet0", "self_operation_state", "down"),
             ("Ethernet0", "peer_operation_state", "down"),
             ("Ethernet0", "soc_service", "inprogress"),
-            // Of schema hld.
+            // From schema hld.
             ("Ethernet0", "grpc server version", "9"),
             ("Ethernet0", "Peer_mux_direction", "standby"),
         ]);

@@ -1,6 +1,6 @@
 //! The STATE_DB publisher: the only task that writes to STATE_DB.
 //!
-//! Receives the latest status of each port whose row must be written (a mailbox, so the fleet never waits and nothing
+//! It receives the latest status of each port whose row must be written (from a mailbox, so the fleet never waits and nothing
 //! piles up), writes whole rows, and reports through a `watch` how that goes. It stays connected by `redis_link::driver`:
 //!
 //! ```text
@@ -8,17 +8,19 @@
 //!                                                                                       every row is due again
 //! ```
 //!
-//! The mailbox's closing is the stop: what is left is written, for 2 s at most.
+//! When the mailbox closes, the publisher stops: it writes what is left, for 2 s at most.
 //!
 //! | file | job |
 //! |---|---|
 //! | ledger | what to write next (no I/O) |
-//! | batch | commands for Redis, and what its answers come to |
-//! | hearing | which of our rows are changed by anyone |
-//! | complaints | what other processes do to our rows, in the log |
+//! | batch | commands for Redis, and the result of its answers |
+//! | hearing | which of our rows change, by any process |
+//! | complaints | what is logged about other processes that change our rows |
 //!
-//! Cancel-safety: in `serve` only waits that take nothing are in a select, and Redis is asked after one of them has been chosen. Only
-//! `run` drops a question half-way, when the grace of a stop is over and the connection with it.
+//! Cancel-safety: the select in `serve` only has waits that take nothing, and Redis is asked after one of them has been chosen.
+//! Only `run` may drop a question that is not answered, when the time for a stop is over; the connection is then dropped too.
+//!
+//! Imports `model`, `runtime`, `config` and `fleet`; in `sonic` `redis_link` and `rows`.
 
 mod batch;
 mod complaints;
@@ -44,21 +46,23 @@ use complaints::Complaints;
 use hearing::Hearing;
 use ledger::Ledger;
 
-/// How long a stop waits for the last rows.
+/// How long a stop waits for the last rows: app.rs waits for 2.5 s.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// From the first notification about our rows to looking at them: our own writes are notified too, a round's all at once.
+/// The time from the first notification about our rows to checking them. Our own writes are notified too, those of a round
+/// together.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// For changes that are not notified, as FLUSHDB never is: so often, so many rows are looked at in turn. Those of a switch with 64
-/// cables are each seen twice a second, at a cost to Redis of some 0.3 ms.
+/// The time between two checks of our rows, for changes that are not notified: FLUSHDB never is. The 64 rows of a switch are each
+/// checked twice a second, which costs Redis about 0.3 ms per check.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Rows per check: those of a switch with 64 cables. More rows take turns.
 const LOOK_AT: usize = 64;
 
-/// The shared place where the publisher's state can be read; `None` while no database is used.
+/// Where the publisher's state can be read. `None` while no database is used.
 pub type StatusSender = Arc<watch::Sender<Option<StateDbStatus>>>;
 
-/// The publisher. Run one at a time over the same rows: start the next when `run` of the last has returned.
+/// The publisher. Only one may run over the same rows: start the next one when `run` of the previous one has returned.
 #[derive(Debug)]
 pub struct StateDb {
     settings: Arc<StateDbSettings>,
@@ -67,13 +71,13 @@ pub struct StateDb {
     status: StatusSender,
     notified: LastNotified,
     complaints: Complaints,
-    /// What Redis was sent last, until it has answered.
+    /// The last batch that was sent, until Redis has answered it.
     unanswered: Option<Batch>,
     /// The mailbox has closed: what is in the ledger is the last.
     stopping: bool,
 }
 
-/// Waits until then; never returns where there is no such moment.
+/// Waits until `at`; without a moment, never returns.
 async fn until(at: Option<std::time::Instant>) {
     match at {
         Some(at) => sleep_until(at.into()).await,
@@ -82,7 +86,7 @@ async fn until(at: Option<std::time::Instant>) {
 }
 
 impl StateDb {
-    /// A publisher that reads `changes` and reports to `status`, whose counters it carries on.
+    /// A publisher that reads `changes` and reports to `status`. It continues the counters in `status`.
     pub fn new(settings: StateDbSettings, changes: Receiver, status: StatusSender) -> Self {
         let settings = Arc::new(settings);
         Self {
@@ -97,14 +101,14 @@ impl StateDb {
         }
     }
 
-    /// The same, with what others know of the server's notifications.
+    /// The same, with what other tasks know of the server's notifications.
     #[must_use]
     pub fn sharing(mut self, notified: LastNotified) -> Self {
         self.notified = notified;
         self
     }
 
-    /// Publishes until the mailbox is closed and everything in it is written, or its grace is over.
+    /// Publishes until the mailbox is closed and everything in it is written, or until `GRACE` is over.
     pub async fn run(mut self) {
         if self.settings.publish == Publish::Off {
             while self.inbox.ready().await {
@@ -112,7 +116,7 @@ impl StateDb {
             }
             return;
         }
-        // Not up until proven, also where an earlier publisher was.
+        // Not up until that is proven, even if an earlier publisher was up.
         self.report(|status| status.up = false);
         let (settings, closing) = (self.settings.clone(), self.inbox.closing());
         let grace = async {
@@ -126,7 +130,7 @@ impl StateDb {
         }
     }
 
-    /// These rows have changed, for all we know.
+    /// These rows may have changed.
     fn doubt(&mut self, changed: Changed) {
         let at = (Instant::now() + GATHER).into_std();
         if changed.more {
@@ -137,7 +141,7 @@ impl StateDb {
         }
     }
 
-    /// Looks at the rows that are due.
+    /// Checks the rows that are due.
     async fn look(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
         let Some(batch) = self.ledger.check_batch(Instant::now().into_std()) else {
             return Ok(());
@@ -147,10 +151,10 @@ impl StateDb {
         self.account(outcome)
     }
 
-    /// Writes what waits now, not what comes in meanwhile: with a slow database and a busy rack that has no end.
+    /// Writes what waits now, but not what arrives in the meantime: with a slow database and a busy rack that would never end.
     async fn write_waiting(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
         let mut waiting = self.ledger.waiting();
-        // One row alone first: a database that refuses costs one refused row per attempt, not a batch of them.
+        // One row alone first: a database that refuses writes then costs one refused row per attempt, not a batch.
         let mut max = 1;
         while waiting > 0
             && let Some(rows) = self.write(redis, max).await?
@@ -167,9 +171,9 @@ impl StateDb {
         Ok(())
     }
 
-    /// Sends one batch of at most `max` rows and reads its answers: how many rows it wrote; `None`: nothing waits.
+    /// Sends one batch of at most `max` rows and reads the answers. Returns how many rows it wrote. `None`: nothing waits.
     async fn write(&mut self, redis: &mut Connected<'_>, max: usize) -> Result<Option<usize>, RedisFailure> {
-        // What has changed since the last batch: rows of this one are then as new as can be.
+        // Takes what has changed since the last batch, so that the rows of this one are as new as possible.
         self.take_in();
         self.ledger.release(Instant::now().into_std());
         let Some(mut batch) = self.ledger.next_batch(max, SystemTime::now()) else {
@@ -185,7 +189,7 @@ impl StateDb {
         Ok(Some(rows))
     }
 
-    /// It is not known whether Redis has carried out what it has not answered: it counts as not written.
+    /// Redis may or may not have done what it has not answered. It counts as not written.
     fn unconfirmed(&mut self) {
         if let Some(batch) = self.unanswered.take() {
             let rows = batch.writes() as u64;
@@ -211,7 +215,7 @@ impl StateDb {
     }
 
     fn take_in(&mut self) {
-        // Asked before taking: what was sent before the close is then surely among what is taken.
+        // Asked before taking: then everything that was sent before the close is taken.
         let closed = self.inbox.is_closed();
         self.ledger.absorb(self.inbox.take(), Instant::now().into_std());
         if closed && !self.stopping {
@@ -228,7 +232,7 @@ impl StateDb {
     fn up(&self, redis: &mut Connected<'_>) {
         self.report(|status| status.up = true);
         if redis.is_up() {
-            // Where the socket is missing or closed to us it is another than `settings` name first.
+            // If the socket is missing or may not be opened, this is not the first address in `settings`.
             let server = redis.link.at();
             info!(target: STATE_DB, %server, db = self.settings.database.id, "state_db is up: all rows are written");
         }
@@ -262,7 +266,7 @@ impl Work for StateDb {
             // In any order: each only marks what is due, and `flush` then writes it.
             tokio::select! {
                 _ = self.inbox.ready() => {}
-                // A row that was held back need not be held any longer.
+                // A row that was held may be written now.
                 () = until(release) => {}
                 due = redis.ping_due() => {
                     due?;
@@ -281,7 +285,7 @@ impl Work for StateDb {
         }
         self.unconfirmed();
         self.report(|status| status.up = false);
-        // Nothing that was confirmed can be relied on any more: a restarted Redis may be empty.
+        // What was confirmed is no longer certain: a restarted Redis may be empty.
         self.ledger.rewrite_all();
         let server = &self.settings.database.server;
         if news {
@@ -292,7 +296,7 @@ impl Work for StateDb {
         }
     }
 
-    /// A stop ends the pause: what waits has its chance at once, and then each `RETRY`.
+    /// A stop ends the pause: what waits is tried at once, and then every `RETRY`.
     async fn pause(&mut self, until: Instant) -> bool {
         let closing = self.inbox.closing();
         if closing.is_cancelled() {

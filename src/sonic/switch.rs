@@ -1,16 +1,18 @@
-//! Joins the mirrors of the switch's databases to what follows from them: the inventory for the fleet, the facts for the
-//! metrics, and in shadow mode the rows with which ours are compared.
+//! Joins the mirrors of the switch's databases and derives from them the inventory for the fleet, the facts for the metrics,
+//! and in shadow mode the rows that ours are compared with.
 //!
 //! CONFIG_DB is used only while it is complete (`CONFIG_DB_INITIALIZED` is 1). Otherwise, and while it cannot be read, the last
-//! inventory is kept: a Redis that restarts empty must not take a single SoC away. A row that is gone for a moment, because another
-//! process rewrites it, does not either (`inventory::Hold`).
+//! inventory is kept: a Redis that restarts empty must not remove a single SoC. A row that is missing for a moment, because
+//! another process rewrites it, does not remove one either (`inventory::Hold`).
 //!
-//! APPL_DB and STATE_DB change with each change of a mux, but which SoCs there are does not depend on them: the facts follow them, the inventory
-//! is left alone (`is_inventory_stale`).
+//! APPL_DB and STATE_DB change with each change of a mux, but the list of SoCs does not depend on them: then only the facts are
+//! updated, not the inventory (`is_inventory_stale`).
+//!
+//! Imports `model`, `runtime` and `config`; in `sonic` `inventory`, `intent`, `mirror`, `redis_link` and `shadow`.
 //!
 //! | file | job |
 //! |---|---|
-//! | mirrors | the mirrors of each namespace: how they are started, and waited for |
+//! | mirrors | the mirrors of each namespace: starts them, and waits for them |
 //! | secrets_reader | reads grpc_secrets.json again and again |
 //! | journal | what is logged of all changes |
 
@@ -41,28 +43,28 @@ use crate::sonic::shadow::Shadow;
 use journal::Journal;
 use mirrors::{NamespaceMirrors, any_changed};
 
-/// How long targets of the configuration's own wait for side, source address and TLS from CONFIG_DB: a database that is there answers
-/// in milliseconds, and one that is not must not delay the probes for longer.
+/// How long targets from the configuration file wait for side, source address and TLS from CONFIG_DB. A database that works
+/// answers in milliseconds; one that does not must not delay the probes for longer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// See the module's documentation.
+/// See the module's page.
 #[derive(Debug)]
 pub struct Switch {
     config: watch::Receiver<Arc<Config>>,
     mirrors: Vec<NamespaceMirrors>,
     secrets: watch::Receiver<Secrets>,
-    /// What counts of each CONFIG_DB while it is being rewritten.
+    /// What to use of each CONFIG_DB while it is being rewritten.
     holds: Vec<Hold>,
     sources: Vec<ConfigDbCopy>,
     inventory: watch::Sender<Arc<Inventory>>,
     facts: watch::Sender<Option<Arc<Facts>>>,
     shadow: watch::Sender<Option<Shadow>>,
-    /// For the mirrors: whose rows to read.
+    /// For the mirrors: the ports whose rows they read.
     ports: watch::Sender<Ports>,
     journal: Journal,
-    /// The mirrors, and what reads the file.
+    /// The mirrors, and the task that reads the file.
     tasks: JoinSet<()>,
-    /// How often an inventory has been worked out.
+    /// How often an inventory has been made.
     #[cfg(test)]
     worked_out: u32,
 }
@@ -72,14 +74,14 @@ pub struct Switch {
 pub struct Emits {
     /// The latest.
     pub inventory: watch::Receiver<Arc<Inventory>>,
-    /// `None` where no database is used.
+    /// `None`: no database is used.
     pub facts: watch::Receiver<Option<Arc<Facts>>>,
-    /// `None` but in shadow mode, and there while some STATE_DB cannot be read: what was not compared does not agree.
+    /// `None`: not in shadow mode, or some STATE_DB cannot be read. What was not compared must not count as equal.
     pub shadow: watch::Receiver<Option<Shadow>>,
 }
 
 impl Switch {
-    /// Starts a mirror of each database that `config` names, now.
+    /// Starts a mirror of each database in the present `config`.
     pub fn new(
         config: watch::Receiver<Arc<Config>>,
         probe: &watch::Receiver<ProbeSettings>,
@@ -95,7 +97,7 @@ impl Switch {
         Self::over(config, mirrors, secrets_rx, ports, tasks)
     }
 
-    /// One that goes by these mirrors.
+    /// A switch over these mirrors.
     fn over(
         config: watch::Receiver<Arc<Config>>,
         mirrors: Vec<NamespaceMirrors>,
@@ -132,8 +134,8 @@ impl Switch {
         (switch, emits)
     }
 
-    /// Runs until the configuration's sender is gone. Should a defect end that, what was emitted last holds, and it is done
-    /// anew after a while: probing goes on.
+    /// Runs until the configuration's sender is gone. If a defect ends that, the last output stays valid and it is started
+    /// again after a while: probing continues.
     pub async fn run(mut self) {
         let mut restarts = Restarts::default();
         loop {
@@ -151,7 +153,7 @@ impl Switch {
         let patience = sleep_until(Instant::now() + PATIENCE);
         tokio::pin!(patience);
         let mut patient = true;
-        // Something has changed that the inventory does not show yet. There is none at first.
+        // Whether something has changed that the inventory does not show yet. At first there is none.
         let mut stale = true;
         loop {
             let due = self.holds.iter().filter_map(Hold::until);
@@ -168,21 +170,22 @@ impl Switch {
                 Ok(()) = self.secrets.changed() => stale = true,
                 () = &mut patience, if patient => (patient, stale) = (false, true),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                // Errors on connections are handled inside; this is a defect. The exporter stops, so that old data is not shown.
+                // Errors on connections are handled inside; this is a defect. The exporter stops, so that old data is not
+                // shown.
                 Some(_) = self.tasks.join_next() => {
                     error!(target: INVENTORY, "a mirror of a database has ended by a defect of this program: please report it");
                     return;
                 }
             }
             let now = Instant::now().into_std();
-            // Asked before anything is marked as seen.
+            // Checked before anything is marked as seen.
             stale |= self.is_inventory_stale(now);
             if stale {
                 self.take_config_dbs(now);
             }
             self.take_facts();
             patient &= self.are_sources_waiting();
-            // Without CONFIG_DB's rows grpc_secrets.json decides how to dial.
+            // Without rows in CONFIG_DB, grpc_secrets.json decides how to dial.
             let waits = patient && (self.config.borrow().targets.is_some() || self.is_file_unread());
             if stale && !waits {
                 self.emit();
@@ -191,8 +194,8 @@ impl Switch {
         }
     }
 
-    /// Whether anything has changed that the inventory depends on: configuration, a CONFIG_DB, the file, or a row that was kept for a
-    /// while and no longer is.
+    /// Whether anything has changed that the inventory depends on: the configuration, a CONFIG_DB, the file, or a row that was
+    /// kept for a while and is no longer.
     fn is_inventory_stale(&self, now: std::time::Instant) -> bool {
         self.config.has_changed().unwrap_or(false)
             || self.secrets.has_changed().unwrap_or(false)
@@ -204,7 +207,7 @@ impl Switch {
                 .any(|until| until <= now)
     }
 
-    /// Whether some CONFIG_DB, or the file, has neither been read nor failed to be.
+    /// Whether some CONFIG_DB or the file has neither been read nor failed.
     fn are_sources_waiting(&self) -> bool {
         let is_waiting =
             |mirrors: &NamespaceMirrors| matches!(*mirrors.config_db.borrow(), Mirrored::Waiting);
@@ -215,7 +218,7 @@ impl Switch {
         matches!(*self.secrets.borrow(), Secrets::Unread(_))
     }
 
-    /// Takes in what the inventory follows from, beside the configuration.
+    /// Takes what the inventory depends on, except the configuration.
     fn take_config_dbs(&mut self, now: std::time::Instant) {
         let each = self.mirrors.iter_mut().zip(&mut self.holds);
         for ((mirrors, hold), source) in each.zip(&mut self.sources) {
@@ -226,7 +229,7 @@ impl Switch {
         inventory::secure(&mut self.sources, &self.secrets.borrow_and_update());
     }
 
-    /// Takes in what the facts follow from, and emits them.
+    /// Takes what the facts depend on, and emits the facts.
     fn take_facts(&mut self) {
         let mut facts = Facts::new();
         let mut state_dbs = StateDbs::new();
@@ -256,7 +259,7 @@ impl Switch {
         let inventory = Inventory::of(&config, &self.sources);
         self.journal
             .inventory(&config, &self.sources, &self.holds, &inventory);
-        // The mirrors read the rows of all namespaces' ports, as a port's own is not always known.
+        // The mirrors read the rows of all namespaces' ports, because a port's own namespace is not always known.
         let ports = inventory.targets.iter().map(|target| target.id.port.clone());
         let ports: BTreeSet<Port> = ports.collect();
         emit_change(&self.inventory, inventory);
@@ -264,7 +267,7 @@ impl Switch {
     }
 }
 
-/// Emits what is not the same as before.
+/// Emits a value that has changed.
 fn emit_change<T: PartialEq>(to: &watch::Sender<Arc<T>>, now: T) {
     to.send_if_modified(|before| {
         let changed = **before != now;

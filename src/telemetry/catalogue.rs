@@ -2,6 +2,8 @@
 //! checks that docs/metrics.md is equal to it.
 //!
 //! Metrics are rendered from a view. So the series of a removed port disappear by themselves, and a scrape holds no lock.
+//!
+//! Imports `model`; in `telemetry` `samples`.
 
 /// The labels of a closed set, in the order of the set.
 macro_rules! labels_of {

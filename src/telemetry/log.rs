@@ -2,6 +2,8 @@
 //! thread writes them (`spool`).
 //!
 //! Lines at `debug` are limited only by the queue, because the operator has asked for them.
+//!
+//! Imports `model` and `runtime`.
 
 mod quiet;
 pub mod spool;

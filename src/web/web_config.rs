@@ -10,6 +10,8 @@
 //!
 //! The function that reads the files that it names is an argument, so everything here is pure but [`WebFile::load`]. No message
 //! repeats a value of the file that may be a secret.
+//!
+//! Imports `model`, `config` and, from `soc`, how PEM files are read.
 
 mod client_certificates;
 mod extra_headers;

@@ -270,7 +270,10 @@ fn the_names_of_tables_stand_in_one_place() {
 fn a_panic_unwinds_so_that_it_can_be_survived() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let manifest = std::fs::read_to_string(manifest).expect("text");
-    assert!(!manifest.contains("panic ="), "src/defect.rs catches panics");
+    assert!(
+        !manifest.contains("panic ="),
+        "src/runtime/defect.rs catches panics"
+    );
 }
 
 #[test]

@@ -204,12 +204,13 @@ async fn socs() -> Simulator {
     soc(5).connection_fault(ConnectionFault::Http1);
     soc(6).connection_fault(ConnectionFault::Refuse);
     let refused = soc(6).address();
-    wait_until("nobody listens", async || {
-        match tokio::net::TcpStream::connect(refused).await {
+    wait_until(
+        "nothing listens",
+        async || match tokio::net::TcpStream::connect(refused).await {
             Ok(_) => Err("a connection".to_owned()),
             Err(_) => Ok(()),
-        }
-    })
+        },
+    )
     .await;
     simulator
 }

@@ -122,7 +122,7 @@ impl ClientCertVerifier for Whoever {
     ) -> Result<ClientCertVerified, rustls::Error> {
         self.0
             .send(end_entity.clone().into_owned())
-            .expect("somebody looks");
+            .expect("the test reads it");
         Ok(ClientCertVerified::assertion())
     }
 
@@ -282,7 +282,7 @@ async fn no_session_is_resumed_so_that_each_dial_sees_the_certificate() {
             // After the client's preface it has received its session ticket.
             let mut preface = [0; 24];
             stream.read_exact(&mut preface).await.expect("a preface");
-            seen_tx.send(kind).await.expect("somebody looks");
+            seen_tx.send(kind).await.expect("the test reads it");
         }
     });
     let store = TlsStore::default();

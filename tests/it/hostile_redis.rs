@@ -106,11 +106,11 @@ fn scripts() -> Vec<(Script, &'static str)> {
         ),
         (
             to("SCAN", say("*1\r\n".repeat(100_000))),
-            "arrays more than 4 deep",
+            "arrays nested more than 4 deep",
         ),
         (
             to("GET", endless("$1\r\n1\r\n", "+OK\r\n".repeat(10_000))),
-            "nothing was asked for",
+            "without a question",
         ),
         (
             to("SCAN", say("%1\r\n+a\r\n+b\r\n".to_owned())),

@@ -154,7 +154,11 @@ async fn with_no_known_side_every_direction_is_unknown() {
     assert_eq!(scrape.state("dualtor_side", &[], "side"), "unknown");
     rack.counts(PROBES, &[("query", "admin"), ("result", "OK")], 2)
         .await;
-    assert_eq!(rack.soc(PORT).counters().last_tor, None, "nobody to ask for");
+    assert_eq!(
+        rack.soc(PORT).counters().last_tor,
+        None,
+        "the side is unknown: nothing to ask for"
+    );
     rack.shows(PORT, &look).await;
 }
 

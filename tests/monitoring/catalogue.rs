@@ -1,5 +1,5 @@
-//! Every metric, label and label value that an alert, a dashboard or the documentation names is one that there is: of
-//! the exporter's catalogue, of our recording rules, or of Prometheus itself.
+//! Every metric, label and label value in an alert, a dashboard or the documentation exists: in the exporter's catalogue, in
+//! our recording rules, or in Prometheus itself.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::promql::{Labels, Schema, Values};
 use crate::served::{of_exporter, these};
 use crate::sources::{self, Rule};
 
-/// The same with what rules add, and what is wrong with the rules.
+/// The same with the metrics of recording rules. Also returns what is wrong with the rules.
 pub(crate) fn with_rules(rules: &[(String, Rule)]) -> (Schema, Vec<String>) {
     let mut schema = of_exporter();
     let mut wrong = Vec::new();
@@ -31,12 +31,12 @@ pub(crate) fn with_rules(rules: &[(String, Rule)]) -> (Schema, Vec<String>) {
             Values::Words(these(&["pending", "firing"])),
         )
     };
-    // An alert may look at alerts: at those of a port. What labels the others have is known only in the end.
+    // An alert may read alerts: those of a port. The labels of the others are known only at the end.
     let mut of_a_port = schema.0.get("dualtor_port_oper_up").cloned().unwrap_or_default();
     of_a_port.extend(own.clone().into_iter().chain([state()]));
     schema.0.insert("ALERTS".to_owned(), of_a_port);
     let mut of_alerts = Labels::new();
-    // Alerts read what is recorded, whichever file is first; recording rules what was recorded before them.
+    // Alerts read what is recorded, whichever file is first. Recording rules read what was recorded before them.
     let (alerting, recording): (Vec<_>, Vec<_>) = rules.iter().partition(|(_, rule)| rule.record.is_empty());
     for (file, rule) in recording.into_iter().chain(alerting) {
         let place = format!("{file}: {}{}", rule.record, rule.alert);
@@ -81,7 +81,7 @@ fn named_in_template(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// `{{ printf "up{instance=%q}" $labels.instance | query }}`, with something in the place of the label's value.
+/// `{{ printf "up{instance=%q}" $labels.instance | query }}`, with some value for the label.
 fn queries_of_template(text: &str) -> Vec<String> {
     let actions = text
         .split("{{")
@@ -106,13 +106,13 @@ fn queries_of_template(text: &str) -> Vec<String> {
 /// What is wrong with a dashboard's queries and legends.
 fn wrong_in_dashboard(schema: &Schema, file: &str, dashboard: &Value) -> Vec<String> {
     let variables = grafana::variables(dashboard);
-    // Which value it is does not matter here. `.*` is a good regular expression, a duration is one that parses.
+    // The value does not matter here. `.*` is a valid regular expression, and a duration must parse.
     let value = |name: &str| match name {
         "__rate_interval" | "__interval" | "__range" => Some("5m".to_owned()),
         "__interval_ms" | "__range_s" | "__range_ms" => Some("300".to_owned()),
         name => {
             let known = variables.iter().find(|variable| variable.name == name)?;
-            // A choice of fixed words is what the query is made with.
+            // The query is built from a choice of fixed values.
             Some(match &*known.kind {
                 "custom" | "constant" | "interval" | "textbox" if !known.has_all => known.first.clone(),
                 _ => ".*".to_owned(),
@@ -148,7 +148,7 @@ fn wrong_in_dashboard(schema: &Schema, file: &str, dashboard: &Value) -> Vec<Str
                 continue;
             }
         };
-        // Grafana's own marks, such as __auto, are no labels.
+        // Grafana's own names, such as __auto, are not labels.
         let legend = grafana::legend_labels(&query.legend).into_iter();
         let mut named = legend
             .filter(|label| !label.starts_with("__"))

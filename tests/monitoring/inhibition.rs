@@ -1,5 +1,5 @@
-//! Which alert mutes which, and what arrives as one message: the delivered Alertmanager example, told alerts of our own that
-//! have the names, severities and labels of the delivered rules'.
+//! Which alert mutes which, and which alerts arrive as one message. The delivered Alertmanager example gets alerts of this
+//! test, with the names, severities and labels of the delivered rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use crate::sources;
 use crate::stack::{Alertmanager, alertmanager_example};
 use crate::wait::wait_until;
 
-/// Who mutes whom, and on which labels that depends: on another value of any of them the target is told. All names begin with
-/// DualTor. Whoever is not here mutes nobody.
+/// Which alert mutes which, and the labels on which that depends: with another value of any of them, the target is delivered.
+/// All names begin with DualTor. An alert that is not in this list mutes none.
 const MUTED: [(&str, &str, &str); 16] = [
     ("ExporterAbsent", "ExporterDown RackUnwatched", ""),
     ("RackUnwatched", "ExporterDown", "job rack"),
@@ -72,7 +72,7 @@ const MUTED: [(&str, &str, &str); 16] = [
 
 /// The labels of one alert.
 type Labels = BTreeMap<String, String>;
-/// Of each source and target, the labels on which it depends.
+/// For each source and target, the labels on which it depends.
 type Table = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// `MUTED`, pair by pair.
@@ -97,7 +97,7 @@ fn table() -> Table {
 /// An alert of the delivered rules.
 struct Alert {
     severity: String,
-    /// Those of its expression's result.
+    /// The labels of its expression's result.
     labels: BTreeSet<String>,
 }
 
@@ -107,7 +107,7 @@ struct Alerts(BTreeMap<String, Alert>);
 impl Alerts {
     fn read() -> Self {
         let (mut schema, _) = catalogue::with_rules(&sources::rules());
-        // An alert that looks at itself has the labels of a port, not those of all alerts.
+        // An alert that reads itself has the labels of a port, not those of all alerts.
         let mut of_a_port = schema.0["dualtor_port_oper_up"].clone();
         let own = ["alertname", "alertstate", "severity"];
         of_a_port.extend(own.map(|label| (label.to_owned(), Values::Any)));
@@ -128,14 +128,14 @@ impl Alerts {
         self.0.get(name).unwrap_or_else(|| panic!("no alert {name}"))
     }
 
-    /// The names of those about one rack at most; or of those about all there are.
+    /// The names of the alerts about one rack at most, or of those about everything.
     fn of_racks(&self, whether: bool) -> Vec<&str> {
         let all = self.0.iter();
         let fits = all.filter(|(_, alert)| alert.labels.contains("rack") == whether);
         fits.map(|(name, _)| &**name).collect()
     }
 
-    /// As Prometheus would send it.
+    /// In the form that Prometheus would send.
     fn firing(&self, name: &str, value: impl Fn(&str) -> String) -> Labels {
         let alert = self.get(name);
         let mut labels: Labels = alert
@@ -148,7 +148,7 @@ impl Alerts {
         labels
     }
 
-    /// The same, with labels that no other case has; one of them may be another than that of the others of this case.
+    /// The same, with labels that no other case has. One label may differ from those of the other alerts of this case.
     fn of_case(&self, name: &str, case: usize, other: Option<&str>) -> Labels {
         if let Some(label) = other {
             assert!(self.get(name).labels.contains(label), "{name} has no {label}");
@@ -204,7 +204,7 @@ fn matchers(texts: &[String]) -> Vec<Matcher> {
     }
 }
 
-/// The alerts that matchers name, and the other labels that they look at.
+/// The alerts that matchers name, and the other labels that they use.
 fn named(texts: &[String], alerts: &Alerts) -> (Vec<String>, BTreeSet<String>) {
     let all = matchers(texts);
     let (by_name, others): (Vec<_>, Vec<_>) =
@@ -229,7 +229,7 @@ fn alternatives(pattern: &str) -> Vec<String> {
     inner.map(|word| format!("{before}{word}{after}")).collect()
 }
 
-/// What in a matcher of names is nobody's name.
+/// The part of a matcher of names that matches no alert.
 fn nobodys(text: &str, names: &[&str]) -> Vec<String> {
     let matcher = matchers(&[text.to_owned()]).remove(0);
     if matcher.name != "alertname" {
@@ -286,7 +286,7 @@ fn each_rule_of_inhibition_is_in_the_table() {
     assert!(unused.is_empty(), "no rule for {unused:?}");
 }
 
-/// A label that neither has would count as equal: the rule would reach further than it says.
+/// A label that neither has would count as equal: the rule would apply to more than it names.
 #[test]
 fn inhibition_stands_on_labels_that_source_and_target_have() {
     let alerts = Alerts::read();
@@ -315,12 +315,12 @@ fn nothing_critical_is_muted_by_less() {
     }
 }
 
-/// Of each alert those that may mute it; any one does. Without one it must be told.
+/// For each alert, those that may mute it. Any one of them does. Without one it must be delivered.
 type Expected = BTreeMap<Labels, Vec<Labels>>;
 
-/// What Alertmanager holds to be otherwise.
+/// What Alertmanager reports differently.
 async fn differences(alertmanager: &Alertmanager, expected: &Expected) -> Vec<String> {
-    // Who it is: what `inhibitedBy` names.
+    // The alerts by fingerprint: `inhibitedBy` has fingerprints.
     let mut known = BTreeMap::new();
     let mut states = BTreeMap::new();
     for alert in alertmanager.alerts().await {
@@ -352,7 +352,7 @@ async fn differences(alertmanager: &Alertmanager, expected: &Expected) -> Vec<St
     wrong
 }
 
-/// Waits until it is so, and looks again: that an alert is told counts only after all have been heard of.
+/// Waits until it is so, and checks once more: that an alert is delivered counts only after all alerts have arrived.
 async fn settles(what: &str, alertmanager: &Alertmanager, expected: &Expected) {
     wait_until(what, async || {
         let wrong = differences(alertmanager, expected).await;
@@ -366,13 +366,13 @@ async fn settles(what: &str, alertmanager: &Alertmanager, expected: &Expected) {
     assert!(wrong.is_empty(), "{what}: {}", wrong.join("\n"));
 }
 
-/// Each two alerts together, on the same labels; and where one mutes the other, that one also on others.
+/// Every two alerts together, on the same labels. If one mutes the other, also on different labels.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_alert_mutes_those_it_should_and_no_other() {
     let alerts = Alerts::read();
     let table = table();
     let mut expected = Expected::new();
-    // Alertmanager takes them in this order.
+    // Alertmanager accepts them in this order.
     let mut posted = Vec::new();
     let mut add = |labels: Labels, muters: Vec<Labels>| {
         posted.push(labels.clone());
@@ -387,7 +387,7 @@ async fn each_alert_mutes_those_it_should_and_no_other() {
         pairs.extend(names[..place].iter().map(|other| [*one, *other]));
     }
     let labels_of = |source: &str, target: &str| table.get(&(source.to_owned(), target.to_owned()));
-    // Last one of which one is muted: then all that came before is known.
+    // The last pair has a muted alert. When that is known, all earlier ones are known too.
     pairs.sort_by_key(|[one, other]| labels_of(one, other).or(labels_of(other, one)).is_some());
     for (case, [one, other]) in pairs.into_iter().enumerate() {
         for (source, target) in [(one, other), (other, one)] {
@@ -403,7 +403,7 @@ async fn each_alert_mutes_those_it_should_and_no_other() {
     alertmanager.post(&posted).await;
     settles("alerts of racks", &alertmanager, &expected).await;
 
-    // What is about all there are mutes everywhere.
+    // An alert about everything mutes everywhere.
     for source in alerts.of_racks(false) {
         let muter = alerts.of_case(source, 0, None);
         for (labels, muters) in &mut expected {
@@ -421,7 +421,7 @@ async fn each_alert_mutes_those_it_should_and_no_other() {
 /// A receiver, and the alerts of one message to it.
 type Message = (String, BTreeSet<Labels>);
 
-/// Waits until all these are told, each once.
+/// Waits until all these are delivered, each once.
 async fn told(pager: &Pager, expected: &BTreeSet<Message>) {
     let count: usize = expected.iter().map(|(_, alerts)| alerts.len()).sum();
     wait_until("all are told", async || match pager.pages().len() {
@@ -442,7 +442,7 @@ async fn told(pager: &Pager, expected: &BTreeSet<Message>) {
     assert_eq!(&messages, expected);
 }
 
-/// Of two racks: both ToRs of a rack are one message, the racks two.
+/// Two racks: both ToRs of a rack are one message, the racks are two.
 #[tokio::test(flavor = "multi_thread")]
 async fn both_tors_of_a_rack_are_one_message() {
     let alerts = Alerts::read();
@@ -458,13 +458,13 @@ async fn both_tors_of_a_rack_are_one_message() {
     for name in alerts.of_racks(true) {
         for rack in ["r1", "r2"] {
             for tor in ["tor1", "tor2"] {
-                // A rack to each alert, so that none mutes another.
+                // A rack for each alert, so that none mutes another.
                 let labels = alerts.firing(name, |label| match label {
                     "rack" => format!("{name}-{rack}"),
                     "instance" => format!("{name}-{rack}-{tor}"),
                     label => label.to_owned(),
                 });
-                // One CA: certificates are of the whole fleet.
+                // One CA: certificates concern the whole fleet.
                 let group = if of_fleet(name) { "" } else { rack };
                 let group = (receiver(name).to_owned(), name.to_owned(), group.to_owned());
                 expected.entry(group).or_default().insert(labels);

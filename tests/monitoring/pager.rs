@@ -31,13 +31,13 @@ impl Page {
     }
 }
 
-/// One message: what a phone shows.
+/// One message, as a phone shows it.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Notification {
     pub(crate) receiver: String,
     pub(crate) status: String,
     pub(crate) alerts: Vec<Page>,
-    /// Those on which all its alerts agree: the title of the message.
+    /// The labels that all its alerts share: the title of the message.
     #[serde(default, rename = "commonAnnotations")]
     pub(crate) common: BTreeMap<String, String>,
 }
@@ -70,7 +70,7 @@ impl Pager {
         self.inbox.lock().expect("no panic").clone()
     }
 
-    /// All alerts of all messages so far, in the order in which they came.
+    /// All alerts of all messages so far, in the order of arrival.
     pub(crate) fn pages(&self) -> Vec<Page> {
         let notifications = self.notifications().into_iter();
         notifications
@@ -78,7 +78,7 @@ impl Pager {
             .collect()
     }
 
-    /// Waits for an alert about a port (empty: about none).
+    /// Waits for an alert about a port. Empty: about no port.
     pub(crate) async fn rings(&self, status: &str, alert: &str, port: &str) -> Page {
         wait_until(&format!("{status} {alert} {port}"), async || {
             let pages = self.pages();

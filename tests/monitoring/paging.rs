@@ -1,6 +1,6 @@
 //! From a fault of a SoC to the page and back: simulator, exporter, Prometheus, Alertmanager and who is paged.
 //!
-//! That nothing is told is asserted only where something else, of which the same holds, has been told meanwhile.
+//! That something is not delivered is asserted only after something else has been delivered under the same conditions.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::pager::{Page, Pager};
 use crate::stack::{Alertmanager, Prometheus, Target};
 use crate::wait::wait_until;
 
-/// Everything that stands between a SoC and a phone.
+/// Everything between a SoC and a phone.
 struct Stack {
     rack: Rack,
     prometheus: Prometheus,
@@ -25,9 +25,9 @@ const BOTH_ACTIVE: SidesPatch<Direction> = SidesPatch {
 };
 
 impl Stack {
-    /// With so many healthy SoCs, all of which Prometheus has seen READY.
+    /// With `socs` healthy SoCs, all of which Prometheus has seen READY.
     async fn start(socs: usize) -> Self {
-        // The deadline of a query leaves a busy machine some time.
+        // The deadline of a query gives a busy machine some time.
         let mut setup = Setup::rack(socs).probe("interval: 1s, timeout: 900ms");
         setup.scenario.defaults.directions = Some(BOTH_ACTIVE);
         let rack = setup.start().await;
@@ -64,7 +64,7 @@ impl Stack {
             .await;
     }
 
-    /// Nobody has been told anything but this.
+    /// Nothing but this has been delivered.
     fn only(&self, alert: &str, ports: &[&str]) {
         for page in self.pager.pages() {
             assert!(page.name() == alert && ports.contains(&page.port()), "{page:?}");
@@ -72,7 +72,7 @@ impl Stack {
     }
 }
 
-/// What a phone shows is about this port, and leads to the right place.
+/// The text on a phone is about this port and has the right link.
 fn reads_well(page: &Page, words: &[&str]) {
     let summary = &page.annotations["summary"];
     let description = &page.annotations["description"];
@@ -84,7 +84,7 @@ fn reads_well(page: &Page, words: &[&str]) {
     }
     let anchor = format!("docs/runbook.md#{}", page.name().to_lowercase());
     assert!(page.annotations["runbook_url"].ends_with(&anchor), "{page:?}");
-    // A template that failed shows as this.
+    // A template that failed leaves this text.
     for text in page.annotations.values() {
         assert!(!text.contains("error") && !text.contains("<no value>"), "{text}");
     }
@@ -118,7 +118,7 @@ async fn a_rack_that_is_lost_is_one_page() {
     let page = stack.pager.rings("firing", "DualTorManyChannelsDown", "").await;
     assert_eq!(page.labels["severity"], "critical");
     reads_well(&page, &["8", "tor1", "r1"]);
-    // The single ones fire too, and Alertmanager holds them back.
+    // The single alerts fire too, and Alertmanager holds them back.
     wait_until("the single ones are inhibited", async || {
         let states = stack.alertmanager.states("DualTorChannelDown").await;
         let suppressed = states.iter().filter(|state| *state == "suppressed").count();
@@ -190,7 +190,7 @@ async fn announced_maintenance_is_silent_and_its_neighbour_is_not() {
     stack.prometheus.sees(&format!("{service} == 1")).await;
     stack.fault("Ethernet8", ConnectionFault::Refuse);
     stack.down("Ethernet8").await;
-    // It goes later, without a word.
+    // It is lost later, without an announcement.
     stack.fault("Ethernet12", ConnectionFault::Refuse);
     stack
         .pager
@@ -205,7 +205,7 @@ async fn announced_maintenance_is_silent_and_its_neighbour_is_not() {
         .rings("resolved", "DualTorChannelDown", "Ethernet12")
         .await;
     stack.only("DualTorChannelDown", &["Ethernet12"]);
-    // Nothing was even pending, but what watches that maintenance ends.
+    // Nothing was even pending, except the alert that watches the end of maintenance.
     let others = "last_over_time(ALERTS{port=\"Ethernet8\", alertname!=\"DualTorMaintenanceOverrun\"}[1h])";
     let pending = stack.prometheus.query(others).await;
     assert!(pending.is_empty(), "{pending:?}");
@@ -238,7 +238,7 @@ async fn a_server_whose_sides_are_both_standby_is_critical() {
         .pager
         .rings("resolved", "DualTorServerDark", "Ethernet16")
         .await;
-    // What it was, and nothing else, also in the moment of its end.
+    // The message has the old state and nothing else, even when it resolves.
     reads_well(&page, &["both sides are standby"]);
     stack.only("DualTorServerDark", &["Ethernet16"]);
 }

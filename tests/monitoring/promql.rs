@@ -1,7 +1,6 @@
-//! A query, read as Prometheus reads it and held against the metrics, labels and label values that exist.
+//! A query, parsed as Prometheus does, and checked against the metrics, labels and label values that exist.
 //!
-//! On the way it works out which labels the result has: those of a recording rule's metric, and those that a text such as
-//! `{{ $labels.port }}` may name.
+//! It also finds the labels of the result: for the metric of a recording rule, and for texts such as `{{ $labels.port }}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +10,7 @@ use promql_parser::parser::{
     AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector, parse,
 };
 
-/// What a label may say.
+/// The values that a label may have.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Values {
     Any,
@@ -21,7 +20,7 @@ pub(crate) enum Values {
 /// The labels of a metric, or of a result.
 pub(crate) type Labels = BTreeMap<String, Values>;
 
-/// All metrics that there are.
+/// All existing metrics.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Schema(pub(crate) BTreeMap<String, Labels>);
 
@@ -213,14 +212,14 @@ impl Reader<'_> {
         }
     }
 
-    /// To group by what is not there is to lose the groups.
+    /// Grouping by a label that does not exist loses the groups.
     fn must_have(&mut self, labels: &Labels, wanted: &[String], what: &str) {
         for label in wanted.iter().filter(|label| !labels.contains_key(*label)) {
             self.wrong.push(format!("no label {label} in {what}"));
         }
     }
 
-    /// To leave out what is not there does no harm, but a label that nobody has is a typing error.
+    /// Leaving out a label that does not exist does no harm. But a label that no metric has is a typing error.
     fn must_exist(&mut self, labels: &[String], what: &str) {
         for label in labels.iter().filter(|label| !self.schema.has_label(label)) {
             self.wrong.push(format!("nobody has a label {label}: {what}"));
@@ -228,7 +227,7 @@ impl Reader<'_> {
     }
 }
 
-/// The labels that `absent` gives its result.
+/// The labels of the result of `absent`.
 fn equalities(selector: &VectorSelector) -> Labels {
     let matchers = selector.matchers.matchers.iter();
     let equal = matchers.filter(|matcher| matches!(matcher.op, MatchOp::Equal));
@@ -247,7 +246,7 @@ fn union(mut some: Labels, more: Labels) -> Labels {
     some
 }
 
-/// What a matcher asks for and is no word of the list: its value, each alternative of its regular expression.
+/// The values in a matcher that are not in the list: its value, or each alternative of its regular expression.
 fn wrong_values(matcher: &Matcher, words: &BTreeSet<String>) -> Vec<String> {
     let is_word = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == '_');
     let alternatives: Vec<&str> = match matcher.op {
@@ -255,7 +254,7 @@ fn wrong_values(matcher: &Matcher, words: &BTreeSet<String>) -> Vec<String> {
         MatchOp::Re(_) | MatchOp::NotRe(_) if matcher.value.split('|').all(is_word) => {
             matcher.value.split('|').collect()
         }
-        // Something cleverer: it must be true of one word at least, and not of all that there could be.
+        // A more complex expression: it must match at least one value, and not every possible one.
         MatchOp::Re(_) | MatchOp::NotRe(_) => {
             let hits = words
                 .iter()

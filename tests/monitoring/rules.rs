@@ -1,4 +1,4 @@
-//! The rules as files: what promtool and amtool say of them, and what each alert must have.
+//! The rules as files: what promtool and amtool report, and what each alert must have.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ fn runbook() -> String {
     format!("{base}docs/runbook.md#")
 }
 
-/// Runs a tool on files; it must find nothing wrong.
+/// Runs a tool on files. It must find nothing wrong.
 fn passes(tool: &str, arguments: &[&str], files: &[PathBuf]) {
     let output = Command::new(tool).args(arguments).args(files).output();
     let output =
@@ -93,7 +93,7 @@ fn each_alert_is_complete() {
             let text = alert.annotations.get(annotation).map_or("", String::as_str);
             assert!(!text.trim().is_empty(), "{name} has no {annotation}");
         }
-        // Alertmanager's notification has an annotation of its own only where all its alerts agree on it.
+        // Alertmanager's notification has a common annotation only if all its alerts have the same one.
         let summary = &alert.annotations["summary"];
         assert!(
             !summary.contains("{{"),
@@ -108,7 +108,7 @@ fn each_alert_is_complete() {
     }
 }
 
-/// What the tests of rules expect of an alert: that it is silent, that it fires.
+/// What the unit tests of the rules expect of an alert: that it is silent, that it fires.
 fn expectations(tests: &Value, alert: &str) -> (bool, bool) {
     let (mut silent, mut fires) = (false, false);
     for test in tests["tests"].as_array().expect("tests") {
@@ -180,7 +180,7 @@ fn after<'a>(text: &'a str, open: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// A label of the target that a query in an annotation does not name would mix in another exporter of the same address.
+/// Without a label of the target, a query in an annotation would include another exporter with the same address.
 #[test]
 fn queries_in_annotations_are_about_the_alerts_own_target() {
     for alert in sources::alerts() {
@@ -198,7 +198,7 @@ fn queries_in_annotations_are_about_the_alerts_own_target() {
     }
 }
 
-/// One rule for names of jobs: alerts, dashboards and the documented federation see the same exporters.
+/// One pattern for the names of jobs: alerts, dashboards and the documented federation see the same exporters.
 #[test]
 fn jobs_are_named_by_one_pattern() {
     const JOBS: &str = "=~\"dualtor-exporter.*\"";
@@ -209,7 +209,7 @@ fn jobs_are_named_by_one_pattern() {
     });
     let mut found = 0;
     for (file, text) in rules.chain(dashboards) {
-        // What a reader has chosen, and the labels of a join, name no job.
+        // A choice of the reader, or the labels of a join: they do not name a job.
         let named = text.replace("job=~\"$job\"", "").replace("job=~\"$job|\"", "");
         for (at, _) in named.match_indices("{job=") {
             let rest = &named[at + "{job".len()..];

@@ -1,4 +1,4 @@
-//! What the exporter serves, as Prometheus keeps it: each metric, its labels, and what these may say.
+//! What the exporter serves, as Prometheus stores it: each metric, its labels, and their possible values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +11,9 @@ use dualtor_exporter::telemetry::catalogue::{CATALOGUE, MetricKind};
 use crate::promql::{Labels, Schema, Values};
 use crate::soc_view;
 
-/// What Prometheus adds to each sample, and the label that docs/monitoring.md asks users to add.
+/// The labels that Prometheus adds to each sample, and the label that docs/monitoring.md asks users to add.
 const TARGET: [&str; 3] = ["job", "instance", "rack"];
-/// What Prometheus makes of each scrape.
+/// The metrics that Prometheus makes of each scrape.
 const OF_A_SCRAPE: [&str; 5] = [
     "up",
     "scrape_duration_seconds",
@@ -32,8 +32,8 @@ pub(crate) fn these(words: &[&str]) -> BTreeSet<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// What the label of a metric may say, where that is a closed set. The test in queries.rs holds this against what an
-/// exporter serves.
+/// The possible values of a metric's label, if they are a closed set. The test in queries.rs checks this against a running
+/// exporter.
 fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
     Some(match (metric, label) {
         ("dualtor_channel_state", "state") | (_, "to") => words!(ChannelState),
@@ -68,7 +68,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
     })
 }
 
-/// What the exporter serves, as Prometheus keeps it.
+/// What the exporter serves, as Prometheus stores it.
 pub(crate) fn of_exporter() -> Schema {
     let target = || TARGET.map(|label| (label.to_owned(), Values::Any));
     let mut metrics = BTreeMap::new();

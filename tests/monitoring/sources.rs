@@ -1,4 +1,4 @@
-//! Reads what is delivered: rule files, dashboards, and what the documentation says.
+//! Reads what is delivered: rule files, dashboards, and examples in the documentation.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A file of rules, as far as it matters here.
+/// The parts of a rule file that are used here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RuleFile {
     pub(crate) groups: Vec<Group>,
@@ -42,7 +42,7 @@ pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The files right in a directory that end so, in order; there are some.
+/// The files directly in a directory whose names end in this way, in order. There must be some.
 pub(crate) fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
     let directory = path(directory);
     let entries = std::fs::read_dir(&directory);
@@ -115,7 +115,7 @@ pub(crate) fn blocks(document: &Path, language: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The PromQL in the documentation, each query with its place. A blank line in a block separates two queries.
+/// The PromQL queries in the documentation, each with its place. A blank line in a block separates two queries.
 pub(crate) fn documented_queries() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for file in [files("docs", "md"), vec![path("README.md")]].concat() {

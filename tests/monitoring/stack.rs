@@ -1,8 +1,8 @@
-//! Debian's Prometheus and Alertmanager with what is delivered, on free ports of 127.0.0.1.
+//! Debian's Prometheus and Alertmanager with the delivered files, on free ports of 127.0.0.1.
 //!
-//! Time is compressed: a minute of `for`, `keep_firing_for` and of Alertmanager's waits is a second here. So their order
-//! stays as delivered. Expressions stay to the letter. What a busy machine does to exporter and probes keeps its own time:
-//! else a test is told, rightly, that no exporter has been up for five compressed minutes.
+//! Time is compressed: a minute of `for`, of `keep_firing_for` and of Alertmanager's waits is a second here. So they keep their
+//! order. Expressions are not changed. Delays of exporter and probes on a busy machine are not compressed: otherwise a test
+//! would get the correct alert that no exporter has been up for five compressed minutes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,12 +20,12 @@ use crate::pager::Pager;
 use crate::sources;
 use crate::wait::wait_until;
 
-/// How much faster time goes in rules and routes.
+/// How much faster time runs in rules and routes.
 const HASTE: u32 = 60;
 /// The rules about SoCs.
 const HASTENED: [&str; 2] = ["traffic.yaml", "channel.yaml"];
 
-/// A duration as Prometheus writes it, in compressed time.
+/// A duration in Prometheus' notation, in compressed time.
 fn hastened(duration: &str) -> String {
     if duration == "0s" {
         return duration.to_owned();
@@ -34,7 +34,7 @@ fn hastened(duration: &str) -> String {
     format!("{}ms", (whole / HASTE).as_millis())
 }
 
-/// Compresses the time of these keys, wherever they stand.
+/// Compresses the durations of these keys, wherever they are.
 fn hasten(value: &mut Value, keys: &[&str]) {
     match value {
         Value::Object(fields) => {
@@ -55,10 +55,10 @@ fn write(path: &Path, value: &Value) {
     std::fs::write(path, value.to_string()).expect("written");
 }
 
-/// Whom Prometheus scrapes.
+/// What Prometheus scrapes.
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// Its labels beside `job`; `instance` among them, as the port is another each time.
+    /// Its labels in addition to `job`. `instance` is among them, because the port differs each time.
     pub(crate) labels: Vec<(&'static str, &'static str)>,
 }
 
@@ -100,7 +100,7 @@ impl Prometheus {
         Self::with(dir, &config).await
     }
 
-    /// Fetches from another what a scrape of the documentation says; without rules.
+    /// Federates from another Prometheus as the documentation describes. Without rules.
     pub(crate) async fn federating(mut scrape: Value, from: SocketAddr) -> Self {
         scrape["scrape_interval"] = json!("1s");
         scrape["static_configs"] = json!([{"targets": [from.to_string()]}]);
@@ -119,7 +119,7 @@ impl Prometheus {
                 dir.path().join("data").display()
             ))
             .arg("--web.listen-address=127.0.0.1:0")
-            // Else a resolved alert is told again only after a minute, and a new one waits as long.
+            // Otherwise a resolved alert is delivered again only after a minute, and a new one waits as long.
             .arg("--rules.alert.resend-delay=1s")
             .arg("--rules.alert.for-grace-period=0s");
         let (program, address) = started(command).await;
@@ -130,7 +130,7 @@ impl Prometheus {
         }
     }
 
-    /// The API's answer; an `Err` is its error.
+    /// The API's answer. `Err`: its error.
     pub(crate) async fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value, String> {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let parameters = parameters
@@ -145,14 +145,14 @@ impl Prometheus {
         }
     }
 
-    /// The series that an instant query gives.
+    /// The series that an instant query returns.
     pub(crate) async fn query(&self, query: &str) -> Vec<Value> {
         let data = self.api("query", &[("query", query)]).await;
         let mut data = data.unwrap_or_else(|error| panic!("{query}: {error}"));
         serde_json::from_value(data["result"].take()).unwrap_or_else(|error| panic!("{query}: {error}"))
     }
 
-    /// Waits until a query gives something.
+    /// Waits until a query returns something.
     pub(crate) async fn sees(&self, query: &str) {
         wait_until(query, async || {
             let found = self.query(query).await;
@@ -165,7 +165,7 @@ impl Prometheus {
         .await;
     }
 
-    /// Its process, and all that it has said.
+    /// Its process, and its output so far.
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
@@ -175,7 +175,7 @@ impl Prometheus {
     }
 }
 
-/// A running Alertmanager with the delivered configuration, all of whose receivers are ours.
+/// A running Alertmanager with the delivered configuration. All receivers are replaced by ours.
 pub(crate) struct Alertmanager {
     program: Program,
     pub(crate) address: SocketAddr,
@@ -190,7 +190,7 @@ impl Alertmanager {
         for receiver in config["receivers"].as_array_mut().expect("receivers") {
             let name = receiver["name"].as_str().expect("a name").to_owned();
             let url = format!("http://{}/{name}", pager.address);
-            // A receiver without anything is one that nobody hears, on purpose.
+            // A receiver without any configuration: its alerts go nowhere, on purpose.
             let silent = receiver.as_object().expect("a receiver").len() == 1;
             *receiver = match silent {
                 true => json!({"name": name}),
@@ -199,7 +199,7 @@ impl Alertmanager {
         }
         let path = dir.path().join("alertmanager.yml");
         write(&path, &config);
-        // Debian's name, or its own.
+        // Debian's name for it, or its own.
         let debian = Command::new("prometheus-alertmanager").arg("--version").output();
         let mut command = Command::new(if debian.is_ok() {
             "prometheus-alertmanager"
@@ -210,7 +210,7 @@ impl Alertmanager {
             .arg(format!("--config.file={}", path.display()))
             .arg(format!("--storage.path={}", dir.path().join("data").display()))
             .arg("--web.listen-address=127.0.0.1:0")
-            // No cluster: it would listen on all addresses.
+            // No cluster, because it would listen on all addresses.
             .arg("--cluster.listen-address=");
         let (program, address) = started(command).await;
         Self {
@@ -220,7 +220,7 @@ impl Alertmanager {
         }
     }
 
-    /// Tells it that alerts with these labels fire.
+    /// Reports to it that alerts with these labels fire.
     pub(crate) async fn post(&self, alerts: &[BTreeMap<String, String>]) {
         let alerts: Vec<Value> = alerts.iter().map(|labels| json!({"labels": labels})).collect();
         let answer = http::post(self.address, "/api/v2/alerts", &Value::from(alerts).to_string()).await;
@@ -233,7 +233,7 @@ impl Alertmanager {
         serde_json::from_str(answer.text()).expect("a list")
     }
 
-    /// What it knows of an alert by that name: whether each is active or suppressed.
+    /// The states of the alerts with that name: active or suppressed.
     pub(crate) async fn states(&self, alert: &str) -> Vec<String> {
         let alerts = self.alerts().await.into_iter();
         let named = alerts.filter(|found| found["labels"]["alertname"] == alert);
@@ -255,7 +255,7 @@ pub(crate) fn alertmanager_example() -> PathBuf {
     sources::path("alerts/alertmanager/alertmanager.example.yaml")
 }
 
-/// The program, once it is ready, and where it listens.
+/// The program when it is ready, and its address.
 async fn started(command: Command) -> (Program, SocketAddr) {
     let mut program = Program::spawn(command);
     let address = listens(&mut program).await;
@@ -263,7 +263,7 @@ async fn started(command: Command) -> (Program, SocketAddr) {
     (program, address)
 }
 
-/// Where it listens, as it logs it.
+/// Its address, from its log.
 async fn listens(program: &mut Program) -> SocketAddr {
     let line = program.says("Listening on", 1).await;
     let address = line

@@ -70,7 +70,7 @@ async fn what_another_writes_into_our_rows_is_undone_at_once() {
         eventually(&command, AT_ONCE, || ours_again(&redis)).await;
     }
     let counted = || rig.status().foreign_writes;
-    assert_eq!(counted(), 2, "what is deleted is nobody's write");
+    assert_eq!(counted(), 2, "a deletion is not a write of another process");
     let row = redis.row(&key("Ethernet0"));
     assert_eq!(row["link_status_peer"], "down", "what is not ours stays");
     assert_eq!(row["link_status_self"], "unknown");
@@ -92,7 +92,7 @@ async fn a_row_that_is_deleted_and_written_by_another_is_undone_at_once() {
     pipe.add_command(write).ignore();
     let mut connection = redis.connect(6).expect("a connection");
     pipe.exec(&mut connection).expect("written");
-    eventually("our words", AT_ONCE, || ours_again(&redis)).await;
+    eventually("our values", AT_ONCE, || ours_again(&redis)).await;
     assert_eq!(rig.status().foreign_writes, 1);
 }
 
@@ -108,7 +108,7 @@ async fn where_redis_tells_nothing_it_is_undone_soon_and_a_flush_is_too() {
         if args.is_empty() {
             let _: Value = redis.ask("HSET MUX_CABLE_INFO|Ethernet0 self_mux_direction standby");
             // Repaired a moment ago.
-            eventually("our words", SOON * 2, || ours_again(&redis)).await;
+            eventually("our values", SOON * 2, || ours_again(&redis)).await;
             assert_eq!(rig.status().foreign_writes, 1);
         }
     }
@@ -136,7 +136,7 @@ async fn with_another_who_never_stops_it_is_no_duel() {
         "{writes} of theirs, {ours} of ours"
     );
     // Once it has stopped, the row is ours.
-    eventually("our words", LONG, || ours_again(&redis)).await;
+    eventually("our values", LONG, || ours_again(&redis)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

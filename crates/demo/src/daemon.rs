@@ -1,4 +1,4 @@
-//! A program that runs beside the demo, and is gone with it however that ends.
+//! A program that runs beside the demo and ends with it, however the demo ends.
 
 use std::io::ErrorKind;
 use std::process::{ExitStatus, Stdio};
@@ -6,20 +6,20 @@ use std::process::{ExitStatus, Stdio};
 use tokio::process::{Child, Command};
 use tracing::debug;
 
-/// See the module's documentation.
+/// See the module's page.
 pub(crate) struct Daemon {
     child: Child,
-    /// Ends the program when the demo has ended without doing so. `None`: that cannot be done here.
+    /// Ends the program if the demo has ended without doing so. `None`: this is not possible here.
     watchman: Option<Child>,
 }
 
 impl Daemon {
-    /// `None` where the program is not installed.
+    /// `None`: the program is not installed.
     pub(crate) fn start(command: &mut Command) -> std::io::Result<Option<Self>> {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // Ctrl-C goes to the whole group of the terminal: Redis must outlive our last rows.
+            // Ctrl-C goes to the whole process group of the terminal. Redis must run until our last rows are written.
             .process_group(0)
             .kill_on_drop(true)
             .spawn();
@@ -33,13 +33,13 @@ impl Daemon {
         }
     }
 
-    /// How it ended, if it has.
+    /// How it ended, if it has ended.
     pub(crate) fn ended(&mut self) -> std::io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
     pub(crate) async fn stop(mut self) {
-        // The watchman first: the process id that it knows may soon be another's.
+        // The watchman first: the process id that it knows may soon belong to another process.
         let children = self.watchman.iter_mut().chain([&mut self.child]);
         for child in children {
             if let Err(error) = child.kill().await {
@@ -49,7 +49,7 @@ impl Daemon {
     }
 }
 
-/// Waits for the end of its input, which comes when this process ends, were it by SIGKILL.
+/// Waits for the end of its input. That comes when this process ends, even by SIGKILL.
 fn watchman(process: u32) -> Option<Child> {
     Command::new("sh")
         .args(["-c", "read -r _; kill \"$0\"", &process.to_string()])

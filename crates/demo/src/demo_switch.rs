@@ -1,6 +1,6 @@
-//! What a dual-ToR switch has in its databases, as far as the exporter reads them, and what happens in them during the demo.
+//! What the exporter reads of a dual-ToR switch's databases, and what happens in them during the demo.
 //!
-//! The demo is here in the place of SONiC's own daemons: what it writes is what minigraph, linkmgrd and orchagent would.
+//! The demo takes the place of SONiC's own daemons: it writes what minigraph, linkmgrd and orchagent would write.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,17 +17,17 @@ const APPL_DB: i64 = 0;
 const CONFIG_DB: i64 = 4;
 const STATE_DB: i64 = 6;
 
-/// As in demo.yaml.
+/// The same as in demo.yaml.
 const ROUND: Duration = Duration::from_secs(60);
 
-/// A server that is plugged in elsewhere, and back: its cable's SoC is then that of the other port.
+/// A server that is moved to another port and back: that port then has the cable to its SoC.
 const MOVES: [&str; 2] = ["Ethernet44", "Ethernet96"];
 /// The port of the scenario's switchover.
 const SWITCHES: &str = "Ethernet0";
 
-/// What happens, and how many seconds after the demo's begin, again each round.
+/// What happens, and how many seconds after the start of each round.
 const TIMELINE: [(u64, Step); 6] = [
-    // Half a minute each; the SoC obeys a moment later (demo.yaml).
+    // Half a minute each. The SoC follows a moment later (demo.yaml).
     (3, Step::Wants("standby")),
     (6, Step::Leaves(0)),
     (8, Step::Comes(1)),
@@ -38,11 +38,11 @@ const TIMELINE: [(u64, Step); 6] = [
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// linkmgrd wants `SWITCHES` to be this, and orchagent sees to it.
+    /// linkmgrd requests this state of `SWITCHES`, and orchagent sets it.
     Wants(&'static str),
-    /// One of `MOVES` is no more in CONFIG_DB.
+    /// One of `MOVES` leaves CONFIG_DB.
     Leaves(usize),
-    /// One of `MOVES` is in it.
+    /// One of `MOVES` appears in CONFIG_DB.
     Comes(usize),
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
-    /// Writes everything that a switch has; CONFIG_DB is whole at the end.
+    /// Writes everything that a switch has. CONFIG_DB is marked as complete at the end.
     pub(crate) async fn boot(server: &RedisServer, simulator: &Simulator) -> anyhow::Result<Self> {
         let began = Instant::now();
         let moving = simulator.soc(MOVES[0]).context("the rack has too few SoCs")?;
@@ -69,7 +69,7 @@ impl Switch {
                 "DEVICE_METADATA|localhost",
                 &["type", "ToRRouter", "subtype", "DualToR"],
             ),
-            // The upper ToR's. It is not on this host, so the dials go out as the kernel chooses.
+            // The upper ToR's. It is not on this host, so the kernel chooses the source address of dials.
             put(
                 CONFIG_DB,
                 "LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32",
@@ -88,7 +88,7 @@ impl Switch {
         Ok(switch)
     }
 
-    /// Goes through the timeline, round after round, and reports ports that come and go.
+    /// Plays the timeline, round after round, and reports ports that come and go.
     pub(crate) async fn live(mut self, mut tell: impl FnMut(&str, &str)) -> anyhow::Result<()> {
         loop {
             for (second, step) in TIMELINE {
@@ -126,7 +126,7 @@ fn put(db: i64, key: &str, fields: &[&str]) -> (i64, Cmd) {
     (db, command)
 }
 
-/// A port with an active-active cable that is as it should be.
+/// A port with a healthy active-active cable.
 fn cable(port: &str, soc: IpAddr) -> Vec<(i64, Cmd)> {
     let address = format!("{soc}/32");
     let row = [
@@ -150,7 +150,7 @@ fn cable(port: &str, soc: IpAddr) -> Vec<(i64, Cmd)> {
     writes
 }
 
-/// What linkmgrd wants, and orchagent has done.
+/// What linkmgrd requests and orchagent has done.
 fn intent(port: &str, state: &str) -> Vec<(i64, Cmd)> {
     vec![
         put(APPL_DB, &format!("MUX_CABLE_TABLE:{port}"), &["state", state]),

@@ -1,19 +1,19 @@
-//! `dualtor-demo`: a simulated rack and an exporter in one process, a private Redis, Prometheus and Alertmanager beside it, and where
-//! to look.
+//! `dualtor-demo`: a simulated rack and an exporter in one process, with a private Redis, Prometheus and Alertmanager beside
+//! it. It prints where to look.
 //!
-//! The Redis is filled as a switch's is, and the exporter finds the SoCs there. Without a redis-server its
-//! configuration names them instead. Prometheus and Alertmanager have the rules and routes of alerts/.
+//! The Redis has the content of a switch's databases, and the exporter finds the SoCs there. Without a redis-server its
+//! configuration names them. Prometheus and Alertmanager use the rules and routes of alerts/.
 //!
 //! | file | job |
 //! |---|---|
 //! | demo.yaml | the SoCs, and what happens to them |
 //! | demo_switch | the switch's databases, and what happens in them |
 //! | server | the redis-server |
-//! | monitoring | Prometheus, Alertmanager and who is paged |
+//! | monitoring | Prometheus, Alertmanager and the pages that are sent |
 //! | daemon | a program that ends with the demo |
 //! | teller | the lines that are printed while it runs |
 //!
-//! Everything lives on loopback addresses and in one temporary directory; all of it is gone when the demo ends.
+//! Everything is on loopback addresses and in one temporary directory. All of it is removed when the demo ends.
 
 mod daemon;
 mod demo_switch;
@@ -100,7 +100,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         lines_dropped,
     });
 
-    // Its first words are about what happens from now on.
+    // The first lines are about what happens from now on.
     let feed = exporter.fleet().feed();
 
     print(&format!(
@@ -145,7 +145,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Its addresses are always the same, so that they can be written into commands.
+/// The addresses are always the same, so that they can be written into commands.
 async fn simulator() -> anyhow::Result<Simulator> {
     match Simulator::start(Scenario::from_yaml(SCENARIO)?).await {
         Err(SimError::Listen { address, source, .. }) if source.kind() == ErrorKind::AddrInUse => bail!(
@@ -155,7 +155,7 @@ async fn simulator() -> anyhow::Result<Simulator> {
     }
 }
 
-/// From CONFIG_DB, as on a switch; without a Redis the SoCs are named one by one.
+/// From CONFIG_DB, as on a switch. Without a Redis the configuration lists the SoCs.
 fn config(simulator: &Simulator, redis: Option<&Redis>) -> anyhow::Result<Config> {
     let mut yaml = String::from("probe: {interval: 5s}\n");
     match redis {

@@ -1,7 +1,7 @@
-//! The demo's own Prometheus, with the rules of alerts/, and Alertmanager, with its example of routes; whom that would
-//! page is told among the demo's lines.
+//! The demo's own Prometheus, with the rules of alerts/, and Alertmanager, with its example of routes. The demo prints which
+//! pages that would send.
 //!
-//! The demo does well without: what is not installed, or does not start, is reported, and that is all.
+//! The demo works without them: a program that is not installed or does not start is reported.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,13 +21,13 @@ use crate::daemon::Daemon;
 use crate::teller;
 use dualtor_exporter::cli::program::print;
 
-/// Both are up in half a second on an idle machine.
+/// How long they may take to start. On an idle machine both need half a second.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where people look for them.
+/// The usual ports, where people look for them.
 const PROMETHEUS_PORT: u16 = 9090;
 const ALERTMANAGER_PORT: u16 = 9093;
 
-/// All files of alerts/, and their names.
+/// All files of alerts/ with their names.
 const RULES: [(&str, &str); 5] = [
     ("recording.yaml", include_str!("../../../alerts/recording.yaml")),
     ("traffic.yaml", include_str!("../../../alerts/traffic.yaml")),
@@ -36,17 +36,17 @@ const RULES: [(&str, &str); 5] = [
     ("exporter.yaml", include_str!("../../../alerts/exporter.yaml")),
 ];
 const ROUTES: &str = include_str!("../../../alerts/alertmanager/alertmanager.example.yaml");
-/// Where the example's receivers are.
+/// The address of the receivers in the example.
 const EXAMPLE_RECEIVER: &str = "127.0.0.1:9099";
 
-/// See the module's documentation.
+/// See the module's page.
 pub(crate) struct Monitoring {
     running: Vec<Daemon>,
     receiver: Option<AbortOnDropHandle<()>>,
 }
 
 impl Monitoring {
-    /// Starts what there is, and prints where to look.
+    /// Starts the programs that are installed, and prints where to look.
     pub(crate) async fn start(directory: &Path, exporter: SocketAddr) -> Self {
         let mut monitoring = Self {
             running: Vec::new(),
@@ -100,17 +100,17 @@ impl Monitoring {
         let arguments = [
             format!("--config.file={}", config.display()),
             format!("--storage.path={}", directory.join("data").display()),
-            // No cluster: it would listen on all addresses.
+            // No cluster, because it would listen on all addresses.
             "--cluster.listen-address=".to_owned(),
         ];
-        // Debian's name, and its own.
+        // Debian's name for it, and its own name.
         let names = ["prometheus-alertmanager", "alertmanager"];
         let started = self
             .daemon(&names, &arguments, ALERTMANAGER_PORT, &directory)
             .await?;
         if started.is_some() {
             let serve = async {
-                // It ends with the demo; until then it has no reason to.
+                // It ends with the demo and has no reason to end earlier.
                 let _ = axum::serve(listener, Router::new().fallback(take)).await;
             };
             self.receiver = Some(AbortOnDropHandle::new(tokio::spawn(serve)));
@@ -118,8 +118,8 @@ impl Monitoring {
         Ok(started)
     }
 
-    /// Starts the first of these programs that is installed, at its own port or any other; where it is then, and what is to
-    /// be said about that.
+    /// Starts the first of these programs that is installed, at its usual port or any other. Returns its address and a remark
+    /// for people.
     async fn daemon(
         &mut self,
         names: &[&str],
@@ -144,7 +144,7 @@ impl Monitoring {
             let started = Daemon::start(&mut command).with_context(|| format!("cannot start {name}"))?;
             let Some(mut daemon) = started else { continue };
             let address = listens(&mut daemon, name, &log).await;
-            // Also one that does not answer is to be stopped.
+            // A program that does not answer must be stopped too.
             self.running.push(daemon);
             return Ok(Some((address?, note)));
         }
@@ -162,7 +162,7 @@ fn missing(package: &str) -> String {
     format!("none: {package} is not installed (Debian: apt-get install {package}); the demo would start it")
 }
 
-/// Waits until it has logged where it listens.
+/// Waits until it has logged its address.
 async fn listens(daemon: &mut Daemon, name: &str, log: &PathBuf) -> anyhow::Result<SocketAddr> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -186,14 +186,14 @@ async fn listens(daemon: &mut Daemon, name: &str, log: &PathBuf) -> anyhow::Resu
     }
 }
 
-/// `... msg="Listening on" address=127.0.0.1:9090`; newer versions write other fields in between.
+/// `... msg="Listening on" address=127.0.0.1:9090`. Newer versions write other fields in between.
 fn listening(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("msg=\"Listening on\"")?;
     let mut fields = rest.split(' ');
     fields.find_map(|field| field.strip_prefix("address=")?.parse().ok())
 }
 
-/// Scraped as often as the demo probes.
+/// Scrapes as often as the demo probes.
 fn prometheus_config(exporter: SocketAddr, alertmanager: Option<SocketAddr>) -> String {
     let alertmanagers = alertmanager
         .map(|address| format!("\"{address}\""))
@@ -212,7 +212,7 @@ alerting:
     )
 }
 
-/// What Alertmanager sends, as far as it is told.
+/// The part of an Alertmanager message that is used.
 #[derive(Debug, Deserialize)]
 struct Notification {
     receiver: String,

@@ -12,17 +12,17 @@ use tokio::time::{Instant, sleep};
 use crate::daemon::Daemon;
 use dualtor_exporter::config::RedisServer;
 
-/// A rack-local Redis is up in some 10 ms.
+/// How long Redis may take to start. Usually it is about 10 ms.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// See the module's documentation.
+/// See the module's page.
 pub(crate) struct Redis {
     daemon: Daemon,
     pub(crate) socket: PathBuf,
 }
 
 impl Redis {
-    /// `None` where there is no redis-server to start. It tells of changes, as a switch's does.
+    /// `None`: there is no redis-server to start. It sends keyspace notifications, as on a switch.
     pub(crate) async fn start(directory: &Path) -> anyhow::Result<Option<Self>> {
         let socket = directory.join("redis.sock");
         let mut command = Command::new("redis-server");
@@ -50,7 +50,7 @@ impl Redis {
         Ok(Some(Self { daemon, socket }))
     }
 
-    /// Where it is, as the configuration says it.
+    /// Its address for the configuration.
     pub(crate) fn server(&self) -> RedisServer {
         RedisServer::unix(&self.socket)
     }

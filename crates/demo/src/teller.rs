@@ -1,4 +1,4 @@
-//! What the demo prints while it runs: a line for each transition, one for all the first channels.
+//! What the demo prints while it runs: one line for the first READY of all channels, then one per transition.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -44,19 +44,19 @@ pub(crate) async fn tell(mut feed: Receiver<FeedItem>, socs: usize) {
     }
 }
 
-/// One line of the demo's, such as `02:31:07 Ethernet4    added to CONFIG_DB`.
+/// Prints a line such as `02:31:07 Ethernet4    added to CONFIG_DB`.
 pub(crate) fn print_about(port: &str, what: &str) {
     print(&about(SystemTime::now(), port, what));
 }
 
-/// The channels' first READYs.
+/// The first READYs of the channels.
 struct Opening {
     socs: usize,
     ready: HashSet<TargetId>,
 }
 
 impl Opening {
-    /// Whether it is a port's first READY, which needs no line of its own.
+    /// Whether it is a port's first READY, which gets no line of its own.
     fn takes(&mut self, (id, transition): &FeedItem) -> bool {
         let ready = matches!(
             transition.kind,
@@ -74,7 +74,7 @@ impl Opening {
     }
 }
 
-/// One transition for a person, such as `02:31:07 Ethernet4    channel READY -> TRANSIENT_FAILURE (closed)`.
+/// A line for one transition, such as `02:31:07 Ethernet4    channel READY -> TRANSIENT_FAILURE (closed)`.
 fn line((id, transition): &FeedItem) -> String {
     let Transition { at, kind, .. } = transition;
     let what = match kind {
@@ -97,7 +97,7 @@ fn about(at: SystemTime, port: &str, what: &str) -> String {
     format!("{} {port:<12} {what}", clock(at))
 }
 
-/// Not the first dial of each SoC, nor the stop.
+/// Whether it gets a line: not the first dial of each SoC, and not the stop.
 fn is_news(kind: &TransitionKind) -> bool {
     use TransitionKind::{Channel, Direction, Health, Maintenance as Announced};
     match kind {

@@ -10,15 +10,15 @@ use dualtor_testkit::child::{Program, assert_cannot_start};
 use dualtor_testkit::http;
 use dualtor_testkit::wait::wait_until;
 
-/// The SoCs of a demo have fixed addresses: one at a time.
+/// The SoCs of a demo have fixed addresses, so only one demo runs at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-/// Whether a process with this id is there.
+/// Whether a process with this id exists.
 fn runs(process: &str) -> bool {
     Path::new("/proc").join(process).exists()
 }
 
-/// A running demo. Where somebody else's has the addresses, it has to be waited for.
+/// A running demo. If another demo uses the addresses, it waits for that one to end.
 async fn demo(temp: &str) -> Program {
     demo_with(&[("TMPDIR", temp)]).await
 }
@@ -45,12 +45,12 @@ fn redis_of(socket: &str) -> String {
     process.expect("its process").to_owned()
 }
 
-/// The processes that run with this directory's name among their arguments.
+/// The processes with this directory's name in their arguments.
 fn processes_in(temp: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
     let mut found = Vec::new();
     for entry in entries {
-        // One that has ended meanwhile has no command line.
+        // A process that has ended in between has no command line.
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         if line.contains(temp) {
@@ -112,22 +112,22 @@ async fn a_demo_shows_a_rack_and_leaves_nothing_behind() {
         }
     })
     .await;
-    // Those of the first seconds, on a busy machine not all; that it is told is what is looked for here.
+    // On a busy machine not all are READY in the first seconds. This test only checks that the line is printed.
     demo.says(" of 24 channels READY", 1).await;
-    // Found in CONFIG_DB, and what linkmgrd wants with them.
+    // Found in CONFIG_DB, with what linkmgrd requests.
     let scrape = http::Scrape::parse(http::get(address, "/metrics").await.text());
     assert_eq!(scrape.state("dualtor_side", &[], "side"), "upper");
     let port = [("port", "Ethernet92")];
     assert_eq!(scrape.state("dualtor_linkmgr_health", &port, "state"), "healthy");
     assert_eq!(scrape.value("dualtor_mux_consistent", &port), Some(1.0));
     assert_eq!(scrape.value("dualtor_port_oper_up", &port), Some(1.0));
-    // Another finds its addresses taken.
+    // A second demo finds its addresses in use.
     let args = ["--web.listen-address", "127.0.0.1:0"];
     let other = Program::start_our("dualtor-demo", &args, &[("TMPDIR", temp)])
         .ended()
         .await;
     assert_cannot_start(&other, &["127.9.0.1:50075 is in use", "end the demo"]);
-    // With the rules, from another directory than the sources'.
+    // With the rules, although it runs in another directory than the sources.
     let prometheus = address_in(&demo.says("  alerts  ", 1).await);
     let alertmanager = address_in(&demo.says("  pages  ", 1).await);
     prometheus_works(prometheus).await;
@@ -137,7 +137,7 @@ async fn a_demo_shows_a_rack_and_leaves_nothing_behind() {
     // The first switchover of its scenario.
     demo.says("Ethernet0    self mux direction active -> standby", 1)
         .await;
-    // A port that goes, and one that comes.
+    // A port that goes and one that comes.
     demo.says("Ethernet44   removed from CONFIG_DB", 1).await;
     demo.says("Ethernet96   added to CONFIG_DB", 1).await;
     demo.says("Ethernet96   channel CONNECTING -> READY", 1).await;
@@ -146,7 +146,7 @@ async fn a_demo_shows_a_rack_and_leaves_nothing_behind() {
     demo.signal("INT");
     let ended = demo.ended().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(!runs(&process), "redis-server runs on");
+    assert!(!runs(&process), "redis-server still runs");
     assert!(processes_in(temp).is_empty(), "{:?}", processes_in(temp));
     let left: Vec<_> = std::fs::read_dir(temp).expect("a directory").collect();
     assert!(left.is_empty(), "{left:?}");

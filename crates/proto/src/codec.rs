@@ -6,12 +6,12 @@ use prost::Message;
 use tonic::codec::{BufferSettings, Codec};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-/// A SoC's messages are a few bytes; tonic would set 8 KiB aside for each, ten times a round.
+/// Bytes. A SoC's messages are a few bytes; tonic would allocate 8 KiB for each, ten times per round.
 const BUFFER: usize = 128;
-/// Only a stream of requests ever has so much to send at a time.
+/// Bytes. Only a stream of requests could have this much to send at once.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
-/// tonic's own prost codec, but for the size of its buffers.
+/// tonic's own prost codec with other buffer sizes.
 #[derive(Debug)]
 pub struct SmallCodec<T, U>(PhantomData<(T, U)>);
 

@@ -6,6 +6,6 @@ pub use generated::*;
 
 #[allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::all)]
 mod generated {
-    // No package, hence the name.
+    // The .proto files have no package, hence this name.
     tonic::include_proto!("_");
 }

@@ -1,7 +1,7 @@
-//! One accepted connection, from accept to its end: picks what it does, freezes it, ends it.
+//! One accepted connection, from accept to its end: chooses what it does, freezes it, ends it.
 //!
-//! The behaviour (HTTP/2, or one of the faults) is a future that this task polls; a hang is not polling it, and a fault
-//! that comes later is dropping it. So each behaviour is written as if it never ended.
+//! The behaviour (HTTP/2, or one of the faults) is a future that this task polls. A hang means that it is not polled, and a
+//! later fault means that it is dropped. So each behaviour is written as if it never ended.
 
 use std::io;
 use std::sync::Arc;
@@ -18,9 +18,11 @@ use super::simulated_soc::{Control, Inner};
 
 const HTTP1_ANSWER: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\nBad Request\n";
+/// Bytes of garbage: more than the head of any protocol.
 const GARBAGE_BYTES: usize = 512;
+/// The time between two PINGs: shorter than a client's dial timeout.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// How long we listen to a client after our FIN. Unread bytes would turn the FIN into a reset.
+/// How long it reads from a client after our FIN. Unread bytes would turn the FIN into a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How a connection ends.
@@ -35,11 +37,11 @@ pub(super) enum Ending {
 /// Serves one connection to its end.
 pub(super) async fn run(tcp: TcpStream, soc: Arc<Inner>, control: watch::Receiver<Control>) {
     let open = soc.connected();
-    // An answer waits for nothing.
+    // An answer must not wait for more data.
     let _ = tcp.set_nodelay(true);
     let socket = Arc::new(Socket::new(tcp, soc.clone()));
     let ending = supervise(&socket, &soc, control).await;
-    // The behaviour is gone, and with it every other owner of the socket.
+    // The behaviour was dropped, and with it every other owner of the socket.
     let tcp = Arc::into_inner(socket).map(|socket| socket.tcp);
     match (tcp, ending) {
         (Some(tcp), Ending::Reset) => {
@@ -56,7 +58,7 @@ pub(super) async fn run(tcp: TcpStream, soc: Arc<Inner>, control: watch::Receive
     }
 }
 
-/// Polls the behaviour, unless the SoC hangs, until it ends or a change of fault ends it.
+/// Polls the behaviour, except while the SoC hangs, until it ends or a change of the fault ends it.
 async fn supervise(socket: &Arc<Socket>, soc: &Arc<Inner>, mut control: watch::Receiver<Control>) -> Ending {
     let start = control.borrow_and_update().clone();
     let mut frozen = start.fault == ConnectionFault::Hang;
@@ -64,7 +66,7 @@ async fn supervise(socket: &Arc<Socket>, soc: &Arc<Inner>, mut control: watch::R
         ConnectionFault::Hang => ConnectionFault::None,
         fault => fault,
     };
-    // Boxed: small while a connection does nothing else than wait, and no deep future for the runtime to move.
+    // Boxed: it is small while a connection only waits, and the runtime does not move a large future.
     let mut behaviour = Box::pin(behave(
         socket.clone(),
         soc.clone(),
@@ -74,7 +76,7 @@ async fn supervise(socket: &Arc<Socket>, soc: &Arc<Inner>, mut control: watch::R
     ));
     loop {
         tokio::select! {
-            // A hang must win against bytes that are there.
+            // A hang must win against bytes that have arrived.
             biased;
             changed = control.changed() => {
                 if changed.is_err() {
@@ -108,7 +110,7 @@ async fn behave(
     goaways: u64,
 ) -> Ending {
     let tcp = &socket.tcp;
-    // An error is the client's end of the connection.
+    // An error means that the client closed the connection.
     let _: io::Result<()> = match fault {
         ConnectionFault::None | ConnectionFault::Hang | ConnectionFault::Goaway(_) => {
             h2server::serve(socket, soc, control, goaways, None).await;
@@ -145,7 +147,7 @@ async fn behave(
     Ending::Close
 }
 
-/// Reads and forgets until the client closes.
+/// Reads and discards until the client closes.
 async fn ignore(tcp: &TcpStream) -> io::Result<()> {
     let mut bytes = [0; 512];
     while read(tcp, &mut bytes).await? > 0 {}
@@ -181,7 +183,7 @@ async fn echo(tcp: &TcpStream) -> io::Result<()> {
 async fn garbage(tcp: &TcpStream) -> io::Result<()> {
     let mut bytes = [0; GARBAGE_BYTES];
     fastrand::fill(&mut bytes);
-    // Not by chance the length of a frame that one would wait for.
+    // So that the first bytes are not by chance the length of a short frame.
     bytes[0] = 0xff;
     write(tcp, &bytes).await
 }
@@ -203,7 +205,7 @@ async fn settings_acknowledged(tcp: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads through a shared reference; 0 is the end.
+/// Reads through a shared reference. 0 is the end.
 async fn read(tcp: &TcpStream, bytes: &mut [u8]) -> io::Result<usize> {
     loop {
         tcp.readable().await?;

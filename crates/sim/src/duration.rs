@@ -1,6 +1,6 @@
-//! Durations as Prometheus writes them (`500ms`, `4s`, `1m30s`), for scenario files.
+//! Durations in Prometheus' notation (`500ms`, `4s`, `1m30s`), for scenario files.
 //!
-//! The exporter reads its configuration with another parser, on purpose: the simulator shares no logic with it.
+//! The exporter reads its configuration with another parser on purpose: the simulator shares no logic with it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 use super::quote::quote;
 
-/// Units from large to small: a duration names them in this order, each at most once.
+/// Units and their milliseconds, from large to small. A duration has them in this order, each at most once.
 const UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
     ("h", 3_600_000),
@@ -18,7 +18,7 @@ const UNITS: [(&str, u64); 5] = [
     ("ms", 1),
 ];
 
-/// Reads `1m30s`. `None` for anything else, a bare number included (`0` apart).
+/// Reads `1m30s`. `None` for anything else, also for a number without a unit (except `0`).
 pub(super) fn parse(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| Duration::from_millis(millis))
 }
 
-/// Writes a duration the way [`parse`] reads it; below a millisecond is lost.
+/// Writes a duration in the notation that [`parse`] reads. Parts below a millisecond are lost.
 pub(super) fn format(duration: Duration) -> String {
     let mut left = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
@@ -65,7 +65,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
     })
 }
 
-/// The same for a key that may be absent.
+/// The same for an optional key.
 pub(super) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
     deserialize(from).map(Some)
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with a SoC: one fault of its connections and one of its replies at a time.
 //!
-//! Plain data, read from scenario files and set at run time; `connection` and `reply` act on it.
+//! Plain data, read from scenario files and set at run time. `accepted`, `rpc` and `rpc_reply` act on it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use super::duration;
 
 /// What is wrong with a SoC's TCP and HTTP/2 connections.
 ///
-/// A change takes effect on the connections that exist, too: [`Hang`](Self::Hang) freezes them, the reset faults reset
-/// them, all others but [`Goaway`](Self::Goaway) close them. [`None`](Self::None) thaws what hung and closes what never
-/// was HTTP/2.
+/// A change also affects connections that exist: [`Hang`](Self::Hang) freezes them, the reset faults reset them, and all others
+/// except [`Goaway`](Self::Goaway) close them. [`None`](Self::None) unfreezes connections that hung and closes those that never
+/// used HTTP/2.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ConnectionFault {
     /// Nothing is wrong.
     #[default]
     None,
-    /// As after SIGSTOP: nothing is read or written any more, PINGs stay unanswered, TCP stays open. The kernel goes on
-    /// accepting connections (they do not count as connections), but does not serve them. Lifted, all of it goes on.
+    /// As after SIGSTOP: nothing is read or written, PINGs are not answered, TCP stays open. The kernel still accepts
+    /// connections (they do not count as connections), but they are not served. When the fault ends, everything continues.
     Hang,
     /// Accepts TCP and never sends a byte.
     Mute,
@@ -31,41 +31,41 @@ pub enum ConnectionFault {
     Http1,
     /// The same, but leaves the connection open.
     Http1KeepOpen,
-    /// Sends back the bytes it gets.
+    /// Sends back the bytes that it receives.
     Echo,
     /// Sends random bytes and then nothing.
     Garbage,
-    /// Nothing listens. Lifted, the same port listens again.
+    /// Nothing listens. When the fault ends, the same port listens again.
     Refuse,
     /// Resets (RST) each connection right after accept.
     Reset,
-    /// Resets each new connection once the client has acknowledged our SETTINGS: it has been READY for a moment.
+    /// Resets each new connection after the client has acknowledged our SETTINGS, so it was READY for a moment.
     ResetAfterSettings,
     /// Closes (FIN) each connection right after accept.
     Close,
-    /// Serves, and sends frames that mean nothing without end, as fast as the client reads.
+    /// Serves, and sends meaningless frames without end, as fast as the client reads.
     Flood(FloodFrame),
-    /// Sends one GOAWAY on the connections that exist. Not a lasting fault: it ends the one before, and new connections
-    /// are served normally.
+    /// Sends one GOAWAY on the connections that exist. It does not last: it ends the previous fault, and new connections are
+    /// served normally.
     Goaway(GoAway),
 }
 
-/// A GOAWAY frame and what comes after it.
+/// A GOAWAY frame, and what follows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GoAway {
-    /// The error code; `no_error` is a graceful shutdown.
+    /// The error code. `no_error` is a graceful shutdown.
     pub code: H2Code,
-    /// The debug data, `too_many_pings` for example.
+    /// The debug data, for example `too_many_pings`.
     pub debug: String,
-    /// How long streams in flight may go on before the connection is closed anyway. By default 5 s for `no_error`
-    /// and nothing for an error, as gRPC's own servers have it.
+    /// How long streams in flight may continue before the connection is closed. The default is 5 s for `no_error` and nothing
+    /// for an error, as in gRPC's own servers.
     #[serde(deserialize_with = "duration::optional")]
     pub grace: Option<Duration>,
 }
 
 impl GoAway {
-    /// The grace that applies.
+    /// The grace in use.
     pub(super) fn grace(&self) -> Duration {
         self.grace.unwrap_or(match self.code {
             H2Code::NoError => Duration::from_secs(5),
@@ -74,17 +74,18 @@ impl GoAway {
     }
 }
 
-/// The frame of a flood; all are allowed, and none has an effect.
+/// The frame of a flood. All are allowed, and none has an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FloodFrame {
-    /// Of a type that does not exist, empty: 9 bytes.
+    /// Of an unknown type, empty: 9 bytes.
     Unknown,
     /// PRIORITY of stream 1.
     Priority,
     /// PING: the client must answer each.
     Ping,
-    /// SETTINGS without one: the client must answer each, and the first answer ends the connection, as it is not h2 that has asked.
+    /// SETTINGS without a value. The client must answer each, and the first answer ends the connection, because h2 did not send
+    /// these SETTINGS.
     Settings,
     /// WINDOW_UPDATE of the connection, by 1.
     WindowUpdate,
@@ -100,23 +101,23 @@ pub enum Compression {
     Gzip,
     /// zlib's format, which gRPC calls deflate.
     Deflate,
-    /// deflate without zlib's frame, as some have it.
+    /// deflate without zlib's header, as some servers send it.
     RawDeflate,
-    /// The head says gzip, the message is not compressed: as grpcio does with a small one.
+    /// The head announces gzip, but the message is not compressed: grpcio does this with a small message.
     HeaderOnly,
-    /// An encoding that the client has not offered, and the message is marked as compressed.
+    /// The message is marked as compressed with an encoding that the client has not offered.
     Unknown,
-    /// The message is marked as compressed, the head does not name the encoding.
+    /// The message is marked as compressed, but the head does not name the encoding.
     Unannounced,
     /// gzip of 4 MiB.
     Bomb,
 }
 
-/// HTTP/2's error codes (RFC 9113, section 7); the discriminant is the number on the wire.
+/// HTTP/2's error codes (RFC 9113, section 7). The discriminant is the number on the wire.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u32)]
-#[allow(missing_docs)] // the RFC's names say it
+#[allow(missing_docs)] // The RFC explains the names.
 pub enum H2Code {
     #[default]
     NoError = 0,
@@ -136,20 +137,20 @@ pub enum H2Code {
     Http11Required,
 }
 
-/// What is wrong with a SoC's replies. The faults of portids touch only the replies that have portids.
+/// What is wrong with a SoC's replies. Faults of portids affect only replies that have portids.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ReplyFault {
     /// Nothing is wrong.
     #[default]
     None,
-    /// The right reply, later. Past the client's `grpc-timeout` it is DEADLINE_EXCEEDED instead.
+    /// The right reply, later. After the client's `grpc-timeout` it is DEADLINE_EXCEEDED instead.
     Slow {
         /// How much later.
         #[serde(deserialize_with = "duration::deserialize")]
         delay: Duration,
     },
-    /// No reply ever, whatever the client's `grpc-timeout`. PINGs are answered.
+    /// No reply at all, whatever the client's `grpc-timeout` is. PINGs are answered.
     Stall,
     /// An empty message with status OK.
     Empty,
@@ -167,19 +168,19 @@ pub enum ReplyFault {
     Extra,
     /// A gRPC error.
     Code {
-        /// Which.
+        /// The code.
         code: Code,
         /// `grpc-message`.
         #[serde(default)]
         message: String,
     },
-    /// The right reply, blown up by an unknown field.
+    /// The right reply, enlarged by an unknown field.
     Oversized {
-        /// By how many bytes; 100 KiB unless given.
+        /// By how many bytes. The default is 100 KiB.
         #[serde(default = "oversized_bytes")]
         bytes: usize,
     },
-    /// A message that announces 4 GiB and then does not come.
+    /// A message that announces 4 GiB and is then not sent.
     HugeAnnounced,
     /// Headers and the right message, but neither trailers nor the end of the stream.
     HalfClosed,
@@ -187,14 +188,14 @@ pub enum ReplyFault {
     NoTrailers,
     /// Something that is not gRPC answers.
     HttpStatus {
-        /// 503, for example.
+        /// For example 503.
         status: u16,
     },
     /// A message that is not protobuf, with status OK.
     GarbageMessage,
     /// RST_STREAM(CANCEL), as some servers do when the deadline comes.
     Cancel {
-        /// When, counted from the request.
+        /// The time, counted from the request.
         #[serde(deserialize_with = "duration::deserialize")]
         after: Duration,
     },
@@ -203,44 +204,45 @@ pub enum ReplyFault {
         /// With this code.
         code: H2Code,
     },
-    /// The right reply, later, whether the client still waits or has cancelled: all of it, on a stream that may be gone.
+    /// The right reply, later, even if the client has cancelled: all of it is sent, on a stream that may be closed.
     Late {
         /// How much later.
         #[serde(deserialize_with = "duration::deserialize")]
         delay: Duration,
     },
-    /// The header `grpc-status-details-bin`: in the head and trailers of a right reply, or in a head that says INTERNAL.
+    /// The header `grpc-status-details-bin`: in the head and trailers of a right reply, or in a head that reports INTERNAL.
     DetailsBin {
-        /// What it says: base64 or not.
+        /// Its value: base64 or not.
         value: String,
-        /// In a head that is all there is.
+        /// In a head without message and trailers.
         #[serde(default)]
         head: bool,
     },
-    /// INTERNAL with a `grpc-message` of this many bytes, in trailers after the right message or in a head that is all there is.
+    /// INTERNAL with a `grpc-message` of this many bytes: in trailers after the right message, or in a head without message and
+    /// trailers.
     LongMessage {
         /// How many.
         bytes: usize,
-        /// In a head that is all there is.
+        /// In a head without message and trailers.
         #[serde(default)]
         head: bool,
-        /// So many bytes of the block in each frame; as many as there may be unless given.
+        /// How many bytes of the header block each frame has. The default is the most that is allowed.
         #[serde(default = "largest_piece")]
         piece: usize,
     },
     /// Informational heads (status 103) before the right reply.
     Informational {
-        /// How many; without end unless given.
+        /// How many. The default is without end.
         #[serde(default)]
         count: Option<u64>,
     },
     /// The right reply, compressed.
     Compressed(Compression),
-    /// A page of a web server's.
+    /// A page of a web server.
     WebPage {
-        /// 200, for example.
+        /// For example 200.
         status: u16,
-        /// `content-type`; none unless given.
+        /// `content-type`. The default is none.
         #[serde(default)]
         content_type: Option<String>,
     },
@@ -254,11 +256,11 @@ fn oversized_bytes() -> usize {
     100 * 1024
 }
 
-/// gRPC's status codes but OK; the discriminant is the number on the wire.
+/// gRPC's status codes except OK. The discriminant is the number on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[repr(u8)]
-#[allow(missing_docs)] // gRPC's names say it
+#[allow(missing_docs)] // gRPC explains the names.
 pub enum Code {
     Cancelled = 1,
     Unknown,
@@ -303,7 +305,7 @@ impl Code {
 impl fmt::Display for ConnectionFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::None => "connections are well again",
+            Self::None => "connections work again",
             Self::Hang => "hang",
             Self::Mute => "mute",
             Self::PingsOnly => "pings only",
@@ -326,7 +328,7 @@ impl fmt::Display for ConnectionFault {
 impl fmt::Display for ReplyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::None => f.write_str("replies are well again"),
+            Self::None => f.write_str("replies are right again"),
             Self::Slow { delay } => write!(f, "replies {} late", duration::format(*delay)),
             Self::Stall => f.write_str("no replies"),
             Self::Empty => f.write_str("empty replies"),
@@ -345,7 +347,11 @@ impl fmt::Display for ReplyFault {
             Self::GarbageMessage => f.write_str("replies are not protobuf"),
             Self::Cancel { after } => write!(f, "cancels after {}", duration::format(*after)),
             Self::ResetStream { code } => write!(f, "resets streams with {code:?}"),
-            Self::Late { delay } => write!(f, "replies {} late, wanted or not", duration::format(*delay)),
+            Self::Late { delay } => write!(
+                f,
+                "replies {} late, even after a cancel",
+                duration::format(*delay)
+            ),
             Self::DetailsBin { value, .. } => write!(f, "replies with grpc-status-details-bin {value:?}"),
             Self::LongMessage { bytes, .. } => write!(f, "grpc-message of {bytes} bytes"),
             Self::Informational { count: Some(count) } => write!(f, "{count} informational heads"),

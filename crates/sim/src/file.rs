@@ -1,4 +1,5 @@
-//! Files that are read by their path: a scenario, certificates. Nothing that lies there may hang the simulator or fill its memory.
+//! Files that are read by their path: a scenario, certificates. Whatever is at the path, it must not hang the simulator or fill
+//! its memory.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -7,7 +8,8 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// What stands in a regular file of `most_mib` MiB at most. Opened first and looked at then, as a pipe may take its place.
+/// The content of a regular file of `most_mib` MiB at most. It is opened first and checked then, because a pipe may replace the
+/// file between a check and an open.
 pub(crate) fn read(path: &Path, most_mib: u64) -> io::Result<Vec<u8>> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
@@ -24,7 +26,7 @@ pub(crate) fn read(path: &Path, most_mib: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same of a file that somebody wrote.
+/// The same for text files.
 pub(crate) fn read_text(path: &Path, most_mib: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, most_mib)?);
     text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))

@@ -1,4 +1,4 @@
-//! gRPC on h2, by hand: the prefix of messages, headers, trailers, errors, deadlines. Knows nothing of SoCs.
+//! gRPC on h2, by hand: the prefix of messages, headers, trailers, errors, deadlines. It knows nothing of SoCs.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::fault::{Code, Compression, H2Code, ReplyFault};
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-/// Length of the prefix of a message: a flag for compression and four bytes of length.
+/// Length of a message's prefix, in bytes: one for the compression flag and four for the length.
 pub(super) const PREFIX: usize = 5;
-/// A request is a few bytes; past this it is none of ours.
+/// The longest request that is read, in bytes. A real one is a few bytes.
 const REQUEST_MAX: usize = 64 * 1024;
 
 /// Whether a request is gRPC at all.
@@ -22,13 +22,13 @@ pub(super) fn is_grpc(head: &http::request::Parts) -> bool {
     head.method == http::Method::POST && kind.is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()))
 }
 
-/// Reads the one message of a request, prefix included. `None` if there is not exactly one.
+/// Reads the one message of a request, with its prefix. `None` if there is not exactly one.
 pub(super) async fn read(mut body: RecvStream) -> Result<Option<Bytes>, h2::Error> {
     let mut whole = Bytes::new();
     while let Some(part) = body.data().await {
         let part = part?;
         body.flow_control().release_capacity(part.len())?;
-        // A request comes in one piece, but for clients that go out of their way.
+        // Almost every client sends a request in one part.
         whole = match whole.is_empty() {
             true => part,
             false => [whole, part].concat().into(),
@@ -111,7 +111,7 @@ pub(super) fn http_status(respond: &mut SendResponse<Bytes>, status: StatusCode)
     respond.send_response(response, true).map(drop)
 }
 
-/// A page of a web server's.
+/// A page of a web server.
 pub(super) fn web_page(
     respond: &mut SendResponse<Bytes>,
     status: u16,
@@ -129,7 +129,7 @@ pub(super) fn web_page(
     )
 }
 
-/// As gRPC wants `grpc-message`: everything but printable ASCII as %XX, and the percent sign too.
+/// In the form that gRPC requires for `grpc-message`: everything except printable ASCII as %XX, and the percent sign too.
 fn percent_encoded(message: &str) -> String {
     message.bytes().fold(String::new(), |mut text, byte| {
         match byte {
@@ -140,7 +140,7 @@ fn percent_encoded(message: &str) -> String {
     })
 }
 
-/// `500m` is 500 milliseconds here: gRPC's own notation.
+/// In gRPC's own notation `500m` is 500 milliseconds.
 pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -156,7 +156,7 @@ pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The code as h2 has it.
+/// The same code in h2's type.
 pub(super) fn reason(code: H2Code) -> Reason {
     Reason::from(code as u32)
 }

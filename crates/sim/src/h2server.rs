@@ -1,7 +1,7 @@
-//! HTTP/2 on one connection: accepts calls, drives them, and sends GOAWAY when asked to.
+//! HTTP/2 on one connection: accepts calls, runs them, and sends GOAWAY when asked.
 //!
-//! The calls run in this task, in a `FuturesUnordered`: a call that is answered at once costs no spawn and no wake-up,
-//! and freezing the task freezes all of the connection.
+//! The calls run in this task, in a `FuturesUnordered`. So a call that is answered at once needs no spawn and no wake-up, and
+//! freezing the task freezes the whole connection.
 
 use std::future::{pending, poll_fn};
 use std::pin::pin;
@@ -22,10 +22,10 @@ use super::server_wire::{GOAWAY, Io, Raw, Socket, Wire, frame};
 use super::simulated_soc::{Control, Inner};
 use super::{raw_frames, rpc};
 
-/// Highest stream there can be: "everything that you have sent will be answered".
+/// The highest possible stream: "everything that you have sent will be answered".
 const LAST_STREAM: u32 = 0x7fff_ffff;
 
-/// Serves until the connection ends. `goaways` is how many GOAWAYs there had been when the connection was accepted.
+/// Serves until the connection ends. `goaways`: how many GOAWAYs there were when the connection was accepted.
 pub(super) async fn serve(
     socket: Arc<Socket>,
     soc: Arc<Inner>,
@@ -46,7 +46,7 @@ pub(super) async fn serve(
             None => pending().await,
         }
     });
-    // Set with the GOAWAY: whether h2 counts the streams down itself, and when patience ends.
+    // Set with the GOAWAY: whether h2 itself waits for the streams to end, and when the grace ends.
     let mut leaving: Option<(bool, Instant)> = None;
     loop {
         let grace_ends = leaving.map(|(_, end)| end);
@@ -85,7 +85,7 @@ pub(super) async fn serve(
     }
 }
 
-/// The stream to speak HTTP/2 over; none if TLS came to nothing, which rustls has told the client.
+/// The stream for HTTP/2. `None` if the TLS handshake failed; rustls has sent the client an alert.
 async fn secured(socket: &Arc<Socket>, soc: &Inner) -> Option<Io> {
     let raw = Raw::new(socket.clone());
     let Some(tls) = soc.with_state(|state| state.tls.clone()) else {
@@ -98,8 +98,8 @@ async fn secured(socket: &Arc<Socket>, soc: &Inner) -> Option<Io> {
 async fn handshake(socket: &Arc<Socket>, io: Io, soc: &Inner) -> Result<Connection<Wire, Bytes>, h2::Error> {
     let mut builder = Builder::new();
     builder
-        // After a hang there may be a great many calls that were cancelled meanwhile; h2 would take them for an attack
-        // and say GOAWAY, which is a fault that nobody asked for.
+        // After a hang there may be very many calls that were cancelled. h2 would treat them as an attack and send a GOAWAY,
+        // which is not the configured fault.
         .max_pending_accept_reset_streams(100_000)
         .max_concurrent_reset_streams(1_000);
     if let Some(max) = soc.with_state(|state| state.max_concurrent_streams) {
@@ -108,7 +108,7 @@ async fn handshake(socket: &Arc<Socket>, io: Io, soc: &Inner) -> Result<Connecti
     builder.handshake(Wire::new(socket.clone(), io)).await
 }
 
-/// Tells the client to leave; true if h2 itself ends the connection after the streams in flight.
+/// Sends the client a GOAWAY. Returns whether h2 itself ends the connection after the streams in flight.
 fn say_goaway(connection: &mut Connection<Wire, Bytes>, socket: &Socket, goaway: &GoAway) -> bool {
     let graceful = goaway.code == H2Code::NoError;
     if !graceful || !goaway.debug.is_empty() {
@@ -129,8 +129,8 @@ fn say_goaway(connection: &mut Connection<Wire, Bytes>, socket: &Socket, goaway:
     graceful
 }
 
-/// The next call; none at the end of the connection, or when h2 has told the client what it thinks of it. Cancel-safe,
-/// as both `accept` and `drained` are: what has arrived stays in the connection.
+/// The next call. `None` at the end of the connection, or when h2 has closed it with an error. Cancel-safe, because `accept`
+/// and `drained` are: what has arrived stays in the connection.
 async fn next_call(
     connection: &mut Connection<Wire, Bytes>,
     socket: &Socket,
@@ -143,7 +143,7 @@ async fn next_call(
     connection.accept().await?.ok()
 }
 
-/// Waits until our own GOAWAY is out and the streams in flight have ended. Cancel-safe: holds nothing.
+/// Waits until our own GOAWAY was sent and the streams in flight have ended. Cancel-safe: it holds nothing.
 async fn drained(connection: &mut Connection<Wire, Bytes>, socket: &Socket) {
     poll_fn(|cx| {
         let closed = connection.poll_closed(cx).is_ready();

@@ -1,9 +1,9 @@
 //! Simulated SoCs: real gRPC over real sockets on loopback, healthy or with faults, from a scenario with a timeline.
 //!
-//! For tests (`Simulator::start`, then a [`Soc`] handle per port) and for the program `dualtor-sim` ([`run`]). It owns the
-//! server side of HTTP/2 through the `h2` crate, because what has to be simulated (a connection that freezes, a GOAWAY
-//! with debug data, a reply without its end) is what a gRPC server library prevents. It shares no logic with the exporter,
-//! only `proto`: a shared misunderstanding would pass its own tests.
+//! For tests (`Simulator::start`, then a [`Soc`] handle per port) and for the program `dualtor-sim` ([`run`]). It implements
+//! the server side of HTTP/2 with the `h2` crate, because a gRPC server library prevents what must be simulated: a connection
+//! that freezes, a GOAWAY with debug data, a reply without its end. It shares only `proto` with the exporter and no logic: no
+//! test finds an error that both sides have.
 //!
 //! ```text
 //! Simulator ── one timeline task, one listener task per SoC ── one task per connection ── its calls
@@ -11,22 +11,22 @@
 //!                  └──▶ watch<Control>: connection fault, close, reset, GOAWAY, notices, changes ──▶ listener, connections, streams
 //! ```
 //!
-//! Dropping the [`Simulator`] aborts the tasks, each of which owns the ones to its right.
+//! Dropping the [`Simulator`] aborts the tasks. Each task owns the ones to its right.
 //!
 //! | file | job |
 //! |---|---|
 //! | scenario, state, fault, notice, duration | plain data, read from YAML |
-//! | quote | inputs in messages |
+//! | quote | quoted inputs in messages |
 //! | pings | how many PINGs of a client are too many |
-//! | resolve | the SoCs that a scenario means; checks |
+//! | resolve | the SoCs of a scenario; checks |
 //! | simulated_soc | a SoC, its handle, its counters |
-//! | listener | accept, refuse |
-//! | accepted | what one connection does, freezing and ending it |
-//! | server_wire | what is under h2: the socket, maybe TLS; counts PINGs, slips GOAWAY in |
+//! | listener | accepts or refuses connections |
+//! | accepted | what one connection does; freezes and ends it |
+//! | server_wire | what is under h2: the socket, maybe TLS; counts PINGs, inserts a GOAWAY |
 //! | server_tls | the certificates of a SoC that serves TLS |
 //! | h2server | HTTP/2 |
-//! | method | which RPCs there are |
-//! | rpc, stream | one call; the two that last |
+//! | method | the RPCs |
+//! | rpc, stream | one call; the two calls that stay open |
 //! | grpc | gRPC's framing on h2 |
 //! | raw_frames | frames that h2 would not send |
 //! | rpc_reply | what a SoC replies |
@@ -77,28 +77,28 @@ pub use server_tls::{Tls, TlsVersion};
 pub use simulated_soc::{Soc, SocCounters};
 pub use state::{Direction, Health, Link, Sides, SidesPatch, SocState, StatePatch};
 
-/// Lines about the timeline that wait for a slow reader.
+/// How many lines about the timeline may wait for a slow reader.
 const EVENTS_KEPT: usize = 256;
 
-/// Why there is no simulator.
+/// Why the simulator cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
     /// Something about a scenario file.
-    #[error("{}", path.display())]
+    #[error("{}", quote(path.display()))]
     File {
         /// The file.
         path: PathBuf,
-        /// What about it.
+        /// What is wrong with it.
         #[source]
         source: Box<SimError>,
     },
     /// The file cannot be read.
     #[error("cannot read the scenario")]
     Read(#[source] io::Error),
-    /// The scenario is not the YAML that it should be; the text names key and line.
+    /// The scenario is not valid YAML, or has wrong keys or values. The text names key and line.
     #[error("{0}")]
     Syntax(String),
-    /// A value that cannot be.
+    /// A value that is not possible.
     #[error("{key}: {expected}")]
     Invalid {
         /// Where.
@@ -106,14 +106,14 @@ pub enum SimError {
         /// What was expected there.
         expected: String,
     },
-    /// A SoC's address cannot be had.
+    /// A SoC's address cannot be used.
     #[error("{soc}: cannot listen on {address}")]
     Listen {
         /// Its name.
         soc: String,
         /// The address.
         address: SocketAddr,
-        /// Why: mostly in use.
+        /// Why. Usually the address is in use.
         #[source]
         source: io::Error,
     },
@@ -162,7 +162,7 @@ impl Simulator {
             tasks.spawn(listener::run(listener, soc.0.clone(), soc.0.watch()));
             socs.push(soc);
             if i % 256 == 255 {
-                // Thousands of SoCs must not keep the runtime from its other work.
+                // Thousands of SoCs must not block the runtime's other work.
                 tokio::task::yield_now().await;
             }
         }
@@ -198,13 +198,13 @@ impl Simulator {
         &self.socs
     }
 
-    /// One line for each step of the timeline from now on: `Ethernet4: hang`.
+    /// One line for each step of the timeline from now on, for example `Ethernet4: hang`.
     pub fn events(&self) -> broadcast::Receiver<String> {
         self.events.subscribe()
     }
 }
 
-/// Runs a scenario until `shutdown`. `report` gets one line about what is there, then one for each step of the timeline.
+/// Runs a scenario until `shutdown`. `report` gets one line about the SoCs, then one for each step of the timeline.
 pub async fn run(
     scenario: Scenario,
     shutdown: impl Future<Output = ()>,
@@ -230,7 +230,7 @@ pub async fn run(
             event = events.recv() => match event {
                 Ok(line) => report(&line),
                 Err(RecvError::Lagged(lines)) => report(&format!("{lines} lines left out")),
-                // Not while the simulator lives.
+                // Impossible while the simulator exists.
                 Err(RecvError::Closed) => return Ok(()),
             },
         }

@@ -1,6 +1,6 @@
 //! The door of a SoC: one task that listens, closes the door (`refuse`) and opens it again on the same port.
 //!
-//! Owns the connections' tasks: dropping it ends them all.
+//! It owns the connections' tasks: dropping it ends them all.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use super::accepted;
 use super::fault::ConnectionFault;
 use super::simulated_soc::{Control, Inner};
 
-/// Connections that wait to be accepted: during a hang, those of many redials.
+/// Connections that may wait to be accepted: during a hang, those of many redials.
 const BACKLOG: u32 = 1024;
-/// Before the next try when accepting or listening fails: no open files left, most likely.
+/// The wait before the next try if accepting or listening fails. Most likely no open files are left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes the address. SO_REUSEADDR, because connections of before may still be around.
+/// Takes the address. SO_REUSEADDR, because earlier connections may still exist.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     bind(address)?.listen(BACKLOG)
 }
@@ -37,7 +37,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
 
 enum Door {
     Open(TcpListener),
-    /// Bound and not listening: connections are refused, and the kernel gives nobody else the port. `None` if even that failed.
+    /// Bound but not listening: connections are refused, and no other process gets the port. `None` if binding failed too.
     Shut(Option<TcpSocket>),
 }
 

@@ -1,6 +1,7 @@
 //! `dualtor-sim`: serves simulated SoCs on loopback addresses, from a scenario, until SIGTERM or SIGINT.
 //!
-//! Exit codes: 0 stopped; 2 bad usage, a bad scenario, or an address that is in use. What happens goes to stdout, errors to stderr.
+//! Exit codes: 0 stopped; 2 bad usage, a bad scenario, or an address that is in use. Lines about the timeline go to stdout,
+//! errors to stderr.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,9 +13,9 @@ use clap::Parser;
 use dualtor_sim::{Scenario, run};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// It could not start.
+/// Exit code: it could not start.
 const CANNOT_START: u8 = 2;
-/// Lines that wait for who reads stdout. More are left out: a simulator serves whether it is read or not.
+/// How many lines may wait for the reader of stdout. More are dropped: the simulator serves whether its output is read or not.
 const LINES: usize = 1024;
 
 /// Serves simulated SoCs on loopback addresses, from a scenario.
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     match serve(&arguments.scenario) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to be told where this fails.
+            // If this fails, there is no other place to report it.
             let _ = writeln!(io::stderr(), "dualtor-sim: {}", readable(&format!("{error:#}")));
             ExitCode::from(CANNOT_START)
         }
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn serve(path: &Path) -> anyhow::Result<()> {
     let scenario = Scenario::from_file(path)?;
-    // Each SoC and each connection costs an open file; where there are too few, listening says so.
+    // Each SoC and each connection needs an open file. If there are too few, listening fails and reports it.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
@@ -52,7 +53,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
         }
     };
     let lines = printer();
-    // A full queue: nobody reads.
+    // A full queue means that no one reads.
     run(scenario, shutdown, move |line| {
         drop(lines.try_send(readable(line)))
     })
@@ -60,7 +61,7 @@ async fn serve(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A thread that prints, as it may have to wait for its reader.
+/// A thread that prints, because it may have to wait for its reader.
 fn printer() -> SyncSender<String> {
     let (lines, waiting) = sync_channel::<String>(LINES);
     std::thread::spawn(move || {
@@ -73,7 +74,7 @@ fn printer() -> SyncSender<String> {
     lines
 }
 
-/// Without the characters that steer a terminal; a scenario may come from anywhere.
+/// Without the characters that control a terminal: a scenario may come from anywhere.
 fn readable(text: &str) -> String {
     let steers = |c: char| {
         c.is_control() && c != '\n'

@@ -14,7 +14,7 @@ pub struct Notice {
     /// What is being serviced.
     #[serde(default)]
     pub plane: Plane,
-    /// Which service.
+    /// The service, by its guid.
     #[serde(default)]
     pub guid: String,
     /// How long it will take, in seconds.

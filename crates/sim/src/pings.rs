@@ -1,6 +1,6 @@
-//! What a SoC's server thinks of a client's PINGs: the policy that gRPC's own servers have by default, and stricter ones.
+//! How a SoC's server judges a client's PINGs: the default policy of gRPC's own servers, and stricter ones.
 //!
-//! One [`Pings`] per connection, in `wire`, which sees the frames go by. Time is an argument.
+//! There is one [`Pings`] per connection, in `server_wire`, which sees the frames. Time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ pub struct PingPolicy {
     /// A PING sooner after the last one is a strike.
     #[serde(deserialize_with = "duration::deserialize")]
     pub min_time: Duration,
-    /// So many strikes are let pass; the next is GOAWAY ENHANCE_YOUR_CALM "too_many_pings".
+    /// How many strikes are allowed. The next one is GOAWAY ENHANCE_YOUR_CALM "too_many_pings".
     pub strikes: u32,
-    /// Whether HEADERS or DATA that the server sends take all strikes back.
+    /// Whether HEADERS or DATA that the server sends clear all strikes.
     pub forgiving: bool,
 }
 
 impl Default for PingPolicy {
-    /// grpcio's, grpc-go's and grpc-java's.
+    /// The policy of grpcio, grpc-go and grpc-java.
     fn default() -> Self {
         Self {
             min_time: Duration::from_secs(300),
@@ -49,7 +49,7 @@ impl Pings {
         }
     }
 
-    /// One came in; true: that was one too many.
+    /// A PING arrived. Returns whether that is one too many.
     pub(super) fn came(&mut self, now: Instant) -> bool {
         let early = |last| now.duration_since(last) < self.policy.min_time;
         self.strikes += u32::from(self.last.is_some_and(early));

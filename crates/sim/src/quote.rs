@@ -1,21 +1,24 @@
-//! Inputs in messages: at most so much of them, and nothing that acts on a terminal or turns what is read.
+//! Quoted inputs in messages: limited in length, and without characters that control a terminal or change the reading
+//! direction.
 //!
-//! The exporter has lines like these too; they are not used here, on purpose: the simulator shares no logic with it.
+//! The exporter has similar code. It is not used here on purpose: the simulator shares no logic with it.
 
 use std::fmt;
 
-/// The longest quotation of an input, characters.
+/// The longest quotation of an input, in characters.
 const MAX_QUOTE: usize = 200;
 
-/// A library's message is shown whole, if what stands before its "expected" is no longer than this; its own words there are some 20.
+/// A library's message is shown whole if the part before its "expected" is no longer than this, in characters. The library's
+/// own text there takes about 20.
 const MAX_BEFORE: usize = 220;
-/// The longest list of what was expected.
+/// The longest list of what was expected, in characters: the names of all faults.
 const MAX_EXPECTED: usize = 500;
-/// What is shown of a longer message: the input's share of it is below 200.
+/// How much of a longer message is shown from its begin and from its end, in characters. So the input's part is below
+/// `MAX_QUOTE`.
 const BEGIN: usize = 100;
 const END: usize = 100;
 
-/// Control characters, and those of Unicode's that turn, hide or break what is read.
+/// Control characters, and Unicode characters that hide text, break it or change its direction.
 fn acts(c: char) -> bool {
     let format = matches!(
         c,
@@ -29,7 +32,7 @@ fn shown(c: char) -> char {
     if acts(c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
-/// The input as it may be shown, cut with an ellipsis.
+/// The input in a form that is safe to show, cut with an ellipsis.
 pub(super) fn quote(input: impl fmt::Display) -> String {
     let input = input.to_string();
     let mut shown: String = input.chars().take(MAX_QUOTE).map(shown).collect();
@@ -39,8 +42,8 @@ pub(super) fn quote(input: impl fmt::Display) -> String {
     shown
 }
 
-/// A library's message, in which an input stands somewhere: of a long one, how it begins (what is wrong) and how it ends (what was
-/// expected, and the line).
+/// Shortens a library's message that contains an input. It keeps the begin (what is wrong) and the end (what was expected, and
+/// the line).
 pub(super) fn shorten(message: &str) -> String {
     let clean = |part: &mut dyn Iterator<Item = char>| -> String { part.map(shown).collect() };
     let length = message.chars().count();
@@ -66,7 +69,7 @@ pub(super) fn shorten(message: &str) -> String {
 mod tests {
     use crate::Scenario;
 
-    /// Each place at which a scenario's error quotes what it was given.
+    /// Each place in which an error of a scenario quotes its input.
     #[test]
     fn an_error_quotes_200_characters_and_none_that_acts() {
         let bad = format!("A\u{202e}\\e[31m{}", "x".repeat(100_000));
@@ -96,7 +99,7 @@ mod tests {
         for yaml in &scenarios {
             let error = Scenario::from_yaml(yaml).expect_err("an error").to_string();
             let start: String = yaml.chars().take(60).collect();
-            // What is not quoted: the key's path, what was expected.
+            // The rest is not quoted: the path of the key, and what was expected.
             assert!(error.chars().count() < 1_000, "{start}: {} bytes", error.len());
             assert!(!error.chars().any(super::acts), "{start}: {error:?}");
         }

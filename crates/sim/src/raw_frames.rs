@@ -1,6 +1,7 @@
-//! Frames that no HTTP/2 library sends: answers on streams that are gone, header blocks in pieces, floods. Bytes only.
+//! Frames that no HTTP/2 library sends: answers on closed streams, header blocks in small parts, floods. Bytes only.
 //!
-//! They are slipped in between h2's own (`server_wire`). Header blocks use no table of HPACK's, so that they change nothing for h2's.
+//! `server_wire` inserts them between h2's own frames. Their header blocks do not use HPACK's dynamic table, so they do not
+//! affect h2's.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
@@ -15,9 +16,9 @@ const CONTINUATION: u8 = 9;
 const UNKNOWN: u8 = 0xbb;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
-/// No frame may be longer unless the client says so.
+/// The longest frame, in bytes, unless the client allows more (RFC 9113, section 6.5.2).
 const FRAME_MAX: usize = 16 * 1024;
-/// What is written in one go of a flood.
+/// Bytes of a flood that are written at once: some thousand frames.
 const FLOOD_BYTES: usize = 64 * 1024;
 /// HPACK's `:status 200`, from its static table.
 const STATUS_200: u8 = 0x88;
@@ -31,7 +32,7 @@ impl Block {
     pub(super) fn trailers(fields: &[(&str, &str)]) -> Self {
         let mut block = Vec::new();
         for (name, value) in fields {
-            // A literal that is in no table, with a name that is in none.
+            // A literal with a new name, not added to HPACK's table.
             block.push(0);
             string(&mut block, name);
             string(&mut block, value);
@@ -47,7 +48,7 @@ impl Block {
         Self(block)
     }
 
-    /// As HEADERS and, if it is longer than a piece, CONTINUATION frames.
+    /// As HEADERS and, if it is longer than `piece`, CONTINUATION frames.
     fn frames(&self, stream: u32, flags: u8, piece: usize, out: &mut BytesMut) {
         let pieces: Vec<&[u8]> = self.0.chunks(piece.clamp(1, FRAME_MAX)).collect();
         for (n, part) in pieces.iter().enumerate() {
@@ -69,7 +70,7 @@ fn string(block: &mut Vec<u8>, text: &str) {
     block.extend_from_slice(text.as_bytes());
 }
 
-/// RFC 7541, section 5.1, with nothing set before the prefix.
+/// An integer as in RFC 7541, section 5.1. The bits before the prefix are 0.
 fn integer(block: &mut Vec<u8>, prefix: u32, value: usize) {
     let max = (1 << prefix) - 1;
     let byte = |value: usize| value.to_be_bytes()[size_of::<usize>() - 1];
@@ -86,7 +87,7 @@ fn integer(block: &mut Vec<u8>, prefix: u32, value: usize) {
     block.push(byte(rest));
 }
 
-/// A whole answer. Without a message and trailers the head is all of it.
+/// A whole answer. Without message and trailers it is only the head.
 pub(super) fn answer(stream: u32, head: &Block, rest: Option<(&[u8], &Block)>, piece: usize) -> Bytes {
     let mut out = BytesMut::new();
     let end = if rest.is_none() { END_STREAM } else { 0 };
@@ -100,7 +101,7 @@ pub(super) fn answer(stream: u32, head: &Block, rest: Option<(&[u8], &Block)>, p
     out.freeze()
 }
 
-/// So many informational heads.
+/// `count` informational heads.
 pub(super) fn informational(stream: u32, count: u64) -> Bytes {
     let mut block = vec![8];
     string(&mut block, "103");
@@ -109,7 +110,7 @@ pub(super) fn informational(stream: u32, count: u64) -> Bytes {
     (0..count).flat_map(|_| one.clone()).collect()
 }
 
-/// What is sent over and over.
+/// The bytes that are sent again and again.
 pub(super) fn flood(kind: FloodFrame) -> Bytes {
     let one = match kind {
         FloodFrame::Unknown => frame(UNKNOWN, 0, &[]),
@@ -122,7 +123,7 @@ pub(super) fn flood(kind: FloodFrame) -> Bytes {
     one.repeat(FLOOD_BYTES / one.len()).into()
 }
 
-/// As many informational heads as are written in one go of a flood.
+/// Informational heads that are written at once in a flood: about as many bytes as `FLOOD_BYTES`.
 pub(super) const INFORMATIONAL_AT_ONCE: u64 = 512;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! From a scenario to the SoCs that it means, and every check that needs more than one key.
+//! From a scenario to its SoCs, and every check that needs more than one key.
 //!
-//! Receives a [`Scenario`], emits [`Resolved`], one per SoC, in which nothing is left to be wrong but an address that
-//! another process has. Scenarios made in Rust come through here as those from YAML do.
+//! Receives a [`Scenario`], returns one [`Resolved`] per SoC. After that only one thing can be wrong: another process uses an
+//! address. Scenarios made in Rust are checked here too.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ use super::quote::quote;
 use super::scenario::{DEFAULT_PORT, NOT_LOOPBACK, Rack, Scenario, SocSpec, Spread, Targets};
 use super::state::{SocState, StatePatch};
 
-/// SONiC numbers ports by lanes; a port of a rack has four.
+/// SONiC numbers ports by lanes, and a port of a rack has four.
 const LANES: usize = 4;
 
 /// A SoC as it starts.
@@ -51,11 +51,11 @@ impl Scenario {
             if self.socs[..i].iter().any(|other| other.port == spec.port) {
                 return Err(invalid(
                     key("port"),
-                    format!("{} is there twice", quote(&spec.port)),
+                    format!("{} is listed twice", quote(&spec.port)),
                 ));
             }
             if !spec.only.is_empty() && spec.reply == ReplyFault::None {
-                return Err(invalid(key("only"), "expected `reply` beside it"));
+                return Err(invalid(key("only"), "expected the key `reply` too"));
             }
             let place = match (places.get(&spec.port), spec.address) {
                 (Some(place), _) => *place,
@@ -66,7 +66,7 @@ impl Scenario {
                 }
                 (None, None) => {
                     let expected = format!(
-                        "{} is none of the rack's {of_rack} SoCs, so expected an address like 127.9.0.1:{DEFAULT_PORT}",
+                        "{} is not one of the rack's {of_rack} SoCs: expected an address like 127.9.0.1:{DEFAULT_PORT}",
                         quote(&spec.port)
                     );
                     return Err(invalid(key("address"), expected));
@@ -97,7 +97,7 @@ impl Scenario {
                 return Err(invalid(key(""), "expected set, fault, reply or notice"));
             }
             if !step.only.is_empty() && step.reply.is_none() {
-                return Err(invalid(key(".only"), "expected `reply` beside it"));
+                return Err(invalid(key(".only"), "expected the key `reply` too"));
             }
             if self.repeat.is_some_and(|repeat| repeat < step.at) {
                 return Err(invalid(key(".at"), "expected a time before `loop` starts again"));
@@ -122,7 +122,7 @@ fn check_addresses(socs: &[Resolved]) -> Result<(), SimError> {
         {
             return Err(invalid(
                 quote(name),
-                format!("{address} is {}'s already", quote(owner)),
+                format!("{address} already belongs to {}", quote(owner)),
             ));
         }
     }
@@ -274,15 +274,15 @@ mod tests {
         check("rack: {count: 1}\nloop: 0", "loop: expected a duration above 0");
         check(
             "rack: {count: 1}\nsocs: [{port: Ethernet4}]",
-            "socs[0].address: Ethernet4 is none of the rack's 1 SoCs",
+            "socs[0].address: Ethernet4 is not one of the rack's 1 SoCs",
         );
         check(
             "rack: {count: 1}\nsocs: [{port: Ethernet0}, {port: Ethernet0}]",
-            "socs[1].port: Ethernet0 is there twice",
+            "socs[1].port: Ethernet0 is listed twice",
         );
         check(
             "rack: {count: 1}\nsocs: [{port: Ethernet0, only: [link]}]",
-            "socs[0].only: expected `reply` beside it",
+            "socs[0].only: expected the key `reply` too",
         );
         check(
             "socs: [{address: 127.0.0.1}]",
@@ -290,7 +290,7 @@ mod tests {
         );
         check(
             "rack: {count: 1}\nsocs: [{port: Ethernet4, address: 127.0.0.1}]",
-            "Ethernet4: 127.0.0.1:50075 is Ethernet0's already",
+            "Ethernet4: 127.0.0.1:50075 already belongs to Ethernet0",
         );
         check(
             "rack: {count: 100, port: 65500, spread: ports}",
@@ -316,7 +316,7 @@ mod tests {
         );
         step(
             "at: 1s, soc: all, fault: hang, only: [link]",
-            "timeline[0].only: expected `reply` beside it",
+            "timeline[0].only: expected the key `reply` too",
         );
     }
 

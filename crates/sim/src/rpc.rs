@@ -1,6 +1,6 @@
-//! One call: route it, read it, wait if the SoC is slow, answer it. Runs inside the connection's task.
+//! One call: finds its RPC, reads it, waits if the SoC is slow, answers it. Runs inside the connection's task.
 //!
-//! An `h2::Error` here means that the client is gone or has cancelled: there is nobody left to tell, the call just ends.
+//! An `h2::Error` here means that the client is gone or has cancelled. No one waits for an answer, so the call just ends.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -146,7 +146,7 @@ async fn answer(
     }
 }
 
-/// Sends headers, the message and whatever of the end the fault leaves.
+/// Sends headers, the message, and as much of the end as the fault allows.
 async fn deliver(
     mut respond: SendResponse<Bytes>,
     message: Bytes,
@@ -171,7 +171,7 @@ async fn deliver(
 }
 
 enum Waited {
-    /// The time is over.
+    /// The delay is over.
     Out,
     /// The client's deadline came first.
     Deadline,

@@ -35,8 +35,7 @@ struct HealthCheckResponse {
 
 /// The reply to a unary RPC.
 ///
-/// Strict about requests, because a client that sends other ones than the interface says would get no useful answer
-/// from a real SoC either.
+/// Strict about requests: a client that does not follow the interface would get no useful answer from a real SoC either.
 pub(super) fn message(soc: &Inner, rpc: Rpc, request: &[u8], fault: &ReplyFault) -> Result<Bytes, Status> {
     let good = match rpc {
         Rpc::Admin => {
@@ -76,11 +75,11 @@ pub(super) fn message(soc: &Inner, rpc: Rpc, request: &[u8], fault: &ReplyFault)
     Ok(spoilt(good, fault))
 }
 
-/// The message with what the fault makes of it.
+/// The message as the fault changes it.
 fn spoilt(good: Bytes, fault: &ReplyFault) -> Bytes {
     match fault {
         ReplyFault::Empty => frame(&[]),
-        // Field 31, of a wire type that does not exist.
+        // Field 31, with a wire type that does not exist.
         ReplyFault::GarbageMessage => frame(&[0xff; 8]),
         ReplyFault::Oversized { bytes } => oversized(&good[PREFIX..], *bytes),
         ReplyFault::Compressed(how) => compressed(&good, *how),
@@ -88,31 +87,31 @@ fn spoilt(good: Bytes, fault: &ReplyFault) -> Bytes {
     }
 }
 
-/// A message of a Watch: the status now. The error is that there is no Watch, or none any more.
+/// A message of a Watch: the present status. The error: there is no Watch, or not any more.
 pub(super) fn watch(soc: &Inner, fault: &ReplyFault) -> Result<Bytes, Status> {
     let (health, served) = soc.with_state(|state| (state.health, state.health_watch));
     match health {
         _ if !served => Err((Code::Unimplemented, "no Watch here".to_owned())),
-        // As the protocol wants it: the service may come to be known.
+        // As the protocol requires: the service may appear later.
         Health::NotFound => Ok(spoilt(status_message(3), fault)),
         health => Ok(spoilt(status_message(number(health)?), fault)),
     }
 }
 
-/// One of a flood.
+/// One message of a flood.
 pub(super) fn flood(nth: u64, fault: &ReplyFault) -> Bytes {
     spoilt(status_message(if nth.is_multiple_of(2) { 1 } else { 2 }), fault)
 }
 
-/// A notice, whose message this is.
+/// A notice with this message.
 pub(super) fn notice(message: &[u8], fault: &ReplyFault) -> Bytes {
     spoilt(frame(message), fault)
 }
 
-/// Compressed, or marked as compressed.
+/// Compressed, or only marked as compressed.
 fn compressed(good: &Bytes, how: Compression) -> Bytes {
     let message = &good[PREFIX..];
-    // Writing into memory does not fail.
+    // Writing to memory cannot fail.
     let packed = match how {
         Compression::Gzip => pack(
             GzEncoder::new(Vec::new(), Level::default()),
@@ -138,7 +137,7 @@ fn compressed(good: &Bytes, how: Compression) -> Bytes {
         ),
     };
     let mut bytes = BytesMut::from(&frame(&packed)[..]);
-    // The flag.
+    // The compression flag.
     bytes[0] = 1;
     bytes.freeze()
 }
@@ -213,7 +212,7 @@ fn admin(soc: &Inner, fault: &ReplyFault) -> Bytes {
     framed(&AdminReply { portid, state })
 }
 
-/// portids and states, right, or wrong in the way of the fault.
+/// portids and states: right, or wrong in the way of the fault.
 fn lists(states: Sides<bool>, fault: &ReplyFault) -> (Vec<i32>, Vec<bool>) {
     let Sides { upper, lower } = states;
     match fault {
@@ -250,7 +249,7 @@ fn status_message(status: i32) -> Bytes {
     framed(&HealthCheckResponse { status })
 }
 
-/// The message with an unknown field of this many bytes behind it: still a valid message.
+/// The message followed by an unknown field of this many bytes. It is still a valid message.
 fn oversized(message: &[u8], bytes: usize) -> Bytes {
     let mut big = Vec::with_capacity(message.len() + bytes + 16);
     big.extend_from_slice(message);

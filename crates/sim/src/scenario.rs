@@ -1,6 +1,6 @@
-//! The scenario: which SoCs there are, and what happens to them when. Read from YAML, or made in Rust by tests.
+//! The scenario: which SoCs there are, what happens to them, and when. Read from YAML, or made in Rust by tests.
 //!
-//! Plain data; what needs more than one key to be checked is checked in `resolve`.
+//! Plain data. `resolve` checks everything that depends on more than one key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,12 +22,12 @@ use super::server_tls::Tls;
 use super::state::{Direction, Health, Link, SidesPatch, StatePatch};
 use crate::file;
 
-/// More SoCs than a process may have sockets for.
+/// The largest scenario file, in MiB: enough for more SoCs than a process may have sockets for.
 const MAX_MIB: u64 = 16;
-/// Where SoCs serve gRPC by default.
+/// The port where SoCs serve gRPC by default.
 pub(super) const DEFAULT_PORT: u16 = 50075;
-/// Why we listen nowhere else: the protocol has no authentication, and whoever finds a simulator must not take it for a
-/// SoC.
+/// Why the simulator listens nowhere else: the protocol has no authentication, and no one who finds a simulator may mistake it
+/// for a SoC.
 pub(super) const NOT_LOOPBACK: &str = "expected a loopback address (127.0.0.0/8 or ::1), because a simulated SoC must not be \
                             reachable from outside";
 
@@ -35,32 +35,32 @@ pub(super) const NOT_LOOPBACK: &str = "expected a loopback address (127.0.0.0/8 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scenario {
-    /// Many alike: Ethernet0, Ethernet4, Ethernet8 and so on.
+    /// Many similar SoCs: Ethernet0, Ethernet4, Ethernet8 and so on.
     pub rack: Option<Rack>,
-    /// What all SoCs have in common, before their own.
+    /// What all SoCs have in common. Their own keys replace it.
     pub defaults: StatePatch,
-    /// Single ones: a port of the rack again, or another.
+    /// Single SoCs: a port of the rack, or another one.
     pub socs: Vec<SocSpec>,
-    /// The timeline starts again after so long; what it has changed stays changed.
+    /// The timeline starts again after this time. What it has changed stays changed.
     #[serde(rename = "loop", deserialize_with = "duration::optional")]
     pub repeat: Option<Duration>,
-    /// What happens, in any order.
+    /// What happens. The order does not matter.
     pub timeline: Vec<Step>,
 }
 
-/// Many SoCs alike.
+/// Many similar SoCs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rack {
     /// How many.
     pub count: usize,
-    /// The first one's address, in 127.0.0.0/8.
+    /// The first SoC's address, in 127.0.0.0/8.
     #[serde(default = "localhost")]
     pub first_address: Ipv4Addr,
-    /// Their port, or the first one's. 0: the kernel chooses one for each, all on the first address.
+    /// The port of all SoCs, or of the first one. 0: the kernel chooses a port for each, all on the first address.
     #[serde(default = "default_port")]
     pub port: u16,
-    /// What the next SoC has one more of.
+    /// Whether addresses or ports count up from SoC to SoC.
     #[serde(default)]
     pub spread: Spread,
 }
@@ -79,11 +79,11 @@ pub enum Spread {
 /// One SoC.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // from `version` on: see SocState and Step
+#[allow(missing_docs)] // After `address`: see SocState and Step.
 pub struct SocSpec {
-    /// Its name, Ethernet0 for example.
+    /// Its name, for example Ethernet0.
     pub port: String,
-    /// Loopback address, with or without a port; needed unless the SoC is one of the rack.
+    /// Loopback address, with or without a port. Required unless the SoC is one of the rack.
     #[serde(deserialize_with = "address")]
     pub address: Option<SocketAddr>,
     pub directions: Option<SidesPatch<Direction>>,
@@ -107,12 +107,12 @@ pub struct SocSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// When, counted from the start of the timeline.
+    /// The time, counted from the start of the timeline.
     #[serde(deserialize_with = "duration::deserialize")]
     pub at: Duration,
-    /// To which SoCs.
+    /// Which SoCs it affects.
     pub soc: Targets,
-    /// A change of what they answer.
+    /// A change of their answers.
     pub set: Option<StatePatch>,
     /// A fault of their connections.
     pub fault: Option<ConnectionFault>,
@@ -125,7 +125,7 @@ pub struct Step {
     pub notice: Option<Notice>,
 }
 
-/// The SoCs that a step is about: `all`, a name or a list of names.
+/// The SoCs of a step: `all`, a name or a list of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Targets {
     /// All of them.
@@ -170,7 +170,7 @@ impl Scenario {
         Self::uniform_at(count, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
     }
 
-    /// `count` healthy SoCs, the first at this address, each next one at the next address and the same port.
+    /// `count` healthy SoCs: the first at this address, each next one at the next address and the same port.
     pub fn uniform_at(count: usize, first: SocketAddrV4) -> Self {
         Self {
             rack: Some(Rack {

@@ -1,6 +1,6 @@
-//! TLS on a SoC's connections: the files that it serves from, and the handshake.
+//! TLS on a SoC's connections: its files, and the handshake.
 //!
-//! The files are read anew for each connection, so a test that writes other ones has rotated them.
+//! The files are read again for each connection. So a test rotates certificates by writing new files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,13 +23,13 @@ pub struct Tls {
     pub cert: PathBuf,
     /// PEM: its private key.
     pub key: PathBuf,
-    /// PEM: the certificates that may sign a client's. Given, a client without such a certificate is refused.
+    /// PEM: the certificates that may sign a client's. If set, a client without such a certificate is refused.
     #[serde(default)]
     pub client_ca: Option<PathBuf>,
     /// Which versions of TLS it speaks.
     #[serde(default)]
     pub version: TlsVersion,
-    /// Whether it says nothing about the protocol inside (ALPN), as no gRPC server does.
+    /// Whether it sends no ALPN. No gRPC server does that.
     #[serde(default)]
     pub without_alpn: bool,
 }
@@ -60,7 +60,7 @@ impl TlsVersion {
 }
 
 impl Tls {
-    /// Reads the files. Blocks, but they are small and this is a simulator; an error names the file.
+    /// Reads the files. Blocks, but they are small and this is a simulator. An error names the file.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = certificates(&self.cert)?;

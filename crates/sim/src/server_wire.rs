@@ -1,7 +1,7 @@
-//! What is under HTTP/2, the socket or TLS over it: counts the client's PINGs as they pass, acts if they are too many, and can
-//! insert a frame of our own between two of h2's, because h2 cannot send a GOAWAY with debug data.
+//! What is under HTTP/2: the socket, or TLS over it. It counts the client's PINGs, acts if they are too many, and can insert
+//! frames between two of h2's own, because h2 cannot send a GOAWAY with debug data.
 //!
-//! [`Socket`] is shared by the connection's task and h2, so that the task still has the TCP stream when h2 is gone.
+//! The connection's task and h2 share [`Socket`], so that the task still has the TCP stream when h2 is gone.
 
 use std::io;
 use std::pin::Pin;
@@ -19,9 +19,9 @@ use tokio_rustls::server::TlsStream;
 use super::pings::Pings;
 use super::simulated_soc::Inner;
 
-/// Length of an HTTP/2 frame's head.
+/// Length of an HTTP/2 frame's head, in bytes.
 const HEAD: usize = 9;
-/// Length of the client's connection preface.
+/// Length of the client's connection preface, in bytes.
 pub(super) const PREFACE: usize = 24;
 const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
@@ -31,12 +31,12 @@ pub(super) const GOAWAY: u8 = 7;
 /// Flag of SETTINGS and PING.
 pub(super) const ACK: u8 = 1;
 
-/// A frame of the connection's as bytes.
+/// The bytes of a frame that belongs to the connection.
 pub(super) fn frame(kind: u8, flags: u8, payload: &[u8]) -> Bytes {
     frame_on(kind, flags, 0, payload)
 }
 
-/// A frame of a stream's as bytes.
+/// The bytes of a frame that belongs to a stream.
 pub(super) fn frame_on(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Bytes {
     let length = u32::try_from(payload.len()).unwrap_or(0).to_be_bytes();
     let mut bytes = Vec::with_capacity(HEAD + payload.len());
@@ -47,7 +47,7 @@ pub(super) fn frame_on(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Byte
     bytes.into()
 }
 
-/// What a frame's head says.
+/// The content of a frame's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) kind: u8,
@@ -58,14 +58,14 @@ pub(super) struct Head {
 /// Follows one direction of a connection from frame to frame.
 #[derive(Debug, Default)]
 pub(super) struct Walker {
-    /// Bytes to come before the next head.
+    /// Bytes to skip before the next head.
     skip: usize,
     head: [u8; HEAD],
     have: usize,
 }
 
 impl Walker {
-    /// Begins before `preface` bytes that are no frame.
+    /// Starts before `preface` bytes that are not frames.
     pub(super) fn after(preface: usize) -> Self {
         Self {
             skip: preface,
@@ -102,7 +102,7 @@ impl Walker {
         self.skip == 0 && self.have == 0
     }
 
-    /// At most this many bytes may pass without going past the end of the current frame.
+    /// How many bytes may pass without going beyond the end of the current frame.
     fn left(&self) -> usize {
         if self.have > 0 {
             HEAD - self.have
@@ -119,9 +119,9 @@ pub(super) struct Socket {
     soc: Arc<Inner>,
     /// Highest stream the client has opened.
     last_stream: AtomicU32,
-    /// A std mutex: held for a move of a few bytes, never across an await.
+    /// A std mutex: held while a few bytes are moved, never across an await.
     inject: Mutex<BytesMut>,
-    /// All that was injected is out.
+    /// Everything that was inserted has been sent.
     drained: Notify,
     too_many_pings: Notify,
 }
@@ -142,13 +142,13 @@ impl Socket {
         self.last_stream.load(Ordering::Relaxed)
     }
 
-    /// Leaves frames to be written between two of h2's; h2 has to be polled for them to go out.
+    /// Keeps frames to be written between two of h2's. They are sent when h2 is polled.
     pub(super) fn inject(&self, frames: &[u8]) {
         let mut inject = self.inject.lock().unwrap_or_else(PoisonError::into_inner);
         inject.extend_from_slice(frames);
     }
 
-    /// Injects this over and over.
+    /// Inserts these frames again and again.
     pub(super) async fn inject_for_ever(&self, frames: &[u8]) {
         loop {
             self.inject(frames);
@@ -163,7 +163,7 @@ impl Socket {
         self.too_many_pings.notified().await;
     }
 
-    /// Whether the injected frame is out.
+    /// Whether the inserted frame was sent.
     pub(super) fn injected(&self) -> bool {
         self.inject
             .lock()
@@ -209,17 +209,17 @@ impl AsyncWrite for Raw {
         Poll::Ready(Ok(()))
     }
 
-    /// The connection's task closes, in the manner that its ending asks for.
+    /// The connection's task closes the socket, in the way that its ending requires.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
 
-/// Plain text, or TLS over it.
+/// Plain text or TLS.
 #[derive(Debug)]
 pub(super) enum Io {
     Plain(Raw),
-    /// Boxed: plain connections, thousands of them, need not pay for its size.
+    /// Boxed: thousands of plain connections need not have its size.
     Tls(Box<TlsStream<Raw>>),
 }
 
@@ -253,7 +253,7 @@ pub(super) struct Wire {
     io: Io,
     incoming: Walker,
     outgoing: Walker,
-    /// Part of an injected frame is out: the rest must follow before anything else.
+    /// Part of an inserted frame was sent: the rest must follow before anything else.
     injecting: bool,
     pings: Option<Pings>,
 }
@@ -271,7 +271,7 @@ impl Wire {
         }
     }
 
-    /// Writes what is to be injected, if this is the place for it.
+    /// Writes what must be inserted, if this is the place for it.
     fn poll_inject(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.injecting && !self.outgoing.between_frames() {
             return Poll::Ready(Ok(()));
@@ -321,7 +321,7 @@ impl AsyncWrite for Wire {
         let bytes = if this.socket.injected() {
             bytes
         } else {
-            // Something waits for the end of this frame.
+            // Something must be inserted after this frame.
             &bytes[..bytes.len().min(this.outgoing.left())]
         };
         let sent = ready!(this.io.poll_write(cx, bytes))?;
@@ -340,7 +340,7 @@ impl AsyncWrite for Wire {
         this.io.poll_flush(cx)
     }
 
-    /// The connection's task closes, in the manner that its ending asks for.
+    /// The connection's task closes the socket, in the way that its ending requires.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

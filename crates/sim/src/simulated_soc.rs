@@ -1,8 +1,8 @@
-//! One SoC: what is known of it, the handle to change it, and what it has counted.
+//! One SoC: its state, the handle that changes it, and its counters.
 //!
-//! Owned by `Inner`, shared by the handle, the listener task and the connection tasks. Changes reach the tasks through
-//! one watch channel per SoC: [`Control`] holds the fault and a number for each thing that happens once, so that a task
-//! that was busy sees that it happened without a queue that could grow.
+//! `Inner` owns them; the handle, the listener task and the connection tasks share it. Changes reach the tasks through one
+//! watch channel per SoC. [`Control`] has the fault, and a counter for each thing that happens once. So a task that was busy
+//! sees that it happened, without a queue that could grow.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -20,31 +20,32 @@ use super::notice::Notice;
 use super::state::SocState;
 use dualtor_proto::ToRSide;
 
-/// Notices that are kept for streams that have not read them yet: a flood in one instant. They read at once, unless they hang.
+/// How many notices are kept for streams that have not read them yet, in case of a flood. Streams read at once unless they
+/// hang.
 const NOTICES_KEPT: usize = 4096;
 
 /// What the tasks of a SoC watch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Control {
-    /// Never `Goaway`, which is no lasting fault.
+    /// Never `Goaway`, which does not last.
     pub(super) fault: ConnectionFault,
-    /// How many there were, and the last.
+    /// How many there were, and the last one.
     pub(super) goaways: u64,
     pub(super) goaway: GoAway,
     /// How often all connections were closed, and reset.
     pub(super) closes: u64,
     pub(super) resets: u64,
-    /// How many notices there were; the streams take the notices themselves from `Inner`.
+    /// How many notices there were. The streams get the notices themselves from `Inner`.
     notices: u64,
-    /// How often the notice streams were ended, and how the last time: none is OK.
+    /// How often the notice streams were ended, and with which code the last time. `None`: OK.
     pub(super) stream_ends: u64,
     pub(super) stream_end: Option<Code>,
-    /// How often the state was changed; the health streams look at it themselves.
+    /// How often the state was changed. The health streams read it themselves.
     changes: u64,
-    /// How often the health streams were ended, and how the last time: none is OK.
+    /// How often the health streams were ended, and with which code the last time. `None`: OK.
     pub(super) watch_ends: u64,
     pub(super) watch_end: Option<Code>,
-    /// How many statuses the health streams were to flood their clients with.
+    /// How many statuses the health streams had to send in floods.
     pub(super) flood: u64,
 }
 
@@ -53,7 +54,7 @@ pub(super) struct Control {
 struct Answers {
     state: SocState,
     fault: ReplyFault,
-    /// Empty: all but the notice stream.
+    /// Empty: all except the notice stream.
     only: Vec<Rpc>,
 }
 
@@ -67,11 +68,11 @@ struct Counters {
     notice_streams: AtomicU64,
     health_streams: AtomicU64,
     late: AtomicU64,
-    /// The last ToRSide + 1; 0: none yet.
+    /// The last ToRSide + 1. 0: none yet.
     tor: AtomicU32,
 }
 
-/// The last notices, and how many there were in all.
+/// The last notices, and how many there were in total.
 #[derive(Debug, Default)]
 struct Notices {
     total: u64,
@@ -90,20 +91,21 @@ pub(super) struct Inner {
     control: watch::Sender<Control>,
 }
 
-/// What a SoC has seen since it started.
+/// What a SoC has counted since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SocCounters {
-    /// TCP connections accepted. Those that the kernel accepts during [`ConnectionFault::Hang`] count once it is lifted.
+    /// TCP connections that were accepted. Those that the kernel accepts during [`ConnectionFault::Hang`] count when the fault
+    /// ends.
     pub connections: u64,
-    /// Those of them that are open.
+    /// How many of them are open.
     pub open_connections: u64,
-    /// Calls by RPC; all RPCs are there.
+    /// Calls per RPC. All RPCs are in it.
     pub rpcs: BTreeMap<Rpc, u64>,
     /// Calls of RPCs that do not exist.
     pub unknown_rpcs: u64,
     /// Calls of SetAdminForwardingPortState, which no client should make.
     pub set_calls: u64,
-    /// HTTP/2 PINGs of the client, answers not counted.
+    /// HTTP/2 PINGs of the client, without answers to PINGs.
     pub pings_seen: u64,
     /// Open GracefulRestart streams.
     pub notice_streams: u64,
@@ -111,13 +113,13 @@ pub struct SocCounters {
     pub health_streams: u64,
     /// Replies sent under [`ReplyFault::Late`].
     pub late_replies: u64,
-    /// The side that the last GracefulRestart stream named.
+    /// The side in the last GracefulRestart request.
     pub last_tor: Option<ToRSide>,
-    /// Headers of the last call, HTTP/2's pseudo-headers apart.
+    /// Headers of the last call, without HTTP/2's pseudo-headers.
     pub last_metadata: BTreeMap<String, String>,
 }
 
-/// Handle of a simulated SoC; clones are the same SoC.
+/// Handle of a simulated SoC. Clones are handles of the same SoC.
 #[derive(Debug, Clone)]
 pub struct Soc(pub(super) Arc<Inner>);
 
@@ -127,23 +129,23 @@ impl Soc {
         &self.0.name
     }
 
-    /// Where it listens: the real port, also if the scenario said 0.
+    /// Where it listens: the real port, even if the scenario has 0.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
-    /// Changes what it answers.
+    /// Changes its answers.
     pub fn set(&self, change: impl FnOnce(&mut SocState)) {
         change(&mut lock(&self.0.answers).state);
         self.0.control.send_modify(|control| control.changes += 1);
     }
 
-    /// What it answers.
+    /// Its present answers.
     pub fn state(&self) -> SocState {
         lock(&self.0.answers).state.clone()
     }
 
-    /// Sets the fault of its connections. The tasks take it up right after this, so wait for its effect.
+    /// Sets the fault of its connections. The tasks notice it shortly after this, so wait for its effect.
     pub fn connection_fault(&self, fault: ConnectionFault) {
         self.0.control.send_modify(|control| {
             if let ConnectionFault::Goaway(goaway) = fault {
@@ -156,12 +158,12 @@ impl Soc {
         });
     }
 
-    /// Sets the fault of its replies: of all RPCs but the notice stream. Calls that come after this have it.
+    /// Sets the fault of its replies, for all RPCs except the notice stream. It affects calls that begin after this.
     pub fn reply_fault(&self, fault: ReplyFault) {
         self.reply_fault_only(fault, &[]);
     }
 
-    /// Sets the fault of its replies to these RPCs; none given means all but the notice stream.
+    /// Sets the fault of its replies to these RPCs. An empty list means all except the notice stream.
     pub fn reply_fault_only(&self, fault: ReplyFault, only: &[Rpc]) {
         let mut answers = lock(&self.0.answers);
         answers.fault = fault;
@@ -181,7 +183,7 @@ impl Soc {
         self.0.control.send_modify(|control| control.notices += 1);
     }
 
-    /// Ends the open GracefulRestart streams, with OK if there is no code.
+    /// Ends the open GracefulRestart streams with this code. `None`: OK.
     pub fn end_notice_streams(&self, code: Option<Code>) {
         self.0.control.send_modify(|control| {
             control.stream_ends += 1;
@@ -189,7 +191,7 @@ impl Soc {
         });
     }
 
-    /// Ends the open Health/Watch streams, with OK if there is no code.
+    /// Ends the open Health/Watch streams with this code. `None`: OK.
     pub fn end_health_streams(&self, code: Option<Code>) {
         self.0.control.send_modify(|control| {
             control.watch_ends += 1;
@@ -197,7 +199,8 @@ impl Soc {
         });
     }
 
-    /// Sends so many statuses, SERVING and NOT_SERVING in turn, on each open Health/Watch stream; then the true one again.
+    /// Sends this many statuses, SERVING and NOT_SERVING in turn, on each open Health/Watch stream. Then sends the true status
+    /// again.
     pub fn flood_health(&self, statuses: u64) {
         self.0.control.send_modify(|control| control.flood += statuses);
     }
@@ -212,7 +215,7 @@ impl Soc {
         self.0.control.send_modify(|control| control.resets += 1);
     }
 
-    /// What it has seen so far.
+    /// What it has counted so far.
     pub fn counters(&self) -> SocCounters {
         let counters = &self.0.counters;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -270,7 +273,7 @@ impl Inner {
         self.control.subscribe()
     }
 
-    /// Looks at the state. For something short.
+    /// Reads the state. `look` must be short, because it holds the lock.
     pub(super) fn with_state<R>(&self, look: impl FnOnce(&SocState) -> R) -> R {
         look(&lock(&self.answers).state)
     }
@@ -290,7 +293,7 @@ impl Inner {
         }
     }
 
-    /// SetAdminForwardingPortState does what it says.
+    /// Does what SetAdminForwardingPortState requests.
     pub(super) fn change_state(&self, change: impl FnOnce(&mut SocState)) {
         change(&mut lock(&self.answers).state);
     }
@@ -300,7 +303,7 @@ impl Inner {
         lock(&self.notices).total
     }
 
-    /// The notices after the first `seen`, as far as they are still kept; `seen` moves on.
+    /// The notices after the first `seen` that are still kept. Moves `seen` on.
     pub(super) fn notices_after(&self, seen: &mut u64) -> Vec<Bytes> {
         let notices = lock(&self.notices);
         let new = usize::try_from(notices.total - *seen).unwrap_or(usize::MAX);
@@ -334,7 +337,7 @@ impl Inner {
         self.counters.tor.store(number, Ordering::Relaxed);
     }
 
-    /// Counts a connection, as open until the guard is dropped.
+    /// Counts a connection as open until the guard is dropped.
     pub(super) fn connected(&self) -> OpenGuard<'_> {
         self.counters.connections.fetch_add(1, Ordering::Relaxed);
         OpenGuard::new(&self.counters.open_connections)
@@ -351,7 +354,7 @@ impl Inner {
     }
 }
 
-/// Counts one thing as open while it lives.
+/// Counts one thing as open while this exists.
 #[derive(Debug)]
 pub(super) struct OpenGuard<'a>(&'a AtomicU64);
 

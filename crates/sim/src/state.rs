@@ -1,6 +1,6 @@
 //! What a SoC would answer truthfully: directions, links, version, services.
 //!
-//! [`SocState`] is whole, [`StatePatch`] is what a scenario says about it: only the keys that are there count.
+//! [`SocState`] has all values. [`StatePatch`] has only those that a scenario sets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,7 +39,7 @@ pub enum Link {
     Down,
 }
 
-/// What `grpc.health.v1.Health` says of service `""`.
+/// The status of service `""` in `grpc.health.v1.Health`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
@@ -51,16 +51,16 @@ pub enum Health {
     ServiceUnknown,
     /// UNKNOWN.
     Unknown,
-    /// Check: status NOT_FOUND. Watch has SERVICE_UNKNOWN for that.
+    /// Check returns NOT_FOUND. Watch reports SERVICE_UNKNOWN in this case.
     NotFound,
-    /// There is no health service: status UNIMPLEMENTED.
+    /// There is no health service: UNIMPLEMENTED.
     None,
 }
 
-/// All that a healthy SoC answers from.
+/// The values from which a healthy SoC answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocState {
-    /// QueryAdminForwardingPortState. Differs between the sides by default, so that a swap of the sides shows.
+    /// QueryAdminForwardingPortState. The two sides differ by default, so that a mix-up of the sides is noticed.
     pub directions: Sides<Direction>,
     /// QueryLinkState.
     pub links: Sides<Link>,
@@ -76,13 +76,13 @@ pub struct SocState {
     pub graceful_restart: bool,
     /// Whether its stream sends the response headers at once and not only with the first notice.
     pub headers_early: bool,
-    /// Metadata without which each call is FAILED_PRECONDITION.
+    /// Required metadata: without it each call is FAILED_PRECONDITION.
     pub require_metadata: BTreeMap<String, String>,
-    /// SETTINGS_MAX_CONCURRENT_STREAMS of new connections; none: no limit announced.
+    /// SETTINGS_MAX_CONCURRENT_STREAMS of new connections. `None`: no limit is announced.
     pub max_concurrent_streams: Option<u32>,
-    /// What new connections take of PINGs; none: any number.
+    /// How new connections judge PINGs. `None`: any number is accepted.
     pub pings: Option<PingPolicy>,
-    /// TLS on new connections; none: plain text.
+    /// TLS on new connections. `None`: plain text.
     pub tls: Option<Tls>,
 }
 
@@ -122,10 +122,10 @@ pub struct SidesPatch<T> {
     pub lower: Option<T>,
 }
 
-/// A change of a [`SocState`]; the fields are its fields.
+/// A change of a [`SocState`], with the same fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs)] // see SocState
+#[allow(missing_docs)] // See SocState.
 pub struct StatePatch {
     pub directions: Option<SidesPatch<Direction>>,
     pub links: Option<SidesPatch<Link>>,
@@ -151,7 +151,7 @@ impl<T: Copy> Sides<T> {
 }
 
 impl SocState {
-    /// Changes what the patch names.
+    /// Changes the values that are set in the patch.
     pub fn apply(&mut self, patch: &StatePatch) {
         fn put<T: Clone>(to: &mut T, from: &Option<T>) {
             if let Some(value) = from {
@@ -195,7 +195,7 @@ impl Link {
 }
 
 impl fmt::Display for StatePatch {
-    /// `directions upper Standby, version "1.2.3"`: what is there.
+    /// Only what is set, for example `directions upper Standby, version "1.2.3"`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fn sides<T: fmt::Debug>(name: &str, patch: Option<SidesPatch<T>>) -> Option<String> {
             let SidesPatch { upper, lower } = patch?;

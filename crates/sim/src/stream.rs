@@ -1,4 +1,4 @@
-//! The two calls that last: GracefulRestart's notices and health's Watch. They run inside the connection's task until the
+//! The two calls that stay open: GracefulRestart's notices and health's Watch. They run inside the connection's task until the
 //! client or the SoC ends them.
 
 use std::future::poll_fn;
@@ -41,7 +41,7 @@ pub(super) async fn notices(
         stream = Some(respond.send_response(headers(fault), false)?);
     }
     loop {
-        // Before the look at the notices: one that comes between the two is news to `changed`.
+        // Read before the notices: `changed` reports a change that comes between the two.
         let end = {
             let now = control.borrow_and_update();
             (now.stream_ends != ends).then_some(now.stream_end)
@@ -75,14 +75,14 @@ pub(super) async fn notices(
     }
 }
 
-/// Serves the health stream: the status at once, and then each change of it.
+/// Serves the health stream: the present status at once, then each change.
 pub(super) async fn watch(
     soc: &Inner,
     mut control: watch::Receiver<Control>,
     mut respond: SendResponse<Bytes>,
     fault: &ReplyFault,
 ) -> Result<(), h2::Error> {
-    // Before the first look at the state: no change between the two is missed.
+    // Before the state is read for the first time, so that no change is missed.
     let (ends, mut flooded) = {
         let now = control.borrow_and_update();
         (now.watch_ends, now.flood)

@@ -1,4 +1,4 @@
-//! Plays the timeline of a scenario: applies each step when its time comes, and logs it in one line.
+//! Plays the timeline of a scenario: applies each step at its time, and reports it in one line.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use tokio::time::{Instant, sleep_until};
 use super::scenario::{Step, Targets};
 use super::simulated_soc::Soc;
 
-/// Plays the steps, again and again if `repeat` is given. Nothing needs to read the lines.
+/// Plays the steps, again and again if `repeat` is set. It does not matter whether anything reads the lines.
 pub(super) async fn play(
     mut steps: Vec<Step>,
     repeat: Option<Duration>,
     socs: HashMap<String, Soc>,
     events: broadcast::Sender<String>,
 ) {
-    // Stable: what happens at the same time happens in the order of the file.
+    // Stable: steps at the same time run in the order of the file.
     steps.sort_by_key(|step| step.at);
     let mut start = Instant::now();
     loop {
         for step in &steps {
             sleep_until(start + step.at).await;
             apply(step, &socs);
-            // No receiver is no error.
+            // Having no receiver is not an error.
             let _ = events.send(describe(step));
         }
         match repeat {
@@ -55,7 +55,7 @@ fn apply(step: &Step, socs: &HashMap<String, Soc>) {
     }
 }
 
-/// `Ethernet4: hang`
+/// For example `Ethernet4: hang`.
 fn describe(step: &Step) -> String {
     let mut parts = Vec::new();
     if let Some(patch) = &step.set {

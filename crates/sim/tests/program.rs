@@ -76,7 +76,7 @@ async fn one_whose_lines_nobody_reads_serves_and_stops() {
         &dir,
         &format!("socs: [{{port: Ethernet0, address: \"{address}\"}}]\n"),
     );
-    // A pipe that is full: it takes 64 KiB where nobody has changed that.
+    // A pipe that is full: it holds 64 KiB unless the system was configured differently.
     let (_reader, mut writer) = std::io::pipe().expect("a pipe");
     writer.write_all(&[b'\n'; 64 * 1024]).expect("filled");
     let mut child = Command::new(binary(SIM))

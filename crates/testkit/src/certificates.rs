@@ -1,4 +1,4 @@
-//! Certificates for the tests: made anew for each test, written as the PEM files of a SoC and of the exporter.
+//! Certificates for tests: made for each test, written as the PEM files of a SoC and of the exporter.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Pem {
     pub key: String,
 }
 
-/// One that signs.
+/// A CA that signs certificates.
 pub struct Ca {
     issuer: Issuer<'static, KeyPair>,
     pub cert: String,
@@ -30,12 +30,12 @@ pub struct Ca {
 
 /// The years in which a certificate is valid, from New Year to New Year.
 pub type Years = (i32, i32);
-/// Any test runs in one of these.
+/// Every test runs in one of these years.
 pub const VALID: Years = (2020, 2090);
 pub const EXPIRED: Years = (2020, 2021);
 pub const NOT_YET: Years = (2090, 2091);
 
-/// The Unix time at which a year begins.
+/// The Unix time at which a year begins, in seconds.
 pub fn new_year(year: i32) -> f64 {
     date_time_ymd(year, 1, 1).unix_timestamp() as f64
 }
@@ -65,12 +65,12 @@ impl Ca {
         CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("PEM")
     }
 
-    /// A SoC's, for 127.0.0.1.
+    /// A certificate for a SoC at 127.0.0.1.
     pub fn soc(&self, years: Years) -> Pem {
         self.server(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()), years)
     }
 
-    /// A SoC's, for a DNS name.
+    /// A certificate for a SoC with a DNS name.
     pub fn named(&self, name: &str) -> Pem {
         self.server(SanType::DnsName(name.try_into().expect("a name")), VALID)
     }
@@ -82,7 +82,7 @@ impl Ca {
         self.sign(&params)
     }
 
-    /// A CA's, signed by this one, for 127.0.0.1.
+    /// An intermediate CA's certificate, signed by this CA, for 127.0.0.1.
     pub fn intermediate(&self) -> Pem {
         let mut params = params("another CA", VALID);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -97,7 +97,7 @@ impl Ca {
         self.below_with(name, years, Vec::new())
     }
 
-    /// One with an extension that is critical and that nobody knows.
+    /// A CA with a critical extension that no program knows.
     pub fn odd_below(&self, name: &str) -> Self {
         let mut extension =
             CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![0x05, 0x00]);
@@ -117,7 +117,7 @@ impl Ca {
         }
     }
 
-    /// The exporter's own, of X.509 version 1, as a plain `openssl x509 -req` makes it.
+    /// The exporter's own certificate, of X.509 version 1, as a plain `openssl x509 -req` makes it.
     pub fn client_of_version_1(&self) -> Pem {
         let Pem { cert, key } = self.client(VALID);
         let der = CertificateDer::from_pem_slice(cert.as_bytes()).expect("PEM");
@@ -131,7 +131,7 @@ impl Ca {
         Pem { cert, key }
     }
 
-    /// The exporter's own.
+    /// The exporter's own certificate.
     pub fn client(&self, years: Years) -> Pem {
         let mut params = params("dualtor-exporter", years);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -148,7 +148,7 @@ impl Ca {
     }
 }
 
-/// A SoC's certificate that is signed by itself and calls itself a CA, as `openssl req -x509` makes it.
+/// A SoC's self-signed certificate that is marked as a CA, as `openssl req -x509` makes it.
 pub fn self_signed(years: Years) -> Pem {
     let mut params = params("soc", years);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -162,11 +162,11 @@ pub fn self_signed(years: Years) -> Pem {
     }
 }
 
-/// A block of PEM.
+/// One block of PEM.
 pub fn pem(label: &str, der: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = format!("-----BEGIN {label}-----\n");
-    // 48 bytes are a line of 64 digits.
+    // 48 bytes make a line of 64 characters.
     for line in der.chunks(48) {
         for chunk in line.chunks(3) {
             let filled = [&[0], chunk, &[0; 2][..3 - chunk.len()]].concat();
@@ -185,7 +185,7 @@ pub fn pem(label: &str, der: &[u8]) -> String {
 pub struct Files(tempfile::TempDir);
 
 impl Files {
-    #[allow(clippy::new_without_default)] // It writes to a disk.
+    #[allow(clippy::new_without_default)] // It writes to the disk.
     pub fn new() -> Self {
         Self(tempfile::tempdir().expect("a directory"))
     }
@@ -194,7 +194,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// Writes a file in one go, as whoever rotates certificates should.
+    /// Writes a file atomically, as a rotation of certificates should.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         static WRITTEN: AtomicU32 = AtomicU32::new(0);
         let whole = self.path(&format!("{}.new", WRITTEN.fetch_add(1, Ordering::Relaxed)));
@@ -204,7 +204,7 @@ impl Files {
         path
     }
 
-    /// A SoC that serves with this certificate, and asks for none.
+    /// A SoC that serves with this certificate and asks for none.
     pub fn soc(&self, pem: &Pem) -> Tls {
         Tls {
             cert: self.write("soc.crt", &pem.cert),
@@ -219,7 +219,7 @@ impl Files {
         self.write("client.key", &pem.key);
     }
 
-    /// `channel.tls` with the CA of the file `ca.crt`, and more keys.
+    /// `channel.tls` with the CA in the file `ca.crt`, and more keys.
     pub fn verify(&self, more: &str) -> String {
         format!("tls: {{ca: \"{}\"{more}}}", show(&self.path("ca.crt")))
     }

@@ -1,4 +1,5 @@
-//! A real program, mostly our own binary: started with arguments, sent signals, waited for; killed when dropped.
+//! A real program, usually our own binary: it is started with arguments, gets signals, is waited for, and is killed when
+//! dropped.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::wait::{LONG, wait_until};
 
-/// A binary of the workspace, from the build that the running test or benchmark is of.
+/// A binary of the workspace, from the same build as the running test or benchmark.
 pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a path");
     // target/debug/deps/it-1234
@@ -44,7 +45,7 @@ impl Program {
         Self::start_with(args, &[])
     }
 
-    /// Starts it with these arguments and variables.
+    /// Starts it with these arguments and environment variables.
     pub fn start_with(args: &[&str], variables: &[(&str, &str)]) -> Self {
         Self::start_our("dualtor-exporter", args, variables)
     }
@@ -52,7 +53,7 @@ impl Program {
     /// Starts another binary of the workspace.
     pub fn start_our(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary(name));
-        // The width of the help.
+        // The width of the help text.
         command
             .args(args)
             .env("COLUMNS", "100")
@@ -60,7 +61,7 @@ impl Program {
         Self::spawn(command)
     }
 
-    /// Starts another program, with what it prints collected.
+    /// Starts another program and collects its output.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -91,7 +92,7 @@ impl Program {
         self.stderr.lock().expect("no panic").clone()
     }
 
-    /// Resident memory, kB.
+    /// Resident memory in kB.
     pub fn memory_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("running");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -113,7 +114,7 @@ impl Program {
         assert!(status.expect("kill").success());
     }
 
-    /// Waits until it has logged or printed so many lines with these words; returns the last of them.
+    /// Waits until it has logged or printed this many lines with `words`. Returns the last of them.
     pub async fn says(&mut self, words: &str, times: usize) -> String {
         wait_until(&format!("{words:?}, {times} times"), async || {
             let all = self.stdout() + &self.stderr();
@@ -122,7 +123,7 @@ impl Program {
                 Some(line) if lines.len() >= times => Ok((*line).to_owned()),
                 _ => {
                     let ended = self.child.try_wait().expect("its state");
-                    assert!(ended.is_none(), "{words:?} was not said before the end: {all}");
+                    assert!(ended.is_none(), "{words:?} was not printed before the end: {all}");
                     Err(all)
                 }
             }
@@ -130,7 +131,7 @@ impl Program {
         .await
     }
 
-    /// Waits until it has said these words; an `Err` is what it said before it ended without them.
+    /// Waits until it has logged or printed `words`. `Err`: its output, if it ended without them.
     pub async fn says_or_ends(&mut self, words: &str) -> Result<(), String> {
         wait_until(&format!("{words:?} or the end"), async || {
             let ended = self.child.try_wait().expect("its state").is_some();
@@ -144,7 +145,7 @@ impl Program {
         .await
     }
 
-    /// Where it serves, as it logs it.
+    /// Where it serves, from its log.
     pub async fn address(&mut self) -> std::net::SocketAddr {
         let line = self.says("message=serving", 1).await;
         let rest = line.split("address=").nth(1).expect("an address");
@@ -159,7 +160,7 @@ impl Program {
             if let Some(status) = self.child.try_wait().expect("its state") {
                 break status;
             }
-            assert!(Instant::now() < deadline, "it runs on: {}", self.stderr());
+            assert!(Instant::now() < deadline, "it still runs: {}", self.stderr());
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         for reader in self.readers.drain(..) {
@@ -175,13 +176,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads a pipe to its end, on a thread of its own.
+/// Reads a pipe to its end on a separate thread.
 fn collect(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, std::thread::JoinHandle<()>) {
     let text = Arc::new(Mutex::new(String::new()));
     let collected = text.clone();
@@ -195,12 +196,12 @@ fn collect(mut pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, std::th
     (text, reader)
 }
 
-/// Runs it to its end.
+/// Runs it until it ends.
 pub async fn run(args: &[&str]) -> Ended {
     Program::start(args).ended().await
 }
 
-/// It could not start: code 2, nothing on stdout, one message that holds all these words.
+/// Checks that it could not start: exit code 2, nothing on stdout, one message with all these `words`.
 pub fn assert_cannot_start(ended: &Ended, words: &[&str]) {
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert_eq!(ended.stdout, "", "{ended:?}");

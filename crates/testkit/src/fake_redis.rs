@@ -1,4 +1,4 @@
-//! A server at Redis' address that is not Redis, or a broken one: it speaks the protocol as a test wants, and shares no code
+//! A server at Redis' address that is not Redis, or a broken one. It speaks the protocol as a test requires, and shares no code
 //! with the exporter.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -6,22 +6,22 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What it replies to a command.
+/// Its reply to a command.
 pub enum Answer {
-    /// Just this.
+    /// Only this.
     Say(Vec<u8>),
-    /// This, and then the other over and over, until the client is gone.
+    /// This, and then the other again and again, until the client is gone.
     Endless(Vec<u8>, Vec<u8>),
 }
 
-/// Its reply to each command; `None`: as a healthy, empty Redis would.
+/// Its reply to each command. `None`: the reply of a healthy, empty Redis.
 pub type Script = Box<dyn Fn(&[String]) -> Option<Answer> + Send + Sync>;
 
-/// A server on a free port, until the end of the process.
+/// A server on a free port, until the process ends.
 pub struct FakeRedis {
     pub port: u16,
     script: Arc<Mutex<Arc<Script>>>,
-    /// Bytes that it got rid of.
+    /// Bytes that it has sent.
     sent: Arc<AtomicU64>,
 }
 
@@ -35,14 +35,14 @@ impl FakeRedis {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (scripts, count) = (scripts.clone(), count.clone());
-                // Its end is the peer's.
+                // It ends when the peer closes.
                 std::thread::spawn(move || serve(stream, &scripts, &count));
             }
         });
         Self { port, script, sent }
     }
 
-    /// From now on it replies this.
+    /// From now on it replies with this script.
     pub fn says(&self, script: Script) {
         *self.script.lock().expect("no panic") = Arc::new(script);
     }
@@ -93,7 +93,7 @@ fn command(reader: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
     Some(words)
 }
 
-/// What a healthy Redis replies, with a CONFIG_DB that is complete and empty.
+/// The reply of a healthy Redis whose CONFIG_DB is complete and empty.
 pub fn healthy(command: &[String]) -> Vec<u8> {
     let nils = |count: usize| format!("*{count}\r\n{}", "$-1\r\n".repeat(count));
     let said = match command[0].as_str() {

@@ -1,6 +1,6 @@
-//! A simulated rack, a private redis-server and an exporter in this process, all on ports and sockets of their own.
+//! A simulated rack, a private redis-server and an exporter in this process, all on their own ports and sockets.
 //!
-//! Every wait is for a condition and has a deadline; on timeout it reports what was seen last.
+//! Every wait is for a condition and has a deadline. When it times out, it reports what it saw last.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -21,10 +21,10 @@ use crate::redis_server::Redis;
 use crate::soc_view::{self, Look, Row};
 pub use crate::wait::{LONG, wait_until};
 
-/// No round comes but those that a channel's READY starts.
+/// The only rounds are those that a channel's READY starts.
 pub const ONLY_AT_READY: &str = "interval: 300d, timeout: 5s";
 
-/// What stands in the configuration file.
+/// The content of the configuration file.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The keys of `probe`.
@@ -35,12 +35,12 @@ pub struct Settings {
     /// The keys of `databases` after the URL.
     pub databases: String,
     pub targets: Vec<(String, SocketAddr)>,
-    /// No targets in the file: those of CONFIG_DB.
+    /// No targets in the file: those of CONFIG_DB are used.
     pub from_config_db: bool,
 }
 
 impl Settings {
-    /// As quick as a busy machine allows.
+    /// As fast as a busy machine allows.
     fn quick() -> Self {
         Self {
             probe: "interval: 600ms".to_owned(),
@@ -73,24 +73,24 @@ impl Settings {
     }
 }
 
-/// What a rack is started with.
+/// How a rack is started.
 pub struct Setup {
     pub scenario: Scenario,
-    /// Its targets are what is probed beside the SoCs of the scenario.
+    /// Its targets are probed in addition to the SoCs of the scenario.
     pub settings: Settings,
     pub redis: Option<Redis>,
     pub lifecycle: bool,
     pub telemetry_path: String,
-    /// What web clients may cost.
+    /// The limits for web clients.
     pub limits: Limits,
     /// The text of web.config.file, if there is one.
     pub web_config: Option<String>,
-    /// They last as long as the rack.
+    /// They exist as long as the rack.
     files: Option<Files>,
 }
 
 impl Setup {
-    /// So many healthy SoCs: Ethernet0, Ethernet4 and so on.
+    /// `count` healthy SoCs: Ethernet0, Ethernet4 and so on.
     pub fn rack(count: usize) -> Self {
         Self {
             scenario: Scenario::uniform(count),
@@ -127,7 +127,7 @@ impl Setup {
         self
     }
 
-    /// TLS on all connections: how the SoCs serve it, and a key of `channel` beside the others.
+    /// TLS on all connections: how the SoCs serve it, and one more key of `channel`.
     pub fn tls(mut self, files: Files, soc: Tls, channel: &str) -> Self {
         self.scenario.defaults.tls = Some(soc);
         let others = &self.settings.channel;
@@ -148,7 +148,7 @@ impl Setup {
         self
     }
 
-    /// Everything but the exporter.
+    /// Starts everything except the exporter.
     pub async fn stage(self) -> Rack {
         let refusing: Vec<String> = self
             .scenario
@@ -186,7 +186,7 @@ impl Setup {
         rack
     }
 
-    /// Everything.
+    /// Starts everything.
     pub async fn start(self) -> Rack {
         let mut rack = self.stage().await;
         rack.start_exporter().await;
@@ -199,11 +199,11 @@ struct Running {
     task: JoinHandle<Result<(), AppError>>,
 }
 
-/// A rack at work.
+/// A running rack.
 pub struct Rack {
     sim: Simulator,
     pub redis: Redis,
-    /// What the configuration file was made from.
+    /// The source of the configuration file.
     pub settings: Settings,
     dir: TempDir,
     lifecycle: bool,
@@ -217,9 +217,9 @@ pub struct Rack {
 }
 
 impl Rack {
-    /// Starts the exporter on the configuration file.
+    /// Starts the exporter with the configuration file.
     pub async fn start_exporter(&mut self) {
-        assert!(self.running.is_none(), "an exporter runs already");
+        assert!(self.running.is_none(), "an exporter is already running");
         let path = self.config_path();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         self.web = listener.local_addr().expect("an address");
@@ -245,10 +245,10 @@ impl Rack {
         self.running = Some(Running { stop, task });
     }
 
-    /// A clean stop.
+    /// Stops it in the regular way.
     pub async fn stop_exporter(&mut self) {
         let running = self.running.take().expect("a running exporter");
-        // Its receiver is gone where the exporter has failed: the task tells.
+        // If the exporter has failed, the receiver is gone. The task then reports why.
         let _ = running.stop.send(());
         let ended = tokio::time::timeout(LONG, running.task).await;
         ended.expect("an end").expect("no panic").expect("a clean stop");
@@ -267,7 +267,7 @@ impl Rack {
         std::fs::write(self.config_path(), yaml).expect("written");
     }
 
-    /// Writes `settings` and asks for a reload, which must succeed.
+    /// Writes `settings` and requests a reload, which must succeed.
     pub async fn reload(&self) {
         self.write_config(&self.settings.yaml(&self.redis));
         let answer = http::ask(self.web, "POST", "/-/reload", &[]).await;
@@ -282,10 +282,10 @@ impl Rack {
         self.sim.socs()
     }
 
-    /// Waits until nothing listens where this SoC was.
+    /// Waits until nothing listens at this SoC's address.
     pub async fn refuses(&self, port: &str) {
         let address = self.soc(port).address();
-        wait_until("nobody listens", async || {
+        wait_until("nothing listens", async || {
             match TcpStream::connect(address).await {
                 Ok(_) => Err("a connection".to_owned()),
                 Err(_) => Ok(()),
@@ -300,7 +300,7 @@ impl Rack {
         Scrape::parse(answer.text())
     }
 
-    /// The port's row, in shadow mode the shadow's; empty where there is none.
+    /// The port's row; in shadow mode the shadow's. Empty if there is none.
     pub fn row(&self, port: &str) -> Row {
         let table = match self.settings.databases.contains("publish: shadow") {
             true => "MUX_CABLE_INFO_SHADOW",
@@ -309,7 +309,7 @@ impl Rack {
         self.redis.row(&format!("{table}|{port}"))
     }
 
-    /// Waits until metrics and row both show this; returns the scrape that did.
+    /// Waits until metrics and row both show this. Returns the scrape.
     pub async fn shows(&self, port: &str, expected: &Look) -> Scrape {
         wait_until(&format!("{port} looks like {expected:?}"), async || {
             let scrape = self.scrape().await;
@@ -324,7 +324,7 @@ impl Rack {
         .await
     }
 
-    /// Waits until a scrape satisfies `condition`; `name` is the metric that is shown if it never does.
+    /// Waits until a scrape satisfies `condition`. If it never does, the metric `name` is printed.
     pub async fn scraped(&self, name: &str, mut condition: impl FnMut(&Scrape) -> bool) -> Scrape {
         wait_until(name, async || {
             let scrape = self.scrape().await;
@@ -344,7 +344,7 @@ impl Rack {
             .await
     }
 
-    /// Waits until `soc_service` is this, in the metric's words, in metrics and row.
+    /// Waits until `soc_service` has this value of the metric, in metrics and row.
     pub async fn service(&self, port: &str, state: &str) -> Scrape {
         let word = if state == "unknown" { "NA" } else { state };
         wait_until(&format!("soc_service {state}"), async || {
@@ -362,7 +362,7 @@ impl Rack {
 }
 
 impl Drop for Rack {
-    /// Nothing has changed traffic, whatever the test was about.
+    /// Whatever the test was about: nothing has changed traffic.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

@@ -1,4 +1,4 @@
-//! A client that asks for one page per connection, and the reader of what a scrape says.
+//! A client that requests one page per connection, and a parser of scrapes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header, by its name in lower case.
+    /// A header by its name in lower case.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
@@ -33,7 +33,7 @@ pub async fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str
     send(address, method, path, headers, "").await
 }
 
-/// One request. HTTP/1.0, so that the answer's body ends with the connection.
+/// One request. HTTP/1.0, so that the body ends with the connection.
 async fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let asking = async {
         let mut stream = TcpStream::connect(address).await?;
@@ -53,7 +53,7 @@ async fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &
     read(&bytes.unwrap_or_else(|error| panic!("{method} {path}: {error}")))
 }
 
-/// A GET without further headers.
+/// A GET without more headers.
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
     ask(address, "GET", path, &[]).await
 }
@@ -106,7 +106,7 @@ impl Scrape {
         }
     }
 
-    /// The samples of a metric that have these labels (and maybe others).
+    /// The samples of a metric that have at least these labels.
     pub fn find<'a>(
         &'a self,
         name: &'a str,
@@ -126,12 +126,12 @@ impl Scrape {
         Some(value)
     }
 
-    /// The sum of all samples with these labels, as a count; 0 where there are none.
+    /// The sum of all samples with these labels, as a count. 0 if there are none.
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.find(name, labels).map(|sample| sample.value as u64).sum()
     }
 
-    /// The label of the one sample that is 1, where all the others are 0.
+    /// The label of the one sample that is 1. All others must be 0.
     pub fn state(&self, name: &str, labels: &[(&str, &str)], of: &str) -> String {
         let samples: Vec<&Sample> = self.find(name, labels).collect();
         let ones: Vec<&&Sample> = samples.iter().filter(|sample| sample.value == 1.0).collect();

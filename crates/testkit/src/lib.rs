@@ -1,17 +1,17 @@
-//! What tests start and look at: real programs on ports, sockets and files of their own, gone when dropped.
+//! What tests start and read: real programs on their own ports, sockets and files, removed when dropped.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | harness | starts simulator, Redis and exporter on free ports |
 //! | wait | waits for conditions, with a deadline |
 //! | certificates | makes them, and writes them as PEM files |
-//! | soc_view | what one SoC looks like in the metrics and in its row |
-//! | http | asks the exporter, reads what it answers |
+//! | soc_view | one SoC in the metrics and in its row |
+//! | http | requests to the exporter, its answers |
 //! | child | a real program: arguments, signals, exit codes |
-//! | sonic_switch | a rack whose SoCs stand in CONFIG_DB |
-//! | redis_server, fake_redis | a redis-server; what answers at Redis' address and is none |
+//! | sonic_switch | a rack whose SoCs are in CONFIG_DB |
+//! | redis_server, fake_redis | a redis-server; a server at Redis' address that is not Redis |
 //!
-//! It shares no logic with the code under test: it parses metrics, rows and HTTP by itself.
+//! It shares no logic with the code under test: it parses metrics, rows and HTTP itself.
 
 // The names are sentences.
 #![allow(missing_docs, missing_debug_implementations)]

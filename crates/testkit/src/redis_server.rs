@@ -1,5 +1,5 @@
-//! A real redis-server of a test's own: on a unix socket (or a free port) in a directory of its own, killed when dropped.
-//! It can die, freeze, wake up and come back at the same address.
+//! A real redis-server for one test: on a unix socket (or a free port) in its own directory, killed when dropped. It can be
+//! killed, frozen, continued, and started again at the same address.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A place for a server on a unix socket; none runs yet.
+    /// A place for a server on a unix socket. None runs yet.
     pub fn away() -> Self {
         Self {
             dir: tempfile::tempdir().expect("a directory"),
@@ -37,7 +37,7 @@ impl Redis {
         redis
     }
 
-    /// A running server on a free TCP port of 127.0.0.1, with these arguments too.
+    /// A running server on a free TCP port of 127.0.0.1, with these additional arguments.
     pub async fn start_tcp(args: &[&str]) -> Self {
         let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut redis = Self::away();
@@ -47,9 +47,9 @@ impl Redis {
         redis
     }
 
-    /// Starts the server with these arguments too, and waits until it answers (an error is an answer).
+    /// Starts the server with these additional arguments and waits until it answers (an error is an answer).
     pub async fn launch(&mut self, args: &[&str]) {
-        assert!(self.child.is_none(), "redis-server runs already");
+        assert!(self.child.is_none(), "redis-server is already running");
         let mut command = Command::new("redis-server");
         command
             .args(["--save", "", "--appendonly", "no", "--dir"])
@@ -76,7 +76,7 @@ impl Redis {
         .await;
     }
 
-    /// SIGKILL: whatever was not saved is gone.
+    /// SIGKILL: everything that was not saved is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("SIGKILL");
@@ -84,7 +84,7 @@ impl Redis {
         }
     }
 
-    /// SIGSTOP: connections stay open, nobody answers.
+    /// SIGSTOP: connections stay open, but nothing is answered.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
@@ -106,7 +106,7 @@ impl Redis {
         self.dir.path().join("redis.sock")
     }
 
-    /// Where it is, as the configuration says it.
+    /// Its address for the configuration.
     pub fn server(&self) -> RedisServer {
         match self.port {
             None => RedisServer::unix(self.socket()),
@@ -114,7 +114,7 @@ impl Redis {
         }
     }
 
-    /// The same for this user.
+    /// The same with this user.
     pub fn server_for(&self, username: &str, password: &str) -> RedisServer {
         RedisServer {
             login: Some(RedisLogin {
@@ -133,12 +133,12 @@ impl Redis {
         Ok(connection)
     }
 
-    /// One command (words split at blanks) in STATE_DB.
+    /// Runs one command (split at blanks) in STATE_DB.
     pub fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
         self.ask_db(6, command)
     }
 
-    /// One command (words split at blanks) in database `db`.
+    /// Runs one command (split at blanks) in database `db`.
     pub fn ask_db<T: redis::FromRedisValue>(&self, db: i64, command: &str) -> T {
         let mut words = command.split(' ');
         let mut cmd = redis::cmd(words.next().expect("a command"));
@@ -150,17 +150,17 @@ impl Redis {
             .unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
-    /// A row of STATE_DB; empty where there is none.
+    /// A row of STATE_DB. Empty if there is none.
     pub fn row(&self, key: &str) -> BTreeMap<String, String> {
         self.ask(&format!("HGETALL {key}"))
     }
 
-    /// What APPL_DB says of a port's last notice; empty where there is none.
+    /// A port's last notice in APPL_DB. Empty if there is none.
     pub fn notice(&self, port: &str) -> BTreeMap<String, String> {
         self.ask_db(0, &format!("HGETALL MUX_SERVICE_NOTIFICATION:{port}"))
     }
 
-    /// Many rows in one go.
+    /// Many rows at once.
     pub fn rows(&self, keys: &[String]) -> Vec<HashMap<String, String>> {
         let mut pipe = redis::pipe();
         for key in keys {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::http::Scrape;
 
-/// A row as it stands in Redis.
+/// A row in Redis.
 pub type Row = BTreeMap<String, String>;
 
 /// The fields of a row in schema sonic.
@@ -33,10 +33,10 @@ pub const FIELDS: [&str; 19] = [
 /// One end of the cable: mux direction, link, operation.
 pub type End = [&'static str; 3];
 
-/// What one SoC should look like.
+/// What is expected of one SoC.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
-    /// In the metric's words.
+    /// The value in the metric.
     pub channel: &'static str,
     pub own: End,
     pub peer: End,
@@ -46,7 +46,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// The simulator's healthy SoC, seen from the upper ToR.
+    /// The simulator's healthy SoC, as the upper ToR sees it.
     pub const HEALTHY: Self = Self {
         channel: "ready",
         own: ["active", "up", "up"],
@@ -55,7 +55,7 @@ impl Look {
         health: "serving",
     };
 
-    /// Nothing is known but the channel's state.
+    /// Nothing is known except the channel's state.
     pub const fn unknown(channel: &'static str) -> Self {
         Self {
             channel,
@@ -66,7 +66,7 @@ impl Look {
         }
     }
 
-    /// As [`of_scrape`] says it.
+    /// In the form of [`of_scrape`].
     pub fn metrics(&self) -> String {
         format!(
             "{} | self {} | peer {} | version {:?} | {}",
@@ -78,7 +78,7 @@ impl Look {
         )
     }
 
-    /// As [`of_row`] says it.
+    /// In the form of [`of_row`].
     pub fn row(&self) -> String {
         let version = if self.version.is_empty() {
             "N/A"
@@ -94,7 +94,7 @@ impl Look {
     }
 }
 
-/// What the metrics say of a port.
+/// What the metrics show of a port.
 pub fn of_scrape(scrape: &Scrape, port: &str) -> String {
     let end = |side| {
         [
@@ -118,7 +118,7 @@ pub fn of_scrape(scrape: &Scrape, port: &str) -> String {
     )
 }
 
-/// What a row of schema sonic says.
+/// What a row of schema sonic shows.
 pub fn of_row(row: &Row) -> String {
     if row.is_empty() {
         return "no row".to_owned();

@@ -1,4 +1,4 @@
-//! A dual-ToR switch: a rack whose SoCs stand in CONFIG_DB and not in the exporter's configuration.
+//! A dual-ToR switch: a rack whose SoCs are in CONFIG_DB and not in the exporter's configuration.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -8,10 +8,10 @@ use crate::http::Scrape;
 use crate::redis_server::Redis;
 
 const CONFIG_DB: i64 = 4;
-/// Longer than any test: only what is told at once is seen.
+/// Longer than any test: only what Redis notifies is noticed.
 pub const NEVER_POLLED: &str = "interval: 300d, timeout: 5s";
 
-/// One address for each SoC and one port for all of them, as a rack has them.
+/// One address for each SoC and one port for all of them, as in a rack.
 fn socs_of_a_rack(count: u8) -> Vec<SocketAddr> {
     static RACKS: AtomicU8 = AtomicU8::new(1);
     let rack = RACKS.fetch_add(1, Ordering::Relaxed);
@@ -22,7 +22,7 @@ fn socs_of_a_rack(count: u8) -> Vec<SocketAddr> {
     socs.collect()
 }
 
-/// A switch whose Redis tells of changes, or does not, with so many SoCs: Ethernet0, Ethernet4 and so on.
+/// A switch with `socs` SoCs: Ethernet0, Ethernet4 and so on. Its Redis sends notifications or not.
 pub async fn switch(socs: u8, redis_args: &[&str]) -> Rack {
     let mut redis = Redis::away();
     redis.launch(redis_args).await;
@@ -56,7 +56,7 @@ impl Rack {
         let _: redis::Value = self.redis.ask_db(CONFIG_DB, command);
     }
 
-    /// What a booted dual-ToR switch has, but for its cables.
+    /// Everything that a booted dual-ToR switch has, except its cables.
     pub fn boots(&self) {
         self.config_db("HSET DEVICE_METADATA|localhost type ToRRouter subtype DualToR");
         self.config_db("HSET LOOPBACK_INTERFACE|Loopback3|10.212.64.1/32 NULL NULL");
@@ -88,7 +88,7 @@ impl Rack {
         self.probes(ports).await
     }
 
-    /// Only what is told at once is seen.
+    /// Only what Redis notifies is noticed.
     pub fn polls_never(&mut self) {
         self.settings.probe = NEVER_POLLED.to_owned();
         self.write_config(&self.settings.yaml(&self.redis));
@@ -96,7 +96,7 @@ impl Rack {
 
     pub async fn probes(&self, expected: &[&str]) -> Scrape {
         wait_until(
-            &format!("{expected:?} are READY and nobody else is there"),
+            &format!("{expected:?} are READY and there is no other"),
             async || {
                 let scrape = self.scrape().await;
                 let mut ready: Vec<String> = scrape

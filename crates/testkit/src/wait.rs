@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is not itself under test: four times what has been seen on two cores with all test programs
-/// and three builds side by side.
+/// How long anything may take that is not itself under test: four times the longest time that was seen on two cores, with all
+/// test programs and three builds at the same time.
 pub const LONG: Duration = Duration::from_secs(120);
-/// From look to look.
+/// The time between two checks.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Waits until `look` gives `Ok`; an `Err` says what is there instead.
+/// Waits until `look` returns `Ok`. `Err` says what was seen instead.
 pub async fn wait_until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + LONG;
     loop {

@@ -26,15 +26,15 @@ use crate::sonic::inventory::{ConfigDbCopy, Loopback3, Secrets, is_complete, sec
 use crate::sonic::mirror::{self, Ports};
 use crate::sonic::redis_link::{Link, RedisFailure};
 
-/// A whole database, which answers in milliseconds; one that hangs is reported after 2 s.
+/// How long reading a whole database may take. It usually takes milliseconds; a database that hangs is reported after 2 s.
 const READING: Duration = Duration::from_secs(5);
-/// A file, which may be on a file system that hangs.
+/// How long reading a file may take: its file system may hang.
 const FILE: Duration = Duration::from_secs(2);
-/// From the dial to READY, in two parts as a channel has them: less than its usual 12 s, for people wait.
+/// The keepalive time and timeout of a dial, whose sum is its deadline. It is shorter than the exporter's 12 s, because people wait.
 const DIAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
-/// SoCs probed side by side.
+/// SoCs that are probed at the same time: those of most racks.
 const AT_A_TIME: usize = 64;
-/// All SoCs together: four hundred that hang.
+/// How long probing all SoCs may take: enough for four hundred that hang.
 const PROBING: Duration = Duration::from_secs(20);
 
 /// What the exporter reads of CONFIG_DB, and what ycabled reads of it.

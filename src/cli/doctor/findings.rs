@@ -1,5 +1,7 @@
 //! What was seen → what is the case, and what to do where it is wrong. Pure.
 //!
+//! Imports `model`, `config`, `soc` and `sonic`; in `cli` `probe_command`, in `doctor` `collected`.
+//!
 //! | file | job |
 //! |---|---|
 //! | redis_servers | Redis: can it be read, is CONFIG_DB complete, does it announce changes |

@@ -1,8 +1,9 @@
-//! One attempt to connect, stage by stage: TCP, then TLS (where it is used) and our preface, then the peer's proof that it
-//! speaks HTTP/2. The channel begins a stage when the one before has ended well.
+//! One attempt to connect, in stages: TCP, then TLS (if it is used) and our preface, then the peer's proof that it speaks
+//! HTTP/2. The channel begins a stage when the previous one has succeeded.
 //!
-//! All stages share one deadline. A stage that misses it looks once more before it fails: this process may be late, and not
-//! the peer. Each `wait` is cancel-safe: what it waits for lives in the struct, and nothing is awaited after a result was taken.
+//! All stages share one deadline. A stage that misses it checks once more before it fails, because this process may be late and
+//! not the peer. Each `wait` is cancel-safe: what it waits for is kept in the struct, and it awaits nothing after it has taken
+//! a result.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -32,7 +33,7 @@ pub(super) struct Dialing {
     dial: Stage<(TcpStream, Option<Arc<tls::Material>>)>,
 }
 
-/// A TCP connection, and what to secure it with.
+/// A TCP connection, and the TLS material for it.
 pub(super) struct Dialed {
     tcp: TcpStream,
     material: Option<Arc<tls::Material>>,
@@ -40,7 +41,7 @@ pub(super) struct Dialed {
 }
 
 impl Dialing {
-    /// Dials `address`; `set`: the certificate files, where TLS is used.
+    /// Dials `address`. `set`: the certificate files, if TLS is used.
     pub(super) fn begin(
         now: Instant,
         address: SocketAddr,
@@ -53,7 +54,7 @@ impl Dialing {
             if let Security::Unusable(why) = &settings.security {
                 return Err(Failure::new(Cause::TlsConfig, why.clone()));
             }
-            // Before TCP: a SoC need not see that we have no certificate to show.
+            // Before TCP: the SoC need not see that we have no certificate to show.
             let material = match set {
                 Some(set) => Some(set.material(deadline).await?),
                 None => None,
@@ -71,7 +72,7 @@ impl Dialing {
     pub(super) async fn wait(&mut self) -> Result<Dialed, Failure> {
         let mut dialed = timeout_at(self.deadline, self.dial.as_mut()).await;
         if dialed.is_err() {
-            // The delay may be ours and not the peer's: poll once more.
+            // This process may be late and not the peer: poll once more.
             tokio::task::yield_now().await;
             dialed = self.dial.as_mut().now_or_never().map_or(dialed, Ok);
         }
@@ -88,7 +89,7 @@ impl Dialing {
     }
 }
 
-/// TCP is up; TLS, if it is used, is not up yet, and our preface is not out.
+/// TCP is up. TLS, if it is used, is not up yet, and our preface has not been sent.
 pub(super) struct Opening {
     deadline: Instant,
     opening: Stage<(Box<Connection<SocStream>>, SendRequest<Bytes>)>,
@@ -98,7 +99,7 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Secures and opens the connection to `ip`; `time` and `timeout`: its keepalive.
+    /// Does the TLS handshake and opens the connection to `ip`. `time` and `timeout`: its keepalive.
     pub(super) fn begin(dialed: Dialed, ip: IpAddr, time: Option<Duration>, timeout: Duration) -> Self {
         let Dialed {
             tcp,
@@ -125,11 +126,11 @@ impl Opening {
         }
     }
 
-    /// The connection with our preface out, or why there is none.
+    /// The connection after our preface was sent, or why there is none.
     pub(super) async fn wait(&mut self) -> Result<Proving, Failure> {
         let mut opened = timeout_at(self.deadline, self.opening.as_mut()).await;
         if opened.is_err() {
-            // We may be late, and not the peer.
+            // This process may be late and not the peer.
             self.arrivals.ask();
             opened = self.opening.as_mut().now_or_never().map_or(opened, Ok);
         }
@@ -147,7 +148,7 @@ impl Opening {
     }
 }
 
-/// The preface is out; the peer must prove that it speaks HTTP/2.
+/// The preface has been sent. The peer must prove that it speaks HTTP/2.
 pub(super) struct Proving {
     deadline: Instant,
     pub(super) connection: Box<Connection<SocStream>>,
@@ -157,7 +158,7 @@ pub(super) struct Proving {
 }
 
 impl Proving {
-    /// What happens on the connection, or why there is no more to wait for.
+    /// What happens on the connection, or why waiting makes no sense any more.
     pub(super) async fn wait(&mut self) -> Result<Happened, Failure> {
         match timeout_at(self.deadline, self.connection.next()).await {
             Ok(happened) => Ok(happened),

@@ -1,14 +1,14 @@
-//! The waits between dials, after gRPC's connection-backoff. Pure: the random number is an argument.
+//! The waits between dials, as in gRPC's connection-backoff. Pure: the random number is an argument.
 
 use std::time::Duration;
 
 use crate::model::BackoffSettings;
 
-/// Yields each next wait; grows until `reset`.
+/// Returns each next wait. The waits grow until `reset`.
 #[derive(Debug)]
 pub(super) struct Backoff {
     settings: BackoffSettings,
-    /// The next wait before jitter, seconds.
+    /// The next wait without jitter, in seconds.
     next: f64,
 }
 
@@ -20,7 +20,7 @@ impl Backoff {
         }
     }
 
-    /// The next wait. `unit` is a random number in 0..1. The cap holds after the jitter, so that it is a promise.
+    /// The next wait. `unit` is a random number in 0..1. The maximum is applied after the jitter, so no wait is ever longer.
     pub(super) fn next(&mut self, unit: f64) -> Duration {
         let jitter = 1.0 + self.settings.jitter * (2.0 * unit - 1.0);
         let max = self.settings.max.as_secs_f64();
@@ -29,7 +29,7 @@ impl Backoff {
         Duration::from_secs_f64(wait)
     }
 
-    /// The channel was well: begin anew.
+    /// The channel was READY for long enough: start again with the first wait.
     pub(super) fn reset(&mut self) {
         self.next = self.settings.initial.as_secs_f64();
     }

@@ -1,6 +1,7 @@
-//! One HTTP/2 connection from its TCP socket to its end: drives h2, proves the peer, sends PINGs, reports what happened.
+//! One HTTP/2 connection from its TCP socket to its end. It drives h2, waits for the peer's proof, sends PINGs, and reports
+//! what happens.
 //!
-//! `next` is cancel-safe: everything it waits for lives in the struct.
+//! `next` is cancel-safe: everything it waits for is kept in the struct.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -22,44 +23,46 @@ use super::sniffer::Sniffer;
 use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 
-/// A SoC's headers are a few hundred bytes, and `transport` refuses those over 16 KiB. But it can do so only with what h2 has read to
-/// its end, and h2 gives up the connection of a peer that sends a block in too many pieces: with this limit in more than 320. What
-/// it is in all is bounded by the sniffer.
+/// Bytes. A SoC's headers are a few hundred bytes, and `transport` refuses more than 16 KiB. But `transport` sees only header
+/// blocks that h2 has read to the end, and h2 closes a connection whose block comes in too many frames. This limit allows 320
+/// frames. The sniffer limits the total size.
 const MAX_HEADER_LIST: u32 = 4 * 1024 * 1024;
-/// How long the RPCs in flight may go on after a GOAWAY: longer than any probe's usual deadline.
+/// How long the RPCs in flight may continue after a GOAWAY: longer than a probe's default timeout.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-/// Streams that we reset (a deadline) and whose late frames are still expected: several rounds of a slow SoC.
+/// How many streams that we have reset (at a deadline) h2 remembers, because late frames may still come: several rounds of a
+/// slow SoC.
 const REMEMBERED_RESETS: usize = 64;
-/// How long they are remembered. Later frames are answered with a reset: correct, but more work than needed.
+/// How long h2 remembers them. It answers later frames with another reset, which is correct but unnecessary work.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5);
-/// How much of a stream a SoC may send ahead of our reading: replies are under 100 bytes.
+/// How many bytes of a stream a SoC may send before we read them. Replies are under 100 bytes.
 const WINDOW: u32 = 16 * 1024;
-/// What h2 may set aside for small frames, before it ends the connection: it counts 256 bytes for each of them, less what is in
-/// it, until it is read. No limit: the streams' windows are full first, and a SoC that has much to announce just has to wait. And h2
-/// never takes off its count what belonged to streams that we have reset: 4,000 late replies were the end of a connection.
+/// How many bytes h2 may set aside for small frames before it closes the connection. No limit, for two reasons. The windows of
+/// the streams are full first, and then the SoC just has to wait. And h2 never subtracts the frames of streams that we have
+/// reset: with a limit, 4,000 late replies ended a connection.
 const SMALL_FRAMES: usize = usize::MAX;
 
-/// Looks into the socket before a peer is given up. One is enough, unless there was something to write first.
+/// How often the socket is checked before a peer is given up. The second check is for the case that something had to be written
+/// first.
 const MOST_LOOKS: u8 = 2;
 
-/// A timer that fires so much later than it should is a sign that we get too little CPU; tokio's own are up to 1 ms late.
+/// A timer that fires this late shows that this process gets too little CPU. tokio's own timers are up to 1 ms late.
 const LATE: Duration = Duration::from_millis(5);
 
 /// What happened on a connection.
 #[derive(Debug)]
 pub(super) enum Happened {
-    /// The peer's SETTINGS are in: it speaks HTTP/2.
+    /// The peer's SETTINGS have arrived: it speaks HTTP/2.
     Proven,
     /// Our PING was answered after this long.
     Pong(Duration),
-    /// The peer will take no new RPC. Those in flight may finish: see `drain`.
+    /// The peer accepts no new RPC. Those in flight may finish: see `drain`.
     GoAway {
         /// HTTP/2's error code.
         reason: Reason,
-        /// For people; servers send `too_many_pings` here.
+        /// For people. gRPC servers send `too_many_pings` here.
         debug: String,
     },
-    /// It is over.
+    /// The connection is closed.
     Lost(Failure),
 }
 
@@ -80,8 +83,8 @@ pub(super) struct Connection<IO: AsyncRead + AsyncWrite + Unpin> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
-    /// Sends our preface over `io` and starts the keepalive (no `keepalive_time`: PINGs only when asked for). That this succeeds
-    /// says nothing about the peer.
+    /// Sends our preface over `io` and starts the keepalive. Without `keepalive_time`, a PING is sent only when `ask_for_ping`
+    /// is called. Success here proves nothing about the peer.
     pub(super) async fn open(
         io: IO,
         arrivals: Arc<Arrivals>,
@@ -94,7 +97,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             .max_header_list_size(MAX_HEADER_LIST)
             .max_concurrent_reset_streams(REMEMBERED_RESETS)
             .reset_stream_duration(REMEMBERED_FOR)
-            // The sniffer sees to that: h2 would end the connection after so many late replies in all, however slowly they come.
+            // The sniffer limits these. h2 would close the connection after a total number of late replies, however slowly they
+            // come.
             .max_local_error_reset_streams(None)
             .initial_window_size(WINDOW)
             .data_frame_budget(SMALL_FRAMES)
@@ -114,24 +118,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             proven: false,
             pinged: false,
             keepalive: Keepalive::new(keepalive_time, keepalive_timeout, now.into_std()),
-            // `poll_keepalive` sets it.
+            // `poll_keepalive` sets the right time.
             timer: Box::pin(tokio::time::sleep_until(now)),
         };
         Ok((connection, requests))
     }
 
-    /// The next thing that happens. Not to be called again after `Lost`.
+    /// The next thing that happens. Must not be called again after `Lost`.
     pub(super) async fn next(&mut self) -> Happened {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// What has come in and was not reported yet: we may have noticed a deadline of ours late.
+    /// What has arrived and was not reported yet. Called at a deadline, because this process may be late.
     pub(super) fn look(&mut self) -> Option<Happened> {
         self.arrivals.ask();
         self.next().now_or_never()
     }
 
-    /// When things happened on it.
+    /// When data arrived on this connection.
     pub(super) fn arrivals(&self) -> Arc<Arrivals> {
         self.arrivals.clone()
     }
@@ -139,7 +143,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
         self.arrivals.driven_by(cx.waker());
         self.seen.new_turn();
-        // h2 first: after a pause of our own (a suspended machine) the answer may be in although the timer has fired.
+        // h2 first: after a pause of this process (a suspended machine) the answer may be there although the timer has fired.
         let over = match Pin::new(&mut self.h2).poll(cx) {
             Poll::Pending => None,
             Poll::Ready(Ok(())) => Some(
@@ -171,12 +175,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 && let now = Instant::now().into_std()
                 && let Some(rtt) = self.keepalive.answered(now)
             {
-                // It may have lain in the socket.
+                // The answer may have waited in the socket.
                 let lay = now.saturating_duration_since(self.arrivals.last());
                 return Poll::Ready(Happened::Pong(rtt.saturating_sub(lay)));
             }
             match self.keepalive.due(Instant::now().into_std()) {
-                // The caller that asks for a PING polls us after that.
+                // After `ask_for_ping` the caller polls this again.
                 Due::Nothing(None) => return Poll::Pending,
                 Due::Nothing(Some(until)) => {
                     let until = Instant::from_std(until);
@@ -187,19 +191,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                         return Poll::Pending;
                     }
                 }
-                // Replies that came in while we got no CPU must not be mixed with the answer to this PING: the kernel stamps
-                // what is read at one go as a whole.
+                // Replies that arrived while this process got no CPU must not be mixed with the answer to this PING: the kernel
+                // gives one time stamp for everything that is read together.
                 Due::Ping if self.looks == 0 && self.timer.deadline().elapsed() > LATE => {
                     return self.look_first(cx);
                 }
                 Due::Ping => {
-                    // It cannot fail here: no other PING is out, and a closed connection was noticed above.
+                    // It cannot fail here: no other PING is in flight, and a closed connection was noticed above.
                     let _ = self.ping.send_ping(Ping::opaque());
                     self.pinged = true;
                     self.keepalive.sent(Instant::now().into_std());
                     self.looks = 0;
                 }
-                // The answer may be in the socket, and we are late: what is there counts.
+                // The answer may be in the socket, because this process may be late. It counts.
                 Due::GiveUp if self.looks < MOST_LOOKS => return self.look_first(cx),
                 Due::GiveUp => {
                     let detail = "no answer to our PING";
@@ -209,7 +213,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
     }
 
-    /// Reads what is in the socket before anything else.
+    /// Reads what is in the socket before it does anything else.
     fn look_first(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
         self.looks += 1;
         self.arrivals.ask();
@@ -217,24 +221,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         Poll::Pending
     }
 
-    /// A PING goes out with the next poll, unless one is out already.
+    /// A PING is sent with the next poll, unless one is in flight.
     pub(super) fn ask_for_ping(&mut self) {
         self.keepalive.ask(Instant::now().into_std());
     }
 
-    /// Whether the peer may have been sent a PING.
+    /// Whether a PING may have been sent to the peer.
     pub(super) fn has_pinged(&self) -> bool {
         self.pinged
     }
 
-    /// Lets the RPCs in flight finish after a GOAWAY, for a while.
+    /// Lets the RPCs in flight finish after a GOAWAY, for `DRAIN_TIME` at most.
     pub(super) async fn drain(mut self) {
         let end = poll_fn(|cx| {
             self.arrivals.driven_by(cx.waker());
             self.seen.new_turn();
             Pin::new(&mut self.h2).poll(cx)
         });
-        // The callers see the outcome of each RPC; how the connection ends was reported already.
+        // The callers see the result of each RPC. How the connection ends was reported already.
         let _ = tokio::time::timeout(DRAIN_TIME, end).await;
     }
 }
@@ -246,7 +250,8 @@ fn failure_of(error: &h2::Error, seen: &SeenFrames) -> Failure {
     if let Some(io) = error.get_io() {
         return seen.failure().cloned().unwrap_or_else(|| Failure::from_io(io));
     }
-    // h2's own counters, of empty DATA and CONTINUATION frames: ours to say, as the SoC did not.
+    // h2's own limits for empty DATA and CONTINUATION frames. The SoC did not send this error, so the text must say that we
+    // closed.
     if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
         return Failure::new(Cause::Protocol, format!("{}: {error}", Limit::Frames));
     }

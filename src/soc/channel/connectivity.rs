@@ -7,23 +7,22 @@
 //!                   └──graceful GOAWAY─────┘                         any ──stop──▶ SHUTDOWN
 //! ```
 //!
-//! TRANSIENT_FAILURE holds through all redials until the peer is proven (as in gRPC's pick_first, proposal A62), so a
-//! dead SoC does not flicker between two states. To stop a channel is to drop it: `fleet` does that and records the
-//! SHUTDOWN, so no input here leads there. The machine also says when the next dial is due:
+//! TRANSIENT_FAILURE stays through all redials until the peer has proven itself (as in gRPC's pick_first, proposal A62). So a
+//! dead SoC does not flicker between two states. To stop a channel, `fleet` drops it and records the SHUTDOWN: no input here
+//! leads there. The machine also says when the next dial is due:
 //!
 //! - After a failed dial: one backoff after that dial *began*.
-//! - After a READY of 10 s or more: at once, and the backoff begins anew.
-//! - After a shorter READY: the first time in a row at once as well, for a server that restarts may do so twice. From the second
-//!   on one backoff after the *loss*: a peer that proves itself and leaves over and over (one that ends the connection for the
-//!   first query it gets, say) would otherwise flap as fast as it can be dialled. How it leaves, with a GOAWAY in good order or
-//!   not, makes no difference here.
+//! - After a READY of 10 s or more: at once, and the backoff starts again.
+//! - After a shorter READY: the first time in a row also at once, because a server that restarts may close two connections.
+//!   From the second time on, one backoff after the *loss*. Otherwise a peer that proves itself and closes again and again (for
+//!   example at its first query) would flap as fast as it can be dialled. A graceful GOAWAY makes no difference here.
 
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use crate::model::{BackoffSettings, ChannelState};
 
-/// A channel that was READY for so long was well (contract, via the issue of peers that leave over and over).
+/// A channel that was READY for this long was well (docs/reliability.md).
 const WELL_AFTER: Duration = Duration::from_secs(10);
 
 /// What can happen to a channel.
@@ -35,9 +34,9 @@ pub(super) enum ChannelInput {
     Proven,
     /// The dial failed.
     DialFailed,
-    /// A READY connection is gone.
+    /// A READY connection is lost.
     Lost,
-    /// The peer closes the connection in good order: GOAWAY with NO_ERROR.
+    /// The peer closes the connection gracefully: GOAWAY with NO_ERROR.
     Drained,
 }
 
@@ -50,7 +49,7 @@ pub(super) struct Connectivity {
     dial_began: Option<Instant>,
     next_dial: Instant,
     ready_since: Option<Instant>,
-    /// READYs in a row that ended before 10 s.
+    /// READYs in a row that were shorter than `WELL_AFTER`.
     short: u32,
 }
 
@@ -78,7 +77,7 @@ impl Connectivity {
         self.epoch
     }
 
-    /// READYs in a row that ended before 10 s.
+    /// READYs in a row that were shorter than `WELL_AFTER`.
     pub(super) fn short(&self) -> u32 {
         self.short
     }
@@ -88,7 +87,8 @@ impl Connectivity {
         self.next_dial
     }
 
-    /// Takes one input; the new state, where it changed. `unit` is a random number in 0..1, for the backoff's jitter.
+    /// Takes one input and returns the new state if it changed. `unit` is a random number in 0..1, for the jitter of the
+    /// backoff.
     pub(super) fn apply(&mut self, input: ChannelInput, now: Instant, unit: f64) -> Option<ChannelState> {
         use ChannelState::{Connecting, Idle, Ready, TransientFailure};
         match input {
@@ -115,7 +115,7 @@ impl Connectivity {
         changed.then_some(to)
     }
 
-    /// When to redial a peer that was READY; see the module's documentation.
+    /// When to redial a peer that was READY: see the module's page.
     fn after_loss(&mut self, now: Instant, unit: f64) -> Instant {
         let well = self
             .ready_since
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(machine.next_dial(), lost + Duration::from_secs(1));
     }
 
-    /// When a peer is dialled that is READY for `lasting` each time, seconds from the start.
+    /// When a peer is dialled that is READY for `lasting` each time, in seconds from the start.
     fn dials_of_a_peer_that_leaves(how: ChannelInput, lasting: Duration, count: usize) -> Vec<f64> {
         let (mut machine, mut now) = machine();
         let start = now;
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_peer_that_leaves_soon_after_each_proof_is_redialled_by_its_backoff() {
         for how in [Lost, Drained] {
-            // At once, then 1 s, 1.6 s and so on, up to 10 s, after each loss.
+            // At once, then 1 s, 1.6 s and so on up to 10 s, after each loss.
             let dials = dials_of_a_peer_that_leaves(how, Duration::ZERO, 12);
             let gaps: Vec<f64> = dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
             let expected = [0.0, 1.0, 1.6, 2.56, 4.096, 6.5536, 10.0, 10.0, 10.0, 10.0, 10.0];
@@ -270,7 +270,7 @@ mod tests {
                 machine.apply(DialFailed, now, 0.5);
             }
         }
-        // A long one does.
+        // A long READY does.
         machine.apply(Dial, now, 0.5);
         machine.apply(Proven, now, 0.5);
         let lost = now + Duration::from_secs(11);

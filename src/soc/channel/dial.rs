@@ -1,4 +1,4 @@
-//! From an address to a connected socket. This is where the source address is bound.
+//! From an address to a connected socket. The source address is bound here.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ impl Failure {
             _ => Cause::Closed,
         };
         let detail = match cause {
-            // rustls's own message for it is a link to its documentation.
+            // rustls's own message for this is a link to its documentation.
             Cause::Closed if error.kind() == Kind::UnexpectedEof => {
                 "the peer closed the connection".to_owned()
             }
@@ -36,7 +36,7 @@ impl Failure {
     }
 }
 
-/// Connects TCP, from `source`. It has no time limit of its own: the caller's deadline drops it.
+/// Connects TCP from `source`. It has no time limit of its own: the caller drops it at its deadline.
 pub(super) async fn tcp(address: SocketAddr, source: &SourceAddress) -> Result<TcpStream, Failure> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -48,7 +48,7 @@ pub(super) async fn tcp(address: SocketAddr, source: &SourceAddress) -> Result<T
         .connect(address)
         .await
         .map_err(|error| connect_failure(&error))?;
-    // Queries and PINGs are tiny: waiting to fill a segment would only add latency.
+    // Queries and PINGs are tiny. Waiting to fill a segment would only add latency.
     stream
         .set_nodelay(true)
         .map_err(|error| Failure::from_io(&error))?;
@@ -82,11 +82,11 @@ fn connect_failure(error: &io::Error) -> Failure {
         Kind::ConnectionReset => Cause::Reset,
         Kind::TimedOut => Cause::ConnectTimeout,
         Kind::AddrNotAvailable => Cause::SourceAddress,
-        // No route, a firewall's EPERM, an address family that is off: all of them mean that it cannot be reached.
+        // No route, EPERM from a firewall, an address family that is disabled: in all these cases the peer cannot be reached.
         Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown | Kind::PermissionDenied => {
             Cause::Unreachable
         }
-        // Out of file descriptors or memory: the fault is on this machine.
+        // ENFILE, EMFILE, ENOMEM, ENOBUFS: no file descriptors or no memory. The problem is on this machine.
         _ if matches!(error.raw_os_error(), Some(23 | 24 | 12 | 105)) => Cause::Local,
         _ => Cause::Unreachable,
     };

@@ -1,23 +1,23 @@
-//! Limits how fast dials begin, over all SoCs. Ten thousand dials at once (a start, an uplink that comes back) would keep the
-//! machine so busy that it would read the answers of healthy SoCs too late. The SoCs of one rack never wait.
+//! Limits how fast dials begin, over all SoCs. Ten thousand dials at once (at start, or when an uplink comes back) would use so
+//! much CPU that the answers of healthy SoCs would be read too late. The SoCs of one rack never wait.
 //!
-//! A bucket: `BURST` dials at once, then one per `GAP`. Time is an argument; nothing waits in here.
+//! A token bucket: `BURST` dials at once, then one per `GAP`. Time is an argument; nothing waits in here.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::runtime::bucket::Bucket;
 
-/// Dials that need not wait: as many as the largest rack has SoCs.
+/// Dials that need not wait: the number of SoCs in the largest rack.
 const BURST: u32 = 256;
-/// From dial to dial after that. A dial and the round that follows took less than 0.5 ms of CPU (docs/performance.md): half of
-/// one core stays free for the answers.
+/// The time between two dials after that. A dial and its first round take less than 0.5 ms of CPU (docs/performance.md), so
+/// half of one core stays free for the answers.
 const GAP: Duration = Duration::from_millis(1);
 
 /// Shared by all channels.
 #[derive(Debug)]
 pub struct DialLimiter {
-    // A std mutex: it is held for some arithmetic, never across an await.
+    // A std mutex: it is held for a short calculation, never across an await.
     bucket: Mutex<Bucket>,
 }
 
@@ -30,7 +30,7 @@ impl Default for DialLimiter {
 }
 
 impl DialLimiter {
-    /// Takes the next turn: when it is, `now` or later.
+    /// Takes the next turn and returns when it is: `now` or later.
     pub(super) fn turn(&self, now: Instant) -> Instant {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = bucket.next(now);
@@ -53,7 +53,7 @@ mod tests {
         assert!(turns[..256].iter().all(Duration::is_zero));
         assert_eq!(turns[256], GAP);
         assert_eq!(turns[9_999], GAP * (9_999 - 255));
-        // When it is all over, the next ones need not wait again.
+        // After all of them, the next ones need not wait.
         let later = start + Duration::from_secs(60);
         assert_eq!(limiter.turn(later), later);
     }

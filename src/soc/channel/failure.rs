@@ -6,7 +6,7 @@ use h2::Reason;
 
 use crate::model::{Cause, text};
 
-/// Why a dial failed or a connection was lost: the closed set for the metric, and the details for people.
+/// Why a dial failed or a connection was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}: {detail}")]
 pub struct Failure {
@@ -16,11 +16,11 @@ pub struct Failure {
     pub detail: Arc<str>,
 }
 
-/// The longest detail, characters: our text and a quotation from a peer, a certificate or a file.
+/// The longest detail, in characters: our text, and a quotation from a peer, a certificate or a file.
 const MAX_DETAIL: usize = 2 * text::MAX_QUOTE;
 
 impl Failure {
-    /// Cleans and shortens the detail, wherever its text comes from.
+    /// Cleans and shortens the detail, whatever its source is.
     pub(super) fn new(cause: Cause, detail: impl AsRef<str>) -> Self {
         Self {
             cause,
@@ -28,7 +28,7 @@ impl Failure {
         }
     }
 
-    /// The peer ends the connection by a GOAWAY.
+    /// The peer closes the connection with a GOAWAY.
     pub(super) fn of_goaway(reason: Reason, debug: &str) -> Self {
         if reason == Reason::NO_ERROR {
             let text = format!(

@@ -1,23 +1,23 @@
 //! How many frames a peer may send that answer nothing. Pure: time is an argument.
 //!
-//! HTTP/2 sets no limit to PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty DATA, informational heads, frames of
-//! unknown types and whatever else does not belong to an answer that we wait for. Each is a few bytes to the peer, and work for
-//! us, and for some h2 keeps or sends something. DATA on a stream of ours is bounded by flow control and is not counted here.
+//! HTTP/2 sets no limit for PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty DATA, informational heads, frames of
+//! unknown types, and other frames that belong to no answer that we wait for. Each costs the peer a few bytes and costs us
+//! work, and for some h2 keeps or sends something. DATA on a stream of ours is limited by flow control and is not counted here.
 
 use std::time::{Duration, Instant};
 
 use crate::runtime::bucket::Bucket;
 
-/// So many frames per second in the long run. A round is five queries, for which a server sends some ten such frames each
-/// (window updates, PINGs, resets) at the very most: 20 rounds a second fit in, and at this rate frames cost 0.2 % of a core. A
-/// long frame counts as one and one more for each KiB, so it is a MiB per second as well.
+/// Frames per second in the long run. A round is five queries, and a server sends at most about ten such frames for each
+/// (window updates, PINGs, resets): so 20 rounds per second fit. At this rate the frames cost 0.2 % of a core. A long frame
+/// counts as one plus one per KiB, so this is also one MiB per second.
 pub(super) const PER_SECOND: u32 = 1_000;
-/// So many at once: what has piled up while this process was stopped, or a SoC that was stopped goes on.
+/// Frames at once: what piled up while this process was stopped, or when a SoC that was stopped continues.
 pub(super) const BURST: u32 = 10_000;
-/// What one frame pays for.
+/// The time that pays for one frame.
 const EACH: Duration = Duration::from_nanos(1_000_000_000 / PER_SECOND as u64);
 
-/// Counts those of one connection.
+/// Counts the frames of one connection.
 #[derive(Debug)]
 pub(super) struct Flood(Bucket);
 
@@ -26,7 +26,7 @@ impl Flood {
         Self(Bucket::new(BURST, EACH))
     }
 
-    /// So many frames came in; whether that is too many.
+    /// Counts `frames` more. Returns whether that is too many.
     pub(super) fn saw(&mut self, frames: u32, now: Instant) -> bool {
         !self.0.spend_all(frames, now)
     }

@@ -1,9 +1,9 @@
 //! Which of a peer's frames belong to an answer that we wait for. Pure.
 //!
-//! It follows our own frames, too: a stream of ours is awaited from our HEADERS to its end, or to our reset. What comes later is
-//! late, and answers nothing any more.
+//! It also follows our own frames: an answer is awaited on a stream of ours from our HEADERS until its end or our reset. A
+//! frame after that is late and answers nothing.
 
-/// Length of a frame's header.
+/// Length of a frame's header, in bytes (RFC 9113, section 4.1). The types and flags below are also from RFC 9113.
 pub(super) const HEADER_LEN: usize = 9;
 /// Of SETTINGS and PING.
 pub(super) const FLAG_ACK: u8 = 0x1;
@@ -17,10 +17,10 @@ const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
 const PUSH_PROMISE: u8 = 0x5;
 const CONTINUATION: u8 = 0x9;
-/// Length of the text that a client begins with.
+/// Length of the text that a client sends first, in bytes (RFC 9113, section 3.4).
 const PREFACE_LEN: usize = 24;
 
-/// How people call a frame's type.
+/// A frame type's name, for people.
 pub(super) fn type_name(kind: u8) -> String {
     const NAMES: [&str; 10] = [
         "DATA",
@@ -65,7 +65,7 @@ impl Head {
         self.kind == CONTINUATION
     }
 
-    /// The stream whose last frame it is, if it is one's.
+    /// The stream that this frame ends, if it ends one.
     pub(super) fn last_of(&self) -> Option<u32> {
         (self.ends_stream() || self.kind == RST_STREAM).then_some(self.stream)
     }
@@ -80,12 +80,12 @@ impl Head {
     }
 }
 
-/// The streams of ours on which an answer is awaited.
+/// Our streams on which an answer is awaited.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    /// They are few: a round's queries, and two that last.
+    /// Only a few: a round's queries, and two streams that stay open.
     awaited: Vec<u32>,
-    /// The header block that is coming in is of such a stream.
+    /// Whether the header block that is arriving belongs to such a stream.
     block_is_awaited: bool,
 }
 
@@ -99,10 +99,10 @@ impl Streams {
         }
     }
 
-    /// The peer sent a frame. What it counts as in a flood (`flood`): nothing if it answers something, or one, and one more for
-    /// each KiB: nothing costs us more than to decode a long header block. A head that does not end
-    /// its answer is one, whatever its length (there is one in each answer, but a thousand informational ones would be
-    /// a flood), and so is a frame with padding.
+    /// The peer sent a frame. Returns how much it counts for `flood`. A frame that is part of an answer counts 0. Any other
+    /// counts 1, and 1 more per KiB, because nothing costs us more than decoding a long header block. A head that does not end
+    /// its answer counts 1, whatever its length: each answer has one, but a thousand informational heads would be a flood. A
+    /// frame with padding counts 1 too.
     pub(super) fn received(&mut self, head: Head) -> u32 {
         let awaited = match head.kind {
             CONTINUATION => self.block_is_awaited,
@@ -113,7 +113,7 @@ impl Streams {
             self.block_is_awaited = awaited;
         }
         if !awaited {
-            // A frame has 16 KiB at most.
+            // A frame has at most 16 KiB.
             return 1 + u32::try_from(head.length / 1024).unwrap_or(u32::from(u16::MAX));
         }
         let ends = head.ends_stream();
@@ -129,12 +129,12 @@ impl Streams {
     }
 }
 
-/// Cuts what we send into frames.
+/// Splits what we send into frames.
 #[derive(Debug)]
 pub(super) struct CutOutgoing {
     header: [u8; HEADER_LEN],
     have: usize,
-    /// Bytes before the next header.
+    /// Bytes to skip before the next header.
     skip: usize,
 }
 
@@ -196,7 +196,7 @@ mod tests {
         check(&mut streams, head(HEADERS, FLAG_END_STREAM | 4, 1, 9), true);
         // It has ended.
         check(&mut streams, head(DATA, 0, 1, 9), false);
-        // Late: we have reset it.
+        // Then we reset it, and its frames are late.
         check(&mut streams, head(DATA, 0, 3, 9), true);
         streams.sent(head(RST_STREAM, 0, 3, 4));
         check(&mut streams, head(DATA, 0, 3, 9), false);

@@ -1,20 +1,22 @@
 //! When to PING and when to give up, as pure machines: time is an argument.
 //!
-//! [`Keepalive`] is one connection's. A PING is due every `time`, or only when a round asks for one; its answer may take
-//! `timeout`. One PING is out at a time, so an answer that comes late delays the next PING, never the verdict.
+//! [`Keepalive`] belongs to one connection. A PING is due every `time`, or only when a round asks for one. The answer may take
+//! `timeout`. Only one PING is in flight, so a late answer delays the next PING, but never the verdict.
 //!
-//! [`Habit`] is one target's, over all its connections: how often it may be PINGed. It begins with every `time`, also while
-//! idle. gRPC's own servers (grpcio, grpc-go, grpc-java and what is built on them) refuse that by default: a PING within five
-//! minutes of the last is a strike, the third strike a GOAWAY `too_many_pings`. What takes all strikes back is a reply that
-//! the server sends, so none of them refuses one PING with each round of queries. That is what a target gets that has refused
-//! once, and each second, fourth, ... round if it should refuse even that. To refuse it a PING must have been sent on the very
-//! connection: a peer that sends too_many_pings without one means something else, and fewer PINGs would not help. For the same
-//! reason a connection's first PING waits as long as the others, from the second refusal on.
+//! [`Habit`] belongs to one target, over all its connections: how often it may be PINGed. It begins with one PING every `time`,
+//! also while idle. gRPC's own servers (grpcio, grpc-go, grpc-java and servers built on them) refuse that by default. A PING
+//! within five minutes of the last one is a strike, and the third strike is a GOAWAY `too_many_pings`. A reply that the server
+//! sends clears the strikes. So none of them refuses one PING with each round of queries.
+//!
+//! A target that has refused once therefore gets one PING per round. If it refuses even that, it gets one in every second
+//! round, then every fourth, and so on. Only a connection on which we sent a PING counts for this: a peer that sends
+//! too_many_pings without one means something else, and fewer PINGs would not help. For the same reason, from the second
+//! refusal on, the first PING of a connection waits as long as the others.
 
 use std::time::{Duration, Instant};
 
-/// No keepalive is made slower than this, however often a peer sends too_many_pings (contract, "Channel state"): it is also what
-/// gRPC's servers accept without any replies between.
+/// The slowest keepalive, however often a peer sends too_many_pings (docs/configuration.md). gRPC's servers accept this
+/// interval without any replies in between.
 const MAX_TIME: Duration = Duration::from_secs(300);
 
 /// How often a target is PINGed.
@@ -22,11 +24,12 @@ const MAX_TIME: Duration = Duration::from_secs(300);
 pub(super) struct Habit {
     /// As configured.
     time: Duration,
-    /// From round to round.
+    /// Between two rounds.
     interval: Duration,
     /// How often the target has sent too_many_pings.
     refusals: u32,
-    /// Rounds on this connection since, and with, the last that took a PING along; without one, since its beginning.
+    /// Rounds on this connection since the last one with a PING, that one included. Before the first PING: since the connection
+    /// began.
     rounds: u32,
 }
 
@@ -41,7 +44,7 @@ impl Habit {
         }
     }
 
-    /// The target had refused our PINGs so many times before this channel was.
+    /// How often the target had refused our PINGs before this channel was made.
     pub(super) fn refused_before(&mut self, refusals: u32) {
         self.refusals = refusals;
     }
@@ -51,12 +54,12 @@ impl Habit {
         self.refusals
     }
 
-    /// From PING to PING between rounds; `None`: there are none.
+    /// The time between two PINGs outside rounds. `None`: PINGs are sent only with rounds.
     pub(super) fn between_rounds(&self) -> Option<Duration> {
         (self.refusals == 0).then_some(self.time)
     }
 
-    /// Each so many-th round takes a PING along; 0: none does.
+    /// A PING goes with every n-th round. 0: PINGs do not depend on rounds.
     pub(super) fn rounds(&self) -> u32 {
         let Some(doublings) = self.refusals.checked_sub(1) else {
             return 0;
@@ -66,7 +69,7 @@ impl Habit {
         1u32.checked_shl(doublings).unwrap_or(most).min(most)
     }
 
-    /// From PING to PING.
+    /// The time between two PINGs.
     pub(super) fn in_force(&self) -> Duration {
         match self.rounds() {
             0 => self.time,
@@ -74,15 +77,15 @@ impl Habit {
         }
     }
 
-    /// The target says too_many_pings, on a connection on which we have `pinged` it or not. The first time in any case: what
-    /// goes with the rounds then is what each server takes.
+    /// The target sent too_many_pings on a connection on which we had `pinged` it or not. The first refusal always counts:
+    /// after it PINGs go with the rounds, which every server accepts.
     pub(super) fn refused(&mut self, pinged: bool) {
         if self.refusals == 0 || pinged {
             self.refusals = self.refusals.saturating_add(1);
         }
     }
 
-    /// Rounds are this far apart from now on.
+    /// Sets the interval of the rounds.
     pub(super) fn set_interval(&mut self, interval: Duration) {
         self.interval = interval;
     }
@@ -95,7 +98,7 @@ impl Habit {
     /// A round begins. Returns whether it sends a PING.
     pub(super) fn round(&mut self) -> bool {
         let each = self.rounds();
-        // `>=`: a shorter interval may already be over.
+        // `>=`: with a shorter interval the count may already be higher.
         let takes = each == 1 || each > 1 && self.rounds >= each;
         self.rounds = if takes { 1 } else { self.rounds.saturating_add(1) };
         takes
@@ -105,18 +108,18 @@ impl Habit {
 /// What is due now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Nothing before this moment; `None`: nothing before something happens.
+    /// Nothing before this moment. `None`: nothing until `ask` is called.
     Nothing(Option<Instant>),
     /// Send a PING, then call `sent`.
     Ping,
-    /// The answer did not come: the peer is gone.
+    /// The answer did not come: the peer does not respond.
     GiveUp,
 }
 
 /// One connection's keepalive.
 #[derive(Debug)]
 pub(super) struct Keepalive {
-    /// `None`: only when it is asked for.
+    /// `None`: only when `ask` is called.
     time: Option<Duration>,
     timeout: Duration,
     state: PingState,
@@ -149,19 +152,19 @@ impl Keepalive {
         }
     }
 
-    /// A PING is wanted now; the one that is out serves, if there is one.
+    /// A PING is wanted now. If one is in flight, it serves.
     pub(super) fn ask(&mut self, now: Instant) {
         if let PingState::Resting { until } = &mut self.state {
             *until = Some(now);
         }
     }
 
-    /// A PING went out.
+    /// A PING was sent.
     pub(super) fn sent(&mut self, now: Instant) {
         self.state = PingState::Waiting { since: now };
     }
 
-    /// Our PONG came: its round trip, unless we were not waiting for one.
+    /// Our PING was answered. Returns its round trip, or nothing if no PING was in flight.
     pub(super) fn answered(&mut self, now: Instant) -> Option<Duration> {
         let PingState::Waiting { since } = self.state else {
             return None;
@@ -242,7 +245,7 @@ mod tests {
         keepalive.ask(start + secs(60));
         assert_eq!(keepalive.due(start + secs(60)), Due::Ping);
         keepalive.sent(start + secs(60));
-        // One PING is out at a time: the next round's is this one, and moves its verdict not at all.
+        // Only one PING is in flight. The next round's PING is this one, and the verdict does not move.
         keepalive.ask(start + secs(62));
         assert_eq!(
             keepalive.due(start + secs(62)),
@@ -289,7 +292,7 @@ mod tests {
             rounds(&mut habit, 9),
             [false, false, false, false, true, false, false, false, true]
         );
-        // 300 s at most.
+        // At most 300 s.
         for _ in 0..100 {
             habit.refused(true);
             assert_eq!(habit.in_force(), secs(300));
@@ -298,7 +301,7 @@ mod tests {
 
     #[test]
     fn only_who_refuses_a_ping_that_was_sent_on_the_connection_gets_fewer_with_the_rounds() {
-        // Whether a PING of ours was sent on each connection that ends with too_many_pings; then every how many rounds take one.
+        // For each connection that ends with too_many_pings: did we send a PING on it? Then: every how many rounds send one.
         let table: &[(&[bool], u32)] = &[
             (&[], 0),
             (&[true], 1),
@@ -322,7 +325,7 @@ mod tests {
         let mut habit = Habit::new(secs(4), secs(2), 0);
         for _ in 0..20 {
             habit.connected();
-            // One round, at READY, is what such a connection lives for.
+            // Such a connection lives for one round, at READY.
             let pinged = habit.between_rounds().is_none() && habit.round();
             habit.refused(pinged);
         }
@@ -354,7 +357,7 @@ mod tests {
         habit.set_interval(secs(100));
         assert_eq!((habit.in_force(), habit.rounds()), (secs(300), 3));
         assert!(habit.round(), "four rounds are past");
-        // Rounds that are further apart than that have a PING each: there is nothing less.
+        // Longer intervals have a PING in each round: there is no slower way.
         habit.set_interval(secs(3600));
         assert_eq!((habit.in_force(), habit.rounds()), (secs(3600), 1));
     }

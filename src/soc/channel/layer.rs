@@ -1,6 +1,8 @@
-//! What each layer between h2 and TCP passes on unchanged: flush, shutdown and the like. A layer implements only the writing itself.
+//! What each layer between h2 and TCP passes on unchanged: flush, shutdown and the like. A layer implements only the writing
+//! itself.
 
-/// The methods of `AsyncWrite`, inside an implementation of it, that are those of what lies below, in this field.
+/// For an implementation of `AsyncWrite`: the methods that only call the same method of the layer below, which is in this
+/// field.
 macro_rules! as_below {
     ($below:ident) => {
         fn poll_flush(

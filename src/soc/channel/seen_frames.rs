@@ -1,5 +1,5 @@
 //! What the sniffer has seen of a peer, for the driver of the connection: SETTINGS, a GOAWAY, another protocol, the first
-//! failure of a read; and how much h2 may still read before the other tasks have their turn.
+//! failure of a read. Also how much h2 may still read before the other tasks get their turn.
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -13,7 +13,7 @@ const SEEN_GOAWAY: u8 = 2;
 const SEEN_TLS: u8 = 4;
 const SEEN_HTTP1: u8 = 8;
 
-/// What h2 is given to read in one turn: a round's replies are under 2 kB, and this is decoded within some milliseconds.
+/// Bytes that h2 may read in one turn. A round's replies are under 2 kB, and this much is decoded within a few milliseconds.
 const TURN: usize = 64 * 1024;
 
 /// A peer's GOAWAY.
@@ -23,7 +23,7 @@ pub(super) struct GoAway {
     pub(super) debug: Vec<u8>,
 }
 
-/// What has been seen so far; shared with the connection's driver.
+/// What has been seen so far. Shared with the connection's driver.
 #[derive(Debug, Default)]
 pub(super) struct SeenFrames {
     flags: AtomicU8,
@@ -34,13 +34,13 @@ pub(super) struct SeenFrames {
 }
 
 impl SeenFrames {
-    /// The peer's own SETTINGS frame (not an acknowledgement of ours) is in.
+    /// The peer's own SETTINGS frame (not an acknowledgement of ours) has arrived.
     pub(super) fn settings(&self) -> bool {
         self.flags.load(Ordering::Acquire) & SEEN_SETTINGS != 0
     }
 
-    /// A GOAWAY, once: the first one, but a GOAWAY with an error replaces one without. A server may announce its end and give the
-    /// reason in two frames.
+    /// A GOAWAY, once. It is the first one, but a GOAWAY with an error replaces one without: a server may announce its end
+    /// first and send the reason in a second frame.
     pub(super) fn take_goaway(&self) -> Option<GoAway> {
         if self.flags.load(Ordering::Acquire) & SEEN_GOAWAY == 0 {
             return None;
@@ -48,12 +48,12 @@ impl SeenFrames {
         self.goaway.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// What the first error of a read meant.
+    /// What the first read error meant.
     pub(super) fn failure(&self) -> Option<&Failure> {
         self.failure.get()
     }
 
-    /// What there is to say of a peer that does not speak HTTP/2 but something else that we know.
+    /// The failure of a peer that speaks another protocol that we know.
     pub(super) fn other_protocol(&self) -> Option<Failure> {
         let seen = self.flags.load(Ordering::Acquire);
         let detail = if seen & SEEN_TLS != 0 {
@@ -80,7 +80,7 @@ impl SeenFrames {
         }
     }
 
-    /// The peer's own SETTINGS frame is in.
+    /// The peer's own SETTINGS frame has arrived.
     #[inline]
     pub(super) fn set_settings(&self) {
         self.flags.fetch_or(SEEN_SETTINGS, Ordering::AcqRel);
@@ -91,12 +91,12 @@ impl SeenFrames {
         self.flags.fetch_or(SEEN_TLS, Ordering::AcqRel);
     }
 
-    /// The first bytes were a web server's.
+    /// The first bytes are those of an HTTP/1 server.
     pub(super) fn speaks_http1(&self) {
         self.flags.fetch_or(SEEN_HTTP1, Ordering::AcqRel);
     }
 
-    /// A read has failed; only the first failure counts.
+    /// A read has failed. Only the first failure counts.
     pub(super) fn set_failure(&self, failure: Failure) {
         let _ = self.failure.set(failure);
     }

@@ -1,12 +1,12 @@
-//! Reads along on the bytes that come from the peer (above TLS) and records what h2 reports late or not at all: the peer's
-//! SETTINGS frame (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, the meaning of a read error (h2 keeps
-//! only its text), a peer that speaks TLS or HTTP/1 on a plain-text channel, and the bytes with which a stream ended.
+//! Watches the bytes that come from the peer (above TLS) and records what h2 reports late or not at all: the peer's SETTINGS
+//! frame (the proof that it speaks HTTP/2), a GOAWAY with its code and debug data, the meaning of a read error (h2 keeps only
+//! its text), a peer that speaks TLS or HTTP/1 on a plain-text channel, and the bytes with which a stream ended.
 //!
-//! It also protects h2 from floods. It passes on a limited number of bytes per turn. Otherwise h2 would read as long as there are
-//! bytes, and use up the budget that tokio gives a task for everything it waits for: timers in the same select would not fire.
-//! And it ends the connection of a peer that sends a flood (`flood`) or an endless header block.
+//! It also protects h2 from floods. It passes on a limited number of bytes per turn. Otherwise h2 would read as long as there
+//! are bytes. That would use up the budget that tokio gives a task for everything it waits for, and timers in the same select
+//! would not fire. It also closes the connection of a peer that sends a flood (`flood`) or an endless header block.
 //!
-//! It only reads frame headers (9 bytes) and a GOAWAY's payload; whether the bytes are valid is h2's verdict, not ours.
+//! It reads only frame headers (9 bytes) and the payload of a GOAWAY. Whether the bytes are valid is decided by h2.
 
 use std::io;
 use std::pin::Pin;
@@ -30,25 +30,25 @@ const TYPE_GOAWAY: u8 = 0x7;
 const TLS_ALERT: u8 = 21;
 const TLS_HANDSHAKE: u8 = 22;
 const TLS_MAJOR: u8 = 3;
-/// Last stream id (4 bytes) and code (4 bytes) come before a GOAWAY's debug data.
+/// Bytes of a GOAWAY before its debug data: last stream id (4) and code (4).
 const GOAWAY_FIXED: usize = 8;
-/// How much of a GOAWAY's debug data is kept.
+/// How many bytes of a GOAWAY's debug data are kept: enough for every text that gRPC servers send.
 const MAX_DEBUG: usize = 128;
 
-/// How a web server begins; some answer a request of HTTP/2 with the page alone, as HTTP/0.9 has it.
+/// How an answer of a web server begins. Some answer an HTTP/2 request with the page alone, as in HTTP/0.9.
 const HTTP1: &[u8] = b"HTTP/";
 const HTML: &[u8] = b"<!DOCTYPE";
 
-/// A read of less counts as so many: each read takes from the budget of the task (tokio's is 128), too.
+/// Bytes: a smaller read counts as this many, because each read also takes from the task's budget (tokio's is 128 reads).
 const MIN_READ: usize = 2 * 1024;
-/// A header block of a megabyte must cost its own query only (contract, section 1); with what HPACK adds to it.
+/// Bytes of a header block. A block of one megabyte must fail only its own query; the rest is for what HPACK adds.
 const MAX_BLOCK: usize = 1024 * 1024 + 16 * 1024;
-/// A block longer than this is handed on frame by frame: with each piece h2 decodes a name anew that is not whole yet, and a block made
-/// for that, cut into bytes, took it seconds in one turn. A true one comes in one frame.
+/// Bytes. A longer block is passed on frame by frame. For each part h2 decodes the last incomplete name again, and a block made
+/// for that, split into single bytes, took h2 seconds in one turn. A real block comes in one frame.
 const LONG_BLOCK: usize = 4 * 1024;
-/// Most bytes that h2 may decode for one header block: a megabyte in pieces of 10,000 bytes is 55 MiB.
+/// Bytes that h2 may decode for one header block, repetitions included. A megabyte in parts of 10,000 bytes is 55 MiB.
 const MAX_BLOCK_WORK: usize = 64 * 1024 * 1024;
-/// How much of such a frame is handed on in one read.
+/// Bytes of such a frame that are passed on in one read.
 const PART: usize = 4 * 1024;
 
 /// The I/O under h2.
@@ -73,7 +73,7 @@ impl<IO> Sniffer<IO> {
         (sniffer, seen)
     }
 
-    /// Bytes came in: an error ends the connection.
+    /// Checks bytes that arrived. An error closes the connection.
     fn judge(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.frames.idle = 0;
         self.frames.feed(bytes);
@@ -102,29 +102,30 @@ impl<IO> Sniffer<IO> {
     }
 }
 
-/// Cuts a byte stream into frames, of which it keeps only what it looks for.
+/// Splits a byte stream into frames and keeps only what it looks for.
 #[derive(Debug)]
 struct Frames {
     seen: Arc<SeenFrames>,
     arrivals: Arc<Arrivals>,
     header: [u8; HEADER_LEN],
-    /// Bytes of the header that are in.
+    /// Bytes of the header that have arrived.
     have: usize,
-    /// Bytes of the payload still to come.
+    /// Bytes of the payload that are still to come.
     payload_left: usize,
     goaway: Vec<u8>,
-    /// No frame has been completed yet.
+    /// No frame is complete yet.
     first: bool,
-    /// Those of ours on which an answer is awaited.
+    /// Our streams on which an answer is awaited.
     streams: Streams,
-    /// What has come since this was last set to 0 and answers nothing, as `flood` counts, and the type of the last frame of it.
+    /// What has arrived since this was last set to 0 and answers nothing, counted as `flood` does, and the type of the last
+    /// such frame.
     idle: u32,
     last_idle: u8,
-    /// Bytes of the header block that is coming in, or came last.
+    /// Bytes of the header block that is arriving, or that arrived last.
     block: usize,
-    /// More of it is to come.
+    /// Whether more of it is to come.
     block_open: bool,
-    /// The sum of its lengths at each of its frames.
+    /// Bytes that h2 has decoded for it: the sum of the block's length after each of its frames.
     block_work: usize,
 }
 
@@ -203,7 +204,7 @@ impl Frames {
         }
     }
 
-    /// Where a long header block is cut: at the end of the frame's header, or of the frame. `None`: nowhere.
+    /// How many bytes may be read of a long header block: to the end of the frame's header, or of the frame. `None`: no limit.
     fn cut(&self) -> Option<usize> {
         let long = self.block_open && self.block > LONG_BLOCK;
         long.then_some(match self.have {
@@ -240,7 +241,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
         let this = self.get_mut();
         let turn = this.frames.seen.left_in_turn();
         if turn == 0 {
-            // The others' turn, and then ours again.
+            // First the other tasks, then this one again.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -1,9 +1,9 @@
-//! The TCP socket of a connection, read so that the time of arrival of its bytes is known ([`Arrivals`]).
+//! The TCP socket of a connection. It records when bytes arrived ([`Arrivals`]).
 //!
-//! The kernel stamps what it receives (SO_TIMESTAMPNS) and gives, with each read, the stamp of the last bytes in it. Data that
-//! is read together gets the time stamp of its last part: earlier parts seem later than they were, never sooner. To read less at a time would
-//! not help: the kernel joins the pieces as they come in, and the last one's stamp is all it keeps. A read that somebody
-//! has asked for (`Arrivals::ask`) looks into the socket itself: what the runtime knows of it may be as late as we are.
+//! The kernel stamps what it receives (SO_TIMESTAMPNS) and returns, with each read, the time stamp of the last bytes in it.
+//! Data that is read together gets the time stamp of its last part: earlier parts seem later than they were, never earlier.
+//! Smaller reads would not help: the kernel joins the parts as they arrive and keeps only the last time stamp. After
+//! `Arrivals::ask` a read checks the socket itself, because what the runtime knows of it may be as late as this process.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
@@ -20,11 +20,11 @@ use tokio::net::TcpStream;
 use super::layer::as_below;
 use crate::soc::arrivals::Arrivals;
 
-/// A look reads no more than this: a peer that sends faster than we read is not waited for.
+/// Bytes that one look reads at most. So a peer that sends faster than we read cannot make a look endless.
 const LOOK: usize = 64 * 1024;
 
-/// Memory that was never written is cleared before it is read into, so much of it for one read and no more: a round's replies are
-/// under 2 kB, and what h2 has room for is 8 KiB.
+/// Bytes. Memory that was never written must be cleared before a read, so at most this much per read. A round's replies are
+/// under 2 kB; h2 offers room for 8 KiB.
 const CLEARED: usize = 2 * 1024;
 
 /// A connected socket.
@@ -32,15 +32,15 @@ const CLEARED: usize = 2 * 1024;
 pub(super) struct Socket {
     tcp: TcpStream,
     arrivals: Arc<Arrivals>,
-    /// Where the kernel puts its stamp. On the heap, as it must be aligned.
+    /// Where the kernel writes its time stamp. On the heap, because it must be aligned.
     control: Vec<u8>,
-    /// Bytes that the look under way has read.
+    /// Bytes that the present look has read.
     looked: usize,
 }
 
 impl Socket {
     pub(super) fn new(tcp: TcpStream) -> (Self, Arc<Arrivals>) {
-        // Where it cannot be had, bytes came in when they are read.
+        // If this fails, bytes count as arrived when they are read.
         let _ = setsockopt(&tcp, sockopt::ReceiveTimestampns, &true);
         let arrivals = Arc::new(Arrivals::default());
         let socket = Self {
@@ -52,7 +52,7 @@ impl Socket {
         (socket, arrivals)
     }
 
-    /// Reads what is there, without asking the runtime; `None`: nothing is.
+    /// Reads what is there without asking the runtime. `None`: there is nothing.
     fn look(&mut self, into: &mut [u8]) -> Option<io::Result<usize>> {
         match receive(&self.tcp, &self.arrivals, &mut self.control, into) {
             Ok((bytes, _)) => {
@@ -85,7 +85,7 @@ fn room<'a>(buf: &'a mut ReadBuf<'_>) -> &'a mut [u8] {
     buf.initialize_unfilled_to(cleared.max(CLEARED).min(buf.remaining()))
 }
 
-/// One read; whether the socket was empty after it, too.
+/// One read. Also returns whether the socket was empty after it.
 fn receive(
     tcp: &TcpStream,
     arrivals: &Arrivals,
@@ -115,7 +115,7 @@ fn receive(
     Ok((message.bytes, emptied))
 }
 
-/// How long ago the kernel has stamped it.
+/// How long ago the kernel stamped it.
 fn age(stamp: TimeSpec) -> Option<Duration> {
     let stamp = SystemTime::UNIX_EPOCH.checked_add(Duration::from(stamp))?;
     SystemTime::now().duration_since(stamp).ok()
@@ -141,7 +141,7 @@ impl AsyncRead for Socket {
             let read = tcp.try_io(Interest::READABLE, || {
                 let (read, emptied) = receive(tcp, arrivals, control, room(buf))?;
                 bytes = Some(read);
-                // The runtime need not try again in vain, as with tokio's own read.
+                // Then the runtime does not try again in vain. tokio's own read does the same.
                 match emptied && read > 0 {
                     true => Err(io::ErrorKind::WouldBlock.into()),
                     false => Ok(()),
@@ -204,7 +204,7 @@ mod tests {
     async fn bytes_that_lay_in_the_socket_came_in_when_they_came_and_not_when_they_are_read() {
         let (mut socket, arrivals, mut peer) = pair().await;
         let mut buf = [0; 64];
-        // The kernel begins to stamp a moment after the first socket on the machine has asked for it.
+        // The kernel starts to stamp a moment after the first socket on the machine has asked for it.
         for _ in 0..200 {
             peer.write_all(b"early").expect("written");
             std::thread::sleep(Duration::from_millis(10));
@@ -217,7 +217,7 @@ mod tests {
             let before = Instant::now();
             peer.write_all(b"early").expect("written");
             let sent = Instant::now();
-            // The runtime gets no CPU.
+            // The runtime gets no CPU here.
             std::thread::sleep(Duration::from_millis(300));
             assert_eq!(socket.read(&mut buf).await.expect("read"), 5);
             let arrived = arrivals.last();
@@ -245,7 +245,7 @@ mod tests {
         };
         assert_eq!(poll(&mut socket), None);
         peer.write_all(b"early").expect("written");
-        // Nothing is awaited: the runtime's own driver has no turn.
+        // Nothing is awaited, so the runtime's own driver has no turn.
         assert_eq!(poll(&mut socket), None);
         arrivals.ask();
         assert_eq!(poll(&mut socket), Some(5));

@@ -6,13 +6,15 @@
 //! | rotation | the task that reads one set again and again |
 //! | pem, x509 | what is in a PEM file; what is in a certificate |
 //! | witness | verifies the SoC's certificate, and notes what it saw |
-//! | chain | what is wrong with a SoC's chain, for people |
+//! | chain | what is wrong with a SoC's certificate chain, for people |
 //! | handshake_failure | errors → causes |
 //! | io | the stream of a connection, plain or TLS |
 //!
-//! A *set* is what one [`TlsSettings`] names: CA, certificate, key. Channels with the same settings share it; it is
-//! watched while one of them lives. TlsFiles are read here and nowhere else, and only dials look at what was in them: a
-//! connection that is up is left alone.
+//! A *set* is the files that one [`TlsSettings`] names: CA, certificate, key. Channels with the same settings share it, and it
+//! is watched while one of them exists. TLS files are read here and nowhere else. Only dials use them: a connection that is up
+//! is left alone.
+//!
+//! Imports `model`, `runtime` and `config`; in `channel` `failure`, `socket` and `layer`.
 
 mod chain;
 mod handshake_failure;
@@ -43,24 +45,24 @@ use crate::model::{Cause, TlsSettings, TlsStatus};
 use io::LastWords;
 use rotation::{LatestFiles, WatchedFiles};
 
-/// gRPC is HTTP/2, and over TLS nothing else may be spoken than what ALPN has settled.
+/// gRPC is HTTP/2. Over TLS, ALPN must have agreed on it.
 const ALPN_H2: &[u8] = b"h2";
 
 /// All sets of files in use; shared by all channels.
 #[derive(Debug, Default)]
 pub struct TlsStore {
-    // A std mutex: it is held for a look into a map of very few entries, never across an await.
+    // A std mutex: it is held for a lookup in a map of very few entries, never across an await.
     sets: Mutex<HashMap<TlsSettings, Weak<Set>>>,
 }
 
 impl TlsStore {
-    /// The set of these files. The first who asks starts to watch them; needs a tokio runtime.
+    /// The set of these files. The first caller starts to watch them. Needs a tokio runtime.
     pub(super) fn set(&self, settings: &TlsSettings) -> Arc<Set> {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(set) = sets.get(settings).and_then(Weak::upgrade) {
             return set;
         }
-        // Sets that no channel uses any more.
+        // Removes sets that no channel uses any more.
         sets.retain(|_, set| set.strong_count() > 0);
         let set = Arc::new(Set(WatchedFiles::new(settings.clone())));
         sets.insert(settings.clone(), Arc::downgrade(&set));
@@ -83,18 +85,19 @@ impl TlsStore {
     }
 }
 
-/// A set of files that serves for a dial.
+/// A set of files that can be used for a dial.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Checked {
     /// When its certificates expire.
     pub status: TlsStatus,
     /// Which of them have expired, for people.
     pub expired: Vec<String>,
-    /// What else is odd about the files, for people.
+    /// What else is unusual about the files, for people.
     pub notes: Vec<String>,
 }
 
-/// Whether the files of a set serve for a dial; else what is wrong with which. For commands that look and go. Blocks.
+/// Checks whether the files of a set can be used for a dial. The error says which file is wrong, and how. For commands that
+/// check once. Blocks.
 pub fn check(settings: &TlsSettings) -> Result<Checked, String> {
     let material = TlsFiles::read(settings).and_then(|files| Material::new(settings, &files));
     let material = material.map_err(|bad| bad.to_string())?;
@@ -108,12 +111,12 @@ pub fn check(settings: &TlsSettings) -> Result<Checked, String> {
     })
 }
 
-/// Whether there are certificates in PEM in a file's content, as a dial reads it; else what is wrong with it.
+/// Checks whether a file's content has certificates in PEM, read as for a dial. The error says what is wrong.
 pub fn check_certificates(content: &[u8]) -> Result<(), String> {
     pem::certificates(content).map(drop)
 }
 
-/// Whether there is a private key in PEM in a file's content, as a dial reads it; else what is wrong with it.
+/// Checks whether a file's content has a private key in PEM, read as for a dial. The error says what is wrong.
 pub fn check_key(content: &[u8]) -> Result<(), String> {
     pem::key(content).map(drop)
 }
@@ -140,26 +143,26 @@ fn earliest(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<System
     }
 }
 
-/// One set of files; watched while it is held.
+/// One set of files. It is watched while this exists.
 #[derive(Debug)]
 pub(super) struct Set(WatchedFiles);
 
 impl Set {
-    /// What to dial with: the last good content of the files. Waits for the first reading, no longer than `deadline`.
+    /// The last good content of the files, for a dial. Waits for the first read, until `deadline` at most.
     pub(super) async fn material(&self, deadline: Instant) -> Result<Arc<Material>, Failure> {
         let refused = |why: Arc<str>| Err(Failure::new(Cause::TlsConfig, why));
         match tokio::time::timeout_at(deadline, self.0.read()).await {
             Ok(LatestFiles::Good(material)) => Ok(material),
             Ok(LatestFiles::Bad(why)) => refused(why),
-            // The second is a file system that hangs.
+            // `Err`: the file system hangs.
             Ok(LatestFiles::Unread) | Err(_) => refused("the TLS files have not been read yet".into()),
         }
     }
 }
 
-/// From a TCP connection to one that is secured: the SoC's certificate is verified, and ALPN has settled on HTTP/2.
+/// From a TCP connection to a TLS connection: the SoC's certificate is verified, and ALPN has agreed on HTTP/2.
 ///
-/// It has no time limit of its own: the caller's deadline drops it.
+/// It has no time limit of its own: the caller drops it at its deadline.
 pub(super) async fn handshake(
     tcp: Socket,
     address: IpAddr,
@@ -174,7 +177,7 @@ pub(super) async fn handshake(
         .map_err(|error| handshake_failure::of_handshake(&error, &witness))?;
     match stream.get_ref().1.alpn_protocol() {
         Some(ALPN_H2) => Ok(SocStream::Tls(Box::new(stream))),
-        // gRPC's own clients refuse such a server too, so what works for SONiC's daemon works here.
+        // gRPC's own clients refuse such a server too, so a SoC that works with SONiC's daemon works here.
         _ => Err(Failure::new(
             Cause::Tls,
             "the SoC did not agree on HTTP/2 (ALPN h2), as gRPC over TLS must",

@@ -1,7 +1,7 @@
-//! The four DualToRActive queries and what their replies may say.
+//! The four DualToRActive queries, and which replies are valid.
 //!
-//! Deployed code reads replies by position. Here portids decide, in any order; a reply that does not speak of
-//! portids 0 and 1 exactly once each is invalid. An empty one is what SONiC's NIC simulator answers on a healthy SoC.
+//! Deployed code reads replies by position. Here the portids decide, in any order. A reply that does not have portids 0 and 1
+//! exactly once each is invalid. An empty one is accepted as such: SONiC's NIC simulator sends it on a healthy SoC.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use dualtor_proto::{AdminRequest, LinkStateRequest, OperationRequest, ServerVers
 
 /// Both ends of the cable: 0 is the lower ToR's, 1 the upper's.
 const PORT_IDS: [i32; 2] = [0, 1];
-/// The version of the protocol that the deployed client names.
+/// The version of the protocol that the deployed client sends.
 const CLIENT_VERSION: &str = "1.0";
 
 fn client(transport: &Transport) -> DualToRActiveClient<Transport> {
@@ -91,7 +91,7 @@ fn read<S: Copy + Default + From<bool>>(ids: &[i32], states: &[bool]) -> QueryAn
             lower: lower.into(),
         }),
         _ => {
-            // What is shown is cut: the lists may be long.
+            // The quotation is short: the lists may be long.
             let shown = &ids[..ids.len().min(4)];
             QueryAnswer::invalid(format!(
                 "expected portids 0 and 1 once each with their states, got {} portids {shown:?} and {} states",

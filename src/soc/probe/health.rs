@@ -19,7 +19,7 @@ pub(super) async fn check(transport: &Transport) -> QueryAnswer<Health> {
         Err(status) => {
             let mut answer = QueryAnswer::failed(&status);
             answer.value = match status.code() {
-                // A web server's 404 is UNIMPLEMENTED, too, by gRPC's table: it tells nothing about the SoC's health.
+                // A web server's 404 is UNIMPLEMENTED too, by gRPC's table, but it says nothing about the SoC's health.
                 _ if !is_peers(&status) => Health::Unknown,
                 // No health service, or none for "": states of their own, not a failed SoC.
                 Code::Unimplemented => Health::Unimplemented,
@@ -31,7 +31,7 @@ pub(super) async fn check(transport: &Transport) -> QueryAnswer<Health> {
     }
 }
 
-/// What tonic-health's generated client does, with our codec.
+/// Does the same as tonic-health's generated client, with our codec.
 async fn ask(transport: &Transport) -> Result<Response<HealthCheckResponse>, Status> {
     let mut client = Grpc::with_origin(transport.clone(), transport.origin());
     client.ready().await?;
@@ -40,10 +40,10 @@ async fn ask(transport: &Transport) -> Result<Response<HealthCheckResponse>, Sta
     client.unary(request, path, SmallCodec::default()).await
 }
 
-/// What a status says, asked for or not.
+/// The meaning of a health status, from Check or Watch.
 pub(super) fn read(status: i32) -> QueryAnswer<Health> {
     match ServingStatus::try_from(status) {
-        // UNKNOWN is the enum's zero, so its message is empty on the wire: it is an answer all the same.
+        // UNKNOWN is the enum's zero, so its message is empty on the wire. It is still an answer.
         Ok(ServingStatus::Unknown) => QueryAnswer::ok(Health::Unknown),
         Ok(ServingStatus::Serving) => QueryAnswer::ok(Health::Serving),
         Ok(ServingStatus::NotServing) => QueryAnswer::ok(Health::NotServing),

@@ -1,8 +1,8 @@
-//! `grpc.health.v1.Health/Watch` with service `""`: the SoC reports a change of its health at once. Where it has no such RPC
-//! (UNIMPLEMENTED), each round's Check is all there is; a Check is part of each round in either case.
+//! `grpc.health.v1.Health/Watch` with service `""`: the SoC reports a change of its health at once. If it has no such RPC
+//! (UNIMPLEMENTED), only the Check in each round reports health. The Check is part of each round in either case.
 //!
-//! The protocol's rules: SERVICE_UNKNOWN is a status like any other and keeps the stream; UNIMPLEMENTED is not asked again on
-//! this connection; any other end is, with backoff. The stream has no deadline.
+//! The protocol's rules: SERVICE_UNKNOWN is a status like any other and keeps the stream open. After UNIMPLEMENTED the stream
+//! is not opened again on this connection. After any other end it is, with backoff. The stream has no deadline.
 
 use std::time::Duration;
 
@@ -49,9 +49,9 @@ impl HeldRpc for Watch {
 #[derive(Debug)]
 pub struct HealthWatch {
     stream: Held<Watch>,
-    /// The last status on this connection, and when it came in.
+    /// The last status on this connection, and when it arrived.
     said: Option<(Health, Instant)>,
-    /// It was not reported yet.
+    /// Whether it must still be reported.
     fresh: bool,
     limiter: ReportLimiter,
 }
@@ -67,27 +67,27 @@ impl HealthWatch {
         }
     }
 
-    /// The channel is READY: open the stream on it.
+    /// The channel is READY: opens the stream on it.
     pub fn attach(&mut self, transport: Transport) {
         self.detach();
         self.stream.attach(transport);
     }
 
-    /// The channel is not READY any more, and what was reported on it is void.
+    /// The channel is not READY any more. What was reported on it is no longer valid.
     pub fn detach(&mut self) {
         self.stream.detach();
         self.said = None;
         self.fresh = false;
     }
 
-    /// The last status, if it came after `when`: then it is newer than a Check that was sent at `when`.
+    /// The last status, if it arrived after `when`: then it is newer than a Check that was sent at `when`.
     pub fn said_since(&self, when: Instant) -> Option<Health> {
         let (health, at) = self.said?;
         (at >= when).then_some(health)
     }
 
-    /// What the SoC reports: at once, as far as the limiter allows. The same status may come twice: in between,
-    /// a Check may have returned another one. Cancel-safe: all that it waits for lives in the struct.
+    /// What the SoC reports, at once if the limiter allows it. The same status may come twice, because a Check in between may
+    /// have returned another one. Cancel-safe: everything it waits for is kept in the struct.
     pub async fn next(&mut self) -> Health {
         loop {
             match self.said {
@@ -108,7 +108,7 @@ impl HealthWatch {
     async fn advance(&mut self) {
         match self.stream.next().await {
             HeldEvent::Message(reply) => self.hear(&reply),
-            // The next round's Check says what health is without it.
+            // The Check of the next round reports health without the stream.
             HeldEvent::Open | HeldEvent::Unimplemented | HeldEvent::Ended => {}
         }
     }
@@ -144,7 +144,7 @@ mod tests {
             );
         }
         let again = tokio::time::timeout(Duration::from_millis(200), watch.next()).await;
-        assert!(again.is_err(), "told twice");
+        assert!(again.is_err(), "reported twice");
     }
 
     #[test]

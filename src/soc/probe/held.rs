@@ -1,5 +1,5 @@
-//! A server stream that is held open on a SoC's channel: opened when that is READY, opened again with backoff when it ends.
-//! Its owner knows what its messages mean.
+//! A server stream that is held open on a SoC's channel. It is opened when the channel becomes READY, and opened again with
+//! backoff when it ends. Its owner knows what its messages mean.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,18 +12,19 @@ use tonic::{Code, Status};
 use crate::model::component::PROBE;
 use crate::soc::transport::{Transport, is_peers};
 
-/// Waits between attempts to open a stream again on a channel that stays READY.
+/// Waits before a stream is opened again on a channel that stays READY. From 1 s, doubled each time, so that a server that
+/// restarts is heard again soon; up to 60 s, so that one that always ends the stream is hardly loaded.
 const REOPEN_MIN: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(60);
-/// The messages of a stream, from its opening on: response headers may come only with the first of them.
+/// The messages of a stream, including its opening: response headers may come only with the first message.
 pub(super) type HeldMessages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The RPC that is held open.
 pub(super) trait HeldRpc {
     type Message;
-    /// A peer that allows fewer streams at a time gets no such stream: the queries would lack it.
+    /// A peer that allows fewer streams gets no such stream, because the queries need theirs.
     const STREAMS_NEEDED: usize;
-    /// Without an error for this long the stream counts as open; `None`: this is not needed.
+    /// After this long without an error the stream counts as open. `None`: the owner does not need this.
     const OPEN_AFTER: Option<Duration>;
 
     /// `None`: there is nothing to ask for.
@@ -33,25 +34,25 @@ pub(super) trait HeldRpc {
 /// What happened to the stream.
 #[derive(Debug)]
 pub(super) enum HeldEvent<T> {
-    /// It has been there for `OPEN_AFTER`.
+    /// It has been open for `OPEN_AFTER`.
     Open,
     Message(T),
-    /// The SoC does not serve it. It will not learn that before it restarts: it is asked again on the next connection.
+    /// The SoC does not serve it. That changes only when the SoC restarts, so it is tried again on the next connection.
     Unimplemented,
-    /// It ended, well or not; it is opened again in a while.
+    /// It ended, with or without an error. It will be opened again.
     Ended,
 }
 
 enum HeldPhase<T> {
     /// The channel is not READY, or there is nothing to hold on it.
     Off,
-    /// Open, or on its way there.
+    /// Open, or being opened.
     On {
         messages: HeldMessages<T>,
-        /// When it counts as open; `None` once it does.
+        /// When it counts as open. `None`: it does already.
         opened: Option<Instant>,
     },
-    /// It ended; when to open it again.
+    /// It ended. The time at which to open it again.
     Waiting(Instant),
 }
 
@@ -85,14 +86,14 @@ impl<S: HeldRpc> Held<S> {
         }
     }
 
-    /// The channel is READY: open the stream on it.
+    /// The channel is READY: opens the stream on it.
     pub(super) fn attach(&mut self, transport: Transport) {
         self.reopen = REOPEN_MIN;
         self.transport = Some(transport);
         self.open();
     }
 
-    /// Asks for something else from now on: on an open channel at once.
+    /// Asks for something else from now on. On an open channel the stream is opened again at once.
     pub(super) fn ask(&mut self, subscription: S) {
         self.subscription = subscription;
         self.reopen = REOPEN_MIN;
@@ -105,7 +106,7 @@ impl<S: HeldRpc> Held<S> {
         self.phase = HeldPhase::Off;
     }
 
-    /// The next thing that happens. Cancel-safe: all that it waits for lives in the struct.
+    /// The next thing that happens. Cancel-safe: everything it waits for is kept in the struct.
     pub(super) async fn next(&mut self) -> HeldEvent<S::Message> {
         loop {
             match wait(&mut self.phase).await {
@@ -174,7 +175,7 @@ async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
         HeldPhase::On { messages, opened } => tokio::select! {
             message = std::future::poll_fn(|cx| messages.as_mut().poll_next(cx)) => match message {
                 Some(Ok(message)) => Waited::Message(message),
-                // A code that we make, a web server's 404 say, says nothing about the SoC's services.
+                // A code that we made, for example from a web server's 404, says nothing about the SoC's services.
                 Some(Err(status)) if is_peers(&status) => Waited::Ended(Some(status.code())),
                 Some(Err(_)) | None => Waited::Ended(None),
             },
@@ -183,7 +184,7 @@ async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
     }
 }
 
-/// Never, where there is no moment.
+/// Waits until `when`; without a moment, never returns.
 pub(super) async fn until(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,

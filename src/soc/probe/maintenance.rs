@@ -1,4 +1,4 @@
-//! What the notices of a SoC come to: `soc_service`, and when it is due to end. Pure: time is an argument.
+//! What the notices of a SoC mean: `soc_service`, and when it is due to end. Pure: time is an argument.
 //!
 //! ```text
 //!            stream open for 1 s, or END        BEGIN
@@ -8,29 +8,30 @@
 //!   a stream that ends or a lost channel changes nothing ◀─┘
 //! ```
 //!
-//! Services may overlap: each has a guid. A BEGIN with a guid that is known tells its period anew; an END ends its own, or, with a
-//! guid that is not known, all of them: a SoC sends it "even if not paired with Begin", to say that nothing is going on.
+//! Services may overlap: each has a guid. A BEGIN with a known guid sets its period again. An END with a known guid ends that
+//! service. An END with an unknown guid ends all of them: a SoC sends it "even if not paired with Begin", to report that
+//! nothing is going on.
 
 use std::time::{Duration, Instant};
 
 use crate::model::Maintenance;
 
-/// A SoC has a few parts to service; one that announces without end must not fill our memory.
+/// A SoC has a few parts to service. A SoC that announces without end must not fill our memory.
 const MAX_ANNOUNCED: usize = 64;
 
 /// What the SoC has announced.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     state: Maintenance,
-    /// Empty unless `state` is inprogress. One whose period is over stays while another goes on: its END may still come,
-    /// and must not be taken for an END of all.
+    /// Empty unless `state` is inprogress. A service whose period is over stays here while another goes on: its END may still
+    /// come, and must not count as an END of all.
     announced: Vec<Announced>,
 }
 
 #[derive(Debug)]
 struct Announced {
     guid: Box<str>,
-    /// When its period is over; `None`: it lasts until its END.
+    /// When its period is over. `None`: it lasts until its END.
     ends: Option<Instant>,
 }
 
@@ -40,9 +41,9 @@ pub(super) enum Heard<'a> {
     Open,
     /// The SoC has no such service.
     Unimplemented,
-    /// This service begins; for how long, where the SoC says so.
+    /// This service begins, with its duration if the SoC sent one.
     Begin(&'a str, Option<Duration>),
-    /// This service ends; may come unpaired.
+    /// This service ends. May come without a BEGIN.
     End(&'a str),
     /// The channel is READY again.
     ReadyAgain,
@@ -55,11 +56,11 @@ impl Announcements {
         self.state
     }
 
-    /// When the last of them is due to end: the deadline for a `Tick`. `None`: there is none, or one of them lasts until
-    /// its END.
+    /// When the last of them is due to end: the deadline for a `Tick`. `None`: there is none, or one of them lasts until its
+    /// END.
     pub(super) fn ends(&self) -> Option<Instant> {
         let ends = self.announced.iter().map(|service| service.ends);
-        // An open end counts as later than any other.
+        // A service without an end counts as later than any other.
         ends.max_by_key(|ends| (ends.is_none(), *ends)).flatten()
     }
 
@@ -97,7 +98,7 @@ impl Announcements {
             self.announced.push(service);
             return;
         }
-        // The one that ends first matters least.
+        // Replaces the one that ends first: it matters least.
         let first = self
             .announced
             .iter_mut()
@@ -158,11 +159,11 @@ mod tests {
                 &[Begin("a", secs(10)), ReadyAgain, Begin("a", secs(10))],
                 InProgress,
             ),
-            // Several at a time.
+            // Several at the same time.
             (&[Begin("a", None), Begin("b", None), End("a")], InProgress),
             (&[Begin("a", None), Begin("b", None), End("a"), End("b")], Noop),
             (&[Begin("a", None), Begin("a", None), End("a")], Noop),
-            // Unpaired: there is nothing of that name, so nothing at all.
+            // There is no service of that name, so this ends all.
             (&[Begin("a", None), Begin("b", None), End("c")], Noop),
             (&[Begin("a", None), End("")], Noop),
         ];
@@ -171,7 +172,7 @@ mod tests {
         }
     }
 
-    /// Applies inputs at these seconds; afterwards the state, and how many seconds after the start it is due to end.
+    /// Applies inputs at these seconds. Then compares the state, and after how many seconds it is due to end.
     fn check(inputs: &[(u64, Heard<'_>)], state: Maintenance, ends: Option<u64>) {
         let start = Instant::now();
         let mut service = Announcements::default();
@@ -222,7 +223,7 @@ mod tests {
             Some(60),
         );
         check(&[(11, End("short")), (12, End("long"))], Maintenance::Noop, None);
-        // With the long one ended, nothing is left that goes on.
+        // When the long one ends, nothing is left.
         check(&[(11, End("long"))], Maintenance::Noop, None);
         check(&[(60, Tick)], Maintenance::Noop, None);
     }

@@ -1,5 +1,5 @@
-//! GracefulRestart: the stream on which a SoC announces its own maintenance. Here notices are read, counted and reported;
-//! `maintenance` decides what state they lead to.
+//! GracefulRestart: the stream on which a SoC announces its own maintenance. Notices are read, counted and reported here;
+//! `maintenance` decides which state they lead to.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use dualtor_proto::{
     GracefulAdminRequest, GracefulAdminResponse, GracefulRestartMsgType, GracefulRestartNotifyType, ToRSide,
 };
 
-/// The RPC; `None` where we do not know for which side to ask.
+/// The RPC. `None`: our side is unknown, so there is nothing to ask for.
 #[derive(Debug)]
 struct GracefulRestart(Option<ToRSide>);
 
 impl GracefulRestart {
-    /// The number that the deployed daemon sends, and with which SoCs are tested: 1 where `read_side` is 0 (the lower ToR), 0
-    /// where it is 1 (the upper). The enum's names are therefore the other way round from those of the portids: SONiC
-    /// contradicts itself there, and the number is what counts on the wire.
+    /// The number that the deployed daemon sends, and with which SoCs are tested: 1 if `read_side` is 0 (the lower ToR), 0 if
+    /// it is 1 (the upper). The names of this enum are therefore the opposite of those of the portids. SONiC contradicts itself
+    /// here, and the number is what is sent.
     fn of(side: Side) -> Self {
         Self(match side {
             Side::Lower => Some(ToRSide::UpperTor),
@@ -38,7 +38,7 @@ impl HeldRpc for GracefulRestart {
     type Message = GracefulAdminResponse;
     /// The five queries of a round, and this one.
     const STREAMS_NEEDED: usize = 6;
-    /// The response headers may come only with the first notice: no error for so long is all that can be seen.
+    /// The response headers may come only with the first notice. So the stream counts as open after this long without an error.
     const OPEN_AFTER: Option<Duration> = Some(Duration::from_secs(1));
 
     fn open(&self, transport: Transport) -> Option<HeldMessages<GracefulAdminResponse>> {
@@ -58,15 +58,15 @@ impl HeldRpc for GracefulRestart {
 pub struct NoticeStream {
     stream: Held<GracefulRestart>,
     announced: Announcements,
-    /// Notices that were not reported yet.
+    /// Notices that have not been reported yet.
     fresh: Option<Box<Notices>>,
-    /// State and due end as they were reported last.
+    /// State and due end in the last report.
     told: (Maintenance, Option<std::time::Instant>),
     limiter: ReportLimiter,
 }
 
 impl NoticeStream {
-    /// Off, until the channel is READY. While the side is unknown it stays off: the request must name a side.
+    /// Off, until the channel is READY. It stays off while the side is unknown, because the request must name a side.
     pub fn new(side: Side) -> Self {
         Self {
             stream: Held::new(GracefulRestart::of(side)),
@@ -77,24 +77,24 @@ impl NoticeStream {
         }
     }
 
-    /// The channel is READY: open the stream on it.
+    /// The channel is READY: opens the stream on it.
     pub fn attach(&mut self, transport: Transport) {
         self.input(Heard::ReadyAgain);
         self.stream.attach(transport);
     }
 
-    /// We are another ToR than we thought: asks as that one from now on. What was announced stands.
+    /// Our side has changed: asks as that side from now on. What was announced stays valid.
     pub fn change_side(&mut self, side: Side) {
         self.stream.ask(GracefulRestart::of(side));
     }
 
-    /// The channel is not READY any more. What was announced stands.
+    /// The channel is not READY any more. What was announced stays valid.
     pub fn detach(&mut self) {
         self.stream.detach();
     }
 
-    /// The next report: at once when something has changed or come in, as far as the limiter allows.
-    /// Cancel-safe: all that it waits for lives in the struct.
+    /// The next report: at once when something has changed or arrived, if the limiter allows it. Cancel-safe: everything it
+    /// waits for is kept in the struct.
     pub async fn next(&mut self) -> MaintenanceReport {
         loop {
             if self.fresh.is_none() && self.told == self.now() {
@@ -151,7 +151,7 @@ impl NoticeStream {
             Err(_) => Plane::Unknown,
         };
         let guid = reply_text::clean(&notice.guid, reply_text::MAX_GUID);
-        // No period (0) means that the SoC does not say: it then lasts until its END.
+        // Without a period (0), the service lasts until its END.
         let period = u32::try_from(notice.period).unwrap_or(0);
         match kind {
             NoticeType::Begin => {
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(last.guid.chars().count(), reply_text::MAX_GUID, "cut");
         assert!(!last.guid.contains('\n'), "clean");
         assert_eq!((report.state, report.ends_in), (Maintenance::Noop, None));
-        // Told once.
+        // It is reported once.
         assert_eq!(stream.report().notices, None);
     }
 

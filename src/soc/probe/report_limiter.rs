@@ -1,21 +1,21 @@
 //! How often messages of a SoC on a held stream are reported. Pure: time is an argument.
 //!
-//! Real changes are minutes apart and are reported at once, also a few in a row. A SoC that sends without end must fill neither
-//! the log nor the database: then counts and the latest state are reported now and then. Its stream is still read: h2 ends a
-//! connection on which too many frames lie unread (`SMALL_FRAMES` in channel/connection.rs).
+//! Real changes are minutes apart and are reported at once, also a few in a row. A SoC that sends without end must not fill the
+//! log or the database: then counts and the latest state are reported at intervals. Its stream is still read, because h2 keeps
+//! what is not read (`WINDOW` and `SMALL_FRAMES` in channel/connection.rs).
 
 use std::time::{Duration, Instant};
 
 use crate::runtime::bucket::Bucket;
 
-/// From one report to the next, at least.
+/// The shortest time between two reports.
 const GAP: Duration = Duration::from_millis(100);
-/// In the long run there is one report in this time: no log is filled by a line per two seconds.
+/// The time per report in the long run: one line in two seconds fills no log.
 const EVERY: Duration = Duration::from_secs(2);
-/// So many may come in a row before that: several services that begin and end together, a restart that flaps.
+/// How many reports may come in a row before that: several services that begin and end together, or a restart that flaps.
 const BURST: u32 = 10;
 
-/// When the next report may be.
+/// When the next report is allowed.
 #[derive(Debug)]
 pub(super) struct ReportLimiter {
     next: Instant,
@@ -31,7 +31,7 @@ impl ReportLimiter {
         }
     }
 
-    /// From when on the next report may be.
+    /// From when on the next report is allowed.
     pub(super) fn next(&self) -> Instant {
         self.next
     }
@@ -47,7 +47,7 @@ impl ReportLimiter {
 mod tests {
     use super::*;
 
-    /// Reports as often as it may, so many times; returns how long after the start each was.
+    /// Makes `reports` reports as early as each is allowed. Returns how long after the start each one was.
     fn flood(limiter: &mut ReportLimiter, start: Instant, reports: usize) -> Vec<Duration> {
         let mut now = start;
         let report = |_| {
@@ -69,7 +69,7 @@ mod tests {
         for pair in told[11..].windows(2) {
             assert_eq!(pair[1] - pair[0], Duration::from_secs(2));
         }
-        // After a pause it begins anew.
+        // After a pause a burst is allowed again.
         let later = start + Duration::from_secs(3600);
         assert_eq!(
             flood(&mut limiter, later, 10).last(),

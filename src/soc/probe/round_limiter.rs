@@ -1,15 +1,15 @@
 //! How many rounds may run at the same time, over all SoCs. The SoCs of one rack never wait, even if many of them hang. Of
-//! thousands only a few run at a time: otherwise their answers would be read too late (docs/performance.md).
+//! thousands of SoCs only a few rounds run at a time: otherwise their answers would be read too late (docs/performance.md).
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Rounds at a time in a rack: half of the SoCs of the largest rack (256) may hang and delay no other.
+/// Rounds at the same time in a rack: half of the SoCs of the largest rack (256) may hang without delaying the others.
 const AT_A_TIME: u32 = 128;
-/// More SoCs than the largest rack has.
+/// The number of SoCs in the largest rack.
 const CROWD: usize = 256;
-/// With more SoCs than that a round takes so many places: 32 rounds at a time keep two cores busy and let no answer wait.
+/// With more SoCs than `CROWD`, a round takes this many places. 32 rounds at a time keep two cores busy and let no answer wait.
 const ELBOWS: u32 = 4;
 
 /// Shared by all sessions.
@@ -27,7 +27,7 @@ impl Default for RoundLimiter {
 }
 
 impl RoundLimiter {
-    /// Lets in so many at a time, until `fleet` is called.
+    /// Lets in `rounds` at the same time, until `fleet` is called.
     pub fn at_a_time(rounds: u32) -> Self {
         Self {
             places: Semaphore::new(rounds as usize),
@@ -35,14 +35,14 @@ impl RoundLimiter {
         }
     }
 
-    /// There are so many SoCs now.
+    /// Sets how many SoCs there are.
     pub fn fleet(&self, socs: usize) {
         let each = if socs > CROWD { ELBOWS } else { 1 };
-        // Rounds that wait already keep what they asked for.
+        // Rounds that already wait keep the number of places that they asked for.
         self.each.store(each, Ordering::Relaxed);
     }
 
-    /// Waits for a place. `None`: never, as the limiter is never closed; if it were, probing without it would be right.
+    /// Waits for a place. `None` is impossible because the limiter is never closed; the round would then run without a place.
     pub(super) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
         let each = self.each.load(Ordering::Relaxed);
         self.places.acquire_many(each).await.ok()

@@ -1,5 +1,5 @@
-//! When rounds are due: on a grid of one interval, shifted per port so that ten thousand SoCs are not asked at once.
-//! Pure: time is an argument.
+//! When rounds are due: on a grid of one interval, shifted per port, so that ten thousand SoCs are not probed at the same
+//! moment. Pure: time is an argument.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -11,13 +11,13 @@ use crate::model::TargetId;
 pub(super) struct Schedule {
     origin: Instant,
     interval: Duration,
-    /// The port's own place in an interval, in 0..1.
+    /// The port's place in an interval, in 0..1.
     phase: f64,
 }
 
 impl Schedule {
     pub(super) fn new(id: &TargetId, origin: Instant, interval: Duration) -> Self {
-        // Not RandomState: the same SoC keeps its place from run to run. With the rack, as each rack has an Ethernet0.
+        // Not RandomState: the same SoC keeps its place in every run. With the rack, because each rack has an Ethernet0.
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
         let phase = (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64;
@@ -43,15 +43,15 @@ impl Schedule {
         now + (self.interval - into)
     }
 
-    /// The round after one that began at `now` because the channel became READY, or after the session's start. A grid
-    /// point so near that it would only repeat that round, or ask before the first dial had a chance, is left out: hence
-    /// "one interval plus a tenth" in the contract.
+    /// The next round after the session's start, or after a round that began at `now` because the channel became READY. A grid
+    /// point less than a tenth of an interval away is skipped: it would only repeat that round, or probe before the first dial
+    /// had a chance. So a round may be up to 1.1 intervals away (docs/reliability.md).
     pub(super) fn after_start(&self, now: Instant) -> Instant {
         self.after(now + self.interval / 10)
     }
 
-    /// The next round when the interval has changed at `now`: on the new grid, but not so late that the one that began
-    /// at `last` is more than an interval and a tenth ago.
+    /// The next round when the interval has changed at `now`. It is on the new grid, but at most 1.1 intervals after `last`,
+    /// when the last round began.
     pub(super) fn after_change(&self, last: Instant, now: Instant) -> Instant {
         let latest = last + self.interval + self.interval / 10;
         self.after(now).min(latest.max(now))
@@ -106,7 +106,7 @@ mod tests {
             let now = origin + Duration::from_millis(now_ms);
             let next = schedule.after(now);
             prop_assert!(next > now && next <= now + interval);
-            // Each grid point leads to the next one: no drift, no double.
+            // Each grid point leads to the next one: no drift, none twice.
             let gap = schedule.after(next).duration_since(next);
             prop_assert!(gap.abs_diff(interval) < Duration::from_micros(1), "{gap:?}");
             let next = schedule.after_start(now);

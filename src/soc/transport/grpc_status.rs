@@ -14,12 +14,12 @@ use crate::model::{Limit, NOT_GRPC};
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-/// No head and no trailers of a SoC may be longer; true ones are a few hundred bytes. h2 reads much longer ones to the end
-/// (channel/connection.rs), so that they cost their own query and not the connection.
+/// The longest head or trailers that are accepted from a SoC, in bytes. Real ones are a few hundred bytes. h2 reads much longer
+/// ones to the end (channel/connection.rs), so that they fail their own query and not the connection.
 const MAX_BLOCK: usize = 16 * 1024;
-/// What HTTP/2 counts for each field beside its bytes (RFC 9113, section 6.5.2).
+/// Bytes that HTTP/2 counts for each field in addition to its text (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
-/// Enough of a content-type to know it by.
+/// Bytes of a content-type that are shown: enough to recognise it.
 const MAX_SHOWN: usize = 80;
 
 /// Marks a status as ours: the peer has not sent it.
@@ -41,17 +41,17 @@ pub(super) fn ours(code: Code, text: impl Into<String>) -> Status {
     status
 }
 
-/// The peer itself, as a gRPC server, has sent this code. A status that we make must never be taken for the SoC's.
+/// Whether the peer itself, as a gRPC server, sent this code. A status that we make must never count as the SoC's.
 pub(crate) fn is_peers(status: &Status) -> bool {
     let source = std::error::Error::source(status);
     !source.is_some_and(|source| source.is::<Ours>())
 }
 
-/// What a head or trailers say that means anything to us, found in one pass: to look for a field by its name costs as much. Of a field
-/// that is there twice the first.
+/// The fields of a head or of trailers that matter to us, found in one pass, because looking up one field by name costs as
+/// much. If a field is there twice, the first counts.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a> {
-    /// As HTTP/2 counts it.
+    /// In bytes, as HTTP/2 counts it.
     size: usize,
     status: Option<&'a HeaderValue>,
     message: Option<&'a HeaderValue>,
@@ -80,8 +80,8 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// What tonic may see of them: the status and its message. No other header means anything to us, and tonic panics
-    /// over a `grpc-status-details-bin` that is not base64, and refuses any `grpc-encoding`.
+    /// What tonic may see of them: the status and its message. No other header matters to us. tonic panics on a
+    /// `grpc-status-details-bin` that is not base64, and refuses any `grpc-encoding`.
     pub(super) fn told(&self) -> Result<HeaderMap, Status> {
         let size = self.size;
         if size > MAX_BLOCK {
@@ -102,15 +102,15 @@ impl<'a> Fields<'a> {
 /// What tonic may see of trailers.
 pub(super) fn told(trailers: HeaderMap) -> Result<HeaderMap, Status> {
     let fields = Fields::of(&trailers);
-    // Nearly always: a short status, alone.
+    // The usual case: a short status, alone.
     if trailers.len() == 1 && fields.status.is_some() && fields.size <= MAX_BLOCK {
         return Ok(trailers);
     }
     fields.told()
 }
 
-/// A message as tonic can read it. It gives up a status whose message is not percent-encoded UTF-8; gRPC wants the code to survive
-/// that, and as much of the message as can be read.
+/// A message that tonic can read. tonic discards a status whose message is not percent-encoded UTF-8, but gRPC requires that
+/// the code survives, with as much of the message as can be read.
 fn readable(message: &HeaderValue) -> Option<HeaderValue> {
     let decoded = percent_decode(message.as_bytes());
     match decoded.clone().decode_utf8() {
@@ -122,7 +122,7 @@ fn readable(message: &HeaderValue) -> Option<HeaderValue> {
     }
 }
 
-/// Whether a head is a gRPC server's; the error is what it is instead.
+/// Checks that a head is from a gRPC server. The error says what it is instead.
 pub(super) fn is_grpc(http: StatusCode, head: &Fields<'_>) -> Result<(), Status> {
     let kind = head.content_type.map(HeaderValue::as_bytes);
     if !kind.is_some_and(is_grpc_type) {
@@ -133,7 +133,7 @@ pub(super) fn is_grpc(http: StatusCode, head: &Fields<'_>) -> Result<(), Status>
             }
             None => "without a content-type".to_owned(),
         };
-        // What a proxy for browsers speaks: close enough to be taken for gRPC by people.
+        // A proxy for browsers speaks gRPC-Web. People easily take it for gRPC.
         let web = if kind.is_some_and(|kind| kind.starts_with(b"application/grpc-web")) {
             " but gRPC-Web"
         } else {
@@ -149,7 +149,7 @@ pub(super) fn is_grpc(http: StatusCode, head: &Fields<'_>) -> Result<(), Status>
     Ok(())
 }
 
-/// `application/grpc`, alone or with `+proto`, `; charset=...` and the like behind it.
+/// `application/grpc`, alone or followed by `+proto`, `; charset=...` and the like.
 fn is_grpc_type(kind: &[u8]) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let kind = kind.trim_ascii();
@@ -159,7 +159,7 @@ fn is_grpc_type(kind: &[u8]) -> bool {
     start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 
-/// gRPC's table for answers of something that is not gRPC, a proxy for example.
+/// gRPC's table for answers that are not gRPC, for example from a proxy.
 fn code_of(http: StatusCode) -> Code {
     match http.as_u16() {
         400 => Code::Internal,
@@ -171,7 +171,7 @@ fn code_of(http: StatusCode) -> Code {
     }
 }
 
-/// gRPC over HTTP/2's table of error codes; whatever ended the whole connection is UNAVAILABLE.
+/// The table of error codes in "gRPC over HTTP/2". Anything that ended the whole connection is UNAVAILABLE.
 pub(super) fn status_of(error: &h2::Error) -> Status {
     let code = match error.reason() {
         _ if error.is_io() || error.is_go_away() => Code::Unavailable,
@@ -182,7 +182,7 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
         Some(_) => Code::Internal,
         None => Code::Unavailable,
     };
-    // h2's text for it is "not a result of an error".
+    // h2's own text for this is "not a result of an error".
     if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
         return ours(code, "the SoC has ended the connection in good order (GOAWAY)");
     }
@@ -290,7 +290,7 @@ mod tests {
     fn what_the_peer_says_is_told_from_what_we_make() {
         let peers = Status::from_header_map(&headers(&[("grpc-status", b"12")])).expect("a status");
         assert!(is_peers(&peers));
-        // On its way through tonic it is boxed.
+        // tonic boxes it on the way.
         let status = Status::from_error(Box::new(ours(Code::Unimplemented, "made here")));
         assert_eq!(status.code(), Code::Unimplemented);
         assert!(!is_peers(&status));

@@ -1,7 +1,7 @@
-//! gRPC's messages in a stream of DATA, however that is cut: their limits, and their decompression. No I/O.
+//! gRPC's messages in a stream of DATA, however the stream is split: their limits and their decompression. No I/O.
 //!
-//! What comes out is the same stream with every message uncompressed, so that tonic need not know of compression: it would
-//! refuse `grpc-encoding` even where no message is compressed, and has no limit of ours.
+//! The output is the same stream with every message uncompressed, so that tonic need not know of compression. tonic would
+//! refuse `grpc-encoding` even if no message is compressed, and it does not have our limit.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -11,19 +11,19 @@ use flate2::{Decompress, FlushDecompress, Status, read::MultiGzDecoder};
 
 use crate::model::Limit;
 
-/// No message of a SoC may be longer, decompressed; a true one is under 100 bytes.
+/// The longest message that is accepted from a SoC, in bytes after decompression. A real one is under 100 bytes.
 pub(super) const MAX_MESSAGE: usize = 64 * 1024;
-/// What compression may add to a message that cannot be compressed: a header of some 20 bytes, and 5 for each block.
+/// Bytes that compression may add to a message that cannot be compressed: a header of about 20 bytes, and 5 for each block.
 const MAX_OVERHEAD: usize = 1024;
-/// A compressed flag and a length stand before each gRPC message.
+/// Bytes before each gRPC message: a compressed flag and a length.
 const PREFIX_LEN: usize = 5;
-/// What we offer, in the order in which gRPC's own C client does.
+/// What we offer, in the order of gRPC's own C client.
 pub(super) const ACCEPTED: &str = "identity, deflate, gzip";
 
 /// Why a reply's messages cannot be taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadMessage {
-    /// The length before the message says so, or its decompression.
+    /// By the length before the message, or after its decompression.
     #[error("{limit}: {0}, the limit is {MAX_MESSAGE}", limit = Limit::Reply)]
     TooLong(Cow<'static, str>),
     #[error("more than one message in the reply")]
@@ -38,7 +38,7 @@ pub(super) enum BadMessage {
     Broken(&'static str),
 }
 
-/// What `grpc-encoding` says. It alone means nothing: each message says whether it is compressed.
+/// The value of `grpc-encoding`. It alone decides nothing: each message has a flag that says whether it is compressed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Encoding {
     #[default]
@@ -55,7 +55,7 @@ impl Encoding {
             name if name.eq_ignore_ascii_case(b"identity") => Self::Identity,
             name if name.eq_ignore_ascii_case(b"gzip") => Self::Gzip,
             name if name.eq_ignore_ascii_case(b"deflate") => Self::Deflate,
-            // Enough of it to know it by.
+            // Enough of the name to recognise it.
             name => Self::Unknown(String::from_utf8_lossy(&name[..name.len().min(40)]).into()),
         }
     }
@@ -76,7 +76,7 @@ impl Encoding {
     }
 }
 
-/// At most one byte past the limit, whatever there would be.
+/// At most one byte more than the limit, however much there would be.
 fn gunzip(packed: &[u8]) -> io::Result<Vec<u8>> {
     let mut message = Vec::new();
     let mut limited = MultiGzDecoder::new(packed).take(MAX_MESSAGE as u64 + 1);
@@ -84,8 +84,8 @@ fn gunzip(packed: &[u8]) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// The same for deflate, by which gRPC means zlib's format; some send it bare. Not flate2's reader: it takes a stream that is
-/// cut off for one that has ended.
+/// The same for deflate. gRPC means zlib's format by it, but some servers send it without zlib's header. flate2's reader is not
+/// used: it takes a truncated stream for a complete one.
 fn inflate(packed: &[u8]) -> Option<Vec<u8>> {
     let zlib = match packed {
         [first, second, ..] => first & 0x0f == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31),
@@ -113,12 +113,12 @@ fn inflate(packed: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Where in the stream we are.
+/// The present place in the stream.
 #[derive(Debug)]
 enum Part {
-    /// In a prefix, of which so many bytes are in.
+    /// In a prefix, of which this many bytes have arrived.
     Prefix([u8; PREFIX_LEN], usize),
-    /// In an uncompressed message, so many bytes before its end.
+    /// In an uncompressed message, this many bytes before its end.
     Plain(usize),
     /// In a compressed message of this length.
     Packed(usize, BytesMut),
@@ -145,9 +145,9 @@ impl Messages {
         }
     }
 
-    /// The next bytes of the reply to pass on; maybe none.
+    /// The next bytes of the reply to pass on. May be empty.
     pub(super) fn feed(&mut self, data: Bytes) -> Result<Bytes, BadMessage> {
-        // Nearly always: nothing is compressed, and no prefix is cut.
+        // The usual case: nothing is compressed, and no prefix is split.
         if let Some((left, begun)) = self.plain(&data) {
             self.part = match left {
                 0 => Part::Prefix([0; PREFIX_LEN], 0),
@@ -164,7 +164,7 @@ impl Messages {
         Ok(out.freeze())
     }
 
-    /// Where the data ends, if it can be handed on as it is: how much is left of a message, and how many have begun.
+    /// Where the data ends, if it can be passed on unchanged: how much of a message is left, and how many messages have begun.
     fn plain(&self, mut data: &[u8]) -> Option<(usize, u64)> {
         let (mut left, mut begun) = match self.part {
             Part::Prefix(_, 0) => (0, self.begun),
@@ -187,7 +187,7 @@ impl Messages {
         }
     }
 
-    /// Takes some of the data, and returns the rest.
+    /// Takes some of the data and returns the rest.
     fn step<'a>(&mut self, data: &'a [u8], out: &mut BytesMut) -> Result<&'a [u8], BadMessage> {
         match &mut self.part {
             Part::Prefix(bytes, have) => {
@@ -246,7 +246,7 @@ impl Messages {
         if flag == 0 {
             put_prefix(out, length);
         } else {
-            // A message that cannot be decompressed is refused before it is complete, and an empty message is complete now.
+            // A message that cannot be decompressed is refused before it is complete. An empty message is complete now.
             self.encoding.decompress(&[])?;
             if length == 0 {
                 put_prefix(out, 0);
@@ -259,7 +259,7 @@ impl Messages {
 
 fn put_prefix(out: &mut BytesMut, length: usize) {
     out.put_u8(0);
-    // No longer than the limit.
+    // It is never longer than the limit.
     out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }
 
@@ -339,7 +339,7 @@ mod tests {
         check(" GZIP ", gzip(b"hello"));
         check("deflate", zlib(b"hello"));
         check("deflate", raw_deflate(b"hello"));
-        // Several members are one message.
+        // Several gzip members are one message.
         check("gzip", [gzip(b"hel"), gzip(b"lo")].concat());
         let empty = framed(0, b"");
         assert_eq!(read_all("gzip", &framed(1, b""), 3), Ok(empty.clone()));
@@ -394,7 +394,7 @@ mod tests {
             ("deflate", zlib),
             ("deflate", raw_deflate),
         ] {
-            // Longer than the limit on the wire, and not when it is decompressed.
+            // Longer than the limit on the wire, but not after decompression.
             let packed = pack(&noise);
             assert!(packed.len() > MAX_MESSAGE);
             assert_eq!(

@@ -1,7 +1,7 @@
 //! How many RPCs run on a connection, and which ones wait for a place.
 //!
-//! h2 would queue what the peer does not allow yet, and keeps a queued request even when it is not wanted any more: with a
-//! peer that allows no stream, or less than are held open, it would keep more with every round.
+//! h2 would queue what the peer does not allow yet, and it keeps a queued request even when no one waits for it any more. With
+//! a peer that allows no stream, or fewer than are held open, it would keep more with every round.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ impl Places {
         entered.is_ok().then(|| StreamPlace(self.clone()))
     }
 
-    /// Waits until fewer than `max` are taken; that may change meanwhile, and is looked at when one is freed. Cancel-safe.
+    /// Waits until fewer than `max` are taken. `max` may change while it waits: it is read again when a place is freed.
+    /// Cancel-safe.
     pub(super) async fn enter(self: &Arc<Self>, max: impl Fn() -> usize) -> StreamPlace {
         loop {
             let mut freed = pin!(self.freed.notified());

@@ -1,4 +1,4 @@
-//! A response's body: gives flow control back, and refuses a message that is too long or announces that it will be.
+//! A response's body. It returns flow control to the peer, and refuses a message that is too long or announces that it will be.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -102,7 +102,7 @@ impl Body for ReplyBody {
                 this.state = BodyState::Done;
                 Poll::Ready(None)
             }
-            // Without a status the message is not known to be good.
+            // Without a status, the message may be incomplete.
             Ok(None) => this.fail(ours(Code::Internal, "the stream ended without a grpc-status")),
             Err(error) => {
                 let status = status_of(&error);

@@ -1,13 +1,13 @@
-//! `GRPCCLIENT`: whether the channels to the SoCs are plain text or TLS, and with which files.
+//! `GRPCCLIENT`: whether the channels to the SoCs are plain text or TLS, and which files TLS uses.
 //!
-//! ycabled copies `/etc/sonic/grpc_secrets.json` into CONFIG_DB when it starts and deletes the rows when it stops: at boot, after
-//! `config reload` and while ycabled is stopped there are no rows, though the SoCs use TLS. So:
+//! ycabled copies `/etc/sonic/grpc_secrets.json` into CONFIG_DB when it starts, and deletes the rows when it stops. So at boot,
+//! after `config reload` and while ycabled is stopped there are no rows, although the SoCs use TLS. Therefore:
 //!
-//! - The file counts where no row has settings. Where neither has any, the last settings stay in force.
-//! - Only a row or a file with `insecure` turns TLS off. After anything that asked for TLS, whether or not it could be met, nothing else
-//!   ends in plain text.
-//! - What could not be parsed may have asked for TLS: if nothing else was configured before, a malformed file that vanishes is not the
-//!   same as no file.
+//! - The file is used if no row has settings. If neither has any, the last settings stay in use.
+//! - Only a row or a file with `insecure` turns TLS off. After any settings that required TLS, even ones that could not be
+//!   used, nothing else leads to plain text.
+//! - Settings that could not be parsed may have required TLS. So if nothing else was configured before, a malformed file that
+//!   vanishes is not the same as no file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,24 +19,24 @@ use crate::config::is_server_name;
 use crate::model::schema;
 use crate::model::{ClientIdentity, Entry, Security, Tables, TlsSettings, quoted};
 
-/// What one place (CONFIG_DB, the file) asks for.
+/// What one place (CONFIG_DB, the file) requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrpcSettings {
     /// Nothing: there is no row `config`, or it has no `type`.
     Nothing,
     /// Plain text or TLS.
     Settings(Security),
-    /// TLS, but something is missing, for people: what. It may be half of a rewrite.
+    /// TLS, but something is missing. For people: what. It may be half of a rewrite.
     Incomplete(Arc<str>),
-    /// Something that cannot be met, for people: why.
+    /// Something that cannot be used. For people: why.
     Wrong(Arc<str>),
-    /// Not known: it is there, and cannot be read or understood. For people: why.
+    /// Unknown: it is there but cannot be read or parsed. For people: why.
     Unreadable(Arc<str>),
-    /// Not known: it has not been looked at yet. For people: what.
+    /// Unknown: it has not been read yet. For people: what.
     Unread(Arc<str>),
 }
 
-/// Where the settings in force come from.
+/// Where the settings in use come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum SecurityOrigin {
     /// Nothing has ever been found: plain text, as for ycabled.
@@ -46,29 +46,29 @@ pub enum SecurityOrigin {
     Rows,
     /// The file.
     File,
-    /// What was in force before: rows and file are gone, or incomplete (for people: which).
+    /// The earlier settings: rows and file are gone or incomplete. For people: which.
     Kept(Arc<str>),
 }
 
-/// Plain text or TLS to the SoCs of one namespace, and what it was before.
+/// Plain text or TLS to the SoCs of one namespace, now and before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Secured {
-    /// In force; `None`: nothing has been found.
+    /// The settings in use. `None`: nothing has been found.
     pub security: Option<Security>,
-    /// From where.
+    /// Where they come from.
     pub origin: SecurityOrigin,
-    /// What stays in force when rows and file have no settings: the last that could be met. `Unusable`, with the reason, where TLS has
-    /// been asked for since and could not be met, or where what was there could never be understood.
+    /// What stays in use when rows and file have no settings: the last settings that could be used. `Unusable`, with the
+    /// reason, if TLS has been required since and could not be used, or if no settings could ever be parsed.
     last: Option<Security>,
 }
 
 const SILENT: &str = "neither GRPCCLIENT nor grpc_secrets.json asks for plain text or TLS any more";
-/// What was wrong follows.
+/// The reason follows.
 const GONE: &str = "the settings for plain text or TLS are gone, and could not be used while they were there: write type insecure or secure \
                     into GRPCCLIENT|config or grpc_secrets.json, or restart the exporter to run without both. What was wrong:";
 
-/// Decides between plain text and TLS for each source: by its own rows, else the switch's (the first source's), else the file, else
-/// as before.
+/// Decides between plain text and TLS for each source: by its own rows, else by the switch's (the first source's), else by the
+/// file, else as before.
 pub fn secure(sources: &mut [ConfigDbCopy], secrets: &Secrets) {
     let by_rows: Vec<GrpcSettings> = sources
         .iter()
@@ -86,7 +86,7 @@ pub fn secure(sources: &mut [ConfigDbCopy], secrets: &Secrets) {
 }
 
 impl Secured {
-    /// Takes what is asked for now, and where; `None`: nothing anywhere.
+    /// Takes what is required now, and where. `None`: nothing anywhere.
     fn settle(&mut self, asked: Option<(GrpcSettings, SecurityOrigin)>) {
         use GrpcSettings::{Incomplete, Nothing, Settings, Unread, Unreadable, Wrong};
         let asked = asked.filter(|(asked, _)| *asked != Nothing);
@@ -110,17 +110,17 @@ impl Secured {
         (self.security, self.origin) = (Some(security), origin);
     }
 
-    /// Keeps the settings to use when nothing is configured any more. After anything that asked for TLS, or may have, that is never
-    /// plain text, until a row or the file asks for `insecure`.
+    /// Remembers the settings to use when nothing is configured any more. After settings that required TLS, or may have, they
+    /// are never plain text, until a row or the file has `insecure`.
     fn remember(&mut self, asked: &GrpcSettings) {
         use GrpcSettings::{Incomplete, Nothing, Settings, Unread, Unreadable, Wrong};
         let unusable = |why: &Arc<str>| Some(Security::Unusable(why.clone()));
         match asked {
             Settings(security) => self.last = Some(security.clone()),
-            // Settings with TLS that could be used are better than none.
+            // TLS settings that could be used are better than none.
             Incomplete(_) | Wrong(_) if matches!(self.last, Some(Security::Tls(_))) => {}
             Incomplete(why) | Wrong(why) => self.last = unusable(why),
-            // There was something, and it is not known what.
+            // There was something, but it is not known what.
             Unreadable(why) if self.last.is_none() => self.last = unusable(why),
             Unreadable(_) | Unread(_) | Nothing => {}
         }
@@ -135,16 +135,16 @@ fn gone(last: Security) -> Security {
     }
 }
 
-/// What the rows of a CONFIG_DB ask for.
+/// What the rows of a CONFIG_DB require.
 pub fn by_rows(tables: &Tables) -> GrpcSettings {
     asked_for(tables, schema::CONFIG_DB)
 }
 
-/// What the file asks for.
+/// What the file requires.
 pub fn by_file(secrets: &Secrets) -> GrpcSettings {
     match secrets {
         Secrets::Absent => GrpcSettings::Nothing,
-        // What cannot be read may ask for TLS: that must not end in plain text.
+        // A file that has not been read may require TLS: that must not lead to plain text.
         Secrets::Unread(path) => {
             GrpcSettings::Unread(format!("{}: has not been read yet", path.display()).into())
         }
@@ -153,9 +153,9 @@ pub fn by_file(secrets: &Secrets) -> GrpcSettings {
     }
 }
 
-/// What GRPCCLIENT asks for in one place, which is named in messages.
+/// What GRPCCLIENT requires in one place. Messages name the place.
 fn asked_for(tables: &Tables, place: &str) -> GrpcSettings {
-    // What cannot be read may have asked for TLS: that must not end in plain text.
+    // What cannot be read may require TLS: that must not lead to plain text.
     let unreadable = |table: &&&str| {
         let mut rows = tables.table(table);
         rows.any(|(key, entry)| key == CONFIG && !matches!(entry, Entry::Row(_)))
@@ -223,7 +223,7 @@ fn file(rows: &GrpcRows<'_>, file: GrpcFile, place: &RowPlace<'_>) -> Result<Pat
         let text = format!("{field}: expected a file's path, found none");
         return Err(GrpcSettings::Incomplete(text.into()));
     };
-    // Relative to what? ycabled's working directory is not ours.
+    // A relative path would depend on the working directory, and ycabled's is not ours.
     if !Path::new(path).is_absolute() {
         let expected = "an absolute path (a relative one would depend on who reads it)";
         return Err(place.wrong(CERTS, file.field(), expected, path));

@@ -1,22 +1,22 @@
-//! The rows of `GRPCCLIENT`, read once for the exporter and its doctor: which table counts, and what the values mean.
+//! The rows of `GRPCCLIENT`, read once for the exporter and its doctor: which table is used, and what the values mean.
 //!
-//! Pure: takes the tables of CONFIG_DB or of grpc_secrets.json. What follows from the rows is settled in `grpc_client`; what an
-//! operator should do about them is the doctor's.
+//! Pure: takes the tables of CONFIG_DB or of grpc_secrets.json. `grpc_client` decides what follows from the rows, and the
+//! doctor what an operator should do about them.
 
 use crate::model::schema;
 use crate::model::{Row, Tables};
 
-/// The row with plain text or TLS.
+/// The row that selects plain text or TLS.
 pub(super) const CONFIG: &str = "config";
 /// The row with the files.
 pub(super) const CERTS: &str = "certs";
 const TYPE: &str = "type";
 const AUTH_LEVEL: &str = "auth_level";
 const SERVER_NAME: &str = "grpc_ssl_credential";
-/// Nothing follows from this one, whatever it holds. It only shows that there is a row.
+/// This field has no effect, whatever its value. It only shows that there is a row.
 pub(super) const LOG_LEVEL: &str = "log_level";
 
-/// What is read of the rows `config` and `certs`.
+/// What is read from the rows `config` and `certs`.
 pub(super) const FIELDS: &[&str] = &[
     TYPE,
     AUTH_LEVEL,
@@ -30,7 +30,7 @@ pub(super) const FIELDS: &[&str] = &[
 /// A file that `certs` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcFile {
-    /// Whom to trust.
+    /// The certificates to trust.
     Ca,
     /// Our certificate.
     ClientCert,
@@ -52,39 +52,39 @@ impl GrpcFile {
 /// `config`'s `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrpcType<'a> {
-    /// There is no row, or no such field, or it is empty.
+    /// There is no row or no such field, or the field is empty.
     Absent,
     /// Plain text.
     Insecure,
     /// TLS.
     Secure,
-    /// No value that has a meaning.
+    /// A value without a meaning.
     Other(&'a str),
 }
 
 /// `config`'s `auth_level`, for TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthLevel<'a> {
-    /// As `Server`.
+    /// The same as `Server`.
     Absent,
-    /// The SoC shows a certificate.
+    /// The SoC sends a certificate.
     Server,
-    /// So do we: the value that ycabled knows.
+    /// Both sides send one: the value that ycabled knows.
     Mutual,
-    /// The same: the value of SONiC's YANG model.
+    /// The same as `Mutual`: the value of SONiC's YANG model.
     Client,
-    /// No value that has a meaning.
+    /// A value without a meaning.
     Other(&'a str),
 }
 
 impl AuthLevel<'_> {
-    /// Whether we show a certificate.
+    /// Whether we send a certificate.
     pub fn is_mutual(self) -> bool {
         matches!(self, Self::Mutual | Self::Client)
     }
 }
 
-/// What is in one place.
+/// The content of one place.
 #[derive(Debug, Clone, Copy)]
 pub struct GrpcRows<'a> {
     config: Option<(&'static str, &'a Row)>,
@@ -92,7 +92,7 @@ pub struct GrpcRows<'a> {
 }
 
 impl<'a> GrpcRows<'a> {
-    /// The rows in these tables: of the two names of the table, the deployed one wins, row by row.
+    /// The rows in these tables. If a row is in both names of the table, the deployed name is used.
     pub fn of(tables: &'a Tables) -> Self {
         let row = |key| {
             let mut names = schema::GRPC_CLIENTS.into_iter();
@@ -104,7 +104,7 @@ impl<'a> GrpcRows<'a> {
         }
     }
 
-    /// The table in which the row `config` is; `None`: there is no such row.
+    /// The table of the row `config`. `None`: there is no such row.
     pub fn table(&self) -> Option<&'static str> {
         self.config.map(|(table, _)| table)
     }
@@ -119,7 +119,7 @@ impl<'a> GrpcRows<'a> {
         }
     }
 
-    /// Who shows a certificate.
+    /// Which sides send a certificate.
     pub fn auth_level(&self) -> AuthLevel<'a> {
         match self.setting(AUTH_LEVEL) {
             None => AuthLevel::Absent,

@@ -1,7 +1,7 @@
-//! `grpc_secrets.json`, where GRPCCLIENT's rows come from: `{"GRPCCLIENT": {"config": {...}, "certs": {...}}}`.
+//! `grpc_secrets.json`, the source of GRPCCLIENT's rows: `{"GRPCCLIENT": {"config": {...}, "certs": {...}}}`.
 //!
-//! Pure: takes what was read of the file. It holds paths and names, no keys; all the same no message repeats what stands in it
-//! beyond the one name that is wrong.
+//! Pure: takes what was read from the file. The file has paths and names and no keys. Even so, no message quotes its content,
+//! except the one name that is wrong.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,18 @@ use crate::model::{Entry, Row, Tables};
 /// What is known of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Secrets {
-    /// It has not been looked at yet.
+    /// It has not been read yet.
     Unread(PathBuf),
     /// There is none.
     Absent,
-    /// It cannot be used, for people: which file, and why.
+    /// It cannot be used. For people: which file, and why.
     Unusable(Arc<str>),
-    /// The same rows as CONFIG_DB would have.
+    /// It has the same rows that CONFIG_DB would have.
     Holds(PathBuf, Arc<Tables>),
 }
 
 impl Secrets {
-    /// What was read of `path`.
+    /// The result of reading `path`.
     pub fn of(path: &Path, read: io::Result<Vec<u8>>) -> Self {
         let unusable = |why: &str| Self::Unusable(format!("{}: {why}", path.display()).into());
         match read {
@@ -42,12 +42,12 @@ impl Secrets {
 }
 
 fn tables(json: &[u8]) -> Result<Tables, String> {
-    // serde_json's own message may quote the content; the place of the mistake is enough.
+    // serde_json's own message may quote the content. The place of the mistake is enough.
     let not_json = |error: serde_json::Error| {
         let (line, column) = (error.line(), error.column());
         format!("expected JSON, found something else at line {line}, column {column}")
     };
-    // Some editors put a byte order mark in front.
+    // Some editors write a byte order mark first.
     let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
     let Value::Object(file) = serde_json::from_slice(json).map_err(not_json)? else {
         return Err("expected a JSON object with the key GRPCCLIENT".to_owned());
@@ -69,7 +69,7 @@ fn tables(json: &[u8]) -> Result<Tables, String> {
             for (field, value) in fields {
                 match value {
                     Value::String(value) => row.insert(field.clone(), value.clone()),
-                    // Whatever it is for: none of ours.
+                    // A field that we do not use, whatever it is for.
                     _ if field == LOG_LEVEL || !FIELDS.contains(&field.as_str()) => continue,
                     Value::Null => continue,
                     _ => return Err(format!("{table}.{name}.{field}: expected a string")),

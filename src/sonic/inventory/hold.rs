@@ -1,18 +1,18 @@
-//! CONFIG_DB while another process rewrites it: a row that is gone for a moment takes no port away.
+//! CONFIG_DB while another process rewrites it: a row that is missing for a moment does not remove a port.
 //!
-//! Pure: takes what CONFIG_DB holds, whenever it is complete, and the time; emits the tables to use. A rewrite is DEL and HSET
-//! with milliseconds to seconds between them, and between the two a reader sees no row, or half of one. So the last content
-//! of a row is kept for a while after it has fallen *silent*: it is gone, is no hash, or lacks the very field that matters. A row with
-//! another content counts at once.
+//! Pure: takes the content of CONFIG_DB whenever it is complete, and the time; emits the tables to use. A rewrite is DEL and
+//! then HSET, milliseconds to seconds later, and in between a reader sees no row or half of one. So the last content of a row
+//! is kept for a while after it has become *silent*: it is gone, is not a hash, or lacks the field that matters. A row with
+//! different content is used at once.
 //!
 //! | row | kept for |
 //! |---|---|
 //! | `DEVICE_METADATA\|localhost` | `WHOLE` |
 //! | Loopback3's address, while there is no other one of its family | `WHOLE` |
-//! | a port of `MUX_CABLE`, while others are there | `ROW` since it, or since the last other one that came back; `WHOLE` at most |
+//! | a port of `MUX_CABLE`, while other ports are there | `ROW` from then or from another's return; at most `WHOLE` |
 //! | all ports of `MUX_CABLE` at once (two or more) | `WHOLE` |
 //!
-//! `GRPCCLIENT` is not here: its last settings are kept without end (`grpc_client::Secured`).
+//! `GRPCCLIENT` is not here: its last settings are kept without a time limit (`grpc_client::Secured`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,25 +22,25 @@ use super::{mux_cable, tor_side};
 use crate::model::schema;
 use crate::model::{Entry, Tables};
 
-/// A rewrite of what concerns all ports: a person, a script or `config apply-patch` takes seconds.
+/// How long a rewrite of something that concerns all ports may take: a person, a script or `config apply-patch` takes seconds.
 const WHOLE: Duration = Duration::from_secs(10);
-/// A rewrite of one port's row: a port that is removed for good should not be probed much longer.
+/// How long a rewrite of one port's row may take. A port that is removed for good is probed for this time.
 const ROW: Duration = Duration::from_secs(2);
 
-/// See the module's documentation.
+/// See the module's page.
 #[derive(Debug, Default)]
 pub struct Hold {
-    /// What CONFIG_DB held when it was last complete.
+    /// The content of CONFIG_DB when it was last complete.
     latest: Option<Arc<Tables>>,
-    /// The same, with what is kept.
+    /// The same, with the rows that are kept.
     shown: Option<Arc<Tables>>,
     /// The keys that are kept, and since when they have been silent.
     kept: BTreeMap<String, Instant>,
-    /// When a port's row that was kept last came back.
+    /// When a port's kept row last came back.
     returned: Option<Instant>,
 }
 
-/// What a key of CONFIG_DB is to us.
+/// What a key of CONFIG_DB means for us.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum HeldRow {
     Metadata,
@@ -49,8 +49,8 @@ enum HeldRow {
 }
 
 impl Hold {
-    /// The tables to use at `now`. `complete`: what CONFIG_DB holds; `None`: it cannot be read or is not complete, so everything stays as
-    /// it was, and the time of what is kept begins anew when it is complete again.
+    /// The tables to use at `now`. `complete`: the content of CONFIG_DB. `None`: it cannot be read or is not complete. Then
+    /// everything stays as it was, and the time for kept rows starts again when it is complete again.
     pub fn take(&mut self, complete: Option<&Arc<Tables>>, now: Instant) -> Option<Arc<Tables>> {
         let Some(latest) = complete else {
             self.kept.values_mut().for_each(|since| *since = now);
@@ -70,7 +70,7 @@ impl Hold {
         self.shown.clone()
     }
 
-    /// When something that is kept will no longer be, if nothing changes.
+    /// When the first kept row will no longer be kept, if nothing changes.
     pub fn until(&self) -> Option<Instant> {
         let latest = self.latest.as_ref()?;
         let limits = self.kept.iter().map(|(key, since)| {
@@ -122,7 +122,7 @@ impl Hold {
         Arc::new(shown)
     }
 
-    /// Whether two or more ports have fallen silent and none is left.
+    /// Whether two or more ports have become silent and none is left.
     fn is_table_gone(&self, latest: &Tables) -> bool {
         let ports = self
             .kept
@@ -155,12 +155,12 @@ fn held_row(tables: &Tables, key: &str) -> Option<HeldRow> {
     }
 }
 
-/// Whether the row had what matters, and now has not.
+/// Whether the row had the field that matters, and has lost it.
 fn has_fallen_silent(key: &str, before: &Entry, latest: &Tables) -> bool {
     let now = latest.get(key).map(|entry| &**entry);
     match held_row(latest, key) {
         Some(HeldRow::Metadata) => {
-            // An ASIC's row may have no subtype of its own; what it is then stands in sub_role.
+            // An ASIC's row may have no subtype. Then sub_role shows what it is.
             let mut fields = [tor_side::SUBTYPE, tor_side::SUB_ROLE].into_iter();
             let field = fields.find(|field| before.field(field).is_some());
             field.is_some_and(|field| now.and_then(|entry| entry.field(field)).is_none())
@@ -222,7 +222,7 @@ mod tests {
             Self { hold, start }
         }
 
-        /// What counts after so many seconds, with these rows in CONFIG_DB.
+        /// The tables in use after this many seconds, with these rows in CONFIG_DB.
         fn at(&mut self, seconds: f64, rows: &[(&str, &str)]) -> Arc<Tables> {
             let now = self.start + Duration::from_secs_f64(seconds);
             self.hold.take(Some(&tables(rows)), now).expect("believed")
@@ -308,11 +308,11 @@ mod tests {
         let mut clock = Clock::new(&ALL);
         clock.check(1.0, &ALL[..2], &ALL);
         clock.check(9.0, &ALL[..2], &ALL);
-        // The first is back: the others have two seconds from then on.
+        // The first is back: the others have two seconds from then.
         clock.check(9.5, &ALL[..3], &ALL);
         clock.check(10.9, &ALL[..3], &ALL);
         clock.check(10.95, &ALL, &ALL);
-        // But no longer than ten in all.
+        // But not longer than ten seconds in total.
         clock.check(20.0, &ALL[..2], &ALL);
         clock.check(29.5, &ALL[..3], &ALL);
         clock.check(30.0, &ALL[..3], &ALL[..3]);
@@ -331,7 +331,7 @@ mod tests {
         let v6 = ("LOOPBACK_INTERFACE|Loopback3|fc00::1/128", "NULL=NULL");
         clock.check(4.0, &[METADATA, ETHERNET0, v6], &[METADATA, ETHERNET0, v6, moved]);
         clock.check(13.0, &[METADATA, ETHERNET0, v6], &[METADATA, ETHERNET0, v6]);
-        // Another interface's address is none of ours.
+        // Another interface's address does not matter.
         let other = ("LOOPBACK_INTERFACE|Loopback0|10.1.0.38/32", "NULL=NULL");
         Clock::new(&[METADATA, other]).check(1.0, &[METADATA], &[METADATA]);
     }

@@ -1,4 +1,4 @@
-//! `MUX_CABLE` rows: which ports have an active-active cable, and where its SoC is.
+//! `MUX_CABLE` rows: which ports have an active-active cable, and the address of its SoC.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::model::{Entry, Port, Problem, ProblemKind, Row, Tables, quoted};
 
 pub(super) const TABLE: &str = schema::MUX_CABLE;
 
-/// What is read of a row. The last three only show that there is a row.
+/// What is read from a row. The last three only show that there is a row.
 pub(super) const FIELDS: &[&str] = &[
     "cable_type",
     "soc_ipv4",
@@ -22,14 +22,14 @@ pub(super) const FIELDS: &[&str] = &[
 /// One port to probe.
 type CableRow = (Port, IpAddr);
 
-/// All active-active ports, or why one of them cannot be probed. Other cable types are none of ours.
+/// All active-active ports, or why one of them cannot be probed. Other cable types do not matter.
 pub(super) fn read(tables: &Tables) -> impl Iterator<Item = Result<CableRow, Problem>> {
     tables
         .table(TABLE)
         .filter_map(|(key, entry)| port(key, entry).transpose())
 }
 
-/// The problem that not all rows are read, if so.
+/// The problem that not all rows are read, if that is the case.
 pub(super) fn too_many(tables: &Tables) -> Option<Problem> {
     let left_out = tables.left_out(TABLE);
     let most = Tables::MOST_ROWS;
@@ -39,12 +39,12 @@ pub(super) fn too_many(tables: &Tables) -> Option<Problem> {
     (left_out > 0).then(|| Problem::new(TABLE, ProblemKind::TooManyRows, &text))
 }
 
-/// Whether it is, or was meant as, a row of an active-active port with a SoC's address.
+/// Whether it is a row of an active-active port with a SoC's address, even a malformed one.
 pub(super) fn is_ours(entry: &Entry) -> bool {
     is_active_active(entry) && !is_silent(entry)
 }
 
-/// Whether it is no row, or lacks the fields that name the cable and its SoC: half of a row that is being written.
+/// Whether it is not a row, or lacks the fields for the cable and its SoC: then it is half of a row that is being written.
 pub(super) fn is_silent(entry: &Entry) -> bool {
     let address = [IPV4, IPV6].concat();
     entry.field("cable_type").is_none()
@@ -63,7 +63,7 @@ fn port(key: &str, entry: &Entry) -> Result<Option<CableRow>, Problem> {
     let row = hash(key, entry)?;
     match row.get("cable_type").map(String::as_str) {
         Some("active-active" | "active_active") => {}
-        // Absent means active-standby.
+        // A missing value means active-standby.
         None | Some("active-standby" | "active_standby" | "") => return Ok(None),
         found => {
             let expected = "cable_type: expected active-active or active-standby";
@@ -77,19 +77,19 @@ fn port(key: &str, entry: &Entry) -> Result<Option<CableRow>, Problem> {
     Ok(Some((port, soc_address(key, row)?)))
 }
 
-/// The row, which has to be a hash.
+/// The row, which must be a hash.
 fn hash<'a>(key: &str, entry: &'a Entry) -> Result<&'a Row, Problem> {
     let expected = "expected a hash, as SONiC's tables have";
     let found = match entry {
         Entry::Row(row) => return Ok(row),
         Entry::Value(value) => format!("the string {}", quoted(value)),
-        Entry::Other => "another type of key (`TYPE` tells)".to_owned(),
+        Entry::Other => "another type of key (`TYPE` shows it)".to_owned(),
     };
     let text = format!("{expected}, found {found}");
     Err(Problem::new(key, ProblemKind::NotARow, &text))
 }
 
-/// Where the SoC is: its IPv4 address if the row has one, else its IPv6 address.
+/// The SoC's address: its IPv4 address if the row has one, else its IPv6 address.
 fn soc_address(key: &str, row: &Row) -> Result<IpAddr, Problem> {
     let bad = |expected, found| Err(problem(key, ProblemKind::BadAddress, expected, Some(found)));
     match (address(row, &IPV4), address(row, &IPV6)) {
@@ -137,7 +137,7 @@ fn host(text: &str) -> Option<IpAddr> {
     let one = length.is_none_or(|length| length == whole);
     let dialled = match ip {
         IpAddr::V4(ip) => !ip.is_broadcast(),
-        // A link-local address means nothing without its link; a mapped one belongs into soc_ipv4.
+        // A link-local address is useless without its link; an IPv4-mapped one belongs into soc_ipv4.
         IpAddr::V6(ip) => !ip.is_unicast_link_local() && ip.to_ipv4_mapped().is_none(),
     };
     (one && dialled && !ip.is_unspecified() && !ip.is_multicast()).then_some(ip)

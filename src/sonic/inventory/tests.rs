@@ -1,11 +1,11 @@
-//! What follows from CONFIG_DB, row by row.
+//! What is derived from CONFIG_DB, row by row.
 
 use std::path::Path;
 
 use super::*;
 use crate::model::{Entry, UpperLower};
 
-/// What a mirror shows of a CONFIG_DB that holds these keys, each with fields as `name=value`: no fields but those that are read.
+/// A mirror of a CONFIG_DB with these keys. Their fields are `name=value`; only the fields that are read.
 pub(super) fn config_db(rows: &[(&str, &str)]) -> Arc<Tables> {
     let mut tables = Tables::new("|");
     tables.set("CONFIG_DB_INITIALIZED".into(), Some(Entry::Value("1".into())));
@@ -164,7 +164,7 @@ fn another_kind_of_switch_has_no_ports() {
         assert_eq!((found.targets.len(), found.loaded), (0, true), "{metadata}");
     }
     assert_eq!(inventory(&[cable]).targets, []);
-    // SONiC gates on the subtype alone; storage racks are BackEndToRRouter.
+    // In SONiC's own code `subtype` alone decides. Storage racks are BackEndToRRouter.
     for metadata in [
         "type=BackEndToRRouter subtype=DualToR",
         "subtype=DualToR",
@@ -286,7 +286,7 @@ fn loopback3_tells_the_side_and_nothing_else_does() {
 
 #[test]
 fn what_is_self_follows_from_loopback3s_address_by_read_side() {
-    // (Loopback3, the portid that is ours): `read_side` of SONiC's deployed code.
+    // (Loopback3, our portid): `read_side` of SONiC's deployed code.
     let table = [
         ("10.1.0.38", 1),
         ("10.212.64.1", 1),
@@ -326,7 +326,7 @@ fn the_source_address_is_loopback3s_of_the_targets_family() {
     check("loopback3", &[UPPER], SourceAddress::Fixed(ip("10.212.64.1")));
     check("none", &[UPPER], SourceAddress::Any);
     check("10.0.0.7", &[UPPER], SourceAddress::Fixed(ip("10.0.0.7")));
-    // Of several the one that tells the side.
+    // Of several addresses, the one that shows the side.
     let other = ("LOOPBACK_INTERFACE|Loopback3|10.0.0.1/32", "NULL=NULL");
     check(
         "loopback3",

@@ -1,4 +1,4 @@
-//! What kind of switch this is, and which ToR of its rack: DEVICE_METADATA and Loopback3.
+//! What kind of switch this is, and which ToR of its rack: from DEVICE_METADATA and Loopback3.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,24 +7,24 @@ use crate::model::{Entry, Side, Tables};
 
 /// DEVICE_METADATA: what kind of switch this is.
 pub(crate) const SUBTYPE: &str = "subtype";
-/// DEVICE_METADATA of one ASIC of several: where it stands.
+/// DEVICE_METADATA of one ASIC of several: its position in the switch.
 pub(crate) const SUB_ROLE: &str = "sub_role";
 
-/// Loopback3's addresses on the upper ToR (`read_side` 1), as SONiC deploys them, and as sonic-mgmt's topologies have them.
+/// Loopback3's addresses on the upper ToR (`read_side` 1): those that SONiC deploys, and those of sonic-mgmt's topologies.
 const UPPER: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(10, 212, 64, 1)),
     IpAddr::V4(Ipv4Addr::new(10, 1, 0, 38)),
     IpAddr::V6(Ipv6Addr::new(0xfc00, 1, 0, 0x38, 0, 0, 0, 0)),
 ];
-/// On the lower ToR (`read_side` 0).
+/// The same on the lower ToR (`read_side` 0).
 const LOWER: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(10, 212, 64, 2)),
     IpAddr::V4(Ipv4Addr::new(10, 1, 0, 39)),
     IpAddr::V6(Ipv6Addr::new(0xfc00, 1, 0, 0x39, 0, 0, 0, 0)),
 ];
 
-/// Whether the switch's own metadata (or, for an ASIC that has none, that of the switch) has the subtype DualToR. `subtype` alone decides, as
-/// in SONiC's own code: `type` is ToRRouter, but BackEndToRRouter in a storage rack.
+/// Whether the namespace's own metadata, or the switch's for an ASIC without any, has the subtype DualToR. As in SONiC's own
+/// code, `subtype` alone decides: `type` is ToRRouter, but BackEndToRRouter in a storage rack.
 pub fn is_dual_tor(tables: &Tables, host: Option<&Tables>) -> bool {
     let field = |name: &str| {
         let of = |tables: &Tables| {
@@ -49,10 +49,10 @@ pub fn side_of(address: IpAddr) -> Side {
     }
 }
 
-/// The address in a key of LOOPBACK_INTERFACE, if it is one of Loopback3's.
+/// The address in a key of LOOPBACK_INTERFACE, if it is Loopback3's.
 pub(super) fn loopback3(tables: &Tables, key: &str) -> Option<IpAddr> {
     let (name, prefix) = key.split_once(tables.separator())?;
-    // Without a length it means the same; all of SONiC writes one.
+    // Without a prefix length it means the same; all of SONiC writes one.
     let ip = prefix.split_once('/').map_or(prefix, |(ip, _)| ip);
     (name == "Loopback3").then_some(ip)?.parse().ok()
 }
@@ -62,7 +62,7 @@ pub(super) fn loopback3(tables: &Tables, key: &str) -> Option<IpAddr> {
 pub struct Loopback3(Vec<IpAddr>);
 
 impl Loopback3 {
-    /// Those of the first CONFIG_DB that has any.
+    /// The addresses in the first CONFIG_DB that has any.
     pub fn find<'a>(sources: impl Iterator<Item = &'a Tables>) -> Self {
         let addresses = |tables: &Tables| -> Vec<IpAddr> {
             let rows = tables.table(schema::LOOPBACK_INTERFACE);
@@ -83,7 +83,7 @@ impl Loopback3 {
         Self(addresses)
     }
 
-    /// Which ToR we are; unknown where no address is a ToR's, or they contradict each other.
+    /// Which ToR we are. Unknown if no address is a ToR's, or if they contradict each other.
     pub fn side(&self) -> Side {
         let mut sides = self
             .0
@@ -96,8 +96,8 @@ impl Loopback3 {
         }
     }
 
-    /// The address of a family to dial from, if there is one: of several the one that is `side`'s, else the first that is some
-    /// ToR's, else the first.
+    /// The address of this family to dial from, if there is one: the one of `side`, else the first that is any ToR's, else the
+    /// first.
     pub fn address(&self, ipv4: bool, side: Side) -> Option<IpAddr> {
         let of_family = || self.0.iter().copied().filter(|ip| ip.is_ipv4() == ipv4);
         let ours = of_family().find(|ip| side != Side::Unknown && side_of(*ip) == side);

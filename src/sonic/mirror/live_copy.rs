@@ -9,7 +9,7 @@ use crate::model::{Port, Rows, Spec, Tables};
 use crate::sonic::redis_link::driver::Connected;
 use crate::sonic::redis_link::{Changed, RedisFailure};
 
-/// What is known of the database, and when what of it is read again.
+/// What is known of the database, and what is read again when.
 #[derive(Debug)]
 pub(super) struct LiveCopy {
     spec: Spec,
@@ -44,7 +44,7 @@ impl LiveCopy {
         Ok(copy)
     }
 
-    /// Reads everything anew.
+    /// Reads everything again.
     pub(super) async fn search(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
         let ports = self.ports.borrow_and_update().clone();
         let began = Instant::now().into_std();
@@ -55,7 +55,7 @@ impl LiveCopy {
         Ok(())
     }
 
-    /// Reads again what was there, or may be.
+    /// Reads all known keys again, and those that may exist.
     pub(super) async fn read_known(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
         let keys = match self.spec.rows {
             Rows::All => self.tables.keys().map(str::to_owned).collect(),
@@ -84,7 +84,7 @@ impl LiveCopy {
             match self.spec.rows {
                 Rows::OfPorts if !self.is_of_port(&key, &ports) => {}
                 Rows::All if reading::table_of(&self.spec, self.tables.separator(), &key).is_none() => {}
-                // Which rows are kept where there are too many is the search's business.
+                // If there are too many rows, the search decides which are kept.
                 Rows::All if is_too_much && !self.tables.has(&key) => self.plan.want_search(),
                 Rows::OfPorts | Rows::All => keys.push(key),
             }
@@ -100,9 +100,9 @@ impl LiveCopy {
         port.is_some_and(|port| Port::new(port).is_ok_and(|port| ports.contains(&port)))
     }
 
-    /// Reads these keys, and the values; and everything, where one of those has changed. Such a value shows whether the
-    /// database is complete (`CONFIG_DB_INITIALIZED`): around its change, a flush and a load for instance, no event is sent for the
-    /// rows that are gone, and a copy with rows from before and from after would be neither.
+    /// Reads these keys and the values. If a value has changed, everything is read again. Such a value shows whether the
+    /// database is complete (`CONFIG_DB_INITIALIZED`). Around its change, for example a flush and a load, no event is sent for
+    /// the rows that are gone, and a copy with some rows from before and some from after would be wrong.
     async fn read(&mut self, redis: &mut Connected<'_>, mut keys: Vec<String>) -> Result<(), RedisFailure> {
         let before = self.values();
         keys.retain(|key| !self.spec.values.contains(&key.as_str()));
@@ -112,7 +112,7 @@ impl LiveCopy {
             self.plan.tear();
         }
         match self.plan.search_at() {
-            // A database of a switch is walked through in a millisecond: at once.
+            // Searching the database of a switch takes a millisecond: it is done at once.
             Some(at) if at <= Instant::now().into_std() => self.search(redis).await,
             _ => {
                 self.show();
@@ -126,7 +126,7 @@ impl LiveCopy {
         found.map(|value| value.map(str::to_owned)).collect()
     }
 
-    /// FLUSHDB, and a Redis that loads another file, send no event. A value or, where there is none, one row shows it.
+    /// FLUSHDB, and a Redis that loads another file, send no event. A value shows it, or one row if there is no value.
     pub(super) async fn look_for_flush(&mut self, redis: &mut Connected<'_>) -> Result<(), RedisFailure> {
         if !self.spec.values.is_empty() {
             return self.read(redis, Vec::new()).await;

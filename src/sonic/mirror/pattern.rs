@@ -1,12 +1,12 @@
-//! One pattern for SCAN that lets the keys of several tables through and as few others as possible: the database is then
-//! walked through once and not once for each table.
+//! One pattern for SCAN that matches the keys of several tables and as few others as possible. So the database is searched once
+//! and not once for each table.
 
 use std::collections::BTreeSet;
 
 use crate::model::Table;
 
-/// As long as the shortest beginning of a key, a class of characters for each place: `[DM][EU][VX]*`. What else gets through
-/// is for the reader to sift.
+/// As long as the shortest beginning of a key, with a class of characters for each place: `[DM][EU][VX]*`. The reader must
+/// filter the other keys that it matches.
 pub(super) fn of(tables: &[Table], separator: &str) -> Vec<u8> {
     let beginnings: Vec<Vec<u8>> = tables
         .iter()

@@ -1,27 +1,27 @@
-//! When a mirror does what, while it is connected (pure): takes what happens and the time, returns what is due next and when.
+//! What a mirror does when, while it is connected (pure): takes what happens and the time, returns what is due next and when.
 //!
 //! | what happens | what follows |
 //! |---|---|
 //! | a change is notified | `CatchUp` 50 ms later, for all that are notified until then |
-//! | the subscription is lost | `Subscribe` after a pause; after it, as changes were missed, `ReadKnown` at once and a search |
-//! | an interval is over | `ReadKnown`, for a server that sends no notifications; and where it seems to send none, a search |
-//! | rows may have come or gone without a notification | `Search`, `SHARE` times as long after the last one began as that took |
+//! | the subscription is lost | `Subscribe` after a pause; then `ReadKnown` at once and a search, because changes were missed |
+//! | an interval is over | `ReadKnown`, for a server that sends no notifications; if it seems to send none, also a search |
+//! | rows may have come or gone without a notification | `Search`, at least `SHARE` times the duration of the last one after that began |
 //!
-//! Of several actions that are due, the one that was due first is done, so none of them can keep another from its turn. A copy is *torn*
-//! when it may hold rows from before and from after a flush or a load: it is not shown before the next search has made it anew.
+//! If several actions are due, the one that was due first is done, so none can block another one. A copy is *torn* when it may
+//! have rows from before and from after a flush or a load: it is not shown until the next search has made it again.
 
 use std::time::{Duration, Instant};
 
 use crate::model::Rows;
 use crate::sonic::redis_link::{RedisFailure, Retry};
 
-/// From the first notification to reading what has changed: a reload of a whole table is then a few reads, not one for
-/// each of its rows, and what depends on it is worked out a few times a second at most.
+/// The time from the first notification to reading the changes. So a reload of a whole table is a few reads, not one for each
+/// row, and what depends on it is derived only a few times per second.
 const GATHER: Duration = Duration::from_millis(50);
-/// A server that has sent no notification for two intervals and this long may not send any at all.
+/// A server that has sent no notification for two intervals and this time may not send any.
 const SILENCE: Duration = Duration::from_secs(5);
-/// A search takes as long as the database is large, its own tables or others'. Searches may take a twentieth of
-/// Redis' time at most, as it has other users: the next search begins so many times later as the last one took.
+/// How much later the next search begins, as a multiple of the time that the last one took. The larger the database, the longer
+/// a search takes, also because of other programs' tables. Redis has other users: searches may take a twentieth of its time.
 const SHARE: u32 = 20;
 
 /// What a mirror does.
@@ -29,26 +29,26 @@ const SHARE: u32 = 20;
 pub(super) enum Action {
     /// Subscribe again.
     Subscribe,
-    /// Read what has changed, as far as that was notified.
+    /// Read the changes that were notified.
     CatchUp,
-    /// Look for rows, and read everything anew.
+    /// Search for rows, and read everything again.
     Search,
-    /// Read again what is known.
+    /// Read all known keys again.
     ReadKnown,
 }
 
-/// See the module's documentation.
+/// See the module's page.
 #[derive(Debug)]
 pub(super) struct Plan {
     rows: Rows,
     interval: Duration,
     read_at: Instant,
     catch_up_at: Option<Instant>,
-    /// While there is no subscription, unless this user may not subscribe.
+    /// Set while there is no subscription, unless this user may not subscribe.
     subscribe_at: Option<Instant>,
     subscribed_at: Instant,
     retry: Retry,
-    /// The last search began then, and took so long.
+    /// When the last search began, and how long it took.
     searched_at: Instant,
     search_took: Duration,
     is_search_wanted: bool,
@@ -56,7 +56,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// After the first search, which began then and took so long; `now`: everything is read.
+    /// After the first search. `search`: when it began and how long it took. `now`: everything has been read.
     pub(super) fn new(rows: Rows, interval: Duration, search: (Instant, Duration), now: Instant) -> Self {
         Self {
             rows,
@@ -87,7 +87,7 @@ impl Plan {
             .unwrap_or((self.read_at, Action::ReadKnown))
     }
 
-    /// It is begun: what happens from now on makes it due anew.
+    /// The action begins: from now on, events make it due again.
     pub(super) fn begin(&mut self, action: Action, now: Instant) {
         match action {
             Action::Subscribe => (self.subscribe_at, self.subscribed_at) = (None, now),
@@ -114,7 +114,7 @@ impl Plan {
         self.is_search_wanted = true;
     }
 
-    /// What is known has been read again. `notified_within`: whether the server has sent a notification within such a time.
+    /// All known keys have been read again. `notified_within`: whether the server has sent a notification within a given time.
     pub(super) fn known_read(&mut self, notified_within: impl FnOnce(Duration) -> bool) {
         let silence = self.interval.saturating_mul(2).saturating_add(SILENCE);
         if self.rows == Rows::All && !notified_within(silence) {
@@ -122,7 +122,7 @@ impl Plan {
         }
     }
 
-    /// The interval is another from now on.
+    /// The interval has changed.
     pub(super) fn set_interval(&mut self, interval: Duration, now: Instant) {
         (self.interval, self.read_at) = (interval, now + interval);
     }
@@ -132,12 +132,12 @@ impl Plan {
         self.is_search_wanted = true;
     }
 
-    /// The copy may be half of the old and half of the new.
+    /// The copy may be half old and half new.
     pub(super) fn tear(&mut self) {
         (self.is_search_wanted, self.is_torn) = (true, true);
     }
 
-    /// Everything has been read anew by a search that began then and took so long.
+    /// A search has read everything again: when it began, and how long it took.
     pub(super) fn searched(&mut self, began: Instant, took: Duration) {
         (self.searched_at, self.search_took) = (began, took);
         (self.is_search_wanted, self.is_torn) = (false, false);
@@ -148,7 +148,7 @@ impl Plan {
         !self.is_torn
     }
 
-    /// When to look for rows, if at all.
+    /// When to search for rows, if at all.
     pub(super) fn search_at(&self) -> Option<Instant> {
         self.is_search_wanted
             .then(|| self.searched_at + self.search_took * SHARE)
@@ -185,7 +185,7 @@ mod tests {
             self.start + ms(milliseconds)
         }
 
-        /// What is due next is this, then; and it is begun as soon as it is due.
+        /// Checks what is due next, and when. Then begins it at that time.
         fn then(&mut self, milliseconds: u64, action: Action) {
             let (at, next) = self.plan.next();
             assert_eq!(
@@ -245,7 +245,7 @@ mod tests {
             |story| {
                 story.plan.set_interval(ms(100), story.at(100));
                 story.then(200, ReadKnown);
-                // It took a second, and meanwhile a change was notified.
+                // It took a second, and a change was notified in that time.
                 story.plan.notified(story.at(210));
             },
             &[(260, CatchUp), (300, ReadKnown)],

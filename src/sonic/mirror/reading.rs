@@ -1,4 +1,4 @@
-//! Reading a database: which keys there are, and what they hold. What it may cost has limits, whatever the database holds.
+//! Reads a database: which keys exist, and what they contain. The cost has limits, whatever the database contains.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -10,38 +10,38 @@ use super::pattern;
 use crate::model::{Entry, Port, Row, Rows, Spec, Table, Tables};
 use crate::sonic::redis_link::{Breach, LONGEST_KEY, Link, RedisFailure, Reply};
 
-/// Keys read in one go.
+/// Keys that one pipeline reads.
 const CHUNK: usize = 256;
-/// Keys looked at in one SCAN.
+/// COUNT of one SCAN, in keys: see `ONE_SCAN`.
 const COUNT: usize = 1000;
-/// What that takes of Redis' time at most, during which it serves no one else. If it takes longer, Redis or this process is
-/// busy with other work.
+/// The longest time that one SCAN takes in Redis. It serves no one else in that time. If it takes longer, Redis or this process
+/// is busy with other work.
 const ONE_SCAN: Duration = Duration::from_millis(1);
-/// SCANs until it is clear that they have no end: 10 million keys.
+/// After this many SCANs it is clear that they do not end: 10 million keys.
 const MOST_SCANS: u32 = 10_000;
-/// How long they may take. Two million keys take a second.
+/// How long all SCANs of one search may take. Two million keys take a second.
 const SCAN_WITHIN: Duration = Duration::from_secs(60);
-/// Keys of our tables that are gathered, of which `Tables::MOST_ROWS` of each table are read.
+/// Keys of our tables that are collected. `Tables::MOST_ROWS` of each table are read.
 const MOST_KEYS: usize = 200_000;
-/// What is kept of a value: a path may be so long.
+/// Bytes of a value that are kept: the longest path (PATH_MAX).
 const LONGEST_VALUE: usize = 4096;
 /// Fields of a row that are kept: ycabled's have 41.
 const MOST_FIELDS: usize = 256;
 
-/// All that is kept of a database, as it takes memory: 10,000 ports with a row of ycabled's each are 40 MB.
+/// Bytes that the copy of a database may take in memory. 10,000 ports, each with a row of ycabled, are 40 MB.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
-/// All keys to read, and of which tables there were too many.
+/// All keys to read, and the tables that had too many.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     pub(super) keys: Vec<String>,
     left_out: Vec<(&'static str, usize)>,
-    /// How long it took Redis to look for them.
+    /// How long Redis took to search for them.
     searched: Duration,
 }
 
-/// Reads everything; `known`: what was read before, which is kept where there is too much. Also returns how long it took
-/// Redis to look for rows.
+/// Reads everything. `known`: what was read before, which is preferred if there are too many rows. Also returns how long Redis
+/// took to search for rows.
 pub(super) async fn read_all(
     link: &mut Link,
     spec: &Spec,
@@ -76,7 +76,7 @@ fn values(spec: &Spec) -> impl Iterator<Item = String> {
     spec.values.iter().map(|&key| key.to_owned())
 }
 
-/// Looks for the rows that there are, once for all tables.
+/// Searches for the existing rows, once for all tables.
 async fn found(link: &mut Link, spec: &Spec, known: &Tables) -> Result<Keys, RedisFailure> {
     let began = Instant::now();
     let scanned = timeout(SCAN_WITHIN, scan(link, spec, known.separator()));
@@ -89,7 +89,8 @@ async fn found(link: &mut Link, spec: &Spec, known: &Tables) -> Result<Keys, Red
     for table in spec.tables {
         let mut rows = rows.remove(table.name).unwrap_or_default();
         if let Some(more @ 1..) = rows.len().checked_sub(Tables::MOST_ROWS) {
-            // What was read before is read again; of the others those with the shortest names, as SONiC numbers its ports.
+            // Known rows are read again. Of the others, those with the shortest names are read, because SONiC numbers its
+            // ports.
             rows.sort_by_cached_key(|key| (!known.has(key), key.len(), key.clone()));
             rows.truncate(Tables::MOST_ROWS);
             keys.left_out.push((table.name, more));
@@ -99,7 +100,8 @@ async fn found(link: &mut Link, spec: &Spec, known: &Tables) -> Result<Keys, Red
     Ok(keys)
 }
 
-/// The rows' keys by table, and after how many SCANs. One may name one twice, and its pattern lets others through.
+/// The keys of the rows by table, and the number of SCANs. SCAN may return a key twice, and its pattern also matches other
+/// keys.
 async fn scan(
     link: &mut Link,
     spec: &Spec,
@@ -135,7 +137,7 @@ async fn scan(
     Err(Breach::Scan.into())
 }
 
-/// The table whose row `key` is.
+/// The table that `key` belongs to.
 pub(super) fn table_of(spec: &Spec, separator: &str, key: &str) -> Option<Table> {
     let mut tables = spec.tables.iter();
     let is_of = |table: &&Table| {
@@ -145,7 +147,7 @@ pub(super) fn table_of(spec: &Spec, separator: &str, key: &str) -> Option<Table>
     tables.find(is_of).copied()
 }
 
-/// Reads what these keys hold now, into `tables`.
+/// Reads the present content of these keys into `tables`.
 pub(super) async fn read_keys(
     link: &mut Link,
     spec: &Spec,
@@ -202,7 +204,7 @@ fn entry(reply: Reply, fields: &[&str]) -> Result<Option<Entry>, RedisFailure> {
     Ok((!row.is_empty()).then_some(Entry::Row(row)))
 }
 
-/// Cut so that what was too long is not taken for something that it only begins with.
+/// Text that is cut gets a mark, so that it does not equal a shorter text.
 fn text(bytes: &[u8]) -> String {
     match bytes.get(..LONGEST_VALUE) {
         Some(beginning) if bytes.len() > LONGEST_VALUE => {

@@ -6,8 +6,9 @@
 //!   connect, AUTH, SELECT, PING ──▶ `Work::serve`: first work ──▶ `Connected::is_up` ──▶ work, PING 2 s ─┘ any failure: `Work::down`
 //! ```
 //!
-//! The driver owns when to connect and when to try again, when a PING is due, and whether up or down is news. What is done on a
-//! connection, and the text of the log, belong to the task. A defect (a panic) of the task is one more way to lose the database.
+//! The driver decides when to connect, when to try again, when a PING is due, and whether up or down must be logged. The work
+//! on a connection, and the text of the log, belong to the task. A defect (a panic) of the task is treated as a loss of the
+//! database.
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -17,19 +18,19 @@ use crate::runtime::defect::{Restarts, caught};
 
 /// A task at one database.
 pub trait Work: Send {
-    /// Works on a new connection until that is lost (`Err`), or until there is nothing left to do, ever (`Ok`). Calls `Connected::is_up`
-    /// when the database counts as up, and from then on waits for `Connected::ping_due` beside everything else that it waits for.
+    /// Works on a new connection until it is lost (`Err`), or until nothing is left to do (`Ok`). Calls `Connected::is_up` when
+    /// the database counts as up. After that, it waits for `Connected::ping_due` in addition to everything else.
     fn serve(&mut self, redis: &mut Connected<'_>) -> impl Future<Output = Result<(), RedisFailure>> + Send;
 
-    /// The database is lost, or could not be reached. `news`: it was not down before, so the log has to report it.
+    /// The database is lost or could not be reached. `news`: it was not down before, so the log must report it.
     fn down(&mut self, failure: &RedisFailure, news: bool);
 
-    /// Waits for the next attempt, which is due at `until`; false: there will be none.
+    /// Waits for the next attempt, which is due at `until`. False: there will be none.
     fn pause(&mut self, until: Instant) -> impl Future<Output = bool> + Send;
 }
 
-/// Runs `work` at this database, connection after connection, until it has nothing left to do. To stop it earlier, drop
-/// this future: the connection is closed then.
+/// Runs `work` at this database, connection after connection, until nothing is left to do. To stop it earlier, drop this
+/// future: that closes the connection.
 pub async fn keep_connected(server: &RedisServer, db: i64, work: &mut impl Work) {
     let (mut retry, mut restarts, mut was_up) = (Retry::default(), Restarts::default(), None);
     loop {
@@ -51,7 +52,7 @@ pub async fn keep_connected(server: &RedisServer, db: i64, work: &mut impl Work)
     }
 }
 
-/// One connection. It is closed on return: nothing of ours can enter it any more.
+/// One connection. It is closed on return: nothing more is sent on it.
 async fn attempt(
     server: &RedisServer,
     db: i64,
@@ -64,7 +65,7 @@ async fn attempt(
     work.serve(&mut Connected { link, ping, was_up }).await
 }
 
-/// A connection, and what the log knows of it.
+/// A connection, and whether the database was up when it was last logged.
 #[derive(Debug)]
 pub struct Connected<'a> {
     /// The connection itself.
@@ -74,15 +75,15 @@ pub struct Connected<'a> {
 }
 
 impl Connected<'_> {
-    /// From now on the database counts as up. Returns whether that is news, so that the log has to report it.
+    /// From now on the database counts as up. Returns whether that is new, so that the log must report it.
     pub fn is_up(&mut self) -> bool {
         // The first work has just shown that the server answers.
         self.ping.reset();
         self.was_up.replace(true) != Some(true)
     }
 
-    /// Waits until the connection is lost (`Err`) or a PING is due (`Ok`), which the caller then sends: a PING that a select drops
-    /// half-way would spoil the connection. Cancel-safe.
+    /// Waits until the connection is lost (`Err`) or a PING is due (`Ok`). The caller then sends the PING: if a select dropped
+    /// a PING before its answer, the connection could not be used any more. Cancel-safe.
     pub async fn ping_due(&mut self) -> Result<(), RedisFailure> {
         tokio::select! {
             _ = self.ping.tick() => Ok(()),
@@ -105,7 +106,7 @@ mod tests {
         IsDone,
     }
 
-    /// A task that follows a script and writes down what happens.
+    /// A task that follows a script and records what happens.
     struct Scripted {
         turns: std::vec::IntoIter<Turn>,
         events: Vec<String>,
@@ -137,7 +138,8 @@ mod tests {
         }
     }
 
-    /// Runs the script against a server that closes the first `refused` connections at once, and every other one after its greeting.
+    /// Runs the script against a server that closes the first `refused` connections at once, and every other one after its
+    /// greeting.
     async fn run(refused: u32, turns: Vec<Turn>, attempts: u32) -> Vec<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();

@@ -1,12 +1,12 @@
-//! Where a reply of Redis ends, and whether it is one that we are prepared to keep (pure).
+//! Where a reply of Redis ends, and whether we are willing to keep it (pure).
 //!
-//! Redis is on the same switch, but what answers at its address may be hostile or broken: it must cost neither memory nor time
-//! without bound. So bytes are looked at here before anything is made of them: a reply that announces too much is refused at
-//! its announcement, not when it has arrived. The redis crate parses a reply once it is complete.
+//! Redis is on the same switch, but whatever answers at its address may be hostile or broken: it must not cost memory or time
+//! without a limit. So the bytes are checked here before anything is made of them. A reply that announces too much is refused
+//! at its announcement, not when it has arrived. The redis crate parses a reply once it is complete.
 //!
-//! RESP2 alone: a server sends RESP3 only to a client that asks for it.
+//! Only RESP2: a server sends RESP3 only to a client that asks for it.
 
-/// How much one exchange (a question and all replies to it) may bring.
+/// How much one exchange (a question and all its replies) may bring.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     bytes: Allowance,
@@ -31,24 +31,24 @@ impl Allowance {
 }
 
 impl Budget {
-    /// Of the replies to one pipeline: 256 of SONiC's rows, 41 fields each, are 21,000 values and 400 kB; a single field
-    /// may well be of some megabytes.
+    /// For the replies to one pipeline, in bytes and values. 256 rows of SONiC with 41 fields each are 21,000 values and 400
+    /// kB; a single field may be several megabytes.
     pub(super) const REPLIES: Self = Self::of(16 * 1024 * 1024, 65_536);
-    /// Of one notification: two names of a channel, each with a key in it.
+    /// For one notification, in bytes and values: two names of a channel, each with a key in it.
     pub(super) const NOTIFICATION: Self = Self::of(1024 * 1024, 64);
 
     const fn of(bytes: usize, values: usize) -> Self {
         Self {
             bytes: Allowance::of(bytes),
-            // Each costs some 60 bytes, however short it is.
+            // Each value costs about 60 bytes, however short it is.
             values: Allowance::of(values),
         }
     }
 }
 
-/// A line: a status, a number, an error. Redis itself cuts the arguments that its errors repeat.
+/// The longest line of a reply, in bytes: a status, a number, an error. Redis itself shortens the arguments that its errors quote.
 const MAX_LINE: usize = 64 * 1024;
-/// SCAN answers with an array in an array.
+/// How deep arrays may be nested. SCAN answers with an array in an array.
 const MAX_DEPTH: usize = 4;
 
 /// What a reply must not be.
@@ -64,7 +64,7 @@ pub enum Breach {
     #[error("a line of more than {} KiB", MAX_LINE >> 10)]
     Line,
     /// Arrays in arrays in arrays.
-    #[error("arrays more than {MAX_DEPTH} deep in each other")]
+    #[error("arrays nested more than {MAX_DEPTH} deep")]
     Depth,
     /// Not Redis' protocol.
     #[error("bytes that are not Redis' protocol")]
@@ -72,19 +72,19 @@ pub enum Breach {
     /// Another type of value than the command has.
     #[error("an unexpected type of reply from Redis")]
     Kind,
-    /// A reply to nothing.
-    #[error("an answer that nothing was asked for")]
+    /// A reply without a question.
+    #[error("an answer without a question")]
     Unasked,
-    /// Notifications faster than anything on a switch writes.
+    /// Notifications faster than any writer on a switch.
     #[error("more than {0} notifications in a second")]
     Flood(u32),
-    /// More keys than we look at.
-    #[error("more than {0} keys that begin as our tables do")]
+    /// More keys than we read.
+    #[error("more than {0} keys whose names begin like those of our tables")]
     Keys(usize),
     /// More in our tables than we keep.
     #[error("more than {} MiB in the tables that are read", .0 >> 20)]
     Size(usize),
-    /// A SCAN that goes on and on.
+    /// A SCAN that does not end.
     #[error("a SCAN that does not end")]
     Scan,
 }
@@ -92,15 +92,15 @@ pub enum Breach {
 /// Follows one reply through the bytes as they arrive.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
-    /// Up to here it is understood; beyond the bytes at hand while a long string is still on its way.
+    /// Everything before this is understood. It is beyond the present bytes while a long string is still arriving.
     at: usize,
-    /// For each array that is open: how many values are still to come.
+    /// For each open array: how many values are still to come.
     open: Vec<usize>,
     whole: bool,
 }
 
 impl Frame {
-    /// Where the reply that `bytes` begin with ends; `None`: not all of it is there. Call again with the same bytes and more.
+    /// Where the reply at the start of `bytes` ends. `None`: it is not complete. Call again with the same bytes and more.
     pub(super) fn end(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<Option<usize>, Breach> {
         while !self.whole {
             let Some(rest) = bytes.get(self.at..) else {
@@ -147,7 +147,7 @@ impl Frame {
         Ok(())
     }
 
-    /// A value is complete, and with it the arrays whose last it is.
+    /// A value is complete, and with it the arrays whose last value it is.
     fn value(&mut self) {
         while let Some(left) = self.open.last_mut() {
             *left -= 1;
@@ -242,7 +242,7 @@ mod tests {
             for bytes in [bytes, from.into_bytes()] {
                 if let Ok(Some(end)) = Frame::default().end(&bytes, &mut Budget::of(50, 5)) {
                     assert!(end <= 50 && end <= bytes.len());
-                    // Whatever the redis crate makes of it.
+                    // The redis crate must not panic, whatever it makes of it.
                     let _ = redis::parse_redis_value(&bytes[..end]);
                 }
             }

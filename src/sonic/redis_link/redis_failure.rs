@@ -17,23 +17,23 @@ pub enum RedisFailure {
     /// A connection, but no answer in time.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Timeout,
-    /// The server closed it, or went away.
+    /// The server closed the connection, or is gone.
     #[error("connection closed")]
     Closed,
     /// Another user or password is needed.
-    // Without the server's own text: where AUTH is not known, it repeats its arguments.
+    // Without the server's own text: a server that does not know AUTH repeats its arguments.
     #[error("{}: user or password refused", text::quote(.0))]
     Auth(String),
     /// The server's own error.
     #[error("{}", text::quote(.0))]
     Refused(RedisError),
-    /// It sends what no Redis would, or more than we keep.
+    /// It sends what no Redis would send, or more than we keep.
     #[error("{0}")]
     Breach(#[from] Breach),
     /// The peer is something else.
     #[error("not what Redis answers to a PING")]
     NotRedis,
-    /// What works on the connection has ended by a defect of ours.
+    /// The work on the connection ended by a defect of this program.
     #[error("a defect of this program, please report it: {0}")]
     Defect(#[from] Defect),
 }

@@ -1,4 +1,4 @@
-//! The bytes to and from one Redis: a socket, whatever kind it is, and the replies that are on their way through it.
+//! The bytes to and from one Redis: a socket of either kind, and the replies that arrive through it.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use super::frame::{Breach, Budget, Frame};
 use super::{RedisFailure, Reply};
 use crate::config::{RedisAddress, RedisLogin, RedisServer};
 
-/// What is read at one go, at least.
+/// Bytes of room for each read, at least: a usual reply is read at once.
 const READ: usize = 16 * 1024;
 
 trait RedisStream: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
@@ -20,9 +20,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> RedisStream for T {}
 pub(super) struct Wire {
     stream: Box<dyn RedisStream>,
     at: RedisAddress,
-    /// What has arrived and is not dealt with.
+    /// What has arrived and was not handled yet.
     bytes: BytesMut,
-    /// How far into it the next reply has been followed.
+    /// How far the next reply in it has been followed.
     frame: Frame,
 }
 
@@ -35,8 +35,8 @@ impl std::fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// Connects: to the server's other address where the first is closed to us. Each time anew, so a socket that appears
-    /// later, or is opened to us, is used from the next connection on.
+    /// Connects. If the first address may not be opened, it uses the server's other one. It tries both each time, so a socket
+    /// that appears later, or that we may open later, is used from the next connection on.
     pub(super) async fn open(server: &RedisServer) -> Result<Self, RedisFailure> {
         let first = match Self::connect(&server.at).await {
             Ok(wire) => return Ok(wire),
@@ -77,8 +77,8 @@ impl Wire {
         &self.at
     }
 
-    /// Sends the commands in one go and returns one reply for each, in their order. Not cancel-safe: a wire whose question was
-    /// dropped half-way is of no use any more.
+    /// Sends the commands at once and returns one reply for each, in the same order. Not cancel-safe: after it was dropped,
+    /// this wire cannot be used any more.
     pub(super) async fn ask(&mut self, commands: &Pipeline) -> Result<Vec<Reply>, RedisFailure> {
         if !self.bytes.is_empty() {
             return Err(Breach::Unasked.into());
@@ -89,7 +89,8 @@ impl Wire {
         while replies.len() < commands.len() {
             match self.reply(&mut budget).await {
                 Ok(reply) => replies.push(reply),
-                // A client that is refused ("max number of clients reached") gets this error before the server reads anything of it.
+                // A client that is refused ("max number of clients reached") gets this error before the server reads anything
+                // from it.
                 Err(RedisFailure::Closed) => {
                     let last = replies.pop().and_then(Result::err);
                     return Err(last.map_or(RedisFailure::Closed, RedisFailure::Refused));
@@ -100,7 +101,7 @@ impl Wire {
         Ok(replies)
     }
 
-    /// Logs in, if there is a user to log in as.
+    /// Logs in if there is a user.
     pub(super) async fn log_in(&mut self, login: Option<&RedisLogin>) -> Result<(), RedisFailure> {
         let Some(login) = login else { return Ok(()) };
         let mut ask = redis::pipe();
@@ -118,7 +119,7 @@ impl Wire {
             .map_err(|_| RedisFailure::Closed)
     }
 
-    /// The next reply. Cancel-safe, with the same budget.
+    /// The next reply. Cancel-safe if it is called again with the same budget.
     pub(super) async fn reply(&mut self, budget: &mut Budget) -> Result<Reply, RedisFailure> {
         loop {
             if let Some(reply) = self.next(budget)? {
@@ -128,7 +129,7 @@ impl Wire {
         }
     }
 
-    /// The next reply, if it is here.
+    /// The next reply, if it has arrived.
     pub(super) fn next(&mut self, budget: &mut Budget) -> Result<Option<Reply>, RedisFailure> {
         let Some(end) = self.frame.end(&self.bytes, budget)? else {
             return Ok(None);
@@ -138,7 +139,7 @@ impl Wire {
         let value = redis::parse_redis_value(&reply);
         drop(reply);
         if self.bytes.is_empty() {
-            // A large reply's room is not kept for small ones.
+            // The buffer of a large reply is not kept for small ones.
             self.bytes = BytesMut::new();
         }
         match value {

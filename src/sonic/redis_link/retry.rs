@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::RedisFailure;
 
-/// From attempt to attempt while the database is down: a local socket, and rows must be right 2 s after its return.
+/// The time between two attempts while the database is down. It is a local socket, and rows must be right 2 s after it is back.
 pub const RETRY: Duration = Duration::from_millis(500);
 
-/// The longest pause after an attempt at a server that sent what no Redis would. Each may cost as much as the last, so that they
-/// must be rare; but once the server is sane it must be used soon: within 5 s, as after any other failure.
+/// The longest pause after a server has sent what no Redis would send. Each attempt may cost as much as the last one, so
+/// attempts must be rare. But when the server works again, it must be used soon: within 5 s, as after any other failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// A connection that was of use for so long has not ended by what ended the one before.
+/// After a connection was useful for this long, its end has another reason than the end of the one before.
 const STEADY: Duration = Duration::from_secs(30);
 
 /// When the next attempt is due. One for each connection that is kept up.
@@ -21,8 +21,8 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// After an attempt that `began` then and failed `now`: `RETRY` after it began. After a breach, which may have taken long to find:
-    /// `RETRY` after it failed, and each time later.
+    /// The next attempt after one that began at `began` and failed at `now`: `RETRY` after it began. After a breach, which may
+    /// take long to find: `RETRY` after it failed, and longer each time.
     pub fn next(&mut self, failure: &RedisFailure, began: Instant, now: Instant) -> Instant {
         if !matches!(failure, RedisFailure::Breach(_)) {
             self.breaches = 0;
@@ -36,7 +36,7 @@ impl Retry {
         now + pause.min(LONGEST_PAUSE)
     }
 
-    /// The same for a subscription that is lost while its neighbour, the connection for questions, works: never at once, because Redis
+    /// The same for a subscription that is lost while the connection for questions works. Never at once, because Redis
     /// disconnects a subscriber that reads too slowly.
     pub fn resubscribe(&mut self, failure: &RedisFailure, began: Instant, now: Instant) -> Instant {
         self.next(failure, began, now).max(now + RETRY)

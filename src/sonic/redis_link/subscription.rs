@@ -12,16 +12,16 @@ use super::resp::Wire;
 use super::{RedisFailure, patiently};
 use crate::config::RedisServer;
 
-/// More than this in a second is no switch. Where only `__keyspace@*` may be subscribed to, the counters of all ports are
-/// among it.
+/// Notifications in one second: a switch never has more. With a subscription to `__keyspace@*`, the counters of all ports are
+/// included.
 const MOST_IN_A_SECOND: u32 = 100_000;
-/// Changed keys that wait to be read: more than the rows of the largest switch.
+/// Changed keys that may wait to be read: more than the rows of the largest switch.
 const MOST_GATHERED: usize = 16_384;
-/// Longer keys than this are rows of no table.
+/// The longest key that is read, in bytes. Rows of our tables have shorter keys.
 pub const LONGEST_KEY: usize = 256;
 
-/// When a server last sent a notification to a subscription of ours, which are all at it together. Whether it sends any cannot always be
-/// asked (CONFIG is often denied), but it can be seen.
+/// When a server last sent a notification to any subscription of ours; all of them share this. Whether it sends any cannot
+/// always be asked (CONFIG is often denied), but it can be observed.
 #[derive(Debug, Clone, Default)]
 pub struct LastNotified(Arc<Mutex<Option<Instant>>>);
 
@@ -37,12 +37,12 @@ impl LastNotified {
     }
 }
 
-/// What all connections to a Redis server find out about it together.
+/// What all connections to a Redis server learn about it.
 #[derive(Debug, Default)]
 pub struct Servers(Vec<(RedisServer, LastNotified)>);
 
 impl Servers {
-    /// When this one last sent a notification.
+    /// When this server last sent a notification.
     pub fn last_notified(&mut self, server: &RedisServer) -> LastNotified {
         if let Some((_, notified)) = self.0.iter().find(|(known, _)| known == server) {
             return notified.clone();
@@ -56,9 +56,9 @@ impl Servers {
 /// Keys that have changed.
 #[derive(Debug, Default)]
 pub struct Changed {
-    /// Which.
+    /// The keys.
     pub keys: BTreeSet<String>,
-    /// There were too many to name them.
+    /// There were too many to name them all.
     pub more: bool,
 }
 
@@ -73,23 +73,24 @@ impl Changed {
 #[derive(Debug)]
 pub struct Subscription {
     wire: Wire,
-    /// What comes before a key in the channels' names.
+    /// The part of a channel's name before the key.
     prefix: String,
     patterns: Vec<String>,
     notified: LastNotified,
-    /// Of the notification that is on its way.
+    /// For the notification that is arriving.
     budget: Budget,
-    /// Since when how many have come, for a second at a time.
+    /// Since when `count` notifications have arrived; it starts again every second.
     since: Instant,
     count: u32,
 }
 
 impl Subscription {
-    /// Subscribes to keyspace events of the keys of database `db` that are one of `patterns`, or begin with one that ends
-    /// in `*`. An error that is not the connection's own means that this user may not.
+    /// Subscribes to keyspace events of keys of database `db`: those in `patterns`, or beginning with a pattern that ends in
+    /// `*`. An error that is not about the connection means that this user may not subscribe.
     ///
-    /// Redis compares the pattern of a subscription with those of the user's ACL letter by letter: `&__keyspace@*` permits
-    /// `__keyspace@*` and nothing narrower. Where ours are refused that one is asked for, and what it brings is sifted here.
+    /// Redis compares the pattern of a subscription with the patterns of the user's ACL letter by letter: `&__keyspace@*`
+    /// permits `__keyspace@*` and nothing narrower. So if our patterns are refused, `__keyspace@*` is used, and its
+    /// notifications are filtered here.
     pub async fn open(
         server: &RedisServer,
         db: i64,
@@ -120,8 +121,8 @@ impl Subscription {
         patiently(connecting).await
     }
 
-    /// Waits for a notification, and adds to `changed` the keys that it is about, if they are ours. Its failure is the
-    /// connection's end. Cancel-safe: what it takes is in `changed` at once.
+    /// Waits for a notification, and adds its keys to `changed` if we follow them. It fails at the end of the connection.
+    /// Cancel-safe: what it takes is in `changed` at once.
     pub async fn changed(&mut self, changed: &mut Changed) -> Result<(), RedisFailure> {
         let mut some = false;
         while !some {
@@ -154,7 +155,7 @@ impl Subscription {
         true
     }
 
-    /// One more.
+    /// Counts one more.
     fn counted(&mut self) -> Result<(), Breach> {
         if self.since.elapsed() >= Duration::from_secs(1) {
             (self.since, self.count) = (Instant::now(), 0);
@@ -175,7 +176,8 @@ async fn subscribe(wire: &mut Wire, patterns: &[String]) -> Result<(), RedisFail
     let mut left = patterns.len();
     while left > 0 {
         let reply = wire.reply(&mut budget).await?.map_err(RedisFailure::Refused)?;
-        // A notification of the first pattern may come before the last is confirmed: all is read after that anyway.
+        // A notification for the first pattern may come before the last one is confirmed. It can be ignored: everything is read
+        // after this.
         left -= usize::from(kind(&reply) == Some(b"psubscribe"));
     }
     Ok(())
@@ -191,7 +193,7 @@ fn kind(message: &Value) -> Option<&[u8]> {
     }
 }
 
-/// The channel of a notification; one whose name is not UTF-8 is none of ours.
+/// The channel of a notification. One whose name is not UTF-8 does not concern us.
 fn channel(message: &Value) -> Option<&str> {
     match message {
         Value::Array(parts) if kind(message) == Some(b"pmessage") => match parts.get(2) {
@@ -202,7 +204,7 @@ fn channel(message: &Value) -> Option<&str> {
     }
 }
 
-/// Whether `pattern` is the key, or, ending in `*`, what it begins with.
+/// Whether `pattern` is the key or, if it ends in `*`, the beginning of the key.
 fn is_one(pattern: &str, key: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(beginning) => key.starts_with(beginning),

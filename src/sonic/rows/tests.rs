@@ -1,4 +1,4 @@
-//! Rows, word for word, and the arithmetic of their counters.
+//! Rows, literally, and the arithmetic of their counters.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,10 +1,10 @@
-//! What goes to Redis at one go, and what its answers come to.
+//! What is sent to Redis at once, and the result of its answers.
 
 use redis::{Cmd, Pipeline, RedisError};
 
 use crate::model::Port;
 
-/// Commands to send, and whose they are.
+/// Commands to send, and their ports.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) commands: Pipeline,
@@ -49,7 +49,7 @@ impl Batch {
     }
 }
 
-/// What the answers to a batch came to.
+/// The result of the answers to a batch.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Rows written or deleted.
@@ -60,8 +60,8 @@ pub(super) struct Outcome {
     pub(super) foreign: Vec<Port>,
     /// A row that another process had deleted.
     pub(super) gone: Option<Port>,
-    /// A key of ours that is not a hash: only that row cannot be written.
+    /// A key of ours that is not a hash. Only this row cannot be written.
     pub(super) wrong_type: Option<Port>,
-    /// The database refuses, whichever the row.
+    /// The database refuses writes, whatever the row is.
     pub(super) failure: Option<RedisError>,
 }

@@ -1,4 +1,4 @@
-//! What other processes do to our rows, as it is logged: a process that does so does it to every row, so not each time.
+//! What is logged when other processes change our rows. Such a process usually changes every row, so not each change is logged.
 
 use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -6,10 +6,10 @@ use tracing::{info, warn};
 use super::batch::Outcome;
 use crate::model::component::STATE_DB;
 
-/// From one line about keys of a wrong type, or rows that were deleted, to the next.
+/// The time between two lines about keys of a wrong type, or about rows that were deleted.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// When each was logged last.
+/// When each was last logged.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     foreign: bool,
@@ -18,7 +18,7 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// Logs what in these answers has to be logged now.
+    /// Logs what must be logged of these answers.
     pub(super) fn log(&mut self, outcome: &Outcome) {
         if let Some(port) = outcome.foreign.first()
             && !std::mem::replace(&mut self.foreign, true)
@@ -29,7 +29,7 @@ impl Complaints {
         if let Some(port) = &outcome.gone
             && is_due(&mut self.gone)
         {
-            info!(target: STATE_DB, %port, "another process has deleted a row of ours, or flushed the database: written anew");
+            info!(target: STATE_DB, %port, "another process has deleted one of our rows, or flushed the database: it is written again");
         }
         if let Some(port) = &outcome.wrong_type
             && is_due(&mut self.wrong_type)
@@ -40,7 +40,7 @@ impl Complaints {
     }
 }
 
-/// Whether the last such line was `WARN_EVERY` ago, or there was none; then this is one.
+/// Whether the last such line was `WARN_EVERY` ago or never. If so, the next one counts as written now.
 fn is_due(last: &mut Option<Instant>) -> bool {
     let due = last.is_none_or(|at| at.elapsed() >= WARN_EVERY);
     if due {

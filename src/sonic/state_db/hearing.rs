@@ -1,5 +1,5 @@
-//! Which of our rows change in Redis, by any process: a subscription beside the publisher's own connection. It is made again when it is
-//! lost. Where it cannot be had, changes are found all the same, only later, because all rows are also checked one after another.
+//! Which of our rows change in Redis, by any process: a subscription on a connection of its own. It is opened again when it is
+//! lost. Without it, changes are still found, only later, because all rows are also checked in turn.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ enum HearingState {
     Open(Box<Subscription>),
     /// Until then.
     Waiting(Instant),
-    /// This user may not.
+    /// This user may not subscribe.
     Deaf,
 }
 
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Hearing {
 }
 
 impl Hearing {
-    /// Begins when it is first asked.
+    /// It begins at the first call of `heard`.
     pub(super) fn new(settings: Arc<StateDbSettings>, notified: LastNotified) -> Self {
         let now = Instant::now();
         Self {
@@ -50,8 +50,8 @@ impl Hearing {
         }
     }
 
-    /// Waits until rows change, and adds their keys to `changed`; `more` where any may have. Cancel-safe: what is waited for
-    /// is kept.
+    /// Waits until rows change, and adds their keys to `changed`; `more` means that any row may have changed. Cancel-safe: what
+    /// it waits for is kept.
     pub(super) async fn heard(&mut self, changed: &mut Changed) {
         loop {
             let failure = match &mut self.state {

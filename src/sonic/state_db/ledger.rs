@@ -1,24 +1,28 @@
-//! What the database should hold, and what we know of what it does hold: the latest status of each port, no history.
+//! What the database should contain, and what we know of its content: the latest status of each port, no history.
 //!
-//! Takes in the fleet's changes, decides what to send next and reads the answers. No I/O: `state_db` carries the batches. Rows wait in
-//! the order in which they changed, each at most once, so nothing here outgrows the number of ports. The states of a row:
+//! It takes the fleet's changes, decides what to send next, and reads the answers. No I/O: `state_db` carries the batches. Rows
+//! wait in the order in which they changed, each at most once, so nothing here grows beyond the number of ports. The states of
+//! a row:
 //!
 //! | a row is | until | and then |
 //! |---|---|---|
 //! | held: it changed too often | its turn comes; or a rewrite, its deletion, a stop | queued |
-//! | queued | it is sent; at the first contact its counters are read before | in a batch |
+//! | queued | it is sent; at first contact its counters are read before that | in a batch |
 //! | in a batch | Redis answers | as we left it; after a deletion, forgotten |
-//! | | Redis does not answer, or refuses | queued: it may or may not have been carried out |
+//! | | Redis does not answer, or refuses | queued: it may or may not have been written |
 //! | as we left it | the fleet changes it | queued, or held |
-//! | | it is doubted, looked at, and not as we left it | queued |
+//! | | it may have changed, is checked, and has changed | queued |
 //!
-//! Rows are held because linkmgrd reads each write: a port that flaps must not keep it awake. After some changes in a row, the row waits
-//! for its turn and then has the status of that moment. Ours go on from the counters that were found, so that they grow across a restart.
+//! Rows are held because linkmgrd reads each write: a port that flaps must not keep it busy. After several changes in a row,
+//! the row waits for its turn and then has the status of that moment. Counters continue from those that were found in the row,
+//! so that they grow across a restart.
+//!
+//! Imports `model`, `runtime`, `config` and `fleet`; in `sonic` `redis_link` and `rows`, in `state_db` `batch`.
 //!
 //! | file | job |
 //! |---|---|
 //! | batches | what is sent next |
-//! | answers | what the replies make of the rows |
+//! | answers | what the replies mean for the rows |
 //! | doubts | rows that another process may have changed |
 
 mod answers;
@@ -37,33 +41,34 @@ use crate::runtime::bucket::Bucket;
 use crate::sonic::redis_link::{BATCH_BYTES, Reply, wire_size};
 use crate::sonic::rows::Counters;
 
-/// How many rows' counters are asked for, or how many rows deleted, at once: at most 150 bytes per DEL.
+/// How many rows are checked, deleted, or asked for their counters at once. A DEL takes at most 150 bytes, so the DELs
+/// fit into `BATCH_BYTES`.
 const SMALL: usize = 64;
 
 /// Changes of one row that are written at once: a restart that flaps, and the rounds that follow.
 const BURST: u32 = 10;
-/// From write to write of one row in the long run, and the longest that its last change waits.
+/// The time between two writes of one row in the long run, and the longest time that its last change waits.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// One port's row.
 #[derive(Debug)]
 struct LedgerRow {
-    /// What it should hold; `None`: the port is gone, delete it.
+    /// What it should contain. `None`: the port is gone, so the row must be deleted.
     status: Option<Arc<SocStatus>>,
-    /// The counters found in the row at the first contact with it.
+    /// The counters that were found in the row at first contact.
     base: Option<Counters>,
-    /// What earlier sessions of this port counted: the port stayed, its status began anew.
+    /// What earlier sessions of this port counted: the port stayed, but its status started again.
     carried: Counters,
-    /// The `time_post` that we expect to find there; `None`: whatever is there is the baseline.
+    /// The `time_post` that we expect to find. `None`: whatever is found is accepted.
     expected: Option<Vec<u8>>,
     /// Whether it waits to be written.
     queued: bool,
-    /// When it is looked at, if it may no longer hold what we wrote.
+    /// When it is checked, if it may no longer contain what we wrote.
     doubted: Option<Instant>,
-    /// When another process' write was last found in it, and undone.
+    /// When another process' write was last found and corrected.
     repaired: Option<Instant>,
     pace: Bucket,
-    /// Until when it is held, before it waits.
+    /// Until when it is held before it is queued.
     held: Option<Instant>,
 }
 
@@ -89,9 +94,9 @@ pub(super) struct Ledger {
     settings: Arc<StateDbSettings>,
     rows: BTreeMap<Port, LedgerRow>,
     queue: VecDeque<Port>,
-    /// Rows to be looked at, and when.
+    /// Rows to check, and when.
     doubts: BTreeSet<(Instant, Port)>,
-    /// The row that was looked at last, of those that are looked at in turn.
+    /// The last row that was checked in turn.
     turn: Option<Port>,
     /// Which rows are held, and until when.
     held: BTreeSet<(Instant, Port)>,
@@ -109,7 +114,7 @@ impl Ledger {
         }
     }
 
-    /// Whether there is nothing that should be in the database or be deleted from it.
+    /// Whether there is no row: none that should be in the database, and none to delete.
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -119,12 +124,12 @@ impl Ledger {
         self.queue.len()
     }
 
-    /// When the first of the rows may be written that are held; `None`: none is.
+    /// When the first held row may be written. `None`: no row is held.
     pub(super) fn next_release(&self) -> Option<Instant> {
         self.held.first().map(|(at, _)| *at)
     }
 
-    /// Takes in the fleet's changes.
+    /// Takes the fleet's changes.
     pub(super) fn absorb(&mut self, changes: HashMap<Port, Change>, now: Instant) {
         for (port, change) in changes {
             let row = self.rows.entry(port.clone()).or_default();
@@ -148,7 +153,7 @@ impl Ledger {
         }
     }
 
-    /// Lets those rows wait to be written that need not be held any longer.
+    /// Queues the held rows whose turn has come.
     pub(super) fn release(&mut self, now: Instant) {
         while let Some((at, port)) = self.held.first().cloned()
             && at <= now
@@ -160,14 +165,14 @@ impl Ledger {
         }
     }
 
-    /// The same for all of them: there will be no more changes.
+    /// Queues all held rows: there will be no more changes.
     pub(super) fn release_all(&mut self) {
         while let Some((_, port)) = self.held.first().cloned() {
             self.enqueue(port);
         }
     }
 
-    /// After a new connection: every row is written again, whatever it may hold by now.
+    /// After a new connection: every row is written again, whatever it contains now.
     pub(super) fn rewrite_all(&mut self) {
         for row in self.rows.values_mut() {
             row.expected = None;
@@ -215,7 +220,7 @@ impl LedgerRow {
     }
 
     fn leave(&mut self) {
-        // Kept for the case that the port comes back before its row could be deleted.
+        // Kept in case the port comes back before its row could be deleted.
         if let Some(last) = self.status.take() {
             self.carried = self.carried.plus(Counters::own(&last));
         }

@@ -1,6 +1,6 @@
-//! What of the switch's changes is logged: each once when it begins, and again when it is over.
+//! Which of the switch's changes are logged: each once when it begins, and again when it is over.
 //!
-//! Receives what was worked out, and remembers what of it is in the log. Nothing else depends on what is in here, but `failures_due`:
+//! It receives the results and remembers which of them are in the log. Nothing else depends on this, except `failures_due`:
 //! when a line that had to wait may be written.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,30 +18,30 @@ use crate::model::{
 };
 use crate::sonic::inventory::{ConfigDbCopy, Hold, SUB_ROLE, SUBTYPE, SecurityOrigin, is_dual_tor};
 
-/// From line to line about something that may happen to all ports at once.
+/// The time between two lines about something that may happen to all ports at once.
 const EVERY: Duration = Duration::from_secs(10);
-/// Lines for so many rows at once: there may be thousands.
+/// How many rows get a line of their own at once: there may be thousands.
 const MOST_LINES: usize = 100;
-/// Ports that one line names.
+/// How many ports one line names: it must stay readable.
 const MOST_NAMES: usize = 8;
 
 /// A row of CONFIG_DB: its namespace and its key.
 type RowOf = (Arc<str>, String);
 
-/// What the log knows.
+/// What has been logged.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     problems: BTreeSet<Problem>,
-    /// The rows that are kept though they are gone, and when that was logged last.
+    /// The rows that are kept although they are gone, and when that was last logged.
     kept: BTreeSet<RowOf>,
     kept_logged: Option<Instant>,
-    /// Ports whose mux change has failed, as they were logged last, and when.
+    /// Ports whose mux change has failed, as last logged, and when.
     failed: BTreeSet<Port>,
     failed_logged: Option<Instant>,
     failures_due: Option<Instant>,
-    /// By namespace, from where its SoCs' TLS settings are.
+    /// By namespace, where the TLS settings of its SoCs come from.
     origins: BTreeMap<Arc<str>, SecurityOrigin>,
-    /// Why channels cannot be secured as CONFIG_DB wants it.
+    /// Why channels cannot use the TLS settings of CONFIG_DB.
     unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
     /// By namespace, the `subtype` that is not DualToR.
@@ -49,7 +49,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Logs what is new in an inventory and in what it follows from.
+    /// Logs what is new in an inventory and in its sources.
     pub(super) fn inventory(
         &mut self,
         config: &Config,
@@ -71,7 +71,7 @@ impl Journal {
         }
     }
 
-    /// Each row that cannot be used, once, and again when its problem is gone.
+    /// Logs each row that cannot be used once, and again when its problem is gone.
     fn problems(&mut self, inventory: &Inventory) {
         let problems: BTreeSet<Problem> = inventory.problems.iter().cloned().collect();
         for problem in problems.difference(&self.problems).take(MOST_LINES) {
@@ -88,7 +88,7 @@ impl Journal {
                 "more MUX_CABLE rows that cannot be used; dualtor_inventory_problems counts them"
             );
         }
-        // One whose text alone has changed (another count) is there still.
+        // A problem whose text alone has changed (another count) is the same problem.
         let stays = |gone: &&Problem| {
             let first = Problem {
                 text: String::new(),
@@ -104,7 +104,7 @@ impl Journal {
         self.problems = problems;
     }
 
-    /// That this is no dual-ToR switch, and why: what is odd about its `subtype` shows in quotes.
+    /// Logs that this is not a dual-ToR switch, and why. The `subtype` is quoted, so that blanks in it are visible.
     fn kinds(&mut self, sources: &[ConfigDbCopy]) {
         let host = sources.first().and_then(|source| source.tables.as_deref());
         let others = sources.iter().filter_map(|source| {
@@ -127,8 +127,8 @@ impl Journal {
         self.other_kinds = others;
     }
 
-    /// Which rows are gone and still count, once each: in one line for all of them, and no more often than people can read, for a table
-    /// that is rewritten has many rows.
+    /// Logs which rows are gone and still used, each once. One line has all of them, and lines are not more frequent than
+    /// people can read, because a table that is rewritten has many rows.
     fn kept(&mut self, sources: &[ConfigDbCopy], holds: &[Hold]) {
         let each = sources.iter().zip(holds);
         let kept = each.flat_map(|(source, hold)| {
@@ -156,7 +156,7 @@ impl Journal {
         self.kept = kept;
     }
 
-    /// From where the TLS settings are, where that has changed.
+    /// Logs where the TLS settings come from, if that has changed.
     fn origins(&mut self, config: &Config, sources: &[ConfigDbCopy], inventory: &Inventory) {
         let used = inventory.targets.iter().map(|target| &target.namespace);
         let used: BTreeSet<&Arc<str>> = used.collect();
@@ -184,7 +184,7 @@ impl Journal {
         self.origins = origins;
     }
 
-    /// Why no SoC can be dialled, once each.
+    /// Logs each reason why no SoC can be dialled once.
     fn unusable(&mut self, inventory: &Inventory) {
         let security = inventory.targets.iter().map(|target| &target.channel.security);
         let unusable = security.filter_map(|security| match security {
@@ -198,7 +198,8 @@ impl Journal {
         self.unusable = unusable;
     }
 
-    /// Logs whose mux change has failed, in one line, and no more often than people can read: the others wait for `failures_due`.
+    /// Logs the ports whose mux change has failed, in one line, not more often than people can read. The others wait for
+    /// `failures_due`.
     pub(super) fn failures(&mut self, facts: &Facts) {
         let failed = |facts: &PortFacts| facts.orchagent == OrchagentMux::Error || facts.intended_error;
         let failed = facts.iter().filter(|(_, facts)| failed(facts));
@@ -221,13 +222,13 @@ impl Journal {
         }
     }
 
-    /// When ports whose change has failed, and that are not in the log yet, may be.
+    /// When ports whose change has failed, and that are not in the log yet, may be logged.
     pub(super) fn failures_due(&self) -> Option<Instant> {
         self.failures_due
     }
 }
 
-/// What a switch that is not dual-ToR has as its `subtype`; none where it is one. `host`: the switch's own tables.
+/// The `subtype` of a switch that is not dual-ToR; none if it is. `host`: the switch's own tables.
 fn other_subtype(source: &ConfigDbCopy, host: Option<&Tables>) -> Option<String> {
     let tables = source.tables.as_deref()?;
     let row = tables.row(schema::DEVICE_METADATA, schema::LOCALHOST);

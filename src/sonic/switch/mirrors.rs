@@ -60,8 +60,8 @@ pub(super) fn start(
     namespaces.collect()
 }
 
-/// Waits until one of them shows something new; never returns where there are none. It waits with copies of the receivers, so that
-/// nothing is marked as seen: the caller asks afterwards which it was. Cancel-safe for the same reason.
+/// Waits until one of them shows something new; without mirrors it never returns. It waits with copies of the receivers, so
+/// that nothing is marked as seen: the caller checks afterwards which it was. Cancel-safe for the same reason.
 pub(super) async fn any_changed(mirrors: &[NamespaceMirrors]) {
     let each = mirrors
         .iter()

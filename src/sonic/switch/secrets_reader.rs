@@ -1,6 +1,6 @@
-//! Reads SONiC's `grpc_secrets.json` again and again, as TLS files are, and emits what it holds.
+//! Reads SONiC's `grpc_secrets.json` again and again, like TLS files, and emits its content.
 //!
-//! One task. It waits for no read longer than `files::PATIENCE`: what was read last stays in use, and the next read, or
+//! One task. It waits for a read for `files::PATIENCE` at most. After that the last content stays in use, and the next read, or
 //! another path after a reload, is not delayed.
 
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::model::component::INVENTORY;
 use crate::model::text;
 use crate::sonic::inventory::Secrets;
 
-/// As for TLS files: a new content counts within 10 s (half of that is left for reading it).
+/// The same as for TLS files: new content is used within 10 s, and half of that is left for reading.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs until the configuration's sender is gone, or no one reads what it emits any more.
+/// Runs until the configuration's sender is gone, or until no one reads its output.
 pub(super) async fn run(mut config: watch::Receiver<Arc<Config>>, out: watch::Sender<Secrets>) {
     let mut every = interval(READ_EVERY);
     let (reader, mut failed) = (Reader::default(), false);

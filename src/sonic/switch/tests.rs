@@ -1,11 +1,11 @@
-//! Which change makes the switch work out what: over mirrors that are played by the test.
+//! Which change makes the switch derive what, over mirrors that the test controls.
 
 use std::path::Path;
 
 use super::*;
 use crate::model::{Entry, MuxDirection, Tables};
 
-/// The test's ends of what a switch goes by.
+/// The test's ends of a switch's inputs and outputs.
 struct Stage {
     config: watch::Sender<Arc<Config>>,
     config_db: watch::Sender<Mirrored>,
@@ -36,7 +36,7 @@ impl Stage {
         (stage, switch, emits)
     }
 
-    /// A row of CONFIG_DB for each of so many ports.
+    /// A row of CONFIG_DB for each of `ports` ports.
     fn show_ports(&self, ports: u8) {
         let cables = (0..ports).map(|n| {
             let fields = format!("cable_type=active-active soc_ipv4=192.168.0.{}/32", n + 1);
@@ -54,7 +54,7 @@ impl Stage {
         self.config_db.send_replace(Mirrored::Up(Arc::new(tables)));
     }
 
-    /// What linkmgrd wants of Ethernet0.
+    /// linkmgrd requests this state for Ethernet0.
     fn want(&self, direction: &str) {
         let row = (
             "MUX_CABLE_TABLE:Ethernet0".to_owned(),
@@ -120,7 +120,7 @@ async fn what_an_inventory_follows_from_is_told_from_what_it_does_not() {
     check("grpc_secrets.json", &absent, true);
     check("the configuration", &|| stage.config.send_modify(|_| ()), true);
     check("a port's row is gone", &|| stage.show_ports(1), true);
-    // It is kept for two seconds, as it may be being rewritten.
+    // It is kept for two seconds, because it may be a rewrite.
     assert!(!switch.is_inventory_stale(now + Duration::from_millis(1900)));
     assert!(switch.is_inventory_stale(now + Duration::from_secs(2)));
 }

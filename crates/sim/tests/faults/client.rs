@@ -1,4 +1,4 @@
-//! A client of its own on bare h2 and bare TCP, and waiting with deadlines.
+//! A separate client on bare h2 and bare TCP, which waits with deadlines.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-/// Far more than anything here takes.
+/// Much longer than anything here takes.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
-/// What must not happen is given this long to happen.
+/// How long a test waits to see that something does not happen.
 pub(crate) const QUIET: Duration = Duration::from_millis(150);
 
 pub(crate) const ADMIN: &str = "/DualToRActive/QueryAdminForwardingPortState";
@@ -55,11 +55,11 @@ pub(crate) struct Client {
     pub(crate) end: JoinHandle<Result<(), h2::Error>>,
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) http: StatusCode,
-    /// From the trailers, or from the headers if there is nothing else.
+    /// From the trailers, or from the headers if there are no trailers.
     pub(crate) status: Option<u16>,
     pub(crate) message: Option<String>,
     pub(crate) body: Vec<u8>,
@@ -147,7 +147,7 @@ impl Client {
             .is_ok_and(|pong| pong.is_ok())
     }
 
-    /// How the connection ended; panics if it does not.
+    /// How the connection ended. Panics if it does not end.
     pub(crate) async fn end(self) -> Result<(), h2::Error> {
         drop(self.send);
         soon(self.end).await.expect("no panic")
@@ -190,7 +190,7 @@ pub(crate) fn version_request() -> ServerVersionRequest {
     }
 }
 
-/// Connects TCP, sends the client's preface with empty SETTINGS, and reads until the peer is quiet or has closed.
+/// Connects TCP, sends the client's preface with empty SETTINGS, and reads until the peer sends nothing more or has closed.
 pub(crate) async fn first_bytes(soc: &Soc) -> (Vec<u8>, RawEnd) {
     let mut tcp = TcpStream::connect(soc.address()).await.expect("TCP");
     let _ = tcp
@@ -236,7 +236,7 @@ impl Client {
         let mut bytes = vec![0];
         bytes.extend_from_slice(&u32::try_from(message.len()).expect("small").to_be_bytes());
         bytes.extend_from_slice(message);
-        // In two pieces, as some clients send it.
+        // In two parts, as some clients send it.
         let mut bytes = Bytes::from(bytes);
         body.send_data(bytes.split_to(3), false)?;
         tokio::task::yield_now().await;

@@ -23,7 +23,7 @@ async fn a_hang_freezes_and_thaws() {
             "an answer from a hung SoC"
         );
         assert_eq!(soc.counters().pings_seen, pings, "a hung SoC reads nothing");
-        // The kernel accepts, nobody serves.
+        // The kernel accepts, but the connection is not served.
         assert_eq!(first_bytes(&soc).await, (vec![], RawEnd::Open));
         assert_eq!(soc.counters().connections, 1);
         soc.connection_fault(ConnectionFault::None);
@@ -115,7 +115,7 @@ async fn a_reset_is_a_reset() {
         error.get_io().expect("I/O").kind(),
         io::ErrorKind::ConnectionReset
     );
-    // Before the client can send or while it does.
+    // Before the client can send, or while it sends.
     let (bytes, end) = first_bytes(&soc).await;
     assert_eq!((bytes, end), (vec![], RawEnd::Reset));
 }
@@ -132,7 +132,7 @@ async fn a_reset_may_come_after_settings() {
         error.get_io().expect("I/O").kind(),
         io::ErrorKind::ConnectionReset
     );
-    // Who never acknowledges is never reset.
+    // A client that never acknowledges is never reset.
     let (bytes, end) = first_bytes(&soc).await;
     assert_eq!((&bytes[..], end), (&b"\0\0\0\x04\0\0\0\0\0"[..], RawEnd::Open));
 }
@@ -203,7 +203,7 @@ async fn a_server_with_a_ping_policy_ends_a_connection_at_the_third_strike() {
     for _ in 0..3 {
         soon(client.ping.ping(Ping::opaque())).await.expect("a PONG");
     }
-    // The PONG of the fourth may still come, or not.
+    // The PONG of the fourth may or may not come.
     let _ = soon(client.ping.ping(Ping::opaque())).await;
     let end = soon(client.end).await.expect("no panic");
     let text = format!("{:?}", end.as_ref().expect_err("a GOAWAY"));
@@ -258,7 +258,7 @@ async fn a_goaway_with_an_error_may_let_calls_finish_and_ends_patience_with_the_
 #[tokio::test]
 async fn a_flood_of_frames_comes_between_answers_and_never_ends() {
     let (_simulator, soc) = one_soc().await;
-    // SETTINGS would end the connection (see the fault), and the resets the first call.
+    // SETTINGS would end the connection (see the fault), and RST_STREAM the first call.
     for frame in [
         FloodFrame::Unknown,
         FloodFrame::Priority,

@@ -1,4 +1,4 @@
-//! A healthy SoC answers as the interface says.
+//! A healthy SoC answers as the interface requires.
 
 use dualtor_proto::{
     AdminReply, AdminRequest, LinkStateReply, OperationReply, OperationRequest, ServerVersionReply,
@@ -92,7 +92,7 @@ async fn requests_unlike_the_interface_are_invalid() {
         (OPERATION, OperationRequest { portid: vec![0] }.encode_to_vec()),
         (VERSION, vec![]),
     ] {
-        // Bytes that encode as themselves: a message of one unknown kind would do as well.
+        // Bytes that encode as themselves. A message of one unknown kind would do too.
         let answer = soon(client.call_raw(path, &request)).await.expect("an answer");
         assert_eq!(answer.status, Some(Code::InvalidArgument as u16), "{path}");
     }

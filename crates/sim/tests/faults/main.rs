@@ -1,7 +1,6 @@
-//! Proves that each fault of the simulator does what its name says.
+//! Shows that each fault of the simulator does what its name says.
 //!
-//! With a client of its own on bare h2 and bare TCP: neither the exporter's channel nor tonic, which would hide the half of
-//! it.
+//! With a separate client on bare h2 and bare TCP. The exporter's channel and tonic would hide half of it.
 
 mod client;
 mod connections;

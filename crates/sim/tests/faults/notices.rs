@@ -79,7 +79,7 @@ async fn headers_come_early_if_asked_for_and_old_notices_never() {
     }
 }
 
-/// What [`begin`] looks like on the wire.
+/// The form of [`begin`] on the wire.
 fn next(notice: &Notice) -> GracefulAdminResponse {
     GracefulAdminResponse {
         msgtype: 0,

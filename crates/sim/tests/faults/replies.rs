@@ -183,7 +183,7 @@ async fn a_call_that_the_client_cancels_is_forgotten() {
     soc.set(|state| state.max_concurrent_streams = Some(1));
     soc.reply_fault(ReplyFault::Stall);
     let mut client = Client::connect(&soc).await;
-    // With room for one stream, each next call gets through only if the one before is gone.
+    // With room for one stream, each next call succeeds only if the previous one has ended.
     for calls in 1..=5 {
         tokio::select! {
             _ = client.admin() => panic!("an answer"),
@@ -204,7 +204,11 @@ async fn a_late_reply_comes_although_the_client_has_cancelled() {
     let call = client.call_with(ADMIN, &request, &[("grpc-timeout", "10m")]);
     assert!(timeout(Duration::from_millis(10), call).await.is_err());
     wait_for("a late reply", || soc.counters().late_replies == 1).await;
-    assert_eq!(client.lists().await.0, [0, 1], "to who waits it is right");
+    assert_eq!(
+        client.lists().await.0,
+        [0, 1],
+        "a client that waits gets the right reply"
+    );
 }
 
 #[tokio::test]

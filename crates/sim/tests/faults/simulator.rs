@@ -56,7 +56,7 @@ timeline:
         for line in [
             "Ethernet0: directions lower Active",
             "Ethernet4, Ethernet8: hang",
-            "all: connections are well again, replies 300ms late, only [Link]",
+            "all: connections work again, replies 300ms late, only [Link]",
         ] {
             assert_eq!(soon(events.recv()).await.expect("a line"), line);
         }

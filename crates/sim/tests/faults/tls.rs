@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::client::soon;
 
-/// A certificate for 127.0.0.1 and its key, in files; and the certificate.
+/// A certificate for 127.0.0.1 and its key, as files. Also returns the certificate.
 fn certificate(dir: &TempDir) -> (Tls, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let write = |name: &str, text: String| {
@@ -36,7 +36,7 @@ async fn simulator(tls: Tls) -> Simulator {
     Simulator::start(scenario).await.expect("a simulator")
 }
 
-/// A client that trusts this certificate and has none of its own.
+/// A client that trusts this certificate and has none itself.
 async fn connect(simulator: &Simulator, trusted: CertificateDer<'static>) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted).expect("a certificate");
@@ -75,7 +75,7 @@ async fn a_soc_serves_tls_of_the_version_and_with_the_alpn_that_it_is_told() {
         assert_eq!(session.protocol_version(), Some(expected));
         let alpn = (!without_alpn).then_some(&b"h2"[..]);
         assert_eq!(session.alpn_protocol(), alpn, "{version:?}");
-        // HTTP/2 inside: its SETTINGS come first.
+        // HTTP/2 inside TLS: its SETTINGS come first.
         let mut head = [0; 9];
         soon(stream.read_exact(&mut head)).await.expect("a frame");
         assert_eq!(head[3], 4, "{head:?}");

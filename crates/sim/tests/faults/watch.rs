@@ -40,7 +40,7 @@ async fn a_watch_says_the_status_at_once_and_then_each_change() {
         (Health::NotServing, 2),
         (Health::ServiceUnknown, 3),
         (Health::Unknown, 0),
-        // Not NOT_FOUND, as the protocol has it.
+        // Not NOT_FOUND: that is what the protocol requires.
         (Health::NotFound, 3),
         (Health::Serving, 1),
     ] {

@@ -3,6 +3,8 @@
 //!
 //! YANG's `sonic-grpcclient` (2024-10-14) allows `auth_level` `server` and `client`. ycabled reads GRPCCLIENT only and knows
 //! `server` and `mutual`; with `type` secure and anything else, or without `grpc_ssl_credential`, it makes no channel at all.
+//!
+//! Imports `model`, `config`, `soc` and `sonic`; in `doctor` `collected`.
 
 mod certificate_files;
 mod secrets_findings;

@@ -1,5 +1,5 @@
-//! What is wrong with a SoC's chain of certificates, for people: which certificate, and what about it. rustls gives the verdict;
-//! its text names neither and is for programmers. Pure.
+//! What is wrong with a SoC's certificate chain, for people: which certificate, and what is wrong with it. rustls gives the
+//! verdict, but its text names neither and is for programmers. Pure.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,8 @@ use rustls::server::ParsedCertificate;
 
 use super::x509::{self, Content, shown};
 
-/// Longer chains are not followed.
+/// The longest chain that is followed, in certificates. Real chains have two to four; a longer one costs time at each
+/// handshake.
 const MAX_CHAIN: usize = 16;
 
 /// A text for a verdict on this chain, if it explains more than the verdict's own text.
@@ -31,7 +32,7 @@ pub(super) fn blame(
     }
 }
 
-/// What a certificate of the chain is called, for people.
+/// The name of a certificate in the chain, for people.
 fn called(n: usize, content: &Content) -> String {
     let name = shown(&content.subject);
     match n {
@@ -48,7 +49,7 @@ fn chain<'a>(
 }
 
 fn out_of_time(own: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: SystemTime) -> Option<String> {
-    // The SoC's own first: it is the one that it has most often forgotten.
+    // The SoC's own first: most often that is the one that has expired.
     chain(own, others).find_map(|(n, certificate)| {
         let content = x509::content(certificate)?;
         let (begin, end) = x509::validity(&content);
@@ -63,7 +64,7 @@ fn out_of_time(own: &CertificateDer<'_>, others: &[CertificateDer<'_>], now: Sys
     })
 }
 
-/// Follows the issuers' names up to the last certificate that is known.
+/// Follows the names of the issuers up to the last certificate that is known.
 fn unknown_issuer(own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Option<String> {
     let others: Vec<Content> = others.iter().filter_map(x509::content).collect();
     let (mut n, mut last) = (0, x509::content(own)?);
@@ -85,7 +86,7 @@ fn unknown_issuer(own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Op
 
 fn unknown_extension(own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Option<String> {
     chain(own, others).find_map(|(n, certificate)| {
-        // It is this one that rustls cannot take.
+        // rustls refuses this one.
         ParsedCertificate::try_from(certificate).err()?;
         let content = x509::content(certificate)?;
         let unknown = x509::unknown_critical(&content);
@@ -114,7 +115,7 @@ mod tests {
         params
     }
 
-    /// A certificate of this name, signed by a CA that nobody has; and that CA's.
+    /// A certificate of this name, and the certificate of the CA that signed it. No one has that CA.
     fn signed(params: &CertificateParams) -> [CertificateDer<'static>; 2] {
         let mut ca = self::params("a CA");
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -13,8 +13,8 @@ use crate::soc::channel::failure::Failure;
 /// What a handshake's error means.
 pub(super) fn of_handshake(error: &io::Error, witness: &Witness) -> Failure {
     match tls_error(error) {
-        // What most servers of TLS 1.2 say to a client that has no certificate, and what they say to many other things: it
-        // is the certificate if they had come as far as to ask for it.
+        // Most TLS 1.2 servers send this alert to a client without a certificate, and also for many other reasons. If the
+        // server had already asked for a certificate, it is about the certificate.
         Some(error @ Error::AlertReceived(AlertDescription::HandshakeFailure)) if witness.asked() => {
             Failure::new(Cause::TlsClientRefused, refused(error))
         }
@@ -26,8 +26,8 @@ pub(super) fn of_handshake(error: &io::Error, witness: &Witness) -> Failure {
     }
 }
 
-/// What a connection's end means that came before the peer had proven itself. gRPC's own servers say nothing to a client
-/// whose certificate they refuse: they hang up, under TLS 1.3 after the handshake.
+/// What the end of a connection means before the peer has proven itself. gRPC's own servers send no reason to a client whose
+/// certificate they refuse: they close the connection, with TLS 1.3 after the handshake.
 pub(in crate::soc::channel) fn of_silence(failure: Failure, witness: &Witness) -> Failure {
     if witness.asked() && matches!(failure.cause, Cause::Closed | Cause::Reset) {
         let detail = format!(
@@ -39,7 +39,7 @@ pub(in crate::soc::channel) fn of_silence(failure: Failure, witness: &Witness) -
     failure
 }
 
-/// What an I/O error means, if TLS is what it is about.
+/// What an I/O error means, if it is a TLS error.
 pub(in crate::soc::channel) fn of_io(error: &io::Error) -> Option<Failure> {
     tls_error(error).map(of)
 }
@@ -66,7 +66,7 @@ fn of(error: &Error) -> Failure {
     Failure::new(cause, detail)
 }
 
-/// What is wrong with the SoC's certificate, where rustls's own text is for programmers.
+/// What is wrong with the SoC's certificate, if rustls's own text is for programmers.
 fn told(reason: &CertificateError, error: &Error) -> String {
     use CertificateError as Why;
     let date = |time: &UnixTime| {
@@ -118,7 +118,7 @@ fn of_certificate(reason: &CertificateError) -> Cause {
         Why::Expired | Why::ExpiredContext { .. } | Why::NotValidYet | Why::NotValidYetContext { .. } => {
             Cause::TlsExpired
         }
-        // A bad signature in the chain: a CA of the same name, but not the one that we know.
+        // A bad signature in the chain: a CA with the same name, but not the one that we know.
         Why::UnknownIssuer | Why::BadSignature => Cause::TlsUnknownCa,
         Why::NotValidForName | Why::NotValidForNameContext { .. } => Cause::TlsWrongName,
         _ => Cause::Tls,

@@ -13,9 +13,9 @@ use crate::soc::channel::socket::Socket;
 /// What HTTP/2 is spoken over.
 #[derive(Debug)]
 pub(in crate::soc::channel) enum SocStream {
-    /// As it is.
+    /// Plain TCP.
     Plain(LastWords<Socket>),
-    /// Secured. Boxed: it is some hundred bytes, and plain channels need not pay for them.
+    /// TLS. Boxed: it is several hundred bytes, which plain channels need not have.
     Tls(Box<TlsStream<LastWords<Socket>>>),
 }
 
@@ -26,7 +26,7 @@ impl SocStream {
     }
 }
 
-/// Hands a call to whichever stream it is.
+/// Passes a call to the stream in use.
 macro_rules! either {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
@@ -77,12 +77,12 @@ impl AsyncWrite for SocStream {
     }
 }
 
-/// Lies under TLS and HTTP/2; after a failed write it still reads what the peer sent last.
+/// Lies under TLS and HTTP/2. After a failed write it still reads what the peer sent last.
 ///
-/// A web server that does not know HTTP/2 says so, or a SoC GOAWAY, and hangs up with our bytes unread: that is a reset, too.
-/// A SoC that refuses our certificate under TLS 1.3 says so only after the handshake, in an alert, and closes with our
-/// preface unread: that is a reset, and our next write fails before anybody has read the alert. So a write to a peer that is
-/// gone is no error here; the next read gives what had arrived before, and then that error.
+/// A web server that does not know HTTP/2 answers, or a SoC sends GOAWAY, and both close the connection without reading our
+/// bytes: TCP reports that as a reset. A SoC that refuses our certificate under TLS 1.3 sends its alert only after the
+/// handshake and closes without reading our preface: that is a reset too, and our next write fails before the alert has been
+/// read. So a write to such a peer is not an error here. The next reads return what had arrived before, and then that error.
 #[derive(Debug)]
 pub(in crate::soc::channel) struct LastWords<IO> {
     io: IO,
@@ -97,7 +97,7 @@ impl<IO> LastWords<IO> {
     /// `all`: what a write of everything would have returned.
     fn or_gone(&mut self, written: io::Result<usize>, all: usize) -> io::Result<usize> {
         match written {
-            // With these TCP is over in both directions, so that a read cannot wait without end.
+            // With these errors TCP is closed in both directions, so a read cannot wait without end.
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 self.gone = Some(error.kind());
                 Ok(all)
@@ -113,7 +113,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for LastWords<IO> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         match this.gone {
-            // The write took the error from the socket, which says only "end" now.
+            // The write took the error from the socket, which now reports only the end.
             Some(kind) if buf.filled().len() == before => Poll::Ready(Err(kind.into())),
             _ => Poll::Ready(Ok(())),
         }
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket whose peer is gone: each write fails, the reads give what had arrived before and then the end.
+    /// A socket whose peer is gone: each write fails, and the reads return what had arrived before and then the end.
     struct Gone {
         writes: ErrorKind,
         arrived: VecDeque<u8>,

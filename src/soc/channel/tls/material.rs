@@ -1,8 +1,8 @@
-//! The files of one set: read as bytes, then built into what a dial needs, or into a text for people that names what is wrong.
+//! The files of one set: read as bytes, then built into what a dial needs, or into a text for people that says what is wrong.
 //!
-//! Only a complete and consistent set is built: whole PEM files, at least one CA, and a key that is the certificate's.
-//! Nothing else about our own certificate is judged here: the SoC judges it (for example one of X.509 version 1, which rustls
-//! would not read). No message quotes a file: one of them is a private key.
+//! Only a complete and consistent set is built: whole PEM files, at least one CA, and a key that belongs to the certificate.
+//! Nothing else about our own certificate is checked here, because the SoC decides about it (for example about X.509 version 1,
+//! which rustls would not read). No message quotes a file: one of them is a private key.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,14 +24,14 @@ use super::x509::{self, not_after};
 use crate::config::read_pem;
 use crate::model::{ClientIdentity, TlsSettings, text};
 
-/// Oddities of a set that are kept.
+/// How many notes about a set are kept: enough for people to see the pattern.
 const MAX_NOTES: usize = 20;
 
 /// A file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bad {
     pub(super) file: PathBuf,
-    /// For people; never what stands in the file.
+    /// For people. It never quotes the file.
     pub(super) reason: String,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Bad {
     }
 }
 
-/// What stands in the files.
+/// The content of the files.
 #[derive(PartialEq, Eq)]
 pub(super) struct TlsFiles {
     ca: Vec<u8>,
@@ -75,7 +75,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Bad> {
 
 /// What a dial needs.
 pub(in crate::soc::channel) struct Material {
-    /// Without a verifier or a client certificate of its own: each connection gets them with its witness.
+    /// Without a verifier and a client certificate: each connection gets its own, with its witness.
     config: ClientConfig,
     verifier: Arc<WebPkiServerVerifier>,
     /// The CA file's certificates.
@@ -87,7 +87,7 @@ pub(in crate::soc::channel) struct Material {
     ca_expiry: Option<SystemTime>,
     client_expiry: Option<SystemTime>,
     notes: Vec<String>,
-    /// When each certificate in the files expires, and what is reported then.
+    /// When each certificate in the files expires, and the text that is reported then.
     expiries: Vec<(SystemTime, String)>,
 }
 
@@ -132,7 +132,7 @@ impl Material {
         })
     }
 
-    /// Makes one connection, whose witness sees what happens.
+    /// For one connection, whose witness records what happens.
     pub(super) fn connector(&self, witness: &Arc<Witness>) -> TlsConnector {
         let mut config = self.config.clone();
         let verifier = Verifier::new(self.verifier.clone(), self.trusted.clone(), witness.clone());
@@ -152,13 +152,13 @@ impl Material {
         self.ca_expiry
     }
 
-    /// What is odd about the files, for people: they serve all the same.
+    /// What is unusual about the files, for people. They are used.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Which certificates have expired at `now`, for people. They are used all the same: one that we trust ourselves has no
-    /// date for rustls (OpenSSL minds), and of ours the SoC is the judge.
+    /// Which certificates have expired at `now`, for people. They are still used: rustls does not check the dates of a
+    /// certificate that we trust (OpenSSL does), and about ours the SoC decides.
     pub(super) fn expired(&self, now: SystemTime) -> Vec<String> {
         let expired = self.expiries.iter().filter(|(at, _)| *at < now);
         expired.map(|(_, said)| said.clone()).collect()
@@ -170,7 +170,7 @@ impl Material {
     }
 }
 
-/// The certificates that may sign a SoC's. One that cannot is noted, and the rest is used.
+/// The certificates that may sign a SoC's. One that cannot is noted, and the others are used.
 fn roots(
     file: &Path,
     trusted: &[CertificateDer<'static>],
@@ -204,14 +204,14 @@ fn server_name(settings: &TlsSettings) -> Result<Option<ServerName<'static>>, Ba
     settings.server_name.as_deref().map(parse).transpose()
 }
 
-/// When a certificate expires, and what is reported then.
+/// When a certificate expires, and the text that is reported then.
 fn expiry((what, certificate): (&str, &CertificateDer<'static>)) -> Option<(SystemTime, String)> {
     let at = not_after(certificate)?;
     let (name, date) = (x509::subject(certificate), x509::date(at));
     Some((at, format!("{what}: {name} has expired: {date}")))
 }
 
-/// A file of one MiB could hold oddities by the ten thousand.
+/// A file of one MiB could have tens of thousands of notes.
 fn short(mut notes: Vec<String>) -> Vec<String> {
     if let Some(more @ 1..) = notes.len().checked_sub(MAX_NOTES) {
         notes.truncate(MAX_NOTES);
@@ -232,7 +232,7 @@ impl fmt::Display for Material {
     }
 }
 
-/// The same: never keys.
+/// Also only the files' names, never keys.
 impl fmt::Debug for Material {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Material").field(&self.files).finish()
@@ -254,8 +254,8 @@ fn config(provider: Arc<CryptoProvider>, verifier: Arc<WebPkiServerVerifier>) ->
         .with_webpki_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN_H2.to_vec()];
-    // A resumed session would show no certificate: one that has expired meanwhile must be seen at each redial. (That each
-    // connection has a verifier of its own keeps rustls from resuming, too, but that is not why it is so.)
+    // A resumed session would not send the certificate, but one that has expired since must be seen at each redial. (rustls
+    // does not resume anyway while each connection has a verifier of its own, but that could change.)
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -283,7 +283,7 @@ fn identity(
         return Ok(CertifiedKey::new(chain, key));
     };
     let is_for = |certificate: &CertificateDer<'_>| x509::is_for(certificate, &public);
-    // One whose key cannot be read is shown all the same: the SoC is the judge of it.
+    // A certificate whose key cannot be read is still sent: the SoC decides about it.
     if chain.first().and_then(is_for) != Some(false) {
         return Ok(CertifiedKey::new(chain, key));
     }
@@ -310,7 +310,7 @@ fn identity(
     Err(Bad::new(&paths.key, reason))
 }
 
-/// That the two files were given for one another, where each of them alone could only be guessed about.
+/// Whether the two files were exchanged: each has what the other should have.
 fn swapped(paths: &ClientIdentity, cert: &[u8], key: &[u8]) -> Option<Bad> {
     let swapped = pem::certificates(cert).is_err()
         && pem::key(key).is_err()

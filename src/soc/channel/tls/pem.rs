@@ -1,9 +1,9 @@
 //! PEM files, block by block: what is in one, and what is wrong with it, for people. rustls reads the blocks that it knows and
 //! silently ignores the rest; here everything that is ignored is reported.
 //!
-//! Read on purpose although rustls would not: a byte order mark, blanks before a marker, blocks without a line break between
-//! them (`cat` of files that do not end with one), and OpenSSL's other two labels for certificates. No message repeats what
-//! stands in a block: one of them is a private key.
+//! Some things are accepted on purpose although rustls would not accept them: a byte order mark, blanks before a marker, blocks
+//! without a line break between them (`cat` of files that do not end with one), and OpenSSL's other two labels for
+//! certificates. No message quotes the content of a block: one of them is a private key.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,21 +14,21 @@ use crate::model::text::clean;
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
-/// What OpenSSL calls certificates: today; long ago; with trust settings of its own after the certificate.
+/// OpenSSL's labels for certificates: the present one, an old one, and one with trust settings after the certificate.
 const CERTIFICATES: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", TRUSTED];
 const TRUSTED: &str = "TRUSTED CERTIFICATE";
 const KEY: &str = "PRIVATE KEY";
-/// Beside keys and certificates as a matter of course.
+/// Such blocks are normal beside keys and certificates, so they are not reported.
 const PARAMETERS: &str = "PARAMETERS";
-/// The longest part of a label that is repeated, characters.
+/// How much of a label is quoted, in characters. OpenSSL's longest labels are shorter.
 const MAX_LABEL: usize = 40;
 
 /// One block.
 pub(super) struct Block {
     label: String,
-    /// Where it begins in the file.
+    /// The number of its first line in the file.
     line: usize,
-    /// What stands between its markers.
+    /// The text between its markers.
     body: String,
 }
 
@@ -45,18 +45,18 @@ impl Block {
         self.label.starts_with("ENCRYPTED ") || self.body.contains(",ENCRYPTED")
     }
 
-    /// As rustls reads it.
+    /// In the form that rustls reads.
     fn as_text(&self, label: &str) -> String {
         format!("{BEGIN}{label}{DASHES}\n{}{END}{label}{DASHES}\n", self.body)
     }
 }
 
-/// Cuts a file into its blocks. Also lines that look as if they began one, and do not.
+/// Splits a file into its blocks. Also returns the lines that look like the beginning of a block but are not.
 fn blocks(bytes: &[u8]) -> Result<(Vec<Block>, Vec<usize>), String> {
     if matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
         return Err("is text in UTF-16: save it as UTF-8".to_owned());
     }
-    // A byte order mark stands at the start of a file, or in the middle of two that were put together.
+    // A byte order mark is at the start of a file, or in the middle of two that were joined.
     let text = String::from_utf8_lossy(bytes).replace('\u{feff}', "");
     if !text.contains(BEGIN) && bytes.first() == Some(&0x30) {
         let convert = "`openssl x509 -inform der` or `openssl pkey -inform der` converts it";
@@ -65,7 +65,7 @@ fn blocks(bytes: &[u8]) -> Result<(Vec<Block>, Vec<usize>), String> {
     let text = text.replace(&format!("{DASHES}{BEGIN}"), &format!("{DASHES}\n{BEGIN}"));
     let (mut blocks, mut stray) = (Vec::new(), Vec::new());
     let mut open: Option<Block> = None;
-    // As rustls and OpenSSL do, with any of the three ends of a line.
+    // Any of the three line endings, as in rustls and OpenSSL.
     for (n, line) in text.replace("\r\n", "\n").split(['\n', '\r']).enumerate() {
         let (line, number) = (line.trim(), n + 1);
         if let Some(label) = line.strip_prefix(BEGIN) {
@@ -115,15 +115,15 @@ fn without_end(block: &Block) -> String {
     )
 }
 
-/// What a file for certificates holds.
+/// The content of a file for certificates.
 #[derive(Debug)]
 pub(super) struct Certificates {
     pub(super) certificates: Vec<CertificateDer<'static>>,
-    /// For people: what was left out, or not looked at.
+    /// For people: what was left out or not read.
     pub(super) notes: Vec<String>,
 }
 
-/// The certificates of a file, in its order; at least one.
+/// The certificates of a file, in its order. At least one.
 pub(super) fn certificates(bytes: &[u8]) -> Result<Certificates, String> {
     let (blocks, stray) = blocks(bytes)?;
     let mut certificates = Vec::new();
@@ -157,7 +157,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Certificates, String> {
     Ok(Certificates { certificates, notes })
 }
 
-/// The private key of a file: the first.
+/// The first private key of a file.
 pub(super) fn key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     let (blocks, _) = blocks(bytes)?;
     let Some(block) = blocks.iter().find(|block| block.is_key()) else {
@@ -177,7 +177,7 @@ pub(super) fn key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// What is there instead of what was looked for.
+/// What the file has instead.
 fn instead(blocks: &[Block]) -> String {
     let labels: Vec<&str> = blocks.iter().map(|block| &*block.label).collect();
     let all = |of: fn(&Block) -> bool| !blocks.is_empty() && blocks.iter().all(of);
@@ -258,7 +258,7 @@ mod tests {
         assert!(found.notes[0].contains("line 1") && found.notes[0].contains("trust settings"));
     }
 
-    /// One long line: both readers take it.
+    /// One long line: both readers accept it.
     fn base64(bytes: &[u8]) -> String {
         const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut text = String::new();
@@ -383,7 +383,7 @@ mod tests {
         check("empty", "", "holds no private key in PEM");
     }
 
-    /// Lines as they may stand in such a file, and not.
+    /// Lines that such a file may or may not contain.
     fn line() -> impl Strategy<Value = String> {
         let known = [
             "-----BEGIN CERTIFICATE-----",

@@ -1,9 +1,10 @@
-//! Reads one set of files again and again, and keeps what was last good.
+//! Reads one set of files again and again, and keeps the last good content.
 //!
-//! One task per set, which ends with the set. It waits for no read longer than `files::PATIENCE`: a file system that hangs is
-//! reported, and the next read is still tried, because the path may lead to another file system by then. A broken or half-written
-//! set replaces nothing: it is reported once, with file and reason, and not again until something about it changes. A reader that ends by a defect is started anew; the last
-//! good content serves meanwhile, and where there is none dials fail at their deadline.
+//! There is one task per set, which ends with the set. It waits for a read for `files::PATIENCE` at most: a file system that
+//! hangs is reported, and the next read is still tried, because the path may then lead to another file system. A broken or
+//! half-written set replaces nothing. It is reported once, with file and reason, and again only when something about it
+//! changes. A reader that ends by a defect is restarted. Until then the last good content is used; if there is none, dials fail
+//! at their deadline.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,24 +20,24 @@ use crate::model::component::TLS;
 use crate::model::{TlsSettings, text};
 use crate::runtime::defect::{Defect, Restarts, caught};
 
-/// New files are used for the next connections within 10 s (half of that is left for reading them).
+/// New files are used for the next connections within 10 s. Half of that is left for reading them.
 const READ_EVERY: Duration = Duration::from_secs(5);
 
-/// The most certificates named in one line of the log: a file may be a bundle of hundreds.
+/// How many certificates or notes are named in one line of the log: a file may be a bundle of hundreds.
 const MAX_TOLD: usize = 5;
 
-/// What is known of a set.
+/// The last result of reading a set.
 #[derive(Debug, Clone)]
 pub(super) enum LatestFiles {
-    /// Nothing yet.
+    /// It has not been read yet.
     Unread,
     /// The last good content.
     Good(Arc<Material>),
-    /// There has been none: what is wrong.
+    /// There has been no good content: what is wrong.
     Bad(Arc<str>),
 }
 
-/// A set that is being watched; dropping it ends that.
+/// A set that is being watched. Dropping this ends it.
 #[derive(Debug)]
 pub(super) struct WatchedFiles {
     latest: watch::Receiver<LatestFiles>,
@@ -52,26 +53,26 @@ impl WatchedFiles {
         }
     }
 
-    /// What is known now.
+    /// The last result.
     pub(super) fn latest(&self) -> LatestFiles {
         self.latest.borrow().clone()
     }
 
-    /// What is known once the files have been read a first time. Cancel-safe.
+    /// The first result or a later one. Waits for the first read. Cancel-safe.
     pub(super) async fn read(&self) -> LatestFiles {
         let mut latest = self.latest.clone();
         let known = latest
             .wait_for(|latest| !matches!(latest, LatestFiles::Unread))
             .await;
-        // An error: the runtime is shutting down.
+        // `Err`: the runtime is shutting down.
         known.map_or(LatestFiles::Unread, |known| known.clone())
     }
 }
 
-/// What the last attempt saw.
+/// What the last attempt found.
 type FilesRead = Result<TlsFiles, Bad>;
 
-/// `attempt`, but for tests.
+/// `attempt`, or a replacement in tests.
 type ReadFiles = fn(&TlsSettings, Option<&FilesRead>) -> Option<(FilesRead, Result<Material, Bad>)>;
 
 async fn supervised(
@@ -107,10 +108,10 @@ async fn run(
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        // What was reported of a hang must be replaced by what is read now.
+        // What was reported of a hang must be replaced by the result of this read.
         let before = last.clone().filter(|_| !hangs);
         let (settings, ca) = (settings.clone(), settings.ca.clone());
-        // A thread of its own: a file may lie on a file system that hangs.
+        // A separate thread: the file system may hang.
         let attempt = reader.read(patience, move || attempt(&settings, before.as_deref()));
         let attempt = attempt.await;
         let hung = matches!(attempt, Err(Unread::Late(_) | Unread::TooMany(_)));
@@ -139,7 +140,7 @@ async fn run(
     }
 }
 
-/// Logs which certificates have expired, each once; returns those that were logged.
+/// Logs which certificates have expired, each once. Returns those that have been logged.
 fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
     let new: Vec<&str> = expired
         .iter()
@@ -158,7 +159,7 @@ fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
     expired
 }
 
-/// Reads the files; `None` if all is as it was.
+/// Reads the files. `None`: nothing has changed.
 fn attempt(settings: &TlsSettings, before: Option<&FilesRead>) -> Option<(FilesRead, Result<Material, Bad>)> {
     let tried = TlsFiles::read(settings);
     if before == Some(&tried) {
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
     use crate::model::ClientIdentity;
 
-    /// What is wrong, or nothing; `None` where nothing was said as nothing has changed.
+    /// What is wrong, or nothing. `None`: nothing was reported because nothing has changed.
     type Said = Option<Option<String>>;
 
     struct Reader {
@@ -234,7 +235,7 @@ mod tests {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
         let attempt: ReadFiles = |_, _| {
             if ATTEMPTS.fetch_add(1, Ordering::Relaxed) == 0 {
-                panic!("a file that nobody has thought of");
+                panic!("an unexpected file");
             }
             let bad = Bad::new("ca.crt".as_ref(), "read");
             Some((Err(bad.clone()), Err(bad)))
@@ -253,7 +254,7 @@ mod tests {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
         // The first two hang for longer than the test may take.
         let attempt: ReadFiles = |_, before| {
-            assert!(before.is_none(), "what was said of the hang is taken back");
+            assert!(before.is_none(), "a report of the hang is replaced");
             if ATTEMPTS.fetch_add(1, Ordering::Relaxed) < 2 {
                 std::thread::sleep(Duration::from_secs(30));
             }

@@ -1,11 +1,10 @@
-//! Watches one handshake: verifies the SoC's certificate as rustls does, and records what the errors do not contain:
-//! when the certificate expires, also if it is refused, and whether the SoC asked for ours.
+//! Watches one handshake. It verifies the SoC's certificate as rustls does, and records what the errors do not contain: when
+//! the certificate expires, even if it is refused, and whether the SoC asked for ours.
 //!
-//! One certificate more than with rustls alone is trusted: one that stands in the CA file itself, byte for byte. That is
-//! how gRPC's own clients do it, for one that is self-signed as for one that a CA has signed; webpki knows only CAs there,
-//! and refuses one that calls itself a CA, as `openssl req -x509` makes them, as a server's. Its name and its dates must
-//! still be right. One that is self-signed and does not stand there is signed by no CA that we know, whatever else may be wrong
-//! of it.
+//! It trusts one certificate more than rustls alone: a certificate that is in the CA file itself, byte for byte. gRPC's own
+//! clients do the same, both for a self-signed one and for one that a CA has signed. webpki accepts only CAs there, and refuses
+//! a server certificate that is marked as a CA, as `openssl req -x509` makes them. Its name and its dates must still be right.
+//! A self-signed certificate that is not in the CA file has an unknown CA, whatever else may be wrong with it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -31,12 +30,12 @@ pub(in crate::soc::channel) struct Witness {
 }
 
 impl Witness {
-    /// When the SoC's certificate expires, once it has shown one that can be read.
+    /// When the SoC's certificate expires. Set once the SoC has sent one that can be read.
     pub(in crate::soc::channel) fn not_after(&self) -> Option<SystemTime> {
         self.not_after.get().copied()
     }
 
-    /// What is wrong with the SoC's certificates, for people: which one, if any is wrong.
+    /// What is wrong with the SoC's certificates, and which one it is, for people.
     pub(super) fn blame(&self) -> Option<&str> {
         self.blame.get().map(String::as_str)
     }
@@ -86,7 +85,7 @@ impl Verifier {
                 let content = content(end_entity).ok_or(CertificateError::BadEncoding)?;
                 trust_itself(end_entity, &content.validity, server_name, now)
             }
-            // What rustls has no error for: a CA's certificate that a server shows as its own is among that.
+            // rustls has no error of its own for these cases. One of them is a server that sends a CA's certificate as its own.
             Err(Error::InvalidCertificate(CertificateError::Other(why))) => {
                 let Some(content) = content(end_entity) else {
                     return Err(CertificateError::Other(why).into());
@@ -108,11 +107,12 @@ impl Verifier {
     }
 }
 
-/// For people: the proof that the SoC has the certificate's key cannot be verified. With a key of another kind or size
-/// than ring knows, that is what it comes to.
+/// For people: the SoC could not prove that it has the certificate's key. A key of a kind or size that ring does not know has
+/// the same result.
 pub(super) const BAD_KEY: &str = "its key does not fit, or is too weak: RSA keys need 2048 bits or more";
 
-/// rustls calls it a bad signature, as it calls one in the chain, and that would be an unknown CA.
+/// rustls reports this as a bad signature. It reports a bad signature in the chain in the same way, which would be an unknown
+/// CA.
 fn own_key(verdict: Result<HandshakeSignatureValid, Error>) -> Result<HandshakeSignatureValid, Error> {
     verdict.map_err(|error| match error {
         Error::InvalidCertificate(CertificateError::BadSignature) => {
@@ -132,7 +132,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Some(not_after) = not_after(end_entity) {
-            // One certificate per handshake.
+            // There is one certificate per handshake.
             let _ = self.witness.not_after.set(not_after);
         }
         let verdict = self.verdict(end_entity, intermediates, server_name, ocsp_response, now);
@@ -173,7 +173,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The certificate is one of those that the operator trusts: what is left to be wrong are its dates and its name.
+/// The operator trusts this certificate itself. So only its dates and its name are left to check.
 fn trust_itself(
     certificate: &CertificateDer<'_>,
     validity: &Validity,
@@ -190,7 +190,7 @@ fn trust_itself(
     Ok(ServerCertVerified::assertion())
 }
 
-/// Shows our certificate on one connection, where there is one.
+/// Sends our certificate on one connection, if there is one.
 #[derive(Debug)]
 pub(super) struct Identity {
     certified: Option<Arc<CertifiedKey>>,

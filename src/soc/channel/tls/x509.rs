@@ -1,5 +1,5 @@
-//! What stands in a certificate: what people call it, when it is valid, whose key it is for, what it marks as critical. Read
-//! with a parser that accepts more than rustls's own; whether a SoC's certificate is good is rustls's verdict alone.
+//! The content of a certificate: its name, when it is valid, whose key it has, which extensions are critical. It is read with a
+//! parser that accepts more than rustls's own. Only rustls decides whether a SoC's certificate is good.
 
 use std::time::SystemTime;
 
@@ -14,8 +14,8 @@ use x509_cert::spki::SubjectPublicKeyInfoRef;
 
 use crate::model::text::quote;
 
-/// Extensions that webpki takes into account, all of them under id-ce; any other that is critical it must refuse, as RFC 5280
-/// demands: keyUsage, subjectAltName, basicConstraints, nameConstraints, cRLDistributionPoints, extKeyUsage.
+/// Extensions that webpki processes, all of them under id-ce: keyUsage, subjectAltName, basicConstraints, nameConstraints,
+/// cRLDistributionPoints, extKeyUsage. It must refuse any other that is critical, as RFC 5280 demands.
 const KNOWN: [&str; 6] = [
     "2.5.29.15",
     "2.5.29.17",
@@ -25,10 +25,10 @@ const KNOWN: [&str; 6] = [
     "2.5.29.37",
 ];
 
-/// Extensions of one certificate that are named.
+/// How many extensions of one certificate are named in a message.
 const MAX_NAMED: usize = 3;
 
-/// A certificate's content. (With any serial number: the SoC is the judge of ours, and OpenSSL does not mind.)
+/// A certificate's content. (With any serial number: the SoC decides about ours, and OpenSSL accepts it.)
 pub(super) type Content = TbsCertificateInner<Raw>;
 
 /// Reads a certificate. One that cannot be read has no name and no dates.
@@ -37,8 +37,8 @@ pub(super) fn content(certificate: &CertificateDer<'_>) -> Option<Content> {
     Some(certificate.tbs_certificate)
 }
 
-/// The first value in `der`, without what follows it; `None` where it is no whole SEQUENCE that begins with another, as a
-/// certificate is.
+/// The first value in `der`, without what follows it. `None`: it is not a complete SEQUENCE that begins with another SEQUENCE,
+/// as a certificate does.
 pub(super) fn whole(der: &[u8]) -> Option<&[u8]> {
     let mut reader = SliceReader::new(der).ok()?;
     let value = AnyRef::decode(&mut reader).ok()?;
@@ -48,7 +48,7 @@ pub(super) fn whole(der: &[u8]) -> Option<&[u8]> {
     nested.then(|| der.get(..length)).flatten()
 }
 
-/// When a certificate expires, where that can be read.
+/// When a certificate expires, if that can be read.
 pub(super) fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     content(certificate).map(|content| content.validity.not_after.to_system_time())
 }
@@ -62,12 +62,12 @@ pub(super) fn validity(content: &Content) -> (SystemTime, SystemTime) {
     )
 }
 
-/// A name for people: `"CN=soc,O=Example"`, from outside, so made safe to show.
+/// A name for people: `"CN=soc,O=Example"`. It comes from outside, so it is made safe to show.
 pub(super) fn shown(name: &Name) -> String {
     format!("{:?}", quote(name))
 }
 
-/// What a certificate is called, for people.
+/// The name of a certificate's subject, for people.
 pub(super) fn subject(certificate: &CertificateDer<'_>) -> String {
     content(certificate).map_or("(unreadable)".to_owned(), |content| shown(&content.subject))
 }
@@ -77,8 +77,8 @@ pub(super) fn date(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Whether a certificate is for this public key; `None` where that cannot be read. The bits of the key are compared and not the
-/// name of its algorithm, which has more than one way to be written.
+/// Whether a certificate has this public key. `None`: that cannot be read. It compares the bits of the key, not the name of its
+/// algorithm, which can be written in more than one way.
 pub(super) fn is_for(certificate: &CertificateDer<'_>, key: &SubjectPublicKeyInfoDer<'_>) -> Option<bool> {
     let content = content(certificate)?;
     let key = SubjectPublicKeyInfoRef::from_der(key).ok()?;
@@ -86,7 +86,7 @@ pub(super) fn is_for(certificate: &CertificateDer<'_>, key: &SubjectPublicKeyInf
     Some(own.raw_bytes() == key.subject_public_key.raw_bytes())
 }
 
-/// The extensions that are critical and that rustls does not know, for people: `id-ce-certificatePolicies (2.5.29.32)`.
+/// The critical extensions that rustls does not know, for people: `id-ce-certificatePolicies (2.5.29.32)`.
 pub(super) fn unknown_critical(content: &Content) -> Vec<String> {
     let extensions = content.extensions.iter().flatten();
     extensions

@@ -1,4 +1,4 @@
-//! Plain text or TLS: what rows and file say, and what that comes to.
+//! Plain text or TLS: what rows and file require, and the result.
 
 use super::*;
 use crate::sonic::inventory::tests::config_db;
@@ -102,7 +102,7 @@ fn tls() -> Option<Security> {
     }))
 }
 
-/// One namespace, step by step: what its rows and the file say, and how its SoCs are then spoken to.
+/// One namespace, step by step: what its rows and the file require, and how its SoCs are then dialled.
 struct Steps(Vec<ConfigDbCopy>);
 
 impl Steps {
@@ -143,7 +143,7 @@ fn where_no_row_says_anything_the_file_counts() {
     assert_eq!(steps.check(&[], &Secrets::Absent, None), SecurityOrigin::Nowhere);
     assert_eq!(steps.check(&[], &file("{}"), None), SecurityOrigin::Nowhere);
     assert_eq!(steps.check(&[], &file(SECURE_FILE), tls()), SecurityOrigin::File);
-    // A row that does not say which counts as none.
+    // A row without `type` counts as no row.
     let half = [("GRPCCLIENT|config", "log_level=debug")];
     assert_eq!(
         steps.check(&half, &file(SECURE_FILE), tls()),
@@ -193,14 +193,14 @@ fn tls_ends_in_plain_text_only_where_rows_or_file_say_insecure() {
             steps.check(&config_only, &Secrets::Absent, tls()),
             SecurityOrigin::Kept(_)
         ));
-        // What is wrong is not kept from people, and is not plain text either.
+        // A wrong value is reported to people, and does not mean plain text either.
         let wrong = [("GRPCCLIENT|config", "type=tls")];
         steps.0[0].tables = Some(config_db(&wrong));
         secure(&mut steps.0, &Secrets::Absent);
         assert!(matches!(steps.0[0].secured.security, Some(Security::Unusable(_))));
         steps.check(&[], &Secrets::Absent, tls());
         steps.check(INSECURE, &Secrets::Absent, Some(Security::Plain));
-        // It said so: what follows is not taken for TLS again.
+        // It was `insecure`: what follows does not count as TLS again.
         steps.check(&[], &Secrets::Absent, Some(Security::Plain));
     }
 }
@@ -295,7 +295,7 @@ fn what_was_never_understood_and_vanishes_is_not_the_same_as_nothing_ever() {
             }
             steps.check(&[], &file(then), expected);
         }
-        // Once plain text was asked for, that holds: nothing has asked for TLS.
+        // After `insecure`, plain text stays: nothing has required TLS.
         let mut steps = Steps::new();
         steps.check(INSECURE, &Secrets::Absent, Some(Security::Plain));
         steps.check(&[], &bad, Some(Security::Plain));

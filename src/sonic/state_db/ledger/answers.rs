@@ -1,4 +1,4 @@
-//! What Redis has answered, and what that makes of the rows.
+//! What Redis has answered, and what that means for the rows.
 
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ impl Ledger {
         outcome
     }
 
-    /// Forgets a row that is gone, unless the port has come back meanwhile.
+    /// Forgets a row that is deleted, unless the port has come back since then.
     fn deleted(&mut self, port: &Port) {
         let gone = |row: &LedgerRow| row.status.is_none() && !row.queued;
         if self.rows.get(port).is_some_and(gone) {
@@ -75,7 +75,7 @@ impl Ledger {
                 if row.expected.as_ref().is_some_and(|ours| ours != found) {
                     outcome.foreign.push(port.clone());
                 }
-                // Counted once, also where our own write is refused now.
+                // It is counted once, even if our own write is refused now.
                 row.expected = Some(found.clone());
             }
             if written.is_ok() {
@@ -86,14 +86,14 @@ impl Ledger {
             (Err(error), _) => self.refused(port, error, outcome),
             (Ok(_), found) => {
                 outcome.ok += 1;
-                // Without the right to read, a second writer stays hidden from us; the row is right all the same.
+                // Without the right to read, we cannot see another writer. The row is still right.
                 let failure = found.err().filter(|error| error.code() != Some("NOPERM"));
                 outcome.failure = outcome.failure.take().or(failure);
             }
         }
     }
 
-    /// A key that is no hash holds no counters.
+    /// A key that is not a hash has no counters.
     fn refused_base(&mut self, port: Port, error: RedisError, outcome: &mut Outcome) {
         if error.code() == Some("WRONGTYPE")
             && let Some(row) = self.rows.get_mut(&port)

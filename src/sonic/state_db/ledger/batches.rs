@@ -1,4 +1,4 @@
-//! What is sent to Redis next: which rows, and how much of them at once.
+//! What is sent to Redis next: which rows, and how many at once.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::model::Port;
 use crate::sonic::rows::{self, Counters};
 
 impl Ledger {
-    /// What to send next, with at most `max` rows in it; `None`: nothing waits.
+    /// What to send next, with at most `max` rows. `None`: nothing waits.
     pub(in super::super) fn next_batch(&mut self, max: usize, now: SystemTime) -> Option<Batch> {
         let first = self.front()?;
         if first.status.is_none() {
@@ -21,7 +21,7 @@ impl Ledger {
         Some(self.put_batch(max, now))
     }
 
-    /// Returns a batch that was not answered: its rows wait again.
+    /// Takes back a batch that was not answered: its rows wait again.
     pub(in super::super) fn put_back(&mut self, batch: Batch) {
         for port in batch.ports {
             self.enqueue(port);
@@ -32,7 +32,7 @@ impl Ledger {
         rows::row_key(&self.settings, port)
     }
 
-    /// Takes the rows at the head of the queue that are `wanted`, at most `max`.
+    /// Takes the `wanted` rows at the head of the queue, at most `max`.
     fn take_while(&mut self, max: usize, wanted: fn(&LedgerRow) -> bool) -> Vec<Port> {
         let mut ports = Vec::new();
         while ports.len() < max
@@ -87,7 +87,7 @@ impl Ledger {
         batch
     }
 
-    /// No MULTI around the two: Redis runs what it read at one go without a break, and one HSET is a whole row.
+    /// No MULTI around the two: Redis runs commands that it has read together without a break, and one HSET is a whole row.
     fn put_commands(&self, port: &Port, time_post: &str) -> Option<[Cmd; 2]> {
         let row = self.rows.get(port)?;
         let (status, base) = (row.status.as_ref()?, row.base?);

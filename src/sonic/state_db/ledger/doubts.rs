@@ -1,8 +1,8 @@
-//! Rows that may no longer hold what we wrote: another process has written them, or deleted them.
+//! Rows that may no longer contain what we wrote: another process may have written or deleted them.
 //!
-//! Each is read as a whole and compared: a process that writes one field alone leaves `time_post` as it is, and a notification names
-//! the row that has changed, not the process; our own writes are notified too. What differs is written anew, and the same row not again
-//! before `REPAIR_EVERY`: so it is no duel with a process that writes without pause.
+//! Each is read as a whole and compared. A process that writes a single field leaves `time_post` as it is, and a notification
+//! has the row but not the process; our own writes are notified too. A row that differs is written again, but the same row only
+//! once per `REPAIR_EVERY`. So there is no fight with a process that writes all the time.
 
 use std::borrow::Cow;
 use std::ops::Bound;
@@ -15,11 +15,11 @@ use crate::config::StateDbSettings;
 use crate::model::Port;
 use crate::sonic::rows;
 
-/// A row that another process writes is repaired no more often than this.
+/// The shortest time between two repairs of a row that another process writes.
 const REPAIR_EVERY: Duration = Duration::from_secs(5);
 
 impl Ledger {
-    /// These rows have changed, for all we know: they are looked at, at `at` or when their turn comes.
+    /// These rows may have changed. They are checked at `at`, or when their turn comes.
     pub(in super::super) fn doubt<'a>(&mut self, ports: impl IntoIterator<Item = &'a Port>, at: Instant) {
         for port in ports {
             let Some(row) = self.rows.get_mut(port) else {
@@ -52,23 +52,23 @@ impl Ledger {
         self.doubt(&ports, at);
     }
 
-    /// The next `count` rows in turn are looked at.
+    /// Checks the next `count` rows in turn.
     pub(in super::super) fn doubt_some(&mut self, count: usize, at: Instant) {
         let after = self.turn.take().map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.rows.range((after, Bound::Unbounded));
-        // From the beginning again, where that was the last.
+        // From the beginning again after the last row.
         let ports = rest.chain(self.rows.iter()).map(|(port, _)| port);
         let ports: Vec<Port> = ports.take(count.min(self.rows.len())).cloned().collect();
         self.turn = ports.last().cloned();
         self.doubt(&ports, at);
     }
 
-    /// When the next row is looked at.
+    /// When the next row is checked.
     pub(in super::super) fn next_doubt(&self) -> Option<Instant> {
         self.doubts.first().map(|(at, _)| *at)
     }
 
-    /// Reads the rows that are due; `None`: none is. What waits to be written is not read: it will be right then.
+    /// Reads the rows that are due. `None`: none is. Rows that wait to be written are not read: they will be right then.
     pub(in super::super) fn check_batch(&mut self, now: Instant) -> Option<Batch> {
         let mut batch = Batch::new(BatchKind::Check);
         while batch.ports.len() < SMALL
@@ -97,14 +97,14 @@ impl Ledger {
         let found = match found {
             Ok(found) => Vec::<Option<Vec<u8>>>::from_redis_value(found).unwrap_or_default(),
             Err(error) if error.code() == Some("WRONGTYPE") => {
-                // Told as often as it is seen, counted once.
+                // Reported each time it is seen, but counted once.
                 if row.expected.take().is_some() {
                     outcome.foreign.push(port.clone());
                 }
                 outcome.wrong_type = Some(port);
                 return;
             }
-            // Who may not read does not see a second writer; the rows are right all the same.
+            // Without the right to read, we cannot see another writer. The rows are still right.
             Err(error) if error.code() == Some("NOPERM") => return,
             Err(error) => {
                 outcome.failure = Some(error);
@@ -113,7 +113,7 @@ impl Ledger {
         };
         let expected = row.expected.clone();
         let ours = String::from_utf8_lossy(expected.as_deref().unwrap_or_default());
-        // Queued since it was asked for: it is about to be written.
+        // It has been queued since it was read: it will be written.
         let Some(fields) = row.fields(&self.settings, &ours) else {
             return;
         };
@@ -122,7 +122,7 @@ impl Ledger {
         if expected.is_some() && fields.len() == found.len() && pairs().all(same) {
             return;
         }
-        // An absent field is no write of another process.
+        // A missing field does not count as a write of another process.
         let theirs = |((_, ours), found): (&(_, Cow<'_, str>), Option<&[u8]>)| {
             found.is_some_and(|found| found != ours.as_bytes())
         };
@@ -133,19 +133,19 @@ impl Ledger {
         if expected.is_some() && gone {
             outcome.gone = Some(port.clone());
         }
-        // Counted once, not again when it is written.
+        // It is counted now, and not again when it is written.
         row.expected = found.into_iter().next_back().flatten();
         row.repaired = Some(now);
         self.enqueue(port);
         if gone {
-            // Perhaps all are: FLUSHDB sends no notification.
+            // Perhaps all rows are gone: FLUSHDB sends no notification.
             self.doubt_all(now);
         }
     }
 }
 
 impl LedgerRow {
-    /// What it holds in Redis, if it is as we left it; `None`: it is held or waits to be written, or we have never written it.
+    /// What it contains in Redis if it is as we left it. `None`: it is held or queued, or we have never written it.
     fn fields(
         &self,
         settings: &StateDbSettings,

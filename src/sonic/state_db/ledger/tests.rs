@@ -1,4 +1,4 @@
-//! What is sent, in which order and how much of it at once, and what the answers mean; no Redis.
+//! What is sent, in which order and how much at once, and what the answers mean. Without Redis.
 
 use std::time::UNIX_EPOCH;
 
@@ -26,7 +26,7 @@ fn port(name: &str) -> Port {
     Port::new(name).expect("a port name")
 }
 
-/// `name`'s status after so many rounds.
+/// `name`'s status after this many rounds.
 fn put(ledger: &mut Ledger, name: &str, rounds: u64) {
     let mut status = testing::status(name);
     status.probes[Query::Admin.index()][QueryResult::Ok.index()] = rounds;
@@ -141,7 +141,7 @@ fn a_row_waits_once_however_often_it_changes() {
     assert_eq!(drain(&mut ledger), 1);
 }
 
-/// A port that changes each so often for a minute: when its row was written, ms, and with which round.
+/// A port that changes every `every` for a minute: when its row was written, in ms, and with which round.
 fn flap(ledger: &mut Ledger, start: Instant, every: Duration) -> Vec<(u128, String)> {
     let mut written = Vec::new();
     let mut write = |ledger: &mut Ledger, now: Instant| {
@@ -156,7 +156,7 @@ fn flap(ledger: &mut Ledger, start: Instant, every: Duration) -> Vec<(u128, Stri
     };
     for round in 0..60_000 / u64::try_from(every.as_millis()).expect("short") {
         let now = start + every * u32::try_from(round).expect("few");
-        // The publisher wakes up by itself where a row need not be held any longer.
+        // The publisher wakes up by itself when a row need no longer be held.
         while let Some(at) = ledger.next_release().filter(|at| *at < now) {
             write(ledger, at);
         }
@@ -190,7 +190,7 @@ fn a_port_that_flaps_is_written_ten_times_at_once_and_then_twice_a_second() {
         );
     }
     let (at, last) = written.last().expect("rows");
-    assert_eq!(last, "5999", "what is true in the end is written");
+    assert_eq!(last, "5999", "the last state is written");
     assert!(*at <= 60_000 + 500, "{at}");
 }
 
@@ -331,7 +331,7 @@ fn a_time_post_that_is_not_ours_is_counted_once() {
     check(found(&ours), Ok(Value::Int(0)), 0, "ours again");
     check(found("theirs"), oom(), 1, "theirs, our write refused");
     check(found("theirs"), Ok(Value::Int(0)), 0, "counted already");
-    check(Ok(Value::Nil), Ok(Value::Int(0)), 0, "somebody deleted it");
+    check(Ok(Value::Nil), Ok(Value::Int(0)), 0, "another process deleted it");
     ledger.rewrite_all();
     let mut check = |found: Reply, foreign: usize, why: &str| {
         put(&mut ledger, "Ethernet0", 1);
@@ -362,7 +362,7 @@ fn a_key_of_another_type_stops_its_own_row_only() {
     assert_eq!(drain(&mut ledger), 1);
 }
 
-/// What a row holds that says just what was last written, as HMGET answers.
+/// The content of a row as it was last written, as HMGET answers.
 fn as_written(write: &Batch) -> Value {
     let words: Vec<_> = match write.commands.cmd_iter().last() {
         Some(hset) => hset.args_iter().collect(),
@@ -376,7 +376,7 @@ fn as_written(write: &Batch) -> Value {
     Value::Array(values.collect())
 }
 
-/// A ledger with one row that is written, and what that row holds.
+/// A ledger with one written row, and the content of that row.
 fn written() -> (Ledger, Value) {
     let mut ledger = ledger();
     put(&mut ledger, "Ethernet0", 1);
@@ -390,7 +390,7 @@ fn written() -> (Ledger, Value) {
     (ledger, holds)
 }
 
-/// Looks at the row, which holds this.
+/// Checks the row, which has this content.
 fn look(ledger: &mut Ledger, holds: Value, now: Instant) -> Outcome {
     ledger.doubt([&port("Ethernet0")], now);
     let check = ledger.check_batch(now).expect("a row to look at");
@@ -416,7 +416,7 @@ fn a_row_in_which_any_field_differs_is_written_anew_and_counted_once() {
             let mut theirs = fields.clone();
             theirs[changed] = value;
             let time_post = theirs.last().cloned().expect("time_post");
-            // What is absent is nobody's write.
+            // A missing field is not a write of another process.
             let counted = usize::from(theirs[changed] != Value::Nil);
             let outcome = look(&mut ledger, Value::Array(theirs), Instant::now());
             assert_eq!(
@@ -447,7 +447,7 @@ fn a_row_that_another_writes_without_pause_is_written_anew_once_in_five_seconds(
     }
     // 20 s.
     assert_eq!(repairs, 4);
-    // And once more 5 s after the last, though nobody writes any more.
+    // And once more 5 s after the last one, although no other process writes any more.
     let later = begin + std::time::Duration::from_secs(20);
     assert!(ledger.next_doubt().is_some_and(|at| at <= later));
     drop(holds);
@@ -461,7 +461,7 @@ fn a_row_that_waits_to_be_written_is_not_looked_at() {
     ledger.doubt_all(now);
     assert!(ledger.check_batch(now).is_none());
     assert_eq!(drain(&mut ledger), 1);
-    // Nor is one written because of a look that was taken before.
+    // A check that began earlier does not cause a write either.
     ledger.doubt_all(now);
     let check = ledger.check_batch(now).expect("a look");
     put(&mut ledger, "Ethernet0", 3);
