@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::palette::{ABSENT, Colour, NO_DATA, States, colour, with_missing};
+use super::palette::{ABSENT, Colour, NO_DATA, NOT_YET, States, colour, with_missing};
 
 /// Every panel, query, variable and annotation asks the data source that the reader has chosen.
 pub(super) fn datasource() -> Value {
@@ -35,8 +35,8 @@ pub(crate) struct Panel {
     interval: Option<&'static str>,
     /// How many points a line has at most; without it one per pixel.
     points: Option<u64>,
-    /// What a stat shows where its series is rightly missing.
-    absent: &'static str,
+    /// Numbers that stand for words, where a series is rightly missing.
+    absent: Vec<(i32, &'static str)>,
 }
 
 /// What kind of frame Grafana makes of an answer, and whether it asks for now alone.
@@ -93,7 +93,7 @@ fn panel(kind: &'static str, title: &'static str, description: &str, unit: &str,
         transformations: Vec::new(),
         interval: None,
         points: None,
-        absent: "",
+        absent: Vec::new(),
     }
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn labels(title: &'static str, description: &str, query: &str, labels
     // One below the other: side by side the text is too small to read.
     panel.options["orientation"] = json!("horizontal");
     panel.targets.clear();
-    panel.target(Ask::Table, query, "")
+    panel.target(Ask::Table, query, "").in_order(labels)
 }
 
 /// Lines over time; see [`Panel::line`], [`Panel::bars`].
@@ -255,18 +255,27 @@ impl Panel {
     /// A series that is missing although the exporter answers is right: these words stand there then, and "no data" only where
     /// nothing is known.
     pub(crate) fn otherwise(mut self, words: &'static str) -> Self {
-        let query = self.targets[0]["expr"].as_str().unwrap_or_default();
-        self.targets[0]["expr"] = json!(format!(
-            "{query}\nor on (job, instance)\n(up{{TOR}} == 1) * {ABSENT}"
-        ));
-        self.absent = words;
+        self.more(&format!("or on (job, instance)\n(up{{TOR}} == 1) * {ABSENT}"));
+        self.absent.push((ABSENT, words));
         self
+    }
+
+    /// The same while there is that series: what is missing is still to come.
+    pub(crate) fn once(mut self, series: &str, words: &'static str) -> Self {
+        self.more(&format!("or on (job, instance)\n{series} * 0 + {NOT_YET}"));
+        self.absent.push((NOT_YET, words));
+        self
+    }
+
+    /// Adds to the first query.
+    fn more(&mut self, text: &str) {
+        let query = self.targets[0]["expr"].as_str().unwrap_or_default();
+        self.targets[0]["expr"] = json!(format!("{query}\n{text}"));
     }
 
     /// Only while the exporter answers: what it did before in the time shown says nothing about now.
     pub(crate) fn while_up(mut self) -> Self {
-        let query = self.targets[0]["expr"].as_str().unwrap_or_default();
-        self.targets[0]["expr"] = json!(format!("{query}\nand on () (up{{TOR}} == 1)"));
+        self.more("and on () (up{TOR} == 1)");
         self
     }
 
@@ -285,6 +294,37 @@ impl Panel {
     /// Says when a panel has data that has none while all is well; the tests look for these words.
     pub(crate) fn empty_while_healthy(mut self, data_when: &str) -> Self {
         self.description += &format!(" Empty while healthy: it has data {data_when}.");
+        self
+    }
+
+    /// A list that has nothing in it while all is well has a row "none" then, and nothing only where nothing is known: while there is no
+    /// `alive`. Its first column of numbers is that of the row. Says when it has others; the tests look for these words.
+    pub(crate) fn none_while_healthy(mut self, alive: &str, data_when: &str) -> Self {
+        self.description += &format!(" None while healthy: it lists something {data_when}.");
+        self.more(&format!("or on () sum({alive}) * 0"));
+        let none = json!({ "0": { "text": "none", "color": Colour::Good.hex(), "index": 99 } });
+        let none = json!({ "type": "value", "options": none });
+        let column = self
+            .transformations
+            .last()
+            .map(|organize| &organize["options"]["renameByName"]);
+        let column = column.and_then(|names| names["Value #A"].as_str().or(names["Value"].as_str()));
+        let column = column.expect("a column of numbers").to_owned();
+        let of_column = self
+            .overrides
+            .iter_mut()
+            .find(|of| of["matcher"]["options"] == column)
+            .and_then(|of| of["properties"].as_array_mut())
+            .expect("its unit");
+        match of_column.iter_mut().find(|property| property["id"] == "mappings") {
+            // A column of states.
+            Some(mappings) => mappings["value"].as_array_mut().expect("a list").push(none),
+            None => of_column.extend([
+                json!({ "id": "mappings", "value": [none] }),
+                json!({ "id": "color", "value": { "mode": "fixed", "fixedColor": "text" } }),
+                json!({ "id": "custom.cellOptions", "value": { "type": "color-text" } }),
+            ]),
+        }
         self
     }
 
@@ -391,6 +431,11 @@ impl Panel {
         self.thresholds(&[(None, Colour::Good), (Some(value), Colour::Warning)])
     }
 
+    /// Green, and from this value on the colour of announced maintenance.
+    pub(crate) fn maintenance_from(self, value: f64) -> Self {
+        self.thresholds(&[(None, Colour::Good), (Some(value), Colour::Maintenance)])
+    }
+
     /// Red, from the first value on orange, from the second on green: of time that is left.
     pub(crate) fn good_from(self, warning: f64, good: f64) -> Self {
         self.thresholds(&[
@@ -410,12 +455,45 @@ impl Panel {
         self.line(&states.query(metric), legend)
     }
 
+    /// The same, and a row in grey where there is none. Of one port: the row has no labels, so that it stays one when its series comes.
+    pub(crate) fn states_if_any(
+        mut self,
+        states: &States,
+        metric: &str,
+        legend: &str,
+        words: &'static str,
+    ) -> Self {
+        let grey = with_missing(json!([]), &[(ABSENT, words)])[0].clone();
+        if let Some(mappings) = self.defaults["mappings"]
+            .as_array_mut()
+            .filter(|all| !all.contains(&grey))
+        {
+            mappings.push(grey);
+        }
+        let query = format!("max({})\nor max(up{{TOR}} == 1) * {ABSENT}", states.query(metric));
+        self.line(&query, legend)
+    }
+
     /// A click on any series or cell leads there.
     pub(crate) fn link(self, title: &str, url: &str) -> Self {
         self.set(
             "links",
             json!([{ "title": title, "url": url, "targetBlank": false }]),
         )
+    }
+
+    /// Tiles of labels in this order; Grafana sorts them by name.
+    fn in_order(mut self, labels: &[&str]) -> Self {
+        let order = labels
+            .iter()
+            .enumerate()
+            .map(|(place, label)| ((*label).to_owned(), json!(place)));
+        let options = json!({
+            "excludeByName": {}, "indexByName": order.collect::<Map<_, _>>(), "renameByName": {},
+        });
+        self.transformations
+            .push(json!({ "id": "organize", "options": options }));
+        self
     }
 
     fn rename(&mut self, from: &str, to: &str) {
@@ -502,7 +580,7 @@ impl Panel {
         self.paint(json!([
             { "id": "thresholds", "value": steps(&[(None, Colour::Good), (Some(value), colour)]) },
             { "id": "color", "value": { "mode": "thresholds" } },
-            { "id": "mappings", "value": with_missing(json!([]), "") },
+            { "id": "mappings", "value": with_missing(json!([]), &[]) },
         ]));
         self
     }
@@ -532,9 +610,20 @@ impl Panel {
     }
 
     /// The rows in this column's order, the most first; called again, those that are alike there in that one's.
-    pub(crate) fn most_first(mut self, column: &str) -> Self {
+    pub(crate) fn most_first(self, column: &str) -> Self {
+        self.sorted(column, true)
+    }
+
+    /// Those that are alike in all that comes before in the order of these names.
+    pub(crate) fn then_by(self, columns: &[&str]) -> Self {
+        columns
+            .iter()
+            .fold(self, |panel, column| panel.sorted(column, false))
+    }
+
+    fn sorted(mut self, column: &str, desc: bool) -> Self {
         if let Some(columns) = self.options["sortBy"].as_array_mut() {
-            columns.push(json!({ "displayName": column, "desc": true }));
+            columns.push(json!({ "displayName": column, "desc": desc }));
         }
         self
     }
@@ -547,7 +636,7 @@ impl Panel {
         if self.kind == "stat" {
             let mappings = self.defaults.remove("mappings").unwrap_or_default();
             self.defaults
-                .insert("mappings".to_owned(), with_missing(mappings, self.absent));
+                .insert("mappings".to_owned(), with_missing(mappings, &self.absent));
             self.defaults.insert("noValue".to_owned(), json!(NO_DATA));
         }
         let mut panel = json!({

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | lint | the rules: each takes the dashboards and returns complaints |
 //! | sight | the rules about what a reader sees |
+//! | meaning | the rules about what colours, words and orders mean |
 //! | generator | dashboards/generator, the program itself |
 
 #[allow(dead_code)] // its main
 #[path = "../../dashboards/generator/main.rs"]
 mod generator;
 mod lint;
+mod meaning;
 mod sight;
 
 use std::path::Path;
@@ -95,6 +97,49 @@ fn collapsed(dashboard: &mut Value) -> &mut Value {
     let panels = dashboard["panels"].as_array_mut().expect("panels");
     let row = panels.iter_mut().find(|panel| panel["collapsed"] == true);
     &mut row.expect("a collapsed row")["panels"][0]
+}
+
+/// The query of a panel.
+fn query(panel: &Value, target: usize) -> String {
+    panel["targets"][target]["expr"]
+        .as_str()
+        .expect("a query")
+        .to_owned()
+}
+
+/// Changes the query of a panel.
+fn replace(panel: &mut Value, target: usize, from: &str, to: &str) {
+    let query = query(panel, target);
+    assert!(query.contains(from), "{query}");
+    panel["targets"][target]["expr"] = json!(query.replace(from, to));
+}
+
+/// What is set for a column.
+fn column<'a>(table: &'a mut Value, title: &str, id: &str) -> &'a mut Value {
+    let overrides = table["fieldConfig"]["overrides"]
+        .as_array_mut()
+        .expect("overrides");
+    let of = overrides.iter_mut().find(|of| of["matcher"]["options"] == title);
+    let properties = of
+        .and_then(|of| of["properties"].as_array_mut())
+        .expect("a column");
+    let property = properties.iter_mut().find(|property| property["id"] == id);
+    &mut property.unwrap_or_else(|| panic!("{title} has no {id}"))["value"]
+}
+
+/// The value mapping that shows this text, the first of its panel.
+fn mapping<'a>(value: &'a mut Value, shown: &str) -> &'a mut Value {
+    fn find<'a>(value: &'a mut Value, shown: &str) -> Option<&'a mut Value> {
+        if value["text"] == shown {
+            return Some(value);
+        }
+        match value {
+            Value::Array(values) => values.iter_mut().find_map(|value| find(value, shown)),
+            Value::Object(fields) => fields.values_mut().find_map(|value| find(value, shown)),
+            _ => None,
+        }
+    }
+    find(&mut value["fieldConfig"], shown).unwrap_or_else(|| panic!("nothing shows {shown}"))
 }
 
 /// A way to break what is committed: the rule that must notice, and what is done to Fleet (0), ToR (1), Port (2) or
@@ -242,7 +287,7 @@ const MISTAKES: &[Mistake] = &[
             json!("Channels that are not READY, in maintenance or not.")
     }),
     ("titles", 0, |d| {
-        named(d, "One side only", "stat")["title"] = json!("Without redundancy")
+        named(d, "One side out", "stat")["title"] = json!("Not redundant")
     }),
     ("titles", 0, |d| {
         named(d, "Not READY", "stat")["title"] = json!("Channels down")
@@ -277,6 +322,159 @@ const MISTAKES: &[Mistake] = &[
     }),
     ("alerts", 0, |d| {
         d["annotations"]["list"][0]["expr"] = json!("ALERTS")
+    }),
+    ("one meaning", 1, |d| {
+        named(d, "Side", "stat")["targets"][0]["expr"] = json!("dualtor_side")
+    }),
+    ("one meaning", 1, |d| {
+        let not_ready = named(d, "Not READY", "stat");
+        not_ready["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"] = json!(2)
+    }),
+    ("missing", 0, |d| {
+        // What is missing would be white.
+        let exporter = column(named(d, "ToRs", "table"), "Exporter", "color");
+        *exporter = json!({ "mode": "fixed", "fixedColor": "text" })
+    }),
+    ("contrast", 0, |d| {
+        let steps = &mut named(d, "Other alerts", "stat")["fieldConfig"]["defaults"]["thresholds"]["steps"];
+        steps[1]["color"] = json!("#E69F00")
+    }),
+    ("contrast", 1, |d| {
+        mapping(panel(d, "state-timeline"), "READY")["color"] = json!("#009E73")
+    }),
+    ("alike", 1, |d| {
+        panel(d, "state-timeline")["options"]["mergeValues"] = json!(false)
+    }),
+    ("alike", 1, |d| {
+        panel(d, "state-timeline")["options"]["alignValue"] = json!("center")
+    }),
+    ("alike", 1, |d| {
+        panel(d, "state-timeline")["fieldConfig"]["defaults"]["noValue"] = json!("OK")
+    }),
+    ("alike", 2, |d| {
+        panel(d, "timeseries")["fieldConfig"]["defaults"]["custom"]["axisWidth"] = Value::Null
+    }),
+    ("alike", 0, |d| {
+        panel(d, "timeseries")["fieldConfig"]["defaults"]["custom"]["axisSoftMax"] = Value::Null
+    }),
+    ("alike", 0, |d| {
+        *column(named(d, "ToRs", "table"), "Exporter", "custom.align") = json!("right")
+    }),
+    ("lines", 3, |d| {
+        named(d, "Lateness", "timeseries")["fieldConfig"]["overrides"] = json!([])
+    }),
+    ("lines", 1, |d| {
+        named(d, "Failures by cause", "timeseries")["fieldConfig"]["defaults"]["color"] =
+            json!({ "mode": "shades", "fixedColor": "#BF4F00" })
+    }),
+    ("link down", 1, |d| {
+        replace(
+            named(d, "Direction, self", "state-timeline"),
+            0,
+            "dualtor_link_state",
+            "dualtor_oper_state",
+        )
+    }),
+    ("link down", 1, |d| {
+        // The other side's link.
+        let query = query(named(d, "Direction, self", "state-timeline"), 0);
+        let (before, after) = query.split_once("dualtor_link_state").expect("a link");
+        let after = after.replacen("self", "peer", 1);
+        named(d, "Direction, self", "state-timeline")["targets"][0]["expr"] =
+            json!(format!("{before}dualtor_link_state{after}"))
+    }),
+    ("link down", 0, |d| {
+        let table = named(d, "Servers dark or with one side out", "table");
+        replace(table, 2, "dualtor_link_state", "dualtor_oper_state")
+    }),
+    ("meanings", 2, |d| {
+        mapping(named(d, "Server", "stat"), "dark")["text"] = json!("off")
+    }),
+    ("meanings", 2, |d| {
+        mapping(named(d, "Server", "stat"), "dark")["color"] = json!("#00815E")
+    }),
+    ("meanings", 0, |d| {
+        mapping(named(d, "Firing alerts", "table"), "none")["color"] = json!("#707070")
+    }),
+    ("server", 2, |d| {
+        mapping(named(d, "Server", "stat"), "dark")["text"] = json!("both sides")
+    }),
+    ("server", 2, |d| {
+        mapping(named(d, "Why", "stat"), "both links are down")["color"] = json!("#00815E")
+    }),
+    ("server", 2, |d| {
+        mapping(named(d, "Why", "stat"), "self unknown, peer link down")["text"] =
+            json!("self active, peer link down")
+    }),
+    ("server", 2, |d| {
+        named(d, "Why", "stat")["targets"][0]["expr"] = json!("1")
+    }),
+    ("scales", 0, |d| {
+        let steps = &mut named(d, "Servers dark", "stat")["fieldConfig"]["defaults"]["thresholds"]["steps"];
+        steps[0]["color"] = json!("#BF4F00")
+    }),
+    ("scales", 0, |d| {
+        let steps = &mut named(d, "Critical", "stat")["fieldConfig"]["defaults"]["thresholds"]["steps"];
+        steps[1]["value"] = json!(2)
+    }),
+    ("scales", 0, |d| {
+        column(named(d, "ToRs", "table"), "Dark", "thresholds")["steps"][1]["color"] = json!("#F2B233")
+    }),
+    ("scales", 0, |d| {
+        named(d, "ToRs", "stat")["fieldConfig"]["defaults"]["thresholds"] =
+            json!({ "steps": [{ "value": null, "color": "#00815E" }] })
+    }),
+    ("orders", 0, |d| {
+        let tors = &mut named(d, "ToRs", "table")["options"]["sortBy"];
+        tors.as_array_mut().expect("a list").remove(0);
+    }),
+    ("orders", 0, |d| {
+        named(d, "Channel lost", "table")["options"]["sortBy"][0]["desc"] = json!(false)
+    }),
+    ("orders", 0, |d| {
+        let tors = column(named(d, "ToRs", "table"), "Exporter", "mappings");
+        let words = tors[0]["options"].as_object_mut().expect("words");
+        let (mut up, mut down) = (String::new(), String::new());
+        for (number, word) in &*words {
+            if word["text"] == "up" {
+                up.clone_from(number);
+            } else {
+                down.clone_from(number);
+            }
+        }
+        let (of_up, of_down) = (words[&up].take(), words[&down].take());
+        words.insert(up, of_down);
+        words.insert(down, of_up);
+    }),
+    ("instead", 2, |d| {
+        let mappings = &mut named(d, "Certificate expires", "stat")["fieldConfig"]["defaults"]["mappings"];
+        mappings.as_array_mut().expect("a list").remove(0);
+    }),
+    ("instead", 3, |d| {
+        let own = named(d, "Own certificates expire", "stat");
+        let query = query(own, 0);
+        own["targets"][0]["expr"] = json!(query.split("\nor").next())
+    }),
+    ("zeros", 0, |d| {
+        replace(named(d, "Critical", "stat"), 0, "} == 1) * 0", "}) * 0")
+    }),
+    ("zeros", 0, |d| {
+        let mappings = column(named(d, "Firing alerts", "table"), "Severity", "mappings");
+        mappings.as_array_mut().expect("a list").pop();
+    }),
+    ("lists", 0, |d| {
+        let table = named(d, "Channel lost", "table");
+        let query = query(table, 0);
+        table["targets"][0]["expr"] = json!(query.split("\nor on ()").next())
+    }),
+    ("lists", 0, |d| {
+        // Nothing lost, says a Prometheus that does not know.
+        replace(
+            named(d, "Channel lost", "table"),
+            0,
+            "or on () sum(dualtor_inventory_ports",
+            "or on () sum(up",
+        )
     }),
 ];
 

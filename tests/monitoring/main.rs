@@ -12,6 +12,7 @@
 //! | stack, pager | start Prometheus and Alertmanager; who is paged |
 //! | inhibition | which alert mutes which, and what arrives as one message |
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
+//! | numbers | what the dashboards' numbers count, and which words they become |
 //! | paging | from a fault of a SoC to the page, and back |
 
 use dualtor_testkit::{certificates, child, harness, http, soc_view, wait};
@@ -19,6 +20,7 @@ use dualtor_testkit::{certificates, child, harness, http, soc_view, wait};
 mod catalogue;
 mod grafana;
 mod inhibition;
+mod numbers;
 mod pager;
 mod paging;
 mod promql;
