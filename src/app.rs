@@ -29,7 +29,7 @@ use crate::runtime::defect::{Defect, attempt, caught};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
-use crate::web::{self, Limits, ReloadRequest, Web, WebStats};
+use crate::web::{self, Limits, ReloadRequest, Web, WebFile, WebStats};
 use make_view::{Sources, view_source};
 use open_files::OpenFiles;
 use parts::{Tasks, drained, oversee, unexpected};
@@ -56,6 +56,8 @@ pub struct Options {
     pub telemetry_path: String,
     /// Whether POST /-/reload is served.
     pub enable_lifecycle: bool,
+    /// web.config.file, if there is one.
+    pub web_config: Option<WebFile>,
     /// Limits for web clients.
     pub limits: Limits,
     /// How many lines of the log were dropped; the log counts them.
@@ -152,6 +154,7 @@ impl Exporter {
             view: view_source(sources),
             ready: readiness(&fleet),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
+            config: options.web_config,
             limits: options.limits,
             stats,
         };

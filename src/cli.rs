@@ -47,7 +47,7 @@ struct ExporterArgs {
     /// Configuration file (YAML); reloaded on SIGHUP [default: /etc/dualtor-exporter/config.yml, if it exists]
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Check the configuration file and exit: 0 if it is good, 2 if not
+    /// Check the configuration file, and --web.config.file if given, and exit: 0 if they are good, 2 if not
     #[arg(long = "config.check")]
     config_check: bool,
     /// Address to serve on, repeatable; without a host: all addresses
@@ -60,6 +60,9 @@ struct ExporterArgs {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,
+    /// TLS, logins and limits of the web side (YAML, the format of Prometheus' exporters); followed while running
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
     /// Limit of web clients' connections, over all listeners; lower if open files are short: SoCs come first
     #[arg(long = "web.max-connections", value_name = "N", default_value_t = Limits::CONNECTIONS,
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -108,9 +111,7 @@ impl Cli {
         };
         program::run(program, &self.log, move |dropped| async move {
             match self.command {
-                None if self.exporter.config_check => {
-                    exporter_command::check_config(self.exporter.config_file.as_deref()).await
-                }
+                None if self.exporter.config_check => exporter_command::check_config(&self.exporter).await,
                 None => exporter_command::run(self.exporter, dropped).await,
                 Some(Command::Probe(args)) => probe_command::run(args).await,
                 Some(Command::Doctor(args)) => doctor::run(args).await,

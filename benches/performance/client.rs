@@ -379,6 +379,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         listeners: Vec::new(),
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,
+        web_config: None,
         limits: Default::default(),
         lines_dropped: Arc::default(),
     });

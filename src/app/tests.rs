@@ -12,6 +12,7 @@ fn exporter(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'stat
         listeners: Vec::new(),
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: true,
+        web_config: None,
         limits: Default::default(),
         lines_dropped: Arc::default(),
     })

@@ -17,7 +17,7 @@ use crate::config::files::{PATIENCE, Reader};
 use crate::config::{Config, ConfigError};
 use crate::model::component::APP;
 use crate::model::text;
-use crate::web::Limits;
+use crate::web::{Limits, WebFile};
 
 /// Read where no other is named; without it everything is found in SONiC's databases.
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
@@ -46,8 +46,18 @@ pub(super) async fn first_config(path: Option<&Path>) -> anyhow::Result<Loaded> 
     Ok(loaded.await.context(name)??)
 }
 
-pub(super) async fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (config, file) = first_config(path).await?;
+/// `--web.config.file` at a start.
+async fn first_web_config(path: Option<&Path>) -> anyhow::Result<Option<WebFile>> {
+    let Some(path) = path else { return Ok(None) };
+    let (name, path) = (path.display().to_string(), path.to_owned());
+    let reader = Reader::default();
+    let loaded = reader.read(PATIENCE, move || WebFile::load(&path));
+    Ok(Some(loaded.await.context(name)??))
+}
+
+pub(super) async fn check_config(args: &ExporterArgs) -> anyhow::Result<ExitCode> {
+    let (config, file) = first_config(args.config_file.as_deref()).await?;
+    let web = first_web_config(args.web_config_file.as_deref()).await?;
     let targets = match &config.targets {
         Some(targets) if targets.len() == 1 => "1 target".to_owned(),
         Some(targets) => format!("{} targets", targets.len()),
@@ -59,11 +69,15 @@ pub(super) async fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode
             "no configuration file: {DEFAULT_CONFIG} does not exist. SONiC's defaults are used: {targets}, rows to STATE_DB"
         ),
     })?;
+    if let Some(web) = web {
+        print_result(&web.to_string())?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode> {
     let (config, file) = first_config(args.config_file.as_deref()).await?;
+    let web_config = first_web_config(args.web_config_file.as_deref()).await?;
     let mut listeners = Vec::new();
     for address in &args.listen {
         listeners.push(
@@ -93,6 +107,7 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
         listeners,
         telemetry_path: args.telemetry_path,
         enable_lifecycle: args.enable_lifecycle,
+        web_config,
         limits: Limits {
             connections: args.max_connections.into(),
             renders: args.max_requests.into(),

@@ -1,5 +1,7 @@
 //! What the web endpoint does when one of its parts panics: only the affected clients notice.
 
+mod site;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -48,6 +50,7 @@ async fn start(router: Router) -> Running {
         listener,
         gate: Gate::new(Limits::default(), files, stats.clone()),
         router,
+        access: Access::new(watch::channel(Arc::default()).1),
         connections: TaskTracker::new(),
         stop: stop.clone(),
     };
@@ -121,6 +124,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
         ),
         ready,
         reload: None,
+        config: None,
         limits: Limits::default(),
         files,
         stats: Arc::default(),

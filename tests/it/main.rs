@@ -17,6 +17,7 @@
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
+//! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | stock_servers | whether gRPC's stock servers accept our PINGs |
 //! | stalled | output and log of the real binary are not read, or cannot be written |
@@ -59,6 +60,7 @@ mod stock_servers;
 mod tls;
 mod web;
 mod web_addresses;
+mod web_config;
 mod web_floods;
 mod web_limits;
 mod words;

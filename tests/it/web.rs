@@ -215,6 +215,7 @@ async fn a_configuration_whose_file_system_hangs_fails_its_reload_and_not_the_ne
         listeners: Vec::new(),
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: true,
+        web_config: None,
         limits: dualtor_exporter::web::Limits::default(),
         lines_dropped: Arc::default(),
     });

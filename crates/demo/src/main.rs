@@ -95,6 +95,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         listeners: vec![listener],
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,
+        web_config: None,
         limits: Default::default(),
         lines_dropped,
     });

@@ -113,13 +113,13 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
 }
 
 /// CONFIG_DB of one namespace, and whether its server announces changes.
-async fn config_db(namespace: &Namespace) -> (Tried, Events) {
+async fn config_db(namespace: &Namespace) -> (ReadFrom, Events) {
     let (database, no_ports) = (&namespace.config_db, Ports::default());
     tokio::join!(read(database, &CONFIG_DB, &no_ports), events(database))
 }
 
 /// What the inventory is made from: each CONFIG_DB that is whole.
-fn sources(config: &Config, config_dbs: &[(Tried, Events)]) -> Vec<ConfigDbCopy> {
+fn sources(config: &Config, config_dbs: &[(ReadFrom, Events)]) -> Vec<ConfigDbCopy> {
     let each = config.namespaces.iter().zip(config_dbs);
     let mut sources: Vec<ConfigDbCopy> = each
         .map(|(namespace, ((config_db, _), _))| ConfigDbCopy {
@@ -148,11 +148,11 @@ async fn secrets(config: &Config) -> (Secrets, Option<u32>) {
 }
 
 /// A database, or why it could not be read, and the address that was used.
-type Tried = (DatabaseRead, Option<RedisAddress>);
+type ReadFrom = (DatabaseRead, Option<RedisAddress>);
 
 async fn databases(
     namespace: &Namespace,
-    (config_db, at): Tried,
+    (config_db, at): ReadFrom,
     events: Events,
     ports: &Ports,
 ) -> SeenDatabases {
@@ -171,7 +171,7 @@ async fn databases(
 }
 
 /// What it holds, and the address that was used.
-async fn read(database: &Database, spec: &Spec, ports: &Ports) -> Tried {
+async fn read(database: &Database, spec: &Spec, ports: &Ports) -> ReadFrom {
     let away = |failure: RedisFailure| Away {
         why: failure.to_string(),
         hint: failure.hint(),

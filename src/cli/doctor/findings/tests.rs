@@ -239,6 +239,23 @@ fn a_healthy_switch_has_neither_problems_nor_notes() {
     assert_eq!(said, expected);
 }
 
+/// A reader must not take silence for health.
+#[test]
+fn each_area_says_something_when_redis_is_away() {
+    let away = Switch {
+        away: true,
+        ..healthy()
+    };
+    let findings = away.findings();
+    for area in Area::ALL {
+        let said = findings.iter().find(|finding| finding.area == area);
+        assert!(
+            said.is_some_and(|said| said.level != Level::Ok),
+            "{area:?}: {said:?}"
+        );
+    }
+}
+
 #[test]
 fn each_state_of_the_databases_is_told() {
     use Level::{Note, Problem};
