@@ -68,11 +68,16 @@ fn scrape() -> [Panel; 3] {
     [
         timeline(
             "Scrape and STATE_DB",
-            "Whether each scrape succeeded; whether STATE_DB answers and takes writes (no row where none is used).",
+            "Whether each scrape succeeded; whether STATE_DB answers and takes writes.",
             &flag("up", "down"),
         )
         .states(&flag("up", "down"), "up{TOR}", "Scrape")
-        .states(&flag("up", "down"), "dualtor_state_db_up{TOR}", "STATE_DB")
+        .states_if_any(
+            &flag("up", "down"),
+            "dualtor_state_db_up{TOR}",
+            "STATE_DB",
+            "not used",
+        )
         .size(24, 4),
         timeseries(
             "Duration of a scrape",

@@ -135,7 +135,7 @@ fn blocked() -> Panel {
       or ignoring (state) dualtor_link_state{PORT, state="down"} == 1
     )
   )"#;
-    let sides = ["active", "standby", "unknown", "link down"];
+    let sides = ["active", "link unknown", "standby", "unknown", "link down"];
     let side = |side: &str| {
         let passes = palette::passes(side).query(&format!(r#"dualtor_mux_direction{{PORT, side="{side}"}}"#));
         format!("{by} (\n  {passes}\n  and on (job, instance, port) {worst}\n)")

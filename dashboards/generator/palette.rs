@@ -61,13 +61,15 @@ impl Colour {
 }
 
 /// Every state of every metric. A state's number, which only its value mapping sees, is its place here, from 1.
-const STATES: [(&str, Colour); 41] = [
+const STATES: [(&str, Colour); 42] = [
     ("ready", Colour::Good),
     ("connecting", Colour::Starting),
     ("idle", Colour::Starting),
     ("transient_failure", Colour::Bad),
     ("shutdown", Colour::Unknown),
     ("active", Colour::Good),
+    // Is shown instead of active.
+    ("link unknown", Colour::Unknown),
     ("standby", Colour::Standby),
     ("up", Colour::Good),
     ("down", Colour::Bad),
@@ -153,8 +155,8 @@ fn text(state: &str) -> &str {
 pub(crate) struct States {
     states: Vec<&'static str>,
     metric: Metric,
-    /// A term of the query that is shown instead of the state: it has the same labels and a higher number.
-    hidden: Option<String>,
+    /// Terms of the query that are shown instead of a state with a lower number: they have the same labels. Their states are the last.
+    hidden: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +172,7 @@ macro_rules! states {
         $(#[$meta])*
         pub(crate) fn $function() -> States {
             let states = <$words>::ALL.iter().map(|word| word.label()).collect();
-            States { states, metric: Metric::Label($label), hidden: None }
+            States { states, metric: Metric::Label($label), hidden: Vec::new() }
         }
     )+};
 }
@@ -201,7 +203,7 @@ pub(crate) fn severity() -> States {
     States {
         states,
         metric,
-        hidden: None,
+        hidden: Vec::new(),
     }
 }
 
@@ -211,7 +213,7 @@ pub(crate) fn of(states: &[&'static str]) -> States {
     States {
         states: states.to_vec(),
         metric,
-        hidden: None,
+        hidden: Vec::new(),
     }
 }
 
@@ -222,18 +224,22 @@ pub(crate) fn flag(one: &'static str, zero: &'static str) -> States {
     States {
         states,
         metric,
-        hidden: None,
+        hidden: Vec::new(),
     }
 }
 
-/// What passes on a side of a port: its direction, unless its link is down. The query is of dualtor_mux_direction.
+/// What passes on a side of a port: its direction, unless its link is down, or unknown where the direction is active. The query is of
+/// dualtor_mux_direction.
 pub(crate) fn passes(side: &str) -> States {
     let mut states = direction();
-    states.states.push("link down");
-    states.hidden = Some(format!(
-        "{} * dualtor_link_state{{PORT, side=\"{side}\", state=\"down\"}}",
-        number("link down")
-    ));
+    for (shown, link) in [("link unknown", "unknown"), ("link down", "down")] {
+        states.states.push(shown);
+        // A label of its own: both are of unknown otherwise.
+        states.hidden.push(format!(
+            r#"{} * label_replace(dualtor_link_state{{PORT, side="{side}", state="{link}"}}, "state", "link", "", "") > 0"#,
+            number(shown)
+        ));
+    }
     states
 }
 
@@ -351,7 +357,7 @@ pub(crate) fn with_missing(mut mappings: Value, absent: &[(i32, &str)]) -> Value
 impl States {
     /// A query whose value is the number of the state that holds; `metric` with its selector, as `dualtor_side{TOR}`.
     pub(crate) fn query(&self, metric: &str) -> String {
-        let of_metric = self.states.len() - usize::from(self.hidden.is_some());
+        let of_metric = self.states.len() - self.hidden.len();
         let numbered = self.states[..of_metric]
             .iter()
             .map(|state| (number(state), state));
@@ -382,7 +388,7 @@ impl States {
 
     /// Both: for a panel that shows several sets. No query can be made of it.
     pub(crate) fn and(mut self, other: Self) -> Self {
-        self.hidden = None;
+        self.hidden.clear();
         for state in other.states {
             if !self.states.contains(&state) {
                 self.states.push(state);

@@ -70,6 +70,7 @@ const WORDS: [(&str, &[&str]); 8] = [
         &[
             "SHUTDOWN",
             "unknown",
+            "link unknown",
             "unimplemented",
             "UNIMPLEMENTED",
             "muted",

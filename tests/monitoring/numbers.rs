@@ -321,19 +321,41 @@ fn a_side_whose_link_is_down_does_not_pass_for_active() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut test = three_tors();
     let list = panel("fleet.json", "Servers dark or with one side out");
-    let blocked = PORTS
+    let of_list = ["dark", "one side only", "at most one side"];
+    let blocked: Vec<_> = PORTS
         .iter()
-        .filter(|(_, word, _)| ["dark", "one side only", "at most one side"].contains(word));
-    let expected = blocked.map(|(port, word, _)| {
-        let labels = format!(
+        .filter(|(_, word, _)| of_list.contains(word))
+        .collect();
+    let row = |port: &Port| {
+        format!(
             "instance=\"tor-a:9075\", port=\"Ethernet{}\", rack=\"r1\"",
             port.number
-        );
-        (labels, shown_as(&list, word))
-    });
+        )
+    };
+    let expected = blocked
+        .iter()
+        .map(|(port, word, _)| (row(port), shown_as(&list, word)));
     test.gives(&list, 0, ALL, &expected.collect::<Vec<_>>());
+    for side in 0..2 {
+        let expected = blocked.iter().map(|(port, ..)| {
+            let shown = match (port.directions[side], port.links[side]) {
+                (_, "down") => "link down",
+                ("active", "unknown") => "link unknown",
+                (direction, _) => direction,
+            };
+            (row(port), shown_as(&list, shown))
+        });
+        test.gives(&list, 1 + side, ALL, &expected.collect::<Vec<_>>());
+    }
     let tor = panel("tor.json", "Direction, self");
-    for (number, word) in [(0, "active"), (4, "standby"), (8, "link down"), (20, "link down")] {
+    for (number, word) in [
+        (0, "active"),
+        (4, "standby"),
+        (8, "link down"),
+        (20, "link down"),
+        (28, "link unknown"),
+        (32, "unknown"),
+    ] {
         let port = format!("Ethernet{number}");
         let labels = format!(
             "{}, by_number=\"{number:04}\", port=\"{port}\", side=\"self\"",
