@@ -298,34 +298,68 @@ impl Panel {
     }
 
     /// A list that has nothing in it while all is well has a row "none" then, and nothing only where nothing is known: while there is no
-    /// `alive`. Its first column of numbers is that of the row. Says when it has others; the tests look for these words.
+    /// `alive`. The word stands in the first column of numbers; all others by which the rows are sorted are there too, because Grafana
+    /// sorts by those that it has when the page is opened. Says when it has other rows; the tests look for these words.
     pub(crate) fn none_while_healthy(mut self, alive: &str, data_when: &str) -> Self {
         self.description += &format!(" None while healthy: it lists something {data_when}.");
-        self.more(&format!("or on () sum({alive}) * 0"));
-        let none = json!({ "0": { "text": "none", "color": Colour::Good.hex(), "index": 99 } });
-        let none = json!({ "type": "value", "options": none });
-        let column = self
-            .transformations
-            .last()
-            .map(|organize| &organize["options"]["renameByName"]);
-        let column = column.and_then(|names| names["Value #A"].as_str().or(names["Value"].as_str()));
-        let column = column.expect("a column of numbers").to_owned();
+        let organize = self.transformations.last().expect("a table's own");
+        let names = organize["options"]["renameByName"]
+            .as_object()
+            .expect("names")
+            .clone();
+        let title = |name: &Value| name.as_str().unwrap_or_default().to_owned();
+        let sorted = self.options["sortBy"].as_array().expect("an order").clone();
+        let (numbers, labels): (Vec<_>, Vec<_>) = names
+            .iter()
+            .map(|(from, to)| (from.clone(), title(to)))
+            .partition(|(from, _)| from.starts_with("Value"));
+        let row = labels
+            .iter()
+            .filter(|(_, column)| sorted.iter().any(|by| by["displayName"] == column.as_str()))
+            .fold(format!("sum({alive}) * 0"), |row, (label, _)| {
+                format!(r#"label_replace({row}, "{label}", "-", "", "")"#)
+            });
+        for target in &mut self.targets {
+            let query = target["expr"].as_str().unwrap_or_default();
+            target["expr"] = json!(format!("{query}\nor on () {row}"));
+        }
+        for (from, column) in numbers {
+            let first = ["Value", "Value #A"].contains(&&*from);
+            self.shows_as(
+                &column,
+                if first {
+                    ("none", Colour::Good.hex())
+                } else {
+                    (" ", "transparent")
+                },
+            );
+        }
+        self
+    }
+
+    /// What a column shows instead of 0.
+    fn shows_as(&mut self, column: &str, (text, colour): (&str, &str)) {
+        let zero = json!({ "0": { "text": text, "color": colour, "index": 99 } });
+        let zero = json!({ "type": "value", "options": zero });
         let of_column = self
             .overrides
             .iter_mut()
             .find(|of| of["matcher"]["options"] == column)
             .and_then(|of| of["properties"].as_array_mut())
             .expect("its unit");
-        match of_column.iter_mut().find(|property| property["id"] == "mappings") {
+        let mappings = of_column
+            .iter_mut()
+            .find(|property| property["id"] == "mappings")
+            .and_then(|mappings| mappings["value"].as_array_mut());
+        match mappings {
             // A column of states.
-            Some(mappings) => mappings["value"].as_array_mut().expect("a list").push(none),
+            Some(mappings) => mappings.push(zero),
             None => of_column.extend([
-                json!({ "id": "mappings", "value": [none] }),
+                json!({ "id": "mappings", "value": [zero] }),
                 json!({ "id": "color", "value": { "mode": "fixed", "fixedColor": "text" } }),
                 json!({ "id": "custom.cellOptions", "value": { "type": "color-text" } }),
             ]),
         }
-        self
     }
 
     /// Says that a view of the fleet made of what rules record has no data for it; the tests look for these words.

@@ -472,9 +472,23 @@ const MISTAKES: &[Mistake] = &[
         replace(
             named(d, "Channel lost", "table"),
             0,
-            "or on () sum(dualtor_inventory_ports",
-            "or on () sum(up",
+            "sum(dualtor_inventory_ports",
+            "sum(up",
         )
+    }),
+    ("lists", 0, |d| {
+        // A row without a column by which the others are sorted.
+        replace(
+            named(d, "Firing alerts", "table"),
+            0,
+            "\"alertname\", \"-\"",
+            "\"x\", \"-\"",
+        )
+    }),
+    ("zeros", 0, |d| {
+        let table = named(d, "Firing alerts", "table");
+        let query = query(table, 1);
+        table["targets"][1]["expr"] = json!(query.split("\nor on ()").next())
     }),
 ];
 

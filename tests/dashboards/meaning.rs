@@ -86,6 +86,9 @@ const WORDS: [(&str, &[&str]); 8] = [
     (DARK_BLUE, &["upper", "lower", "EMPTY_REPLY", "info"]),
 ];
 
+/// How the row "none" of a list is made.
+pub(crate) const ROW_OF_NONE: &str = "\nor on () label_replace(";
+
 /// All value mappings of a panel, wherever they stand: number, text, colour.
 fn mapped(panel: &Value) -> Vec<(&str, &str, &str)> {
     let mut found = Vec::new();
@@ -114,6 +117,10 @@ pub(crate) fn words(dashboards: &[Value]) -> Vec<String> {
     let mut complaints = Vec::new();
     for (_, panel, place) in panels(dashboards).filter(|(_, panel, _)| panel["title"] != "Why") {
         for (_, word, colour) in mapped(panel) {
+            // The other cells of the row "none".
+            if (word, colour) == (" ", "transparent") {
+                continue;
+            }
             let known = WORDS.iter().find(|(_, words)| words.contains(&word));
             if known.is_none_or(|(wanted, _)| *wanted != colour) {
                 complaints.push(format!("{place}: {word:?} is {colour}"));
@@ -397,9 +404,7 @@ pub(crate) fn zeros(dashboards: &[Value]) -> Vec<String> {
                 }
             }
             let none = mapped(panel).iter().any(|(_, word, _)| *word == "none");
-            let first = target["refId"] == "A";
-            let made = text(target, "expr").contains("\nor on () sum(");
-            if panel["type"] == "table" && first && none != made {
+            if panel["type"] == "table" && none != text(target, "expr").contains(ROW_OF_NONE) {
                 complaints.push(format!("{place}: \"none\" without a query, or the reverse"));
             }
         }
@@ -415,9 +420,16 @@ pub(crate) fn lists(dashboards: &[Value]) -> Vec<String> {
         let description = text(panel, "description");
         let query = text(&panel["targets"][0], "expr");
         let raw = description.contains("Needs raw series.");
-        let alive = query.split("\nor on () sum(").nth(1);
-        let fits = match alive {
-            Some(alive) => !raw || alive.starts_with("dualtor_"),
+        let sorted = list(&panel["options"], "sortBy").map(|by| text(by, "displayName"));
+        let sorted: BTreeSet<&str> = sorted.collect();
+        let labels = renamed(panel).filter(|(from, to)| !from.starts_with("Value") && sorted.contains(to));
+        let fits = match query.split(ROW_OF_NONE).nth(1) {
+            Some(row) => {
+                let alive = row.split("sum(").nth(1).unwrap_or_default();
+                // Grafana sorts by the columns that it has when the page is opened.
+                let has = |label: &str| row.contains(&format!("\"{label}\", \"-\""));
+                (!raw || alive.starts_with("dualtor_")) && labels.into_iter().all(|(label, _)| has(label))
+            }
             None => !query.starts_with("topk("),
         };
         if !fits || description.contains("Empty while healthy") {

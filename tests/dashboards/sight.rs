@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::lint::{list, objects, panels, renamed, text};
+use crate::meaning::ROW_OF_NONE;
 
 /// The narrowest screen that the dashboards are made for, and what its edges take.
 const SCREEN: f64 = 1366.0;
@@ -295,10 +296,7 @@ pub(crate) fn nothing(dashboards: &[Value]) -> Vec<String> {
     for (_, panel, place) in panels(dashboards).filter(|(_, panel, _)| panel["type"] == "table") {
         for target in list(panel, "targets") {
             // Firing alerts have no zeros; the row of none is no zero.
-            let query = text(target, "expr")
-                .split("\nor on () sum(")
-                .next()
-                .unwrap_or_default();
+            let query = text(target, "expr").split(ROW_OF_NONE).next().unwrap_or_default();
             let alerts = query.contains("ALERTS{");
             if query.starts_with("topk(") && !alerts && !query.ends_with("> 0)") {
                 complaints.push(format!("{place}: {} fills up with zeros", text(target, "refId")));

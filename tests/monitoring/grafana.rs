@@ -52,7 +52,7 @@ pub(crate) struct Variable {
 const EMPTY: &str = "Empty while healthy:";
 /// How a list says that it has the row "none" then, which this part of its query makes.
 const NONE: &str = "None while healthy:";
-const ROW_OF_NONE: &str = "\nor on () sum(";
+const ROW_OF_NONE: &str = "\nor on () label_replace(";
 /// How a panel says that a view of the whole fleet has nothing for it.
 const RAW: &str = "Needs raw series.";
 
