@@ -12,6 +12,7 @@
 //! | stack, pager | start Prometheus and Alertmanager; who is paged |
 //! | inhibition | which alert mutes which, and what arrives as one message |
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
+//! | synthetic | series of which all is known, and queries over them, put to promtool |
 //! | numbers | what the dashboards' numbers count, and which words they become |
 //! | paging | from a fault of a SoC to the page, and back |
 
@@ -29,3 +30,4 @@ mod rules;
 mod served;
 mod sources;
 mod stack;
+mod synthetic;
