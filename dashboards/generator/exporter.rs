@@ -3,6 +3,7 @@
 use super::dashboard::{Dashboard, Page};
 use super::palette::{self, Colour, flag};
 use super::panel::{Panel, labels, stat, state, timeline, timeseries};
+use super::queries::TLS;
 
 fn now() -> [Panel; 8] {
     [
@@ -67,11 +68,16 @@ fn scrape() -> [Panel; 3] {
     [
         timeline(
             "Scrape and STATE_DB",
-            "Whether each scrape succeeded; whether STATE_DB answers and takes writes (no row where none is used).",
+            "Whether each scrape succeeded; whether STATE_DB answers and takes writes.",
             &flag("up", "down"),
         )
         .states(&flag("up", "down"), "up{TOR}", "Scrape")
-        .states(&flag("up", "down"), "dualtor_state_db_up{TOR}", "STATE_DB")
+        .states_if_any(
+            &flag("up", "down"),
+            "dualtor_state_db_up{TOR}",
+            "STATE_DB",
+            "not used",
+        )
         .size(24, 4),
         timeseries(
             "Duration of a scrape",
@@ -137,6 +143,12 @@ fn state_db() -> [Panel; 3] {
     ]
 }
 
+fn late(quantile: &str) -> String {
+    format!(
+        "histogram_quantile({quantile}, sum by (le) (rate(dualtor_scheduling_delay_seconds_bucket{{TOR}}[$__rate_interval])))"
+    )
+}
+
 fn process() -> [Panel; 4] {
     [
         timeseries(
@@ -170,14 +182,8 @@ fn process() -> [Panel; 4] {
              too little CPU, and what it shows is old.",
             "s",
         )
-        .line(
-            "histogram_quantile(0.5, sum by (le) (rate(dualtor_scheduling_delay_seconds_bucket{TOR}[$__rate_interval])))",
-            "median",
-        )
-        .line(
-            "histogram_quantile(0.99, sum by (le) (rate(dualtor_scheduling_delay_seconds_bucket{TOR}[$__rate_interval])))",
-            "99 %",
-        )
+        .coloured_line(&late("0.99"), "99 %", Colour::Plain)
+        .dashed_line(&late("0.5"), "median", [10, 5])
         .size(24, 7),
     ]
 }
@@ -195,22 +201,22 @@ fn inventory() -> [Panel; 3] {
         timeseries(
             "Unusable rows by reason",
             "Rows of MUX_CABLE that cannot be used, by what is wrong with them. Normal is 0; \
-             `dualtor-exporter doctor` names them.",
+             `dualtor-exporter doctor` names them. A colour only tells a reason from the others.",
             "none",
         )
         .line("dualtor_inventory_problems{TOR}", "{{reason}}")
-        .failures()
+        .distinct()
         .whole()
         .many()
         .size(8, 7),
         timeseries(
             "Differences from ycabled",
             "Ports whose row by ycabled differs, by field. Some minutes after each change \
-             are normal; what stays is not.",
+             are normal; what stays is not. A colour only tells a field from the others.",
             "none",
         )
         .line("dualtor_shadow_differences{TOR}", "{{field}}")
-        .failures()
+        .distinct()
         .whole()
         .many()
         .empty_while_healthy("with databases.publish: shadow only")
@@ -241,11 +247,12 @@ fn configuration() -> [Panel; 3] {
         stat(
             "First SoC's certificate expires",
             "Time until the first of the SoCs' certificates expires. Under 30 days needs new ones; the \
-             Port dashboard has each.",
+             Port dashboard has each. not shown yet: with TLS, but no SoC has shown its certificate.",
             "s",
             "min by (job, instance) (dualtor_soc_certificate_expiry_timestamp_seconds{TOR}) - time()",
         )
         .good_from(7.0 * 86_400.0, 30.0 * 86_400.0)
+        .once(TLS, "not shown yet")
         .otherwise("no TLS")
         .size(8, 4),
     ]

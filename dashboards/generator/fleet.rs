@@ -3,10 +3,20 @@
 use super::dashboard::{Dashboard, Page, drill_down, firing, muted};
 use super::palette::{self, Colour, flag};
 use super::panel::{Panel, heatmap, stat, table, timeseries};
-use super::queries::{MAINTENANCE, NOT_READY, ONE_SIDE_ONLY, SERVERS_DARK, failed_probes};
+use super::queries::{MAINTENANCE, NOT_READY, ONE_SIDE_OUT, SERVERS_DARK, failed_probes};
 
 /// More lines or rows than this say less.
 const WORST: &str = "topk(20, ";
+
+/// Firing alerts that are listed: a fleet in trouble has thousands, and the most severe come first.
+const ALERTS: &str = "topk(100, ";
+
+/// An exporter is up; and one whose ports' series are here, which are not where only what rules record is.
+const UP: &str = "up{TOR} == 1";
+const RAW: &str = "dualtor_inventory_ports{TOR}";
+
+/// What distinguishes rows that are alike otherwise.
+const NAMES: [&str; 3] = ["Rack", "ToR", "Port"];
 
 fn to_tor() -> Vec<(&'static str, String)> {
     let of = |page| drill_down(page, "${__data.fields.ToR}", None);
@@ -53,6 +63,7 @@ fn worst_ports(
         .linked_key("port", "Port", &to_port())
         .only_column(column, unit, &format!("{WORST}{query} > 0)"))
         .most_first(column)
+        .then_by(&NAMES)
         .widths(&[("Rack", 110), ("Port", 110), (column, 110)])
         .needs_raw_series()
         .size(12, 9)
@@ -64,9 +75,15 @@ fn firing_alerts() -> Panel {
     let since = firing
         .replace("ALERTS{", "ALERTS_FOR_STATE{")
         .replace(r#"alertstate="firing", "#, "");
+    let severity = format!(
+        "{ALERTS}max {by} (\n  {} * max without (severity) ({})\n  or {}\n))",
+        palette::number("muted"),
+        muted(Page::Fleet),
+        palette::severity().query(&firing)
+    );
     table(
         "Firing alerts",
-        "What is broken, where, on which side and since when, the most severe first, and the newest of \
+        "What is broken, where, on which side and since when: 100 alerts, the most severe first, and the newest of \
          these. muted: part of another alert that fires, so that it notifies no one (by the inhibition rules of the \
          delivered Alertmanager configuration). An alert without ToR is of a rack or of all, one without port of the ToR. \
          The runbook describes what to do.",
@@ -74,12 +91,7 @@ fn firing_alerts() -> Panel {
     .state_column(
         "Severity",
         &palette::of(&["critical", "warning", "info", "muted"]),
-        &format!(
-            "max {by} (\n  {} * max without (severity) ({})\n  or {}\n)",
-            palette::number("muted"),
-            muted(Page::Fleet),
-            palette::severity().query(&firing)
-        ),
+        &severity,
     )
     .key("alertname", "Alert")
     .key("rack", "Rack")
@@ -90,10 +102,12 @@ fn firing_alerts() -> Panel {
     .column(
         "Since",
         "dateTimeFromNow",
-        &format!("min {by} (\n  {since}\n  and ignoring (alertstate) {firing}\n) * 1000"),
+        &format!("min {by} (\n  {since}\n  and ignoring (alertstate) {firing}\n) * 1000\nand {severity}"),
     )
     .most_first("Severity")
     .most_first("Since")
+    .then_by(&["Alert"])
+    .then_by(&NAMES)
     .widths(&[
         ("Severity", 90),
         ("Alert", 290),
@@ -103,7 +117,7 @@ fn firing_alerts() -> Panel {
         ("Certificate", 100),
         ("Since", 150),
     ])
-    .empty_while_healthy("while an alert fires")
+    .none_while_healthy(UP, "while an alert fires")
     .size(24, 9)
 }
 
@@ -111,23 +125,33 @@ fn firing_alerts() -> Panel {
 fn blocked() -> Panel {
     let worst = format!("{WORST}instance_port:dualtor_sides_blocked:count{{PORT}})");
     let by = "max by (rack, instance, port)";
-    let server = palette::of(&["dark", "one side only"]);
-    let sides = ["active", "standby", "unknown", "link down"];
+    let server = palette::of(&["dark", "at most one side", "one side only"]);
+    // The side that is not blocked, of which it is unknown whether it carries traffic.
+    let unknown = r#"(
+    dualtor_mux_direction{PORT, state="unknown"} == 1
+    or dualtor_link_state{PORT, state="unknown"} == 1
+    unless ignoring (state) (
+      dualtor_mux_direction{PORT, state="standby"} == 1
+      or ignoring (state) dualtor_link_state{PORT, state="down"} == 1
+    )
+  )"#;
+    let sides = ["active", "link unknown", "standby", "unknown", "link down"];
     let side = |side: &str| {
         let passes = palette::passes(side).query(&format!(r#"dualtor_mux_direction{{PORT, side="{side}"}}"#));
         format!("{by} (\n  {passes}\n  and on (job, instance, port) {worst}\n)")
     };
     table(
-        "Servers dark or on one side only",
+        "Servers dark or with one side out",
         "20 ports of which a side carries no traffic, the dark ones first: standby, or the link down, as \
-         reported by the SoC, announced maintenance or not. Self is this ToR's side. Since: when an alert first saw it; \
-         none during maintenance.",
+         reported by the SoC, announced maintenance or not. at most one side: whether the other side carries it is unknown. \
+         Self is this ToR's side. Since: when an alert first saw it; none during maintenance.",
     )
     .state_column(
         "Server",
         &server,
         &format!(
-            "{by} (\n  {} * ({worst} == bool 2)\n  + {} * ({worst} == bool 1)\n)",
+            "{by} (\n  {} * ({worst} == 1 and on (job, instance, port) {unknown})\n  or {} * ({worst} == bool 2)\n  + {} * ({worst} == bool 1)\n)",
+            palette::number("at most one side"),
             palette::number("dark"),
             palette::number("one side only"),
         ),
@@ -149,15 +173,16 @@ fn blocked() -> Panel {
     )
     .most_first("Server")
     .most_first("Since")
+    .then_by(&NAMES)
     .widths(&[
-        ("Server", 120),
+        ("Server", 135),
         ("Rack", 110),
         ("Port", 110),
         ("Self", 100),
         ("Peer", 100),
         ("Since", 150),
     ])
-    .empty_while_healthy("while a side of a port carries nothing")
+    .none_while_healthy(RAW, "while a side of a port carries nothing")
     .needs_raw_series()
     .size(24, 9)
 }
@@ -167,15 +192,16 @@ fn tors() -> Panel {
     table(
         "ToRs",
         "Each ToR now: first those whose exporter does not answer, then those with most dark servers. Not READY: channels \
-         that are down, announced maintenance left out. Dark: neither side carries the server's traffic. One side: only \
-         one does. Errors: of the queries to SoCs that are READY and not in maintenance. Click on a ToR for its ports.",
+         that are down, announced maintenance left out. Dark: neither side carries the server's traffic. One side out: one \
+         carries nothing, and the other does or is unknown. Errors: of the queries to SoCs that are READY and not in maintenance. Click on a ToR for its ports.",
     )
     .key("rack", "Rack")
     .linked_key("instance", "ToR", &to_tor())
     .state_column(
         "Exporter",
         &flag("up", "down"),
-        &flag("up", "down").query(&each("up")),
+        // Two jobs may scrape one address: one that is down is seen.
+        &flag("up", "down").query("min by (rack, instance) (up{TOR})"),
     )
     .column("Ports", "none", &each("instance:dualtor_channels:count"))
     .column(
@@ -187,7 +213,7 @@ fn tors() -> Panel {
     .column("Dark", "none", &each("instance:dualtor_servers_dark:count"))
     .column_from(1.0, Colour::Bad)
     .column(
-        "One side",
+        "One side out",
         "none",
         &each("instance:dualtor_ports_without_redundancy:count"),
     )
@@ -218,13 +244,14 @@ fn tors() -> Panel {
     .most_first("Exporter")
     .most_first("Dark")
     .most_first("Not READY")
+    .then_by(&["Rack", "ToR"])
     .widths(&[
         ("Rack", 110),
         ("Exporter", 90),
         ("Ports", 80),
         ("Not READY", 105),
         ("Dark", 80),
-        ("One side", 100),
+        ("One side out", 115),
         ("Maintenance", 120),
         ("Errors, 5m", 105),
         ("Errors, 1h", 105),
@@ -239,7 +266,7 @@ fn now() -> [Panel; 8] {
     let alerts = |severity: &str| {
         let firing = firing(Page::Fleet, severity);
         format!(
-            "count(\n  {firing}\n  unless ({})\n)\nor sum(up{{TOR}}) * 0",
+            "count(\n  {firing}\n  unless ({})\n)\nor sum(up{{TOR}} == 1) * 0",
             muted(Page::Fleet)
         )
     };
@@ -269,8 +296,8 @@ fn now() -> [Panel; 8] {
         .whole()
         .bad_from(1.0),
         stat(
-            "One side only",
-            ONE_SIDE_ONLY,
+            "One side out",
+            ONE_SIDE_OUT,
             "short",
             &total("instance:dualtor_ports_without_redundancy:count"),
         )
@@ -290,7 +317,8 @@ fn now() -> [Panel; 8] {
             "short",
             &total("instance:dualtor_channels_in_maintenance:count"),
         )
-        .whole(),
+        .whole()
+        .maintenance_from(1.0),
         stat(
             "Not scraped",
             "Exporters whose last scrape failed: nothing is known about their ToRs' ports, and they are in none of the other \
@@ -369,32 +397,35 @@ pub(crate) fn dashboard() -> Dashboard {
   (time() - dualtor_channel_last_transition_timestamp_seconds{PORT})
   and on (job, instance, port) (dualtor_channel_state{PORT, state="ready"} == 0)
 )"#,
-        ).empty_while_healthy("while a channel is not READY"),
+        ).none_while_healthy(RAW, "while a channel is not READY"),
         worst_ports(
             "Channel lost",
             "The 20 ports whose channel has failed most often in the time shown. More than once or twice \
              is a SoC that restarts, or a bad link.",
             "Times",
             "none",
-            r#"sum by (rack, instance, port) (
+            r#"round(sum by (rack, instance, port) (
   increase(dualtor_channel_transitions_total{PORT, to="transient_failure"}[$__range])
-)"#,
-        ).whole().empty_while_healthy("after a channel was lost"),
+))"#,
+        ).whole().none_while_healthy(RAW, "after a channel was lost"),
         worst_ports(
             "Direction changed",
             "The 20 ports whose directions, of both sides, have changed between active and standby most \
              often in the time shown. A switchover and back is 4.",
             "Times",
             "none",
-            "sum by (rack, instance, port) (increase(dualtor_mux_direction_transitions_total{PORT}[$__range]))",
-        ).whole().empty_while_healthy("after a direction changed"),
+            "round(sum by (rack, instance, port) (increase(dualtor_mux_direction_transitions_total{PORT}[$__range])))",
+        ).whole().none_while_healthy(RAW, "after a direction changed"),
         worst_ports(
             "Unanswered queries",
             "The 20 ports with the most queries that were not answered in the time shown; on a channel that is down each \
              query fails.",
             "Queries",
             "none",
-            &format!("sum by (rack, instance, port) {}", failed_probes("increase", "$__range")),
-        ).whole().empty_while_healthy("after a query failed"),
+            &format!(
+                "round(sum by (rack, instance, port) {})",
+                failed_probes("increase", "$__range")
+            ),
+        ).whole().none_while_healthy(RAW, "after a query failed"),
     ])
 }

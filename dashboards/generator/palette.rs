@@ -1,8 +1,8 @@
 //! Which colour, which number and which text each state has. Every panel takes them from here, so that a colour means the same
 //! everywhere, and so does a number in a state's query.
 //!
-//! The colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), which the colour-blind tell apart; no panel relies on
-//! them alone, the text is always there too.
+//! The colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), which the colour-blind tell apart, made darker or lighter until
+//! the text that Grafana writes on them can be read; no panel relies on them alone, the text is always there too.
 
 use dualtor_exporter::model::{
     ChannelState, Health, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortState, Side,
@@ -34,13 +34,13 @@ impl Colour {
     /// For Grafana.
     pub(crate) const fn hex(self) -> &'static str {
         match self {
-            Self::Good => "#009E73",
-            Self::Standby => "#56B4E9",
+            Self::Good => "#00815E",
+            Self::Standby => "#7FCAF5",
             Self::Starting => "#F0E442",
-            Self::Warning => "#E69F00",
-            Self::Bad => "#D55E00",
-            Self::Maintenance => "#CC79A7",
-            Self::Unknown => "#999999",
+            Self::Warning => "#F2B233",
+            Self::Bad => "#BF4F00",
+            Self::Maintenance => "#DFA3C6",
+            Self::Unknown => "#707070",
             Self::Plain => "#0072B2",
         }
     }
@@ -61,13 +61,15 @@ impl Colour {
 }
 
 /// Every state of every metric. A state's number, which only its value mapping sees, is its place here, from 1.
-const STATES: [(&str, Colour); 40] = [
+const STATES: [(&str, Colour); 42] = [
     ("ready", Colour::Good),
     ("connecting", Colour::Starting),
     ("idle", Colour::Starting),
     ("transient_failure", Colour::Bad),
     ("shutdown", Colour::Unknown),
     ("active", Colour::Good),
+    // Is shown instead of active.
+    ("link unknown", Colour::Unknown),
     ("standby", Colour::Standby),
     ("up", Colour::Good),
     ("down", Colour::Bad),
@@ -88,17 +90,19 @@ const STATES: [(&str, Colour); 40] = [
     ("differs", Colour::Bad),
     ("loaded", Colour::Good),
     ("refused", Colour::Bad),
-    // Results of queries that deserve a colour of their own; any other is a shade of `Bad`.
+    // Results of queries that deserve a colour of their own, the worst last; any other is a shade of `Bad`.
     ("OK", Colour::Good),
     ("EMPTY_REPLY", Colour::Plain),
+    ("UNIMPLEMENTED", Colour::Unknown),
     ("DEADLINE_EXCEEDED", Colour::Warning),
     ("UNAVAILABLE", Colour::Bad),
-    ("UNIMPLEMENTED", Colour::Unknown),
     // Every other result.
     ("another failure", Colour::Bad),
     // In tables, sorted by their numbers: the worst is last.
     ("both sides", Colour::Good),
     ("one side only", Colour::Warning),
+    // One side carries nothing, and the other is unknown.
+    ("at most one side", Colour::Warning),
     ("dark", Colour::Bad),
     // Is shown instead of the direction.
     ("link down", Colour::Bad),
@@ -117,13 +121,16 @@ pub(crate) const NO_DATA: &str = "no data";
 /// What [`super::panel::Panel::otherwise`] makes of a series that is rightly missing.
 pub(crate) const ABSENT: i32 = -1;
 
+/// What [`super::panel::Panel::once`] makes of a series that is still missing.
+pub(crate) const NOT_YET: i32 = -2;
+
 /// Results of queries that have a state of their own.
 pub(crate) const RESULTS: [&str; 5] = [
     "OK",
     "EMPTY_REPLY",
+    "UNIMPLEMENTED",
     "DEADLINE_EXCEEDED",
     "UNAVAILABLE",
-    "UNIMPLEMENTED",
 ];
 
 /// The number of a state, for queries that [`States::query`] cannot make.
@@ -148,8 +155,8 @@ fn text(state: &str) -> &str {
 pub(crate) struct States {
     states: Vec<&'static str>,
     metric: Metric,
-    /// A term of the query that is shown instead of the state: it has the same labels and a higher number.
-    hidden: Option<String>,
+    /// Terms of the query that are shown instead of a state with a lower number: they have the same labels. Their states are the last.
+    hidden: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -165,7 +172,7 @@ macro_rules! states {
         $(#[$meta])*
         pub(crate) fn $function() -> States {
             let states = <$words>::ALL.iter().map(|word| word.label()).collect();
-            States { states, metric: Metric::Label($label), hidden: None }
+            States { states, metric: Metric::Label($label), hidden: Vec::new() }
         }
     )+};
 }
@@ -196,7 +203,7 @@ pub(crate) fn severity() -> States {
     States {
         states,
         metric,
-        hidden: None,
+        hidden: Vec::new(),
     }
 }
 
@@ -206,7 +213,7 @@ pub(crate) fn of(states: &[&'static str]) -> States {
     States {
         states: states.to_vec(),
         metric,
-        hidden: None,
+        hidden: Vec::new(),
     }
 }
 
@@ -217,18 +224,22 @@ pub(crate) fn flag(one: &'static str, zero: &'static str) -> States {
     States {
         states,
         metric,
-        hidden: None,
+        hidden: Vec::new(),
     }
 }
 
-/// What passes on a side of a port: its direction, unless its link is down. The query is of dualtor_mux_direction.
+/// What passes on a side of a port: its direction, unless its link is down, or unknown where the direction is active. The query is of
+/// dualtor_mux_direction.
 pub(crate) fn passes(side: &str) -> States {
     let mut states = direction();
-    states.states.push("link down");
-    states.hidden = Some(format!(
-        "{} * dualtor_link_state{{PORT, side=\"{side}\", state=\"down\"}}",
-        number("link down")
-    ));
+    for (shown, link) in [("link unknown", "unknown"), ("link down", "down")] {
+        states.states.push(shown);
+        // A label of its own: both are of unknown otherwise.
+        states.hidden.push(format!(
+            r#"{} * label_replace(dualtor_link_state{{PORT, side="{side}", state="{link}"}}, "state", "link", "", "") > 0"#,
+            number(shown)
+        ));
+    }
     states
 }
 
@@ -237,29 +248,49 @@ pub(crate) fn results() -> States {
     of(&[&RESULTS[..], &["another failure"]].concat())
 }
 
-/// What a side of a cable contributes to [`server`], from what is best to what is worst.
-const ENDS: [&str; 4] = ["active", "unknown", "standby", "link down"];
+/// What a side of a cable contributes to [`Server`], from what is best to what is worst. The first carries traffic, the last two carry
+/// none; whether those between do is not known.
+const ENDS: [&str; 5] = ["active", "link unknown", "unknown", "standby", "link down"];
+/// The first of those that carry nothing.
+const BLOCKED: usize = 3;
 
 /// Whether traffic reaches the server of a port: one number for both sides, and what it means in a word and in detail.
 #[derive(Debug)]
 pub(crate) struct Server;
 
 impl Server {
-    /// The place of this ToR's side in `ENDS`, and four times the peer's.
+    /// Nothing is known of the port: its exporter does not answer.
+    const EXPORTER_DOWN: usize = ENDS.len() * ENDS.len();
+    /// The exporter does not know which side is which.
+    const SIDE_UNKNOWN: usize = Self::EXPORTER_DOWN + 1;
+
+    /// The place of this ToR's side in `ENDS`, and five times the peer's; or why there is none.
     pub(crate) fn query() -> String {
         let end = |factor: usize, side: &str| {
             format!(
                 r#"{factor} * max without (side, state) (
-  1 * dualtor_mux_direction{{PORT, side="{side}", state="unknown"}}
-  or 2 * dualtor_mux_direction{{PORT, side="{side}", state="standby"}}
-  or 3 * dualtor_link_state{{PORT, side="{side}", state="down"}}
-)"#
+    2 * dualtor_mux_direction{{PORT, side="{side}", state="unknown"}} > 1
+    or dualtor_link_state{{PORT, side="{side}", state="unknown"}}
+    or 3 * dualtor_mux_direction{{PORT, side="{side}", state="standby"}}
+    or 4 * dualtor_link_state{{PORT, side="{side}", state="down"}}
+  )"#
             )
         };
-        format!("{}\n+ {}", end(1, "self"), end(ENDS.len(), "peer"))
+        format!(
+            r#"(dualtor_side{{TOR, side="unknown"}} == 1) * {side_unknown}
+or on (job, instance) (
+  {own}
+  + {peer}
+)
+or on () (max(up{{TOR}}) == 0) + {exporter_down}"#,
+            side_unknown = Self::SIDE_UNKNOWN,
+            own = end(1, "self"),
+            peer = end(ENDS.len(), "peer"),
+            exporter_down = Self::EXPORTER_DOWN,
+        )
     }
 
-    /// dark, one side only, both sides, unknown.
+    /// dark, at most one side, one side only, both sides, unknown.
     pub(crate) fn word() -> Value {
         Self::mappings(|word, _| word.to_owned())
     }
@@ -271,36 +302,52 @@ impl Server {
 
     fn mappings(text: impl Fn(&str, String) -> String) -> Value {
         let mut options = Map::new();
+        let mut add = |index: usize, word: &str, reason: String| {
+            let result = json!({ "text": text(word, reason), "color": colour(word).hex(), "index": index });
+            options.insert(index.to_string(), result);
+        };
         for (peer, of_peer) in ENDS.iter().enumerate() {
             for (own, of_own) in ENDS.iter().enumerate() {
-                let word = match [own, peer].iter().filter(|end| **end >= 2).count() {
+                let ends = [own, peer];
+                let carry = ends.iter().filter(|end| **end == 0).count();
+                let word = match ends.iter().filter(|end| **end >= BLOCKED).count() {
                     2 => "dark",
-                    1 => "one side only",
-                    _ if own + peer == 0 => "both sides",
+                    1 if carry == 1 => "one side only",
+                    1 => "at most one side",
+                    _ if carry == 2 => "both sides",
                     _ => "unknown",
                 };
-                let reason = match own == peer {
-                    true if *of_own == "link down" => "both links are down".to_owned(),
-                    true if *of_own == "unknown" => "the SoC reports nothing".to_owned(),
-                    true => format!("both sides {of_own}"),
-                    false => format!("self {of_own}, peer {of_peer}"),
+                let reason = match (own == peer, *of_own) {
+                    (true, "link down") => "both links are down".to_owned(),
+                    (true, "link unknown") => "both sides active, links unknown".to_owned(),
+                    (true, "unknown") => "both directions unknown".to_owned(),
+                    (true, _) => format!("both sides {of_own}"),
+                    (false, _) => format!("self {of_own}, peer {of_peer}"),
                 };
-                let index = own + ENDS.len() * peer;
-                let result =
-                    json!({ "text": text(word, reason), "color": colour(word).hex(), "index": index });
-                options.insert(index.to_string(), result);
+                add(own + ENDS.len() * peer, word, reason);
             }
         }
+        add(
+            Self::EXPORTER_DOWN,
+            "unknown",
+            "the exporter does not answer".to_owned(),
+        );
+        add(
+            Self::SIDE_UNKNOWN,
+            "unknown",
+            "which side is which is unknown".to_owned(),
+        );
         json!([{ "type": "value", "options": options }])
     }
 }
 
-/// Grey words for what is not there, beside the mappings of what is: without them Grafana paints it green or red.
-pub(crate) fn with_missing(mut mappings: Value, absent: &str) -> Value {
+/// Grey words for what is not there, beside the mappings of what is: without them Grafana paints it green or red. `absent`: numbers that
+/// stand for words of their own.
+pub(crate) fn with_missing(mut mappings: Value, absent: &[(i32, &str)]) -> Value {
     let grey = |text: &str| json!({ "text": text, "color": Colour::Unknown.hex(), "index": 98 });
     if let Some(list) = mappings.as_array_mut() {
-        if !absent.is_empty() {
-            list.push(json!({ "type": "value", "options": { ABSENT.to_string(): grey(absent) } }));
+        for (number, words) in absent {
+            list.push(json!({ "type": "value", "options": { number.to_string(): grey(words) } }));
         }
         list.push(json!({ "type": "special", "options": { "match": "null+nan", "result": grey(NO_DATA) } }));
     }
@@ -310,7 +357,7 @@ pub(crate) fn with_missing(mut mappings: Value, absent: &str) -> Value {
 impl States {
     /// A query whose value is the number of the state that holds; `metric` with its selector, as `dualtor_side{TOR}`.
     pub(crate) fn query(&self, metric: &str) -> String {
-        let of_metric = self.states.len() - usize::from(self.hidden.is_some());
+        let of_metric = self.states.len() - self.hidden.len();
         let numbered = self.states[..of_metric]
             .iter()
             .map(|state| (number(state), state));
@@ -341,7 +388,7 @@ impl States {
 
     /// Both: for a panel that shows several sets. No query can be made of it.
     pub(crate) fn and(mut self, other: Self) -> Self {
-        self.hidden = None;
+        self.hidden.clear();
         for state in other.states {
             if !self.states.contains(&state) {
                 self.states.push(state);

@@ -1,8 +1,12 @@
 //! The kinds of panels, as Grafana 10 stores them. What a dashboard does not say of a panel is decided here, once.
 
+mod columns;
+
 use serde_json::{Map, Value, json};
 
-use super::palette::{ABSENT, Colour, NO_DATA, States, colour, with_missing};
+pub(crate) use columns::table;
+
+use super::palette::{ABSENT, Colour, NO_DATA, NOT_YET, States, colour, with_missing};
 
 /// Every panel, query, variable and annotation asks the data source that the reader has chosen.
 pub(super) fn datasource() -> Value {
@@ -35,8 +39,8 @@ pub(crate) struct Panel {
     interval: Option<&'static str>,
     /// How many points a line has at most; without it one per pixel.
     points: Option<u64>,
-    /// What a stat shows where its series is rightly missing.
-    absent: &'static str,
+    /// Numbers that stand for words, where a series is rightly missing.
+    absent: Vec<(i32, &'static str)>,
 }
 
 /// What kind of frame Grafana makes of an answer, and whether it asks for now alone.
@@ -93,7 +97,7 @@ fn panel(kind: &'static str, title: &'static str, description: &str, unit: &str,
         transformations: Vec::new(),
         interval: None,
         points: None,
-        absent: "",
+        absent: Vec::new(),
     }
 }
 
@@ -132,7 +136,7 @@ pub(crate) fn labels(title: &'static str, description: &str, query: &str, labels
     // One below the other: side by side the text is too small to read.
     panel.options["orientation"] = json!("horizontal");
     panel.targets.clear();
-    panel.target(Ask::Table, query, "")
+    panel.target(Ask::Table, query, "").in_order(labels)
 }
 
 /// Lines over time; see [`Panel::line`], [`Panel::bars`].
@@ -208,25 +212,6 @@ pub(crate) fn heatmap(title: &'static str, description: &str, query: &str) -> Pa
         .target(Ask::Heatmap, query, "{{le}}")
 }
 
-/// Rows of what is now: [`Panel::key`] for the labels that make a row, [`Panel::column`] for each number.
-pub(crate) fn table(title: &'static str, description: &str) -> Panel {
-    let options = json!({
-        "cellHeight": "sm", "frameIndex": 0, "showHeader": true,
-        "footer": { "show": false, "reducer": ["sum"], "countRows": false, "enablePagination": false, "fields": [] },
-        "sortBy": [],
-    });
-    let organize = json!({
-        "id": "organize",
-        "options": { "excludeByName": { "Time": true }, "indexByName": {}, "renameByName": {} },
-    });
-    let mut panel = panel("table", title, description, "none", options).set(
-        "custom",
-        json!({ "align": "auto", "cellOptions": { "type": "auto" }, "inspect": false }),
-    );
-    panel.transformations = vec![json!({ "id": "merge", "options": {} }), organize];
-    panel
-}
-
 impl Panel {
     fn set(mut self, key: &str, value: Value) -> Self {
         self.defaults.insert(key.to_owned(), value);
@@ -255,18 +240,27 @@ impl Panel {
     /// A series that is missing although the exporter answers is right: these words stand there then, and "no data" only where
     /// nothing is known.
     pub(crate) fn otherwise(mut self, words: &'static str) -> Self {
-        let query = self.targets[0]["expr"].as_str().unwrap_or_default();
-        self.targets[0]["expr"] = json!(format!(
-            "{query}\nor on (job, instance)\n(up{{TOR}} == 1) * {ABSENT}"
-        ));
-        self.absent = words;
+        self.more(&format!("or on (job, instance)\n(up{{TOR}} == 1) * {ABSENT}"));
+        self.absent.push((ABSENT, words));
         self
+    }
+
+    /// The same while there is that series: what is missing is still to come.
+    pub(crate) fn once(mut self, series: &str, words: &'static str) -> Self {
+        self.more(&format!("or on (job, instance)\n{series} * 0 + {NOT_YET}"));
+        self.absent.push((NOT_YET, words));
+        self
+    }
+
+    /// Adds to the first query.
+    fn more(&mut self, text: &str) {
+        let query = self.targets[0]["expr"].as_str().unwrap_or_default();
+        self.targets[0]["expr"] = json!(format!("{query}\n{text}"));
     }
 
     /// Only while the exporter answers: what it did before in the time shown says nothing about now.
     pub(crate) fn while_up(mut self) -> Self {
-        let query = self.targets[0]["expr"].as_str().unwrap_or_default();
-        self.targets[0]["expr"] = json!(format!("{query}\nand on () (up{{TOR}} == 1)"));
+        self.more("and on () (up{TOR} == 1)");
         self
     }
 
@@ -391,6 +385,11 @@ impl Panel {
         self.thresholds(&[(None, Colour::Good), (Some(value), Colour::Warning)])
     }
 
+    /// Green, and from this value on the colour of announced maintenance.
+    pub(crate) fn maintenance_from(self, value: f64) -> Self {
+        self.thresholds(&[(None, Colour::Good), (Some(value), Colour::Maintenance)])
+    }
+
     /// Red, from the first value on orange, from the second on green: of time that is left.
     pub(crate) fn good_from(self, warning: f64, good: f64) -> Self {
         self.thresholds(&[
@@ -410,6 +409,25 @@ impl Panel {
         self.line(&states.query(metric), legend)
     }
 
+    /// The same, and a row in grey where there is none. Of one port: the row has no labels, so that it stays one when its series comes.
+    pub(crate) fn states_if_any(
+        mut self,
+        states: &States,
+        metric: &str,
+        legend: &str,
+        words: &'static str,
+    ) -> Self {
+        let grey = with_missing(json!([]), &[(ABSENT, words)])[0].clone();
+        if let Some(mappings) = self.defaults["mappings"]
+            .as_array_mut()
+            .filter(|all| !all.contains(&grey))
+        {
+            mappings.push(grey);
+        }
+        let query = format!("max({})\nor max(up{{TOR}} == 1) * {ABSENT}", states.query(metric));
+        self.line(&query, legend)
+    }
+
     /// A click on any series or cell leads there.
     pub(crate) fn link(self, title: &str, url: &str) -> Self {
         self.set(
@@ -418,124 +436,17 @@ impl Panel {
         )
     }
 
-    fn rename(&mut self, from: &str, to: &str) {
-        let options = &mut self.transformations[1]["options"];
-        let index = options["indexByName"].as_object().map_or(0, Map::len);
-        options["indexByName"][from] = json!(index);
-        options["renameByName"][from] = json!(to);
-    }
-
-    /// A column of the table from a label; where no series has the label there is no column.
-    pub(crate) fn key(mut self, label: &str, title: &str) -> Self {
-        self.rename(label, title);
-        self
-    }
-
-    /// The same, and a click on it leads there.
-    pub(crate) fn linked_key(self, label: &str, title: &str, links: &[(&str, String)]) -> Self {
-        let links = links
+    /// Tiles of labels in this order; Grafana sorts them by name.
+    fn in_order(mut self, labels: &[&str]) -> Self {
+        let order = labels
             .iter()
-            .map(|(title, url)| json!({ "title": title, "url": url, "targetBlank": false }));
-        let links = json!({ "id": "links", "value": links.collect::<Vec<_>>() });
-        let mut panel = self.key(label, title);
-        panel.property(title, links);
-        panel
-    }
-
-    /// What is set for the column of that name.
-    fn property(&mut self, column: &str, property: Value) {
-        let of_column = self
-            .overrides
-            .iter_mut()
-            .find(|of| of["matcher"]["options"] == column);
-        match of_column.and_then(|of| of["properties"].as_array_mut()) {
-            Some(properties) => properties.push(property),
-            None => self.overrides.push(by_name(column, json!([property]))),
-        }
-    }
-
-    /// Widths of columns in pixels. One without takes what is left, at least Grafana's 150.
-    pub(crate) fn widths(mut self, widths: &[(&str, u64)]) -> Self {
-        for (column, width) in widths {
-            self.property(column, json!({ "id": "custom.width", "value": width }));
-        }
-        self
-    }
-
-    /// The rows in the order of a label that [`super::queries::by_port`] adds, which is not shown.
-    pub(crate) fn in_port_order(mut self) -> Self {
-        let sort = json!({ "fields": {}, "sort": [{ "field": ORDER, "desc": false }] });
+            .enumerate()
+            .map(|(place, label)| ((*label).to_owned(), json!(place)));
+        let options = json!({
+            "excludeByName": {}, "indexByName": order.collect::<Map<_, _>>(), "renameByName": {},
+        });
         self.transformations
-            .insert(0, json!({ "id": "sortBy", "options": sort }));
-        let organize = self.transformations.last_mut().expect("the tables' own");
-        organize["options"]["excludeByName"][ORDER] = json!(true);
-        self
-    }
-
-    /// A column of numbers. All columns' queries must leave the same labels: the rows are joined by them.
-    pub(crate) fn column(mut self, title: &str, unit: &str, query: &str) -> Self {
-        self.rename(&format!("Value #{}", self.next_ref()), title);
-        self.overrides
-            .push(by_name(title, json!([{ "id": "unit", "value": unit }])));
-        self.target(Ask::Table, query, "")
-    }
-
-    /// The only column of numbers: Grafana names it otherwise.
-    pub(crate) fn only_column(mut self, title: &str, unit: &str, query: &str) -> Self {
-        self.rename("Value", title);
-        self.overrides
-            .push(by_name(title, json!([{ "id": "unit", "value": unit }])));
-        self.transformations.remove(0);
-        self.target(Ask::Table, query, "")
-    }
-
-    /// No numbers: the labels are what there is to see.
-    pub(crate) fn labels_of(mut self, query: &str) -> Self {
-        self.transformations.remove(0);
-        self.transformations[0]["options"]["excludeByName"]["Value"] = json!(true);
-        self.target(Ask::Table, query, "")
-    }
-
-    /// The last column is coloured from this value on.
-    pub(crate) fn column_from(mut self, value: f64, colour: Colour) -> Self {
-        // Without this a cell without number, of a ToR whose exporter is down, would be green.
-        self.paint(json!([
-            { "id": "thresholds", "value": steps(&[(None, Colour::Good), (Some(value), colour)]) },
-            { "id": "color", "value": { "mode": "thresholds" } },
-            { "id": "mappings", "value": with_missing(json!([]), "") },
-        ]));
-        self
-    }
-
-    /// A column of states.
-    pub(crate) fn state_column(mut self, title: &str, states: &States, query: &str) -> Self {
-        self = self.column(title, "none", query);
-        self.paint(json!([
-            { "id": "mappings", "value": states.mappings() },
-            { "id": "color", "value": fixed(Colour::Unknown) },
-            { "id": "custom.align", "value": "left" },
-        ]));
-        self
-    }
-
-    fn paint(&mut self, properties: Value) {
-        let cells =
-            json!({ "id": "custom.cellOptions", "value": { "type": "color-background", "mode": "basic" } });
-        let last = self
-            .overrides
-            .last_mut()
-            .and_then(|last| last["properties"].as_array_mut());
-        if let (Some(last), Value::Array(properties)) = (last, properties) {
-            last.push(cells);
-            last.extend(properties);
-        }
-    }
-
-    /// The rows in this column's order, the most first; called again, those that are alike there in that one's.
-    pub(crate) fn most_first(mut self, column: &str) -> Self {
-        if let Some(columns) = self.options["sortBy"].as_array_mut() {
-            columns.push(json!({ "displayName": column, "desc": true }));
-        }
+            .push(json!({ "id": "organize", "options": options }));
         self
     }
 
@@ -547,7 +458,7 @@ impl Panel {
         if self.kind == "stat" {
             let mappings = self.defaults.remove("mappings").unwrap_or_default();
             self.defaults
-                .insert("mappings".to_owned(), with_missing(mappings, self.absent));
+                .insert("mappings".to_owned(), with_missing(mappings, &self.absent));
             self.defaults.insert("noValue".to_owned(), json!(NO_DATA));
         }
         let mut panel = json!({

@@ -3,21 +3,22 @@
 use super::dashboard::{Dashboard, Page};
 use super::palette::{self, Colour, flag};
 use super::panel::{Panel, mapped, stat, state, table, timeline, timeseries};
-use super::queries::{failures_by_cause, results_by_query};
+use super::queries::{TLS, failures_by_cause, results_by_query};
 
 fn now() -> [Panel; 8] {
     [
         mapped(
             "Server",
             "Whether traffic reaches the server, as reported by the SoC. dark: on neither side. one side only: the next failure \
-             cuts it off.",
+             cuts it off. at most one side: one carries nothing, and the other is unknown.",
             palette::Server::word(),
             &palette::Server::query(),
         )
         .size(6, 4),
         mapped(
             "Why",
-            "What the two sides do: a side that is standby, or whose link is down, carries nothing. self is this ToR's side.",
+            "What the two sides do: a side that is standby, or whose link is down, carries nothing. self is this ToR's side. \
+             unknown: the channel is down, or the SoC does not report it.",
             palette::Server::reason(),
             &palette::Server::query(),
         )
@@ -111,6 +112,9 @@ fn states() -> Panel {
     .size(24, 11)
 }
 
+/// Where the switch's databases do not tell.
+const NOT_KNOWN: &str = "not known";
+
 fn intent() -> Panel {
     let (direction, consistent) = (palette::direction(), flag("agrees", "differs"));
     let (linkmgr, oper) = (palette::linkmgr(), flag("up", "down"));
@@ -124,24 +128,36 @@ fn intent() -> Panel {
         "Intended against actual",
         "What linkmgrd wants, what orchagent has set, what the SoC reports of this side, and whether \
          the first and the last agree; then what linkmgrd thinks of the port, and the switch's own port. \
-         differs for more than moments is bad; error: orchagent could not carry out the change. A row that is missing: not known, or SONiC's databases \
-         are not used.",
+         differs for more than moments is bad; error: orchagent could not carry out the change. not known: not written, or SONiC's \
+         databases are not used.",
         &all.and(oper.clone()),
     )
-    .states(&direction, "dualtor_intended_mux_state{PORT}", "linkmgrd wants")
-    .states(
+    .states_if_any(&direction, "dualtor_intended_mux_state{PORT}", "linkmgrd wants", NOT_KNOWN)
+    .states_if_any(
         &orchagent,
         "dualtor_orchagent_mux_state{PORT}",
         "orchagent set",
+        NOT_KNOWN,
     )
-    .states(
+    .states_if_any(
         &direction,
         r#"dualtor_mux_direction{PORT, side="self"}"#,
         "SoC reports",
+        NOT_KNOWN,
     )
-    .states(&consistent, "dualtor_mux_consistent{PORT}", "Agreement")
-    .states(&linkmgr, "dualtor_linkmgr_health{PORT}", "linkmgrd health")
-    .states(&oper, "dualtor_port_oper_up{PORT}", "Switch's port")
+    .states_if_any(
+        &consistent,
+        "dualtor_mux_consistent{PORT}",
+        "Agreement",
+        NOT_KNOWN,
+    )
+    .states_if_any(
+        &linkmgr,
+        "dualtor_linkmgr_health{PORT}",
+        "linkmgrd health",
+        NOT_KNOWN,
+    )
+    .states_if_any(&oper, "dualtor_port_oper_up{PORT}", "Switch's port", NOT_KNOWN)
     .size(24, 8)
 }
 
@@ -179,9 +195,9 @@ fn answers() -> [Panel; 4] {
         failures_by_cause(),
         timeline(
             "Results by query",
-            "How each query ended, the worst result of each minute. One that fails alone is the SoC's software; all as UNAVAILABLE: the \
-             channel is down. EMPTY_REPLY is the NIC simulator's, UNIMPLEMENTED of health a SoC without \
-             health service.",
+            "How each query ended, the worst result within each window of a minute or more. One that fails alone is the SoC's \
+             software; all as UNAVAILABLE: the channel is down. EMPTY_REPLY is the NIC simulator's, UNIMPLEMENTED a SoC without \
+             health service (of another query it is a failure). A gap: no query was sent.",
             &palette::results(),
         )
         .line(&results_by_query(), "{{query}}")
@@ -220,20 +236,22 @@ fn facts() -> [Panel; 6] {
         .size(4, 4),
         stat(
             "Certificate expires",
-            "Time until the certificate expires that the SoC last showed. Under 30 days needs a new one. no TLS: it has shown none.",
+            "Time until the certificate expires that the SoC last showed. Under 30 days needs a new one. \
+             not shown yet: with TLS, but no handshake since the exporter's start.",
             "s",
             "dualtor_soc_certificate_expiry_timestamp_seconds{PORT} - time()",
         )
         .good_from(7.0 * 86_400.0, 30.0 * 86_400.0)
+        .once(TLS, "not shown yet")
         .otherwise("no TLS")
         .size(4, 4),
         stat(
             "Maintenance ends",
-            "When the announced maintenance is due to end. none: no maintenance, or one without an end.",
+            "When the announced maintenance is due to end. not announced: no maintenance, or one without an end.",
             "dateTimeFromNow",
             "dualtor_soc_service_end_timestamp_seconds{PORT} * 1000",
         )
-        .otherwise("none")
+        .otherwise("not announced")
         .size(4, 4),
         timeseries(
             "Notices of maintenance",

@@ -13,9 +13,12 @@ pub(crate) fn by_port(query: &str) -> String {
 /// What the numbers on *Fleet* and *ToR* count: the same on both.
 pub(crate) const NOT_READY: &str = "Channels that are not READY, announced maintenance left out. More than 0 is bad; many at once are one cause.";
 pub(crate) const SERVERS_DARK: &str = "Ports of which neither side carries traffic (standby, or the link down): the server is cut off. More than 0 is bad.";
-pub(crate) const ONE_SIDE_ONLY: &str = "Ports of which just one side carries traffic: the next failure cuts the server off. More than 0 needs a look.";
+pub(crate) const ONE_SIDE_OUT: &str = "Ports of which one side carries no traffic, and the other does or is unknown: the next failure cuts the server off. More than 0 needs a look.";
 pub(crate) const MAINTENANCE: &str =
     "Ports whose SoC has announced maintenance, or had until five minutes ago. No fault in itself.";
+
+/// There while TLS is configured.
+pub(crate) const TLS: &str = "max by (job, instance) (dualtor_tls_certificate_expiry_timestamp_seconds{TOR})";
 
 /// Ports whose SoC has announced maintenance, or had until five minutes ago, as the recording rules have it.
 const ANNOUNCED: &str =
@@ -37,7 +40,8 @@ or sum(up{{TOR}} == 1) * 0"#
     )
 }
 
-/// How each query of a port ended lately: the number of the result, of several the one that comes last in the palette.
+/// How each query of a port ended lately: the number of the result, of several the worst, which comes last in the palette. A query that
+/// the SoC does not implement is as it should be of health alone.
 pub(crate) fn results_by_query() -> String {
     let ended = |selector: &str, state: &str| {
         format!(
@@ -45,9 +49,19 @@ pub(crate) fn results_by_query() -> String {
             number(state)
         )
     };
-    let known = RESULTS.map(|result| ended(&format!(r#"result="{result}""#), result));
-    let other = ended(&format!(r#"result!~"{}""#, RESULTS.join("|")), "another failure");
-    let all = known.into_iter().chain([other]).collect::<Vec<_>>();
+    let of_health = "UNIMPLEMENTED";
+    let known = RESULTS.map(|result| match result == of_health {
+        true => ended(&format!(r#"query="health", result="{result}""#), result),
+        false => ended(&format!(r#"result="{result}""#), result),
+    });
+    let others = [
+        ended(&format!(r#"result!~"{}""#, RESULTS.join("|")), "another failure"),
+        ended(
+            &format!(r#"query!="health", result="{of_health}""#),
+            "another failure",
+        ),
+    ];
+    let all = known.into_iter().chain(others).collect::<Vec<_>>();
     format!("max by (query) (\n  {}\n) > 0", all.join("\n  or "))
 }
 
@@ -87,14 +101,14 @@ pub(crate) fn failures_by_cause() -> Panel {
         "Failures by cause",
         "Failed dials and lost connections within each window, by cause. closed: the SoC's \
          server restarts; goaway: it ends the connection with an error (a graceful GOAWAY is no failure); refused: it is gone; keepalive_timeout: it hangs, or the network \
-         loses packets; tls...: certificates. A cause that is new starts its line at 0.",
+         loses packets; tls...: certificates. A cause that is new starts its line at 0. A colour only tells a cause from the others.",
         "none",
     )
     .line(
         "sum by (cause) (increase(dualtor_channel_failures_total{PORT}[$__rate_interval]))",
         "{{cause}}",
     )
-    .failures()
+    .distinct()
     .whole()
     .many()
     .bars()

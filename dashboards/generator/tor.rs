@@ -4,7 +4,7 @@ use super::dashboard::{Dashboard, Page, drill_down};
 use super::palette::{self, Colour, States};
 use super::panel::{Panel, heatmap, stat, state, table, timeline, timeseries};
 use super::queries::{
-    MAINTENANCE, NOT_READY, ONE_SIDE_ONLY, SERVERS_DARK, by_port, failed_probes, failures_by_cause,
+    MAINTENANCE, NOT_READY, ONE_SIDE_OUT, SERVERS_DARK, by_port, failed_probes, failures_by_cause,
     in_maintenance, not_ready, ports_with_blocked_sides,
 };
 
@@ -43,14 +43,8 @@ fn now() -> [Panel; 8] {
         ),
         stat("Not READY", NOT_READY, "none", &not_ready()).bad_from(1.0),
         stat("Servers dark", SERVERS_DARK, "none", &ports_with_blocked_sides(2)).bad_from(1.0),
-        stat(
-            "One side only",
-            ONE_SIDE_ONLY,
-            "none",
-            &ports_with_blocked_sides(1),
-        )
-        .warn_from(1.0),
-        stat("Maintenance", MAINTENANCE, "none", &in_maintenance()),
+        stat("One side out", ONE_SIDE_OUT, "none", &ports_with_blocked_sides(1)).warn_from(1.0),
+        stat("Maintenance", MAINTENANCE, "none", &in_maintenance()).maintenance_from(1.0),
         stat(
             "Unanswered",
             "Share of the queries that were not answered in the time shown, those of channels that are down \
@@ -108,13 +102,14 @@ fn changes() -> [Panel; 4] {
         .only_column(
             "Times",
             "none",
-            r#"topk(10, sum by (port) (
+            r#"topk(10, round(sum by (port) (
   increase(dualtor_channel_transitions_total{PORT, to="transient_failure"}[$__range])
-) > 0)"#,
+)) > 0)"#,
         )
         .whole()
         .most_first("Times")
-        .empty_while_healthy("after a channel was lost"),
+        .then_by(&["Port"])
+        .none_while_healthy("dualtor_inventory_ports{TOR}", "after a channel was lost"),
     ]
 }
 
@@ -165,6 +160,7 @@ fn socs() -> [Panel; 2] {
             r#"label_replace(count by (version) (dualtor_soc_info{PORT}), "version", "not known", "version", "")"#,
         )
         .most_first("Ports")
+        .then_by(&["Version"])
         .size(8, 8),
         table(
             "SoCs",

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dualtor_exporter::telemetry::catalogue::CATALOGUE;
 use serde_json::Value;
 
-use crate::sight;
+use crate::{meaning, sight};
 
 /// What all dashboards together are blamed for.
 type Rule = fn(&[Value]) -> Vec<String>;
@@ -33,6 +33,17 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("legends", sight::legends),
     ("events", sight::events),
     ("alerts", sight::alerts),
+    ("contrast", sight::contrast),
+    ("alike", sight::alike),
+    ("lines", sight::lines),
+    ("link down", sight::link_down),
+    ("meanings", meaning::words),
+    ("server", meaning::server),
+    ("scales", meaning::scales),
+    ("orders", meaning::orders),
+    ("instead", meaning::instead),
+    ("zeros", meaning::zeros),
+    ("lists", meaning::lists),
 ];
 
 /// What Grafana itself fills in.
@@ -78,7 +89,7 @@ fn queries(dashboards: &[Value]) -> impl Iterator<Item = (&Value, &Value, String
 }
 
 /// Every object in the JSON.
-fn objects<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
+pub(crate) fn objects<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| objects(value, visit)),
         Value::Object(map) => {

@@ -4,17 +4,22 @@
 //! |---|---|
 //! | lint | the rules: each takes the dashboards and returns complaints |
 //! | sight | the rules about what a reader sees |
+//! | meaning | the rules about what colours, words and orders mean |
+//! | mistakes | ways to break the dashboards, which the rules must notice |
 //! | generator | dashboards/generator, the program itself |
 
 #[allow(dead_code)] // its main
 #[path = "../../dashboards/generator/main.rs"]
 mod generator;
 mod lint;
+mod meaning;
+mod mistakes;
 mod sight;
 
 use std::path::Path;
 
 use lint::RULES;
+use mistakes::MISTAKES;
 use serde_json::{Value, json};
 
 /// File names (without `.json`) and uids. They are in people's bookmarks and provisioning: they stay.
@@ -73,212 +78,6 @@ fn the_dashboards_keep_every_rule() {
         .collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
-
-/// The first panel of a kind on a dashboard.
-fn panel<'a>(dashboard: &'a mut Value, kind: &str) -> &'a mut Value {
-    let panels = dashboard["panels"].as_array_mut().expect("panels");
-    let panel = panels.iter_mut().find(|panel| panel["type"] == kind);
-    panel.unwrap_or_else(|| panic!("no panel of type {kind}"))
-}
-
-/// The panel with that title, of that kind.
-fn named<'a>(dashboard: &'a mut Value, title: &str, kind: &str) -> &'a mut Value {
-    let panels = dashboard["panels"].as_array_mut().expect("panels");
-    let panel = panels
-        .iter_mut()
-        .find(|panel| panel["title"] == title && panel["type"] == kind);
-    panel.unwrap_or_else(|| panic!("no {kind} {title}"))
-}
-
-/// The first panel in a collapsed row.
-fn collapsed(dashboard: &mut Value) -> &mut Value {
-    let panels = dashboard["panels"].as_array_mut().expect("panels");
-    let row = panels.iter_mut().find(|panel| panel["collapsed"] == true);
-    &mut row.expect("a collapsed row")["panels"][0]
-}
-
-/// A way to break what is committed: the rule that must notice, and what is done to Fleet (0), ToR (1), Port (2) or
-/// Exporter (3).
-type Mistake = (&'static str, usize, fn(&mut Value));
-
-const MISTAKES: &[Mistake] = &[
-    ("ids", 0, |d| d["panels"][1]["id"] = d["panels"][0]["id"].clone()),
-    ("ids", 0, |d| d["uid"] = json!("dualtor-tor")),
-    ("ids", 0, |d| d["title"] = json!("Dual-ToR / ToR")),
-    ("data source", 0, |d| {
-        panel(d, "stat")["datasource"]["uid"] = json!("P1809F7CD0C75ACF3")
-    }),
-    ("data source", 0, |d| {
-        panel(d, "stat")["targets"][0]["datasource"] = json!("Prometheus")
-    }),
-    ("data source", 1, |d| {
-        d["templating"]["list"][1]["datasource"] = Value::Null
-    }),
-    ("data source", 2, |d| {
-        d["annotations"]["list"][0]["datasource"]["uid"] = json!("-- Grafana --")
-    }),
-    ("data source", 3, |d| {
-        d["templating"]["list"][0]["name"] = json!("prometheus")
-    }),
-    ("words", 0, |d| panel(d, "table")["title"] = json!("")),
-    ("words", 0, |d| panel(d, "table")["description"] = Value::Null),
-    ("words", 0, |d| panel(d, "row")["title"] = json!("")),
-    ("words", 1, |d| collapsed(d)["description"] = Value::Null),
-    ("units", 1, |d| {
-        panel(d, "stat")["fieldConfig"]["defaults"]["unit"] = Value::Null
-    }),
-    ("units", 0, |d| {
-        panel(d, "table")["fieldConfig"]["overrides"] = json!([])
-    }),
-    ("layout", 0, |d| panel(d, "stat")["gridPos"]["w"] = json!(4)),
-    ("layout", 0, |d| panel(d, "stat")["gridPos"]["w"] = json!(0)),
-    ("layout", 0, |d| panel(d, "heatmap")["gridPos"]["x"] = json!(13)),
-    ("layout", 1, |d| collapsed(d)["gridPos"]["y"] = json!(0)),
-    ("layout", 0, |d| panel(d, "row")["gridPos"] = Value::Null),
-    ("windows", 1, |d| {
-        panel(d, "heatmap")["targets"][0]["expr"] = json!("rate(process_cpu_seconds_total[5m])")
-    }),
-    ("windows", 1, |d| {
-        panel(d, "heatmap")["targets"][0]["expr"] = json!("rate(process_cpu_seconds_total[$__range])")
-    }),
-    ("windows", 1, |d| {
-        panel(d, "heatmap")["targets"][0]["expr"] = json!("rate(process_cpu_seconds_total[$__interval])")
-    }),
-    ("variables", 0, |d| {
-        panel(d, "stat")["targets"][0]["expr"] = json!("count(up)")
-    }),
-    ("variables", 0, |d| {
-        panel(d, "stat")["targets"][0]["expr"] = json!(r#"count(up{job=~"$job"})"#)
-    }),
-    ("variables", 1, |d| {
-        panel(d, "stat")["targets"][0]["expr"] =
-            json!(r#"dualtor_keepalive_rtt_seconds{job=~"$job", instance="$instance"}"#);
-    }),
-    ("variables", 0, |d| {
-        panel(d, "stat")["targets"][0]["expr"] = json!(r#"up{job=~"$job", instance=~"$tor"}"#)
-    }),
-    ("links", 0, |d| {
-        d["links"][0]["url"] = json!("/d/dualtor-rack?${datasource:queryparam}&${job:queryparam}")
-    }),
-    ("links", 0, |d| {
-        d["links"][0]["url"] = json!("https://example.org/runbook.md")
-    }),
-    ("links", 0, |d| d["links"] = json!([])),
-    ("links", 0, |d| d["links"][0]["keepTime"] = json!(false)),
-    ("links", 1, |d| {
-        panel(d, "state-timeline")["fieldConfig"]["defaults"]["links"][0]["url"] = json!(
-            "/d/dualtor-exporter?${datasource:queryparam}&${job:queryparam}&var-port=x&${__url_time_range}"
-        );
-    }),
-    ("links", 1, |d| {
-        panel(d, "state-timeline")["fieldConfig"]["defaults"]["links"][0]["url"] =
-            json!("/d/dualtor-port?${datasource:queryparam}&${job:queryparam}&var-port=x");
-    }),
-    ("colours", 1, |d| {
-        panel(d, "state-timeline")["fieldConfig"]["defaults"]["mappings"][0]["options"]["1"]["color"] =
-            json!("#FF0000");
-    }),
-    ("colours", 1, |d| {
-        panel(d, "state-timeline")["fieldConfig"]["defaults"]["mappings"][0]["options"]["1"]["text"] =
-            Value::Null;
-    }),
-    ("colours", 1, |d| {
-        panel(d, "timeseries")["fieldConfig"]["overrides"][2]["properties"][0]["value"]["fixedColor"] =
-            json!("#FF0000");
-    }),
-    ("colours", 1, |d| {
-        panel(d, "state-timeline")["fieldConfig"]["defaults"]["color"] = json!({ "mode": "thresholds" })
-    }),
-    ("targets", 2, |d| {
-        panel(d, "state-timeline")["targets"][1]["refId"] = json!("A")
-    }),
-    ("targets", 2, |d| {
-        panel(d, "state-timeline")["targets"][1]["legendFormat"] = json!("")
-    }),
-    ("targets", 2, |d| {
-        panel(d, "state-timeline")["targets"] = json!([])
-    }),
-    ("targets", 0, |d| {
-        panel(d, "table")["targets"][0]["format"] = json!("time_series")
-    }),
-    ("targets", 0, |d| {
-        panel(d, "heatmap")["targets"][0]["format"] = json!("time_series")
-    }),
-    ("names", 0, |d| {
-        panel(d, "table")["fieldConfig"]["overrides"][0]["matcher"]["options"] = json!("Rack of the ToR");
-    }),
-    ("names", 2, |d| {
-        panel(d, "timeseries")["fieldConfig"]["overrides"][0]["matcher"]["options"] = json!("p95");
-    }),
-    ("linter", 0, |d| d["editable"] = json!(true)),
-    ("linter", 0, |d| {
-        d["templating"]["list"][1]["allValue"] = Value::Null
-    }),
-    ("linter", 0, |d| {
-        d["templating"]["list"][2]["allValue"] = json!(".*")
-    }),
-    ("linter", 1, |d| {
-        panel(d, "stat")["targets"][0]["expr"] = json!(r#"up{job=~"$job", instance="$instance"}"#)
-    }),
-    ("missing", 0, |d| {
-        panel(d, "stat")["fieldConfig"]["defaults"]["mappings"] = json!([])
-    }),
-    ("missing", 2, |d| {
-        panel(d, "stat")["fieldConfig"]["defaults"]["mappings"][1]["options"]["result"]["color"] =
-            json!("#009E73")
-    }),
-    ("missing", 3, |d| {
-        panel(d, "stat")["options"]["colorMode"] = json!("background")
-    }),
-    ("missing", 0, |d| {
-        let tors = named(d, "ToRs", "table");
-        tors["fieldConfig"]["overrides"] = json!([{
-            "matcher": { "id": "byName", "options": "Dark" },
-            "properties": [{ "id": "thresholds", "value": {} }],
-        }])
-    }),
-    ("one meaning", 1, |d| {
-        named(d, "Not READY", "stat")["description"] =
-            json!("Channels that are not READY, in maintenance or not.")
-    }),
-    ("titles", 0, |d| {
-        named(d, "One side only", "stat")["title"] = json!("Without redundancy")
-    }),
-    ("titles", 0, |d| {
-        named(d, "Not READY", "stat")["title"] = json!("Channels down")
-    }),
-    ("columns", 0, |d| {
-        named(d, "Firing alerts", "table")["gridPos"]["w"] = json!(12)
-    }),
-    ("columns", 0, |d| {
-        named(d, "Channel lost", "table")["options"]["footer"]["enablePagination"] = json!(true)
-    }),
-    ("nothing", 0, |d| {
-        named(d, "Channel lost", "table")["targets"][0]["expr"] = json!("topk(20, up)")
-    }),
-    ("port order", 1, |d| {
-        panel(d, "state-timeline")["targets"][0]["expr"] = json!("dualtor_port_oper_up")
-    }),
-    ("port order", 1, |d| {
-        let transformations = &mut named(d, "SoCs", "table")["transformations"];
-        transformations[0]["options"]["sort"] = json!([])
-    }),
-    ("legends", 0, |d| {
-        panel(d, "timeseries")["options"]["legend"]["placement"] = json!("bottom")
-    }),
-    ("legends", 0, |d| {
-        panel(d, "timeseries")["gridPos"]["h"] = json!(5)
-    }),
-    ("events", 1, |d| {
-        panel(d, "timeseries")["fieldConfig"]["defaults"]["decimals"] = Value::Null
-    }),
-    ("alerts", 0, |d| {
-        d["annotations"]["list"][1]["enable"] = json!(true)
-    }),
-    ("alerts", 0, |d| {
-        d["annotations"]["list"][0]["expr"] = json!("ALERTS")
-    }),
-];
 
 #[test]
 fn each_rule_notices_its_mistakes() {

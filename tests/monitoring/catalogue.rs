@@ -100,7 +100,14 @@ fn queries_of_template(text: &str) -> Vec<String> {
             }
         }
     });
-    literals.map(|literal| literal.replace("%q", "\"x\"")).collect()
+    // A side is one of two words; any text may stand for the others.
+    literals
+        .map(|literal| {
+            literal
+                .replace("side!=%q", "side!=\"self\"")
+                .replace("%q", "\"x\"")
+        })
+        .collect()
 }
 
 /// What is wrong with a dashboard's queries and legends.

@@ -18,6 +18,15 @@ pub(crate) struct Query {
     pub(crate) needs_raw_series: bool,
 }
 
+impl Query {
+    /// Without the row "none", if it makes one.
+    pub(crate) fn listed(&self) -> Option<Self> {
+        let (listed, _) = self.text.split_once(ROW_OF_NONE)?;
+        let text = listed.to_owned();
+        Some(Self { text, ..self.clone() })
+    }
+}
+
 /// What a query asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asks {
@@ -41,6 +50,9 @@ pub(crate) struct Variable {
 
 /// How a panel says that it may be empty.
 const EMPTY: &str = "Empty while healthy:";
+/// How a list says that it has the row "none" then, which this part of its query makes.
+const NONE: &str = "None while healthy:";
+const ROW_OF_NONE: &str = "\nor on () label_replace(";
 /// How a panel says that a view of the whole fleet has nothing for it.
 const RAW: &str = "Needs raw series.";
 
@@ -87,6 +99,8 @@ fn panels(file: &str, panels_of: &Value, found: &mut Vec<Query>) {
     for panel in list(panels_of) {
         panels(file, &panel["panels"], found);
         for target in list(&panel["targets"]) {
+            let description = text(&panel["description"]);
+            let none = description.contains(NONE) && !text(&target["expr"]).contains(ROW_OF_NONE);
             found.push(Query {
                 place: format!("{file}: {} ({})", text(&panel["title"]), text(&target["refId"])),
                 asks: match target["instant"] == true && target["range"] != true {
@@ -95,8 +109,8 @@ fn panels(file: &str, panels_of: &Value, found: &mut Vec<Query>) {
                 },
                 text: text(&target["expr"]),
                 legend: text(&target["legendFormat"]),
-                empty_while_healthy: text(&panel["description"]).contains(EMPTY),
-                needs_raw_series: text(&panel["description"]).contains(RAW),
+                empty_while_healthy: none || description.contains(EMPTY),
+                needs_raw_series: description.contains(RAW),
             });
         }
     }

@@ -18,7 +18,7 @@ use crate::wait::wait_until;
 /// All names begin with DualTor. An alert that is not in this list mutes none.
 const MUTED: [(&str, &str, &str); 16] = [
     ("ExporterAbsent", "ExporterDown RackUnwatched", ""),
-    ("RackUnwatched", "ExporterDown", "job rack"),
+    ("RackUnwatched", "ExporterDown", "rack"),
     (
         "ExporterDown",
         "ChannelFlapping DirectionFlapping ExporterRestarting ExporterStarved ForeignWriter LogLinesDropped \

@@ -13,6 +13,8 @@
 //! | levels | which alert speaks of which reason, as docs/api.md says |
 //! | inhibition | which alert mutes which, and what arrives as one message |
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
+//! | synthetic | series of which all is known, and queries over them, put to promtool |
+//! | numbers | what the dashboards' numbers count, and which words they become |
 //! | paging | from a fault of a SoC to the page, and back |
 
 use dualtor_testkit::{certificates, child, harness, http, soc_view, wait};
@@ -21,6 +23,7 @@ mod catalogue;
 mod grafana;
 mod inhibition;
 mod levels;
+mod numbers;
 mod pager;
 mod paging;
 mod promql;
@@ -29,3 +32,4 @@ mod rules;
 mod served;
 mod sources;
 mod stack;
+mod synthetic;

@@ -220,6 +220,106 @@ fn jobs_are_named_by_one_pattern() {
     assert!(found > 5, "{found} found");
 }
 
+/// The runbook's PromQL of one alert, query by query.
+fn of_runbook(alert: &str) -> Vec<String> {
+    let runbook = sources::read(&sources::path("docs/runbook.md"));
+    let heading = format!("\n## {alert}\n");
+    let (_, section) = runbook.split_once(&heading).expect("a section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), section).expect("written");
+    let blocks = sources::blocks(file.path(), "promql");
+    blocks.into_iter().map(|(_, query)| query).collect()
+}
+
+/// Who looks for what burns the error budget is led to it alone: not to a port whose channel is away, all of whose queries fail, nor to
+/// a health service that the SoC does not have.
+#[test]
+fn the_runbooks_queries_of_the_error_budget_find_what_is_in_it() {
+    let port = |port: &str, ready: u8, counters: &[(&str, &str, &str)]| {
+        let target = format!("instance=\"tor-a:9075\", job=\"dualtor-exporter\", port=\"{port}\"");
+        let channel = format!(
+            "{{series: 'dualtor_channel_state{{{target}, state=\"ready\"}}', values: '{ready}x240'}}"
+        );
+        let probes = counters.iter().map(|(query, result, values)| {
+            let labels = format!("{target}, query=\"{query}\", result=\"{result}\"");
+            format!("{{series: 'dualtor_probes_total{{{labels}}}', values: '{values}'}}")
+        });
+        std::iter::once(channel)
+            .chain(probes)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let series = [
+        port(
+            "Ethernet0",
+            1,
+            &[
+                ("admin", "OK", "0+30x240"),
+                ("health", "UNIMPLEMENTED", "0+30x240"),
+            ],
+        ),
+        port("Ethernet4", 0, &[("admin", "UNAVAILABLE", "0+30x240")]),
+        port(
+            "Ethernet8",
+            1,
+            &[
+                ("admin", "DEADLINE_EXCEEDED", "0+3x240"),
+                ("health", "UNIMPLEMENTED", "0+30x240"),
+            ],
+        ),
+    ];
+    let by_result = "{labels: '{query=\"admin\", result=\"DEADLINE_EXCEEDED\"}', value: 0.1}";
+    let by_port = |name: &str| {
+        format!(
+            "{{labels: '{name}{{instance=\"tor-a:9075\", job=\"dualtor-exporter\", port=\"Ethernet8\"}}', value: 0.1}}"
+        )
+    };
+    let (fast, steady) = (
+        of_runbook("DualTorProbeErrorBudgetBurnFast"),
+        of_runbook("DualTorProbeErrorBudgetBurnSteady"),
+    );
+    let [which_results, which_ports] = &fast[..] else {
+        panic!("{fast:?}")
+    };
+    let [_, over_an_hour] = &steady[..] else {
+        panic!("{steady:?}")
+    };
+    let check = |query: &str, samples: &str| {
+        let query = query.trim();
+        format!("      - {{expr: '{query}', eval_time: 2h, exp_samples: [{samples}]}}\n")
+    };
+    let tests = format!(
+        "rule_files: ['{}']\ntests:\n  - interval: 30s\n    input_series: [{}]\n    promql_expr_test:\n{}{}{}",
+        sources::path("alerts/recording.yaml").display(),
+        series.join(", "),
+        check(which_results, by_result),
+        check(which_ports, &by_port("instance_port:dualtor_probe_errors:rate5m")),
+        check(over_an_hour, &by_port("")),
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("runbook-test.yaml");
+    std::fs::write(&file, tests).expect("written");
+    passes("promtool", &["test", "rules"], &[file]);
+}
+
+/// A job of another name, such as dualtor-exporter-row-1, is found by the documented queries too.
+#[test]
+fn documented_queries_name_no_job_of_their_own() {
+    // Prometheus about itself.
+    let others = ["job=\"prometheus\""];
+    for (place, query) in sources::documented_queries() {
+        let named = others
+            .iter()
+            .fold(query.clone(), |query, other| query.replace(other, ""));
+        let named = named.replace("job=~\"dualtor-exporter.*\"", "");
+        assert!(
+            !named.contains("job=") && !named.contains("job!"),
+            "{place}: {query}"
+        );
+    }
+}
+
 /// Main goes on, a release's runbook stays: an alert of last year leads to the text that was written for it.
 #[test]
 fn the_links_of_a_release_lead_to_its_own_runbook() {
