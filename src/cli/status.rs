@@ -9,7 +9,7 @@
 //! | api_types | the parts of the answers that are shown |
 //! | status_table | answers → text (pure) |
 //!
-//! Imports `model`, `soc` (PEM files), `config` (files, durations) and the other commands' helpers.
+//! Imports `model`, `config` (files, durations), `soc` (PEM files), and its sibling `program`.
 
 mod api_client;
 mod api_types;
@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 use super::program::{print, print_result};
 use crate::config::Config;
 use crate::model::{Port, PortLevel, text};
-use api_client::{ApiClient, ApiEvent, Login};
+use api_client::{ApiClient, ApiEvent, ApiLogin};
 use api_types::{FleetAnswer, PortAnswer, PortsAnswer};
 use status_table::{fleet_text, port_text};
 
@@ -48,13 +48,14 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// Show all about this port, with what happened to it lately
-    #[arg(value_name = "PORT", value_parser = port, conflicts_with_all = ["level", "watch"])]
+    #[arg(value_name = "PORT", value_parser = port, conflicts_with_all = ["port_level", "watch"])]
     port: Option<Port>,
     /// Where the exporter serves, with --web.route-prefix if it has one
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9075")]
     url: http::Uri,
     /// Show only ports of this level or worse
-    #[arg(long, value_name = "LEVEL")]
+    // `level` is the log's.
+    #[arg(id = "port_level", long = "level", value_name = "LEVEL")]
     level: Option<LevelArg>,
     /// Keep running and show each change, at most once in this time
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
@@ -103,7 +104,11 @@ impl LevelArg {
             Self::Warning => PortLevel::Warning,
             Self::Critical => PortLevel::Critical,
         };
-        PortLevel::ALL.iter().copied().filter(|level| *level >= least).collect()
+        PortLevel::ALL
+            .iter()
+            .copied()
+            .filter(|level| *level >= least)
+            .collect()
     }
 }
 
@@ -112,20 +117,13 @@ fn port(name: &str) -> Result<Port, String> {
 }
 
 pub(super) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
-    match work(&args).await {
-        Ok(level) => Ok(ExitCode::from(code(level))),
-        Err(error) => {
-            // Not through the log: that would be exit code 2, which means critical here.
-            tracing::error!(target: crate::model::component::APP, "{error:#}");
-            Ok(ExitCode::from(NOT_KNOWN))
-        }
-    }
+    work(&args).await.map(|level| ExitCode::from(code(level)))
 }
 
 /// The worst level that was shown.
 async fn work(args: &StatusArgs) -> anyhow::Result<PortLevel> {
     let login = args.user.as_deref().zip(args.password_file.as_deref());
-    let login = login.map(|(user, file)| Login::read(user, file)).transpose()?;
+    let login = login.map(|(user, file)| ApiLogin::read(user, file)).transpose()?;
     let files = [&args.tls_ca, &args.tls_cert, &args.tls_key].map(Option::as_deref);
     let client = ApiClient::new(&args.url, files, login)?;
     if let Some(port) = &args.port {
@@ -137,7 +135,7 @@ async fn work(args: &StatusArgs) -> anyhow::Result<PortLevel> {
         None => {
             let fleet: FleetAnswer = client.get("/api/v1/fleet").await?;
             let ports = ports(&client, &levels).await?;
-            print_result(&shown(&fleet, &ports, args.output))?;
+            print_result(shown(&fleet, &ports, args.output).trim_end())?;
             Ok(worst(&ports))
         }
     }
@@ -151,7 +149,7 @@ async fn one_port(client: &ApiClient, port: &Port, output: StatusOutput) -> anyh
         StatusOutput::Table => port_text(&fleet, &found),
         StatusOutput::Json => found.json.to_string(),
     };
-    print_result(&text)?;
+    print_result(text.trim_end())?;
     Ok(found.row.level())
 }
 
@@ -160,7 +158,11 @@ async fn ports(client: &ApiClient, levels: &[PortLevel]) -> anyhow::Result<Vec<P
     let levels: Vec<&str> = levels.iter().map(|level| level.label()).collect();
     let mut all = Vec::new();
     loop {
-        let path = format!("/api/v1/ports?level={}&limit={PAGE}&offset={}", levels.join(","), all.len());
+        let path = format!(
+            "/api/v1/ports?level={}&limit={PAGE}&offset={}",
+            levels.join(","),
+            all.len()
+        );
         let page: PortsAnswer = client.get(&path).await?;
         let is_last = page.ports.len() < PAGE;
         all.extend(page.ports);
@@ -226,7 +228,7 @@ fn show(text: &str, in_place: bool) -> anyhow::Result<()> {
         use std::io::Write as _;
         // The text itself controls nothing: it is cleaned.
         let mut stdout = io::stdout().lock();
-        write!(stdout, "{CLEAR}{}\n", text::clean_lines(text))?;
+        writeln!(stdout, "{CLEAR}{}", text::clean_lines(text))?;
         Ok(stdout.flush()?)
     } else {
         print_result(&format!("{text}\n"))

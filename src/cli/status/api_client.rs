@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::api_types::{FleetAnswer, PortAnswer, PortsAnswer};
-use crate::config::files::read_pem;
+use crate::config::read_pem;
 use crate::model::{Port, text};
 use crate::soc::channel::{pem_certificates, pem_key};
 
@@ -39,15 +39,22 @@ const MAX_EVENT: usize = 4 << 20;
 const MAX_PASSWORD: usize = 4096;
 
 /// A user and the password, as the header has them.
-pub(super) struct Login(HeaderValue);
+pub(super) struct ApiLogin(HeaderValue);
 
-impl Login {
+impl ApiLogin {
     /// Reads the password, which is the file's first line.
     pub(super) fn read(user: &str, file: &Path) -> anyhow::Result<Self> {
-        let content = read_pem(file).with_context(|| format!("cannot read --password-file {}", file.display()))?;
-        let password = content.split(|byte| *byte == b'\n' || *byte == b'\r').next().unwrap_or_default();
+        let content =
+            read_pem(file).with_context(|| format!("cannot read --password-file {}", file.display()))?;
+        let password = content
+            .split(|byte| *byte == b'\n' || *byte == b'\r')
+            .next()
+            .unwrap_or_default();
         if password.is_empty() || password.len() > MAX_PASSWORD {
-            bail!("--password-file {}: expected the password in its first line", file.display());
+            bail!(
+                "--password-file {}: expected the password in its first line",
+                file.display()
+            );
         }
         let both = [user.as_bytes(), b":", password].concat();
         let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both));
@@ -63,16 +70,20 @@ pub(super) struct ApiClient {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    login: Option<Login>,
+    login: Option<ApiLogin>,
 }
 
 impl ApiClient {
     /// `files`: CA, certificate and key.
-    pub(super) fn new(url: &Uri, files: [Option<&Path>; 3], login: Option<Login>) -> anyhow::Result<Self> {
+    pub(super) fn new(url: &Uri, files: [Option<&Path>; 3], login: Option<ApiLogin>) -> anyhow::Result<Self> {
         let expected = "--url: expected http://HOST:PORT or https://HOST:PORT";
         let host = url.host().filter(|host| !host.is_empty()).context(expected)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        if url.query().is_some() || url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        if url.query().is_some()
+            || url
+                .authority()
+                .is_some_and(|authority| authority.as_str().contains('@'))
+        {
             bail!("{expected}; for a login there are --user and --password-file");
         }
         let tls = match (url.scheme_str(), files) {
@@ -82,7 +93,9 @@ impl ApiClient {
                 let name = ServerName::try_from(host.clone()).context(expected)?;
                 Some((connector(ca, certificate.zip(key))?, name))
             }
-            (Some("https"), _) => bail!("https needs --tls-ca: the system's own CA certificates are not used"),
+            (Some("https"), _) => {
+                bail!("https needs --tls-ca: the system's own CA certificates are not used")
+            }
             _ => bail!("{expected}, got {}", text::quote(url)),
         };
         let default = if tls.is_some() { 443 } else { 80 };
@@ -99,8 +112,11 @@ impl ApiClient {
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let asking = async {
             let body = self.ask(path).await?;
-            let bytes = to_bytes(body, MAX_ANSWER).await.context("the answer breaks off")?;
-            serde_json::from_slice(&bytes).context("the answer is not the API's JSON: is this a dualtor-exporter?")
+            let bytes = to_bytes(body, MAX_ANSWER)
+                .await
+                .context("the answer breaks off")?;
+            serde_json::from_slice(&bytes)
+                .context("the answer is not the API's JSON: is this a dualtor-exporter?")
         };
         let answered = timeout(ANSWER, asking).await;
         let answered = answered.unwrap_or_else(|_| bail!("no answer within {} s", ANSWER.as_secs()));
@@ -126,7 +142,9 @@ impl ApiClient {
     /// The body of a good answer.
     async fn ask(&self, path: &str) -> anyhow::Result<Body> {
         let connecting = async {
-            let tcp = TcpStream::connect((&*self.host, self.port)).await.context("cannot connect")?;
+            let tcp = TcpStream::connect((&*self.host, self.port))
+                .await
+                .context("cannot connect")?;
             match &self.tls {
                 None => self.request(tcp, path).await,
                 Some((connector, name)) => {
@@ -136,7 +154,8 @@ impl ApiClient {
             }
         };
         let sender = timeout(CONNECT, connecting).await;
-        let (mut sender, request) = sender.unwrap_or_else(|_| bail!("cannot connect within {} s", CONNECT.as_secs()))?;
+        let (mut sender, request) =
+            sender.unwrap_or_else(|_| bail!("cannot connect within {} s", CONNECT.as_secs()))?;
         let response = sender.send_request(request).await.context("no answer")?;
         let (head, body) = response.into_parts();
         // The connection lives as long as its sender, so the stream of the body keeps it.
@@ -147,17 +166,25 @@ impl ApiClient {
         let body = Body::from_stream(pieces);
         match head.status {
             StatusCode::OK => Ok(body),
-            StatusCode::UNAUTHORIZED => bail!("401: the exporter asks for a login: --user and --password-file"),
+            StatusCode::UNAUTHORIZED => {
+                bail!("401: the exporter asks for a login: --user and --password-file")
+            }
             status => {
                 let bytes = to_bytes(body, MAX_EVENT).await.unwrap_or_default();
-                let message = serde_json::from_slice::<ErrorAnswer>(&bytes).map(|answer| answer.error.message);
-                let message = message.unwrap_or_else(|_| "this is not the API of a dualtor-exporter".to_owned());
+                let message =
+                    serde_json::from_slice::<ErrorAnswer>(&bytes).map(|answer| answer.error.message);
+                let message =
+                    message.unwrap_or_else(|_| "this is not the API of a dualtor-exporter".to_owned());
                 bail!("{}: {}", status.as_u16(), text::quote(message))
             }
         }
     }
 
-    async fn request<S>(&self, socket: S, path: &str) -> anyhow::Result<(http1::SendRequest<Body>, Request<Body>)>
+    async fn request<S>(
+        &self,
+        socket: S,
+        path: &str,
+    ) -> anyhow::Result<(http1::SendRequest<Body>, Request<Body>)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -167,7 +194,7 @@ impl ApiClient {
         let prefix = self.url.path().trim_end_matches('/');
         let authority = self.url.authority().map_or("", |authority| authority.as_str());
         let mut request = Request::get(format!("{prefix}{path}")).header(header::HOST, authority);
-        if let Some(Login(login)) = &self.login {
+        if let Some(ApiLogin(login)) = &self.login {
             request = request.header(header::AUTHORIZATION, login);
         }
         Ok((sender, request.body(Body::empty())?))
@@ -192,7 +219,9 @@ fn connector(ca: &Path, own: Option<(&Path, &Path)>) -> anyhow::Result<TlsConnec
         Some((certificate, key)) => {
             let chain = pem_certificates(&read(certificate)?).map_err(bad(certificate))?;
             let key_read = pem_key(&read(key)?).map_err(bad(key))?;
-            config.with_client_auth_cert(chain, key_read).with_context(|| key.display().to_string())?
+            config
+                .with_client_auth_cert(chain, key_read)
+                .with_context(|| key.display().to_string())?
         }
     };
     Ok(TlsConnector::from(Arc::new(config)))
@@ -252,7 +281,9 @@ impl ApiEvents {
                 let event = String::from_utf8_lossy(&event);
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
                 // A comment has neither.
-                let (Some(kind), Some(data)) = (field("event: "), field("data: ")) else { continue };
+                let (Some(kind), Some(data)) = (field("event: "), field("data: ")) else {
+                    continue;
+                };
                 return ApiEvent::read(kind, data).context("an event that is not the API's");
             }
             if self.unread.len() > MAX_EVENT {
@@ -261,7 +292,8 @@ impl ApiEvents {
             let piece = timeout(SILENCE, self.pieces.next()).await;
             let piece = piece.with_context(|| format!("no event for {} s", SILENCE.as_secs()))?;
             let piece = piece.context("the exporter has ended the stream")?;
-            self.unread.extend_from_slice(&piece.context("the stream broke off")?);
+            self.unread
+                .extend_from_slice(&piece.context("the stream broke off")?);
         }
     }
 }

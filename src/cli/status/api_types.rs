@@ -130,7 +130,9 @@ impl PortFields {
 
     /// Where the API sorts it among ports of its level.
     pub(super) fn place_of_reason(&self) -> usize {
-        let place = PortReason::ALL.iter().position(|reason| reason.label() == self.reason);
+        let place = PortReason::ALL
+            .iter()
+            .position(|reason| reason.label() == self.reason);
         place.unwrap_or(PortReason::COUNT)
     }
 }
@@ -192,5 +194,4 @@ pub(super) struct RoundFields {
 #[serde(default)]
 pub(super) struct QueryFields {
     pub(super) result: String,
-    pub(super) duration: Option<f64>,
 }
