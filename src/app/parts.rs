@@ -10,18 +10,20 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
+use super::open_files::OpenFiles;
 use crate::config::Config;
 use crate::fleet::mailbox::mailbox;
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::model::{Inventory, ProbeSettings, StateDbStatus};
 use crate::runtime::defect::caught;
+use crate::runtime::service_manager::Watchdog;
 use crate::soc::channel::TlsStore;
 use crate::soc::session::Context;
 use crate::sonic::appl_db::Notifications;
 use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
 use crate::sonic::switch::{Emits, Switch};
-use crate::web::{self, Web};
+use crate::web::{self, FilesLeft, Web};
 
 /// Each task yields its name when it ends.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
@@ -78,7 +80,7 @@ pub(super) fn fleet(
     inventory: watch::Receiver<Arc<Inventory>>,
     probe: watch::Receiver<ProbeSettings>,
     tls: Arc<TlsStore>,
-    feeds: Feeds,
+    (feeds, watchdog): (Feeds, Watchdog),
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> FleetHandle {
@@ -92,6 +94,7 @@ pub(super) fn fleet(
         origin: Instant::now(),
     };
     let (fleet, handle) = Fleet::new(inventory, context, events, feeds);
+    let fleet = fleet.watched(watchdog);
     let stop = stop.clone();
     oversee(tasks, "the fleet", async move {
         let ended = fleet.run(stop.cancelled()).await;
@@ -100,10 +103,27 @@ pub(super) fn fleet(
     handle
 }
 
+/// Starts the task that counts how many files are left for web clients.
+pub(super) fn open_files(
+    inventory: watch::Receiver<Arc<Inventory>>,
+    namespaces: usize,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> FilesLeft {
+    let (open_files, files) = OpenFiles::new(inventory, namespaces);
+    until(stop, tasks, "the count of files", open_files.run());
+    files
+}
+
 /// Starts the web server.
-pub(super) fn web(listeners: Vec<TcpListener>, web: Web, tasks: &mut Tasks, stop: &CancellationToken) {
+pub(super) fn web_server(
+    listeners: Vec<TcpListener>,
+    web: Web,
+    servers: &mut Tasks,
+    stop: &CancellationToken,
+) {
     let served = web::serve(listeners, web, stop.clone());
-    oversee(tasks, "the web server", async move {
+    oversee(servers, "the web server", async move {
         served.await.map_err(AppError::Web)
     });
 }

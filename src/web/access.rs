@@ -1,4 +1,5 @@
-//! What web.config.file asks of each request: the rate limit, a login, and headers of the answer.
+//! What is asked of each request: a name that may be asked for (`allowed_hosts`), and what web.config.file has: the rate limit, a
+//! login, headers of the answer.
 //!
 //! `/-/healthy` and `/-/ready` need neither login nor rate limit: who restarts containers has no password.
 
@@ -11,6 +12,7 @@ use axum::http::{Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use tokio::sync::watch;
 
+use super::allowed_hosts::AllowedHosts;
 use super::routes;
 use super::sign_in::{SignIn, SignInResult};
 use super::web_config::{RateLimit, WebConfig};
@@ -24,11 +26,16 @@ const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Seconds after which a client that found too many logins waiting may ask again.
 const RETRY_AFTER: &str = "5";
 
+const OTHER_HOST: &str =
+    "this page is shown for IP addresses, localhost, and names given by --web.allowed-host\n";
+
 type Body = axum::body::Body;
 
 /// See the module's documentation. Shared by all listeners.
 #[derive(Debug)]
 pub(super) struct Access {
+    hosts: AllowedHosts,
+    telemetry_path: String,
     config: InForce,
     sign_in: SignIn,
     /// As it was at the start.
@@ -36,10 +43,12 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) fn new(config: InForce) -> Arc<Self> {
+    pub(super) fn new(hosts: AllowedHosts, telemetry_path: &str, config: InForce) -> Arc<Self> {
         let rate = config.borrow().rate;
         let rate = rate.map(|rate| (rate, Mutex::new(Bucket::new(rate.burst, rate.interval))));
         Arc::new(Self {
+            hosts,
+            telemetry_path: telemetry_path.to_owned(),
             config,
             sign_in: SignIn::default(),
             rate,
@@ -59,6 +68,14 @@ impl Access {
         limit.burst > 0 && bucket.take(Instant::now())
     }
 
+    /// Whether the request is for a page under a name that it may not be asked for. Behind a login or a client certificate,
+    /// pages have no need of this: a browser sends neither to another name.
+    fn is_elsewheres<B>(&self, request: &Request<B>, config: &WebConfig) -> bool {
+        let path = request.uri().path();
+        let is_page = path != self.telemetry_path && !path.starts_with("/-/");
+        is_page && !config.knows_clients() && !self.hosts.allow(request.uri(), request.headers())
+    }
+
     /// Answers one request.
     pub(super) async fn answer<B>(
         self: Arc<Self>,
@@ -75,6 +92,9 @@ impl Access {
                 return Ok((StatusCode::TOO_MANY_REQUESTS, text).into_response());
             }
             let config = self.config.borrow().clone();
+            if self.is_elsewheres(&request, &config) {
+                return Ok((StatusCode::FORBIDDEN, OTHER_HOST).into_response());
+            }
             let login = request.headers().get(header::AUTHORIZATION);
             match self.sign_in.check(&config.users, login).await {
                 SignInResult::In => {}
