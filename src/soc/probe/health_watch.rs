@@ -41,7 +41,7 @@ impl HeldRpc for Watch {
             let opened = client.server_streaming(request, path, SmallCodec::default());
             opened.await.map(tonic::Response::into_inner)
         };
-        Some(Box::pin(futures_util::TryFutureExt::try_flatten_stream(open)))
+        Some(HeldMessages::opening(open))
     }
 }
 

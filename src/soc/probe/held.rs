@@ -3,11 +3,13 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::Stream;
-use tokio::time::{Instant, sleep_until};
-use tonic::{Code, Status};
+use futures_util::Stream as _;
+use futures_util::future::{Either, Pending, pending};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::{Code, Status, Streaming};
 
 use crate::model::component::PROBE;
 use crate::soc::transport::{Transport, is_peers};
@@ -15,8 +17,32 @@ use crate::soc::transport::{Transport, is_peers};
 /// Waits between attempts to open a stream again on a channel that stays READY.
 const REOPEN_MIN: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(60);
-/// The messages of a stream, from its opening on: response headers may come only with the first of them.
-pub(super) type HeldMessages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The messages of a stream, from its opening on: response headers may come only with the first of them. An open stream takes a
+/// third of the memory of one that is being opened, so each has a box of its own.
+pub(super) enum HeldMessages<T> {
+    Opening(Pin<Box<dyn Future<Output = Result<Streaming<T>, Status>> + Send>>),
+    Open(Box<Streaming<T>>),
+}
+
+impl<T> HeldMessages<T> {
+    pub(super) fn opening(open: impl Future<Output = Result<Streaming<T>, Status>> + Send + 'static) -> Self {
+        Self::Opening(Box::pin(open))
+    }
+
+    /// Not to be called again after an error.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
+        loop {
+            match self {
+                Self::Opening(open) => match ready!(open.as_mut().poll(cx)) {
+                    Ok(messages) => *self = Self::Open(Box::new(messages)),
+                    Err(status) => return Poll::Ready(Some(Err(status))),
+                },
+                Self::Open(messages) => return Pin::new(messages).poll_next(cx),
+            }
+        }
+    }
+}
 
 /// The RPC that is held open.
 pub(super) trait HeldRpc {
@@ -166,13 +192,13 @@ enum Waited<T> {
 
 async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
     match phase {
-        HeldPhase::Off => std::future::pending().await,
+        HeldPhase::Off => pending().await,
         HeldPhase::Waiting(when) => {
             sleep_until(*when).await;
             Waited::Reopen
         }
         HeldPhase::On { messages, opened } => tokio::select! {
-            message = std::future::poll_fn(|cx| messages.as_mut().poll_next(cx)) => match message {
+            message = std::future::poll_fn(|cx| messages.poll_next(cx)) => match message {
                 Some(Ok(message)) => Waited::Message(message),
                 // A code that we make, a web server's 404 say, says nothing about the SoC's services.
                 Some(Err(status)) if is_peers(&status) => Waited::Ended(Some(status.code())),
@@ -183,10 +209,10 @@ async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
     }
 }
 
-/// Never, where there is no moment.
-pub(super) async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
-    }
+/// Never, where there is no moment. Not an async function: that would hold the moment beside the sleep.
+pub(super) fn until(when: Option<Instant>) -> Either<Sleep, Pending<()>> {
+    when.map_or_else(
+        || Either::Right(pending()),
+        |when| Either::Left(sleep_until(when)),
+    )
 }
