@@ -214,6 +214,7 @@ impl Session {
         if std::mem::take(&mut self.again) {
             self.start_round();
         }
+        self.health.round_ended();
         Event::Round(Box::new(report))
     }
 

@@ -77,6 +77,8 @@ enum HeldPhase<T> {
         /// When it counts as open; `None` once it does.
         opened: Option<Instant>,
     },
+    /// It was not opened on this connection yet; when to do so.
+    Soon(Instant),
     /// It ended; when to open it again.
     Waiting(Instant),
 }
@@ -86,6 +88,7 @@ impl<T> fmt::Debug for HeldPhase<T> {
         f.write_str(match self {
             Self::Off => "Off",
             Self::On { .. } => "On",
+            Self::Soon(_) => "Soon",
             Self::Waiting(_) => "Waiting",
         })
     }
@@ -116,6 +119,20 @@ impl<S: HeldRpc> Held<S> {
         self.reopen = REOPEN_MIN;
         self.transport = Some(transport);
         self.open();
+    }
+
+    /// The same, but the stream is opened at `when`, or by `open_if_waiting` before.
+    pub(super) fn attach_soon(&mut self, transport: Transport, when: Instant) {
+        self.reopen = REOPEN_MIN;
+        self.transport = Some(transport);
+        self.phase = HeldPhase::Soon(when);
+    }
+
+    /// Opens the stream now, if it was not opened on this connection yet.
+    pub(super) fn open_if_waiting(&mut self) {
+        if matches!(self.phase, HeldPhase::Soon(_)) {
+            self.open();
+        }
     }
 
     /// Asks for something else from now on: on an open channel at once.
@@ -193,7 +210,7 @@ enum Waited<T> {
 async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
     match phase {
         HeldPhase::Off => pending().await,
-        HeldPhase::Waiting(when) => {
+        HeldPhase::Soon(when) | HeldPhase::Waiting(when) => {
             sleep_until(*when).await;
             Waited::Reopen
         }
