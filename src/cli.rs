@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::web::{Limits, telemetry_path_ok};
+use crate::web::{AllowedHosts, Limits, telemetry_path_ok};
 use program::{CANNOT_START, FAILED, LogArgs, Program};
 
 /// Probes the SoCs of a SONiC dual-ToR active-active rack over gRPC; publishes MUX_CABLE_INFO in STATE_DB and
@@ -47,7 +47,7 @@ struct ExporterArgs {
     /// Configuration file (YAML); reloaded on SIGHUP [default: /etc/dualtor-exporter/config.yml, if it exists]
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Check the configuration file and exit: 0 if it is good, 2 if not
+    /// Check the configuration file, and --web.config.file if given, and exit: 0 if they are good, 2 if not
     #[arg(long = "config.check")]
     config_check: bool,
     /// Address to serve on, repeatable; without a host: all addresses
@@ -57,9 +57,15 @@ struct ExporterArgs {
         default_value = ":9075"
     )]
     listen: Vec<String>,
+    /// Serve on the sockets that systemd passes (socket activation) instead of --web.listen-address
+    #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
+    systemd_socket: bool,
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,
+    /// TLS, logins and limits of the web side (YAML, the format of Prometheus' exporters); followed while running
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
     /// Limit of web clients' connections, over all listeners; lower if open files are short: SoCs come first
     #[arg(long = "web.max-connections", value_name = "N", default_value_t = Limits::CONNECTIONS,
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -68,6 +74,9 @@ struct ExporterArgs {
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = Limits::RENDERS,
           value_parser = clap::value_parser!(u16).range(1..))]
     max_requests: u16,
+    /// Name that web pages may be asked for, repeatable; IP addresses and localhost always are. Not needed with logins
+    #[arg(long = "web.allowed-host", value_name = "HOST", value_parser = AllowedHosts::checked)]
+    allowed_hosts: Vec<String>,
     /// Serve POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
@@ -100,6 +109,10 @@ impl Cli {
     /// Runs what the command line asks for.
     pub fn run(self) -> ExitCode {
         let looks = self.command.is_some();
+        let serves = !looks && !self.exporter.config_check;
+        // Here, while there is one thread only.
+        let passed = (serves && self.exporter.systemd_socket).then(host::passed_sockets);
+        let passed = passed.unwrap_or_else(|| Ok(Vec::new()));
         let program = Program {
             name: "dualtor-exporter",
             quiet: looks,
@@ -108,10 +121,8 @@ impl Cli {
         };
         program::run(program, &self.log, move |dropped| async move {
             match self.command {
-                None if self.exporter.config_check => {
-                    exporter_command::check_config(self.exporter.config_file.as_deref()).await
-                }
-                None => exporter_command::run(self.exporter, dropped).await,
+                None if self.exporter.config_check => exporter_command::check_config(&self.exporter).await,
+                None => exporter_command::run(self.exporter, passed?, dropped).await,
                 Some(Command::Probe(args)) => probe_command::run(args).await,
                 Some(Command::Doctor(args)) => doctor::run(args).await,
             }

@@ -13,7 +13,7 @@ mod scalar;
 mod settings;
 mod tls_files;
 mod validate;
-mod yaml;
+pub mod yaml;
 
 use std::fmt;
 use std::io;
@@ -85,6 +85,16 @@ impl fmt::Display for ConfigError {
 }
 
 impl ConfigError {
+    /// An error in a file of this shape: line and key as far as they are known.
+    pub fn new(file: &Path, line: Option<u64>, key: Option<String>, message: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            line,
+            key,
+            message,
+        }
+    }
+
     /// Nothing in it is wrong: it could not be had.
     fn unread(path: &Path, error: &io::Error) -> Self {
         let (file, line, key) = (path.to_owned(), None, None);
@@ -98,10 +108,10 @@ impl ConfigError {
     }
 }
 
-/// An error in one key, before the file's name is known.
-type KeyError = (String, String);
+/// An error in one key, before the file's name is known: the key, and what was expected.
+pub(crate) type KeyError = (String, String);
 
-fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
+pub(crate) fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError> {
     Err((key.to_owned(), message.into()))
 }
 
@@ -147,9 +157,10 @@ impl Config {
         }
     }
 
-    /// A duration over 0 as the file may hold it (500ms, 4s, 1m30s), for flags.
-    pub fn duration(text: &str) -> Option<Duration> {
-        <Duration as scalar::Scalar>::parse(text)
+    /// A duration as the file may hold it, for flags; an `Err` says what was expected.
+    pub fn duration(text: &str) -> Result<Duration, String> {
+        let expected = <Duration as scalar::Scalar>::EXPECTED;
+        <Duration as scalar::Scalar>::parse(text).ok_or_else(|| format!("expected {expected}"))
     }
 
     /// A server name as `channel.tls.server_name` may be, for flags.

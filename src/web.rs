@@ -4,7 +4,12 @@
 //! |---|---|
 //! | `limits` | limits for web clients, and counters |
 //! | `gate` | which connections are accepted, and which are closed to make room |
-//! | `client` | accepts, serves and ends a connection |
+//! | `client` | accepts a connection, and secures it with TLS |
+//! | `http_versions` | serves a connection over HTTP/1 or HTTP/2, and ends it |
+//! | `web_config` | `--web.config.file`: from text to a validated value (pure) |
+//! | `follow` | reads that file again while the exporter runs |
+//! | `access`, `sign_in` | what each request needs; names and passwords |
+//! | `allowed_hosts` | the names that a page may be asked for (pure) |
 //! | `client_socket` | a socket that fails when the peer reads nothing |
 //! | `routes` | the routes and their answers |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
@@ -15,18 +20,24 @@
 //! use one core at most, and probing has priority there too. The fleet gives snapshots through its queue of questions. Nothing
 //! that probes ever waits for the web side.
 //!
-//! Imports `model`, `runtime`, `config` and `telemetry`. It gets views from a function (`ViewSource`), so it does not import the
+//! Imports `model`, `runtime`, `config`, `telemetry`, and from `soc` how PEM files are read. It gets views from a function (`ViewSource`), so it does not import the
 //! fleet.
 
+mod access;
+mod allowed_hosts;
 mod answer;
 mod client;
 mod client_socket;
+mod follow;
 mod gate;
+mod http_versions;
 mod limits;
 mod negotiate;
 mod page;
 mod routes;
 mod scrape;
+mod sign_in;
+mod web_config;
 
 use std::io;
 use std::sync::Arc;
@@ -39,11 +50,14 @@ use tracing::debug;
 
 use crate::model::View;
 use crate::model::component::WEB;
+use access::Access;
 use gate::Gate;
 
+pub use allowed_hosts::AllowedHosts;
 pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
 pub use routes::telemetry_path_ok;
+pub use web_config::{WebConfig, WebFile};
 
 /// A request for a reload. The answer is an error with the reason if the reload failed.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -62,12 +76,16 @@ const NICE: i32 = 5;
 pub struct Web {
     /// The path of the metrics.
     pub telemetry_path: String,
+    /// The names that pages may be asked for.
+    pub allowed_hosts: AllowedHosts,
     /// Makes the view that the metrics show.
     pub view: ViewSource,
     /// Whether `/-/ready` answers 200.
     pub ready: watch::Receiver<bool>,
     /// Takes requests for a reload; `None` without `--web.enable-lifecycle`.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
+    /// web.config.file, if there is one.
+    pub config: Option<WebFile>,
     /// Limits for clients.
     pub limits: Limits,
     /// How many file descriptors are left for connections.
@@ -139,6 +157,7 @@ async fn accept_all(
 ) -> io::Result<()> {
     let mut files = web.files.clone();
     let gate = Gate::new(web.limits, files.clone(), web.stats.clone());
+    let (following, access) = access_of(&web);
     let router = routes::router(web);
     let connections = TaskTracker::new();
     let mut accepting = Vec::new();
@@ -147,6 +166,7 @@ async fn accept_all(
             listener: TcpListener::from_std(listener)?,
             gate: gate.clone(),
             router: router.clone(),
+            access: access.clone(),
             connections: connections.clone(),
             stop: stop.clone(),
         };
@@ -162,11 +182,31 @@ async fn accept_all(
     tokio::select! {
         _ = futures_util::future::join_all(accepting) => {}
         () = shedding => {}
+        () = following => {}
     }
     connections.close();
     connections.wait().await;
     Ok(())
 }
 
+/// What web.config.file asks of requests, and the work that follows the file. Without one, nothing is asked.
+fn access_of(web: &Web) -> (impl Future<Output = ()> + use<>, Arc<Access>) {
+    let config = web.config.as_ref().map(|file| file.config.clone());
+    let (in_force, receiver) = watch::channel(config.unwrap_or_default());
+    let (file, stats) = (web.config.clone(), web.stats.clone());
+    if let Some(file) = &file {
+        follow::begin(&file.config, &stats);
+    }
+    let following = async move {
+        match file {
+            Some(file) => follow::supervised(file, in_force, stats).await,
+            None => in_force.closed().await,
+        }
+        std::future::pending::<()>().await;
+    };
+    let access = Access::new(web.allowed_hosts.clone(), &web.telemetry_path, receiver);
+    (following, access)
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -378,7 +378,11 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         load: std::sync::Arc::new(move || Ok(reloaded.clone())),
         listeners: Vec::new(),
         telemetry_path: "/metrics".to_owned(),
+        allowed_hosts: Default::default(),
         enable_lifecycle: false,
+        service_manager: Default::default(),
+        watchdog: Default::default(),
+        web_config: None,
         limits: Default::default(),
         lines_dropped: Arc::default(),
     });

@@ -229,8 +229,8 @@ fn configuration() -> [Panel; 3] {
         .size(8, 4),
         stat(
             "Own certificates expire",
-            "Time until the first of our TLS files' certificates expires, of the CA and of the client. \
-             Under 30 days needs new ones.",
+            "Time until the first of our TLS files' certificates expires: CA and client to the SoCs, \
+             web to web clients. Under 30 days needs new ones.",
             "s",
             "min by (job, instance, role) (dualtor_tls_certificate_expiry_timestamp_seconds{TOR}) - time()",
         )

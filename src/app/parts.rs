@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -14,12 +15,14 @@ use crate::fleet::mailbox::mailbox;
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::model::{Inventory, ProbeSettings, StateDbStatus};
 use crate::runtime::defect::caught;
+use crate::runtime::service_manager::Watchdog;
 use crate::soc::channel::TlsStore;
 use crate::soc::session::Context;
 use crate::sonic::appl_db::Notifications;
 use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
 use crate::sonic::switch::{Emits, Switch};
+use crate::web::{self, Web};
 
 /// Each task yields its name when it ends.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
@@ -76,7 +79,7 @@ pub(super) fn fleet(
     inventory: watch::Receiver<Arc<Inventory>>,
     probe: watch::Receiver<ProbeSettings>,
     tls: Arc<TlsStore>,
-    feeds: Feeds,
+    (feeds, watchdog): (Feeds, Watchdog),
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> FleetHandle {
@@ -90,12 +93,26 @@ pub(super) fn fleet(
         origin: Instant::now(),
     };
     let (fleet, handle) = Fleet::new(inventory, context, events, feeds);
+    let fleet = fleet.watched(watchdog);
     let stop = stop.clone();
     oversee(tasks, "the fleet", async move {
         let ended = fleet.run(stop.cancelled()).await;
         ended.map_err(|defect| AppError::Defect("the fleet", defect))
     });
     handle
+}
+
+/// Starts the web server.
+pub(super) fn web_server(
+    listeners: Vec<TcpListener>,
+    web: Web,
+    servers: &mut Tasks,
+    stop: &CancellationToken,
+) {
+    let served = web::serve(listeners, web, stop.clone());
+    oversee(servers, "the web server", async move {
+        served.await.map_err(AppError::Web)
+    });
 }
 
 /// Runs a part that is simply dropped at the stop.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::parts::oversee;
 use super::*;
 
 fn exporter(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Exporter {
@@ -11,7 +12,11 @@ fn exporter(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'stat
         load: Arc::new(load),
         listeners: Vec::new(),
         telemetry_path: "/metrics".to_owned(),
+        allowed_hosts: Default::default(),
         enable_lifecycle: true,
+        service_manager: Default::default(),
+        watchdog: Default::default(),
+        web_config: None,
         limits: Default::default(),
         lines_dropped: Arc::default(),
     })

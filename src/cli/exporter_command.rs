@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::host::{listen, raise_open_files, stop_signals};
 use super::program::{FAILED, print_result};
@@ -17,7 +18,8 @@ use crate::config::files::{PATIENCE, Reader};
 use crate::config::{Config, ConfigError};
 use crate::model::component::APP;
 use crate::model::text;
-use crate::web::Limits;
+use crate::runtime::service_manager::{ServiceManager, Watchdog};
+use crate::web::{AllowedHosts, Limits, WebFile};
 
 /// Read where no other is named; without it everything is found in SONiC's databases.
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
@@ -46,8 +48,18 @@ pub(super) async fn first_config(path: Option<&Path>) -> anyhow::Result<Loaded> 
     Ok(loaded.await.context(name)??)
 }
 
-pub(super) async fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (config, file) = first_config(path).await?;
+/// `--web.config.file` at a start.
+async fn first_web_config(path: Option<&Path>) -> anyhow::Result<Option<WebFile>> {
+    let Some(path) = path else { return Ok(None) };
+    let (name, path) = (path.display().to_string(), path.to_owned());
+    let reader = Reader::default();
+    let loaded = reader.read(PATIENCE, move || WebFile::load(&path));
+    Ok(Some(loaded.await.context(name)??))
+}
+
+pub(super) async fn check_config(args: &ExporterArgs) -> anyhow::Result<ExitCode> {
+    let (config, file) = first_config(args.config_file.as_deref()).await?;
+    let web = first_web_config(args.web_config_file.as_deref()).await?;
     let targets = match &config.targets {
         Some(targets) if targets.len() == 1 => "1 target".to_owned(),
         Some(targets) => format!("{} targets", targets.len()),
@@ -59,19 +71,58 @@ pub(super) async fn check_config(path: Option<&Path>) -> anyhow::Result<ExitCode
             "no configuration file: {DEFAULT_CONFIG} does not exist. SONiC's defaults are used: {targets}, rows to STATE_DB"
         ),
     })?;
+    if let Some(web) = web {
+        print_result(&web.to_string())?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode> {
-    let (config, file) = first_config(args.config_file.as_deref()).await?;
-    let mut listeners = Vec::new();
-    for address in &args.listen {
-        listeners.push(
-            listen(address)
-                .await
-                .with_context(|| format!("--web.listen-address {}", text::quote(address)))?,
-        );
+/// The service manager of this process, and how often it wants to hear from the fleet.
+fn service_manager() -> (ServiceManager, Watchdog) {
+    let manager = std::env::var_os("NOTIFY_SOCKET").map(|address| ServiceManager::at(&address));
+    let manager = match manager {
+        Some(Ok(manager)) => manager,
+        Some(Err(error)) => {
+            warn!(target: APP, %error, "NOTIFY_SOCKET cannot be used: the service manager is told nothing");
+            ServiceManager::default()
+        }
+        None => ServiceManager::default(),
+    };
+    // Without WATCHDOG_PID it is for whoever gets it.
+    let pid = std::env::var("WATCHDOG_PID").ok();
+    let is_ours = pid.is_none_or(|pid| pid.parse() == Ok(std::process::id()));
+    let limit = std::env::var_os("WATCHDOG_USEC").filter(|_| is_ours);
+    let watchdog = Watchdog::new(manager.clone(), limit.as_deref());
+    (manager, watchdog)
+}
+
+/// The sockets to serve on: those that were passed, or those that are named.
+async fn listeners(
+    addresses: &[String],
+    passed: Vec<std::net::TcpListener>,
+) -> anyhow::Result<Vec<TcpListener>> {
+    if !passed.is_empty() {
+        let listeners = passed.into_iter().map(TcpListener::from_std);
+        return Ok(listeners.collect::<Result<_, _>>()?);
     }
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = listen(address).await;
+        listeners.push(listener.with_context(|| format!("--web.listen-address {}", text::quote(address)))?);
+    }
+    Ok(listeners)
+}
+
+/// `passed`: the sockets of `--web.systemd-socket`.
+pub(super) async fn run(
+    args: ExporterArgs,
+    passed: Vec<std::net::TcpListener>,
+    lines_dropped: Arc<AtomicU64>,
+) -> anyhow::Result<ExitCode> {
+    let (config, file) = first_config(args.config_file.as_deref()).await?;
+    let web_config = first_web_config(args.web_config_file.as_deref()).await?;
+    let listeners = listeners(&args.listen, passed).await?;
+    let (service_manager, watchdog) = service_manager();
     raise_open_files();
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
@@ -92,12 +143,16 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
         load: Arc::new(load),
         listeners,
         telemetry_path: args.telemetry_path,
+        allowed_hosts: AllowedHosts::new(args.allowed_hosts),
         enable_lifecycle: args.enable_lifecycle,
+        web_config,
         limits: Limits {
             connections: args.max_connections.into(),
             renders: args.max_requests.into(),
             ..Limits::default()
         },
+        service_manager,
+        watchdog,
         lines_dropped,
     });
     let reloader = exporter.reloader();

@@ -90,7 +90,7 @@ fn default_timeout() -> &'static str {
 }
 
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    Config::duration(text).ok_or_else(|| "expected a duration such as 500ms or 2s".to_owned())
+    Config::duration(text)
 }
 
 fn server_name(text: &str) -> Result<String, String> {

@@ -14,7 +14,6 @@ use crate::model::schema;
 use crate::model::text;
 
 const DEFAULT_SOCKET: &str = "/var/run/redis/redis.sock";
-const DEFAULT_PORT: u16 = 6379;
 /// SONiC's files take some kB.
 const MAX_MIB: u64 = 1;
 /// What SELECT takes; SONiC's redis.conf has 100 databases.
@@ -172,7 +171,10 @@ fn read_if_there(path: &Path) -> Result<Option<String>, String> {
 impl Instance {
     fn tcp(&self) -> Option<RedisAddress> {
         let host = self.hostname.clone().filter(|host| !host.is_empty())?;
-        Some(RedisAddress::Tcp(host, self.port.unwrap_or(DEFAULT_PORT)))
+        Some(RedisAddress::Tcp(
+            host,
+            self.port.unwrap_or(redis_url::DEFAULT_PORT),
+        ))
     }
 }
 

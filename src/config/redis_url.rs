@@ -9,7 +9,8 @@ use super::{RedisAddress, RedisLogin, RedisServer};
 
 const EXPECTED: &str =
     "expected redis+unix://[user:password@]/path/to/redis.sock or redis://[user:password@]host[:port]";
-const DEFAULT_PORT: u16 = 6379;
+/// The TCP port of a Redis whose address names none.
+pub(super) const DEFAULT_PORT: u16 = 6379;
 
 /// Reads a URL; its error is for people.
 pub(super) fn parse(url: &str) -> Result<RedisServer, String> {

@@ -14,9 +14,10 @@ pub(super) const MAX_MIB: u64 = 32;
 const MAX_NODES: usize = 5 * MAX_TARGETS + 50_000;
 
 /// Line, key and message of what is wrong with a text, as far as they are known.
-pub(super) type Wrong = (Option<u64>, Option<String>, String);
+pub type Wrong = (Option<u64>, Option<String>, String);
 
-pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+/// Reads a text of this shape.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: MAX_NODES,

@@ -48,14 +48,18 @@ pub(super) fn failure(status: &SocStatus, event: &Event) {
 pub(super) fn transition(status: &SocStatus, transition: &Transition) {
     let (port, address) = (&status.target.id.port, status.target.address);
     let lost_in_a_row = status.short_readys;
-    let detail = transition.detail.as_deref().unwrap_or("");
+    let detail = transition.detail.as_deref();
     match transition.kind {
         // Every line of a flapping channel must say so: the log leaves out most of them and writes only the latest.
         TransitionKind::Channel { from, to, cause }
             if lost_in_a_row >= FLAPS && from == ChannelState::Ready && to != ChannelState::Shutdown =>
         {
             let how = cause.map_or("GOAWAY NO_ERROR", Cause::label);
-            let detail = cause.map_or("in good order", |_| detail);
+            let detail = if cause.is_some() {
+                detail
+            } else {
+                Some("in good order")
+            };
             warn!(target: FLEET,
                 %port, %address, %from, %to, cause = how, detail, lost_in_a_row,
                 "channel flaps: each connection ends within 10 s of READY, so the next dial waits for the backoff"

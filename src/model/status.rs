@@ -245,10 +245,14 @@ pub struct ProcessStatus {
 }
 
 /// What metrics show of the web side.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct WebStatus {
     /// Open connections.
     pub connections: u64,
     /// Connections closed over a limit, by `Refusal::index()`.
     pub refused: [u64; Refusal::COUNT],
+    /// How loading web.config.file went; `None` without one.
+    pub config: Option<ConfigStatus>,
+    /// When the certificate that web clients see expires.
+    pub certificate: Option<SystemTime>,
 }

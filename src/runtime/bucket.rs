@@ -30,7 +30,7 @@ impl Bucket {
 
     /// It happens once, allowed or not.
     pub fn spend(&mut self, now: Instant) {
-        self.paid = Some(self.paid.map_or(now, |paid| paid.max(now)) + self.every);
+        self.spend_all(1, now);
     }
 
     /// Whether it is allowed now; if so, it counts as happened.
@@ -40,6 +40,13 @@ impl Bucket {
             self.spend(now);
         }
         may
+    }
+
+    /// It happens so many times, allowed or not. Whether all of it was allowed.
+    pub fn spend_all(&mut self, times: u32, now: Instant) -> bool {
+        let paid = self.paid.map_or(now, |paid| paid.max(now)) + self.every * times;
+        self.paid = Some(paid);
+        paid.duration_since(now) <= self.every * self.burst
     }
 
     /// Whether the bucket is full again, as if nothing had ever happened.

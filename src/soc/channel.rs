@@ -46,7 +46,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use dial_limiter::DialLimiter;
 pub use failure::Failure;
-pub use tls::{Checked, TlsStore, check, check_certificates, check_key};
+pub use tls::{Checked, TlsStore, check, check_certificates, check_key, pem_certificates, pem_key, validity};
 
 use crate::model::{Cause, ChannelEvent, ProbeSettings, Security, Target};
 use crate::soc::transport::{Outgoing, OutgoingError, Transport};

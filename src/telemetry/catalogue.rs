@@ -182,7 +182,7 @@ catalogue! {
         "Rows of MUX_CABLE that cannot be used, by reason",
         Global problems;
     "dualtor_tls_certificate_expiry_timestamp_seconds" Gauge ["role"]
-        "Earliest expiry in our own TLS files, CA and client, Unix time; absent without TLS",
+        "Earliest expiry in our own TLS files: CA and client to the SoCs, web to web clients; Unix time; absent without TLS",
         Global certificates;
     "dualtor_state_db_up" Gauge [""]
         "Whether STATE_DB answers and takes writes; absent where no rows are written",
@@ -214,6 +214,12 @@ catalogue! {
     "dualtor_web_connections_refused_total" Counter ["reason"]
         "Web connections closed over a limit: too many (total, peer), TLS handshake or request too slow, answer not read",
         Global refusals;
+    "dualtor_web_config_last_reload_successful" Gauge [""]
+        "Whether web.config.file could be used when it was last read; absent without one",
+        Global |view, out| view.web.config.map_or(Ok(()), |config| out.plain(f64::from(config.successful)));
+    "dualtor_web_config_last_reload_success_timestamp_seconds" Gauge [""]
+        "When web.config.file came into force, Unix time; absent without one",
+        Global |view, out| out.plain_timestamp(view.web.config.map(|config| config.last_success));
     "dualtor_log_lines_dropped_total" Counter [""]
         "Lines of the log that were dropped because they were not read in time or could not be written",
         Global |view, out| out.plain_counter(view.lines_dropped);

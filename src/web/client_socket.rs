@@ -3,10 +3,11 @@
 //!
 //! When the kernel's send buffer is full, a write must wait and a timer starts. Each byte that the kernel accepts resets it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,7 +27,45 @@ pub(super) struct Standing {
     leaves_unread: AtomicBool,
     /// The whole answer has been passed to hyper, but not yet to the kernel.
     answered: AtomicBool,
+    exchanges: Mutex<Exchanges>,
     place: Admission,
+}
+
+/// The requests that are being answered: HTTP/2 has several at a time.
+#[derive(Debug)]
+struct Exchanges {
+    /// When each last went on.
+    open: BTreeMap<u64, Instant>,
+    /// How many there have been.
+    asked: u64,
+    /// Since when there has been none.
+    idle: Instant,
+}
+
+/// A request that is being answered, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    standing: Arc<Standing>,
+    id: u64,
+}
+
+impl Exchange {
+    /// A piece of the answer is fetched.
+    pub(super) fn goes_on(&self) {
+        let mut exchanges = self.standing.exchanges();
+        exchanges.open.insert(self.id, Instant::now());
+    }
+}
+
+impl Drop for Exchange {
+    /// The last piece of the answer has been fetched, or the answer was abandoned.
+    fn drop(&mut self) {
+        let mut exchanges = self.standing.exchanges();
+        exchanges.open.remove(&self.id);
+        exchanges.idle = Instant::now();
+        drop(exchanges);
+        self.standing.answered.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Standing {
@@ -37,6 +76,11 @@ impl Standing {
             untaken: AtomicBool::new(false),
             leaves_unread: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            exchanges: Mutex::new(Exchanges {
+                open: BTreeMap::new(),
+                asked: 0,
+                idle: Instant::now(),
+            }),
             place,
         })
     }
@@ -46,22 +90,48 @@ impl Standing {
     }
 
     /// A complete request header has been received.
-    pub(super) fn asked(&self, has_body: bool) {
+    pub(super) fn asked(self: &Arc<Self>, has_body: bool) -> Exchange {
         self.owes.store(false, Ordering::Relaxed);
         self.leaves_unread.store(has_body, Ordering::Relaxed);
         self.place.asked();
-    }
-
-    /// The last piece of the answer has been fetched, or the answer was abandoned.
-    pub(super) fn answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
+        let mut exchanges = self.exchanges();
+        exchanges.asked += 1;
+        let id = exchanges.asked;
+        exchanges.open.insert(id, Instant::now());
+        Exchange {
+            standing: self.clone(),
+            id,
+        }
     }
 
     /// Everything has been passed to the kernel. After an answer, the connection now waits for the next request.
     fn flushed(&self) {
-        if self.answered.swap(false, Ordering::Relaxed) {
+        if self.exchanges().open.is_empty() && self.answered.swap(false, Ordering::Relaxed) {
             self.place.waits(std::time::Instant::now());
         }
+    }
+
+    /// Whether it has waited for a request for so long. Also marks it as waiting, if it does.
+    pub(super) fn is_idle(&self, now: Instant, patience: Duration) -> bool {
+        self.flushed();
+        let exchanges = self.exchanges();
+        exchanges.open.is_empty() && now.saturating_duration_since(exchanges.idle) >= patience
+    }
+
+    /// Whether the client has not read one of its answers for so long.
+    pub(super) fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
+        let exchanges = self.exchanges();
+        let mut last = exchanges.open.values();
+        last.any(|last| now.saturating_duration_since(*last) >= patience)
+    }
+
+    /// Whether no request has been complete.
+    pub(super) fn has_never_asked(&self) -> bool {
+        self.exchanges().asked == 0
+    }
+
+    fn exchanges(&self) -> MutexGuard<'_, Exchanges> {
+        self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn owes(&self) -> bool {
@@ -217,7 +287,7 @@ mod tests {
         let standing = standing();
         let mut socket = ClientSocket::new(near, standing.clone(), PATIENCE);
         assert!(standing.owes(), "it has never sent one");
-        standing.asked(false);
+        drop(standing.asked(false));
         assert!(!standing.owes());
         far.write_all(b"G").await.expect("sent");
         let mut byte = [0; 1];

@@ -1,11 +1,12 @@
 //! Limits for web clients, and counters of connections. `gate` applies the limits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::model::{Refusal, WebStatus};
+use crate::model::{ConfigStatus, Refusal, WebStatus};
 
 /// Limits for all clients together and for one of them.
 #[derive(Debug, Clone, Copy)]
@@ -18,10 +19,19 @@ pub struct Limits {
     pub renders: usize,
     /// How long a scrape may wait for its turn to be rendered, and then for the fleet.
     pub turn: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
     /// How long a request header may take, and how long an idle connection may wait for the next request.
     pub header: Duration,
     /// How long a client may read no byte of its answer.
     pub untaken: Duration,
+    /// How often an HTTP/2 client is asked whether it is still there.
+    pub ping_every: Duration,
+    /// How long it may take to answer that.
+    pub pong_within: Duration,
+    /// After this time an HTTP/2 connection takes no further request. hyper passes the last piece of an answer on before it is
+    /// read, so a client that asks on and reads nothing is noticed only then.
+    pub age: Duration,
     /// After this time without a complete request, a connection may be closed to make room for another.
     pub yields: Duration,
 }
@@ -33,6 +43,8 @@ impl Limits {
     pub const RENDERS: u16 = 4;
     /// Most bytes of a request header; similar to the defaults of nginx and of Go's servers.
     pub(super) const HEADER_SIZE: usize = 16 * 1024;
+    /// Requests at a time on one HTTP/2 connection.
+    pub(super) const STREAMS: u32 = 32;
 }
 
 impl Default for Limits {
@@ -42,8 +54,12 @@ impl Default for Limits {
             per_peer: 64,
             renders: Self::RENDERS.into(),
             turn: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
             header: Duration::from_secs(30),
             untaken: Duration::from_secs(60),
+            ping_every: Duration::from_secs(20),
+            pong_within: Duration::from_secs(10),
+            age: Duration::from_secs(600),
             // Much longer than a normal request takes, much shorter than a scraper's interval.
             yields: Duration::from_secs(5),
         }
@@ -59,6 +75,7 @@ pub type FilesLeft = watch::Receiver<u64>;
 pub struct WebStats {
     connections: AtomicU64,
     refused: [AtomicU64; Refusal::COUNT],
+    config: Mutex<(Option<ConfigStatus>, Option<SystemTime>)>,
 }
 
 impl WebStats {
@@ -74,10 +91,18 @@ impl WebStats {
         self.refused[reason.index()].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How loading web.config.file went, and when our certificate expires.
+    pub(super) fn loaded(&self, config: ConfigStatus, certificate: Option<SystemTime>) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = (Some(config), certificate);
+    }
+
     /// The counters now.
     pub fn status(&self) -> WebStatus {
+        let (config, certificate) = *self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let mut status = WebStatus {
             connections: self.connections.load(Ordering::Relaxed),
+            config,
+            certificate,
             ..WebStatus::default()
         };
         for (shown, counter) in status.refused.iter_mut().zip(&self.refused) {

@@ -6,21 +6,23 @@
 //! | GET /metrics (`--web.telemetry-path`) | text 0.0.4 or OpenMetrics 1.0.0 by `Accept`, gzip by `Accept-Encoding` |
 //! | GET /-/healthy | 200 while the process serves |
 //! | GET /-/ready | 503 until every target has finished a round or failed a dial, at most 15 s; then 200 |
-//! | POST, PUT /-/reload | reloads the configuration; 403 without `--web.enable-lifecycle`, 500 with the reason if it is bad |
+//! | POST, PUT /-/reload | reloads the configuration; 403 without `--web.enable-lifecycle`, or if another site's page asks; 500 with the reason if it is bad |
 //!
 //! HEAD works wherever GET does, without rendering anything. A request with a body is refused, because no route uses one.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tower_service::Service as _;
 
 use super::answer::AnswerBody;
@@ -88,7 +90,14 @@ async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMa
         // Without a length: to know it, the answer would have to be rendered.
         Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
     } else {
-        match routes.renderer.render(format).await {
+        let rendering = routes.renderer.render(format);
+        let rendered = match patience(&headers) {
+            Some(patience) => timeout(patience, rendering)
+                .await
+                .unwrap_or(Err(NotRendered::Busy)),
+            None => rendering.await,
+        };
+        match rendered {
             Ok(answer) if gzip => Body::new(AnswerBody::packed(answer)),
             Ok(answer) => Body::new(AnswerBody::plain(answer)),
             Err(reason) => return not_rendered(reason),
@@ -100,6 +109,17 @@ async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMa
     ];
     let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
     (head, encoding, body).into_response()
+}
+
+/// How long Prometheus waits for this scrape, less what the way back takes: after that it would not see the reason.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    const WAY_BACK: f64 = 0.5;
+    let seconds = headers
+        .get("x-prometheus-scrape-timeout-seconds")?
+        .to_str()
+        .ok()?;
+    let seconds = seconds.parse::<f64>().ok().filter(|seconds| *seconds > 0.0)?;
+    Duration::try_from_secs_f64((seconds - WAY_BACK).max(seconds / 2.0)).ok()
 }
 
 fn not_rendered(reason: NotRendered) -> Response {
@@ -126,11 +146,32 @@ async fn ready(State(routes): State<Routes>) -> Response {
     }
 }
 
-async fn reload(State(routes): State<Routes>) -> Response {
+/// Whether a browser sends this for a page of another site. `Origin` is compared with `Host` (in HTTP/2: the request's authority),
+/// as `Sec-Fetch-Site` is not sent over plain HTTP. Programs send neither.
+fn is_from_elsewhere(headers: &HeaderMap, uri: &Uri) -> bool {
+    let site = headers.get_all("sec-fetch-site").iter();
+    let mut site = site.map(|site| site.as_bytes());
+    if site.any(|site| site != b"same-origin" && site != b"none") {
+        return true;
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(|authority| authority.as_str()).or(host);
+    headers.get_all(header::ORIGIN).iter().any(|origin| {
+        let origin = origin.to_str().ok();
+        let origin = origin.and_then(|origin| Some(origin.split_once("://")?.1));
+        origin.is_none() || origin != host
+    })
+}
+
+async fn reload(State(routes): State<Routes>, uri: Uri, headers: HeaderMap) -> Response {
     let Some(reload) = routes.web.reload else {
         let text = "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     };
+    if is_from_elsewhere(&headers, &uri) {
+        let text = "a page of another site must not reload the configuration\n";
+        return (StatusCode::FORBIDDEN, text).into_response();
+    }
     let (tx, rx) = oneshot::channel();
     let answer = match reload.send(tx).await {
         Ok(()) => rx.await.ok(),
@@ -143,5 +184,65 @@ async fn reload(State(routes): State<Routes>) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
         None => (StatusCode::SERVICE_UNAVAILABLE, "the exporter is stopping\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scraper_that_waits_for_less_is_answered_in_its_time() {
+        let check = |value: &str, expected: Option<f64>| {
+            let mut headers = HeaderMap::new();
+            let name = "X-Prometheus-Scrape-Timeout-Seconds";
+            let name: HeaderName = name.parse().expect("a name");
+            headers.insert(name, value.parse().expect("a value"));
+            let expected = expected.map(Duration::from_secs_f64);
+            assert_eq!(patience(&headers), expected, "{value}");
+        };
+        check("10", Some(9.5));
+        check("0.8", Some(0.4));
+        for value in ["", "0", "-1", "NaN", "inf", "1e300", "ten"] {
+            check(value, None);
+        }
+        assert_eq!(patience(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_told_from_our_own_and_from_programs() {
+        let check = |lines: &[(&'static str, &'static str)], uri: &str, expected: bool| {
+            let lines = lines.iter();
+            let headers: HeaderMap = lines
+                .map(|(name, value)| {
+                    let value = value.parse().expect("a value");
+                    (HeaderName::from_static(name), value)
+                })
+                .collect();
+            let uri = uri.parse().expect("a URI");
+            assert_eq!(is_from_elsewhere(&headers, &uri), expected, "{headers:?}");
+        };
+        let host = ("host", "tor:9075");
+        check(&[host], "/", false);
+        check(&[host, ("origin", "http://tor:9075")], "/", false);
+        check(&[host, ("origin", "https://tor:9075")], "/", false);
+        check(&[("origin", "https://tor:9075")], "https://tor:9075/", false);
+        check(&[host, ("sec-fetch-site", "same-origin")], "/", false);
+        check(&[host, ("sec-fetch-site", "none")], "/", false);
+        for site in ["cross-site", "same-site", ""] {
+            check(&[host, ("sec-fetch-site", site)], "/", true);
+        }
+        for origin in [
+            "http://evil.example",
+            "http://tor:80",
+            "http://tor",
+            "null",
+            "",
+            "tor:9075",
+        ] {
+            check(&[host, ("origin", origin)], "/", true);
+        }
+        check(&[("origin", "http://tor:9075")], "/", true);
+        check(&[("origin", "https://a")], "https://tor:9075/", true);
     }
 }

@@ -30,8 +30,8 @@ pub(super) enum NotRendered {
     Failed,
 }
 
-type Outcome = Result<Arc<Answer>, NotRendered>;
-type Waiting = watch::Receiver<Option<Outcome>>;
+type Rendered = Result<Arc<Answer>, NotRendered>;
+type PendingRender = watch::Receiver<Option<Rendered>>;
 
 /// See the module's documentation.
 pub(super) struct Renderer {
@@ -39,7 +39,7 @@ pub(super) struct Renderer {
     slots: Semaphore,
     turn: Duration,
     /// The render that waits for a slot, by format.
-    waiting: Mutex<[Option<Waiting>; 2]>,
+    waiting: Mutex<[Option<PendingRender>; 2]>,
     shelf: Shelf,
 }
 
@@ -56,7 +56,7 @@ impl Renderer {
     }
 
     /// A scrape in this format, of a view that is newer than this call.
-    pub(super) async fn render(self: &Arc<Self>, format: TextFormat) -> Outcome {
+    pub(super) async fn render(self: &Arc<Self>, format: TextFormat) -> Rendered {
         let mut waiting = self.join(format);
         match waiting.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or(Err(NotRendered::Failed)),
@@ -65,7 +65,7 @@ impl Renderer {
     }
 
     /// Joins the render that waits for this format, or starts one.
-    fn join(self: &Arc<Self>, format: TextFormat) -> Waiting {
+    fn join(self: &Arc<Self>, format: TextFormat) -> PendingRender {
         let mut waiting = self.waiting();
         let place = &mut waiting[format as usize];
         // An error means that the task that should have rendered has panicked: start a new one.
@@ -82,7 +82,11 @@ impl Renderer {
         receiver
     }
 
-    async fn render_for_all(&self, format: TextFormat, outcome: &watch::Sender<Option<Outcome>>) -> Outcome {
+    async fn render_for_all(
+        &self,
+        format: TextFormat,
+        outcome: &watch::Sender<Option<Rendered>>,
+    ) -> Rendered {
         let slot = timeout(self.turn, self.slots.acquire()).await;
         // Before the view is taken: a request that joined later would get a view that is older than itself.
         self.waiting()[format as usize] = None;
@@ -110,7 +114,7 @@ impl Renderer {
         Ok(self.shelf.put(packer.finish()))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, [Option<Waiting>; 2]> {
+    fn waiting(&self) -> MutexGuard<'_, [Option<PendingRender>; 2]> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,7 +142,7 @@ mod tests {
         (Arc::new(Renderer::new(source, 1, TURN)), taken)
     }
 
-    fn spawn(renderer: &Arc<Renderer>, format: TextFormat) -> tokio::task::JoinHandle<Outcome> {
+    fn spawn(renderer: &Arc<Renderer>, format: TextFormat) -> tokio::task::JoinHandle<Rendered> {
         let renderer = renderer.clone();
         tokio::spawn(async move { renderer.render(format).await })
     }

@@ -21,13 +21,13 @@ async fn mixed() -> Rack {
     files.write("ca.crt", &ca.cert);
     files.client(&ca.client(VALID));
     let (soc, channel) = (files.soc(&ca.soc(VALID)), files.mutual(""));
-    let rack = Setup::rack(2)
+    let mut setup = Setup::rack(2)
         // OpenMetrics has one metric more.
         .databases("publish: shadow")
         .tls(files, soc, &channel)
-        .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse)
-        .start()
-        .await;
+        .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse);
+    setup.web_config = Some(String::new());
+    let rack = setup.start().await;
     rack.shows("Ethernet4", &Look::unknown("transient_failure")).await;
     rack.service("Ethernet0", "noop").await;
     rack.soc("Ethernet0").announce(&Notice {

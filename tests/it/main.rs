@@ -17,7 +17,9 @@
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
+//! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
+//! | service_manager | the real binary under systemd: sockets that it passes, what it is told |
 //! | stock_servers | whether gRPC's stock servers accept our PINGs |
 //! | stalled | output and log of the real binary are not read, or cannot be written |
 //! | words | text from outside in rows, labels, log and terminal |
@@ -52,6 +54,7 @@ mod rounds;
 mod rows;
 mod scaffolding;
 mod service;
+mod service_manager;
 mod shadow;
 mod signals;
 mod stalled;
@@ -59,6 +62,7 @@ mod stock_servers;
 mod tls;
 mod web;
 mod web_addresses;
+mod web_config;
 mod web_floods;
 mod web_limits;
 mod words;

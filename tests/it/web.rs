@@ -214,7 +214,11 @@ async fn a_configuration_whose_file_system_hangs_fails_its_reload_and_not_the_ne
         load: Arc::new(load),
         listeners: Vec::new(),
         telemetry_path: "/metrics".to_owned(),
+        allowed_hosts: Default::default(),
         enable_lifecycle: true,
+        service_manager: Default::default(),
+        watchdog: Default::default(),
+        web_config: None,
         limits: dualtor_exporter::web::Limits::default(),
         lines_dropped: Arc::default(),
     });

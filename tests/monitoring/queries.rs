@@ -59,10 +59,11 @@ async fn beside_ycabled() -> Rack {
     files.write("ca.crt", &ca.cert);
     files.client(&ca.client(VALID));
     let (soc, channel) = (files.soc(&ca.soc(VALID)), files.mutual(""));
-    let setup = Setup::rack(2)
+    let mut setup = Setup::rack(2)
         .side("lower")
         .databases("publish: shadow")
         .tls(files, soc, &channel);
+    setup.web_config = Some(String::new());
     let rack = setup.start().await;
     facts(&rack, "standby");
     let row = "HSET MUX_CABLE_INFO|Ethernet0 grpc_connection_status IDLE self_mux_direction unknown";

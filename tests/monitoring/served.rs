@@ -53,7 +53,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         (_, "plane") => words!(Plane),
         ("dualtor_web_connections_refused_total", "reason") => words!(Refusal),
         (_, "reason") => words!(ProblemKind),
-        (_, "role") => these(&["ca", "client"]),
+        (_, "role") => these(&["ca", "client", "web"]),
         (_, "field") => these(&soc_view::FIELDS),
         (_, "le") => {
             let bounds: &[f64] = match metric {

@@ -94,7 +94,11 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         load: Arc::new(move || Ok(reloaded.clone())),
         listeners: vec![listener],
         telemetry_path: "/metrics".to_owned(),
+        allowed_hosts: Default::default(),
         enable_lifecycle: false,
+        service_manager: Default::default(),
+        watchdog: Default::default(),
+        web_config: None,
         limits: Default::default(),
         lines_dropped,
     });

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use dualtor_exporter::app::{AppError, Exporter, Options};
 use dualtor_exporter::config::Config;
-use dualtor_exporter::web::Limits;
+use dualtor_exporter::web::{Limits, WebFile};
 use dualtor_sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec, Tls};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -83,6 +83,8 @@ pub struct Setup {
     pub telemetry_path: String,
     /// What web clients may cost.
     pub limits: Limits,
+    /// The text of web.config.file, if there is one.
+    pub web_config: Option<String>,
     /// They last as long as the rack.
     files: Option<Files>,
 }
@@ -97,6 +99,7 @@ impl Setup {
             lifecycle: true,
             telemetry_path: "/metrics".to_owned(),
             limits: Limits::default(),
+            web_config: None,
             files: None,
         }
     }
@@ -171,6 +174,7 @@ impl Setup {
             lifecycle: self.lifecycle,
             telemetry_path: self.telemetry_path,
             limits: self.limits,
+            web_config: self.web_config,
             files: self.files,
             web: ([127, 0, 0, 1], 0).into(),
             running: None,
@@ -205,6 +209,7 @@ pub struct Rack {
     lifecycle: bool,
     telemetry_path: String,
     limits: Limits,
+    web_config: Option<String>,
     files: Option<Files>,
     /// Where the exporter serves.
     pub web: SocketAddr,
@@ -218,12 +223,21 @@ impl Rack {
         let path = self.config_path();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         self.web = listener.local_addr().expect("an address");
+        let web_config = self.web_config.as_ref().map(|text| {
+            let path = self.dir.path().join("web.yml");
+            std::fs::write(&path, text).expect("written");
+            path
+        });
         let exporter = Exporter::start(Options {
             config: Config::load(&path).expect("a good configuration"),
             load: std::sync::Arc::new(move || Config::load(&path)),
             listeners: vec![listener],
             telemetry_path: self.telemetry_path.clone(),
+            allowed_hosts: Default::default(),
             enable_lifecycle: self.lifecycle,
+            service_manager: Default::default(),
+            watchdog: Default::default(),
+            web_config: web_config.map(|path| WebFile::load(&path).expect("a good web.config.file")),
             limits: self.limits,
             lines_dropped: std::sync::Arc::default(),
         });

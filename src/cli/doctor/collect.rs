@@ -109,17 +109,18 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         files,
         tls,
         socs,
+        web: None,
     }
 }
 
 /// CONFIG_DB of one namespace, and whether its server announces changes.
-async fn config_db(namespace: &Namespace) -> (Tried, Events) {
+async fn config_db(namespace: &Namespace) -> (ReadFrom, Events) {
     let (database, no_ports) = (&namespace.config_db, Ports::default());
     tokio::join!(read(database, &CONFIG_DB, &no_ports), events(database))
 }
 
 /// What the inventory is made from: each CONFIG_DB that is whole.
-fn sources(config: &Config, config_dbs: &[(Tried, Events)]) -> Vec<ConfigDbCopy> {
+fn sources(config: &Config, config_dbs: &[(ReadFrom, Events)]) -> Vec<ConfigDbCopy> {
     let each = config.namespaces.iter().zip(config_dbs);
     let mut sources: Vec<ConfigDbCopy> = each
         .map(|(namespace, ((config_db, _), _))| ConfigDbCopy {
@@ -148,11 +149,11 @@ async fn secrets(config: &Config) -> (Secrets, Option<u32>) {
 }
 
 /// A database, or why it could not be read, and the address that was used.
-type Tried = (DatabaseRead, Option<RedisAddress>);
+type ReadFrom = (DatabaseRead, Option<RedisAddress>);
 
 async fn databases(
     namespace: &Namespace,
-    (config_db, at): Tried,
+    (config_db, at): ReadFrom,
     events: Events,
     ports: &Ports,
 ) -> SeenDatabases {
@@ -171,7 +172,7 @@ async fn databases(
 }
 
 /// What it holds, and the address that was used.
-async fn read(database: &Database, spec: &Spec, ports: &Ports) -> Tried {
+async fn read(database: &Database, spec: &Spec, ports: &Ports) -> ReadFrom {
     let away = |failure: RedisFailure| Away {
         why: failure.to_string(),
         hint: failure.hint(),
@@ -211,7 +212,9 @@ async fn events(database: &Database) -> Events {
 }
 
 /// Reads something that may lie on a file system that hangs.
-async fn patiently<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(super) async fn patiently<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
     match timeout(FILE, tokio::task::spawn_blocking(read)).await {
         Ok(Ok(read)) => Ok(read),
         Ok(Err(error)) if error.is_panic() => Err("a defect of this program, please report it".to_owned()),

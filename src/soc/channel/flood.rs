@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::runtime::bucket::Bucket;
+
 /// So many frames per second in the long run. A round is five queries, for which a server sends some ten such frames each
 /// (window updates, PINGs, resets) at the very most: 20 rounds a second fit in, and at this rate frames cost 0.2 % of a core. A
 /// long frame counts as one and one more for each KiB, so it is a MiB per second as well.
@@ -15,22 +17,18 @@ pub(super) const BURST: u32 = 10_000;
 /// What one frame pays for.
 const EACH: Duration = Duration::from_nanos(1_000_000_000 / PER_SECOND as u64);
 
-/// Keeps count of one connection's.
+/// Counts those of one connection.
 #[derive(Debug)]
-pub(super) struct Flood {
-    /// When all frames so far are paid for, at `EACH` a frame.
-    paid: Instant,
-}
+pub(super) struct Flood(Bucket);
 
 impl Flood {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { paid: now }
+    pub(super) const fn new() -> Self {
+        Self(Bucket::new(BURST, EACH))
     }
 
     /// So many frames came in; whether that is too many.
     pub(super) fn saw(&mut self, frames: u32, now: Instant) -> bool {
-        self.paid = self.paid.max(now) + EACH * frames;
-        self.paid.duration_since(now) > EACH * BURST
+        !self.0.spend_all(frames, now)
     }
 }
 
@@ -43,7 +41,7 @@ mod tests {
     #[test]
     fn a_burst_passes_and_one_frame_more_does_not() {
         let now = Instant::now();
-        let mut flood = Flood::new(now);
+        let mut flood = Flood::new();
         assert!(!flood.saw(BURST, now));
         assert!(flood.saw(1, now));
     }
@@ -51,11 +49,11 @@ mod tests {
     #[test]
     fn the_stated_rate_is_never_too_much_and_twice_of_it_is_within_seconds() {
         let start = Instant::now();
-        let mut flood = Flood::new(start);
+        let mut flood = Flood::new();
         for second in 0..100_000 {
             assert!(!flood.saw(PER_SECOND, start + SECOND * second), "{second}");
         }
-        let mut flood = Flood::new(start);
+        let mut flood = Flood::new();
         let given_up = (0..).find(|second| flood.saw(2 * PER_SECOND, start + SECOND * *second));
         assert_eq!(given_up, Some(BURST / PER_SECOND - 1));
     }
@@ -63,7 +61,7 @@ mod tests {
     #[test]
     fn what_came_long_ago_is_paid_for() {
         let start = Instant::now();
-        let mut flood = Flood::new(start);
+        let mut flood = Flood::new();
         for minute in 0..100 {
             assert!(!flood.saw(BURST, start + SECOND * 60 * minute), "{minute}");
         }

@@ -68,7 +68,7 @@ impl<IO> Sniffer<IO> {
             io,
             frames: Frames::new(seen.clone(), arrivals),
             outgoing: CutOutgoing::default(),
-            flood: Flood::new(Instant::now()),
+            flood: Flood::new(),
         };
         (sniffer, seen)
     }

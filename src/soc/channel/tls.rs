@@ -28,6 +28,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::Instant;
 
 pub(super) use handshake_failure::{of_io, of_silence};
@@ -115,6 +116,21 @@ pub fn check_certificates(content: &[u8]) -> Result<(), String> {
 /// Whether there is a private key in PEM in a file's content, as a dial reads it; else what is wrong with it.
 pub fn check_key(content: &[u8]) -> Result<(), String> {
     pem::key(content).map(drop)
+}
+
+/// The certificates in a PEM file's content, in its order, at least one; else what is wrong with it.
+pub fn pem_certificates(content: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    Ok(pem::certificates(content)?.certificates)
+}
+
+/// The first private key in a PEM file's content; else what is wrong with it.
+pub fn pem_key(content: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    pem::key(content)
+}
+
+/// When a certificate's validity begins and ends, where that can be read.
+pub fn validity(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
+    x509::content(certificate).map(|content| x509::validity(&content))
 }
 
 fn earliest(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {

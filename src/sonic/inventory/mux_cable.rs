@@ -20,10 +20,10 @@ pub(super) const FIELDS: &[&str] = &[
 ];
 
 /// One port to probe.
-type Found = (Port, IpAddr);
+type CableRow = (Port, IpAddr);
 
 /// All active-active ports, or why one of them cannot be probed. Other cable types are none of ours.
-pub(super) fn read(tables: &Tables) -> impl Iterator<Item = Result<Found, Problem>> {
+pub(super) fn read(tables: &Tables) -> impl Iterator<Item = Result<CableRow, Problem>> {
     tables
         .table(TABLE)
         .filter_map(|(key, entry)| port(key, entry).transpose())
@@ -59,7 +59,7 @@ fn is_active_active(entry: &Entry) -> bool {
 const IPV4: [&str; 2] = ["soc_ipv4", "SoC_IPv4"];
 const IPV6: [&str; 2] = ["soc_ipv6", "SoC_IPv6"];
 
-fn port(key: &str, entry: &Entry) -> Result<Option<Found>, Problem> {
+fn port(key: &str, entry: &Entry) -> Result<Option<CableRow>, Problem> {
     let row = hash(key, entry)?;
     match row.get("cable_type").map(String::as_str) {
         Some("active-active" | "active_active") => {}

@@ -12,18 +12,18 @@ use crate::model::component::STATE_DB;
 use crate::sonic::redis_link::{Changed, LastNotified, RedisFailure, Retry, Subscription};
 use crate::sonic::rows;
 
-type Opening = Pin<Box<dyn Future<Output = Result<Subscription, RedisFailure>> + Send>>;
+type PendingSubscription = Pin<Box<dyn Future<Output = Result<Subscription, RedisFailure>> + Send>>;
 
 pub(super) struct Hearing {
     settings: Arc<StateDbSettings>,
     notified: LastNotified,
-    attempt: Attempt,
+    state: HearingState,
     retry: Retry,
     since: Instant,
 }
 
-enum Attempt {
-    Opening(Opening),
+enum HearingState {
+    Opening(PendingSubscription),
     Open(Box<Subscription>),
     /// Until then.
     Waiting(Instant),
@@ -44,7 +44,7 @@ impl Hearing {
         Self {
             settings,
             notified,
-            attempt: Attempt::Waiting(now),
+            state: HearingState::Waiting(now),
             retry: Retry::default(),
             since: now,
         }
@@ -54,34 +54,34 @@ impl Hearing {
     /// is kept.
     pub(super) async fn heard(&mut self, changed: &mut Changed) {
         loop {
-            let failure = match &mut self.attempt {
-                Attempt::Waiting(at) => {
+            let failure = match &mut self.state {
+                HearingState::Waiting(at) => {
                     sleep_until(*at).await;
                     self.since = Instant::now();
-                    self.attempt = Attempt::Opening(open(self.settings.clone(), self.notified.clone()));
+                    self.state = HearingState::Opening(open(self.settings.clone(), self.notified.clone()));
                     continue;
                 }
-                Attempt::Opening(opening) => match opening.await {
+                HearingState::Opening(opening) => match opening.await {
                     Ok(subscription) => {
-                        self.attempt = Attempt::Open(Box::new(subscription));
+                        self.state = HearingState::Open(Box::new(subscription));
                         // Earlier changes were not notified.
                         changed.more = true;
                         return;
                     }
                     Err(failure) => failure,
                 },
-                Attempt::Open(subscription) => match subscription.changed(changed).await {
+                HearingState::Open(subscription) => match subscription.changed(changed).await {
                     Ok(()) => return,
                     Err(failure) => failure,
                 },
-                Attempt::Deaf => std::future::pending().await,
+                HearingState::Deaf => std::future::pending().await,
             };
             debug!(target: STATE_DB, reason = %failure, "no keyspace notifications of our rows: they are checked one after another");
-            self.attempt = match failure {
-                RedisFailure::Refused(_) | RedisFailure::Auth(_) => Attempt::Deaf,
+            self.state = match failure {
+                RedisFailure::Refused(_) | RedisFailure::Auth(_) => HearingState::Deaf,
                 failure => {
                     let now = Instant::now();
-                    Attempt::Waiting(
+                    HearingState::Waiting(
                         self.retry
                             .resubscribe(&failure, self.since.into_std(), now.into_std())
                             .into(),
@@ -92,7 +92,7 @@ impl Hearing {
     }
 }
 
-fn open(settings: Arc<StateDbSettings>, notified: LastNotified) -> Opening {
+fn open(settings: Arc<StateDbSettings>, notified: LastNotified) -> PendingSubscription {
     Box::pin(async move {
         let ours = format!("{}*", rows::key_prefix(&settings));
         Subscription::open(&settings.database.server, settings.database.id, &[ours], notified).await

@@ -175,7 +175,8 @@ pub(super) fn known(soc: &SocStatus, samples: &mut Samples<'_>, value: Option<bo
 
 pub(super) fn certificates(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     samples.timestamp(&[("role", "ca")], view.tls.ca)?;
-    samples.timestamp(&[("role", "client")], view.tls.client)
+    samples.timestamp(&[("role", "client")], view.tls.client)?;
+    samples.timestamp(&[("role", "web")], view.web.certificate)
 }
 
 pub(super) fn refusals(view: &View, samples: &mut Samples<'_>) -> fmt::Result {

@@ -173,6 +173,10 @@ impl Finder<'_> {
             syn::UseTree::Path(path) => self.add_tree(shown, &with(&path.ident), &path.tree),
             syn::UseTree::Name(name) if name.ident == "self" => self.add(shown, before),
             syn::UseTree::Name(name) => self.add(shown, &with(&name.ident)),
+            // `use crate::{self as other}`, `use crate as other`: the path ends at the crate.
+            syn::UseTree::Rename(rename) if rename.ident == "self" && !before.is_empty() => {
+                self.add(shown, before)
+            }
             syn::UseTree::Rename(rename) => self.add(shown, &with(&rename.ident)),
             syn::UseTree::Glob(_) => self.add(shown, before),
             syn::UseTree::Group(group) => {
@@ -196,6 +200,13 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         if !is_test(&item.attrs) {
             visit::visit_item_mod(self, item);
+        }
+    }
+
+    /// `extern crate self as other` would give the crate a second name.
+    fn visit_item_extern_crate(&mut self, item: &'ast syn::ItemExternCrate) {
+        if item.ident == "self" {
+            self.add(false, &["crate".to_owned()]);
         }
     }
 

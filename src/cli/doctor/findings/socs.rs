@@ -14,6 +14,11 @@ use crate::sonic::intent;
 const AREA: Area = Area::Socs;
 
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
+    if seen.inventory.targets.is_empty() && seen.is_in_the_dark() {
+        let text =
+            "none was probed: CONFIG_DB cannot be read or is incomplete, so no port is known (see above)";
+        return vec![Finding::note(AREA, "SoCs", text, None)];
+    }
     let mut facts = Facts::new();
     for databases in &seen.namespaces {
         let appl_db = databases.appl_db.as_ref().ok().map(|tables| &**tables);

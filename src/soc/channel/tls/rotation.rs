@@ -69,15 +69,15 @@ impl WatchedFiles {
 }
 
 /// What the last attempt saw.
-type Tried = Result<TlsFiles, Bad>;
+type FilesRead = Result<TlsFiles, Bad>;
 
 /// `attempt`, but for tests.
-type Attempt = fn(&TlsSettings, Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)>;
+type ReadFiles = fn(&TlsSettings, Option<&FilesRead>) -> Option<(FilesRead, Result<Material, Bad>)>;
 
 async fn supervised(
     settings: TlsSettings,
     latest: watch::Sender<LatestFiles>,
-    attempt: Attempt,
+    attempt: ReadFiles,
     patience: Duration,
 ) {
     let settings = Arc::new(settings);
@@ -97,10 +97,10 @@ async fn supervised(
 async fn run(
     settings: &Arc<TlsSettings>,
     latest: &watch::Sender<LatestFiles>,
-    attempt: Attempt,
+    attempt: ReadFiles,
     patience: Duration,
 ) -> Defect {
-    let mut last: Option<Arc<Tried>> = None;
+    let mut last: Option<Arc<FilesRead>> = None;
     let mut expired = Vec::new();
     let (reader, mut hangs) = (Reader::default(), false);
     let mut every = interval(READ_EVERY);
@@ -159,7 +159,7 @@ fn tell_expired(expired: Vec<String>, said: &[String]) -> Vec<String> {
 }
 
 /// Reads the files; `None` if all is as it was.
-fn attempt(settings: &TlsSettings, before: Option<&Tried>) -> Option<(Tried, Result<Material, Bad>)> {
+fn attempt(settings: &TlsSettings, before: Option<&FilesRead>) -> Option<(FilesRead, Result<Material, Bad>)> {
     let tried = TlsFiles::read(settings);
     if before == Some(&tried) {
         return None;
@@ -210,7 +210,7 @@ mod tests {
 
     struct Reader {
         settings: TlsSettings,
-        last: Option<Tried>,
+        last: Option<FilesRead>,
     }
 
     impl Reader {
@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_panics_is_started_anew() {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
-        let attempt: Attempt = |_, _| {
+        let attempt: ReadFiles = |_, _| {
             if ATTEMPTS.fetch_add(1, Ordering::Relaxed) == 0 {
                 panic!("a file that nobody has thought of");
             }
@@ -252,7 +252,7 @@ mod tests {
     async fn a_file_system_that_hangs_is_said_and_the_next_read_is_served() {
         static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
         // The first two hang for longer than the test may take.
-        let attempt: Attempt = |_, before| {
+        let attempt: ReadFiles = |_, before| {
             assert!(before.is_none(), "what was said of the hang is taken back");
             if ATTEMPTS.fetch_add(1, Ordering::Relaxed) < 2 {
                 std::thread::sleep(Duration::from_secs(30));

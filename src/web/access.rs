@@ -1,0 +1,121 @@
+//! What is asked of each request: a name that may be asked for (`allowed_hosts`), and what web.config.file has: the rate limit, a
+//! login, headers of the answer.
+//!
+//! `/-/healthy` and `/-/ready` need neither login nor rate limit: who restarts containers has no password.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::Router;
+use axum::http::{Request, Response, StatusCode, header};
+use axum::response::IntoResponse as _;
+use tokio::sync::watch;
+
+use super::allowed_hosts::AllowedHosts;
+use super::routes;
+use super::sign_in::{SignIn, SignInResult};
+use super::web_config::{RateLimit, WebConfig};
+use crate::runtime::bucket::Bucket;
+
+/// The configuration in force; it changes when the file does.
+pub(super) type InForce = watch::Receiver<Arc<WebConfig>>;
+
+/// The routes that are open to everyone who may connect.
+const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
+/// Seconds after which a client that found too many logins waiting may ask again.
+const RETRY_AFTER: &str = "5";
+
+const OTHER_HOST: &str =
+    "this page is shown for IP addresses, localhost, and names given by --web.allowed-host\n";
+
+type Body = axum::body::Body;
+
+/// See the module's documentation. Shared by all listeners.
+#[derive(Debug)]
+pub(super) struct Access {
+    hosts: AllowedHosts,
+    telemetry_path: String,
+    config: InForce,
+    sign_in: SignIn,
+    /// As it was at the start.
+    rate: Option<(RateLimit, Mutex<Bucket>)>,
+}
+
+impl Access {
+    pub(super) fn new(hosts: AllowedHosts, telemetry_path: &str, config: InForce) -> Arc<Self> {
+        let rate = config.borrow().rate;
+        let rate = rate.map(|rate| (rate, Mutex::new(Bucket::new(rate.burst, rate.interval))));
+        Arc::new(Self {
+            hosts,
+            telemetry_path: telemetry_path.to_owned(),
+            config,
+            sign_in: SignIn::default(),
+            rate,
+        })
+    }
+
+    pub(super) fn config(&self) -> InForce {
+        self.config.clone()
+    }
+
+    /// Whether one more request may be answered now.
+    fn is_within_rate(&self) -> bool {
+        let Some((limit, bucket)) = &self.rate else {
+            return true;
+        };
+        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        limit.burst > 0 && bucket.take(Instant::now())
+    }
+
+    /// Whether the request is for a page under a name that it may not be asked for. Behind a login or a client certificate,
+    /// pages have no need of this: a browser sends neither to another name.
+    fn is_elsewheres<B>(&self, request: &Request<B>, config: &WebConfig) -> bool {
+        let path = request.uri().path();
+        let is_page = path != self.telemetry_path && !path.starts_with("/-/");
+        is_page && !config.knows_clients() && !self.hosts.allow(request.uri(), request.headers())
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer<B>(
+        self: Arc<Self>,
+        router: Router,
+        request: Request<B>,
+    ) -> Result<Response<Body>, Infallible>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
+        if !OPEN.contains(&request.uri().path()) {
+            if !self.is_within_rate() {
+                let text = "too many requests\n";
+                return Ok((StatusCode::TOO_MANY_REQUESTS, text).into_response());
+            }
+            let config = self.config.borrow().clone();
+            if self.is_elsewheres(&request, &config) {
+                return Ok((StatusCode::FORBIDDEN, OTHER_HOST).into_response());
+            }
+            let login = request.headers().get(header::AUTHORIZATION);
+            match self.sign_in.check(&config.users, login).await {
+                SignInResult::In => {}
+                SignInResult::Out => {
+                    let asks = [(header::WWW_AUTHENTICATE, "Basic")];
+                    return Ok((StatusCode::UNAUTHORIZED, asks, "a login is needed\n").into_response());
+                }
+                SignInResult::Busy => {
+                    let later = [(header::RETRY_AFTER, RETRY_AFTER)];
+                    let text = "busy: too many logins are being checked\n";
+                    return Ok((StatusCode::SERVICE_UNAVAILABLE, later, text).into_response());
+                }
+            }
+        }
+        routes::answer(router, request).await
+    }
+
+    /// The file's headers, in every answer; they replace our own.
+    pub(super) fn add_headers(&self, response: &mut Response<Body>) {
+        for (name, value) in &self.config.borrow().headers {
+            response.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+}
