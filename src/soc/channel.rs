@@ -166,6 +166,7 @@ impl Channel {
     pub async fn next(&mut self) -> Signal {
         loop {
             if let Some(signal) = self.signals.pop_front() {
+                self.signals.shrink_to_fit(); // the next may be minutes away
                 return signal;
             }
             self.advance().await;
