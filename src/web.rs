@@ -21,13 +21,8 @@
 //! use one core at most, and probing has priority there too. The fleet gives snapshots through its queue of questions. Nothing
 //! that probes ever waits for the web side.
 //!
-<<<<<<< HEAD
-//! Imports `model`, `runtime`, `config`, `sonic`, `telemetry`, and from `soc` how PEM files are read. It gets views from a function (`ViewSource`), so it does not import the
-//! fleet.
-=======
-//! Imports `model`, `runtime`, `config`, `telemetry`, and from `soc` how PEM files are read. It gets views from a function
+//! Imports `model`, `runtime`, `config`, `sonic`, `telemetry`, and from `soc` how PEM files are read. It gets views from a function
 //! (`ViewSource`), so it does not import the fleet.
->>>>>>> main
 
 mod access;
 mod allowed_hosts;
