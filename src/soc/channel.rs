@@ -18,8 +18,7 @@
 //! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
 //!
-//! With READY comes a [`Transport`], which sends RPCs over the connection.
-//! Imports `model`, `runtime` and `config` (to read the TLS files); in `soc` `arrivals` and `transport`.
+//! With READY comes a [`Transport`], which sends RPCs. Imports `model`, `runtime` and `config` (to read the TLS files); in `soc` `arrivals` and `transport`.
 
 mod attempt;
 mod backoff;
