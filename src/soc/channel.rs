@@ -18,7 +18,7 @@
 //! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
 //!
-//! With READY comes a [`Transport`], which sends RPCs. Imports `model`, `runtime` and `config` (to read the TLS files); in `soc` `arrivals` and `transport`.
+//! READY gives a [`Transport`] for RPCs. Imports `model`, `runtime`, `config` (TLS files); in `soc` `arrivals` and `transport`.
 
 mod attempt;
 mod backoff;
