@@ -62,9 +62,7 @@ fn over_limit(error: &Error) -> Option<String> {
             | BudgetBreach::MergeKeys { .. }
             | BudgetBreach::RecordedAnchorEvents { .. }
             | BudgetBreach::RecordedAnchorBytes { .. } => aliases.to_owned(),
-            BudgetBreach::ScalarBytes { .. } | BudgetBreach::CommentBytes { .. } => {
-                "expected less text".to_owned()
-            }
+            BudgetBreach::ScalarBytes { .. } => "expected less text".to_owned(),
             BudgetBreach::Documents { .. } => "expected one YAML document, got several".to_owned(),
             _ => return None,
         },
