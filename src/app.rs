@@ -29,7 +29,7 @@ use crate::runtime::defect::{Defect, attempt, caught};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
-use crate::web::{self, Limits, ReloadRequest, Web, WebFile, WebStats};
+use crate::web::{self, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
 use make_view::{Origin, Sources, history_source, view_source};
 use open_files::OpenFiles;
 use parts::{Tasks, drained, oversee, unexpected};
@@ -52,8 +52,8 @@ pub struct Options {
     pub load: Load,
     /// Sockets to serve on.
     pub listeners: Vec<TcpListener>,
-    /// The path of the metrics endpoint.
-    pub telemetry_path: String,
+    /// Where the routes are.
+    pub paths: WebPaths,
     /// Whether POST /-/reload is served.
     pub enable_lifecycle: bool,
     /// web.config.file, if there is one.
@@ -151,7 +151,7 @@ impl Exporter {
             lines_dropped: options.lines_dropped,
         };
         let web = Web {
-            telemetry_path: options.telemetry_path,
+            paths: options.paths,
             files,
             history: history_source(fleet.clone()),
             view: view_source(sources),

@@ -11,7 +11,11 @@
 //! | `access`, `sign_in` | what the file asks of each request; names and passwords |
 //! | `client_socket` | a socket that fails when the peer reads nothing |
 //! | `routes` | the routes and their answers |
+//! | `web_paths` | where the routes are, as clients see them (pure) |
 //! | `api` | the JSON API |
+//! | `pages`, `landing` | the pages for people; a list of links instead |
+//! | `cells` | what tables show of a port, and whether that is as usual (pure) |
+//! | `exporter_problems` | what is wrong with the exporter itself (pure) |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
 //! | `scrape` | renders a scrape once for all requests that wait for it |
 //! | `answer` | a rendered scrape, compressed; how clients read it; the memory limit for all answers |
@@ -26,18 +30,22 @@
 mod access;
 mod answer;
 mod api;
+mod cells;
 mod client;
 mod client_socket;
+mod exporter_problems;
 mod follow;
 mod gate;
 mod http_versions;
+mod landing;
 mod limits;
 mod negotiate;
-mod page;
+mod pages;
 mod routes;
 mod scrape;
 mod sign_in;
 mod web_config;
+mod web_paths;
 
 use std::io;
 use std::sync::Arc;
@@ -55,8 +63,8 @@ use gate::Gate;
 
 pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
-pub use routes::telemetry_path_ok;
 pub use web_config::{WebConfig, WebFile};
+pub use web_paths::{WebPaths, external_path, route_prefix, telemetry_path_ok};
 
 /// A request for a reload. The answer is an error with the reason if the reload failed.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -78,8 +86,8 @@ const NICE: i32 = 5;
 /// What the routes need.
 #[derive(Clone)]
 pub struct Web {
-    /// The path of the metrics.
-    pub telemetry_path: String,
+    /// Where the routes are.
+    pub paths: WebPaths,
     /// Makes the view that the metrics show.
     pub view: ViewSource,
     /// What has happened to one SoC, for the API.
@@ -101,7 +109,7 @@ pub struct Web {
 impl std::fmt::Debug for Web {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Web")
-            .field("telemetry_path", &self.telemetry_path)
+            .field("paths", &self.paths)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -208,7 +216,7 @@ fn access_of(web: &Web) -> (impl Future<Output = ()> + use<>, Arc<Access>) {
         }
         std::future::pending::<()>().await;
     };
-    (following, Access::new(receiver))
+    (following, Access::new(receiver, web.paths.clone()))
 }
 
 #[cfg(test)]

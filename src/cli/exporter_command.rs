@@ -96,8 +96,9 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
         from_config_db = config.targets.is_none(),
         "starting"
     );
+    let paths = args.paths();
     for listener in &listeners {
-        info!(target: APP, address = %listener.local_addr()?, path = args.telemetry_path, "serving");
+        info!(target: APP, address = %listener.local_addr()?, path = format!("{}{}", paths.prefix, paths.telemetry), "serving");
     }
     let path = args.config_file;
     let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref())?.0) };
@@ -105,7 +106,7 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
         config,
         load: Arc::new(load),
         listeners,
-        telemetry_path: args.telemetry_path,
+        paths,
         enable_lifecycle: args.enable_lifecycle,
         web_config,
         limits: Limits {

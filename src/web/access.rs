@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::routes;
 use super::sign_in::{SignIn, SignInResult};
 use super::web_config::{RateLimit, WebConfig};
+use super::web_paths::{Place, WebPaths};
 use crate::runtime::bucket::Bucket;
 
 /// The configuration in force; it changes when the file does.
@@ -30,17 +31,19 @@ type Body = axum::body::Body;
 #[derive(Debug)]
 pub(super) struct Access {
     config: InForce,
+    paths: WebPaths,
     sign_in: SignIn,
     /// As it was at the start.
     rate: Option<(RateLimit, Mutex<Bucket>)>,
 }
 
 impl Access {
-    pub(super) fn new(config: InForce) -> Arc<Self> {
+    pub(super) fn new(config: InForce, paths: WebPaths) -> Arc<Self> {
         let rate = config.borrow().rate;
         let rate = rate.map(|rate| (rate, Mutex::new(Bucket::new(rate.burst, rate.interval))));
         Arc::new(Self {
             config,
+            paths,
             sign_in: SignIn::default(),
             rate,
         })
@@ -69,13 +72,16 @@ impl Access {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        if !OPEN.contains(&request.uri().path()) {
+        let (mut parts, body) = request.into_parts();
+        let place = self.paths.place(parts.uri.clone());
+        let is_open = matches!(&place, Place::Route(uri) if OPEN.contains(&uri.path()));
+        if !is_open {
             if !self.is_within_rate() {
                 let text = "too many requests\n";
                 return Ok((StatusCode::TOO_MANY_REQUESTS, text).into_response());
             }
             let config = self.config.borrow().clone();
-            let login = request.headers().get(header::AUTHORIZATION);
+            let login = parts.headers.get(header::AUTHORIZATION);
             match self.sign_in.check(&config.users, login).await {
                 SignInResult::In => {}
                 SignInResult::Out => {
@@ -89,7 +95,21 @@ impl Access {
                 }
             }
         }
-        routes::answer(router, request).await
+        match place {
+            Place::Route(uri) => {
+                parts.uri = uri;
+                routes::answer(router, Request::from_parts(parts, body)).await
+            }
+            Place::Home(path) => Ok((
+                StatusCode::FOUND,
+                [(header::LOCATION, path)],
+                "see the location\n",
+            )
+                .into_response()),
+            Place::Elsewhere => {
+                Ok((StatusCode::NOT_FOUND, "nothing is served at this path\n").into_response())
+            }
+        }
     }
 
     /// The file's headers, in every answer; they replace our own.

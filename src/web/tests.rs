@@ -55,7 +55,7 @@ async fn start(router: Router) -> Running {
         listener,
         gate: Gate::new(Limits::default(), files, stats.clone()),
         router,
-        access: Access::new(watch::channel(Arc::default()).1),
+        access: Access::new(watch::channel(Arc::default()).1, WebPaths::default()),
         connections: TaskTracker::new(),
         stop: stop.clone(),
     };
@@ -120,7 +120,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
     let (_files, files) = watch::channel(100);
     let web = Web {
         history: no_history(),
-        telemetry_path: "/metrics".to_owned(),
+        paths: WebPaths::default(),
         view: Arc::new(
             move || match times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
                 0 => panic!("before there is a future"),

@@ -93,7 +93,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         config,
         load: Arc::new(move || Ok(reloaded.clone())),
         listeners: vec![listener],
-        telemetry_path: "/metrics".to_owned(),
+        paths: Default::default(),
         enable_lifecycle: false,
         web_config: None,
         limits: Default::default(),

@@ -113,7 +113,7 @@ impl Site {
         let stats = Arc::<WebStats>::default();
         let web = Web {
             history: no_history(),
-            telemetry_path: "/metrics".to_owned(),
+            paths: WebPaths::default(),
             view: Arc::new(|| Box::pin(async { Some(empty_view()) })),
             ready: is_ready,
             reload: None,
