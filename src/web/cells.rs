@@ -3,7 +3,7 @@
 
 use crate::model::{End, Health, Maintenance, MuxDirection, PortState, SocStatus};
 
-/// A value, and whether it is as usual.
+/// A value, and whether it is as usual. Unknown is usual: the reason of the port's level says why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PortCell {
     /// First, so that unusual values sort first.
@@ -19,22 +19,23 @@ fn cell(text: &str, usual: bool) -> PortCell {
 /// Whether an end may forward.
 pub(super) fn direction(status: &SocStatus, end: End) -> PortCell {
     let direction = *status.observed.direction.at(end);
-    cell(direction.label(), direction == MuxDirection::Active)
+    cell(direction.label(), direction != MuxDirection::Standby)
 }
 
-/// Both links: ours and the peer's.
+/// Both links: ours and the peer's; one word if they are the same.
 pub(super) fn links(status: &SocStatus) -> PortCell {
     let link = status.observed.link;
-    let text = format!("{} / {}", link.own.label(), link.peer.label());
-    cell(&text, link.own == PortState::Up && link.peer == PortState::Up)
+    let text = match (link.own, link.peer) {
+        (own, peer) if own == peer => own.label().to_owned(),
+        (own, peer) => format!("self {own}, peer {peer}"),
+    };
+    cell(&text, link.own != PortState::Down && link.peer != PortState::Down)
 }
 
 pub(super) fn health(status: &SocStatus) -> PortCell {
     let health = status.observed.health;
-    cell(
-        health.label(),
-        matches!(health, Health::Serving | Health::Unimplemented),
-    )
+    let is_bad = matches!(health, Health::NotServing | Health::ServiceUnknown);
+    cell(health.label(), !is_bad)
 }
 
 pub(super) fn service(status: &SocStatus) -> PortCell {

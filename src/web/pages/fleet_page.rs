@@ -25,7 +25,7 @@ const COLUMNS: [(&str, SortBy); 10] = [
     ("Channel since", SortBy::Since),
     ("Self", SortBy::Own),
     ("Peer", SortBy::Peer),
-    ("Link self / peer", SortBy::Link),
+    ("Links", SortBy::Link),
     ("Health", SortBy::Health),
     ("Service", SortBy::Service),
     ("Last success", SortBy::LastSuccess),

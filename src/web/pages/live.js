@@ -90,9 +90,10 @@ function fleetPage() {
   }
 
   // -- A row: its data, its element, and how it sorts.
-  const direction = (end) => [end.direction, end.direction === 'active'];
-  const links = (row) => [`${row.self.link} / ${row.peer.link}`, row.self.link === 'up' && row.peer.link === 'up'];
-  const health = (row) => [row.health, row.health === 'serving' || row.health === 'unimplemented'];
+  const direction = (end) => [end.direction, end.direction !== 'standby'];
+  const both = (own, peer) => (own === peer ? own : `self ${own}, peer ${peer}`);
+  const links = (row) => [both(row.self.link, row.peer.link), row.self.link !== 'down' && row.peer.link !== 'down'];
+  const health = (row) => [row.health, row.health !== 'not_serving' && row.health !== 'service_unknown'];
   const service = (row) => [row.service, row.service !== 'inprogress'];
   const errorOf = (row) => row.last_error && `${row.last_error.query || 'channel'}: ${row.last_error.cause}: ${row.last_error.text}`;
   function shortened(text) {

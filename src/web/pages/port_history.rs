@@ -95,6 +95,10 @@ fn list(name: &str, rounds: &VecDeque<RoundRecord>, none: &str, now: SystemTime)
 }
 
 fn of_round(round: &RoundRecord, now: SystemTime) -> Markup {
+    let sent = Query::ALL
+        .iter()
+        .filter(|query| round.query(**query).1.is_some())
+        .count();
     let result = |query: &Query| {
         let (result, took) = round.query(*query);
         let is_usual = result.is_answer() || *query == Query::Health && result == QueryResult::Unimplemented;
@@ -110,7 +114,11 @@ fn of_round(round: &RoundRecord, now: SystemTime) -> Markup {
             td { (ages::clock(round.at())) }
             td { (ages::since(round.at(), now)) }
             td { (round.channel().upper()) }
-            @for query in Query::ALL { (result(query)) }
+            @if sent == 0 {
+                td.quiet colspan=(Query::COUNT) { "no query was sent: the channel was not READY" }
+            } @else {
+                @for query in Query::ALL { (result(query)) }
+            }
         }
     }
 }
