@@ -29,10 +29,10 @@ use crate::runtime::defect::{Defect, attempt, caught};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
-use crate::web::{self, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
+use crate::web::{Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
 use make_view::{Origin, Sources, history_source, view_source};
 use open_files::OpenFiles;
-use parts::{Tasks, drained, oversee, unexpected};
+use parts::{Tasks, drained, unexpected};
 
 /// `/-/ready` waits no longer than this for the first result of every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -161,10 +161,7 @@ impl Exporter {
             limits: options.limits,
             stats,
         };
-        let served = web::serve(options.listeners, web, stop.clone());
-        oversee(&mut servers, "the web server", async move {
-            served.await.map_err(AppError::Web)
-        });
+        parts::web(options.listeners, web, &mut servers, &stop);
         Self {
             config,
             load: options.load,

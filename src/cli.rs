@@ -13,6 +13,7 @@ mod exporter_command;
 pub mod host;
 mod probe_command;
 pub mod program;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -96,8 +97,11 @@ enum Command {
     /// not serving, 2 never READY
     Probe(probe_command::ProbeArgs),
     /// Check everything that the exporter depends on here; print what is wrong and what to do. Exit codes: 0
-    /// nothing is wrong, 1 there is a problem
+    /// nothing is wrong, 1 there is a problem, 2 bad usage or a bad configuration file
     Doctor(doctor::DoctorArgs),
+    /// Print what a running exporter knows of its SoCs, or all about one port. Exit codes, as Nagios has them: 0 ok or
+    /// in maintenance, 1 warning, 2 critical, 3 no answer or bad usage
+    Status(status::StatusArgs),
 }
 
 fn telemetry_path(path: &str) -> Result<String, String> {
@@ -124,17 +128,28 @@ impl ExporterArgs {
 impl Cli {
     /// Reads the command line. If this returns an exit code, an error or the requested text (help, version) has been printed.
     pub fn from_arguments() -> Result<Self, ExitCode> {
-        program::parse()
+        // clap's error does not say for which command it is.
+        let is_status = std::env::args_os().any(|argument| argument == "status");
+        program::parse(if is_status {
+            status::NOT_KNOWN
+        } else {
+            CANNOT_START
+        })
     }
 
     /// Runs what the command line asks for.
     pub fn run(self) -> ExitCode {
         let looks = self.command.is_some();
+        let cannot_start = match self.command {
+            Some(Command::Status(_)) => status::NOT_KNOWN,
+            _ => CANNOT_START,
+        };
         let program = Program {
             name: "dualtor-exporter",
             quiet: looks,
+            cannot_start,
             // After a defect, a command that only checks has found nothing.
-            after_a_defect: if looks { CANNOT_START } else { FAILED },
+            after_a_defect: if looks { cannot_start } else { FAILED },
         };
         program::run(program, &self.log, move |dropped| async move {
             match self.command {
@@ -142,6 +157,7 @@ impl Cli {
                 None => exporter_command::run(self.exporter, dropped).await,
                 Some(Command::Probe(args)) => probe_command::run(args).await,
                 Some(Command::Doctor(args)) => doctor::run(args).await,
+                Some(Command::Status(args)) => status::run(args).await,
             }
         })
     }

@@ -61,7 +61,7 @@ impl Colour {
 }
 
 /// Every state of every metric. A state's number, which only its value mapping sees, is its place here, from 1.
-const STATES: [(&str, Colour); 42] = [
+const STATES: [(&str, Colour); 43] = [
     ("ready", Colour::Good),
     ("connecting", Colour::Starting),
     ("idle", Colour::Starting),
@@ -98,6 +98,8 @@ const STATES: [(&str, Colour); 42] = [
     ("UNAVAILABLE", Colour::Bad),
     // Every other result.
     ("another failure", Colour::Bad),
+    // Some were answered.
+    ("some failed", Colour::Warning),
     // In tables, sorted by their numbers: the worst is last.
     ("both sides", Colour::Good),
     ("one side only", Colour::Warning),
@@ -132,6 +134,9 @@ pub(crate) const RESULTS: [&str; 5] = [
     "DEADLINE_EXCEEDED",
     "UNAVAILABLE",
 ];
+
+/// The first of them that is a failure.
+pub(crate) const FAILURE: &str = "DEADLINE_EXCEEDED";
 
 /// The number of a state, for queries that [`States::query`] cannot make.
 pub(crate) fn number(state: &str) -> usize {
@@ -245,7 +250,7 @@ pub(crate) fn passes(side: &str) -> States {
 
 /// How a port's queries ended.
 pub(crate) fn results() -> States {
-    of(&[&RESULTS[..], &["another failure"]].concat())
+    of(&[&RESULTS[..], &["another failure", "some failed"]].concat())
 }
 
 /// What a side of a cable contributes to [`Server`], from what is best to what is worst. The first carries traffic, the last two carry

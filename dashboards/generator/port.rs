@@ -195,7 +195,8 @@ fn answers() -> [Panel; 4] {
         failures_by_cause(),
         timeline(
             "Results by query",
-            "How each query ended, the worst result within each window of a minute or more. One that fails alone is the SoC's \
+            "How each query ended, within each window of a minute or more: the worst result, or that some failed and others were \
+             answered. One that fails alone is the SoC's \
              software; all as UNAVAILABLE: the channel is down. EMPTY_REPLY is the NIC simulator's, UNIMPLEMENTED a SoC without \
              health service (of another query it is a failure). A gap: no query was sent.",
             &palette::results(),

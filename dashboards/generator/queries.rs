@@ -1,6 +1,6 @@
 //! What several dashboards ask.
 
-use super::palette::{RESULTS, number};
+use super::palette::{FAILURE, RESULTS, number};
 use super::panel::{ORDER, Panel, timeseries};
 
 /// Prometheus returns the series of a range in the order of their labels, as text: Ethernet0, Ethernet12, Ethernet4. This adds a
@@ -40,8 +40,8 @@ or sum(up{{TOR}} == 1) * 0"#
     )
 }
 
-/// How each query of a port ended lately: the number of the result, of several the worst, which comes last in the palette. A query that
-/// the SoC does not implement is as it should be of health alone.
+/// How each query of a port ended lately: the number of the result, of several the worst, which comes last in the palette; or that some
+/// failed while others were answered. A query that the SoC does not implement is as it should be of health alone.
 pub(crate) fn results_by_query() -> String {
     let ended = |selector: &str, state: &str| {
         format!(
@@ -62,7 +62,13 @@ pub(crate) fn results_by_query() -> String {
         ),
     ];
     let all = known.into_iter().chain(others).collect::<Vec<_>>();
-    format!("max by (query) (\n  {}\n) > 0", all.join("\n  or "))
+    let worst = format!("max by (query) (\n  {}\n)", all.join("\n  or "));
+    let answered = r#"increase(dualtor_probes_total{PORT, result=~"OK|EMPTY_REPLY"}[$__rate_interval])"#;
+    format!(
+        "({worst} >= {failure}) * 0 + {some}\nand max by (query) ({answered}) > 0\nor {worst} > 0",
+        failure = number(FAILURE),
+        some = number("some failed"),
+    )
 }
 
 /// Queries to SoCs that failed: `function` (rate, increase) over `window`, by port, query and result. As in the recording

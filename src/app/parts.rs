@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -20,6 +21,7 @@ use crate::sonic::appl_db::Notifications;
 use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
 use crate::sonic::switch::{Emits, Switch};
+use crate::web::{self, Web};
 
 /// Each task yields its name when it ends.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
@@ -96,6 +98,14 @@ pub(super) fn fleet(
         ended.map_err(|defect| AppError::Defect("the fleet", defect))
     });
     handle
+}
+
+/// Starts the web server.
+pub(super) fn web(listeners: Vec<TcpListener>, web: Web, tasks: &mut Tasks, stop: &CancellationToken) {
+    let served = web::serve(listeners, web, stop.clone());
+    oversee(tasks, "the web server", async move {
+        served.await.map_err(AppError::Web)
+    });
 }
 
 /// Runs a part that is simply dropped at the stop.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::parts::oversee;
 use super::*;
 
 fn exporter(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Exporter {

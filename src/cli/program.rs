@@ -30,7 +30,7 @@ pub const FAILED: u8 = 1;
 pub const CANNOT_START: u8 = 2;
 /// How long the program waits at its end for the readers of stdout and stderr. By then a stop has taken 3 s at most (app.rs),
 /// and 5 s are allowed.
-const FLUSH_WITHIN: Duration = Duration::from_millis(500);
+const FLUSH_WITHIN: Duration = Duration::from_millis(1500);
 /// The longest message of an error that ends a command, in characters: a page.
 const MAX_MESSAGE: usize = 3000;
 
@@ -59,14 +59,17 @@ pub struct Program {
     pub name: &'static str,
     /// Whether it logs only warnings by default: people read what it prints.
     pub quiet: bool,
+    /// The exit code if it could not do its work.
+    pub cannot_start: u8,
     /// The exit code after a defect.
     pub after_a_defect: u8,
 }
 
 /// Parses the command line. If this returns an exit code, an error or the requested text (help, version) has been printed.
-pub fn parse<P: Parser>() -> Result<P, ExitCode> {
+/// `bad_usage` is the exit code for an error.
+pub fn parse<P: Parser>(bad_usage: u8) -> Result<P, ExitCode> {
     P::try_parse().map_err(|error| {
-        let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(CANNOT_START));
+        let code = ExitCode::from(if error.use_stderr() { bad_usage } else { 0 });
         let message = error.render().to_string();
         let clean = text::clean_lines(&message);
         // It repeats what was given. If that is harmless, clap prints it, with colours.
@@ -110,7 +113,7 @@ fn execute(
 ) -> ExitCode {
     let fail = |error: &anyhow::Error| {
         log.push(text_of_error(&format!("{}: {error:#}\n", program.name)));
-        ExitCode::from(CANNOT_START)
+        ExitCode::from(program.cannot_start)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 /// The longest quotation of an input in a message, characters.
 pub const MAX_QUOTE: usize = 200;
@@ -112,6 +113,18 @@ fn replaced(c: char) -> char {
     if is_readable(c) { c } else { REPLACEMENT }
 }
 
+/// A time in words, by its two largest units: `3 h 12 min`.
+pub fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,5 +158,21 @@ mod tests {
     fn lines_stay_lines() {
         assert_eq!(clean_lines("a\nb\n"), "a\nb\n");
         assert_eq!(clean_lines("a\u{2028}\nb\rc\n"), "a\u{fffd}\nb\u{fffd}c\n");
+    }
+
+    #[test]
+    fn a_time_has_two_units_at_most() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min 0 s"),
+            (3_599, "59 min 59 s"),
+            (11_520, "3 h 12 min"),
+            (86_399, "23 h 59 min"),
+            (90_000, "1 d 1 h"),
+            (u64::MAX, "213503982334601 d 7 h"),
+        ] {
+            assert_eq!(span(Duration::from_secs(seconds)), expected);
+        }
     }
 }

@@ -13,7 +13,8 @@
 //! Words are those of metrics and log. Times are RFC 3339, UTC, with milliseconds. Durations are seconds. What is unknown is
 //! `null` or the word `unknown`; no field is ever absent.
 //!
-//! Imports `model`, `sonic` (the names of a row's counters), its parent, `cells` and `exporter_problems`.
+//! Imports `model`, `sonic` (the names of a row's counters), its parent, and its siblings `answer`, `cells`, `exporter_problems`,
+//! `negotiate` and `scrape`.
 
 mod board;
 mod event_stream;
@@ -41,7 +42,7 @@ use super::answer::{Answer, AnswerBody};
 use super::negotiate::{header_lines, takes_gzip};
 use super::scrape::{NotRendered, Renderer};
 use crate::model::{Port, TargetId, View, text};
-pub(super) use event_stream::Streams;
+pub(super) use event_stream::EventStreams;
 use fleet_summary::FleetSummary;
 use port_page::PortPage;
 use port_row::PortRow;
@@ -57,7 +58,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) struct Api {
     pub(super) renderer: Arc<Renderer>,
     pub(super) history: HistorySource,
-    pub(super) streams: Arc<Streams>,
+    pub(super) streams: Arc<EventStreams>,
 }
 
 pub(super) fn router(api: Api) -> Router {
@@ -147,9 +148,9 @@ impl IntoResponse for ApiError {
     }
 }
 
-type Answered = Result<Response, ApiError>;
+type ApiResult = Result<Response, ApiError>;
 
-async fn fleet(State(api): State<Api>, method: Method, headers: HeaderMap) -> Answered {
+async fn fleet(State(api): State<Api>, method: Method, headers: HeaderMap) -> ApiResult {
     let pieces = |view: View| Ok(std::iter::once(line(&FleetSummary::of(&view))));
     answered(&api, &method, &headers, pieces).await
 }
@@ -159,7 +160,7 @@ async fn ports(
     RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
-) -> Answered {
+) -> ApiResult {
     let selection = Selection::parse(query.as_deref().unwrap_or("")).map_err(ApiError::bad_request)?;
     let pieces = move |view: View| {
         let (total, chosen) = selection.of(&view.socs);
@@ -178,7 +179,7 @@ async fn port(
     Path(name): Path<String>,
     method: Method,
     headers: HeaderMap,
-) -> Answered {
+) -> ApiResult {
     let unknown = || ApiError::not_found(format!("no such port: {}", text::quote(&name)));
     // A port that leaves between the two questions is unknown too.
     let id = TargetId::from(Port::new(&name).map_err(|_| unknown())?);
@@ -205,7 +206,7 @@ async fn answered<P>(
     method: &Method,
     headers: &HeaderMap,
     pieces: impl FnOnce(View) -> Result<P, ApiError>,
-) -> Answered
+) -> ApiResult
 where
     P: Iterator<Item = String>,
 {

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::answer::AnswerBody;
-use super::api::{self, Api, Streams};
+use super::api::{self, Api, EventStreams};
 use super::landing;
 use super::negotiate::{format_for, header_lines, takes_gzip};
 use super::pages::{self, Pages};
@@ -59,7 +59,7 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
     let api = Api {
         renderer: renderer.clone(),
         history: web.history.clone(),
-        streams: Arc::new(Streams::new(web.view.clone(), event_streams, stop)),
+        streams: Arc::new(EventStreams::new(web.view.clone(), event_streams, stop)),
     };
     router = router.nest_service("/api/v1", api::router(api));
     if web.paths.pages {

@@ -33,6 +33,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("legends", sight::legends),
     ("events", sight::events),
     ("alerts", sight::alerts),
+    ("severities", sight::severities),
     ("contrast", sight::contrast),
     ("alike", sight::alike),
     ("lines", sight::lines),

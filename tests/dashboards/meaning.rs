@@ -42,6 +42,7 @@ const WORDS: [(&str, &[&str]); 8] = [
         &[
             "service_unknown",
             "DEADLINE_EXCEEDED",
+            "some failed",
             "one side only",
             "at most one side",
             "warning",

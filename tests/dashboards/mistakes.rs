@@ -249,6 +249,14 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     ("alerts", 0, |d| {
         d["annotations"]["list"][0]["expr"] = json!("ALERTS")
     }),
+    ("severities", 0, |d| {
+        let critical = named(d, "Critical", "stat");
+        replace(critical, 0, "severity=\"critical\"", "severity!=\"info\"")
+    }),
+    ("severities", 0, |d| {
+        let others = named(d, "Other alerts", "stat");
+        replace(others, 0, "severity!=\"critical\"", "severity=~\".+\"")
+    }),
     ("one meaning", 1, |d| {
         named(d, "Side", "stat")["targets"][0]["expr"] = json!("dualtor_side")
     }),

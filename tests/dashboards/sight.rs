@@ -383,3 +383,26 @@ pub(crate) fn alerts(dashboards: &[Value]) -> Vec<String> {
     }
     complaints
 }
+
+/// *Fleet*'s two numbers of alerts share out all that there are: those that page, and the others.
+pub(crate) fn severities(dashboards: &[Value]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (title, wanted) in [
+        ("Critical", r#"severity="critical""#),
+        ("Other alerts", r#"severity!="critical""#),
+    ] {
+        let counts =
+            panels(dashboards).find(|(_, panel, _)| panel["type"] == "stat" && panel["title"] == title);
+        let query = counts.map_or("", |(_, panel, _)| text(&panel["targets"][0], "expr"));
+        // What is muted is left out by name, of whatever severity.
+        let named: Vec<&str> = query
+            .split("severity")
+            .skip(1)
+            .filter_map(|rest| rest.split(',').next())
+            .collect();
+        if named != [&wanted["severity".len()..]] {
+            complaints.push(format!("{title} counts {named:?}"));
+        }
+    }
+    complaints
+}

@@ -20,6 +20,7 @@
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
+//! | status | the command `status` against a running exporter |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | stock_servers | whether gRPC's stock servers accept our PINGs |
 //! | stalled | output and log of the real binary are not read, or cannot be written |
@@ -61,6 +62,7 @@ mod service;
 mod shadow;
 mod signals;
 mod stalled;
+mod status;
 mod stock_servers;
 mod tls;
 mod web;

@@ -379,6 +379,7 @@ fn the_worst_result_of_a_query_is_shown() {
         ("Ethernet0", "health", "UNIMPLEMENTED"),
         ("Ethernet4", "admin", "OK"),
         ("Ethernet4", "admin", "UNIMPLEMENTED"),
+        ("Ethernet4", "operation", "UNIMPLEMENTED"),
         ("Ethernet4", "health", "UNIMPLEMENTED"),
         ("Ethernet4", "health", "UNAVAILABLE"),
         ("Ethernet4", "link", "UNAVAILABLE"),
@@ -403,7 +404,8 @@ fn the_worst_result_of_a_query_is_shown() {
         0,
         ("tor-a:9075", "Ethernet4"),
         &[
-            of("admin", "another failure"),
+            of("admin", "some failed"),
+            of("operation", "another failure"),
             of("health", "UNAVAILABLE"),
             of("link", "another failure"),
         ],

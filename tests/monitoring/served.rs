@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, Maintenance, MuxDirection,
-    NoticeType, OrchagentMux, Plane, PortState, ProblemKind, Query, QueryResult, Refusal, Side,
+    NoticeType, OrchagentMux, Plane, PortLevel, PortState, ProblemKind, Query, QueryResult, Refusal, Side,
 };
 use dualtor_exporter::telemetry::catalogue::{CATALOGUE, MetricKind};
 
@@ -52,6 +52,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         (_, "type") => words!(NoticeType),
         (_, "plane") => words!(Plane),
         ("dualtor_web_connections_refused_total", "reason") => words!(Refusal),
+        (_, "level") => words!(PortLevel),
         (_, "reason") => words!(ProblemKind),
         (_, "role") => these(&["ca", "client", "web"]),
         (_, "field") => these(&soc_view::FIELDS),

@@ -61,13 +61,14 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = match program::parse::<Arguments>() {
+    let arguments = match program::parse::<Arguments>(program::CANNOT_START) {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
     let program = Program {
         name: "dualtor-demo",
         quiet: true,
+        cannot_start: program::CANNOT_START,
         after_a_defect: FAILED,
     };
     program::run(program, &arguments.log, |dropped| run(&arguments.listen, dropped))

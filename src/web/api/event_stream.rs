@@ -33,15 +33,15 @@ const LINGER: Duration = Duration::from_secs(60);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The streams of all clients.
-pub(in crate::web) struct Streams {
+pub(in crate::web) struct EventStreams {
     source: ViewSource,
     slots: Arc<Semaphore>,
     stop: CancellationToken,
-    shown: Mutex<Shown>,
+    shown: Mutex<BoardState>,
 }
 
 #[derive(Debug)]
-struct Shown {
+struct BoardState {
     /// Tells ids of this board from those of an earlier one.
     run: u64,
     board: Board,
@@ -49,7 +49,7 @@ struct Shown {
     changed: Option<watch::Sender<()>>,
 }
 
-impl Shown {
+impl BoardState {
     fn new() -> Self {
         Self {
             run: fastrand::u64(..),
@@ -59,18 +59,18 @@ impl Shown {
     }
 }
 
-impl Streams {
+impl EventStreams {
     /// For at most `most` clients at a time.
     pub(in crate::web) fn new(source: ViewSource, most: usize, stop: CancellationToken) -> Self {
         Self {
             source,
             slots: Arc::new(Semaphore::new(most)),
             stop,
-            shown: Mutex::new(Shown::new()),
+            shown: Mutex::new(BoardState::new()),
         }
     }
 
-    fn shown(&self) -> MutexGuard<'_, Shown> {
+    fn shown(&self) -> MutexGuard<'_, BoardState> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,7 +114,7 @@ impl Streams {
         if has_streams {
             *last_stream = Instant::now();
         } else if last_stream.elapsed() >= LINGER {
-            *shown = Shown::new();
+            *shown = BoardState::new();
             return false;
         }
         shown.board.show(view, beat);
@@ -127,7 +127,7 @@ impl Streams {
 
 /// One client's stream.
 struct Follower {
-    streams: Arc<Streams>,
+    streams: Arc<EventStreams>,
     changed: watch::Receiver<()>,
     /// The id of the last message that the client has, if it comes back.
     resume: Option<String>,

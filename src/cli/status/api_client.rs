@@ -1,0 +1,299 @@
+//! HTTP to a running exporter. Every wait has a limit, and so has the size of an answer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::body::{Body, to_bytes};
+use base64::Engine as _;
+use futures_util::StreamExt as _;
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::api_types::{FleetAnswer, PortAnswer, PortsAnswer};
+use crate::config::read_pem;
+use crate::model::{Port, text};
+use crate::soc::channel::{pem_certificates, pem_key};
+
+/// TCP and TLS together. The exporter is on this host or in this rack.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Until an answer is complete: the exporter lets a request wait for its turn for 5 s, and then for its view.
+const ANSWER: Duration = Duration::from_secs(15);
+/// Without any event for this long the stream is dead: the fleet comes every 10 s.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The longest answer, bytes. 5,000 ports take about 4 MB.
+const MAX_ANSWER: usize = 32 << 20;
+/// The longest event, bytes. 100 ports take about 80 kB.
+const MAX_EVENT: usize = 4 << 20;
+/// The longest password file, bytes.
+const MAX_PASSWORD: usize = 4096;
+
+/// A user and the password, as the header has them.
+pub(super) struct ApiLogin(HeaderValue);
+
+impl ApiLogin {
+    /// Reads the password, which is the file's first line.
+    pub(super) fn read(user: &str, file: &Path) -> anyhow::Result<Self> {
+        let content =
+            read_pem(file).with_context(|| format!("cannot read --password-file {}", file.display()))?;
+        let password = content
+            .split(|byte| *byte == b'\n' || *byte == b'\r')
+            .next()
+            .unwrap_or_default();
+        if password.is_empty() || password.len() > MAX_PASSWORD {
+            bail!(
+                "--password-file {}: expected the password in its first line",
+                file.display()
+            );
+        }
+        let both = [user.as_bytes(), b":", password].concat();
+        let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both));
+        let mut value = HeaderValue::from_str(&basic).context("the login cannot be sent")?;
+        value.set_sensitive(true);
+        Ok(Self(value))
+    }
+}
+
+/// Where the exporter is, and how to talk to it.
+pub(super) struct ApiClient {
+    url: Uri,
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    login: Option<ApiLogin>,
+}
+
+impl ApiClient {
+    /// `files`: CA, certificate and key.
+    pub(super) fn new(url: &Uri, files: [Option<&Path>; 3], login: Option<ApiLogin>) -> anyhow::Result<Self> {
+        let expected = "--url: expected http://HOST:PORT or https://HOST:PORT";
+        let host = url.host().filter(|host| !host.is_empty()).context(expected)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        if url.query().is_some()
+            || url
+                .authority()
+                .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            bail!("{expected}; for a login there are --user and --password-file");
+        }
+        let tls = match (url.scheme_str(), files) {
+            (Some("http"), [None, None, None]) => None,
+            (Some("http"), _) => bail!("--tls-ca is for https, and --url is {url}"),
+            (Some("https"), [Some(ca), certificate, key]) => {
+                let name = ServerName::try_from(host.clone()).context(expected)?;
+                Some((connector(ca, certificate.zip(key))?, name))
+            }
+            (Some("https"), _) => {
+                bail!("https needs --tls-ca: the system's own CA certificates are not used")
+            }
+            _ => bail!("{expected}, got {}", text::quote(url)),
+        };
+        let default = if tls.is_some() { 443 } else { 80 };
+        Ok(Self {
+            port: url.port_u16().unwrap_or(default),
+            url: url.clone(),
+            host,
+            tls,
+            login,
+        })
+    }
+
+    /// What this path answers.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let asking = async {
+            let body = self.ask(path).await?;
+            let bytes = to_bytes(body, MAX_ANSWER)
+                .await
+                .context("the answer breaks off")?;
+            serde_json::from_slice(&bytes)
+                .context("the answer is not the API's JSON: is this a dualtor-exporter?")
+        };
+        let answered = timeout(ANSWER, asking).await;
+        let answered = answered.unwrap_or_else(|_| bail!("no answer within {} s", ANSWER.as_secs()));
+        answered.with_context(|| self.place(path))
+    }
+
+    /// The events from now on.
+    pub(super) async fn events(&self) -> anyhow::Result<ApiEvents> {
+        let path = "/api/v1/events";
+        let answered = timeout(ANSWER, self.ask(path)).await;
+        let answered = answered.unwrap_or_else(|_| bail!("no answer within {} s", ANSWER.as_secs()));
+        let body = answered.with_context(|| self.place(path))?;
+        Ok(ApiEvents {
+            pieces: body.into_data_stream(),
+            unread: Vec::new(),
+        })
+    }
+
+    fn place(&self, path: &str) -> String {
+        format!("{}{path}", self.url.to_string().trim_end_matches('/'))
+    }
+
+    /// The body of a good answer.
+    async fn ask(&self, path: &str) -> anyhow::Result<Body> {
+        let connecting = async {
+            let tcp = TcpStream::connect((&*self.host, self.port))
+                .await
+                .context("cannot connect")?;
+            match &self.tls {
+                None => self.request(tcp, path).await,
+                Some((connector, name)) => {
+                    let tls = connector.connect(name.clone(), tcp).await.context("TLS")?;
+                    self.request(tls, path).await
+                }
+            }
+        };
+        let sender = timeout(CONNECT, connecting).await;
+        let (mut sender, request) =
+            sender.unwrap_or_else(|_| bail!("cannot connect within {} s", CONNECT.as_secs()))?;
+        let response = sender.send_request(request).await.context("no answer")?;
+        let (head, body) = response.into_parts();
+        // The connection lives as long as its sender, so the stream of the body keeps it.
+        let pieces = Body::new(body).into_data_stream().map(move |piece| {
+            let _open = &sender;
+            piece
+        });
+        let body = Body::from_stream(pieces);
+        match head.status {
+            StatusCode::OK => Ok(body),
+            StatusCode::UNAUTHORIZED => {
+                bail!("401: the exporter asks for a login: --user and --password-file")
+            }
+            status => {
+                let bytes = to_bytes(body, MAX_EVENT).await.unwrap_or_default();
+                let message =
+                    serde_json::from_slice::<ErrorAnswer>(&bytes).map(|answer| answer.error.message);
+                let message =
+                    message.unwrap_or_else(|_| "this is not the API of a dualtor-exporter".to_owned());
+                bail!("{}: {}", status.as_u16(), text::quote(message))
+            }
+        }
+    }
+
+    async fn request<S>(
+        &self,
+        socket: S,
+        path: &str,
+    ) -> anyhow::Result<(http1::SendRequest<Body>, Request<Body>)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.context("HTTP")?;
+        // Its errors come out of the request, too.
+        tokio::spawn(async move { drop(connection.await) });
+        let prefix = self.url.path().trim_end_matches('/');
+        let authority = self.url.authority().map_or("", |authority| authority.as_str());
+        let mut request = Request::get(format!("{prefix}{path}")).header(header::HOST, authority);
+        if let Some(ApiLogin(login)) = &self.login {
+            request = request.header(header::AUTHORIZATION, login);
+        }
+        Ok((sender, request.body(Body::empty())?))
+    }
+}
+
+fn connector(ca: &Path, own: Option<(&Path, &Path)>) -> anyhow::Result<TlsConnector> {
+    let read = |file: &Path| read_pem(file).with_context(|| format!("cannot read {}", file.display()));
+    let bad = |file: &Path| {
+        let file = file.display().to_string();
+        move |error: String| anyhow::anyhow!("{file}: {error}")
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in pem_certificates(&read(ca)?).map_err(bad(ca))? {
+        roots.add(certificate).with_context(|| ca.display().to_string())?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = config.with_root_certificates(roots);
+    let config = match own {
+        None => config.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = pem_certificates(&read(certificate)?).map_err(bad(certificate))?;
+            let key_read = pem_key(&read(key)?).map_err(bad(key))?;
+            config
+                .with_client_auth_cert(chain, key_read)
+                .with_context(|| key.display().to_string())?
+        }
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: ErrorText,
+}
+
+#[derive(Deserialize)]
+struct ErrorText {
+    message: String,
+}
+
+/// An event of the stream.
+pub(super) enum ApiEvent {
+    Fleet(Box<FleetAnswer>),
+    Ports(Vec<PortAnswer>),
+    Removed(Vec<Option<Port>>),
+    Reset,
+    /// One of a newer exporter.
+    Other,
+}
+
+impl ApiEvent {
+    fn read(kind: &str, data: &str) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Names {
+            ports: Vec<String>,
+        }
+        Ok(match kind {
+            "fleet" => Self::Fleet(serde_json::from_str(data)?),
+            "ports" => Self::Ports(serde_json::from_str::<PortsAnswer>(data)?.ports),
+            "removed" => {
+                let names: Names = serde_json::from_str(data)?;
+                Self::Removed(names.ports.iter().map(|name| Port::new(name).ok()).collect())
+            }
+            "reset" => Self::Reset,
+            _ => Self::Other,
+        })
+    }
+}
+
+/// Server-Sent Events as they come.
+pub(super) struct ApiEvents {
+    pieces: axum::body::BodyDataStream,
+    unread: Vec<u8>,
+}
+
+impl ApiEvents {
+    /// The next event. Cancel-safe: what has come is kept.
+    pub(super) async fn next(&mut self) -> anyhow::Result<ApiEvent> {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
+                let event: Vec<u8> = self.unread.drain(..end + 2).collect();
+                let event = String::from_utf8_lossy(&event);
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                // A comment has neither.
+                let (Some(kind), Some(data)) = (field("event: "), field("data: ")) else {
+                    continue;
+                };
+                return ApiEvent::read(kind, data).context("an event that is not the API's");
+            }
+            if self.unread.len() > MAX_EVENT {
+                bail!("an event of more than {MAX_EVENT} bytes");
+            }
+            let piece = timeout(SILENCE, self.pieces.next()).await;
+            let piece = piece.with_context(|| format!("no event for {} s", SILENCE.as_secs()))?;
+            let piece = piece.context("the exporter has ended the stream")?;
+            self.unread
+                .extend_from_slice(&piece.context("the stream broke off")?);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Answers of the API as text for a terminal of 100 columns. Pure: now is the time at which the exporter answered, so this host's
+//! clock does not matter.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Utc};
+
+use super::api_types::{
+    EndFields, ErrorFields, FleetAnswer, FleetFields, MuxFields, PortAnswer, PortFields, RoundFields,
+    TransitionFields,
+};
+use crate::model::{PortLevel, PortReason, Query, text};
+
+/// The widest line of the table, characters.
+const WIDTH: usize = 100;
+/// The longest line about one port, characters: a detail in full.
+const LONG: usize = 400;
+
+/// The fleet, and a line for each port; a second line for one that is not well, with its last error.
+pub(super) fn fleet_text(fleet: &FleetAnswer, ports: &[PortAnswer]) -> String {
+    let mut out = head(fleet);
+    if ports.is_empty() {
+        return out;
+    }
+    line(&mut out, "");
+    let title = columns(["PORT", "LEVEL", "REASON", "CHANNEL", "SINCE", "SELF", "PEER"]);
+    line(&mut out, &title);
+    let now = &fleet.fleet.at;
+    for port in ports {
+        let row = &port.row;
+        let since = ago(row.since.as_deref(), now);
+        let level = row.level();
+        let (own, peer) = (end(&row.own), end(&row.peer));
+        let fields = [
+            &*row.port,
+            level.label(),
+            &*row.reason,
+            &*row.channel,
+            &*since,
+            &*own,
+            &*peer,
+        ];
+        line(&mut out, &columns(fields));
+        if let (PortLevel::Warning | PortLevel::Critical, Some(error)) = (level, &row.last_error) {
+            line(&mut out, &format!("    {}", error_text(error, now)));
+        }
+    }
+    out
+}
+
+/// All about one port.
+pub(super) fn port_text(fleet: &FleetAnswer, port: &PortAnswer) -> String {
+    let (row, now) = (&port.row, &fleet.fleet.at);
+    let mut out = String::new();
+    let reason = PortReason::ALL.iter().find(|reason| reason.label() == row.reason);
+    let reason = reason.map_or(&*row.reason, |reason| reason.text());
+    line(&mut out, &format!("{}  {}: {reason}", row.port, row.level()));
+    line(&mut out, "");
+    for (name, value) in fields(row, now) {
+        limited(&mut out, &format!("{name:<13}{value}"), LONG);
+    }
+    histories(&mut out, row);
+    out
+}
+
+/// What it is now: names and values.
+fn fields(row: &PortFields, now: &str) -> Vec<(&'static str, String)> {
+    let since = ago(row.since.as_deref(), now);
+    let end = |end: &EndFields| format!("{}, link {}, operation {}", end.direction, end.link, end.oper);
+    let rtt = row
+        .keepalive
+        .rtt
+        .map_or("unknown".to_owned(), |rtt| format!("{:.1} ms", rtt * 1e3));
+    let failures = row
+        .failures
+        .iter()
+        .map(|(cause, count)| format!("{cause} {count}"));
+    let failures: Vec<String> = failures.collect();
+    [
+        (
+            "channel",
+            Some(format!(
+                "{} for {since}, {} dials, to {}",
+                row.channel, row.dials, row.address
+            )),
+        ),
+        ("self", Some(end(&row.own))),
+        ("peer", Some(end(&row.peer))),
+        ("mux", row.mux.as_ref().map(mux_text)),
+        ("health", Some(row.health.clone())),
+        ("maintenance", Some(row.service.clone())),
+        (
+            "version",
+            Some(row.version.clone().unwrap_or_else(|| "unknown".to_owned())),
+        ),
+        ("last success", Some(before(row.last_success.as_deref(), now))),
+        (
+            "keepalive",
+            Some(format!(
+                "every {} s, last round trip {rtt}",
+                row.keepalive.interval
+            )),
+        ),
+        (
+            "certificate",
+            row.certificate_expiry
+                .as_ref()
+                .map(|expiry| format!("expires {expiry}")),
+        ),
+        (
+            "last error",
+            row.last_error.as_ref().map(|error| error_text(error, now)),
+        ),
+        (
+            "failures",
+            Some(failures.join(", ")).filter(|failures| !failures.is_empty()),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+fn mux_text(mux: &MuxFields) -> String {
+    let consistent = match mux.consistent {
+        Some(true) => "the SoC reports the same",
+        Some(false) => "the SoC reports another state",
+        None => "not comparable",
+    };
+    let MuxFields {
+        intended,
+        orchagent,
+        linkmgr,
+        ..
+    } = mux;
+    format!("linkmgrd wants {intended} ({consistent}), orchagent: {orchagent}, linkmgrd's health: {linkmgr}")
+}
+
+fn histories(out: &mut String, row: &PortFields) {
+    if !row.transitions.is_empty() {
+        out.push_str("\ntransitions, newest first\n");
+        for transition in &row.transitions {
+            limited(out, &transition_text(transition), LONG);
+        }
+    }
+    for (title, rounds) in [("failed rounds", &row.failed_rounds), ("rounds", &row.rounds)] {
+        if !rounds.is_empty() {
+            line(out, "");
+            line(out, &format!("{title}, newest first"));
+            for round in rounds {
+                limited(out, &round_text(round), LONG);
+            }
+        }
+    }
+}
+
+fn transition_text(transition: &TransitionFields) -> String {
+    let TransitionFields {
+        at,
+        kind,
+        side,
+        from,
+        to,
+        cause,
+        detail,
+    } = transition;
+    let side = side.as_ref().map_or(String::new(), |side| format!(" {side}"));
+    let why: Vec<&str> = [cause, detail]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    let why = if why.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", why.join(": "))
+    };
+    format!("  {at}  {kind}{side} {from} -> {to}{why}")
+}
+
+/// How long it took, and which queries ended how: `4.1 ms  OK: admin, operation, link, version, health`.
+fn round_text(round: &RoundFields) -> String {
+    let mut by_result: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for query in Query::ALL {
+        if let Some(outcome) = round.queries.get(query.label()) {
+            by_result.entry(&outcome.result).or_default().push(query.label());
+        }
+    }
+    let results = by_result
+        .iter()
+        .map(|(result, queries)| format!("{result}: {}", queries.join(", ")));
+    let results: Vec<String> = results.collect();
+    format!(
+        "  {}  {:>7.1} ms  {}",
+        round.at,
+        round.duration * 1e3,
+        results.join("; ")
+    )
+}
+
+/// One sentence on the fleet, and a line for each thing that is wrong with the exporter itself.
+fn head(fleet: &FleetAnswer) -> String {
+    let all = &fleet.fleet;
+    let count = |level: PortLevel| all.counts.level.get(level.label()).copied().unwrap_or(0);
+    let counts = [
+        (count(PortLevel::Critical), "critical"),
+        (count(PortLevel::Warning), "warning"),
+        (count(PortLevel::Maintenance), "in maintenance"),
+        (count(PortLevel::Ok), "ok"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+    let ports = match (all.counts.ports, counts.is_empty()) {
+        (0, _) | (_, true) => "no ports".to_owned(),
+        (1, _) => format!("1 port: {}", counts.join(", ")),
+        (n, _) => format!("{n} ports: {}", counts.join(", ")),
+    };
+    let success = before(all.last_success.as_deref(), &all.at);
+    let mut out = String::new();
+    line(
+        &mut out,
+        &format!("{} ({}), {ports}; last good round {success}", all.host, all.side),
+    );
+    for trouble in troubles(all) {
+        line(&mut out, &format!("! {trouble}"));
+    }
+    out
+}
+
+/// What is wrong with the exporter itself.
+fn troubles(all: &FleetFields) -> Vec<String> {
+    let mut found = Vec::new();
+    let db = &all.state_db;
+    if db.up == Some(false) {
+        let last = before(db.last_write.as_deref(), &all.at);
+        found.push(format!(
+            "STATE_DB takes no rows ({}); the last was written {last}",
+            db.mode
+        ));
+    }
+    if let Some(count @ 1..) = db.foreign_writes {
+        found.push(format!("another process has written to our rows {count} times"));
+    }
+    if all.side == "unknown" {
+        found.push("it is unknown which ToR this is: every direction is unknown".to_owned());
+    }
+    if !all.config.ok {
+        let last = before(all.config.last_success.as_deref(), &all.at);
+        found.push(format!(
+            "the configuration could not be loaded; the one in force was loaded {last}"
+        ));
+    }
+    let problems = all.inventory_problems.iter();
+    found.extend(problems.map(|problem| {
+        format!(
+            "MUX_CABLE|{} ({}): {}",
+            problem.port, problem.reason, problem.text
+        )
+    }));
+    found
+}
+
+/// A direction, and the link if it is not up.
+fn end(end: &EndFields) -> String {
+    match &*end.link {
+        "down" => "link down".to_owned(),
+        _ => end.direction.clone(),
+    }
+}
+
+fn error_text(error: &ErrorFields, now: &str) -> String {
+    let query = error
+        .query
+        .as_ref()
+        .map_or(String::new(), |query| format!("{query} "));
+    format!(
+        "{}: {query}{}: {}",
+        before(Some(&error.at), now),
+        error.cause,
+        error.text
+    )
+}
+
+fn columns(fields: [&str; 7]) -> String {
+    let [port, level, reason, channel, since, own, peer] = fields;
+    let port = text::shorten(port, 14);
+    let line = format!("{port:<14} {level:<11} {reason:<20} {channel:<17} {since:<12} {own:<9} {peer}");
+    line.trim_end().to_owned()
+}
+
+/// Adds a line that fits the terminal and cannot control it.
+fn line(out: &mut String, text: &str) {
+    limited(out, text, WIDTH);
+}
+
+fn limited(out: &mut String, text: &str, width: usize) {
+    // Writing into a String cannot fail.
+    let _ = writeln!(out, "{}", text::shorten(text, width));
+}
+
+/// `3 min 12 s ago`, or `never`.
+fn before(then: Option<&str>, now: &str) -> String {
+    match then {
+        Some(_) => format!("{} ago", ago(then, now)),
+        None => "never".to_owned(),
+    }
+}
+
+/// The time from `then` to `now` in words.
+fn ago(then: Option<&str>, now: &str) -> String {
+    let time = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(DateTime::<Utc>::from);
+    let Some((then, now)) = then.and_then(time).zip(time(now)) else {
+        return "-".to_owned();
+    };
+    text::span((now - then).to_std().unwrap_or_default())
+}
