@@ -26,10 +26,11 @@ use crate::fleet::FleetHandle;
 use crate::model::component::APP;
 use crate::model::{ConfigStatus, ProbeSettings};
 use crate::runtime::defect::{Defect, attempt, caught};
+use crate::runtime::service_manager::{ServiceManager, Watchdog};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
-use crate::web::{Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
+use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
 use make_view::{Origin, Sources, history_source, view_source};
 use open_files::OpenFiles;
 use parts::{Tasks, drained, unexpected};
@@ -54,12 +55,18 @@ pub struct Options {
     pub listeners: Vec<TcpListener>,
     /// Where the routes are.
     pub paths: WebPaths,
+    /// The names that web pages may be asked for.
+    pub allowed_hosts: AllowedHosts,
     /// Whether POST /-/reload is served.
     pub enable_lifecycle: bool,
     /// web.config.file, if there is one.
     pub web_config: Option<WebFile>,
     /// Limits for web clients.
     pub limits: Limits,
+    /// Is told how the exporter is.
+    pub service_manager: ServiceManager,
+    /// Reports that the fleet is alive.
+    pub watchdog: Watchdog,
     /// How many lines of the log were dropped; the log counts them.
     pub lines_dropped: Arc<AtomicU64>,
 }
@@ -98,6 +105,7 @@ pub struct Exporter {
     reload_tx: mpsc::Sender<ReloadRequest>,
     reloads: mpsc::Receiver<ReloadRequest>,
     stop: CancellationToken,
+    service_manager: ServiceManager,
     /// The fleet and the publishers.
     tasks: Tasks,
     /// The web server.
@@ -131,6 +139,7 @@ impl Exporter {
         let emits = parts::switch(config_rx.clone(), &probe_rx, &mut at_redis, &mut tasks, &stop);
         let inventory = emits.inventory;
         let tls = Arc::new(TlsStore::default());
+        let feeds = (feeds, options.watchdog);
         let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
         let (open_files, files) = OpenFiles::new(inventory.clone(), namespaces);
         parts::until(&stop, &mut tasks, "the count of files", open_files.run());
@@ -152,16 +161,17 @@ impl Exporter {
         };
         let web = Web {
             paths: options.paths,
+            allowed_hosts: options.allowed_hosts,
             files,
             history: history_source(fleet.clone()),
             view: view_source(sources),
-            ready: readiness(&fleet),
+            ready: readiness(&fleet, options.service_manager.clone()),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
             config: options.web_config,
             limits: options.limits,
             stats,
         };
-        parts::web(options.listeners, web, &mut servers, &stop);
+        parts::web_server(options.listeners, web, &mut servers, &stop);
         Self {
             config,
             load: options.load,
@@ -172,6 +182,7 @@ impl Exporter {
             reload_tx,
             reloads,
             stop,
+            service_manager: options.service_manager,
             tasks,
             servers,
         }
@@ -193,6 +204,7 @@ impl Exporter {
         let worked = caught(Box::pin(self.work(shutdown))).await;
         let outcome = worked.unwrap_or_else(|defect| Err(AppError::Defect("the exporter", defect)));
         info!(target: APP, "stopping");
+        self.service_manager.stopping();
         self.stop.cancel();
         if !drained(&mut self.tasks, STOP_WITHIN).await {
             warn!(target: APP, within = ?STOP_WITHIN, "not all rows were written before the stop");
@@ -210,6 +222,7 @@ impl Exporter {
             tokio::select! {
                 () = &mut shutdown => return Ok(()),
                 Some(request) = self.reloads.recv(), if loading.is_empty() => {
+                    self.service_manager.reloading();
                     let (load, reader) = (self.load.clone(), self.reader.clone());
                     loading.spawn(async move { (request, read(load, &reader).await) });
                 }
@@ -235,6 +248,7 @@ impl Exporter {
                 status.last_success = SystemTime::now();
             }
         });
+        self.service_manager.reloaded();
         // The one who asked may be gone.
         let _ = request.send(outcome);
     }
@@ -273,12 +287,13 @@ fn loaded(load: &(dyn Fn() -> Result<Config, ConfigError> + Send + Sync)) -> Res
 }
 
 /// Turns true when the fleet has settled or `READY_AFTER` has passed, and stays true.
-fn readiness(fleet: &FleetHandle) -> watch::Receiver<bool> {
+fn readiness(fleet: &FleetHandle, service_manager: ServiceManager) -> watch::Receiver<bool> {
     let (tx, rx) = watch::channel(false);
     let mut settled = fleet.settled();
     tokio::spawn(async move {
         let _ = timeout(READY_AFTER, settled.wait_for(|settled| *settled)).await;
         tx.send_replace(true);
+        service_manager.ready();
         // Receivers would see an error if the sender were dropped.
         tx.closed().await;
     });

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::web::{Limits, WebPaths, external_path, route_prefix, telemetry_path_ok};
+use crate::web::{AllowedHosts, Limits, WebPaths, external_path, route_prefix, telemetry_path_ok};
 use program::{CANNOT_START, FAILED, LogArgs, Program};
 
 /// Probes the SoCs of a SONiC dual-ToR active-active rack over gRPC; publishes MUX_CABLE_INFO in STATE_DB and
@@ -58,6 +58,9 @@ struct ExporterArgs {
         default_value = ":9075"
     )]
     listen: Vec<String>,
+    /// Serve on the sockets that systemd passes (socket activation) instead of --web.listen-address
+    #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
+    systemd_socket: bool,
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,
@@ -86,6 +89,9 @@ struct ExporterArgs {
     #[arg(long = "web.max-event-streams", value_name = "N", default_value_t = Limits::EVENT_STREAMS,
           value_parser = clap::value_parser!(u16).range(1..))]
     max_event_streams: u16,
+    /// Name that web pages may be asked for, repeatable; IP addresses and localhost always are. Not needed with logins
+    #[arg(long = "web.allowed-host", value_name = "HOST", value_parser = AllowedHosts::checked)]
+    allowed_hosts: Vec<String>,
     /// Serve POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
@@ -144,6 +150,10 @@ impl Cli {
             Some(Command::Status(_)) => status::NOT_KNOWN,
             _ => CANNOT_START,
         };
+        let serves = !looks && !self.exporter.config_check;
+        // Here, while there is one thread only.
+        let passed = (serves && self.exporter.systemd_socket).then(host::passed_sockets);
+        let passed = passed.unwrap_or_else(|| Ok(Vec::new()));
         let program = Program {
             name: "dualtor-exporter",
             quiet: looks,
@@ -154,7 +164,7 @@ impl Cli {
         program::run(program, &self.log, move |dropped| async move {
             match self.command {
                 None if self.exporter.config_check => exporter_command::check_config(&self.exporter).await,
-                None => exporter_command::run(self.exporter, dropped).await,
+                None => exporter_command::run(self.exporter, passed?, dropped).await,
                 Some(Command::Probe(args)) => probe_command::run(args).await,
                 Some(Command::Doctor(args)) => doctor::run(args).await,
                 Some(Command::Status(args)) => status::run(args).await,

@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::fleet::reduce::Effect;
 use crate::model::{ChannelEvent, Event, Inventory, Side, Snapshot, SocStatus, Target, TargetId};
 use crate::runtime::defect::{Defect, Restarts, attempt, caught};
+use crate::runtime::service_manager::Watchdog;
 use crate::soc::session::{self, Context, Running, SessionId};
 use crate::soc::transport::OutgoingError;
 pub use handle::{FeedItem, Feeds, FleetHandle, Stopped};
@@ -65,6 +66,7 @@ pub struct Fleet {
     /// Sessions that have neither finished a round nor failed a dial.
     unsettled: HashSet<SessionId>,
     side: Side,
+    watchdog: Watchdog,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -104,8 +106,14 @@ impl Fleet {
             table: SocTable::default(),
             unsettled: HashSet::new(),
             side: Side::Unknown,
+            watchdog: Watchdog::default(),
         };
         (fleet, handle)
+    }
+
+    /// Reports by this that its task is not stuck.
+    pub fn watched(self, watchdog: Watchdog) -> Self {
+        Self { watchdog, ..self }
     }
 
     /// Runs until `stop`, then stops every session, sends the last rows (SHUTDOWN) and returns. After a defect of its own it does
@@ -127,11 +135,12 @@ impl Fleet {
         }
         self.adopt_inventory();
         // Biased, rarest first: under a flood of events the loop still stops, follows the inventory and answers scrapes. The
-        // first four arms are rare or bounded, so events get their turn. Every arm is cancel-safe.
+        // first five arms are rare or bounded, so events get their turn. Every arm is cancel-safe.
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => break,
+                () = self.watchdog.report() => {}
                 Ok(()) = self.inventory.changed() => self.adopt_inventory(),
                 Some(question) = self.questions.recv() => self.answer(question),
                 // Before the events: those of a session that has ended must not be applied any more.

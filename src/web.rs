@@ -8,7 +8,8 @@
 //! | `http_versions` | serves a connection over HTTP/1 or HTTP/2, and ends it |
 //! | `web_config` | `--web.config.file`: from text to a validated value (pure) |
 //! | `follow` | reads that file again while the exporter runs |
-//! | `access`, `sign_in` | what the file asks of each request; names and passwords |
+//! | `access`, `sign_in` | what each request needs; names and passwords |
+//! | `allowed_hosts` | the names that a page may be asked for (pure) |
 //! | `client_socket` | a socket that fails when the peer reads nothing |
 //! | `routes` | the routes and their answers |
 //! | `web_paths` | where the routes are, as clients see them (pure) |
@@ -28,6 +29,7 @@
 //! fleet.
 
 mod access;
+mod allowed_hosts;
 mod answer;
 mod api;
 mod cells;
@@ -61,6 +63,7 @@ use crate::model::{History, TargetId, View};
 use access::Access;
 use gate::Gate;
 
+pub use allowed_hosts::AllowedHosts;
 pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
 pub use web_config::{WebConfig, WebFile};
@@ -88,6 +91,8 @@ const NICE: i32 = 5;
 pub struct Web {
     /// Where the routes are.
     pub paths: WebPaths,
+    /// The names that pages may be asked for.
+    pub allowed_hosts: AllowedHosts,
     /// Makes the view that the metrics show.
     pub view: ViewSource,
     /// What has happened to one SoC, for the API.
@@ -216,8 +221,9 @@ fn access_of(web: &Web) -> (impl Future<Output = ()> + use<>, Arc<Access>) {
         }
         std::future::pending::<()>().await;
     };
-    (following, Access::new(receiver, web.paths.clone()))
+    let access = Access::new(web.allowed_hosts.clone(), web.paths.clone(), receiver);
+    (following, access)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -15,6 +15,7 @@ use crate::fleet::mailbox::mailbox;
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
 use crate::model::{Inventory, ProbeSettings, StateDbStatus};
 use crate::runtime::defect::caught;
+use crate::runtime::service_manager::Watchdog;
 use crate::soc::channel::TlsStore;
 use crate::soc::session::Context;
 use crate::sonic::appl_db::Notifications;
@@ -78,7 +79,7 @@ pub(super) fn fleet(
     inventory: watch::Receiver<Arc<Inventory>>,
     probe: watch::Receiver<ProbeSettings>,
     tls: Arc<TlsStore>,
-    feeds: Feeds,
+    (feeds, watchdog): (Feeds, Watchdog),
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> FleetHandle {
@@ -92,6 +93,7 @@ pub(super) fn fleet(
         origin: Instant::now(),
     };
     let (fleet, handle) = Fleet::new(inventory, context, events, feeds);
+    let fleet = fleet.watched(watchdog);
     let stop = stop.clone();
     oversee(tasks, "the fleet", async move {
         let ended = fleet.run(stop.cancelled()).await;
@@ -101,9 +103,14 @@ pub(super) fn fleet(
 }
 
 /// Starts the web server.
-pub(super) fn web(listeners: Vec<TcpListener>, web: Web, tasks: &mut Tasks, stop: &CancellationToken) {
+pub(super) fn web_server(
+    listeners: Vec<TcpListener>,
+    web: Web,
+    servers: &mut Tasks,
+    stop: &CancellationToken,
+) {
     let served = web::serve(listeners, web, stop.clone());
-    oversee(tasks, "the web server", async move {
+    oversee(servers, "the web server", async move {
         served.await.map_err(AppError::Web)
     });
 }

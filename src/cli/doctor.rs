@@ -8,11 +8,13 @@
 //! | file | job |
 //! |---|---|
 //! | collect | reads databases and files, asks the kernel for routes, probes each SoC: all I/O, all of it bounded |
+//! | collect_web | the same for web.config.file and the files that it names |
 //! | collected | what was seen: plain data |
 //! | findings | what was seen → what is the case (pure) |
 //! | render | findings → text or JSON (pure) |
 
 mod collect;
+mod collect_web;
 mod collected;
 mod findings;
 mod render;
@@ -28,6 +30,7 @@ use super::host::raise_open_files;
 use super::probe_command::{Output, timeout};
 use super::program::{FAILED, print_result};
 use collect::collect;
+use collect_web::web_side;
 use findings::{Level, diagnose};
 
 #[derive(Debug, Args)]
@@ -35,6 +38,12 @@ pub(super) struct DoctorArgs {
     /// Configuration file (YAML) [default: /etc/dualtor-exporter/config.yml, if it exists]
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
+    /// The exporter's --web.config.file, to be checked too
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
+    /// The exporter's --web.listen-address, to be checked too [default with --web.config.file: :9075]
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
+    listen: Vec<String>,
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Output,
@@ -47,7 +56,9 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let (config, _) = first_config(args.config_file.as_deref()).await?;
     raise_open_files();
     let timeout = args.timeout.unwrap_or(config.probe.timeout);
-    let seen = collect(config, timeout).await;
+    let web = web_side(args.listen, args.web_config_file);
+    let (mut seen, web) = tokio::join!(collect(config, timeout), web);
+    seen.web = web;
     let findings = diagnose(&seen);
     let text = match args.output {
         Output::Text => render::text(&findings),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::host::{listen, raise_open_files, stop_signals};
 use super::program::{FAILED, print_result};
@@ -17,7 +18,8 @@ use crate::config::files::{PATIENCE, Reader};
 use crate::config::{Config, ConfigError};
 use crate::model::component::APP;
 use crate::model::text;
-use crate::web::{Limits, WebFile};
+use crate::runtime::service_manager::{ServiceManager, Watchdog};
+use crate::web::{AllowedHosts, Limits, WebFile};
 
 /// Read if no other file is named. Without it, everything is found in SONiC's databases.
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
@@ -75,17 +77,52 @@ pub(super) async fn check_config(args: &ExporterArgs) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode> {
+/// The service manager of this process, and how often it wants to hear from the fleet.
+fn service_manager() -> (ServiceManager, Watchdog) {
+    let manager = std::env::var_os("NOTIFY_SOCKET").map(|address| ServiceManager::at(&address));
+    let manager = match manager {
+        Some(Ok(manager)) => manager,
+        Some(Err(error)) => {
+            warn!(target: APP, %error, "NOTIFY_SOCKET cannot be used: the service manager is told nothing");
+            ServiceManager::default()
+        }
+        None => ServiceManager::default(),
+    };
+    // Without WATCHDOG_PID it is for whoever gets it.
+    let pid = std::env::var("WATCHDOG_PID").ok();
+    let is_ours = pid.is_none_or(|pid| pid.parse() == Ok(std::process::id()));
+    let limit = std::env::var_os("WATCHDOG_USEC").filter(|_| is_ours);
+    let watchdog = Watchdog::new(manager.clone(), limit.as_deref());
+    (manager, watchdog)
+}
+
+/// The sockets to serve on: those that were passed, or those that are named.
+async fn listeners(
+    addresses: &[String],
+    passed: Vec<std::net::TcpListener>,
+) -> anyhow::Result<Vec<TcpListener>> {
+    if !passed.is_empty() {
+        let listeners = passed.into_iter().map(TcpListener::from_std);
+        return Ok(listeners.collect::<Result<_, _>>()?);
+    }
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = listen(address).await;
+        listeners.push(listener.with_context(|| format!("--web.listen-address {}", text::quote(address)))?);
+    }
+    Ok(listeners)
+}
+
+/// `passed`: the sockets of `--web.systemd-socket`.
+pub(super) async fn run(
+    args: ExporterArgs,
+    passed: Vec<std::net::TcpListener>,
+    lines_dropped: Arc<AtomicU64>,
+) -> anyhow::Result<ExitCode> {
     let (config, file) = first_config(args.config_file.as_deref()).await?;
     let web_config = first_web_config(args.web_config_file.as_deref()).await?;
-    let mut listeners = Vec::new();
-    for address in &args.listen {
-        listeners.push(
-            listen(address)
-                .await
-                .with_context(|| format!("--web.listen-address {}", text::quote(address)))?,
-        );
-    }
+    let listeners = listeners(&args.listen, passed).await?;
+    let (service_manager, watchdog) = service_manager();
     raise_open_files();
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
@@ -107,6 +144,7 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
         load: Arc::new(load),
         listeners,
         paths,
+        allowed_hosts: AllowedHosts::new(args.allowed_hosts),
         enable_lifecycle: args.enable_lifecycle,
         web_config,
         limits: Limits {
@@ -115,6 +153,8 @@ pub(super) async fn run(args: ExporterArgs, lines_dropped: Arc<AtomicU64>) -> an
             event_streams: args.max_event_streams.into(),
             ..Limits::default()
         },
+        service_manager,
+        watchdog,
         lines_dropped,
     });
     let reloader = exporter.reloader();

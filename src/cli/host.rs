@@ -11,8 +11,34 @@ use tracing::{debug, warn};
 use crate::model::component::APP;
 use crate::model::text;
 
+/// The sockets that systemd has passed (`--web.systemd-socket`), at least one. They come by variables of the environment, which are
+/// removed here: call this before there is another thread.
+pub fn passed_sockets() -> anyhow::Result<Vec<std::net::TcpListener>> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..passed.len() {
+        let expected = "--web.systemd-socket: expected TCP sockets that listen (ListenStream=PORT)";
+        let listener = passed.take_tcp_listener(index).context(expected)?;
+        let listener = listener.context(expected)?;
+        if !rustix::net::sockopt::socket_acceptconn(&listener)? {
+            bail!("{expected}, got one that does not");
+        }
+        listener.set_nonblocking(true)?;
+        listeners.push(listener);
+    }
+    if listeners.is_empty() {
+        bail!(
+            "--web.systemd-socket: no socket was passed (LISTEN_FDS): start this by a socket unit of systemd"
+        );
+    }
+    Ok(listeners)
+}
+
 /// Binds one `--web.listen-address`. `:9075` means every address of this host, IPv4 and IPv6.
 pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    if address.starts_with("vsock://") {
+        bail!("vsock is not supported: expected HOST:PORT, such as :9075");
+    }
     let Some((host, port)) = address.rsplit_once(':') else {
         bail!("expected HOST:PORT, such as :9075 or 127.0.0.1:9075");
     };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use crate::model::{
     Cause, ChannelSettings, ChannelState, Maintenance, MuxDirection, Port, ProbeSettings, Query, QueryResult,
     ROUNDS, TransitionKind,
 };
+use crate::runtime::service_manager::ServiceManager;
 use dualtor_sim::{ConnectionFault, GoAway, H2Code, Scenario, Simulator};
 
 /// Far more than anything here takes.
@@ -50,6 +51,22 @@ impl Bombs {
     }
 }
 
+/// Ports are probed only when their channels become READY.
+fn context(events: mpsc::Sender<(SessionId, Event)>) -> Context {
+    let (_, probe) = watch::channel(ProbeSettings {
+        interval: Duration::from_secs(3600),
+        timeout: Duration::from_secs(5),
+    });
+    Context {
+        events,
+        probe,
+        dials: Arc::default(),
+        tls: Arc::default(),
+        rounds: Arc::default(),
+        origin: Instant::now(),
+    }
+}
+
 struct Rig {
     simulator: Simulator,
     inventory: watch::Sender<Arc<Inventory>>,
@@ -66,18 +83,7 @@ impl Rig {
     async fn start(socs: usize, start: Start) -> Self {
         let simulator = Simulator::start(Scenario::uniform(socs)).await.expect("SoCs");
         let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
-        let (_, probe) = watch::channel(ProbeSettings {
-            interval: Duration::from_secs(3600),
-            timeout: Duration::from_secs(5),
-        });
-        let context = Context {
-            events: events_tx,
-            probe,
-            dials: Arc::default(),
-            tls: Arc::default(),
-            rounds: Arc::default(),
-            origin: Instant::now(),
-        };
+        let context = context(events_tx);
         let targets = simulator.socs().iter().map(|soc| Target {
             namespace: "".into(),
             id: port(soc.name()).into(),
@@ -366,4 +372,60 @@ async fn a_fleet_that_panics_leaves_no_row_ready() {
         matches!(&last, Some(Change::Put(status)) if status.channel == ChannelState::Shutdown),
         "{last:?}"
     );
+}
+
+#[tokio::test]
+async fn a_fleet_that_is_stuck_reports_nothing_to_the_watchdog() {
+    const FREE: u8 = 0;
+    const STUCK: u8 = 1;
+    const ENDED: u8 = 2;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("notify");
+    let socket = tokio::net::UnixDatagram::bind(&path).expect("a socket");
+    let manager = ServiceManager::at(path.as_os_str()).expect("an address");
+    let message = async || {
+        let mut message = [0; 100];
+        let read = socket.recv(&mut message).await.expect("a message");
+        assert_eq!(&message[..read], b"WATCHDOG=1\n");
+    };
+    // Blocks the fleet's own task when it looks whether it must stop.
+    let gate = Arc::new(AtomicU8::new(FREE));
+    let at = gate.clone();
+    let stop = std::future::poll_fn(move |_| {
+        while at.load(Ordering::Relaxed) == STUCK {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        match at.load(Ordering::Relaxed) {
+            ENDED => std::task::Poll::Ready(()),
+            _ => std::task::Poll::Pending,
+        }
+    });
+    // A runtime of its own: a task that blocks would hold up the test too.
+    let fleet = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async move {
+            let (_inventory, inventory) = watch::channel(Arc::new(Inventory {
+                loaded: true,
+                ..Inventory::default()
+            }));
+            let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+            let (fleet, _handle) = Fleet::new(inventory, context(events_tx), events, Feeds::default());
+            // Twice in 40 ms.
+            let watchdog = Watchdog::new(manager, Some("40000".as_ref()));
+            fleet.watched(watchdog).run(stop).await
+        })
+    });
+    for _ in 0..3 {
+        timeout(LONG, message()).await.expect("it is alive");
+    }
+    gate.store(STUCK, Ordering::Relaxed);
+    // What it sent before.
+    while timeout(Duration::from_millis(400), message()).await.is_ok() {}
+    assert!(timeout(Duration::from_secs(1), message()).await.is_err());
+    gate.store(FREE, Ordering::Relaxed);
+    for _ in 0..3 {
+        timeout(LONG, message()).await.expect("it is alive again");
+    }
+    gate.store(ENDED, Ordering::Relaxed);
+    fleet.join().expect("no panic").expect("a clean stop");
 }

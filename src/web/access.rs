@@ -1,4 +1,5 @@
-//! What web.config.file asks of each request: the rate limit, a login, and headers of the answer.
+//! What is asked of each request: a name that may be asked for (`allowed_hosts`), and what web.config.file has: the rate limit, a
+//! login, headers of the answer.
 //!
 //! `/-/healthy` and `/-/ready` need neither login nor rate limit: who restarts containers has no password.
 
@@ -7,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::Router;
+use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use tokio::sync::watch;
 
+use super::allowed_hosts::AllowedHosts;
 use super::routes;
 use super::sign_in::{SignIn, SignInResult};
 use super::web_config::{RateLimit, WebConfig};
@@ -25,11 +28,15 @@ const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// Seconds after which a client that found too many logins waiting may ask again.
 const RETRY_AFTER: &str = "5";
 
+const OTHER_HOST: &str =
+    "this page is shown for IP addresses, localhost, and names given by --web.allowed-host\n";
+
 type Body = axum::body::Body;
 
 /// See the module's documentation. Shared by all listeners.
 #[derive(Debug)]
 pub(super) struct Access {
+    hosts: AllowedHosts,
     config: InForce,
     paths: WebPaths,
     sign_in: SignIn,
@@ -38,10 +45,11 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) fn new(config: InForce, paths: WebPaths) -> Arc<Self> {
+    pub(super) fn new(hosts: AllowedHosts, paths: WebPaths, config: InForce) -> Arc<Self> {
         let rate = config.borrow().rate;
         let rate = rate.map(|rate| (rate, Mutex::new(Bucket::new(rate.burst, rate.interval))));
         Arc::new(Self {
+            hosts,
             config,
             paths,
             sign_in: SignIn::default(),
@@ -60,6 +68,16 @@ impl Access {
         };
         let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
         limit.burst > 0 && bucket.take(Instant::now())
+    }
+
+    /// Whether the request is for a page under a name that it may not be asked for. Behind a login or a client certificate,
+    /// pages have no need of this: a browser sends neither to another name.
+    fn is_elsewheres(&self, place: &Place, request: &Parts, config: &WebConfig) -> bool {
+        let is_page = match place {
+            Place::Route(uri) => uri.path() != self.paths.telemetry && !uri.path().starts_with("/-/"),
+            Place::Home(_) | Place::Elsewhere => true,
+        };
+        is_page && !config.knows_clients() && !self.hosts.allow(&request.uri, &request.headers)
     }
 
     /// Answers one request.
@@ -81,6 +99,9 @@ impl Access {
                 return Ok((StatusCode::TOO_MANY_REQUESTS, text).into_response());
             }
             let config = self.config.borrow().clone();
+            if self.is_elsewheres(&place, &parts, &config) {
+                return Ok((StatusCode::FORBIDDEN, OTHER_HOST).into_response());
+            }
             let login = parts.headers.get(header::AUTHORIZATION);
             match self.sign_in.check(&config.users, login).await {
                 SignInResult::In => {}

@@ -180,8 +180,8 @@ impl Serving {
             .max_concurrent_streams(Limits::STREAMS)
             .max_header_list_size(Limits::HEADER_SIZE as u32)
             .max_send_buf_size(Limits::HEADER_SIZE)
-            .keep_alive_interval(Limits::PING_EVERY)
-            .keep_alive_timeout(Limits::PONG_WITHIN)
+            .keep_alive_interval(self.limits.ping_every)
+            .keep_alive_timeout(self.limits.pong_within)
             .serve_connection(TokioIo::new(stream), service);
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -219,7 +219,9 @@ impl Serving {
         if let Err(error) = &outcome {
             debug!(target: WEB, %error, "a web connection ended");
         }
-        let late = self.standing.untaken() || self.standing.has_never_asked() && ending.is_some();
+        // hyper's own time-out: a PING was not answered.
+        let is_gone = outcome.is_err_and(|error| error.is_timeout());
+        let late = is_gone || self.standing.untaken() || self.standing.has_never_asked() && ending.is_some();
         late.then_some(Refusal::Timeout)
     }
 }

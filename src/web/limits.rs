@@ -27,6 +27,10 @@ pub struct Limits {
     pub header: Duration,
     /// How long a client may read no byte of its answer.
     pub untaken: Duration,
+    /// How often an HTTP/2 client is asked whether it is still there.
+    pub ping_every: Duration,
+    /// How long it may take to answer that.
+    pub pong_within: Duration,
     /// After this time an HTTP/2 connection takes no further request. hyper passes the last piece of an answer on before it is
     /// read, so a client that asks on and reads nothing is noticed only then.
     pub age: Duration,
@@ -45,10 +49,6 @@ impl Limits {
     pub(super) const HEADER_SIZE: usize = 16 * 1024;
     /// Requests at a time on one HTTP/2 connection.
     pub(super) const STREAMS: u32 = 32;
-    /// How often an HTTP/2 client is asked whether it is still there.
-    pub(super) const PING_EVERY: Duration = Duration::from_secs(20);
-    /// How long it may take to answer that.
-    pub(super) const PONG_WITHIN: Duration = Duration::from_secs(10);
 }
 
 impl Default for Limits {
@@ -62,6 +62,8 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             header: Duration::from_secs(30),
             untaken: Duration::from_secs(60),
+            ping_every: Duration::from_secs(20),
+            pong_within: Duration::from_secs(10),
             age: Duration::from_secs(600),
             // Much longer than a normal request takes, much shorter than a scraper's interval.
             yields: Duration::from_secs(5),

@@ -13,6 +13,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -22,6 +23,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
@@ -97,7 +99,14 @@ async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMa
         // Without a length: to know it, the answer would have to be rendered.
         Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
     } else {
-        match routes.renderer.render(format).await {
+        let rendering = routes.renderer.render(format);
+        let rendered = match patience(&headers) {
+            Some(patience) => timeout(patience, rendering)
+                .await
+                .unwrap_or(Err(NotRendered::Busy)),
+            None => rendering.await,
+        };
+        match rendered {
             Ok(answer) if gzip => Body::new(AnswerBody::packed(answer)),
             Ok(answer) => Body::new(AnswerBody::plain(answer)),
             Err(reason) => return not_rendered(reason),
@@ -109,6 +118,17 @@ async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMa
     ];
     let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
     (head, encoding, body).into_response()
+}
+
+/// How long Prometheus waits for this scrape, less what the way back takes: after that it would not see the reason.
+fn patience(headers: &HeaderMap) -> Option<Duration> {
+    const WAY_BACK: f64 = 0.5;
+    let seconds = headers
+        .get("x-prometheus-scrape-timeout-seconds")?
+        .to_str()
+        .ok()?;
+    let seconds = seconds.parse::<f64>().ok().filter(|seconds| *seconds > 0.0)?;
+    Duration::try_from_secs_f64((seconds - WAY_BACK).max(seconds / 2.0)).ok()
 }
 
 fn not_rendered(reason: NotRendered) -> Response {
@@ -180,6 +200,24 @@ async fn reload(State(routes): State<Routes>, uri: Uri, headers: HeaderMap) -> R
 mod tests {
     use super::*;
     use axum::http::HeaderName;
+
+    #[test]
+    fn a_scraper_that_waits_for_less_is_answered_in_its_time() {
+        let check = |value: &str, expected: Option<f64>| {
+            let mut headers = HeaderMap::new();
+            let name = "X-Prometheus-Scrape-Timeout-Seconds";
+            let name: HeaderName = name.parse().expect("a name");
+            headers.insert(name, value.parse().expect("a value"));
+            let expected = expected.map(Duration::from_secs_f64);
+            assert_eq!(patience(&headers), expected, "{value}");
+        };
+        check("10", Some(9.5));
+        check("0.8", Some(0.4));
+        for value in ["", "0", "-1", "NaN", "inf", "1e300", "ten"] {
+            check(value, None);
+        }
+        assert_eq!(patience(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn a_page_of_another_site_is_told_from_our_own_and_from_programs() {

@@ -232,6 +232,32 @@ mod tests {
     }
 
     #[test]
+    fn no_two_logins_have_one_answer_however_they_are_divided() {
+        let mut memory = Memory::default();
+        let hash = users().hash_of("alice").1.clone();
+        let login = |user: &str, password: &str| Login {
+            user: user.to_owned(),
+            hash: hash.clone(),
+            password: password.into(),
+        };
+        memory.keep(login("alice", "secret"), true);
+        for (user, password) in [
+            ("alices", "ecret"),
+            ("alic", "esecret"),
+            ("alice:secret", ""),
+            ("", "alicesecret"),
+        ] {
+            assert_eq!(memory.answers.get(&login(user, password)), None, "{user}");
+        }
+        let other = Login {
+            hash: users().hash_of("dave").1.clone(),
+            ..login("alice", "secret")
+        };
+        assert_eq!(memory.answers.get(&other), None, "a new hash in the file");
+        assert_eq!(memory.answers.get(&login("alice", "secret")), Some(&true));
+    }
+
+    #[test]
     fn wrong_answers_displace_each_other_and_never_a_right_one() {
         let mut memory = Memory::default();
         let (_, hash) = (0, users().hash_of("alice").1.clone());

@@ -1,6 +1,24 @@
-//! What the web endpoint does when one of its parts panics: only the affected clients notice.
+//! The web endpoint over real sockets.
+//!
+//! | file | tests |
+//! |---|---|
+//! | cases | the names of the exporter-toolkit's cases; each is in one of the tests here or in web_config/tests.rs |
+//! | site | a server with a web.config.file, and its clients (no tests) |
+//! | tls_cases, policies | TLS; client certificates |
+//! | logins | logins, headers, the rate limit |
+//! | changes | web.config.file changes while the exporter runs |
+//! | http2_clients, hostile_handshakes | HTTP/2 and its limits; hostile clients |
+//!
+//! Here: what happens when a part panics. Only the affected clients notice.
 
+pub(in crate::web) mod cases;
+mod changes;
+mod hostile_handshakes;
+mod http2_clients;
+mod logins;
+mod policies;
 mod site;
+mod tls_cases;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -55,7 +73,11 @@ async fn start(router: Router) -> Running {
         listener,
         gate: Gate::new(Limits::default(), files, stats.clone()),
         router,
-        access: Access::new(watch::channel(Arc::default()).1, WebPaths::default()),
+        access: Access::new(
+            AllowedHosts::default(),
+            WebPaths::default(),
+            watch::channel(Arc::default()).1,
+        ),
         connections: TaskTracker::new(),
         stop: stop.clone(),
     };
@@ -69,7 +91,7 @@ async fn start(router: Router) -> Running {
 
 async fn ask(running: &Running, path: &str) -> String {
     let mut stream = TcpStream::connect(running.address).await.expect("a listener");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
     // The connection may be reset.
@@ -121,6 +143,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
     let web = Web {
         history: no_history(),
         paths: WebPaths::default(),
+        allowed_hosts: AllowedHosts::default(),
         view: Arc::new(
             move || match times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
                 0 => panic!("before there is a future"),
@@ -150,4 +173,39 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
     }
     running.stop.cancel();
     running.serving.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a_scrape_is_refused_before_its_scraper_gives_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (_ready, ready) = watch::channel(true);
+    let (_files, files) = watch::channel(100);
+    let web = Web {
+        paths: WebPaths::default(),
+        history: no_history(),
+        allowed_hosts: AllowedHosts::default(),
+        // A fleet that does not answer.
+        view: Arc::new(|| Box::pin(std::future::pending())),
+        ready,
+        reload: None,
+        config: None,
+        limits: Limits {
+            turn: std::time::Duration::from_secs(3600),
+            ..Limits::default()
+        },
+        files,
+        stats: Arc::default(),
+    };
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve(vec![listener], web, stop.clone()));
+    let stream = TcpStream::connect(address).await.expect("a listener");
+    let seconds = [("X-Prometheus-Scrape-Timeout-Seconds", "0.5")];
+    let answer = site::ask(stream, "/metrics", &seconds).await.expect("an answer");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 5\r\n"),
+        "{answer}"
+    );
+    stop.cancel();
+    serving.await.expect("no panic").expect("a clean stop");
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | keys | which keys there are |
 //! | tls_section | tls_server_config: certificate, key, versions, suites, curves |
+//! | tls_suites | its suites and curves |
 //! | client_certificates | which client certificates are accepted |
 //! | extra_headers | http_server_config.headers |
 //! | users | basic_auth_users: bcrypt hashes |
@@ -17,6 +18,7 @@ mod client_certificates;
 mod extra_headers;
 mod keys;
 mod tls_section;
+mod tls_suites;
 mod users;
 
 use std::fmt;
@@ -138,6 +140,11 @@ impl WebConfig {
         self.tls.as_ref().and_then(|tls| tls.expiry)
     }
 
+    /// Whether no one gets an answer without a login or a client certificate.
+    pub(super) fn knows_clients(&self) -> bool {
+        self.users.len() > 0 || self.tls.as_ref().is_some_and(|tls| tls.needs_certificates)
+    }
+
     /// What was accepted without effect, for people.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes
@@ -200,6 +207,36 @@ impl WebFile {
             path: path.to_owned(),
             config: Arc::new(config),
         })
+    }
+}
+
+/// For `doctor`.
+impl WebFile {
+    /// `TLS, 2 users`.
+    pub fn summary(&self) -> String {
+        self.config.to_string()
+    }
+
+    /// Whether no one gets an answer without a login or a client certificate.
+    pub fn knows_clients(&self) -> bool {
+        self.config.knows_clients()
+    }
+
+    /// When the first certificate of the chain expires; `None`: plain HTTP.
+    pub fn certificate_expiry(&self) -> Option<SystemTime> {
+        self.config.certificate_expiry()
+    }
+
+    /// The files that hold the key, or hashes of passwords.
+    pub fn secret_files(&self) -> Vec<PathBuf> {
+        let directory = self.path.parent().unwrap_or(Path::new(""));
+        let tls = self.config.tls.as_ref();
+        let key_file = tls.and_then(|tls| tls.key_file.as_ref());
+        let has_secrets = self.config.users.len() > 0 || tls.is_some_and(|tls| tls.key_file.is_none());
+        let own = has_secrets.then(|| self.path.clone());
+        own.into_iter()
+            .chain(key_file.map(|file| directory.join(file)))
+            .collect()
     }
 }
 

@@ -310,3 +310,37 @@ async fn a_bad_file_is_bad_usage() {
     assert!(ended.stderr.contains("side"), "{ended:?}");
     assert_eq!(run(&["doctor", "--output", "xml"]).await.code, Some(2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_web_side_is_looked_at_where_a_flag_says_how_it_serves() {
+    let rack = clean().await;
+    let ended = doctor(&rack, &[]).await;
+    assert!(!ended.stdout.contains("Web side"), "{}", ended.stdout);
+    let ended = doctor(&rack, &["--web.listen-address", ":9075"]).await;
+    assert!(ended.stdout.contains("! listens on: :9075"), "{}", ended.stdout);
+    assert_eq!(ended.code, Some(CLEAN));
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let web = dir.path().join("web.yml");
+    let args = ["--web.config.file", web.to_str().expect("UTF-8")];
+    let ended = doctor(&rack, &args).await;
+    assert!(ended.stdout.contains("cannot be read"), "{}", ended.stdout);
+    assert_eq!(ended.code, Some(PROBLEMS));
+    let hash = "$2b$04$abcdefghijklmnopqrstuuCiRP6uwuebOgMsb3sB1n0pjVVBf0O3K";
+    std::fs::write(&web, format!("basic_auth_users: {{alice: {hash}}}")).expect("written");
+    for (mode, words, code) in [
+        (0o644, "mode 644", PROBLEMS),
+        (0o600, "plain HTTP, 1 user", CLEAN),
+    ] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&web, mode).expect("set");
+        let ended = doctor(&rack, &args).await;
+        assert!(ended.stdout.contains(words), "{}", ended.stdout);
+        assert!(
+            ended.stdout.contains("passwords cross the network"),
+            "{}",
+            ended.stdout
+        );
+        assert!(!ended.stdout.contains(hash), "{}", ended.stdout);
+        assert_eq!(ended.code, Some(code));
+    }
+}

@@ -22,6 +22,7 @@
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
 //! | status | the command `status` against a running exporter |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
+//! | service_manager | the real binary under systemd: sockets that it passes, what it is told |
 //! | stock_servers | whether gRPC's stock servers accept our PINGs |
 //! | stalled | output and log of the real binary are not read, or cannot be written |
 //! | words | text from outside in rows, labels, log and terminal |
@@ -59,6 +60,7 @@ mod rounds;
 mod rows;
 mod scaffolding;
 mod service;
+mod service_manager;
 mod shadow;
 mod signals;
 mod stalled;

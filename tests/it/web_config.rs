@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::certificates::{Ca, VALID};
 use crate::child::{Program, assert_cannot_start, run};
-use crate::harness::{ONLY_AT_READY, Setup};
+use crate::harness::{ONLY_AT_READY, Setup, wait_until};
 use crate::http::{Scrape, ask, get};
 
 const CONFIG: &str =
@@ -196,4 +196,67 @@ async fn a_flood_of_wrong_passwords_keeps_no_one_with_the_right_one_away() {
     }
     assert!(seen.iter().all(|status| [401, 503].contains(status)), "{seen:?}");
     assert!(seen.contains(&503), "most find no place: {seen:?}");
+}
+
+/// Seconds in all queries that were answered, how many these were, and how many failed.
+fn queries(scrape: &Scrape) -> [f64; 3] {
+    let sum = |name: &str| scrape.find(name, &[]).map(|sample| sample.value).sum();
+    let all = scrape.find("dualtor_probes_total", &[]);
+    let failed = all.filter(|sample| sample.labels["result"] != "OK");
+    [
+        sum("dualtor_probe_duration_seconds_sum"),
+        sum("dualtor_probe_duration_seconds_count"),
+        failed.map(|sample| sample.value).sum(),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_wrong_passwords_a_second_do_not_reach_the_rounds() {
+    // Bob's is cheap, and remembered after the first scrape. A wrong one for alice costs as much as it may.
+    let costly = ALICE.replace("$04$", "$12$");
+    let cheap = ALICE.split_once(": ").expect("a hash").1;
+    let mut setup = Setup::rack(8).probe("interval: 3s, timeout: 2900ms");
+    setup.web_config = Some(format!("basic_auth_users:\n  {costly}\n  bob: {cheap}\n"));
+    let rack = setup.start().await;
+    let right = [("Authorization", "Basic Ym9iOmFsaWNlMTIz")];
+    let scraped = async || {
+        let answer = ask(rack.web, "GET", "/metrics", &right).await;
+        assert_eq!(answer.status, 200);
+        queries(&Scrape::parse(answer.text()))
+    };
+    // Three rounds of eight SoCs; the mean of a query.
+    let three_rounds = async || {
+        let began = scraped().await;
+        let enough = async || {
+            let now = scraped().await;
+            match now[1] - began[1] {
+                96.0.. => Ok(now),
+                answered => Err(format!("{answered} answers")),
+            }
+        };
+        let ended = wait_until("three rounds", enough).await;
+        assert_eq!(ended[2], began[2], "a query failed");
+        (ended[0] - began[0]) / (ended[1] - began[1])
+    };
+    let before = three_rounds().await;
+    let web = rack.web;
+    let flood = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            for n in 0..26 * 26u16 {
+                ticks.tick().await;
+                let [one, two] = [n / 26, n % 26].map(|n| char::from(b'A' + n as u8));
+                let wrong = format!("Basic YWxpY2U6d3Jvbmc{one}{two}A=");
+                tokio::spawn(async move { ask(web, "GET", "/metrics", &[("Authorization", &wrong)]).await });
+            }
+        }
+    });
+    let during = three_rounds().await;
+    assert!(!flood.is_finished());
+    flood.abort();
+    // The flood's client needs a core too.
+    assert!(
+        during < before * 30.0 + 0.05,
+        "{before} s a query, then {during} s"
+    );
 }

@@ -17,8 +17,8 @@ use crate::web_limits::{
 /// What the allocator keeps for reuse.
 const KEPT_KB: u64 = 2 * 1024;
 
-const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-const HEALTHY: &[u8] = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const HEALTHY: &[u8] = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Only the client that asks is connected.
 async fn all_gone(rack: &Rack) {
@@ -300,7 +300,7 @@ const GOOD: &str = "HTTP/1.1 200 ";
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_sane_request_is_refused_and_harms_nobody() {
     let rack = setup(Limits::default()).start().await;
-    let close = "Host: x\r\nConnection: close\r\n\r\n";
+    let close = "Host: localhost\r\nConnection: close\r\n\r\n";
     let many = "a,".repeat(5_000);
     let table: Vec<(String, &str)> = vec![
         // HTTP/0.9, HTTP/2 by prior knowledge, TLS, another protocol, nothing at all.
@@ -433,7 +433,7 @@ async fn a_pipe_full_of_requests_is_answered_in_order_and_others_meanwhile() {
     const MANY: usize = 2_000;
     let rack = setup(Limits::default()).start().await;
     let mut requests = HEALTHY.repeat(MANY);
-    requests.extend_from_slice(b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    requests.extend_from_slice(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let (answers, others) = tokio::join!(send(rack.web, &requests), async {
         for _ in 0..20 {
             assert_eq!(get(rack.web, "/-/healthy").await.status, 200);

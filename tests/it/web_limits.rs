@@ -31,7 +31,9 @@ pub(crate) async fn connect(from: &str, to: SocketAddr) -> TcpStream {
 pub(crate) async fn half_sent(from: &str, to: SocketAddr) -> TcpStream {
     let mut stream = connect(from, to).await;
     // The connection may be closed already.
-    let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").await;
+    let _ = stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n")
+        .await;
     stream
 }
 
@@ -138,7 +140,7 @@ async fn a_kept_connection_that_asks_no_more_is_closed_and_no_complaint() {
     .await;
     let mut stream = connect("127.0.0.1", rack.web).await;
     for _ in 0..3 {
-        let request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
+        let request = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n";
         stream.write_all(request).await.expect("sent");
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.expect("an answer");
@@ -189,10 +191,15 @@ async fn a_request_has_no_body() {
         ),
         ("PUT /nothing HTTP/1.1\r\nContent-Length: 1\r\n", "x"),
     ] {
-        let answer = send(rack.web, format!("{head}Host: x\r\n\r\n{body}").as_bytes()).await;
+        let answer = send(
+            rack.web,
+            format!("{head}Host: localhost\r\n\r\n{body}").as_bytes(),
+        )
+        .await;
         assert!(answer.starts_with("HTTP/1.1 413 "), "{head}: {answer}");
     }
-    let request = b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let request =
+        b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let answer = send(rack.web, request).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
@@ -203,7 +210,7 @@ async fn a_header_has_16_kib_at_most() {
     for (size, status) in [(15_000, 200), (16_500, 431), (20_000, 431), (2_000_000, 431)] {
         let accept = "text/plain;q=0.1,".repeat(size / 17);
         let request = format!(
-            "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: {accept}application/openmetrics-text\r\n\r\n"
+            "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}application/openmetrics-text\r\n\r\n"
         );
         let answer = send(rack.web, request.as_bytes()).await;
         assert!(
@@ -223,7 +230,7 @@ async fn a_client_that_has_said_all_gets_its_answers() {
     for path in ["/metrics", "/-/healthy", "/"] {
         for requests in [1, 3] {
             let mut stream = connect("127.0.0.1", rack.web).await;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(requests);
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(requests);
             stream.write_all(request.as_bytes()).await.expect("sent");
             stream.shutdown().await.expect("closed on this side");
             let answer = rest(&mut stream).await;
@@ -260,7 +267,7 @@ pub(crate) async fn unread(from: &str, to: SocketAddr) -> TcpStream {
     let from: std::net::IpAddr = from.parse().expect("an address");
     socket.bind((from, 0).into()).expect("bound");
     let mut stream = socket.connect(to).await.expect("a connection");
-    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request).await.expect("sent");
     stream.readable().await.expect("the answer has begun");
     stream

@@ -109,6 +109,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         files,
         tls,
         socs,
+        web: None,
     }
 }
 
@@ -211,7 +212,9 @@ async fn events(database: &Database) -> Events {
 }
 
 /// Reads something that may lie on a file system that hangs.
-async fn patiently<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+pub(super) async fn patiently<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
     match timeout(FILE, tokio::task::spawn_blocking(read)).await {
         Ok(Ok(read)) => Ok(read),
         Ok(Err(error)) if error.is_panic() => Err("a defect of this program, please report it".to_owned()),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
@@ -37,6 +38,8 @@ pub(super) struct Collected {
     pub(super) tls: Vec<(TlsSettings, Result<Checked, String>)>,
     /// One per target of the inventory.
     pub(super) socs: Vec<Soc>,
+    /// `None`: no flag says how the exporter serves.
+    pub(super) web: Option<WebSeen>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -150,4 +153,26 @@ impl Soc {
     pub(super) fn port(&self) -> &Port {
         &self.target.id.port
     }
+}
+
+/// How the exporter serves.
+#[derive(Debug)]
+pub(super) struct WebSeen {
+    /// `--web.listen-address`.
+    pub(super) listen: Vec<String>,
+    /// web.config.file, or why it cannot be used.
+    pub(super) file: Option<(PathBuf, Result<WebFileSeen, String>)>,
+    /// Files that hold a key or hashes, and their permission bits.
+    pub(super) secret_files: Vec<(PathBuf, u32)>,
+}
+
+/// What a good web.config.file has.
+#[derive(Debug)]
+pub(super) struct WebFileSeen {
+    /// `TLS, 2 users`.
+    pub(super) summary: String,
+    /// Whether no one gets an answer without a login or a client certificate.
+    pub(super) knows_clients: bool,
+    /// When the certificate expires; `None`: plain HTTP.
+    pub(super) expiry: Option<SystemTime>,
 }

@@ -9,6 +9,7 @@
 //! | security | GRPCCLIENT against the files, YANG's model and ycabled |
 //! | row_writers | who writes MUX_CABLE_INFO |
 //! | socs | routes, probes, intent |
+//! | web_side | who can read what the exporter serves; web.config.file |
 
 mod redis_servers;
 mod row_writers;
@@ -17,6 +18,7 @@ mod socs;
 mod switch_kind;
 #[cfg(test)]
 mod tests;
+mod web_side;
 
 use super::collected::{Collected, SeenDatabases};
 use crate::config::{RedisAddress, RedisLogin};
@@ -61,15 +63,17 @@ pub(super) enum Area {
     Security,
     Rows,
     Socs,
+    Web,
 }
 
 impl Area {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Databases,
         Self::Switch,
         Self::Security,
         Self::Rows,
         Self::Socs,
+        Self::Web,
     ];
 
     /// Its name in JSON.
@@ -80,6 +84,7 @@ impl Area {
             Self::Security => "security",
             Self::Rows => "rows",
             Self::Socs => "socs",
+            Self::Web => "web",
         }
     }
 
@@ -91,6 +96,7 @@ impl Area {
             Self::Security => "Security of the channels",
             Self::Rows => "Rows in STATE_DB",
             Self::Socs => "SoCs",
+            Self::Web => "Web side",
         }
     }
 }
@@ -173,6 +179,7 @@ pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
         security::check(seen),
         row_writers::check(seen),
         socs::check(seen),
+        web_side::check(seen.web.as_ref(), seen.now),
     ]
     .concat()
 }

@@ -6,6 +6,13 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+/// The section of TLS.
+pub(super) const SECTION: &str = "tls_server_config";
+/// Go's names of TLS' versions, oldest first.
+pub(super) const VERSIONS: [&str; 4] = ["TLS10", "TLS11", "TLS12", "TLS13"];
+pub(super) const TLS12: usize = 2;
+pub(super) const TLS13: usize = 3;
+
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ToolkitFile {

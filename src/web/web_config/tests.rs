@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
 use super::*;
+use crate::web::tests::cases::{Cases, FILES};
 
 /// Made by crypt(3): `alice123`, `dave123`, `colon:in:`, and no password at all.
 pub(in crate::web) const HASHES: [(&str, &str); 4] = [
@@ -87,8 +88,12 @@ fn inline(key: &str, pem: &str) -> String {
 
 #[test]
 fn each_bad_file_is_refused_with_key_and_expectation() {
+    let mut cases = Cases::of(FILES);
     let directory = Directory::new();
-    let refused = |case: &str, text: &str, words: &[&str]| {
+    let missing = WebFile::load(Path::new("/nowhere/web.yml")).expect_err("no file");
+    assert!(missing.to_string().contains("cannot be read"), "{missing}");
+    cases.held("file refused: it does not exist");
+    let mut refused = |case: &str, text: &str, words: &[&str]| {
         let error = directory.parse(text).map(|_| ()).expect_err(case);
         for word in ["/etc/web/web.yml"].iter().chain(words) {
             assert!(error.contains(word), "{case}: {word} is not in {error:?}");
@@ -97,6 +102,8 @@ fn each_bad_file_is_refused_with_key_and_expectation() {
             !error.contains("MII") && !error.contains("abcdefghij"),
             "a secret: {error}"
         );
+        // The toolkit's table lacks some of ours.
+        cases.held_if_known(&format!("file refused: {case}"));
     };
     let tls = "tls_server_config";
     refused("not a mapping", "[a, b]", &[]);
@@ -237,15 +244,14 @@ fn each_bad_file_is_refused_with_key_and_expectation() {
             "max_version",
         ),
     ] {
-        let error = directory.tls(keys).map(|_| ()).expect_err(case);
-        assert!(error.contains(words) && error.contains(tls), "{case}: {error}");
+        refused(case, &with_pair(keys), &[tls, words]);
     }
     let http2 = "cipher_suites: [TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384]";
-    let error = directory
-        .tls(http2)
-        .map(|_| ())
-        .expect_err("http2 without its mandatory suite");
-    assert!(error.contains("HTTP/2"), "{error}");
+    refused(
+        "http2 without its mandatory suite",
+        &with_pair(http2),
+        &["HTTP/2"],
+    );
     refused(
         "not a bcrypt hash",
         "basic_auth_users: {alice: secret}",
@@ -305,6 +311,7 @@ fn each_bad_file_is_refused_with_key_and_expectation() {
         "rate_limit: {interval: 1s, burst: -1}",
         &["rate_limit.burst"],
     );
+    cases.end();
 }
 
 #[test]
