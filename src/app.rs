@@ -131,15 +131,13 @@ impl Exporter {
         let (reload_tx, reloads) = mpsc::channel(8);
         let (config_status, config_status_rx) = watch::channel(ConfigStatus::loaded(SystemTime::now()));
         let (probe, probe_rx) = watch::channel(options.config.probe);
-
         let mut at_redis = Servers::default();
         let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut tasks);
         let namespaces = options.config.namespaces.len();
         let (config, config_rx) = watch::channel(Arc::new(options.config));
         let emits = parts::switch(config_rx.clone(), &probe_rx, &mut at_redis, &mut tasks, &stop);
         let inventory = emits.inventory;
-        let tls = Arc::new(TlsStore::default());
-        let feeds = (feeds, options.watchdog);
+        let (tls, feeds) = (Arc::new(TlsStore::default()), (feeds, options.watchdog));
         let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
         let (open_files, files) = OpenFiles::new(inventory.clone(), namespaces);
         parts::until(&stop, &mut tasks, "the count of files", open_files.run());

@@ -1,5 +1,5 @@
 //! `doctor`: checks once everything that the exporter depends on here, and prints in plain English what it finds, what is
-//! wrong and what to do about it. Imports `model`, `config`, `soc` and `sonic`; in `cli` what all commands use (`program`, `host`,
+//! wrong and what to do about it. Imports `model`, `config`, `soc`, `sonic` and `web`; in `cli` what all commands use (`program`, `host`,
 //! `exporter_command`, `probe_command`).
 //!
 //! Exit codes: 0 nothing is wrong; 1 there is a problem; 2 bad usage, a bad configuration file, or what was found could not be

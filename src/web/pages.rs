@@ -116,7 +116,7 @@ impl IntoResponse for PageError {
                 p { a href=(home(base)) { "All ports" } }
             }
         };
-        let frame = Frame {
+        let frame = PageFrame {
             title: status.as_str(),
             base,
             kind: "error",
@@ -133,7 +133,7 @@ fn home(base: &str) -> &str {
 }
 
 /// What is around each page.
-struct Frame<'a> {
+struct PageFrame<'a> {
     title: &'a str,
     /// Leads to the first page: empty or `../`.
     base: &'static str,
@@ -145,7 +145,7 @@ struct Frame<'a> {
     refresh: bool,
 }
 
-impl Frame<'_> {
+impl PageFrame<'_> {
     fn around(&self, body: &Markup) -> Markup {
         let Self {
             title,

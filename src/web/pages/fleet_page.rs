@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use form_urlencoded::Serializer;
 use maud::{Markup, html};
 
-use super::{CUT, Frame, ages, cut, fleet_table, footer, runbook};
+use super::{CUT, PageFrame, ages, cut, fleet_table, footer, runbook};
 use crate::model::{ChannelState, PortLevel, PortReason, Side, View};
 use crate::web::api::selection::{Selection, SortBy};
 use crate::web::exporter_problems;
@@ -81,7 +81,7 @@ fn page(view: &View, selection: &Selection, total: usize, shown: usize, metrics:
         }
         (footer(view, "", metrics, "api/v1/fleet"))
     };
-    let frame = Frame {
+    let frame = PageFrame {
         title: &title,
         base: "",
         kind: "fleet",

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::fleet_table::in_url;
-use super::{Frame, UP, ages, footer, port_history, runbook};
+use super::{PageFrame, UP, ages, footer, port_history, runbook};
 use crate::model::{Cause, ChannelState, End, History, PortLevel, Security, Side, SocStatus, SocView, View};
 
 pub(super) fn page(view: &View, soc: &SocView, history: &History, metrics: &str) -> Markup {
@@ -36,7 +36,7 @@ pub(super) fn page(view: &View, soc: &SocView, history: &History, metrics: &str)
         PortLevel::Ok => format!("{port} {host}"),
         level => format!("{port} {level} {host}"),
     };
-    let frame = Frame {
+    let frame = PageFrame {
         title: &title,
         base: UP,
         kind: "port",
