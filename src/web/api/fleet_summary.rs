@@ -117,9 +117,11 @@ impl<'a> FleetSummary<'a> {
         Self { at, rest }
     }
 
-    /// To find out whether anything has changed.
-    pub(super) fn without_time(&self) -> &RestOfFleet<'a> {
-        &self.rest
+    /// To find out whether anything has changed but times: those always do, and who reads them knows that they go on.
+    pub(super) fn without_times(mut self) -> RestOfFleet<'a> {
+        self.rest.last_success = None;
+        self.rest.state_db.last_write = None;
+        self.rest
     }
 }
 

@@ -191,6 +191,7 @@ function fleetPage() {
     });
     // Until all rows are here, those of the server stay.
     if (!complete) return;
+    page.live = 'all rows';
     const order = orders[wanted.sort] || orders.worst;
     const all = [...rows.values()].filter(isWanted);
     for (const entry of all) entry.key = order(entry.row);
