@@ -5,10 +5,25 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const PROGRAMS = process.env.PROGRAMS;
+const started = [];
+const made = [];
+
+/// Ends everything.
+export function end() {
+  for (const child of started) {
+    child.removeAllListeners('exit');
+    child.kill('SIGKILL');
+  }
+  for (const dir of made) rmSync(dir, { recursive: true, force: true });
+}
+
+process.on('exit', end);
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 /// Starts a program; resolves with it when a line of its output contains `text`.
 function start(name, args, text) {
   const child = spawn(join(PROGRAMS, name), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  started.push(child);
   let said = '';
   return new Promise((resolve, reject) => {
     const hear = (chunk) => {
@@ -30,8 +45,9 @@ function addresses() {
 }
 
 /// `count` SoCs that answer, but for those in `others` (port: keys of its scenario). The last one can be killed.
-export async function world(count, { others = {}, interval = '1s', flags = [] } = {}) {
+export async function world(count, { others = {}, interval = '1s' } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'dualtor-browser-'));
+  made.push(dir);
   const address = addresses();
   const ports = [...Array(count).keys()].map((n) => `Ethernet${n * 4}`);
   const scenario = (file, numbers) => {
@@ -43,18 +59,16 @@ export async function world(count, { others = {}, interval = '1s', flags = [] } 
     return start('dualtor-sim', [join(dir, file)], 'SoC');
   };
   const numbers = [...Array(count).keys()];
-  const most = await scenario('most.yml', numbers.slice(0, -1));
-  let last = await scenario('last.yml', numbers.slice(-1));
+  await scenario('most.yml', numbers.slice(0, -1));
+  const last = await scenario('last.yml', numbers.slice(-1));
   const targets = ports.map((port, n) => `  - {port: ${port}, address: "${address(n)}:50075"}`);
   writeFileSync(
     join(dir, 'config.yml'),
     `probe: {interval: ${interval}}\nside: upper\ndatabases: {publish: off}\ntargets:\n${targets.join('\n')}\n`,
   );
-  const serve = (where) =>
-    start('dualtor-exporter', ['--config.file', join(dir, 'config.yml'), '--web.listen-address', where, ...flags], 'serving');
-  let exporter = await serve('127.0.0.1:0');
+  const args = ['--config.file', join(dir, 'config.yml'), '--web.listen-address', '127.0.0.1:0'];
+  const exporter = await start('dualtor-exporter', args, 'serving');
   const listens = exporter.said.match(/address=("?)(127\.0\.0\.1:\d+)\1/)[2];
-  const children = () => [most, last, exporter].map(({ child }) => child);
   return {
     url: `http://${listens}`,
     ports,
@@ -63,9 +77,6 @@ export async function world(count, { others = {}, interval = '1s', flags = [] } 
     kill() {
       last.child.removeAllListeners('exit');
       last.child.kill('SIGKILL');
-    },
-    async revive() {
-      last = await scenario('last.yml', numbers.slice(-1));
     },
     /// The exporter does not answer any more, and does not close anything.
     freeze: () => exporter.child.kill('SIGSTOP'),
@@ -82,14 +93,6 @@ export async function world(count, { others = {}, interval = '1s', flags = [] } 
         if (condition(JSON.parse(text))) return;
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
-    },
-    end() {
-      for (const child of children()) {
-        child.removeAllListeners('exit');
-        child.kill('SIGCONT');
-        child.kill('SIGKILL');
-      }
-      rmSync(dir, { recursive: true, force: true });
     },
   };
 }
