@@ -32,7 +32,6 @@ use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
 use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
 use make_view::{Origin, Sources, history_source, view_source};
-use open_files::OpenFiles;
 use parts::{Tasks, drained, unexpected};
 
 /// `/-/ready` waits no longer than this for the first result of every target.
@@ -139,9 +138,7 @@ impl Exporter {
         let inventory = emits.inventory;
         let (tls, feeds) = (Arc::new(TlsStore::default()), (feeds, options.watchdog));
         let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
-        let (open_files, files) = OpenFiles::new(inventory.clone(), namespaces);
-        parts::until(&stop, &mut tasks, "the count of files", open_files.run());
-
+        let files = parts::open_files(inventory.clone(), namespaces, &mut tasks, &stop);
         let stats = Arc::<WebStats>::default();
         let sources = Sources {
             fleet: fleet.clone(),

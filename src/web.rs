@@ -25,8 +25,8 @@
 //! use one core at most, and probing has priority there too. The fleet gives snapshots through its queue of questions. Nothing
 //! that probes ever waits for the web side.
 //!
-//! Imports `model`, `runtime`, `config`, `sonic`, `telemetry`, and from `soc` how PEM files are read. It gets views from a function (`ViewSource`), so it does not import the
-//! fleet.
+//! Imports `model`, `runtime`, `config`, `sonic`, `telemetry`, and from `soc` how PEM files are read. It gets views from a function
+//! (`ViewSource`), so it does not import the fleet.
 
 mod access;
 mod allowed_hosts;

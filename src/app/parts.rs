@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
+use super::open_files::OpenFiles;
 use crate::config::Config;
 use crate::fleet::mailbox::mailbox;
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
@@ -22,7 +23,7 @@ use crate::sonic::appl_db::Notifications;
 use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
 use crate::sonic::switch::{Emits, Switch};
-use crate::web::{self, Web};
+use crate::web::{self, FilesLeft, Web};
 
 /// Each task yields its name when it ends.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
@@ -100,6 +101,18 @@ pub(super) fn fleet(
         ended.map_err(|defect| AppError::Defect("the fleet", defect))
     });
     handle
+}
+
+/// Starts the task that counts how many files are left for web clients.
+pub(super) fn open_files(
+    inventory: watch::Receiver<Arc<Inventory>>,
+    namespaces: usize,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> FilesLeft {
+    let (open_files, files) = OpenFiles::new(inventory, namespaces);
+    until(stop, tasks, "the count of files", open_files.run());
+    files
 }
 
 /// Starts the web server.

@@ -18,8 +18,7 @@
 //! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
 //!
-//! With READY comes a [`Transport`], which sends RPCs over the connection.
-//! Imports `model`, `runtime` and `config` (to read the TLS files); in `soc` `arrivals` and `transport`.
+//! READY gives a [`Transport`] for RPCs. Imports `model`, `runtime`, `config` (TLS files); in `soc` `arrivals` and `transport`.
 
 mod attempt;
 mod backoff;
@@ -166,6 +165,7 @@ impl Channel {
     pub async fn next(&mut self) -> Signal {
         loop {
             if let Some(signal) = self.signals.pop_front() {
+                self.signals.shrink_to_fit(); // the next may be minutes away
                 return signal;
             }
             self.advance().await;

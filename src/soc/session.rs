@@ -9,8 +9,10 @@
 
 mod schedule;
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -92,7 +94,9 @@ pub fn start(
     refusals: u32,
     context: Context,
 ) -> Result<Running, OutgoingError> {
-    Ok(Box::pin(Session::new(id, target, refusals, context)?.run()))
+    let mut session = Session::new(id, target, refusals, context)?;
+    // `run` borrows it: a future that took it would hold it twice, a kB for each SoC.
+    Ok(Box::pin(async move { session.run().await }))
 }
 
 impl Session {
@@ -131,12 +135,12 @@ impl Session {
 
     /// Runs until it is dropped. Only a defect ends it. A defect of a round ends the session too: without that round, the
     /// results of the one before would stay as if they were true.
-    pub async fn run(mut self) -> Defect {
+    async fn run(&mut self) -> Defect {
         loop {
             let event = tokio::select! {
                 biased;
                 signal = self.channel.next() => Some(self.on_signal(signal)),
-                report = under_way(&mut self.round) => match report {
+                ended = poll_fn(|cx| under_way(&mut self.round, cx)) => match ended {
                     Ok(report) => Some(self.on_report(report)),
                     Err(defect) => return defect,
                 },
@@ -213,6 +217,7 @@ impl Session {
         if std::mem::take(&mut self.again) {
             self.start_round();
         }
+        self.health.round_ended();
         Event::Round(Box::new(report))
     }
 
@@ -231,16 +236,51 @@ impl Session {
     }
 }
 
-async fn under_way(round: &mut Option<AbortOnDropHandle<Result<Report, Defect>>>) -> Result<Report, Defect> {
-    let Some(round) = round else {
-        return std::future::pending().await;
+/// The end of the round, if one is under way. Not an async function: that would hold a report in each resting session.
+fn under_way(
+    round: &mut Option<AbortOnDropHandle<Result<Report, Defect>>>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Result<Report, Defect>> {
+    let Some(task) = round else {
+        return Poll::Pending;
     };
-    match round.await {
-        Ok(ended) => ended,
-        Err(error) => match Defect::of_task(error) {
-            Some(defect) => Err(defect),
-            // The runtime is shutting down.
-            None => std::future::pending().await,
-        },
+    match ready!(Pin::new(task).poll(cx)) {
+        Ok(ended) => Poll::Ready(ended),
+        Err(error) => {
+            *round = None;
+            // Without a defect the runtime is shutting down.
+            Defect::of_task(error).map_or(Poll::Pending, |defect| Poll::Ready(Err(defect)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ChannelSettings, Port};
+
+    /// docs/performance.md says what a SoC takes. One process keeps ten thousand of these.
+    #[tokio::test]
+    async fn a_session_at_rest_takes_at_most_two_and_a_half_kilobytes() {
+        let (events, _events) = mpsc::channel(1);
+        let (_probe, probe) = watch::channel(ProbeSettings::default());
+        let context = Context {
+            events,
+            probe,
+            dials: Arc::default(),
+            tls: Arc::default(),
+            rounds: Arc::default(),
+            origin: Instant::now(),
+        };
+        let target = Target {
+            id: Port::new("Ethernet0").expect("a port").into(),
+            namespace: "".into(),
+            address: ([127, 0, 0, 1], 50075).into(),
+            side: Side::Upper,
+            channel: Arc::new(ChannelSettings::default()),
+        };
+        let (_target, target) = watch::channel(target);
+        let session = start(SessionId(1), target, 0, context).expect("a session");
+        assert!(size_of_val(&*session) <= 2560, "{}", size_of_val(&*session));
     }
 }

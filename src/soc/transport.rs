@@ -28,6 +28,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::TryFutureExt as _;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::uri::Authority;
@@ -41,7 +42,7 @@ use crate::soc::arrivals::Arrivals;
 pub(crate) use grpc_status::is_peers;
 use grpc_status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
 use messages::{ACCEPTED, Encoding, Messages};
-use places::Places;
+use places::{Places, StreamPlace};
 pub use reply::ReplyBody;
 
 /// Informational heads (1xx) before the head of a response. HTTP allows any number of them, and h2 keeps each until it is read.
@@ -110,7 +111,8 @@ fn authority(name: &str) -> Option<Authority> {
 #[derive(Debug, Clone)]
 pub struct Transport {
     link: Arc<SharedConnection>,
-    timeout: Option<HeaderValue>,
+    /// Shared: it is cloned for each query of a round.
+    timeout: Option<Arc<HeaderValue>>,
     /// The stream of the last RPC, if the caller needs it. 0: none yet.
     stream: Option<Arc<AtomicU32>>,
 }
@@ -167,7 +169,7 @@ impl Transport {
     /// The same for unary RPCs: each has a `grpc-timeout` and one message in its reply. The caller must enforce the deadline
     /// too, because the peer may not.
     pub fn for_queries(mut self, timeout: Duration) -> Self {
-        self.timeout = grpc_timeout(timeout);
+        self.timeout = grpc_timeout(timeout).map(Arc::new);
         self
     }
 
@@ -198,49 +200,56 @@ impl Service<Request<tonic::body::Body>> for Transport {
             headers.insert(name, value.clone());
         }
         if let Some(timeout) = &self.timeout {
-            headers.insert(GRPC_TIMEOUT, timeout.clone());
+            headers.insert(GRPC_TIMEOUT, HeaderValue::clone(timeout));
         }
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
         let max_messages = if self.timeout.is_some() { 1 } else { u64::MAX };
-        Box::pin(send(
-            self.link.clone(),
-            request,
-            max_messages,
-            self.stream.clone(),
-        ))
+        let (link, number) = (self.link.clone(), self.stream.clone());
+        let (head, body) = request.into_parts();
+        // Two futures, of which the second replaces the first: while the reply is awaited, nothing of the request is kept. The block
+        // stands here as an async function would hold its arguments twice.
+        let sent = async move {
+            // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
+            let message = collect(body).await?;
+            let place = place(&link).await?;
+            // Nothing has been sent with this handle, so it is ready.
+            let mut requests = link.requests.clone();
+            let (response, mut stream) = requests
+                .send_request(Request::from_parts(head, ()), false)
+                .map_err(|error| status_of(&error))?;
+            if let Some(number) = number {
+                number.store(response.stream_id().as_u32(), Ordering::Relaxed);
+            }
+            stream
+                .send_data(message, true)
+                .map_err(|error| status_of(&error))?;
+            Ok((response, stream, place))
+        };
+        Box::pin(sent.and_then(move |(response, stream, place)| reply(response, stream, place, max_messages)))
     }
 }
 
-async fn send(
-    link: Arc<SharedConnection>,
-    request: Request<tonic::body::Body>,
-    max_messages: u64,
-    number: Option<Arc<AtomicU32>>,
-) -> Result<Response<ReplyBody>, Status> {
-    let (head, body) = request.into_parts();
-    // Every request of ours is one message of a few bytes, so it is sent as one DATA frame.
-    let message = collect(body).await?;
+/// Waits until the peer allows one RPC more.
+async fn place(link: &SharedConnection) -> Result<StreamPlace, Status> {
     let allowed = || link.requests.current_max_send_streams();
     let max = allowed();
     if max == 0 {
         let text = "the SoC allows no RPC at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)";
         return Err(ours(Code::Unavailable, text));
     }
-    let place = match link.places.enter_now(max) {
+    Ok(match link.places.enter_now(max) {
         Some(place) => place,
         None => link.places.enter(allowed).await,
-    };
-    // Nothing has been sent with this handle yet, so it is ready.
-    let mut requests = link.requests.clone();
-    let (response, mut stream) = requests
-        .send_request(Request::from_parts(head, ()), false)
-        .map_err(|error| status_of(&error))?;
-    if let Some(number) = number {
-        number.store(response.stream_id().as_u32(), Ordering::Relaxed);
-    }
-    stream
-        .send_data(message, true)
-        .map_err(|error| status_of(&error))?;
+    })
+}
+
+/// Waits for the head of the reply.
+async fn reply(
+    response: ResponseFuture,
+    stream: SendStream<Bytes>,
+    place: StreamPlace,
+    max_messages: u64,
+) -> Result<Response<ReplyBody>, Status> {
     let (head, body) = answer(response, stream).await?.into_parts();
     let fields = Fields::of(&head.headers);
     is_grpc(head.status, &fields)?;

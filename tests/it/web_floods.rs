@@ -143,7 +143,8 @@ async fn rude_clients_leave_nothing_behind() {
     }
     memory_is_back(&program, before).await;
     let tasks = std::fs::read_dir(format!("/proc/{}/task", program.id()));
-    assert_eq!(tasks.expect("running").count(), threads);
+    // A thread for files that has nothing to do may have ended.
+    assert!(tasks.expect("running").count() <= threads);
     assert!(!program.stderr().contains("defect"), "{}", program.stderr());
 }
 

@@ -21,6 +21,10 @@ use dualtor_proto::codec::SmallCodec;
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
+/// How long the stream waits for the end of the first round on a connection. h2 never frees what it has set aside for frames that
+/// came in at one go: the replies of a round fit into 4 kB, together with the beginning of this stream they take 8.
+const FIRST_ROUND: Duration = Duration::from_millis(100);
+
 /// The RPC.
 #[derive(Debug)]
 struct Watch;
@@ -41,7 +45,7 @@ impl HeldRpc for Watch {
             let opened = client.server_streaming(request, path, SmallCodec::default());
             opened.await.map(tonic::Response::into_inner)
         };
-        Some(Box::pin(futures_util::TryFutureExt::try_flatten_stream(open)))
+        Some(HeldMessages::opening(open))
     }
 }
 
@@ -67,10 +71,15 @@ impl HealthWatch {
         }
     }
 
-    /// The channel is READY: opens the stream on it.
+    /// The channel is READY: opens the stream on it after the first round, or after `FIRST_ROUND`.
     pub fn attach(&mut self, transport: Transport) {
         self.detach();
-        self.stream.attach(transport);
+        self.stream.attach_soon(transport, Instant::now() + FIRST_ROUND);
+    }
+
+    /// A round has ended: the stream need not wait for it any more.
+    pub fn round_ended(&mut self) {
+        self.stream.open_if_waiting();
     }
 
     /// The channel is not READY any more. What was reported on it is no longer valid.

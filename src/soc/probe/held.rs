@@ -3,11 +3,13 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::Stream;
-use tokio::time::{Instant, sleep_until};
-use tonic::{Code, Status};
+use futures_util::Stream as _;
+use futures_util::future::{Either, Pending, pending};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::{Code, Status, Streaming};
 
 use crate::model::component::PROBE;
 use crate::soc::transport::{Transport, is_peers};
@@ -16,8 +18,32 @@ use crate::soc::transport::{Transport, is_peers};
 /// restarts is heard again soon; up to 60 s, so that one that always ends the stream is hardly loaded.
 const REOPEN_MIN: Duration = Duration::from_secs(1);
 const REOPEN_MAX: Duration = Duration::from_secs(60);
-/// The messages of a stream, including its opening: response headers may come only with the first message.
-pub(super) type HeldMessages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The messages of a stream, including its opening: response headers may come only with the first message. An open stream takes a
+/// third of the memory of one that is being opened, so each has a box of its own.
+pub(super) enum HeldMessages<T> {
+    Opening(Pin<Box<dyn Future<Output = Result<Streaming<T>, Status>> + Send>>),
+    Open(Box<Streaming<T>>),
+}
+
+impl<T> HeldMessages<T> {
+    pub(super) fn opening(open: impl Future<Output = Result<Streaming<T>, Status>> + Send + 'static) -> Self {
+        Self::Opening(Box::pin(open))
+    }
+
+    /// Must not be called again after an error.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
+        loop {
+            match self {
+                Self::Opening(open) => match ready!(open.as_mut().poll(cx)) {
+                    Ok(messages) => *self = Self::Open(Box::new(messages)),
+                    Err(status) => return Poll::Ready(Some(Err(status))),
+                },
+                Self::Open(messages) => return Pin::new(messages).poll_next(cx),
+            }
+        }
+    }
+}
 
 /// The RPC that is held open.
 pub(super) trait HeldRpc {
@@ -52,6 +78,8 @@ enum HeldPhase<T> {
         /// When it counts as open. `None`: it does already.
         opened: Option<Instant>,
     },
+    /// It was not opened on this connection yet. The time at which to open it.
+    Soon(Instant),
     /// It ended. The time at which to open it again.
     Waiting(Instant),
 }
@@ -61,6 +89,7 @@ impl<T> fmt::Debug for HeldPhase<T> {
         f.write_str(match self {
             Self::Off => "Off",
             Self::On { .. } => "On",
+            Self::Soon(_) => "Soon",
             Self::Waiting(_) => "Waiting",
         })
     }
@@ -91,6 +120,20 @@ impl<S: HeldRpc> Held<S> {
         self.reopen = REOPEN_MIN;
         self.transport = Some(transport);
         self.open();
+    }
+
+    /// The same, but the stream is opened at `when`, or by `open_if_waiting` before.
+    pub(super) fn attach_soon(&mut self, transport: Transport, when: Instant) {
+        self.reopen = REOPEN_MIN;
+        self.transport = Some(transport);
+        self.phase = HeldPhase::Soon(when);
+    }
+
+    /// Opens the stream now, if it was not opened on this connection yet.
+    pub(super) fn open_if_waiting(&mut self) {
+        if matches!(self.phase, HeldPhase::Soon(_)) {
+            self.open();
+        }
     }
 
     /// Asks for something else from now on. On an open channel the stream is opened again at once.
@@ -167,13 +210,13 @@ enum Waited<T> {
 
 async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
     match phase {
-        HeldPhase::Off => std::future::pending().await,
-        HeldPhase::Waiting(when) => {
+        HeldPhase::Off => pending().await,
+        HeldPhase::Soon(when) | HeldPhase::Waiting(when) => {
             sleep_until(*when).await;
             Waited::Reopen
         }
         HeldPhase::On { messages, opened } => tokio::select! {
-            message = std::future::poll_fn(|cx| messages.as_mut().poll_next(cx)) => match message {
+            message = std::future::poll_fn(|cx| messages.poll_next(cx)) => match message {
                 Some(Ok(message)) => Waited::Message(message),
                 // A code that we made, for example from a web server's 404, says nothing about the SoC's services.
                 Some(Err(status)) if is_peers(&status) => Waited::Ended(Some(status.code())),
@@ -184,10 +227,10 @@ async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
     }
 }
 
-/// Waits until `when`; without a moment, never returns.
-pub(super) async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
-    }
+/// Waits until `when`; without a moment, never ends. Not an async function: that would hold the moment beside the sleep.
+pub(super) fn until(when: Option<Instant>) -> Either<Sleep, Pending<()>> {
+    when.map_or_else(
+        || Either::Right(pending()),
+        |when| Either::Left(sleep_until(when)),
+    )
 }

@@ -49,7 +49,7 @@ impl HeldRpc for GracefulRestart {
             let opened = client.notify_graceful_restart_start(request).await;
             opened.map(tonic::Response::into_inner)
         };
-        Some(Box::pin(futures_util::TryFutureExt::try_flatten_stream(open)))
+        Some(HeldMessages::opening(open))
     }
 }
 
