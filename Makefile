@@ -19,6 +19,9 @@ TARGET ?=
 # The project's address, such as https://git.example/owner/dualtor-exporter; `repository` in Cargo.toml keeps it.
 REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 
+# For the tests of the pages, which CI requires and other machines skip without them.
+BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
 
@@ -36,7 +39,7 @@ help:
 	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
 	@echo "make dashboard-shots   draws docs/images/*.png from the demo, and looks for what is cut; 12 minutes, needs node, npm, chromium"
 	@echo "make bench    the benchmark, with an optimised build; some minutes"
-	@echo "make deps     installs redis-server, prometheus and alertmanager from Debian's packages if they are missing"
+	@echo "make deps     installs redis-server, prometheus, alertmanager, node, npm and chromium from Debian's packages if they are missing"
 
 # The unoptimised build: the tests use it too, and it takes a third of the time of an optimised build. It is fast
 # enough for 24 SoCs.
@@ -47,6 +50,7 @@ demo:
 # Some tests: make test ARGS="it rounds" runs the test program `it`, only tests with "rounds" in their name.
 test:
 	@scripts/deps cargo redis-server prometheus alertmanager
+	@scripts/deps $(BROWSER)
 	@CARGO="$(CARGO)" scripts/test $(ARGS)
 
 verify:
@@ -99,3 +103,4 @@ bench:
 
 deps:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
+	@scripts/deps $(BROWSER)

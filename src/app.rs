@@ -30,7 +30,7 @@ use crate::runtime::service_manager::{ServiceManager, Watchdog};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
-use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebStats};
+use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
 use make_view::{Origin, Sources, history_source, view_source};
 use parts::{Tasks, drained, unexpected};
 
@@ -52,8 +52,8 @@ pub struct Options {
     pub load: Load,
     /// Sockets to serve on.
     pub listeners: Vec<TcpListener>,
-    /// The path of the metrics endpoint.
-    pub telemetry_path: String,
+    /// Where the routes are.
+    pub paths: WebPaths,
     /// The names that web pages may be asked for.
     pub allowed_hosts: AllowedHosts,
     /// Whether POST /-/reload is served.
@@ -130,15 +130,13 @@ impl Exporter {
         let (reload_tx, reloads) = mpsc::channel(8);
         let (config_status, config_status_rx) = watch::channel(ConfigStatus::loaded(SystemTime::now()));
         let (probe, probe_rx) = watch::channel(options.config.probe);
-
         let mut at_redis = Servers::default();
         let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut tasks);
         let namespaces = options.config.namespaces.len();
         let (config, config_rx) = watch::channel(Arc::new(options.config));
         let emits = parts::switch(config_rx.clone(), &probe_rx, &mut at_redis, &mut tasks, &stop);
         let inventory = emits.inventory;
-        let tls = Arc::new(TlsStore::default());
-        let feeds = (feeds, options.watchdog);
+        let (tls, feeds) = (Arc::new(TlsStore::default()), (feeds, options.watchdog));
         let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
         let files = parts::open_files(inventory.clone(), namespaces, &mut tasks, &stop);
         let stats = Arc::<WebStats>::default();
@@ -157,7 +155,7 @@ impl Exporter {
             lines_dropped: options.lines_dropped,
         };
         let web = Web {
-            telemetry_path: options.telemetry_path,
+            paths: options.paths,
             allowed_hosts: options.allowed_hosts,
             files,
             history: history_source(fleet.clone()),

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::web::{AllowedHosts, Limits, telemetry_path_ok};
+use crate::web::{AllowedHosts, Limits, WebPaths, external_path, route_prefix, telemetry_path_ok};
 use program::{CANNOT_START, FAILED, LogArgs, Program};
 
 /// Probes the SoCs of a SONiC dual-ToR active-active rack over gRPC; publishes MUX_CABLE_INFO in STATE_DB and
@@ -64,6 +64,16 @@ struct ExporterArgs {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,
+    /// The URL under which clients reach this, if a reverse proxy is between: for redirects, and for the default of
+    /// --web.route-prefix
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = external_path)]
+    external_path: Option<String>,
+    /// Path under which everything is served [default: the path of --web.external-url]
+    #[arg(long = "web.route-prefix", value_name = "PATH", value_parser = route_prefix)]
+    route_prefix: Option<String>,
+    /// Serve no pages: only a list of links at /
+    #[arg(long = "web.disable-page")]
+    disable_page: bool,
     /// TLS, logins and limits of the web side (YAML, the format of Prometheus' exporters); followed while running
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config_file: Option<PathBuf>,
@@ -104,7 +114,20 @@ fn telemetry_path(path: &str) -> Result<String, String> {
     if telemetry_path_ok(path) {
         Ok(path.to_owned())
     } else {
-        Err("expected a path such as /metrics, outside /-/ and /api/, of letters, digits and _-./".to_owned())
+        Err("expected a path such as /metrics, outside /-/, /api/, /ports/ and /static/, of letters, digits and _-./".to_owned())
+    }
+}
+
+impl ExporterArgs {
+    fn paths(&self) -> WebPaths {
+        let external = self.external_path.clone();
+        let prefix = self.route_prefix.clone().or(external.clone()).unwrap_or_default();
+        WebPaths {
+            telemetry: self.telemetry_path.clone(),
+            external: external.unwrap_or_else(|| prefix.clone()),
+            prefix,
+            pages: !self.disable_page,
+        }
     }
 }
 

@@ -12,7 +12,11 @@
 //! | `allowed_hosts` | the names that a page may be asked for (pure) |
 //! | `client_socket` | a socket that fails when the peer reads nothing |
 //! | `routes` | the routes and their answers |
+//! | `web_paths` | where the routes are, as clients see them (pure) |
 //! | `api` | the JSON API |
+//! | `pages`, `landing` | the pages for people; a list of links instead |
+//! | `cells` | what tables show of a port, and whether that is as usual (pure) |
+//! | `exporter_problems` | what is wrong with the exporter itself (pure) |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
 //! | `scrape` | renders a scrape once for all requests that wait for it |
 //! | `answer` | a rendered scrape, compressed; how clients read it; the memory limit for all answers |
@@ -28,18 +32,22 @@ mod access;
 mod allowed_hosts;
 mod answer;
 mod api;
+mod cells;
 mod client;
 mod client_socket;
+mod exporter_problems;
 mod follow;
 mod gate;
 mod http_versions;
+mod landing;
 mod limits;
 mod negotiate;
-mod page;
+mod pages;
 mod routes;
 mod scrape;
 mod sign_in;
 mod web_config;
+mod web_paths;
 
 use std::io;
 use std::sync::Arc;
@@ -58,8 +66,8 @@ use gate::Gate;
 pub use allowed_hosts::AllowedHosts;
 pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
-pub use routes::telemetry_path_ok;
 pub use web_config::{WebConfig, WebFile};
+pub use web_paths::{WebPaths, external_path, route_prefix, telemetry_path_ok};
 
 /// A request for a reload. The answer is an error with the reason if the reload failed.
 pub type ReloadRequest = oneshot::Sender<Result<(), String>>;
@@ -81,8 +89,8 @@ const NICE: i32 = 5;
 /// What the routes need.
 #[derive(Clone)]
 pub struct Web {
-    /// The path of the metrics.
-    pub telemetry_path: String,
+    /// Where the routes are.
+    pub paths: WebPaths,
     /// The names that pages may be asked for.
     pub allowed_hosts: AllowedHosts,
     /// Makes the view that the metrics show.
@@ -106,7 +114,7 @@ pub struct Web {
 impl std::fmt::Debug for Web {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Web")
-            .field("telemetry_path", &self.telemetry_path)
+            .field("paths", &self.paths)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -213,7 +221,7 @@ fn access_of(web: &Web) -> (impl Future<Output = ()> + use<>, Arc<Access>) {
         }
         std::future::pending::<()>().await;
     };
-    let access = Access::new(web.allowed_hosts.clone(), &web.telemetry_path, receiver);
+    let access = Access::new(web.allowed_hosts.clone(), web.paths.clone(), receiver);
     (following, access)
 }
 

@@ -377,7 +377,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         config,
         load: std::sync::Arc::new(move || Ok(reloaded.clone())),
         listeners: Vec::new(),
-        telemetry_path: "/metrics".to_owned(),
+        paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: false,
         service_manager: Default::default(),

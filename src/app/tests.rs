@@ -11,7 +11,7 @@ fn exporter(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'stat
         config: Config::parse(yaml, Path::new("config.yml")).expect("good"),
         load: Arc::new(load),
         listeners: Vec::new(),
-        telemetry_path: "/metrics".to_owned(),
+        paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: true,
         service_manager: Default::default(),

@@ -133,8 +133,9 @@ pub(super) async fn run(
         from_config_db = config.targets.is_none(),
         "starting"
     );
+    let paths = args.paths();
     for listener in &listeners {
-        info!(target: APP, address = %listener.local_addr()?, path = args.telemetry_path, "serving");
+        info!(target: APP, address = %listener.local_addr()?, path = format!("{}{}", paths.prefix, paths.telemetry), "serving");
     }
     let path = args.config_file;
     let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref())?.0) };
@@ -142,7 +143,7 @@ pub(super) async fn run(
         config,
         load: Arc::new(load),
         listeners,
-        telemetry_path: args.telemetry_path,
+        paths,
         allowed_hosts: AllowedHosts::new(args.allowed_hosts),
         enable_lifecycle: args.enable_lifecycle,
         web_config,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::Router;
+use axum::http::request::Parts;
 use axum::http::{Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use super::allowed_hosts::AllowedHosts;
 use super::routes;
 use super::sign_in::{SignIn, SignInResult};
 use super::web_config::{RateLimit, WebConfig};
+use super::web_paths::{Place, WebPaths};
 use crate::runtime::bucket::Bucket;
 
 /// The configuration in force; it changes when the file does.
@@ -35,21 +37,21 @@ type Body = axum::body::Body;
 #[derive(Debug)]
 pub(super) struct Access {
     hosts: AllowedHosts,
-    telemetry_path: String,
     config: InForce,
+    paths: WebPaths,
     sign_in: SignIn,
     /// As it was at the start.
     rate: Option<(RateLimit, Mutex<Bucket>)>,
 }
 
 impl Access {
-    pub(super) fn new(hosts: AllowedHosts, telemetry_path: &str, config: InForce) -> Arc<Self> {
+    pub(super) fn new(hosts: AllowedHosts, paths: WebPaths, config: InForce) -> Arc<Self> {
         let rate = config.borrow().rate;
         let rate = rate.map(|rate| (rate, Mutex::new(Bucket::new(rate.burst, rate.interval))));
         Arc::new(Self {
             hosts,
-            telemetry_path: telemetry_path.to_owned(),
             config,
+            paths,
             sign_in: SignIn::default(),
             rate,
         })
@@ -70,10 +72,12 @@ impl Access {
 
     /// Whether the request is for a page under a name that it may not be asked for. Behind a login or a client certificate,
     /// pages have no need of this: a browser sends neither to another name.
-    fn is_elsewheres<B>(&self, request: &Request<B>, config: &WebConfig) -> bool {
-        let path = request.uri().path();
-        let is_page = path != self.telemetry_path && !path.starts_with("/-/");
-        is_page && !config.knows_clients() && !self.hosts.allow(request.uri(), request.headers())
+    fn is_elsewheres(&self, place: &Place, request: &Parts, config: &WebConfig) -> bool {
+        let is_page = match place {
+            Place::Route(uri) => uri.path() != self.paths.telemetry && !uri.path().starts_with("/-/"),
+            Place::Home(_) | Place::Elsewhere => true,
+        };
+        is_page && !config.knows_clients() && !self.hosts.allow(&request.uri, &request.headers)
     }
 
     /// Answers one request.
@@ -86,16 +90,19 @@ impl Access {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        if !OPEN.contains(&request.uri().path()) {
+        let (mut parts, body) = request.into_parts();
+        let place = self.paths.place(parts.uri.clone());
+        let is_open = matches!(&place, Place::Route(uri) if OPEN.contains(&uri.path()));
+        if !is_open {
             if !self.is_within_rate() {
                 let text = "too many requests\n";
                 return Ok((StatusCode::TOO_MANY_REQUESTS, text).into_response());
             }
             let config = self.config.borrow().clone();
-            if self.is_elsewheres(&request, &config) {
+            if self.is_elsewheres(&place, &parts, &config) {
                 return Ok((StatusCode::FORBIDDEN, OTHER_HOST).into_response());
             }
-            let login = request.headers().get(header::AUTHORIZATION);
+            let login = parts.headers.get(header::AUTHORIZATION);
             match self.sign_in.check(&config.users, login).await {
                 SignInResult::In => {}
                 SignInResult::Out => {
@@ -109,7 +116,21 @@ impl Access {
                 }
             }
         }
-        routes::answer(router, request).await
+        match place {
+            Place::Route(uri) => {
+                parts.uri = uri;
+                routes::answer(router, Request::from_parts(parts, body)).await
+            }
+            Place::Home(path) => Ok((
+                StatusCode::FOUND,
+                [(header::LOCATION, path)],
+                "see the location\n",
+            )
+                .into_response()),
+            Place::Elsewhere => {
+                Ok((StatusCode::NOT_FOUND, "nothing is served at this path\n").into_response())
+            }
+        }
     }
 
     /// The file's headers, in every answer; they replace our own.

@@ -13,14 +13,15 @@
 //! Words are those of metrics and log. Times are RFC 3339, UTC, with milliseconds. Durations are seconds. What is unknown is
 //! `null` or the word `unknown`; no field is ever absent.
 //!
-//! Imports `model`, `sonic` (the names of a row's counters), and its siblings `answer`, `negotiate` and `scrape`.
+//! Imports `model`, `sonic` (the names of a row's counters), its parent, and its siblings `answer`, `cells`, `exporter_problems`,
+//! `negotiate` and `scrape`.
 
 mod board;
 mod event_stream;
 mod fleet_summary;
 mod port_page;
 mod port_row;
-mod selection;
+pub(super) mod selection;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -2,14 +2,14 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | GET / | the landing page |
+//! | GET /, /ports/..., /static/... | the pages, see `pages`; with `--web.disable-page`: a list of links at / |
 //! | GET /metrics (`--web.telemetry-path`) | text 0.0.4 or OpenMetrics 1.0.0 by `Accept`, gzip by `Accept-Encoding` |
 //! | GET /-/healthy | 200 while the process serves |
 //! | GET /-/ready | 503 until every target has finished a round or failed a dial, at most 15 s; then 200 |
 //! | GET /api/v1/... | the JSON API, see `api` |
 //! | POST, PUT /-/reload | reloads the configuration; 403 without `--web.enable-lifecycle`, or if another site's page asks; 500 with the reason if it is bad |
 //!
-//! HEAD works wherever GET does, without rendering anything. A request with a body is refused, because no route uses one.
+//! All are under `--web.route-prefix`, if there is one. HEAD works wherever GET does, without rendering anything. A request with a body is refused, because no route uses one.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,8 +29,9 @@ use tower_service::Service as _;
 
 use super::answer::AnswerBody;
 use super::api::{self, Api, EventStreams};
+use super::landing;
 use super::negotiate::{format_for, header_lines, takes_gzip};
-use super::page;
+use super::pages::{self, Pages};
 use super::scrape::{NotRendered, Renderer};
 use super::{Web, limits::Limits};
 
@@ -44,19 +45,6 @@ struct Routes {
     renderer: Arc<Renderer>,
 }
 
-/// The first parts of paths that are ours.
-const OURS: [&str; 2] = ["-", "api"];
-
-/// Whether `path` can be the path of the metrics: it starts with `/`, has simple characters only, and is not under a path of ours.
-pub fn telemetry_path_ok(path: &str) -> bool {
-    let first = path.split('/').nth(1);
-    path.starts_with('/')
-        && first.is_some_and(|first| !OURS.contains(&first))
-        && path
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/_-.".contains(c))
-}
-
 pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
     let Limits {
         renders,
@@ -66,7 +54,7 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
     } = web.limits;
     let renderer = Arc::new(Renderer::new(web.view.clone(), renders, turn));
     let mut router = Router::new()
-        .route(&web.telemetry_path, get(metrics))
+        .route(&web.paths.telemetry, get(metrics))
         .route("/-/healthy", get(async || "dualtor-exporter is healthy.\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload));
@@ -76,8 +64,15 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
         streams: Arc::new(EventStreams::new(web.view.clone(), event_streams, stop)),
     };
     router = router.nest_service("/api/v1", api::router(api));
-    if web.telemetry_path != "/" {
-        let page = page::landing(&web.telemetry_path);
+    if web.paths.pages {
+        let pages = Pages {
+            renderer: renderer.clone(),
+            history: web.history.clone(),
+            metrics: web.paths.telemetry.clone(),
+        };
+        router = router.merge(pages::router(pages));
+    } else if web.paths.telemetry != "/" {
+        let page = landing::page(&web.paths.telemetry);
         router = router.route("/", get(async move || Html(page)));
     }
     router.with_state(Routes { web, renderer })

@@ -75,7 +75,7 @@ async fn start(router: Router) -> Running {
         router,
         access: Access::new(
             AllowedHosts::default(),
-            "/metrics",
+            WebPaths::default(),
             watch::channel(Arc::default()).1,
         ),
         connections: TaskTracker::new(),
@@ -142,7 +142,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
     let (_files, files) = watch::channel(100);
     let web = Web {
         history: no_history(),
-        telemetry_path: "/metrics".to_owned(),
+        paths: WebPaths::default(),
         allowed_hosts: AllowedHosts::default(),
         view: Arc::new(
             move || match times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
@@ -182,8 +182,8 @@ async fn a_scrape_is_refused_before_its_scraper_gives_up() {
     let (_ready, ready) = watch::channel(true);
     let (_files, files) = watch::channel(100);
     let web = Web {
+        paths: WebPaths::default(),
         history: no_history(),
-        telemetry_path: "/metrics".to_owned(),
         allowed_hosts: AllowedHosts::default(),
         // A fleet that does not answer.
         view: Arc::new(|| Box::pin(std::future::pending())),

@@ -126,7 +126,7 @@ async fn ports_are_sorted_filtered_and_cut() {
     for (query, words) in [
         ("level=bad", "level: expected ok, maintenance"),
         ("state=READY", "state: expected idle, connecting"),
-        ("sort=name", "sort: expected worst or port"),
+        ("sort=name", "sort: expected worst, port, since"),
         ("limit=0", "limit: expected a number from 1 to 5000"),
         ("limit=5001", "got 5001"),
         ("limit=99999999999999999999", "limit: expected"),

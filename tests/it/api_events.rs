@@ -151,9 +151,16 @@ async fn a_client_that_was_away_gets_what_it_missed_and_another_runs_id_means_al
     assert!(rows.iter().any(|row| row["port"] == "Ethernet0"), "{missed:?}");
     for odd in ["0-1", "nonsense", "ffffffffffffffff-99999999999999999999"] {
         let mut events = Events::open(rack.web, Some(odd)).await;
-        let kinds = [events.next().await, events.next().await, events.next().await];
+        let kinds = [events.next().await, events.next().await];
         let kinds: Vec<String> = kinds.into_iter().flatten().map(|event| event.kind).collect();
-        assert_eq!(kinds, ["fleet", "reset", "ports"], "{odd}");
+        assert_eq!(kinds, ["fleet", "reset"], "{odd}");
+        // The fleet may come again among the rows, at the place of its last change.
+        let mut ports = std::collections::BTreeSet::new();
+        while ports.len() < 3 {
+            let event = events.next().await.expect("an event");
+            let rows = event.data["ports"].as_array().cloned().unwrap_or_default();
+            ports.extend(rows.iter().map(|row| row["port"].to_string()));
+        }
     }
 }
 

@@ -16,6 +16,7 @@
 //! | hostile_redis | a hostile or broken server at Redis' address |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
 //! | api, api_events | the JSON API, against openapi.json; its event stream |
+//! | pages | the pages for people |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
@@ -51,6 +52,7 @@ mod lateness;
 mod network_namespace;
 mod odd_databases;
 mod outages;
+mod pages;
 mod replies;
 mod rewrites;
 mod rotation;

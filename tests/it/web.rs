@@ -20,7 +20,7 @@ async fn each_route_answers_and_others_are_not_found() {
     let page = get(rack.web, "/").await;
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"), "{page:?}");
-    for link in ["href=\"/metrics\"", "href=\"/-/ready\"", "href=\"/-/healthy\""] {
+    for link in ["href=\"metrics\"", "href=\"-/ready\"", "href=\"-/healthy\""] {
         assert!(page.text().contains(link), "{link}");
     }
     assert_eq!(get(rack.web, "/-/healthy").await.status, 200);
@@ -47,13 +47,16 @@ async fn each_route_answers_and_others_are_not_found() {
 async fn the_metrics_are_where_the_telemetry_path_says() {
     for path in ["/probe/metrics.txt", "/"] {
         let mut setup = Setup::rack(1);
-        setup.telemetry_path = path.to_owned();
+        setup.paths.telemetry = path.to_owned();
         let rack = setup.start().await;
         rack.shows(PORT, &Look::HEALTHY).await;
         assert_eq!(get(rack.web, "/metrics").await.status, 404, "{path}");
         let page = get(rack.web, "/").await;
         if path != "/" {
-            assert!(page.text().contains(&format!("href=\"{path}\"")), "{path}");
+            assert!(
+                page.text().contains(&format!("href=\"{}\"", &path[1..])),
+                "{path}"
+            );
         }
         assert_eq!(get(rack.web, "/-/healthy").await.status, 200);
     }
@@ -213,7 +216,7 @@ async fn a_configuration_whose_file_system_hangs_fails_its_reload_and_not_the_ne
         config: parse().expect("good"),
         load: Arc::new(load),
         listeners: Vec::new(),
-        telemetry_path: "/metrics".to_owned(),
+        paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: true,
         service_manager: Default::default(),

@@ -94,7 +94,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         config,
         load: Arc::new(move || Ok(reloaded.clone())),
         listeners: vec![listener],
-        telemetry_path: "/metrics".to_owned(),
+        paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: false,
         service_manager: Default::default(),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use dualtor_exporter::app::{AppError, Exporter, Options};
 use dualtor_exporter::config::Config;
-use dualtor_exporter::web::{Limits, WebFile};
+use dualtor_exporter::web::{Limits, WebFile, WebPaths};
 use dualtor_sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec, Tls};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -80,7 +80,8 @@ pub struct Setup {
     pub settings: Settings,
     pub redis: Option<Redis>,
     pub lifecycle: bool,
-    pub telemetry_path: String,
+    /// Where the exporter's routes are.
+    pub paths: WebPaths,
     /// The limits for web clients.
     pub limits: Limits,
     /// The text of web.config.file, if there is one.
@@ -97,7 +98,7 @@ impl Setup {
             settings: Settings::quick(),
             redis: None,
             lifecycle: true,
-            telemetry_path: "/metrics".to_owned(),
+            paths: WebPaths::default(),
             limits: Limits::default(),
             web_config: None,
             files: None,
@@ -172,7 +173,7 @@ impl Setup {
             settings,
             dir: tempfile::tempdir().expect("a directory"),
             lifecycle: self.lifecycle,
-            telemetry_path: self.telemetry_path,
+            paths: self.paths,
             limits: self.limits,
             web_config: self.web_config,
             files: self.files,
@@ -207,7 +208,7 @@ pub struct Rack {
     pub settings: Settings,
     dir: TempDir,
     lifecycle: bool,
-    telemetry_path: String,
+    paths: WebPaths,
     limits: Limits,
     web_config: Option<String>,
     files: Option<Files>,
@@ -232,7 +233,7 @@ impl Rack {
             config: Config::load(&path).expect("a good configuration"),
             load: std::sync::Arc::new(move || Config::load(&path)),
             listeners: vec![listener],
-            telemetry_path: self.telemetry_path.clone(),
+            paths: self.paths.clone(),
             allowed_hosts: Default::default(),
             enable_lifecycle: self.lifecycle,
             service_manager: Default::default(),
@@ -298,7 +299,11 @@ impl Rack {
     }
 
     pub async fn scrape(&self) -> Scrape {
-        let answer = http::get(self.web, &self.telemetry_path).await;
+        let answer = http::get(
+            self.web,
+            &format!("{}{}", self.paths.prefix, self.paths.telemetry),
+        )
+        .await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         Scrape::parse(answer.text())
     }

@@ -92,13 +92,15 @@ impl Board {
             self.show_row(soc);
         }
         let summary = FleetSummary::of(view);
-        let compared = json(&summary.without_time());
+        let data = json(&summary);
+        // If each new time were a change, the fleet would always be newer than some row, and never be its stream's next.
+        let compared = json(&summary.without_times());
         if beat || compared != self.fleet.compared {
             self.last += 1;
             self.fleet = BoardFleet {
                 number: self.last,
                 compared,
-                data: json(&summary),
+                data,
             };
         }
     }
@@ -270,6 +272,26 @@ mod tests {
         let (events, ports): (Vec<_>, Vec<_>) = messages(&board, before).into_iter().unzip();
         assert_eq!(events, ["ports", "fleet"]);
         assert_eq!(ports[0], names(&["Ethernet4"]));
+    }
+
+    #[test]
+    fn the_fleet_gets_its_turn_though_rows_always_change() {
+        let mut board = Board::default();
+        let mut socs = [soc("Ethernet0"), soc("Ethernet4")];
+        board.show(&view(&socs), false);
+        let mut sent = board.last;
+        socs[1].reason = PortReason::Healthy;
+        let mut events = Vec::new();
+        // Each time the board is shown, a stream sends one message.
+        for n in 1..5 {
+            let mut status = (*socs[0].status).clone();
+            status.last_success = Some(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n));
+            socs[0].status = Arc::new(status);
+            board.show(&view(&socs), false);
+            let message = board.after(sent).expect("a change");
+            (sent, _) = (message.number, events.push(message.event));
+        }
+        assert_eq!(events, ["ports", "fleet", "ports", "ports"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Time;
 use crate::model::{ChannelState, PortLevel, Problem, View};
+use crate::web::exporter_problems::{self, ExporterProblem};
 
 /// What `/api/v1/fleet` answers.
 #[derive(Debug, Serialize)]
@@ -32,6 +33,8 @@ pub(super) struct RestOfFleet<'a> {
     state_db: PublishState,
     config: ConfigState,
     inventory_problems: Vec<ProblemEntry<'a>>,
+    /// What is wrong with the exporter itself.
+    exporter_problems: Vec<ExporterProblem>,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,14 +111,17 @@ impl<'a> FleetSummary<'a> {
                 last_success: Time(view.config.last_success),
             },
             inventory_problems: view.inventory.problems.iter().map(problem).collect(),
+            exporter_problems: exporter_problems::of(view),
         };
         let at = Time(view.at);
         Self { at, rest }
     }
 
-    /// To find out whether anything has changed.
-    pub(super) fn without_time(&self) -> &RestOfFleet<'a> {
-        &self.rest
+    /// To find out whether anything has changed but times: those always do, and who reads them knows that they go on.
+    pub(super) fn without_times(mut self) -> RestOfFleet<'a> {
+        self.rest.last_success = None;
+        self.rest.state_db.last_write = None;
+        self.rest
     }
 }
 

@@ -1,7 +1,6 @@
 //! All about one port: its row, its counters and what happened to it lately.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use serde::Serialize;
 
@@ -15,7 +14,6 @@ use crate::sonic::rows::Counters;
 pub(super) struct PortPage<'a> {
     #[serde(flatten)]
     row: PortRow<'a>,
-    address: SocketAddr,
     /// The probe counters by the names of STATE_DB's row, since this exporter started.
     counters: BTreeMap<&'static str, u64>,
     dials: u64,
@@ -74,7 +72,6 @@ impl<'a> PortPage<'a> {
         };
         Self {
             row: PortRow::of(soc),
-            address: status.target.address,
             counters: Counters::own(status).named().collect(),
             dials: status.dials,
             failures: failures.map(|(cause, count)| (cause.label(), count)).collect(),

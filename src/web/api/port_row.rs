@@ -1,5 +1,7 @@
 //! A port as lists show it.
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
 
 use super::Time;
@@ -9,6 +11,7 @@ use crate::model::{End, LastError, PortFacts, SocStatus, SocView, Trouble};
 #[derive(Debug, Serialize)]
 pub(super) struct PortRow<'a> {
     port: &'a str,
+    address: SocketAddr,
     level: &'static str,
     reason: &'static str,
     channel: &'static str,
@@ -55,6 +58,7 @@ impl<'a> PortRow<'a> {
         let status = &*soc.status;
         Self {
             port: status.target.id.port.as_str(),
+            address: status.target.address,
             level: soc.reason.level().label(),
             reason: soc.reason.label(),
             channel: status.channel.label(),

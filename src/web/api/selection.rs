@@ -1,10 +1,11 @@
-//! The parameters of `/api/v1/ports`: which ports, in which order, how many. Pure.
+//! The parameters of `/api/v1/ports` and of the page `/`: which ports, in which order, how many. Pure.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::fmt::Display;
 
 use crate::model::text::quote;
-use crate::model::{ChannelState, PortLevel, SocView};
+use crate::model::{ChannelState, End, PortLevel, SocView};
+use crate::web::cells;
 
 /// How many ports an answer has at most, if the request does not say.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -13,16 +14,90 @@ const MAX_LIMIT: usize = 5_000;
 /// The longest text to search for, bytes. A port's name has at most 64.
 const MAX_SEARCH: usize = 200;
 
+/// The order of ports. Equal ports are in the order of their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::web) enum SortBy {
+    /// By level, then by reason: the worst first.
+    Worst,
+    /// By name.
+    Port,
+    /// The channel's last change: the newest first.
+    Since,
+    /// Our side's direction: the unusual first.
+    Own,
+    /// The peer's side.
+    Peer,
+    /// Both links.
+    Link,
+    /// Health.
+    Health,
+    /// Announced maintenance.
+    Service,
+    /// The last good round: the oldest first.
+    LastSuccess,
+    /// The last error: the newest first.
+    LastError,
+}
+
+impl SortBy {
+    const ALL: [Self; 10] = [
+        Self::Worst,
+        Self::Port,
+        Self::Since,
+        Self::Own,
+        Self::Peer,
+        Self::Link,
+        Self::Health,
+        Self::Service,
+        Self::LastSuccess,
+        Self::LastError,
+    ];
+
+    /// Its name in requests.
+    pub(in crate::web) const fn label(self) -> &'static str {
+        match self {
+            Self::Worst => "worst",
+            Self::Port => "port",
+            Self::Since => "since",
+            Self::Own => "self",
+            Self::Peer => "peer",
+            Self::Link => "link",
+            Self::Health => "health",
+            Self::Service => "service",
+            Self::LastSuccess => "last_success",
+            Self::LastError => "last_error",
+        }
+    }
+
+    fn compare(self, a: &SocView, b: &SocView) -> Ordering {
+        let (one, other) = (&*a.status, &*b.status);
+        let by = |cell: fn(&crate::model::SocStatus) -> cells::PortCell| cell(one).cmp(&cell(other));
+        let error_at = |soc: &SocView| soc.status.last_error.as_ref().map(|error| error.at);
+        match self {
+            Self::Worst => (b.reason.level(), a.reason).cmp(&(a.reason.level(), b.reason)),
+            Self::Port => Ordering::Equal,
+            Self::Since => other.last_transition.cmp(&one.last_transition),
+            Self::Own => by(|status| cells::direction(status, End::Own)),
+            Self::Peer => by(|status| cells::direction(status, End::Peer)),
+            Self::Link => by(cells::links),
+            Self::Health => by(cells::health),
+            Self::Service => by(cells::service),
+            Self::LastSuccess => one.last_success.cmp(&other.last_success),
+            Self::LastError => error_at(b).cmp(&error_at(a)),
+        }
+    }
+}
+
 /// What a request asks for.
-#[derive(Debug, PartialEq)]
-pub(super) struct Selection {
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::web) struct Selection {
     /// Empty: all levels.
-    levels: Vec<PortLevel>,
+    pub(in crate::web) levels: Vec<PortLevel>,
     /// Empty: all states.
     states: Vec<ChannelState>,
     /// Lower case; empty: all ports.
-    search: String,
-    worst_first: bool,
+    pub(in crate::web) search: String,
+    pub(in crate::web) sort: SortBy,
     limit: usize,
     offset: usize,
 }
@@ -33,7 +108,7 @@ impl Default for Selection {
             levels: Vec::new(),
             states: Vec::new(),
             search: String::new(),
-            worst_first: true,
+            sort: SortBy::Worst,
             limit: DEFAULT_LIMIT,
             offset: 0,
         }
@@ -42,7 +117,7 @@ impl Default for Selection {
 
 impl Selection {
     /// Reads the part of the URL after `?`. The error says which parameter is bad and what was expected.
-    pub(super) fn parse(query: &str) -> Result<Self, String> {
+    pub(in crate::web) fn parse(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let bad = |expected: &str| Err(format!("{name}: expected {expected}, got {}", quote(&value)));
@@ -57,10 +132,12 @@ impl Selection {
                 },
                 "q" if value.len() <= MAX_SEARCH => selection.search = value.to_lowercase(),
                 "q" => return bad(&format!("at most {MAX_SEARCH} bytes")),
-                "sort" => match &*value {
-                    "worst" => selection.worst_first = true,
-                    "port" => selection.worst_first = false,
-                    _ => return bad("worst or port"),
+                "sort" => match SortBy::ALL.iter().find(|sort| sort.label() == value) {
+                    Some(sort) => selection.sort = *sort,
+                    None => {
+                        let all: Vec<_> = SortBy::ALL.iter().map(|sort| sort.label()).collect();
+                        return bad(&all.join(", "));
+                    }
                 },
                 "limit" => match value.parse() {
                     Ok(limit @ 1..=MAX_LIMIT) => selection.limit = limit,
@@ -80,12 +157,10 @@ impl Selection {
     }
 
     /// How many ports match, and the places of those in this answer, in their order.
-    pub(super) fn of(&self, socs: &[SocView]) -> (usize, Vec<usize>) {
+    pub(in crate::web) fn of(&self, socs: &[SocView]) -> (usize, Vec<usize>) {
         let mut places: Vec<usize> = (0..socs.len()).filter(|n| self.takes(&socs[*n])).collect();
-        if self.worst_first {
-            // Stable: equals stay in the order of their ports.
-            places.sort_by_key(|n| (Reverse(socs[*n].reason.level()), socs[*n].reason));
-        }
+        // Stable: equals stay in the order of their ports.
+        places.sort_by(|a, b| self.sort.compare(&socs[*a], &socs[*b]));
         let total = places.len();
         let chosen = places.into_iter().skip(self.offset).take(self.limit);
         (total, chosen.collect())

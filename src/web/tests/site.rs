@@ -146,7 +146,7 @@ impl Site {
         let stats = Arc::<WebStats>::default();
         let web = Web {
             history: no_history(),
-            telemetry_path: "/metrics".to_owned(),
+            paths: WebPaths::default(),
             allowed_hosts: AllowedHosts::new(vec!["tor-a.example.org".to_owned()]),
             view: Arc::new(|| Box::pin(async { Some(empty_view()) })),
             ready: is_ready,

@@ -1,0 +1,142 @@
+//! What is wrong with the exporter itself, not with a SoC: for the pages and the API. Pure.
+
+use serde::Serialize;
+
+use crate::model::{Delays, Side, View, text};
+
+/// Inventory problems that are named; the API lists all.
+const NAMED: usize = 3;
+/// A task that runs later than the buckets up to this bound has affected a round: half a query's deadline, as in the alert.
+const LATE: f64 = 0.25;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct ExporterProblem {
+    /// The alert that fires for it if it lasts. The runbook has a section of this name.
+    pub(super) alert: &'static str,
+    /// For people.
+    pub(super) text: String,
+}
+
+/// All that is wrong, the worst first.
+pub(super) fn of(view: &View) -> Vec<ExporterProblem> {
+    let mut all = Vec::new();
+    let mut add = |alert, text| all.push(ExporterProblem { alert, text });
+    let web = view.web.config;
+    if view.state_db.is_some_and(|db| !db.up) {
+        add("DualTorStateDbNotWritten", "STATE_DB takes no rows".to_owned());
+    }
+    if view.side == Side::Unknown {
+        let text = "it is unknown whether this is the upper or the lower ToR";
+        add("DualTorSideUnknown", text.to_owned());
+    }
+    if !view.config.successful {
+        let text = "the configuration file has an error; the earlier configuration is in use";
+        add("DualTorConfigReloadFailed", text.to_owned());
+    }
+    if web.is_some_and(|config| !config.successful) {
+        let text = "the web configuration file has an error; the earlier one is in use";
+        add("DualTorConfigReloadFailed", text.to_owned());
+    }
+    if let Some(writes) = view
+        .state_db
+        .map(|db| db.foreign_writes)
+        .filter(|writes| *writes > 0)
+    {
+        let text = format!("another process wrote to rows of this exporter ({writes} times since its start)");
+        add("DualTorForeignWriter", text);
+    }
+    if let Some(text) = inventory(view) {
+        add("DualTorInventoryProblems", text);
+    }
+    if let Some(percent) = late(&view.delays) {
+        let text = format!("too little CPU: {percent} % of its tasks ran over 250 ms late since its start");
+        add("DualTorExporterStarved", text);
+    }
+    if view.lines_dropped > 0 {
+        let text = format!(
+            "{} lines of its log were dropped since its start",
+            view.lines_dropped
+        );
+        add("DualTorLogLinesDropped", text);
+    }
+    all
+}
+
+fn inventory(view: &View) -> Option<String> {
+    let problems = &view.inventory.problems;
+    let named: Vec<String> = problems
+        .iter()
+        .take(NAMED)
+        .map(|problem| format!("{}: {}", problem.port, text::quote(&problem.text)))
+        .collect();
+    let more = problems.len().saturating_sub(NAMED);
+    let more = if more > 0 {
+        format!("; {more} more")
+    } else {
+        String::new()
+    };
+    let count = problems.len();
+    (count > 0).then(|| {
+        format!(
+            "rows of the inventory that cannot be used: {}{more}",
+            named.join("; ")
+        )
+    })
+}
+
+/// How many percent of the tasks were late, if that is too many.
+fn late(delays: &Delays) -> Option<u64> {
+    let total: u64 = delays.counts.iter().sum();
+    let bounds = crate::model::DELAY_BUCKETS;
+    let in_time = bounds
+        .iter()
+        .zip(delays.counts)
+        .filter(|(bound, _)| **bound <= LATE);
+    let late = total - in_time.map(|(_, count)| count).sum::<u64>();
+    (late * 100 > total).then(|| late * 100 / total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::StateDbStatus;
+    use crate::telemetry::testing::empty_view;
+
+    #[test]
+    fn each_problem_has_its_alert_and_a_well_exporter_has_none() {
+        let mut view = View {
+            side: Side::Upper,
+            state_db: Some(StateDbStatus {
+                up: true,
+                ..StateDbStatus::default()
+            }),
+            ..empty_view()
+        };
+        view.delays.counts[0] = 99;
+        view.delays.counts[8] = 1;
+        assert_eq!(of(&view), []);
+        view.delays.counts[8] = 3;
+        view.side = Side::Unknown;
+        view.state_db = Some(StateDbStatus {
+            foreign_writes: 3,
+            ..StateDbStatus::default()
+        });
+        view.config.successful = false;
+        view.web.config = Some(view.config);
+        view.lines_dropped = 7;
+        let alerts: Vec<_> = of(&view).into_iter().map(|problem| problem.alert).collect();
+        assert_eq!(
+            alerts,
+            [
+                "DualTorStateDbNotWritten",
+                "DualTorSideUnknown",
+                "DualTorConfigReloadFailed",
+                "DualTorConfigReloadFailed",
+                "DualTorForeignWriter",
+                "DualTorExporterStarved",
+                "DualTorLogLinesDropped"
+            ]
+        );
+    }
+}

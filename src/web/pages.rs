@@ -1,0 +1,280 @@
+//! The pages for people: `/` shows the fleet, `/ports/{port}` one port. They are complete without a script. With it, they follow
+//! `/api/v1/events`.
+//!
+//! | file | job |
+//! |---|---|
+//! | `fleet_page` | the fleet: one sentence, what is wrong with the exporter, the frame of the table |
+//! | `fleet_table` | the rows of the table |
+//! | `port_detail` | one port: what it is now, what to do, which commands show more |
+//! | `port_history` | its transitions and rounds |
+//! | `ages` | times in words (pure) |
+//! | `runbook` | which section of the runbook says what to do |
+//! | `assets` | script, style sheet and icon |
+//!
+//! maud escapes all text. A page loads nothing from elsewhere, and the browser is told so. All links are relative (`web_paths`).
+//!
+//! Imports `model`, its parent, `api` (which ports, in which order), `answer`, `cells`, `exporter_problems`, `negotiate` and `scrape`.
+
+mod ages;
+mod assets;
+mod fleet_page;
+mod fleet_table;
+mod port_detail;
+mod port_history;
+mod runbook;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::HistorySource;
+use super::answer::AnswerBody;
+use super::api::selection::Selection;
+use super::negotiate::{header_lines, takes_gzip};
+use super::scrape::{NotRendered, Renderer};
+use crate::model::{Port, TargetId, View, text};
+
+/// Only our own script, style sheet, icon and API; no forms, no frames.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// Where a port's page is, seen from the first page, and back.
+const UP: &str = "../";
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(super) struct Pages {
+    pub(super) renderer: Arc<Renderer>,
+    pub(super) history: HistorySource,
+    /// The path of the metrics.
+    pub(super) metrics: String,
+}
+
+pub(super) fn router<S>(pages: Pages) -> Router<S> {
+    let mut router = Router::new()
+        .route("/ports/{port}", get(port))
+        .route("/static/{name}", get(assets::serve));
+    if pages.metrics != "/" {
+        router = router.route("/", get(fleet));
+    }
+    router.with_state(pages)
+}
+
+/// A page that says why there is no other.
+#[derive(Debug)]
+struct PageError {
+    status: StatusCode,
+    text: String,
+    base: &'static str,
+}
+
+impl PageError {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        let (text, base) = (text.into(), "");
+        Self { status, text, base }
+    }
+
+    /// On a port's page.
+    fn of_port(self) -> Self {
+        Self { base: UP, ..self }
+    }
+}
+
+impl From<NotRendered> for PageError {
+    fn from(reason: NotRendered) -> Self {
+        match reason {
+            NotRendered::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many requests at a time: this one had no turn. Please reload the page.",
+            ),
+            NotRendered::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "The exporter is stopping."),
+            NotRendered::Failed => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "A defect of the exporter; its log has the details.",
+            ),
+        }
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let Self { status, text, base } = self;
+        let body = html! {
+            main {
+                h1 { (status.as_str()) " " (status.canonical_reason().unwrap_or_default()) }
+                p.sentence { (text) }
+                p { a href=(home(base)) { "All ports" } }
+            }
+        };
+        let frame = PageFrame {
+            title: status.as_str(),
+            base,
+            kind: "error",
+            data: "",
+            refresh: false,
+        };
+        (status, page_headers(), frame.around(&body).into_string()).into_response()
+    }
+}
+
+/// The first page.
+fn home(base: &str) -> &str {
+    if base.is_empty() { "./" } else { base }
+}
+
+/// What is around each page.
+struct PageFrame<'a> {
+    title: &'a str,
+    /// Leads to the first page: empty or `../`.
+    base: &'static str,
+    /// Which page it is, for the script.
+    kind: &'static str,
+    /// For the script: the port, or the reasons' texts as JSON.
+    data: &'a str,
+    /// Whether a browser without scripts asks again every 10 s.
+    refresh: bool,
+}
+
+impl PageFrame<'_> {
+    fn around(&self, body: &Markup) -> Markup {
+        let Self {
+            title,
+            base,
+            kind,
+            data,
+            refresh,
+        } = self;
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    title { (title) }
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    link rel="icon" type="image/svg+xml" href={ (base) (assets::icon()) };
+                    link rel="stylesheet" href={ (base) (assets::style()) };
+                    @if *refresh {
+                        noscript { meta http-equiv="refresh" content="10"; }
+                        script src={ (base) (assets::script()) } defer {}
+                    }
+                }
+                body data-page=(kind) data-base=(base) data-of=(data) data-runbook=(runbook::address()) {
+                    p #stale role="alert" hidden {}
+                    (body)
+                }
+            }
+        }
+    }
+}
+
+/// The last lines of each page.
+fn footer(view: &View, base: &str, metrics: &str, json: &str) -> Markup {
+    html! {
+        footer {
+            p {
+                "dualtor-exporter " (env!("CARGO_PKG_VERSION")) ", revision " (env!("DUALTOR_REVISION")) ", on "
+                (view.exporter.host) ", up for " (ages::since(view.exporter.started, view.at)) ". Times are UTC."
+            }
+            p {
+                a href={ (base) (metrics.trim_start_matches('/')) } { "Metrics" } " "
+                a href={ (base) (json) } { "JSON" } " "
+                a href={ (base) "-/ready" } { "Ready" } " "
+                a href={ (base) "-/healthy" } { "Healthy" }
+            }
+        }
+    }
+}
+
+fn page_headers() -> [(HeaderName, HeaderValue); 6] {
+    let value = HeaderValue::from_static;
+    [
+        (header::CONTENT_TYPE, value("text/html; charset=utf-8")),
+        (header::CACHE_CONTROL, value("no-store")),
+        (header::VARY, value("Accept-Encoding")),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, value("nosniff")),
+        (header::REFERRER_POLICY, value("no-referrer")),
+    ]
+}
+
+async fn fleet(
+    State(pages): State<Pages>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let bad = |text: String| PageError::new(StatusCode::BAD_REQUEST, text);
+    let selection = Selection::parse(query.as_deref().unwrap_or("")).map_err(bad)?;
+    let metrics = pages.metrics.clone();
+    let pieces = |view| Ok(fleet_page::pieces(view, selection, &metrics));
+    answered(&pages, &method, &headers, pieces).await
+}
+
+async fn port(
+    State(pages): State<Pages>,
+    Path(name): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let unknown = || {
+        let text = format!("This exporter does not probe a port {}.", text::quote(&name));
+        PageError::new(StatusCode::NOT_FOUND, text).of_port()
+    };
+    let id = TargetId::from(Port::new(&name).map_err(|_| unknown())?);
+    let Some(history) = (pages.history)(id.clone()).await else {
+        return Err(PageError::from(NotRendered::Stopping).of_port());
+    };
+    let history = history.ok_or_else(unknown)?;
+    let pieces = |view: View| {
+        let soc = view.socs.iter().find(|soc| soc.status.target.id == id);
+        let page = port_detail::page(&view, soc.ok_or_else(unknown)?, &history, &pages.metrics);
+        Ok(std::iter::once(page.into_string()))
+    };
+    let answered = answered(&pages, &method, &headers, pieces).await;
+    answered.map_err(PageError::of_port)
+}
+
+/// A page of a view that is newer than this request.
+async fn answered<P>(
+    pages: &Pages,
+    method: &Method,
+    headers: &HeaderMap,
+    pieces: impl FnOnce(View) -> Result<P, PageError>,
+) -> Result<Response, PageError>
+where
+    P: Iterator<Item = String>,
+{
+    let gzip = takes_gzip(header_lines(headers, &header::ACCEPT_ENCODING));
+    let body = if method == Method::HEAD {
+        Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
+    } else {
+        let answer = pages.renderer.render_pieces(pieces).await?;
+        Body::new(if gzip {
+            AnswerBody::packed(answer)
+        } else {
+            AnswerBody::plain(answer)
+        })
+    };
+    let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    Ok((page_headers(), encoding, body).into_response())
+}
+
+/// A place in a page, to cut it into pieces there. Text from outside cannot look like it: maud escapes `<`.
+const CUT: PreEscaped<&str> = PreEscaped("<cut>");
+
+/// What stands before and after the cut.
+fn cut(page: &Markup) -> (String, String) {
+    let (before, after) = page.0.split_once(CUT.0).unwrap_or((&page.0, ""));
+    (before.to_owned(), after.to_owned())
+}

@@ -1,0 +1,238 @@
+// The pages in a real browser. Each test says on its line what it measured. Exit code 1 if one fails.
+import AxeBuilder from '@axe-core/playwright';
+import { chromium } from 'playwright-core';
+import assert from 'node:assert/strict';
+import { gzipSync } from 'node:zlib';
+import { end, world } from './world.mjs';
+
+const flags = ['--no-sandbox', '--headless', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: flags });
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/// No wait is longer: the machine may be busy.
+const LONG = 30000;
+
+/// A page that must stay silent and at home.
+async function open(world, path, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(LONG);
+  const faults = [];
+  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('request', (request) => new URL(request.url()).origin === world.url || faults.push(`asks ${request.url()}`));
+  await page.goto(world.url + path);
+  return { page, faults, close: () => context.close() };
+}
+const rows = (page) => page.$$eval('#ports tbody tr', (all) => all.map((row) => row.cells[0].textContent));
+const row = (page, port) => page.locator('#ports tbody tr', { has: page.getByRole('link', { name: port, exact: true }) });
+/// The texts of all rows; how long ago something was is left out.
+const table = (page) =>
+  page.$$eval('#ports tbody tr', (all) =>
+    all.map((row) => [row.className, ...[...row.cells].map((cell) => `${cell.className}|${cell.textContent.replaceAll('\n', '').replace(/\d+ (s|min)\b( ago)?/g, 'T')}`)].join(' ')),
+  );
+
+/// The script has all rows.
+const isLive = (page) => page.locator('body[data-live]').waitFor();
+
+const tests = [];
+const test = (name, run) => tests.push([name, run]);
+
+const EVIL = '<script>alert(1)</script>\u001b[2J';
+const small = await world(24, {
+  others: {
+    Ethernet8: { version: EVIL, health: 'not_serving' },
+    Ethernet12: { directions: { upper: 'standby', lower: 'active' }, links: { upper: 'down', lower: 'up' } },
+    Ethernet20: { fault: 'refuse' },
+  },
+});
+await small.until('Ethernet20', (port) => port.last_error !== null);
+await small.until(small.victim, (port) => port.channel === 'ready');
+
+test('a page without script shows the same rows as one with it, in the same order', async () => {
+  const still = await open(small, '/', { javaScriptEnabled: false });
+  const live = await open(small, '/');
+  await isLive(live.page);
+  const links = await still.page.$$eval('[data-sort], a.level', (all) => all.map((link) => link.getAttribute('href')));
+  assert.equal(links.length, 15);
+  for (const link of links) {
+    await still.page.goto(new URL(link, `${small.url}/`).href);
+    await live.page.evaluate((to) => { history.pushState(null, '', to); window.dispatchEvent(new PopStateEvent('popstate')); }, link);
+    // Of orders that change each second, only the rows are compared.
+    const settled = (all) => (/since|last_/.test(link) ? all.toSorted() : all);
+    let [without, withScript] = [];
+    for (const until = Date.now() + LONG; Date.now() < until; await sleep(100)) {
+      [without, withScript] = [settled(await table(still.page)), settled(await table(live.page))];
+      if (JSON.stringify(without) === JSON.stringify(withScript)) break;
+      await still.page.reload();
+    }
+    assert.deepEqual(withScript, without, link);
+  }
+  assert.equal(await still.page.locator('#search').isVisible(), false);
+  for (const path of ['/', '/ports/Ethernet20']) {
+    const source = (await small.get(path)).text;
+    assert.match(source, /<noscript><meta http-equiv="refresh" content="10"><\/noscript>/, path);
+  }
+  assert.deepEqual(live.faults, []);
+  await still.close();
+  await live.close();
+});
+
+for (const scheme of ['light', 'dark']) {
+  test(`no one is shut out, nothing scrolls sideways: ${scheme}`, async () => {
+    for (const width of [1200, 390]) {
+      for (const path of ['/', '/ports/Ethernet20', '/ports/none'].slice(0, width > 390 && scheme === 'dark' ? 3 : 2)) {
+        const { page, faults, close } = await open(small, path, { viewport: { width, height: 844 }, colorScheme: scheme });
+        const rules = ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'];
+        const { violations } = await new AxeBuilder({ page }).withTags(rules).analyze();
+        assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), [], `${path} at ${width} px`);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+        assert.ok(wide <= width, `${path}: ${wide} of ${width} px`);
+        // Chromium itself reports the page that is not found.
+        if (path !== '/ports/none') assert.deepEqual(faults, []);
+        if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/${path.replaceAll('/', '-')}-${scheme}-${width}.png`, fullPage: true });
+        await close();
+      }
+    }
+  });
+}
+
+test('filter, levels and order by keyboard; the address has them', async () => {
+  const { page, faults, close } = await open(small, '/');
+  await isLive(page);
+  await page.keyboard.press('/');
+  await page.keyboard.type('REFUSED');
+  await page.waitForFunction(() => document.querySelectorAll('#ports tbody tr').length === 1);
+  assert.deepEqual(await rows(page), ['Ethernet20']);
+  assert.equal(new URL(page.url()).search, '?q=REFUSED');
+  await page.keyboard.press('Escape');
+  await page.waitForFunction(() => document.querySelectorAll('#ports tbody tr').length === 24);
+  await page.getByRole('link', { name: 'warning', exact: false }).first().focus();
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.querySelectorAll('#ports tbody tr').length === 2);
+  await page.getByRole('link', { name: 'Port', exact: true }).focus();
+  await page.keyboard.press('Enter');
+  assert.equal(new URL(page.url()).search, '?level=warning&sort=port');
+  assert.deepEqual(await rows(page), ['Ethernet8', 'Ethernet12']);
+  await page.reload();
+  assert.deepEqual(await rows(page), ['Ethernet8', 'Ethernet12']);
+  await page.goBack();
+  await page.goBack();
+  await page.waitForFunction(() => document.querySelectorAll('#ports tbody tr').length === 24);
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+test('what a SoC sends is text', async () => {
+  const { page, faults, close } = await open(small, '/ports/Ethernet8');
+  page.on('dialog', () => faults.push('a dialog'));
+  await page.getByText('<script>alert(1)</script>\ufffd[2J').waitFor();
+  assert.deepEqual(faults, []);
+  await close();
+});
+
+/// Kills the last SoC of `world` while a page shows it: how long after /metrics does the page say so?
+async function killed(world) {
+  const { page, faults, close } = await open(world, '/');
+  const { victim } = world;
+  await isLive(page);
+  assert.match(await row(page, victim).getAttribute('class'), /ok/);
+  await page.evaluate((port) => {
+    const seen = () => {
+      const row = [...document.querySelectorAll('#ports tbody tr')].find((row) => row.cells[0].textContent === port);
+      if (row && row.className === 'critical') window.rowAt ??= Date.now();
+      if (document.title !== title && document.querySelector('#counts').textContent !== counts) window.titleAt ??= Date.now();
+    };
+    const { title } = document;
+    const counts = document.querySelector('#counts').textContent;
+    new MutationObserver(seen).observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
+  }, victim);
+  const before = await page.locator('#counts').textContent();
+  world.kill();
+  const series = new RegExp(`dualtor_channel_state\\{[^}]*port="${victim}"[^}]*state="ready"[^}]*\\} 0`);
+  while (!series.test((await world.get('/metrics')).text)) await sleep(20);
+  const reported = Date.now();
+  await page.waitForFunction(() => window.rowAt && window.titleAt);
+  const shown = await page.evaluate(() => [window.rowAt, window.titleAt]);
+  const [rowTook, titleTook] = shown.map((at) => at - reported);
+  const took = Math.max(0, rowTook, titleTook);
+  assert.ok(took <= 10000, `the row ${rowTook} ms after /metrics, the title ${titleTook} ms`);
+  assert.notEqual(await page.locator('#counts').textContent(), before);
+  const first = await rows(page);
+  assert.ok(first.slice(0, 2).includes(victim), `the worst first: ${first.slice(0, 3)}`);
+  assert.deepEqual(faults, []);
+  await close();
+  return took;
+}
+
+test('a port page follows', async () => {
+  const { page, faults, close } = await open(small, `/ports/${small.victim}`);
+  await page.getByText('all is well', { exact: false }).first().waitFor();
+  const commands = await page.evaluateHandle(() => document.querySelector('#commands pre'));
+  const took = await killed(small);
+  await page.locator('#state.critical').waitFor();
+  await page.getByText(/READY for \d+ s/).first().waitFor();
+  assert.match(await page.title(), /critical/);
+  assert.ok(await commands.evaluate((pre) => pre.isConnected), 'what did not change is not touched');
+  assert.deepEqual(faults, []);
+  await close();
+  return `24 SoCs: shown ${took} ms after /metrics`;
+});
+
+const silence = 'a silent exporter is noticed';
+test(silence, async () => {
+  const silent = await world(2);
+  const { page, faults, close } = await open(silent, '/');
+  await isLive(page);
+  assert.equal(await page.locator('#stale').isVisible(), false);
+  silent.freeze();
+  const began = Date.now();
+  await page.locator('#stale').waitFor({ state: 'visible', timeout: 40000 });
+  const text = await page.locator('#stale').textContent();
+  const took = Date.now() - began;
+  silent.thaw();
+  assert.match(text, /^No news from the exporter since \d\d:\d\d:\d\d UTC, for \d+ s\./);
+  await page.locator('#stale').waitFor({ state: 'hidden' });
+  assert.deepEqual(faults, []);
+  await close();
+  return `after ${took} ms`;
+});
+
+test('a thousand ports', async () => {
+  const large = await world(1000, { interval: '10s' });
+  await large.until(large.victim, (port) => port.channel === 'ready');
+  for (let ready = 0; ready < 1000; ready = JSON.parse((await large.get('/api/v1/fleet')).text).counts.level.ok) await sleep(100);
+  const html = (await large.get('/')).text;
+  const packed = gzipSync(html).length;
+  assert.equal(html.match(/<th scope="row">/g).length, 1000);
+  assert.ok(html.length <= 250000 && packed <= 20000, `${html.length} bytes, ${packed} packed`);
+  const { page, faults, close } = await open(large, '/');
+  const loaded = await page.evaluate(() => Math.round(performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd));
+  assert.deepEqual(faults, []);
+  await close();
+  const took = await killed(large);
+  return `${html.length} bytes, ${packed} packed; loaded in ${loaded} ms; shown ${took} ms after /metrics`;
+});
+
+let failed = 0;
+try {
+  const chosen = tests.filter(([name]) => name.includes(process.argv[2] || ''));
+  const one = async ([name, run]) => {
+    const began = Date.now();
+    try {
+      const measured = await run();
+      console.log(`test ${name} ... ok (${((Date.now() - began) / 1000).toFixed(1)} s)${measured ? `: ${measured}` : ''}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`test ${name} ... FAILED\n${error.stack}`);
+    }
+  };
+  // It only waits, so it runs beside the others.
+  const waiting = chosen.filter(([name]) => name === silence).map(one);
+  for (const each of chosen.filter(([name]) => name !== silence)) await one(each);
+  await Promise.all(waiting);
+} finally {
+  end();
+  await browser.close();
+}
+console.log(failed ? `${failed} failed` : 'all passed');
+process.exit(failed ? 1 : 0);
