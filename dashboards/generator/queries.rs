@@ -97,7 +97,8 @@ pub(crate) fn ports_with_blocked_sides(sides: u8) -> String {
       or dualtor_link_state{{PORT, state="down"}}
     )
   ) == bool {sides}
-)"#
+)
+or sum(up{{TOR}} == 1) * 0"#
     )
 }
 

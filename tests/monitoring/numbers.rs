@@ -103,17 +103,26 @@ fn table(file: &str, title: &str) -> Value {
 const ALL: (&str, &str) = (".+", ".+");
 const TOR: (&str, &str) = ("tor-a:9075", ".+");
 
-/// tor-a; tor-b, which does not know its side; and tor-c, which is down.
-fn three_tors() -> Test {
+/// tor-a; tor-b, which does not know its side; tor-c, which is down; and tor-d, which has no ports.
+fn four_tors() -> Test {
     let mut test = Test::default();
-    for (instance, up) in [("tor-a:9075", 1), ("tor-b:9075", 1), ("tor-c:9075", 0)] {
+    for (instance, up) in [
+        ("tor-a:9075", 1),
+        ("tor-b:9075", 1),
+        ("tor-c:9075", 0),
+        ("tor-d:9075", 1),
+    ] {
         test.series("up", &target(instance), &format!("{up}x40"));
     }
     for (port, ..) in &PORTS {
         test.port("tor-a:9075", port);
     }
     test.port("tor-b:9075", &port(0, UNKNOWN, UNKNOWN));
-    for (instance, ports, side) in [("tor-a:9075", PORTS.len(), "upper"), ("tor-b:9075", 1, "unknown")] {
+    for (instance, ports, side) in [
+        ("tor-a:9075", PORTS.len(), "upper"),
+        ("tor-b:9075", 1, "unknown"),
+        ("tor-d:9075", 0, "upper"),
+    ] {
         test.series(
             "dualtor_inventory_ports",
             &target(instance),
@@ -134,7 +143,7 @@ fn three_tors() -> Test {
 #[test]
 fn fleet_and_tor_count_the_same() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     for (title, count) in [
         ("Servers dark", 4),
         ("One side out", 3),
@@ -143,6 +152,12 @@ fn fleet_and_tor_count_the_same() {
     ] {
         for file in ["fleet.json", "tor.json"] {
             test.gives(&panel(file, title), 0, TOR, &[(String::new(), count)]);
+            test.gives(
+                &panel(file, title),
+                0,
+                ("tor-d:9075", ".+"),
+                &[(String::new(), 0)],
+            );
             // Nothing is known of a ToR that is down: no 0.
             test.gives(&panel(file, title), 0, ("tor-c:9075", ".+"), &[]);
         }
@@ -153,7 +168,7 @@ fn fleet_and_tor_count_the_same() {
 #[test]
 fn a_server_is_what_its_sides_are() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     let (word, reason) = (panel("port.json", "Server"), panel("port.json", "Why"));
     let words = &word["fieldConfig"]["defaults"]["mappings"][0]["options"];
     let mut check = |instance: &str, port: &str, labels: String, shown: &str, because: &str| {
@@ -190,7 +205,7 @@ fn a_server_is_what_its_sides_are() {
 #[test]
 fn a_side_whose_link_is_down_does_not_pass_for_active() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     let list = panel("fleet.json", "Servers dark or with one side out");
     let of_list = ["dark", "one side only", "at most one side"];
     let blocked: Vec<_> = PORTS
@@ -237,17 +252,19 @@ fn a_side_whose_link_is_down_does_not_pass_for_active() {
     test.run(directory.path());
 }
 
-/// One that pages, one that is part of it, some that do not page, and one that is pending.
+/// One that pages, two that are part of it (one of them would page too), some that do not page, and one that is pending.
 #[test]
 fn only_alerts_that_page_are_critical() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     let (a, c) = (target("tor-a:9075"), target("tor-c:9075"));
     let of_port = format!("{a}, port=\"Ethernet4\"");
+    let of_another = format!("{a}, port=\"Ethernet8\"");
     for (name, severity, state, labels) in [
         ("DualTorServerDark", "critical", "firing", &of_port),
         ("DualTorLinkDown", "warning", "firing", &of_port),
-        ("DualTorBlackhole", "critical", "pending", &of_port),
+        ("DualTorBlackhole", "critical", "firing", &of_port),
+        ("DualTorBlackhole", "critical", "pending", &of_another),
         ("DualTorSideUnknown", "warning", "firing", &a),
         ("DualTorExporterDown", "warning", "firing", &c),
         ("DualTorVersionSkew", "info", "firing", &a),
@@ -274,6 +291,7 @@ fn only_alerts_that_page_are_critical() {
         ALL,
         &[
             row("DualTorServerDark", of_port, "critical"),
+            row("DualTorBlackhole", of_port, "muted"),
             row("DualTorLinkDown", of_port, "muted"),
             row("DualTorSideUnknown", a, "warning"),
             row("DualTorExporterDown", "instance=\"tor-c:9075\"", "warning"),
@@ -338,7 +356,7 @@ fn a_dead_fleet_is_not_well() {
 #[test]
 fn a_certificate_that_was_not_shown_is_not_no_tls() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     let role = format!("{}, role=\"ca\"", target("tor-b:9075"));
     test.series(
         "dualtor_tls_certificate_expiry_timestamp_seconds",
@@ -373,7 +391,7 @@ fn a_certificate_that_was_not_shown_is_not_no_tls() {
 #[test]
 fn the_worst_result_of_a_query_is_shown() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     for (port, query, result) in [
         ("Ethernet0", "admin", "OK"),
         ("Ethernet0", "health", "UNIMPLEMENTED"),
