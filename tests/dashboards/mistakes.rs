@@ -424,4 +424,35 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         let query = query(table, 1);
         table["targets"][1]["expr"] = json!(query.split("\nor on ()").next())
     }),
+    ("load", 3, |d| {
+        let targets = &mut panel(d, "timeseries")["targets"];
+        let another = targets[0].clone();
+        targets.as_array_mut().expect("targets").push(another);
+    }),
+    ("load", 1, |d| {
+        panel(d, "state-timeline")["maxDataPoints"] = json!(2000)
+    }),
+    ("load", 1, |d| collapsed(d)["maxDataPoints"] = Value::Null),
+    ("load", 1, |d| d["refresh"] = json!("5s")),
+    ("worst", 0, |d| {
+        replace(named(d, "Channel lost", "table"), 0, "topk(20,", "bottomk(20,")
+    }),
+    ("worst", 0, |d| {
+        replace(named(d, "Channel lost", "table"), 0, "topk(20,", "topk(1,")
+    }),
+    ("heights", 0, |d| {
+        named(d, "Firing alerts", "table")["gridPos"]["h"] = json!(2)
+    }),
+    ("heights", 1, |d| {
+        panel(d, "state-timeline")["gridPos"]["h"] = json!(8)
+    }),
+    ("heights", 2, |d| {
+        named(d, "What happened", "state-timeline")["gridPos"]["h"] = json!(4)
+    }),
+    ("alert column", 0, |d| {
+        *column(named(d, "Firing alerts", "table"), "Alert", "custom.width") = json!(240)
+    }),
+    ("port order", 1, |d| {
+        replace(panel(d, "state-timeline"), 0, "(\\\\d\\\\d\\\\d\\\\d)", "(\\\\d)")
+    }),
 ];
