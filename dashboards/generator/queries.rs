@@ -3,11 +3,14 @@
 use super::palette::{FAILURE, RESULTS, number};
 use super::panel::{ORDER, Panel, timeseries};
 
-/// Prometheus returns the series of a range in the order of their labels, as text: Ethernet0, Ethernet12, Ethernet4. This adds a
-/// label that comes before all others and has the port's number with four digits. (`sort_by_label` is younger than Prometheus 2.42.)
+/// Prometheus returns the series of a range in the order of their labels, as text: Ethernet0, Ethernet12, Ethernet4; Ethernet1/10/1,
+/// Ethernet1/2/1. This adds a label that comes before all others and has the first three of the port's numbers with four digits each.
+/// (`sort_by_label` is younger than Prometheus 2.42.)
 pub(crate) fn by_port(query: &str) -> String {
-    let zeros = format!(r#"label_replace({query}, "{ORDER}", "000$1", "port", "\\D*(\\d+).*")"#);
-    format!(r#"label_replace({zeros}, "{ORDER}", "$1", "{ORDER}", ".*(\\d\\d\\d\\d)")"#)
+    let numbers = r"\\D*(\\d+)\\D*(\\d*)\\D*(\\d*).*";
+    let zeros = format!(r#"label_replace({query}, "{ORDER}", "0000$1/0000$2/0000$3", "port", "{numbers}")"#);
+    let four = r"\\d*(\\d\\d\\d\\d)";
+    format!(r#"label_replace({zeros}, "{ORDER}", "$1/$2/$3", "{ORDER}", "{four}/{four}/{four}")"#)
 }
 
 /// What the numbers on *Fleet* and *ToR* count: the same on both.

@@ -307,8 +307,10 @@ pub(crate) fn nothing(dashboards: &[Value]) -> Vec<String> {
 }
 
 /// The end of a query whose series come in the order of their ports' numbers: each number with four digits, in a label.
-const BY_NUMBER: &str =
-    r#", "by_number", "000$1", "port", "\\D*(\\d+).*"), "by_number", "$1", "by_number", ".*(\\d\\d\\d\\d)")"#;
+const BY_NUMBER: &str = concat!(
+    r#", "by_number", "0000$1/0000$2/0000$3", "port", "\\D*(\\d+)\\D*(\\d*)\\D*(\\d*).*"), "#,
+    r#""by_number", "$1/$2/$3", "by_number", "\\d*(\\d\\d\\d\\d)/\\d*(\\d\\d\\d\\d)/\\d*(\\d\\d\\d\\d)")"#,
+);
 
 /// Rows of ports stand in the order of their numbers: Ethernet4 before Ethernet12. Prometheus and Grafana sort text.
 pub(crate) fn port_order(dashboards: &[Value]) -> Vec<String> {

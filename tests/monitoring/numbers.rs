@@ -244,7 +244,7 @@ fn a_side_whose_link_is_down_does_not_pass_for_active() {
     ] {
         let port = format!("Ethernet{number}");
         let labels = format!(
-            "{}, by_number=\"{number:04}\", port=\"{port}\", side=\"self\"",
+            "{}, by_number=\"{number:04}/0000/0000\", port=\"{port}\", side=\"self\"",
             target("tor-a:9075")
         );
         test.gives(&tor, 0, ("tor-a:9075", &port), &[(labels, shown_as(&tor, word))]);
@@ -443,5 +443,37 @@ fn the_worst_result_of_a_query_is_shown() {
         ("tor-a:9075", "Ethernet0"),
         &[(String::new(), shown_as(&intent, "active"))],
     );
+    test.run(directory.path());
+}
+
+/// A port's name may have three numbers; text has them in the order 1/10, 1/2.
+#[test]
+fn ports_are_in_the_order_of_all_their_numbers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut test = Test::default();
+    let tor = panel("tor.json", "Channel");
+    let in_order = [
+        ("Ethernet1/2/1", "0001/0002/0001"),
+        ("Ethernet1/10", "0001/0010/0000"),
+        ("Ethernet1/10/1", "0001/0010/0001"),
+        ("Ethernet4", "0004/0000/0000"),
+        ("Ethernet12", "0012/0000/0000"),
+        ("etp17b", "0017/0000/0000"),
+    ];
+    assert!(in_order.is_sorted_by_key(|(_, number)| number));
+    for (port, number) in in_order {
+        let of = format!("{}, port=\"{port}\"", target("tor-a:9075"));
+        test.series("dualtor_channel_state", &format!("{of}, state=\"ready\""), "1x40");
+        let labels = format!(
+            "{}, by_number=\"{number}\", port=\"{port}\"",
+            target("tor-a:9075")
+        );
+        test.gives(
+            &tor,
+            0,
+            ("tor-a:9075", port),
+            &[(labels, shown_as(&tor, "READY"))],
+        );
+    }
     test.run(directory.path());
 }
