@@ -14,11 +14,10 @@ pub(crate) fn by_port(query: &str) -> String {
 }
 
 /// What the numbers on *Fleet* and *ToR* count: the same on both.
-pub(crate) const NOT_READY: &str = "Channels that are not READY, announced maintenance left out. More than 0 is bad; many at once are one cause.";
-pub(crate) const SERVERS_DARK: &str = "Ports of which neither side carries traffic (standby, or the link down): the server is cut off. More than 0 is bad.";
-pub(crate) const ONE_SIDE_OUT: &str = "Ports of which one side carries no traffic, and the other does or is unknown: the next failure cuts the server off. More than 0 needs a look.";
-pub(crate) const MAINTENANCE: &str =
-    "Ports whose SoC has announced maintenance, or had until five minutes ago. No fault in itself.";
+pub(crate) const NOT_READY: &str = "Channels that are not READY, announced maintenance left out. Each ToR counts its own. More than 0 is bad; many at once are one cause.";
+pub(crate) const SERVERS_DARK: &str = "Ports of which neither side carries traffic (standby, or the link down): the server is cut off. As seen by each ToR: on Fleet a server of two ToRs counts twice. More than 0 is bad.";
+pub(crate) const ONE_SIDE_OUT: &str = "Ports of which one side carries no traffic, and the other does or is unknown: the next failure cuts the server off. As seen by each ToR: on Fleet a server of two ToRs counts twice. More than 0 needs a look.";
+pub(crate) const MAINTENANCE: &str = "Ports whose SoC has announced maintenance, or had until five minutes ago. Each ToR counts its own. No fault in itself.";
 
 /// There while TLS is configured.
 pub(crate) const TLS: &str = "max by (job, instance) (dualtor_tls_certificate_expiry_timestamp_seconds{TOR})";

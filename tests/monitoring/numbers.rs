@@ -477,3 +477,33 @@ fn ports_are_in_the_order_of_all_their_numbers() {
     }
     test.run(directory.path());
 }
+
+/// What two jobs scrape at one address is one exporter.
+#[test]
+fn two_jobs_that_scrape_one_exporter_count_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut test = Test::default();
+    let of = target("tor-a:9075");
+    for of in [of.clone(), of.replace("dualtor-exporter", "dualtor-exporter-b")] {
+        test.series("up", &of, "0x40");
+        for count in [
+            "instance:dualtor_servers_dark:count",
+            "instance:dualtor_ports_without_redundancy:count",
+            "instance:dualtor_channels_not_ready:count",
+            "instance:dualtor_channels_in_maintenance:count",
+        ] {
+            test.series(count, &of, "1x40");
+        }
+    }
+    for title in [
+        "Servers dark",
+        "One side out",
+        "Not READY",
+        "Maintenance",
+        "Not scraped",
+        "ToRs",
+    ] {
+        test.gives(&panel("fleet.json", title), 0, ALL, &[(String::new(), 1)]);
+    }
+    test.run(directory.path());
+}
