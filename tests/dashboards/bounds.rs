@@ -93,6 +93,39 @@ pub(crate) fn heights(dashboards: &[Value]) -> Vec<String> {
     complaints
 }
 
+/// A panel shows what its queries give, all of it, and of the time that the reader has chosen: a number or a list of now, a graph over
+/// time. Nothing is hidden, bridged, averaged or cut off.
+pub(crate) fn shown(dashboards: &[Value]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (_, panel, place) in panels(dashboards) {
+        let kind = text(panel, "type");
+        let of_now = ["stat", "table"].contains(&kind);
+        let asks = |target: &Value| {
+            target["instant"] == of_now && target["range"] != of_now && target["hide"] != true
+        };
+        if !list(panel, "targets").all(asks) {
+            complaints.push(format!("{place}: a query is hidden, or not of now or over time"));
+        }
+        if !panel["timeFrom"].is_null() || !panel["timeShift"].is_null() {
+            complaints.push(format!("{place}: a time of its own"));
+        }
+        let defaults = &panel["fieldConfig"]["defaults"];
+        let custom = &defaults["custom"];
+        let bridged = ![Value::Null, Value::Bool(false)].contains(&custom["spanNulls"]);
+        if bridged || !custom["scaleDistribution"].is_null() || !defaults["max"].is_null() {
+            complaints.push(format!(
+                "{place}: gaps bridged, another scale, or its top cut off"
+            ));
+        }
+        let options = &panel["options"];
+        let last = options["reduceOptions"]["calcs"] == serde_json::json!(["lastNotNull"]);
+        if kind == "stat" && !(last && text(options, "textMode").starts_with("value")) {
+            complaints.push(format!("{place}: not the last value"));
+        }
+    }
+    complaints
+}
+
 /// The names of all alerts, from alerts/*.yaml.
 fn alert_names() -> Vec<String> {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts");

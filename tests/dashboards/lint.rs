@@ -49,6 +49,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("worst", bounds::worst),
     ("heights", bounds::heights),
     ("alert column", bounds::alert_column),
+    ("shown", bounds::shown),
 ];
 
 /// What Grafana itself fills in.

@@ -455,4 +455,27 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     ("port order", 1, |d| {
         replace(panel(d, "state-timeline"), 0, "(\\\\d\\\\d\\\\d\\\\d)", "(\\\\d)")
     }),
+    ("shown", 0, |d| {
+        panel(d, "stat")["options"]["reduceOptions"]["calcs"] = json!(["mean"])
+    }),
+    ("shown", 0, |d| {
+        panel(d, "stat")["options"]["textMode"] = json!("none")
+    }),
+    ("shown", 0, |d| {
+        panel(d, "stat")["targets"][0]["hide"] = json!(true)
+    }),
+    ("shown", 1, |d| {
+        panel(d, "stat")["targets"][0]["instant"] = json!(false)
+    }),
+    ("shown", 0, |d| panel(d, "table")["timeFrom"] = json!("7d")),
+    ("shown", 1, |d| {
+        panel(d, "state-timeline")["fieldConfig"]["defaults"]["custom"]["spanNulls"] = json!(true)
+    }),
+    ("shown", 3, |d| {
+        panel(d, "timeseries")["fieldConfig"]["defaults"]["custom"]["scaleDistribution"] =
+            json!({ "type": "log", "log": 10 })
+    }),
+    ("shown", 3, |d| {
+        panel(d, "timeseries")["fieldConfig"]["defaults"]["max"] = json!(0.01)
+    }),
 ];
