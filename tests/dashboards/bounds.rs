@@ -126,6 +126,40 @@ pub(crate) fn shown(dashboards: &[Value]) -> Vec<String> {
     complaints
 }
 
+/// What is called "Link, self" is the link, and of this ToR's side.
+pub(crate) fn sides(dashboards: &[Value]) -> Vec<String> {
+    const METRICS: [(&str, &str); 3] = [
+        ("Direction", "dualtor_mux_direction{"),
+        ("Link", "dualtor_link_state{"),
+        ("Operation", "dualtor_oper_state{"),
+    ];
+    let mut complaints = Vec::new();
+    let mut found = 0;
+    for (_, panel, place) in panels(dashboards).filter(|(_, panel, _)| panel["type"] == "state-timeline") {
+        for target in list(panel, "targets") {
+            let names = [text(target, "legendFormat"), text(panel, "title")];
+            let named = names.iter().find_map(|name| name.split_once(", "));
+            let Some((what, side)) = named.filter(|(_, side)| ["self", "peer"].contains(side)) else {
+                continue;
+            };
+            found += 1;
+            let query = text(target, "expr");
+            let other = if side == "self" { "peer" } else { "self" };
+            let metric = METRICS.iter().find(|(of, _)| *of == what);
+            let fits = query.contains(&format!("side=\"{side}\""))
+                && !query.contains(&format!("side=\"{other}\""))
+                && metric.is_some_and(|(_, metric)| query.contains(metric));
+            if !fits {
+                complaints.push(format!("{place}: is not what is called {what}, {side}"));
+            }
+        }
+    }
+    if found != 12 {
+        complaints.push(format!("{found} rows of a side, expected 12"));
+    }
+    complaints
+}
+
 /// The names of all alerts, from alerts/*.yaml.
 fn alert_names() -> Vec<String> {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts");

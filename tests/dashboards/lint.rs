@@ -50,6 +50,7 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("heights", bounds::heights),
     ("alert column", bounds::alert_column),
     ("shown", bounds::shown),
+    ("sides", bounds::sides),
 ];
 
 /// What Grafana itself fills in.

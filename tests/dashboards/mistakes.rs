@@ -478,4 +478,15 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     ("shown", 3, |d| {
         panel(d, "timeseries")["fieldConfig"]["defaults"]["max"] = json!(0.01)
     }),
+    ("sides", 1, |d| {
+        let peer = query(named(d, "Direction, peer", "state-timeline"), 0);
+        named(d, "Direction, self", "state-timeline")["targets"][0]["expr"] = json!(peer)
+    }),
+    ("sides", 2, |d| {
+        let rows = named(d, "What happened", "state-timeline")["targets"].as_array_mut();
+        let link = rows.and_then(|rows| rows.iter_mut().find(|row| row["legendFormat"] == "Link, self"));
+        let link = link.expect("a row");
+        let of_link = link["expr"].as_str().expect("a query");
+        link["expr"] = json!(of_link.replace("dualtor_link_state", "dualtor_oper_state"))
+    }),
 ];
