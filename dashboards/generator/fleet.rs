@@ -262,7 +262,8 @@ fn tors() -> Panel {
 
 /// From left to right, as an on-call asks: who pages, whom it hurts, what is not seen.
 fn now() -> [Panel; 8] {
-    let total = |metric: &str| format!("sum({metric}{{TOR}})");
+    // What two jobs scrape at one address is one exporter.
+    let total = |metric: &str| format!("sum(max by (rack, instance) ({metric}{{TOR}}))");
     let alerts = |severity: &str| {
         let firing = firing(Page::Fleet, severity);
         format!(
@@ -324,11 +325,11 @@ fn now() -> [Panel; 8] {
             "Exporters whose last scrape failed: nothing is known about their ToRs' ports, and they are in none of the other \
              numbers. More than 0 is bad.",
             "short",
-            "sum(up{TOR} == bool 0)",
+            "sum(max by (rack, instance) (up{TOR} == bool 0))",
         )
         .whole()
         .bad_from(1.0),
-        stat("ToRs", "Exporters that Prometheus knows of, up or down.", "short", "count(up{TOR})").whole(),
+        stat("ToRs", "Exporters that Prometheus knows of, up or down.", "short", "count(count by (rack, instance) (up{TOR}))").whole(),
     ]
 }
 

@@ -3,19 +3,21 @@
 use super::palette::{FAILURE, RESULTS, number};
 use super::panel::{ORDER, Panel, timeseries};
 
-/// Prometheus returns the series of a range in the order of their labels, as text: Ethernet0, Ethernet12, Ethernet4. This adds a
-/// label that comes before all others and has the port's number with four digits. (`sort_by_label` is younger than Prometheus 2.42.)
+/// Prometheus returns the series of a range in the order of their labels, as text: Ethernet0, Ethernet12, Ethernet4; Ethernet1/10/1,
+/// Ethernet1/2/1. This adds a label that comes before all others and has the first three of the port's numbers with four digits each.
+/// (`sort_by_label` is younger than Prometheus 2.42.)
 pub(crate) fn by_port(query: &str) -> String {
-    let zeros = format!(r#"label_replace({query}, "{ORDER}", "000$1", "port", "\\D*(\\d+).*")"#);
-    format!(r#"label_replace({zeros}, "{ORDER}", "$1", "{ORDER}", ".*(\\d\\d\\d\\d)")"#)
+    let numbers = r"\\D*(\\d+)\\D*(\\d*)\\D*(\\d*).*";
+    let zeros = format!(r#"label_replace({query}, "{ORDER}", "0000$1/0000$2/0000$3", "port", "{numbers}")"#);
+    let four = r"\\d*(\\d\\d\\d\\d)";
+    format!(r#"label_replace({zeros}, "{ORDER}", "$1/$2/$3", "{ORDER}", "{four}/{four}/{four}")"#)
 }
 
 /// What the numbers on *Fleet* and *ToR* count: the same on both.
-pub(crate) const NOT_READY: &str = "Channels that are not READY, announced maintenance left out. More than 0 is bad; many at once are one cause.";
-pub(crate) const SERVERS_DARK: &str = "Ports of which neither side carries traffic (standby, or the link down): the server is cut off. More than 0 is bad.";
-pub(crate) const ONE_SIDE_OUT: &str = "Ports of which one side carries no traffic, and the other does or is unknown: the next failure cuts the server off. More than 0 needs a look.";
-pub(crate) const MAINTENANCE: &str =
-    "Ports whose SoC has announced maintenance, or had until five minutes ago. No fault in itself.";
+pub(crate) const NOT_READY: &str = "Channels that are not READY, announced maintenance left out. Each ToR counts its own. More than 0 is bad; many at once are one cause.";
+pub(crate) const SERVERS_DARK: &str = "Ports of which neither side carries traffic (standby, or the link down): the server is cut off. As seen by each ToR: on Fleet a server of two ToRs counts twice. More than 0 is bad.";
+pub(crate) const ONE_SIDE_OUT: &str = "Ports of which one side carries no traffic, and the other does or is unknown: the next failure cuts the server off. As seen by each ToR: on Fleet a server of two ToRs counts twice. More than 0 needs a look.";
+pub(crate) const MAINTENANCE: &str = "Ports whose SoC has announced maintenance, or had until five minutes ago. Each ToR counts its own. No fault in itself.";
 
 /// There while TLS is configured.
 pub(crate) const TLS: &str = "max by (job, instance) (dualtor_tls_certificate_expiry_timestamp_seconds{TOR})";
@@ -97,7 +99,8 @@ pub(crate) fn ports_with_blocked_sides(sides: u8) -> String {
       or dualtor_link_state{{PORT, state="down"}}
     )
   ) == bool {sides}
-)"#
+)
+or sum(up{{TOR}} == 1) * 0"#
     )
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dualtor_exporter::telemetry::catalogue::CATALOGUE;
 use serde_json::Value;
 
-use crate::{meaning, sight};
+use crate::{bounds, meaning, sight};
 
 /// What all dashboards together are blamed for.
 type Rule = fn(&[Value]) -> Vec<String>;
@@ -45,6 +45,12 @@ pub(crate) const RULES: &[(&str, Rule)] = &[
     ("instead", meaning::instead),
     ("zeros", meaning::zeros),
     ("lists", meaning::lists),
+    ("load", bounds::load),
+    ("worst", bounds::worst),
+    ("heights", bounds::heights),
+    ("alert column", bounds::alert_column),
+    ("shown", bounds::shown),
+    ("sides", bounds::sides),
 ];
 
 /// What Grafana itself fills in.

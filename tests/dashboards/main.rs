@@ -5,9 +5,11 @@
 //! | lint | the rules: each takes the dashboards and returns complaints |
 //! | sight | the rules about what a reader sees |
 //! | meaning | the rules about what colours, words and orders mean |
+//! | bounds | the rules about what a view costs and the least that it shows |
 //! | mistakes | ways to break the dashboards, which the rules must notice |
 //! | generator | dashboards/generator, the program itself |
 
+mod bounds;
 #[allow(dead_code)] // its main
 #[path = "../../dashboards/generator/main.rs"]
 mod generator;

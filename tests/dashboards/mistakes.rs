@@ -424,4 +424,69 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         let query = query(table, 1);
         table["targets"][1]["expr"] = json!(query.split("\nor on ()").next())
     }),
+    ("load", 3, |d| {
+        let targets = &mut panel(d, "timeseries")["targets"];
+        let another = targets[0].clone();
+        targets.as_array_mut().expect("targets").push(another);
+    }),
+    ("load", 1, |d| {
+        panel(d, "state-timeline")["maxDataPoints"] = json!(2000)
+    }),
+    ("load", 1, |d| collapsed(d)["maxDataPoints"] = Value::Null),
+    ("load", 1, |d| d["refresh"] = json!("5s")),
+    ("worst", 0, |d| {
+        replace(named(d, "Channel lost", "table"), 0, "topk(20,", "bottomk(20,")
+    }),
+    ("worst", 0, |d| {
+        replace(named(d, "Channel lost", "table"), 0, "topk(20,", "topk(1,")
+    }),
+    ("heights", 0, |d| {
+        named(d, "Firing alerts", "table")["gridPos"]["h"] = json!(2)
+    }),
+    ("heights", 1, |d| {
+        panel(d, "state-timeline")["gridPos"]["h"] = json!(8)
+    }),
+    ("heights", 2, |d| {
+        named(d, "What happened", "state-timeline")["gridPos"]["h"] = json!(4)
+    }),
+    ("alert column", 0, |d| {
+        *column(named(d, "Firing alerts", "table"), "Alert", "custom.width") = json!(240)
+    }),
+    ("port order", 1, |d| {
+        replace(panel(d, "state-timeline"), 0, "(\\\\d\\\\d\\\\d\\\\d)", "(\\\\d)")
+    }),
+    ("shown", 0, |d| {
+        panel(d, "stat")["options"]["reduceOptions"]["calcs"] = json!(["mean"])
+    }),
+    ("shown", 0, |d| {
+        panel(d, "stat")["options"]["textMode"] = json!("none")
+    }),
+    ("shown", 0, |d| {
+        panel(d, "stat")["targets"][0]["hide"] = json!(true)
+    }),
+    ("shown", 1, |d| {
+        panel(d, "stat")["targets"][0]["instant"] = json!(false)
+    }),
+    ("shown", 0, |d| panel(d, "table")["timeFrom"] = json!("7d")),
+    ("shown", 1, |d| {
+        panel(d, "state-timeline")["fieldConfig"]["defaults"]["custom"]["spanNulls"] = json!(true)
+    }),
+    ("shown", 3, |d| {
+        panel(d, "timeseries")["fieldConfig"]["defaults"]["custom"]["scaleDistribution"] =
+            json!({ "type": "log", "log": 10 })
+    }),
+    ("shown", 3, |d| {
+        panel(d, "timeseries")["fieldConfig"]["defaults"]["max"] = json!(0.01)
+    }),
+    ("sides", 1, |d| {
+        let peer = query(named(d, "Direction, peer", "state-timeline"), 0);
+        named(d, "Direction, self", "state-timeline")["targets"][0]["expr"] = json!(peer)
+    }),
+    ("sides", 2, |d| {
+        let rows = named(d, "What happened", "state-timeline")["targets"].as_array_mut();
+        let link = rows.and_then(|rows| rows.iter_mut().find(|row| row["legendFormat"] == "Link, self"));
+        let link = link.expect("a row");
+        let of_link = link["expr"].as_str().expect("a query");
+        link["expr"] = json!(of_link.replace("dualtor_link_state", "dualtor_oper_state"))
+    }),
 ];

@@ -240,7 +240,7 @@ pub(crate) fn link_down(dashboards: &[Value]) -> Vec<String> {
 }
 
 /// About as wide as Grafana writes it in a title, in pixels.
-fn written(title: &str) -> f64 {
+pub(crate) fn written(title: &str) -> f64 {
     let letter = |c: char| match c {
         'i' | 'j' | 'l' | 'I' | ' ' | ',' | '.' | '\'' => 4.0,
         't' | 'f' | 'r' => 5.0,
@@ -306,12 +306,22 @@ pub(crate) fn nothing(dashboards: &[Value]) -> Vec<String> {
     complaints
 }
 
+/// The end of a query whose series come in the order of their ports' numbers: each number with four digits, in a label.
+const BY_NUMBER: &str = concat!(
+    r#", "by_number", "0000$1/0000$2/0000$3", "port", "\\D*(\\d+)\\D*(\\d*)\\D*(\\d*).*"), "#,
+    r#""by_number", "$1/$2/$3", "by_number", "\\d*(\\d\\d\\d\\d)/\\d*(\\d\\d\\d\\d)/\\d*(\\d\\d\\d\\d)")"#,
+);
+
 /// Rows of ports stand in the order of their numbers: Ethernet4 before Ethernet12. Prometheus and Grafana sort text.
 pub(crate) fn port_order(dashboards: &[Value]) -> Vec<String> {
     let mut complaints = Vec::new();
     for (_, panel, place) in panels(dashboards) {
         for target in list(panel, "targets") {
-            let by_number = text(target, "expr").contains(r#""by_number", "000$1", "port""#);
+            // The query of all rows, and nothing but the two steps around it.
+            let query = text(target, "expr");
+            let by_number = query
+                .strip_prefix(&"label_replace(".repeat(2))
+                .is_some_and(|query| query.ends_with(BY_NUMBER));
             if panel["type"] == "state-timeline" && text(target, "legendFormat") == "{{port}}" && !by_number {
                 complaints.push(format!("{place}: its ports are in the order of text"));
             }

@@ -25,7 +25,11 @@ const MUTED: [(&str, &str, &str); 16] = [
          ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow SessionRestarted VersionSkew",
         "job instance",
     ),
-    ("ExporterStarved", "DataStale ProbesSlow", "job instance"),
+    (
+        "ExporterStarved",
+        "DataStale ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow",
+        "job instance",
+    ),
     (
         "ManyChannelsDown",
         "ChannelDown ChannelFlapping DataStale DirectionUnknown ProbeErrorBudgetBurnFast ProbeErrorBudgetBurnSlow \

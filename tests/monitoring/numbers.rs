@@ -103,17 +103,26 @@ fn table(file: &str, title: &str) -> Value {
 const ALL: (&str, &str) = (".+", ".+");
 const TOR: (&str, &str) = ("tor-a:9075", ".+");
 
-/// tor-a; tor-b, which does not know its side; and tor-c, which is down.
-fn three_tors() -> Test {
+/// tor-a; tor-b, which does not know its side; tor-c, which is down; and tor-d, which has no ports.
+fn four_tors() -> Test {
     let mut test = Test::default();
-    for (instance, up) in [("tor-a:9075", 1), ("tor-b:9075", 1), ("tor-c:9075", 0)] {
+    for (instance, up) in [
+        ("tor-a:9075", 1),
+        ("tor-b:9075", 1),
+        ("tor-c:9075", 0),
+        ("tor-d:9075", 1),
+    ] {
         test.series("up", &target(instance), &format!("{up}x40"));
     }
     for (port, ..) in &PORTS {
         test.port("tor-a:9075", port);
     }
     test.port("tor-b:9075", &port(0, UNKNOWN, UNKNOWN));
-    for (instance, ports, side) in [("tor-a:9075", PORTS.len(), "upper"), ("tor-b:9075", 1, "unknown")] {
+    for (instance, ports, side) in [
+        ("tor-a:9075", PORTS.len(), "upper"),
+        ("tor-b:9075", 1, "unknown"),
+        ("tor-d:9075", 0, "upper"),
+    ] {
         test.series(
             "dualtor_inventory_ports",
             &target(instance),
@@ -134,7 +143,7 @@ fn three_tors() -> Test {
 #[test]
 fn fleet_and_tor_count_the_same() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     for (title, count) in [
         ("Servers dark", 4),
         ("One side out", 3),
@@ -143,6 +152,12 @@ fn fleet_and_tor_count_the_same() {
     ] {
         for file in ["fleet.json", "tor.json"] {
             test.gives(&panel(file, title), 0, TOR, &[(String::new(), count)]);
+            test.gives(
+                &panel(file, title),
+                0,
+                ("tor-d:9075", ".+"),
+                &[(String::new(), 0)],
+            );
             // Nothing is known of a ToR that is down: no 0.
             test.gives(&panel(file, title), 0, ("tor-c:9075", ".+"), &[]);
         }
@@ -153,7 +168,7 @@ fn fleet_and_tor_count_the_same() {
 #[test]
 fn a_server_is_what_its_sides_are() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     let (word, reason) = (panel("port.json", "Server"), panel("port.json", "Why"));
     let words = &word["fieldConfig"]["defaults"]["mappings"][0]["options"];
     let mut check = |instance: &str, port: &str, labels: String, shown: &str, because: &str| {
@@ -190,7 +205,7 @@ fn a_server_is_what_its_sides_are() {
 #[test]
 fn a_side_whose_link_is_down_does_not_pass_for_active() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     let list = panel("fleet.json", "Servers dark or with one side out");
     let of_list = ["dark", "one side only", "at most one side"];
     let blocked: Vec<_> = PORTS
@@ -229,7 +244,7 @@ fn a_side_whose_link_is_down_does_not_pass_for_active() {
     ] {
         let port = format!("Ethernet{number}");
         let labels = format!(
-            "{}, by_number=\"{number:04}\", port=\"{port}\", side=\"self\"",
+            "{}, by_number=\"{number:04}/0000/0000\", port=\"{port}\", side=\"self\"",
             target("tor-a:9075")
         );
         test.gives(&tor, 0, ("tor-a:9075", &port), &[(labels, shown_as(&tor, word))]);
@@ -237,17 +252,19 @@ fn a_side_whose_link_is_down_does_not_pass_for_active() {
     test.run(directory.path());
 }
 
-/// One that pages, one that is part of it, some that do not page, and one that is pending.
+/// One that pages, two that are part of it (one of them would page too), some that do not page, and one that is pending.
 #[test]
 fn only_alerts_that_page_are_critical() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     let (a, c) = (target("tor-a:9075"), target("tor-c:9075"));
     let of_port = format!("{a}, port=\"Ethernet4\"");
+    let of_another = format!("{a}, port=\"Ethernet8\"");
     for (name, severity, state, labels) in [
         ("DualTorServerDark", "critical", "firing", &of_port),
         ("DualTorLinkDown", "warning", "firing", &of_port),
-        ("DualTorBlackhole", "critical", "pending", &of_port),
+        ("DualTorBlackhole", "critical", "firing", &of_port),
+        ("DualTorBlackhole", "critical", "pending", &of_another),
         ("DualTorSideUnknown", "warning", "firing", &a),
         ("DualTorExporterDown", "warning", "firing", &c),
         ("DualTorVersionSkew", "info", "firing", &a),
@@ -274,6 +291,7 @@ fn only_alerts_that_page_are_critical() {
         ALL,
         &[
             row("DualTorServerDark", of_port, "critical"),
+            row("DualTorBlackhole", of_port, "muted"),
             row("DualTorLinkDown", of_port, "muted"),
             row("DualTorSideUnknown", a, "warning"),
             row("DualTorExporterDown", "instance=\"tor-c:9075\"", "warning"),
@@ -338,7 +356,7 @@ fn a_dead_fleet_is_not_well() {
 #[test]
 fn a_certificate_that_was_not_shown_is_not_no_tls() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     let role = format!("{}, role=\"ca\"", target("tor-b:9075"));
     test.series(
         "dualtor_tls_certificate_expiry_timestamp_seconds",
@@ -373,7 +391,7 @@ fn a_certificate_that_was_not_shown_is_not_no_tls() {
 #[test]
 fn the_worst_result_of_a_query_is_shown() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut test = three_tors();
+    let mut test = four_tors();
     for (port, query, result) in [
         ("Ethernet0", "admin", "OK"),
         ("Ethernet0", "health", "UNIMPLEMENTED"),
@@ -425,5 +443,67 @@ fn the_worst_result_of_a_query_is_shown() {
         ("tor-a:9075", "Ethernet0"),
         &[(String::new(), shown_as(&intent, "active"))],
     );
+    test.run(directory.path());
+}
+
+/// A port's name may have three numbers; text has them in the order 1/10, 1/2.
+#[test]
+fn ports_are_in_the_order_of_all_their_numbers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut test = Test::default();
+    let tor = panel("tor.json", "Channel");
+    let in_order = [
+        ("Ethernet1/2/1", "0001/0002/0001"),
+        ("Ethernet1/10", "0001/0010/0000"),
+        ("Ethernet1/10/1", "0001/0010/0001"),
+        ("Ethernet4", "0004/0000/0000"),
+        ("Ethernet12", "0012/0000/0000"),
+        ("etp17b", "0017/0000/0000"),
+    ];
+    assert!(in_order.is_sorted_by_key(|(_, number)| number));
+    for (port, number) in in_order {
+        let of = format!("{}, port=\"{port}\"", target("tor-a:9075"));
+        test.series("dualtor_channel_state", &format!("{of}, state=\"ready\""), "1x40");
+        let labels = format!(
+            "{}, by_number=\"{number}\", port=\"{port}\"",
+            target("tor-a:9075")
+        );
+        test.gives(
+            &tor,
+            0,
+            ("tor-a:9075", port),
+            &[(labels, shown_as(&tor, "READY"))],
+        );
+    }
+    test.run(directory.path());
+}
+
+/// What two jobs scrape at one address is one exporter.
+#[test]
+fn two_jobs_that_scrape_one_exporter_count_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut test = Test::default();
+    let of = target("tor-a:9075");
+    for of in [of.clone(), of.replace("dualtor-exporter", "dualtor-exporter-b")] {
+        test.series("up", &of, "0x40");
+        for count in [
+            "instance:dualtor_servers_dark:count",
+            "instance:dualtor_ports_without_redundancy:count",
+            "instance:dualtor_channels_not_ready:count",
+            "instance:dualtor_channels_in_maintenance:count",
+        ] {
+            test.series(count, &of, "1x40");
+        }
+    }
+    for title in [
+        "Servers dark",
+        "One side out",
+        "Not READY",
+        "Maintenance",
+        "Not scraped",
+        "ToRs",
+    ] {
+        test.gives(&panel("fleet.json", title), 0, ALL, &[(String::new(), 1)]);
+    }
     test.run(directory.path());
 }
