@@ -56,7 +56,7 @@
 //! | mirror ([`sonic::mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
 //! | grpc_secrets.json (`sonic::switch::secrets_reader`) | 1 | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and sends the last rows |
-//! | session ([`soc::session::Session::run`]) | 1 per SoC | fleet | aborted when its target is removed or changed, or the fleet ends; after a defect it is started again |
+//! | session ([`soc::session::start`]) | 1 per SoC | fleet | aborted when its target is removed or changed, or the fleet ends; after a defect it is started again |
 //! | round | 0-1 per SoC | its session | with its report, or with the session |
 //! | drain | 0-1 per SoC | its channel | when the RPCs in flight at a GOAWAY are done, after 5 s at most; or with the session |
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
