@@ -19,6 +19,7 @@
 //! | `exporter_problems` | what is wrong with the exporter itself (pure) |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
 //! | `scrape` | renders a scrape once for all requests that wait for it |
+//! | `reply_body` | a rendered answer as a request takes it |
 //! | `answer` | a rendered scrape, compressed; how clients read it; the memory limit for all answers |
 //!
 //! Why a thread: scrapes must not delay a probe. Everything here runs on one thread with low priority. So all clients together
@@ -43,6 +44,7 @@ mod landing;
 mod limits;
 mod negotiate;
 mod pages;
+mod reply_body;
 mod routes;
 mod scrape;
 mod sign_in;

@@ -13,8 +13,8 @@
 //! Words are those of metrics and log. Times are RFC 3339, UTC, with milliseconds. Durations are seconds. What is unknown is
 //! `null` or the word `unknown`; no field is ever absent.
 //!
-//! Imports `model`, `sonic` (the names of a row's counters), its parent, and its siblings `answer`, `cells`, `exporter_problems`,
-//! `negotiate` and `scrape`.
+//! Imports `model`, `sonic` (the names of a row's counters), its parent, and its siblings `cells`, `exporter_problems`,
+//! `reply_body` and `scrape`.
 
 mod board;
 mod event_stream;
@@ -23,23 +23,19 @@ mod port_page;
 mod port_row;
 pub(super) mod selection;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::stream;
 use serde::{Serialize, Serializer};
 
 use super::HistorySource;
-use super::answer::{Answer, AnswerBody};
-use super::negotiate::{header_lines, takes_gzip};
+use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
 use crate::model::{Port, TargetId, View, text};
 pub(super) use event_stream::EventStreams;
@@ -210,28 +206,14 @@ async fn answered<P>(
 where
     P: Iterator<Item = String>,
 {
-    let gzip = takes_gzip(header_lines(headers, &header::ACCEPT_ENCODING));
-    let body = if method == Method::HEAD {
-        // Without a length: to know it, the answer would have to be rendered.
-        Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
-    } else {
-        body(api.renderer.render_pieces(pieces).await?, gzip)
-    };
+    let rendered = api.renderer.render_pieces(pieces);
+    let (encoding, body) = reply_body(method, headers, rendered).await?;
     let head = [
         (header::CONTENT_TYPE, JSON),
         (header::CACHE_CONTROL, NO_STORE),
         (header::VARY, HeaderValue::from_static("Accept-Encoding")),
     ];
-    let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
     Ok((head, encoding, body).into_response())
-}
-
-fn body(answer: Arc<Answer>, gzip: bool) -> Body {
-    if gzip {
-        Body::new(AnswerBody::packed(answer))
-    } else {
-        Body::new(AnswerBody::plain(answer))
-    }
 }
 
 fn line(value: &impl Serialize) -> String {

@@ -13,7 +13,7 @@
 //!
 //! maud escapes all text. A page loads nothing from elsewhere, and the browser is told so. All links are relative (`web_paths`).
 //!
-//! Imports `model`, its parent, `api` (which ports, in which order), `answer`, `cells`, `exporter_problems`, `negotiate` and `scrape`.
+//! Imports `model`, its parent, `api` (which ports, in which order), `cells`, `exporter_problems`, `reply_body` and `scrape`.
 
 mod ages;
 mod assets;
@@ -23,22 +23,18 @@ mod port_detail;
 mod port_history;
 mod runbook;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::stream;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::HistorySource;
-use super::answer::AnswerBody;
 use super::api::selection::Selection;
-use super::negotiate::{header_lines, takes_gzip};
+use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
 use crate::model::{Port, TargetId, View, text};
 
@@ -255,18 +251,8 @@ async fn answered<P>(
 where
     P: Iterator<Item = String>,
 {
-    let gzip = takes_gzip(header_lines(headers, &header::ACCEPT_ENCODING));
-    let body = if method == Method::HEAD {
-        Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
-    } else {
-        let answer = pages.renderer.render_pieces(pieces).await?;
-        Body::new(if gzip {
-            AnswerBody::packed(answer)
-        } else {
-            AnswerBody::plain(answer)
-        })
-    };
-    let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    let rendered = pages.renderer.render_pieces(pieces);
+    let (encoding, body) = reply_body(method, headers, rendered).await?;
     Ok((page_headers(), encoding, body).into_response())
 }
 

@@ -16,22 +16,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use futures_util::stream;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
-use super::answer::AnswerBody;
 use super::api::{self, Api, EventStreams};
 use super::landing;
-use super::negotiate::{format_for, header_lines, takes_gzip};
+use super::negotiate::{format_for, header_lines};
 use super::pages::{self, Pages};
+use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
 use super::{Web, limits::Limits};
 
@@ -94,29 +92,23 @@ where
 
 async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMap) -> Response {
     let format = format_for(header_lines(&headers, &header::ACCEPT));
-    let gzip = takes_gzip(header_lines(&headers, &header::ACCEPT_ENCODING));
-    let body = if method == Method::HEAD {
-        // Without a length: to know it, the answer would have to be rendered.
-        Body::from_stream(stream::empty::<Result<bytes::Bytes, Infallible>>())
-    } else {
+    let rendering = async {
         let rendering = routes.renderer.render(format);
-        let rendered = match patience(&headers) {
+        match patience(&headers) {
             Some(patience) => timeout(patience, rendering)
                 .await
                 .unwrap_or(Err(NotRendered::Busy)),
             None => rendering.await,
-        };
-        match rendered {
-            Ok(answer) if gzip => Body::new(AnswerBody::packed(answer)),
-            Ok(answer) => Body::new(AnswerBody::plain(answer)),
-            Err(reason) => return not_rendered(reason),
         }
+    };
+    let (encoding, body) = match reply_body(&method, &headers, rendering).await {
+        Ok(reply) => reply,
+        Err(reason) => return not_rendered(reason),
     };
     let head = [
         (header::CONTENT_TYPE, format.content_type()),
         (header::VARY, "Accept, Accept-Encoding"),
     ];
-    let encoding = gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
     (head, encoding, body).into_response()
 }
 

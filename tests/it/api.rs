@@ -42,8 +42,8 @@ fn names(list: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Three SoCs: Ethernet4 refuses every connection, the others answer.
-async fn rack() -> Rack {
+/// Four SoCs. Ethernet4 refuses every connection, the others answer and report the peer's side as standby.
+pub(crate) async fn rack() -> Rack {
     let rack = Setup::rack(4)
         .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse)
         .start()

@@ -3,23 +3,11 @@
 use dualtor_sim::ConnectionFault;
 use serde_json::Value;
 
+use crate::api::rack;
 use crate::certificates::{Ca, VALID};
 use crate::child::{Ended, Program, run};
 use crate::harness::{Rack, Setup};
 use crate::soc_view::Look;
-
-/// Ethernet4 refuses every connection. All others answer; the simulated SoCs report the peer's side as standby.
-async fn rack() -> Rack {
-    let rack = Setup::rack(4)
-        .soc("Ethernet4", |soc| soc.fault = ConnectionFault::Refuse)
-        .start()
-        .await;
-    rack.shows("Ethernet4", &Look::unknown("transient_failure")).await;
-    for port in ["Ethernet0", "Ethernet8", "Ethernet12"] {
-        rack.shows(port, &Look::HEALTHY).await;
-    }
-    rack
-}
 
 async fn status(rack: &Rack, more: &[&str]) -> Ended {
     let url = format!("http://{}", rack.web);

@@ -4,8 +4,7 @@
 
 use serde_json::Value;
 
-use crate::queries::panel;
-use crate::sources;
+use crate::queries::{panel, panel_where};
 use crate::synthetic::{Port, Test, UNKNOWN, UP, port, target};
 
 /// Of tor-a: all that a server can be, with its word and its reason.
@@ -89,15 +88,7 @@ fn shown_as(value: &Value, shown: &str) -> i64 {
 
 /// The table of that title, where a number has the same.
 fn table(file: &str, title: &str) -> Value {
-    let (_, dashboard) = sources::dashboards()
-        .into_iter()
-        .find(|(found, _)| found == file)
-        .expect("a dashboard");
-    let panels = dashboard["panels"].as_array().expect("panels");
-    let found = panels
-        .iter()
-        .find(|panel| panel["title"] == title && panel["type"] == "table");
-    found.expect("a table").clone()
+    panel_where(file, title, |kind| kind == "table")
 }
 
 const ALL: (&str, &str) = (".+", ".+");

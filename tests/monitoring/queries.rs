@@ -287,6 +287,11 @@ async fn every_query_of_every_dashboard_returns_data() {
 
 /// A panel of a dashboard, also one in a row.
 pub(crate) fn panel(file: &str, title: &str) -> Value {
+    panel_where(file, title, |kind| kind != "row")
+}
+
+/// The first panel with this title and a type that is taken.
+pub(crate) fn panel_where(file: &str, title: &str, takes: impl Fn(&Value) -> bool) -> Value {
     let (_, dashboard) = sources::dashboards()
         .into_iter()
         .find(|(found, _)| found == file)
@@ -294,7 +299,7 @@ pub(crate) fn panel(file: &str, title: &str) -> Value {
     let panels = dashboard["panels"].as_array().expect("panels");
     let found = panels
         .iter()
-        .find(|panel| panel["title"] == title && panel["type"] != "row");
+        .find(|panel| panel["title"] == title && takes(&panel["type"]));
     found
         .unwrap_or_else(|| panic!("{file}: no panel {title}"))
         .clone()

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Board, Message};
 use super::{Api, ApiError, NO_STORE};
 use crate::web::ViewSource;
+use crate::web::reply_body::no_body;
 
 /// The time between two views, and at least between two messages of a stream: four in a second.
 const EVERY: Duration = Duration::from_millis(250);
@@ -226,11 +227,7 @@ pub(super) async fn events(State(api): State<Api>, method: Method, headers: Head
         (header::CACHE_CONTROL, NO_STORE),
     ];
     if method == Method::HEAD {
-        return (
-            head,
-            Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()),
-        )
-            .into_response();
+        return (head, no_body()).into_response();
     }
     let Ok(slot) = api.streams.slots.clone().try_acquire_owned() else {
         let text = "too many event streams (--web.max-event-streams): close one, or ask again later";
