@@ -265,9 +265,10 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         not_ready["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"] = json!(2)
     }),
     ("missing", 0, |d| {
-        // What is missing would be white.
-        let exporter = column(named(d, "ToRs", "table"), "Exporter", "color");
-        *exporter = json!({ "mode": "fixed", "fixedColor": "text" })
+        // A grey box without a word.
+        let exporter = column(named(d, "ToRs", "table"), "Exporter", "mappings");
+        let mappings = exporter.as_array_mut().expect("of its states");
+        mappings.retain(|mapping| mapping["type"] != "special");
     }),
     ("contrast", 0, |d| {
         let steps = &mut named(d, "Other alerts", "stat")["fieldConfig"]["defaults"]["thresholds"]["steps"];

@@ -54,9 +54,7 @@ pub(crate) fn missing(dashboards: &[Value]) -> Vec<String> {
             let property = |id: &str| list(of, "properties").find(|property| property["id"] == id);
             let painted =
                 property("custom.cellOptions").is_some_and(|one| one["value"]["type"] == "color-background");
-            let grey_without_words = property("color").is_some_and(|one| one["value"]["fixedColor"] == GREY);
             if (painted || property("thresholds").is_some())
-                && !grey_without_words
                 && !property("mappings").is_some_and(|one| is_grey(&one["value"]))
             {
                 complaints.push(format!(

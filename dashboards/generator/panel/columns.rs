@@ -118,7 +118,8 @@ impl Panel {
     pub(crate) fn state_column(mut self, title: &str, states: &States, query: &str) -> Self {
         self = self.column(title, "none", query);
         self.paint(json!([
-            { "id": "mappings", "value": states.mappings() },
+            // Without this the state of a port whose exporter is down would be a grey box without a word.
+            { "id": "mappings", "value": with_missing(states.mappings(), &[]) },
             { "id": "color", "value": fixed(Colour::Unknown) },
             { "id": "custom.align", "value": "left" },
         ]));
