@@ -23,11 +23,12 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
+.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
 	@echo "make test     all tests"
+	@echo "make test-schemathesis   requests made from the API's description by schemathesis; needs python3 and PyPI"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
 	@echo "make deny     licences, duplicates, sources and security advisories of the dependencies (deny.toml)"
 	@echo "make msrv     checks with the oldest supported Rust, rust-version in Cargo.toml"
@@ -52,6 +53,12 @@ test:
 	@scripts/deps cargo redis-server prometheus alertmanager
 	@scripts/deps $(BROWSER)
 	@CARGO="$(CARGO)" scripts/test $(ARGS)
+
+# Not a part of `make test`: it needs a hundred megabytes of Python.
+test-schemathesis:
+	@scripts/deps cargo
+	$(CARGO) build --locked --workspace
+	tests/schemathesis/run $(ARGS)
 
 verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -172,10 +173,11 @@ async fn ports(
 
 async fn port(
     State(api): State<Api>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> ApiResult {
+    let Path(name) = name.map_err(|_| ApiError::not_found("no such port: its name is not UTF-8"))?;
     let unknown = || ApiError::not_found(format!("no such port: {}", text::quote(&name)));
     // A port that leaves between the two questions is unknown too.
     let id = TargetId::from(Port::new(&name).map_err(|_| unknown())?);

@@ -26,6 +26,7 @@ mod runbook;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -219,10 +220,14 @@ async fn fleet(
 
 async fn port(
     State(pages): State<Pages>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
+    let Path(name) = name.map_err(|_| {
+        let text = "This exporter does not probe a port whose name is not UTF-8.";
+        PageError::new(StatusCode::NOT_FOUND, text).of_port()
+    })?;
     let unknown = || {
         let text = format!("This exporter does not probe a port {}.", text::quote(&name));
         PageError::new(StatusCode::NOT_FOUND, text).of_port()

@@ -8,6 +8,7 @@
 //! | logins | logins, headers, the rate limit |
 //! | changes | web.config.file changes while the exporter runs |
 //! | http2_clients, hostile_handshakes | HTTP/2 and its limits; hostile clients |
+//! | unread_streams | event streams that no one reads |
 //!
 //! Here: what happens when a part panics. Only the affected clients notice.
 
@@ -19,6 +20,7 @@ mod logins;
 mod policies;
 mod site;
 mod tls_cases;
+mod unread_streams;
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -188,6 +188,7 @@ async fn what_is_not_there_and_what_is_not_allowed() {
     for path in [
         "/api/v1/ports/Ethernet1",
         "/api/v1/ports/%00",
+        "/api/v1/ports/%ff",
         "/api/v1/ports/Ethernet0%20",
         "/api/v1/ports/Ethernet0%2F1",
         "/api/v1/nothing",

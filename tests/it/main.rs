@@ -19,6 +19,8 @@
 //! | pages | the pages for people |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
+//! | web_promises | what docs/web.md promises, with the real limits of half a minute |
+//! | bad_requests, bad_frames | thousands of invalid requests, HTTP/1 and HTTP/2 |
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
 //! | status | the command `status` against a running exporter |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
@@ -36,6 +38,8 @@ mod acl;
 mod api;
 mod api_events;
 mod architecture;
+mod bad_frames;
+mod bad_requests;
 mod certificates_told;
 mod cli;
 mod config_db;
@@ -72,4 +76,5 @@ mod web_addresses;
 mod web_config;
 mod web_floods;
 mod web_limits;
+mod web_promises;
 mod words;

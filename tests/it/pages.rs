@@ -117,7 +117,12 @@ async fn a_port_shows_what_it_is_what_to_do_and_what_happened() {
     ] {
         assert!(page.text().contains(part), "{part}: {}", page.text());
     }
-    for path in ["/ports/Ethernet1", "/ports/%3Cscript%3E", "/ports/Ethernet0%2F1"] {
+    for path in [
+        "/ports/Ethernet1",
+        "/ports/%3Cscript%3E",
+        "/ports/Ethernet0%2F1",
+        "/ports/%ff",
+    ] {
         for method in ["GET", "HEAD"] {
             let page = ask(rack.web, method, path, &[]).await;
             assert_is_page(&page, 404);

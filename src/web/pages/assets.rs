@@ -15,7 +15,7 @@ struct Asset {
 }
 
 const SCRIPT: Asset = Asset {
-    content: include_str!("live.js"),
+    content: concat!(include_str!("fleet.js"), include_str!("live.js")),
     kind: "text/javascript; charset=utf-8",
     stem: "live",
     ending: "js",
