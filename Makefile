@@ -23,7 +23,7 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
+.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps chart test-chart
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
@@ -36,6 +36,8 @@ help:
 	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of all crates in the program"
 	@echo "make dist     makes the release archive in target/dist: program, licences, rules, dashboards, documentation"
 	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
+	@echo "make chart    writes rules, dashboards, version and the table of values into helm/dualtor-exporter"
+	@echo "make test-chart   all checks of the Helm chart that need no cluster; needs go, python3-venv"
 	@echo "make soak     random faults for ten minutes; reports how long rows and metrics were wrong"
 	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
 	@echo "make dashboard-shots   draws docs/images/*.png from the demo, and looks for what is cut; 12 minutes, needs node, npm, chromium"
@@ -90,6 +92,13 @@ links:
 	@scripts/links '$(REPOSITORY)'
 	$(MAKE) dashboards
 
+chart:
+	@scripts/chart
+
+# Uses the exporter that `make test` has built, if it is there.
+test-chart:
+	@tests/chart/run
+
 # The unoptimised build, same as `make test`.
 soak:
 	@scripts/deps cargo redis-server
@@ -98,6 +107,7 @@ soak:
 dashboards:
 	@scripts/deps cargo
 	$(CARGO) run --locked --example dashboards
+	@scripts/chart
 
 dashboard-shots:
 	@scripts/deps cargo redis-server prometheus alertmanager

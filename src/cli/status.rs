@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
@@ -61,6 +62,9 @@ pub(super) struct StatusArgs {
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "2s",
           value_parser = Config::duration)]
     watch: Option<Duration>,
+    /// Only scrape /metrics once, as Prometheus does: exit code 0 if it is a dualtor-exporter's, whatever the ports' levels
+    #[arg(long, conflicts_with_all = ["port", "port_level", "watch", "output"])]
+    scrape: bool,
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     output: StatusOutput,
@@ -126,6 +130,9 @@ async fn work(args: &StatusArgs) -> anyhow::Result<PortLevel> {
     let login = login.map(|(user, file)| ApiLogin::read(user, file)).transpose()?;
     let files = [&args.tls_ca, &args.tls_cert, &args.tls_key].map(Option::as_deref);
     let client = ApiClient::new(&args.url, files, login)?;
+    if args.scrape {
+        return scrape(&client).await;
+    }
     if let Some(port) = &args.port {
         return one_port(&client, port, args.output).await;
     }
@@ -139,6 +146,20 @@ async fn work(args: &StatusArgs) -> anyhow::Result<PortLevel> {
             Ok(worst(&ports))
         }
     }
+}
+
+/// For installations: whether Prometheus would get metrics from there. The ports' levels are no matter of it.
+async fn scrape(client: &ApiClient) -> anyhow::Result<PortLevel> {
+    let path = "/metrics";
+    let metrics = client.text(path).await?;
+    let samples = metrics
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    if !metrics.contains("\ndualtor_build_info{") {
+        bail!("{path}: this is not a dualtor-exporter: no dualtor_build_info in its metrics");
+    }
+    print_result(&format!("{path}: {} samples", samples.count()))?;
+    Ok(PortLevel::Ok)
 }
 
 async fn one_port(client: &ApiClient, port: &Port, output: StatusOutput) -> anyhow::Result<PortLevel> {

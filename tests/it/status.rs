@@ -85,6 +85,19 @@ async fn all_about_one_port_and_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_is_good_whatever_the_levels_of_the_ports() {
+    let rack = rack().await;
+    let ended = status(&rack, &["--scrape"]).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
+    let count = ended
+        .stdout
+        .strip_prefix("/metrics: ")
+        .and_then(|rest| rest.strip_suffix(" samples\n"));
+    let count: usize = count.expect(&ended.stdout).parse().expect("a number");
+    assert!((100..2_000).contains(&count), "{count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_went_wrong_is_said_and_the_exit_code_is_3() {
     let rack = rack().await;
     let url = format!("http://{}", rack.web);
@@ -118,6 +131,9 @@ async fn what_went_wrong_is_said_and_the_exit_code_is_3() {
             "cannot read --password-file /none",
         ),
         (&*url, &["Ethernet0", "--watch"], "cannot be used with"),
+        (&*url, &["Ethernet0", "--scrape"], "cannot be used with"),
+        (&*prefixed, &["--scrape"], "404: "),
+        (&*closed, &["--scrape"], "cannot connect: Connection refused"),
     ] {
         let ended = run(&[&["status", "--url", url], more].concat()).await;
         assert_eq!(ended.code, Some(3), "{url} {more:?}: {ended:?}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use base64::Engine as _;
 use futures_util::StreamExt as _;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
@@ -110,13 +110,22 @@ impl ApiClient {
 
     /// What this path answers.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let bytes = self.bytes(path).await?;
+        serde_json::from_slice(&bytes)
+            .context("the answer is not the API's JSON: is this a dualtor-exporter?")
+            .with_context(|| self.place(path))
+    }
+
+    /// The text that this path answers.
+    pub(super) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let bytes = self.bytes(path).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn bytes(&self, path: &str) -> anyhow::Result<Bytes> {
         let asking = async {
             let body = self.ask(path).await?;
-            let bytes = to_bytes(body, MAX_ANSWER)
-                .await
-                .context("the answer breaks off")?;
-            serde_json::from_slice(&bytes)
-                .context("the answer is not the API's JSON: is this a dualtor-exporter?")
+            to_bytes(body, MAX_ANSWER).await.context("the answer breaks off")
         };
         let answered = timeout(ANSWER, asking).await;
         let answered = answered.unwrap_or_else(|_| bail!("no answer within {} s", ANSWER.as_secs()));
