@@ -23,11 +23,12 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
+.PHONY: help demo test test-packages verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
 	@echo "make test     all tests"
+	@echo "make test-packages   tests of packaging/: systemd unit, .deb, container image, SONiC package"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
 	@echo "make deny     licences, duplicates, sources and security advisories of the dependencies (deny.toml)"
 	@echo "make msrv     checks with the oldest supported Rust, rust-version in Cargo.toml"
@@ -52,6 +53,11 @@ test:
 	@scripts/deps cargo redis-server prometheus alertmanager
 	@scripts/deps $(BROWSER)
 	@CARGO="$(CARGO)" scripts/test $(ARGS)
+
+# Some of them: make test-packages ARGS="test_show -v".
+test-packages:
+	@scripts/deps cargo
+	@CARGO="$(CARGO)" tests/packages/run $(ARGS)
 
 verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager

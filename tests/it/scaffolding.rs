@@ -65,7 +65,7 @@ fn each_make_of_a_workflow_is_a_target_of_the_makefile() {
     for (workflow, wanted) in [
         (
             ".github/workflows/ci.yml",
-            &["verify", "deny", "msrv", "cross"][..],
+            &["verify", "test-packages", "deny", "msrv", "cross"][..],
         ),
         (".github/workflows/release.yml", &["deny", "dist"][..]),
     ] {
