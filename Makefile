@@ -23,7 +23,7 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-packages verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
+.PHONY: help demo test test-packages packages verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
@@ -35,6 +35,7 @@ help:
 	@echo "make cross    a release build for another processor: TARGET=aarch64-unknown-linux-gnu"
 	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of all crates in the program"
 	@echo "make dist     makes the release archive in target/dist: program, licences, rules, dashboards, documentation"
+	@echo "make packages everything that is installed, in target/packages: .deb, archives, container images, SBOM, for three processors"
 	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
 	@echo "make soak     random faults for ten minutes; reports how long rows and metrics were wrong"
 	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
@@ -84,6 +85,10 @@ notices:
 
 dist: notices
 	@scripts/dist $(TARGET)
+
+# Some of them: make packages ARGS="arm64 oci". PROFILE=dev for a quick try.
+packages: notices
+	@scripts/packages $(ARGS)
 
 links:
 	@scripts/links '$(REPOSITORY)'
