@@ -20,6 +20,7 @@
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
+//! | switch_row | the real binary with settings from CONFIG_DB |
 //! | status | the command `status` against a running exporter |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | service_manager | the real binary under systemd: sockets that it passes, what it is told |
@@ -66,6 +67,7 @@ mod signals;
 mod stalled;
 mod status;
 mod stock_servers;
+mod switch_row;
 mod tls;
 mod web;
 mod web_addresses;
