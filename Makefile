@@ -23,18 +23,20 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps chart test-chart
+.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps chart test-chart test-packages packages
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
 	@echo "make test     all tests"
 	@echo "make test-schemathesis   requests made from the API's description by schemathesis; needs python3 and PyPI"
+	@echo "make test-packages   tests of packaging/: systemd unit, .deb, container image, SONiC package"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
 	@echo "make deny     licences, duplicates, sources and security advisories of the dependencies (deny.toml)"
 	@echo "make msrv     checks with the oldest supported Rust, rust-version in Cargo.toml"
 	@echo "make cross    a release build for another processor: TARGET=aarch64-unknown-linux-gnu"
 	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of all crates in the program"
 	@echo "make dist     makes the release archive in target/dist: program, licences, rules, dashboards, documentation"
+	@echo "make packages everything that is installed, in target/packages: .deb, archives, container images, SBOM, for three processors"
 	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
 	@echo "make chart    writes rules, dashboards, version and the table of values into helm/dualtor-exporter"
 	@echo "make test-chart   all checks of the Helm chart that need no cluster; needs go, python3-venv"
@@ -61,6 +63,10 @@ test-schemathesis:
 	@scripts/deps cargo
 	$(CARGO) build --locked --workspace
 	tests/schemathesis/run $(ARGS)
+# Some of them: make test-packages ARGS="test_show -v".
+test-packages:
+	@scripts/deps cargo
+	@CARGO="$(CARGO)" tests/packages/run $(ARGS)
 
 verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
@@ -87,6 +93,10 @@ notices:
 
 dist: notices
 	@scripts/dist $(TARGET)
+
+# Some of them: make packages ARGS="arm64 oci". PROFILE=dev for a quick try.
+packages: notices
+	@scripts/packages $(ARGS)
 
 links:
 	@scripts/links '$(REPOSITORY)'

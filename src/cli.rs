@@ -48,15 +48,15 @@ struct ExporterArgs {
     /// Configuration file (YAML); reloaded on SIGHUP [default: /etc/dualtor-exporter/config.yml, if it exists]
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
+    /// Take what neither a flag nor the configuration file sets from DUALTOR_EXPORTER|config in CONFIG_DB; waits until CONFIG_DB
+    /// is complete
+    #[arg(long = "config.database")]
+    config_database: bool,
     /// Check the configuration file, and --web.config.file if given, and exit: 0 if they are good, 2 if not
     #[arg(long = "config.check")]
     config_check: bool,
-    /// Address to serve on, repeatable; without a host: all addresses
-    #[arg(
-        long = "web.listen-address",
-        value_name = "HOST:PORT",
-        default_value = ":9075"
-    )]
+    /// Address to serve on, repeatable; without a host: all addresses [default: :9075]
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
     listen: Vec<String>,
     /// Serve on the sockets that systemd passes (socket activation) instead of --web.listen-address
     #[arg(long = "web.systemd-socket", conflicts_with = "listen")]

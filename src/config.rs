@@ -2,7 +2,7 @@
 //! and nothing of it is applied.
 //!
 //! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` says where Redis is, `tls_files` reads the TLS files,
-//! and `validate` checks what it all means.
+//! and `validate` checks what it all means. `switch_settings` are CONFIG_DB's, for keys that the file does not have.
 //!
 //! Imports `model` and `runtime`.
 
@@ -12,6 +12,7 @@ mod raw;
 mod redis_url;
 mod scalar;
 mod settings;
+mod switch_settings;
 mod tls_files;
 mod validate;
 pub mod yaml;
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use settings::{
     Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
 };
+pub use switch_settings::SwitchSettings;
 pub use tls_files::{is_server_name, read_pem, read_secrets};
 
 use crate::model::{ChannelSettings, ProbeSettings, Side, Target, text};
@@ -119,7 +121,12 @@ pub(crate) fn at<T>(key: &str, message: impl Into<String>) -> Result<T, KeyError
 impl Config {
     /// SONiC's defaults: everything is found in its databases.
     pub fn without_file() -> Result<Self, ConfigError> {
-        Self::parse("{}", Path::new("(no configuration file)"))
+        Self::without_file_over(&SwitchSettings::default())
+    }
+
+    /// The same, with the switch's settings.
+    pub fn without_file_over(switch: &SwitchSettings) -> Result<Self, ConfigError> {
+        Self::parse_over("{}", Path::new("(no configuration file)"), switch)
     }
 
     /// How to publish to each namespace's STATE_DB. Empty with `publish: off`.
@@ -145,14 +152,20 @@ impl Config {
 
     /// Reads and validates a file. Blocks.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_over(path, &SwitchSettings::default())
+    }
+
+    /// The same; the switch's settings are for keys that the file does not have.
+    pub fn load_over(path: &Path, switch: &SwitchSettings) -> Result<Self, ConfigError> {
         let text = files::read_text(path, yaml::MAX_MIB);
-        Self::parse(&text.map_err(|error| ConfigError::unread(path, &error))?, path)
+        let text = text.map_err(|error| ConfigError::unread(path, &error))?;
+        Self::parse_over(&text, path, switch)
     }
 
     /// The same. `None`: there is no such file.
-    pub fn load_if_there(path: &Path) -> Result<Option<Self>, ConfigError> {
+    pub fn load_if_there_over(path: &Path, switch: &SwitchSettings) -> Result<Option<Self>, ConfigError> {
         match files::read_text(path, yaml::MAX_MIB) {
-            Ok(text) => Self::parse(&text, path).map(Some),
+            Ok(text) => Self::parse_over(&text, path, switch).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(ConfigError::unread(path, &error)),
         }
@@ -176,6 +189,11 @@ impl Config {
 
     /// Validates the text of a file. `path` is for errors; relative paths in the text start at its directory.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        Self::parse_over(text, path, &SwitchSettings::default())
+    }
+
+    /// The same; the switch's settings are for keys that the text does not have.
+    pub fn parse_over(text: &str, path: &Path, switch: &SwitchSettings) -> Result<Self, ConfigError> {
         let file = path.to_owned();
         // A file that is just being written must not count as one that wants every default.
         let says_nothing = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
@@ -196,7 +214,7 @@ impl Config {
             message,
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
-        validate::validate(raw, base).map_err(|(key, message)| ConfigError {
+        validate::validate(raw, base, switch).map_err(|(key, message)| ConfigError {
             file,
             line: None,
             key: Some(key),

@@ -10,6 +10,7 @@
 //! | redis_link | one connection to Redis, one subscription |
 //! | mirror | a live copy of some tables of one database |
 //! | switch | the task that turns mirrors and grpc_secrets.json into inventory and facts |
+//! | settings_row | `DUALTOR_EXPORTER\|config`, read once |
 //! | inventory | which SoCs to probe, as which ToR and how (pure) |
 //! | intent | what linkmgrd requests for a port and what orchagent has done (pure) |
 //! | rows | a status → the fields of its row (pure) |
@@ -23,6 +24,7 @@ pub mod inventory;
 pub mod mirror;
 pub mod redis_link;
 pub mod rows;
+pub mod settings_row;
 pub mod shadow;
 pub mod state_db;
 pub mod switch;

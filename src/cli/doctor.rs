@@ -25,10 +25,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::exporter_command::first_config;
+use super::exporter_command::{first_config, own_config_db, settings_of};
 use super::host::raise_open_files;
 use super::probe_command::{Output, timeout};
 use super::program::{FAILED, print_result};
+use crate::config::SwitchSettings;
+use crate::sonic::settings_row::read_settings;
 use collect::collect;
 use collect_web::web_side;
 use findings::{Level, diagnose};
@@ -38,6 +40,9 @@ pub(super) struct DoctorArgs {
     /// Configuration file (YAML) [default: /etc/dualtor-exporter/config.yml, if it exists]
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
+    /// The exporter's --config.database: takes DUALTOR_EXPORTER|config in CONFIG_DB into account, if it can be read
+    #[arg(long = "config.database")]
+    config_database: bool,
     /// The exporter's --web.config.file, to be checked too
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config_file: Option<PathBuf>,
@@ -53,7 +58,15 @@ pub(super) struct DoctorArgs {
 }
 
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let (config, _) = first_config(args.config_file.as_deref()).await?;
+    let mut switch = SwitchSettings::default();
+    let (mut config, _) = first_config(args.config_file.as_deref(), &switch).await?;
+    if args.config_database
+        // Why it cannot be read is one of the findings.
+        && let Ok(Some(row)) = read_settings(own_config_db(&config)?).await
+    {
+        switch = settings_of(&row)?;
+        config = first_config(args.config_file.as_deref(), &switch).await?.0;
+    }
     raise_open_files();
     let timeout = args.timeout.unwrap_or(config.probe.timeout);
     let web = web_side(args.listen, args.web_config_file);

@@ -15,37 +15,69 @@ use super::program::{FAILED, print_result};
 use super::{ExporterArgs, VERSION};
 use crate::app::{self, Exporter, Options};
 use crate::config::files::{PATIENCE, Reader};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Database, SwitchSettings};
 use crate::model::component::APP;
-use crate::model::text;
+use crate::model::{Row, schema, text};
 use crate::runtime::service_manager::{ServiceManager, Watchdog};
+use crate::sonic::settings_row::await_settings;
 use crate::web::{AllowedHosts, Limits, WebFile};
 
 /// Read if no other file is named. Without it, everything is found in SONiC's databases.
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
 
+/// Where to serve if nothing else is said.
+const DEFAULT_LISTEN: &str = ":9075";
+
 /// The configuration and its file. `None`: there is no file, and SONiC's defaults are used.
 type Loaded = (Config, Option<PathBuf>);
 
 /// Loads the named file, or the default one if it exists.
-fn load_config(path: Option<&Path>) -> Result<Loaded, ConfigError> {
+fn load_config(path: Option<&Path>, switch: &SwitchSettings) -> Result<Loaded, ConfigError> {
     if let Some(path) = path {
-        return Ok((Config::load(path)?, Some(path.to_owned())));
+        return Ok((Config::load_over(path, switch)?, Some(path.to_owned())));
     }
     let usual = Path::new(DEFAULT_CONFIG);
-    Ok(match Config::load_if_there(usual)? {
+    Ok(match Config::load_if_there_over(usual, switch)? {
         Some(config) => (config, Some(usual.to_owned())),
-        None => (Config::without_file()?, None),
+        None => (Config::without_file_over(switch)?, None),
     })
 }
 
 /// The same at a start: a file system that hangs is reported and not waited for.
-pub(super) async fn first_config(path: Option<&Path>) -> anyhow::Result<Loaded> {
+pub(super) async fn first_config(path: Option<&Path>, switch: &SwitchSettings) -> anyhow::Result<Loaded> {
     let name = path.unwrap_or(Path::new(DEFAULT_CONFIG)).display().to_string();
-    let path = path.map(Path::to_owned);
+    let (path, switch) = (path.map(Path::to_owned), switch.clone());
     let reader = Reader::default();
-    let loaded = reader.read(PATIENCE, move || load_config(path.as_deref()));
+    let loaded = reader.read(PATIENCE, move || load_config(path.as_deref(), &switch));
     Ok(loaded.await.context(name)??)
+}
+
+/// CONFIG_DB of the switch itself, where the file says that it is.
+pub(super) fn own_config_db(config: &Config) -> anyhow::Result<&Database> {
+    let own = config.namespaces.first().map(|namespace| &namespace.config_db);
+    own.context("--config.database: expected a configuration that uses a database; with `targets`, `side` and `publish: off` none is used")
+}
+
+/// What a row sets. An error names it.
+pub(super) fn settings_of(row: &Row) -> anyhow::Result<SwitchSettings> {
+    let read = SwitchSettings::of_row(row).map_err(anyhow::Error::msg);
+    read.with_context(|| format!("{}|config in CONFIG_DB", schema::DUALTOR_EXPORTER))
+}
+
+/// The settings of `--config.database`, as soon as CONFIG_DB is complete. Without the flag: none.
+async fn switch_settings(args: &ExporterArgs) -> anyhow::Result<SwitchSettings> {
+    if !args.config_database {
+        return Ok(SwitchSettings::default());
+    }
+    let (config, _) = first_config(args.config_file.as_deref(), &SwitchSettings::default()).await?;
+    let row = await_settings(own_config_db(&config)?).await;
+    let settings = settings_of(&row)?;
+    let fields: Vec<String> = row
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    info!(target: APP, fields = text::quote(fields.join(" ")), "settings from CONFIG_DB");
+    Ok(settings)
 }
 
 /// `--web.config.file` at a start.
@@ -58,7 +90,7 @@ async fn first_web_config(path: Option<&Path>) -> anyhow::Result<Option<WebFile>
 }
 
 pub(super) async fn check_config(args: &ExporterArgs) -> anyhow::Result<ExitCode> {
-    let (config, file) = first_config(args.config_file.as_deref()).await?;
+    let (config, file) = first_config(args.config_file.as_deref(), &SwitchSettings::default()).await?;
     let web = first_web_config(args.web_config_file.as_deref()).await?;
     let targets = match &config.targets {
         Some(targets) if targets.len() == 1 => "1 target".to_owned(),
@@ -96,9 +128,10 @@ fn service_manager() -> (ServiceManager, Watchdog) {
     (manager, watchdog)
 }
 
-/// The sockets to serve on: those that were passed, or those that are named.
+/// The sockets to serve on: those that were passed, else those of the flags, else that of the switch's settings.
 async fn listeners(
-    addresses: &[String],
+    flags: &[String],
+    switch: Option<&str>,
     passed: Vec<std::net::TcpListener>,
 ) -> anyhow::Result<Vec<TcpListener>> {
     if !passed.is_empty() {
@@ -106,9 +139,19 @@ async fn listeners(
         return Ok(listeners.collect::<Result<_, _>>()?);
     }
     let mut listeners = Vec::new();
-    for address in addresses {
+    for address in flags {
         let listener = listen(address).await;
         listeners.push(listener.with_context(|| format!("--web.listen-address {}", text::quote(address)))?);
+    }
+    if listeners.is_empty() {
+        let address = switch.unwrap_or(DEFAULT_LISTEN);
+        let listener = listen(address).await;
+        let place = if switch.is_some() {
+            "listen_address in CONFIG_DB"
+        } else {
+            "--web.listen-address"
+        };
+        listeners.push(listener.with_context(|| format!("{place} {}", text::quote(address)))?);
     }
     Ok(listeners)
 }
@@ -119,9 +162,10 @@ pub(super) async fn run(
     passed: Vec<std::net::TcpListener>,
     lines_dropped: Arc<AtomicU64>,
 ) -> anyhow::Result<ExitCode> {
-    let (config, file) = first_config(args.config_file.as_deref()).await?;
+    let switch = switch_settings(&args).await?;
+    let (config, file) = first_config(args.config_file.as_deref(), &switch).await?;
     let web_config = first_web_config(args.web_config_file.as_deref()).await?;
-    let listeners = listeners(&args.listen, passed).await?;
+    let listeners = listeners(&args.listen, switch.listen.as_deref(), passed).await?;
     let (service_manager, watchdog) = service_manager();
     raise_open_files();
     let mut stop = stop_signals()?;
@@ -138,7 +182,7 @@ pub(super) async fn run(
         info!(target: APP, address = %listener.local_addr()?, path = format!("{}{}", paths.prefix, paths.telemetry), "serving");
     }
     let path = args.config_file;
-    let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref())?.0) };
+    let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref(), &switch)?.0) };
     let exporter = Exporter::start(Options {
         config,
         load: Arc::new(load),

@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
 use super::settings::{Publish, Schema, SourceRule};
 use super::tls_files::{RawTls, SecretsFile};
 use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Side};
 
+/// A key that is `None` only where the file does not have it: null is no value of it.
+fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawFile {
     pub(super) probe: RawProbe,
     pub(super) channel: RawChannel,
-    pub(super) side: RawSide,
+    #[serde(deserialize_with = "there")]
+    pub(super) side: Option<RawSide>,
     pub(super) targets: Option<Vec<RawTarget>>,
     pub(super) databases: RawDatabases,
 }
@@ -24,25 +30,16 @@ pub(super) struct RawFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawProbe {
-    pub(super) interval: Value<Duration>,
+    #[serde(deserialize_with = "there")]
+    pub(super) interval: Option<Value<Duration>>,
     pub(super) timeout: Value<Duration>,
 }
 
 impl Default for RawProbe {
     fn default() -> Self {
-        let ProbeSettings { interval, timeout } = ProbeSettings::default();
         Self {
-            interval: Value(interval),
-            timeout: Value(timeout),
-        }
-    }
-}
-
-impl From<RawProbe> for ProbeSettings {
-    fn from(raw: RawProbe) -> Self {
-        Self {
-            interval: raw.interval.0,
-            timeout: raw.timeout.0,
+            interval: None,
+            timeout: Value(ProbeSettings::default().timeout),
         }
     }
 }
@@ -106,10 +103,9 @@ impl From<RawBackoff> for BackoffSettings {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RawSide {
-    #[default]
     Auto,
     Upper,
     Lower,
@@ -138,7 +134,8 @@ pub(super) struct RawDatabases {
     pub(super) url: Option<String>,
     pub(super) config: PathBuf,
     pub(super) grpc_secrets: Value<SecretsFile>,
-    pub(super) publish: Publish,
+    #[serde(deserialize_with = "there")]
+    pub(super) publish: Option<Publish>,
     pub(super) schema: Schema,
     pub(super) publish_notifications: Value<bool>,
 }
@@ -149,7 +146,7 @@ impl Default for RawDatabases {
             url: None,
             config: "/var/run/redis/sonic-db/database_config.json".into(),
             grpc_secrets: Value(SecretsFile("/etc/sonic/grpc_secrets.json".into())),
-            publish: Publish::Own,
+            publish: None,
             schema: Schema::Sonic,
             publish_notifications: Value(false),
         }

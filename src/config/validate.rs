@@ -4,12 +4,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Config, KeyError, Namespace, Publish, SourceRule, at, raw, tls_files, yaml};
+use super::{Config, KeyError, Namespace, Publish, SourceRule, SwitchSettings, at, raw, tls_files, yaml};
 use crate::model::{ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target};
 
-/// The meaning of the file. Relative paths in it start at `base`.
-pub(super) fn validate(raw: raw::RawFile, base: &Path) -> Result<Config, KeyError> {
-    let probe = ProbeSettings::from(raw.probe);
+/// The meaning of the file. Relative paths in it start at `base`. `switch` is for keys that it does not have.
+pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) -> Result<Config, KeyError> {
+    let default = ProbeSettings::default();
+    let interval = raw.probe.interval.map(|interval| interval.0);
+    let probe = ProbeSettings {
+        interval: interval.or(switch.interval).unwrap_or(default.interval),
+        timeout: raw.probe.timeout.0,
+    };
     if probe.timeout >= probe.interval {
         let (timeout, interval) = (probe.timeout, probe.interval);
         return at(
@@ -17,7 +22,8 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path) -> Result<Config, KeyErro
             format!("expected less than probe.interval ({interval:?}), got {timeout:?}"),
         );
     }
-    let side = Side::from(raw.side);
+    let side = raw.side.map(Side::from).or(switch.side);
+    let side = side.unwrap_or(Side::Unknown);
     let port = raw.channel.tcp_port.0.0;
     let source = raw.channel.source_address.0;
     let channel = Arc::new(channel(raw.channel, base)?);
@@ -26,6 +32,7 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path) -> Result<Config, KeyErro
         None => None,
     };
     let raw::RawDatabases { publish, schema, .. } = raw.databases;
+    let publish = publish.or(switch.publish).unwrap_or(Publish::Own);
     let publish_notifications = notifications(raw.databases.publish_notifications.0, publish)?;
     let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
     let needed = publish != Publish::Off || !told_all;

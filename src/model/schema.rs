@@ -24,6 +24,8 @@ pub const GRPCCLIENT: &str = "GRPCCLIENT";
 pub const GRPC_CLIENT: &str = "GRPC_CLIENT";
 /// Either may hold it; the deployed name wins.
 pub const GRPC_CLIENTS: [&str; 2] = [GRPCCLIENT, GRPC_CLIENT];
+/// CONFIG_DB: `config` has settings of ours.
+pub const DUALTOR_EXPORTER: &str = "DUALTOR_EXPORTER";
 /// CONFIG_DB: `Y_CABLE` tells whether ycabled writes our rows each minute, too.
 pub const XCVRD_LOG: &str = "XCVRD_LOG";
 

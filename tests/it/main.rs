@@ -22,6 +22,7 @@
 //! | web_promises | what docs/web.md promises, with the real limits of half a minute |
 //! | bad_requests, bad_frames | thousands of invalid requests, HTTP/1 and HTTP/2 |
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
+//! | switch_row | the real binary with settings from CONFIG_DB |
 //! | status | the command `status` against a running exporter |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | service_manager | the real binary under systemd: sockets that it passes, what it is told |
@@ -70,6 +71,7 @@ mod signals;
 mod stalled;
 mod status;
 mod stock_servers;
+mod switch_row;
 mod tls;
 mod web;
 mod web_addresses;

@@ -65,9 +65,9 @@ fn each_make_of_a_workflow_is_a_target_of_the_makefile() {
     for (workflow, wanted) in [
         (
             ".github/workflows/ci.yml",
-            &["verify", "test-chart", "deny", "msrv", "cross"][..],
+            &["verify", "test-chart", "test-packages", "deny", "msrv", "cross"][..],
         ),
-        (".github/workflows/release.yml", &["deny", "dist"][..]),
+        (".github/workflows/release.yml", &["deny", "packages"][..]),
     ] {
         // Comments are prose.
         let text = read(workflow);
@@ -102,7 +102,7 @@ fn each_processor_is_known_wherever_processors_are_listed() {
             "deny.toml",
             "scripts/cross",
             "scripts/notices.rs",
-            ".github/workflows/release.yml",
+            "scripts/packages",
         ] {
             assert!(read(file).contains(target), "{file} does not know {target}");
         }
