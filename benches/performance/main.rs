@@ -1,7 +1,7 @@
 //! `make bench`: the cost of a round, an idle channel and a scrape, compared with the possible minimum. Prints Markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, and `full` (10,000 SoCs for three minutes). Without
-//! names all except `full`. `cargo bench --bench performance -- rounds idle`
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, and `full` (10,000 SoCs for
+//! three minutes). Without names all except `full`. `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
 
@@ -10,6 +10,9 @@ mod client;
 mod exposition;
 mod rack;
 mod scrapers;
+mod web_clients;
+mod web_logins;
+mod web_streams;
 mod whole;
 
 use client::{Kind, Measured, Mode, Spec, measure};
@@ -51,6 +54,15 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("scrapers") {
         scrapers::run()?;
+    }
+    if wanted("pages") {
+        web_clients::run()?;
+    }
+    if wanted("streams") {
+        web_streams::run()?;
+    }
+    if wanted("logins") {
+        web_logins::run()?;
     }
     if named.contains(&"full") {
         whole::large()?;

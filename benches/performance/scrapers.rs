@@ -16,8 +16,14 @@ const SECONDS: u64 = 20;
 
 /// Sends one GET and returns the whole answer.
 fn ask(headers: &str) -> anyhow::Result<Vec<u8>> {
+    get("/metrics", headers)
+}
+
+/// The same of another path.
+pub(crate) fn get(path: &str, headers: &str) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(listen())?;
-    stream.write_all(format!("GET /metrics HTTP/1.0\r\n{headers}\r\n").as_bytes())?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(answer)

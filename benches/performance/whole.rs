@@ -25,6 +25,12 @@ pub(crate) fn listen() -> String {
 /// A process that ends with its owner.
 pub(crate) struct Process(Child);
 
+impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // The process may have ended already.
@@ -107,8 +113,8 @@ impl Database {
 }
 
 pub(crate) struct Setting {
-    directory: TempDir,
-    ports: Vec<String>,
+    pub(crate) directory: TempDir,
+    pub(crate) ports: Vec<String>,
 }
 
 impl Setting {
@@ -127,10 +133,16 @@ impl Setting {
     }
 
     pub(crate) fn exporter(&self) -> anyhow::Result<Process> {
+        self.exporter_with(&[])
+    }
+
+    /// With more arguments.
+    pub(crate) fn exporter_with(&self, more: &[&str]) -> anyhow::Result<Process> {
         let child = Command::new(env!("CARGO_BIN_EXE_dualtor-exporter"))
             .arg("--config.file")
             .arg(self.directory.path().join("config.yml"))
             .args(["--web.listen-address", &listen(), "--log.level", "error"])
+            .args(more)
             .spawn()?;
         Ok(Process(child))
     }
@@ -215,12 +227,12 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
     let setting = Setting::new(&racks, "1s", &format!("{{url: \"{}\"}}", database.url))?;
     let exporter = setting.exporter()?;
     sleep(Duration::from_secs(5));
-    let before = cpu(exporter.0.id())?;
+    let before = cpu(exporter.id())?;
     for _ in 0..5 {
         sleep(Duration::from_secs(2));
-        memory.push(resident(exporter.0.id())? as f64 / 1024.0);
+        memory.push(resident(exporter.id())? as f64 / 1024.0);
     }
-    let cpu = (cpu(exporter.0.id())? - before) / (10.0 * SOCS as f64);
+    let cpu = (cpu(exporter.id())? - before) / (10.0 * SOCS as f64);
     scrape()?;
     println!("\n| | | target |\n|---|---|---|");
     println!(
@@ -229,7 +241,7 @@ pub(crate) fn small(runs: usize) -> anyhow::Result<()> {
     );
     println!(
         "| the same after a scrape | {:.1} MB | 20 MB |",
-        resident(exporter.0.id())? as f64 / 1024.0
+        resident(exporter.id())? as f64 / 1024.0
     );
     println!("| CPU per SoC-round, row written | {cpu:.0} µs | |");
     Ok(())
@@ -240,7 +252,7 @@ pub(crate) fn large() -> anyhow::Result<()> {
     let racks = rack::start(10_000, 1)?;
     let setting = Setting::new(&racks, "60s", "{publish: off}")?;
     let exporter = setting.exporter()?;
-    let pid = exporter.0.id();
+    let pid = exporter.id();
     sleep(Duration::from_secs(30));
     let idle = resident(pid)?;
     let before = cpu(pid)?;
