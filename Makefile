@@ -23,7 +23,7 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps
+.PHONY: help demo test verify deny msrv cross notices dist links soak dashboards dashboard-shots page-shots bench deps
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
@@ -38,6 +38,7 @@ help:
 	@echo "make soak     random faults for ten minutes; reports how long rows and metrics were wrong"
 	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
 	@echo "make dashboard-shots   draws docs/images/*.png from the demo, and looks for what is cut; 12 minutes, needs node, npm, chromium"
+	@echo "make page-shots   draws docs/images/page*.png and status.png from the demo; two minutes, needs node, npm, chromium"
 	@echo "make bench    the benchmark, with an optimised build; some minutes"
 	@echo "make deps     installs redis-server, prometheus, alertmanager, node, npm and chromium from Debian's packages if they are missing"
 
@@ -95,6 +96,10 @@ dashboards:
 dashboard-shots:
 	@scripts/deps cargo redis-server prometheus alertmanager
 	@scripts/screenshot/run
+
+page-shots:
+	@scripts/deps cargo redis-server
+	@scripts/screenshot/pages
 
 bench:
 	@scripts/deps cargo redis-server
