@@ -1,5 +1,5 @@
 // Pictures of the pages and of `status`, see `pages`. The demo's events repeat every minute: it waits for a moment at which a port is
-// critical, one in maintenance and one with a warning.
+// critical and another has a warning.
 import { chromium } from 'playwright-core';
 import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ const json = async (path) => (await fetch(url + path)).json();
 async function interesting() {
   for (const until = Date.now() + 240000; Date.now() < until; await sleep(500)) {
     const { level } = (await json('/api/v1/fleet').catch(() => null))?.counts ?? {};
-    if (level && performance.now() > 60000 && level.critical > 0 && level.maintenance > 0 && level.warning > 0) return;
+    if (level && performance.now() > 60000 && level.critical > 0 && level.warning > 0) return;
   }
   throw new Error('the demo shows no such moment');
 }
