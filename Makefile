@@ -23,7 +23,7 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots bench deps chart test-chart test-packages packages
+.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots page-shots bench deps chart test-chart test-packages packages
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
@@ -43,6 +43,7 @@ help:
 	@echo "make soak     random faults for ten minutes; reports how long rows and metrics were wrong"
 	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
 	@echo "make dashboard-shots   draws docs/images/*.png from the demo, and looks for what is cut; 12 minutes, needs node, npm, chromium"
+	@echo "make page-shots   draws docs/images/page*.png and status.png from the demo; two minutes, needs node, npm, chromium"
 	@echo "make bench    the benchmark, with an optimised build; some minutes"
 	@echo "make deps     installs redis-server, prometheus, alertmanager, node, npm and chromium from Debian's packages if they are missing"
 
@@ -122,6 +123,10 @@ dashboards:
 dashboard-shots:
 	@scripts/deps cargo redis-server prometheus alertmanager
 	@scripts/screenshot/run
+
+page-shots:
+	@scripts/deps cargo redis-server
+	@scripts/screenshot/pages
 
 bench:
 	@scripts/deps cargo redis-server

@@ -5,9 +5,13 @@
 //!
 //! Imports every folder but `cli`.
 
+mod lately;
 mod make_view;
 mod open_files;
 mod parts;
+mod probe_source;
+mod queues;
+mod totals;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,10 +33,12 @@ use crate::runtime::defect::{Defect, attempt, caught};
 use crate::runtime::service_manager::{ServiceManager, Watchdog};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
-use crate::telemetry::lateness::Lateness;
 use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
 use make_view::{Origin, Sources, history_source, view_source};
 use parts::{Tasks, drained, unexpected};
+use probe_source::probe_source;
+use queues::Queues;
+use totals::Totals;
 
 /// `/-/ready` waits no longer than this for the first result of every target.
 const READY_AFTER: Duration = Duration::from_secs(15);
@@ -56,7 +62,7 @@ pub struct Options {
     pub paths: WebPaths,
     /// The names that web pages may be asked for.
     pub allowed_hosts: AllowedHosts,
-    /// Whether POST /-/reload is served.
+    /// Whether POST /-/reload and probes on request are served.
     pub enable_lifecycle: bool,
     /// web.config.file, if there is one.
     pub web_config: Option<WebFile>,
@@ -125,21 +131,22 @@ impl std::fmt::Debug for Exporter {
 impl Exporter {
     /// Builds and starts every part.
     pub fn start(options: Options) -> Self {
-        let stop = CancellationToken::new();
-        let (mut tasks, mut servers) = (Tasks::new(), Tasks::new());
+        let (stop, mut tasks, mut servers) = (CancellationToken::new(), Tasks::new(), Tasks::new());
         let (reload_tx, reloads) = mpsc::channel(8);
         let (config_status, config_status_rx) = watch::channel(ConfigStatus::loaded(SystemTime::now()));
         let (probe, probe_rx) = watch::channel(options.config.probe);
-        let mut at_redis = Servers::default();
-        let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut tasks);
+        let (mut at_redis, mut queues) = (Servers::default(), Queues::default());
+        let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut queues, &mut tasks);
         let namespaces = options.config.namespaces.len();
         let (config, config_rx) = watch::channel(Arc::new(options.config));
         let emits = parts::switch(config_rx.clone(), &probe_rx, &mut at_redis, &mut tasks, &stop);
-        let inventory = emits.inventory;
-        let (tls, feeds) = (Arc::new(TlsStore::default()), (feeds, options.watchdog));
-        let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
+        let (inventory, tls) = (emits.inventory, Arc::<TlsStore>::default());
+        let (feeds, settings) = ((feeds, options.watchdog), (probe_rx, tls.clone()));
+        let fleet = parts::fleet(inventory.clone(), settings, feeds, &mut queues, &mut tasks, &stop);
         let files = parts::open_files(inventory.clone(), namespaces, &mut tasks, &stop);
         let stats = Arc::<WebStats>::default();
+        let probes = probe_source(inventory.clone(), probe.subscribe(), tls.clone());
+        let totals = Totals::begin(state_db.clone(), options.lines_dropped, &mut tasks, &stop);
         let sources = Sources {
             fleet: fleet.clone(),
             state_db,
@@ -147,12 +154,12 @@ impl Exporter {
             shadow: emits.shadow,
             inventory,
             tls,
-            lateness: Lateness::measure(),
+            totals,
+            queues,
             config: config_rx,
             config_status: config_status_rx,
             origin: Origin::now(),
             web: stats.clone(),
-            lines_dropped: options.lines_dropped,
         };
         let web = Web {
             paths: options.paths,
@@ -162,6 +169,7 @@ impl Exporter {
             view: view_source(sources),
             ready: readiness(&fleet, options.service_manager.clone()),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
+            probe: options.enable_lifecycle.then_some(probes),
             config: options.web_config,
             limits: options.limits,
             stats,

@@ -20,7 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::web::{AllowedHosts, Limits, WebPaths, external_path, route_prefix, telemetry_path_ok};
+use crate::web::{
+    AllowedHosts, GrafanaUrl, Limits, WebPaths, external_path, route_prefix, telemetry_path_ok,
+};
 use program::{CANNOT_START, FAILED, LogArgs, Program};
 
 /// Probes the SoCs of a SONiC dual-ToR active-active rack over gRPC; publishes MUX_CABLE_INFO in STATE_DB and
@@ -92,7 +94,10 @@ struct ExporterArgs {
     /// Name that web pages may be asked for, repeatable; IP addresses and localhost always are. Not needed with logins
     #[arg(long = "web.allowed-host", value_name = "HOST", value_parser = AllowedHosts::checked)]
     allowed_hosts: Vec<String>,
-    /// Serve POST /-/reload
+    /// Grafana's URL: pages of ports then link to the Port dashboard. Its query is kept, such as ?var-instance=tor-a:9075
+    #[arg(long = "web.grafana-url", value_name = "URL", value_parser = GrafanaUrl::checked)]
+    grafana: Option<GrafanaUrl>,
+    /// Serve POST /-/reload, and let web clients probe a SoC at once (POST /api/v1/ports/PORT/probe)
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
 }
@@ -127,6 +132,7 @@ impl ExporterArgs {
             external: external.unwrap_or_else(|| prefix.clone()),
             prefix,
             pages: !self.disable_page,
+            grafana: self.grafana.clone(),
         }
     }
 }

@@ -68,6 +68,8 @@
 //! | view for event streams | 0-1 | the first event stream | a minute after the last stream, or at the stop |
 //! | readiness | 1 | app | with the web server |
 //! | lateness ([`telemetry::lateness::Lateness`]) | 1 per worker thread | app | with the web servers |
+//! | memory of the last minutes (`app::totals`) | 1 | app | at the stop |
+//! | probe on request ([`soc::looked::Looked`]) | 0-4, only with `--web.enable-lifecycle` | an HTTP connection | with its answer, after 20 s at most; or when the client has gone |
 //!
 //! A session polls its SoC's channel and two streams (notices, health) as futures in its own task. The five queries of a round are
 //! one task.
@@ -84,7 +86,7 @@
 //! | `watch<ProbeSettings>` | 1 | app → each session, each mirror | only the latest value is kept |
 //! | `watch<LatestFiles>` | 1 per set of certificate files | TLS files → channels that dial, web | only the latest value is kept |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits, but not long: the fleet itself never waits |
-//! | `mpsc<Question>`, 64, answered by `oneshot`: a [`Snapshot`](model::Snapshot), or one SoC's [`History`](model::History), which today only tests ask for: the page and the API will | 1 | web → fleet | that scrape waits |
+//! | `mpsc<Question>`, 64, answered by `oneshot`: a [`Snapshot`](model::Snapshot), or one SoC's [`History`](model::History), for the page and the API | 1 | web → fleet | that scrape waits |
 //! | [`mailbox`](fleet::mailbox) of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: it keeps one message per port, the newest |
 //! | [`mailbox`](fleet::mailbox) of notices | 1 per namespace with `publish_notifications`, else 0 | fleet → publisher of notices | never, for the same reason |
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | only the latest value is kept |

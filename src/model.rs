@@ -23,6 +23,7 @@ mod tables;
 mod target;
 pub mod text;
 mod view;
+mod web_status;
 
 pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
@@ -34,7 +35,7 @@ pub use level::{PortLevel, PortReason};
 pub use query::{Query, QueryResult};
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, LastError, Observed, ProcessStatus,
-    Snapshot, SocStatus, StateDbStatus, TlsStatus, Trouble, WebStatus,
+    Snapshot, SocStatus, StateDbStatus, TlsStatus, Trouble,
 };
 pub use tables::{Entry, Row, Rows, Spec, Table, Tables};
 pub use target::{
@@ -42,7 +43,10 @@ pub use target::{
     SourceAddress, Target, TargetId, TlsSettings,
 };
 pub use text::quoted;
-pub use view::{ExporterInfo, SocView, TargetSource, View};
+pub use view::{ExporterInfo, Lately, SocView, TargetSource, View};
+pub use web_status::{
+    HandlerRequests, QueueLengths, QueueName, REQUEST_BUCKETS, WebCode, WebHandler, WebStatus,
+};
 pub use words::{
     Cause, ChannelState, Health, Limit, LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux,
     Plane, PortState, ProblemKind, Refusal, Side,

@@ -12,11 +12,13 @@
 //! | probe | one round of queries; the two streams |
 //! | session | the driver: wait → probe → event |
 //! | look | one look at a SoC: one dial, one round |
+//! | looked | all that a look shows, also as JSON |
 //! | arrivals | when bytes arrived |
 
 pub mod arrivals;
 pub mod channel;
 pub mod look;
+pub mod looked;
 pub mod probe;
 pub mod session;
 pub mod transport;

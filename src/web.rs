@@ -12,6 +12,10 @@
 //! | `allowed_hosts` | the names that a page may be asked for (pure) |
 //! | `client_socket` | a socket that fails when the peer reads nothing |
 //! | `routes` | the routes and their answers |
+//! | `same_site` | whether a page of another site sends a request (pure) |
+//! | `port_lookup` | the port that a request names |
+//! | `grafana_url` | links to Grafana's dashboards (pure) |
+//! | `handler_names` | which handler a request is counted for (pure) |
 //! | `web_paths` | where the routes are, as clients see them (pure) |
 //! | `api` | the JSON API |
 //! | `pages`, `landing` | the pages for people; a list of links instead |
@@ -39,13 +43,17 @@ mod client_socket;
 mod exporter_problems;
 mod follow;
 mod gate;
+mod grafana_url;
+mod handler_names;
 mod http_versions;
 mod landing;
 mod limits;
 mod negotiate;
 mod pages;
+mod port_lookup;
 mod reply_body;
 mod routes;
+mod same_site;
 mod scrape;
 mod sign_in;
 mod web_config;
@@ -66,6 +74,7 @@ use access::Access;
 use gate::Gate;
 
 pub use allowed_hosts::AllowedHosts;
+pub use grafana_url::GrafanaUrl;
 pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
 pub use web_config::{WebConfig, WebFile};
@@ -83,6 +92,14 @@ pub type ViewFuture = std::pin::Pin<Box<dyn Future<Output = Option<View>> + Send
 pub type HistorySource = Arc<dyn Fn(TargetId) -> HistoryFuture + Send + Sync>;
 /// `None` while the exporter is stopping; `Some(None)`: there is no such SoC.
 pub type HistoryFuture = std::pin::Pin<Box<dyn Future<Output = Option<Option<Arc<History>>>> + Send>>;
+
+/// Looks at one SoC at this moment, by a connection of its own. `app` supplies it. `None`: there is no such SoC.
+pub type ProbeSource = Arc<dyn Fn(&TargetId) -> Option<ProbeFuture> + Send + Sync>;
+/// What was found, as `probe --output json` prints it; else why there is no result. Dropping it ends the look.
+pub type ProbeFuture = std::pin::Pin<Box<dyn Future<Output = Result<serde_json::Value, String>> + Send>>;
+
+/// The answer of routes that `--web.enable-lifecycle` enables.
+const NO_LIFECYCLE: &str = "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n";
 
 /// The web thread's niceness is raised by this, so that probing comes first. Not more: on a busy switch a scrape must still be
 /// answered within Prometheus' 10 s.
@@ -103,6 +120,8 @@ pub struct Web {
     pub ready: watch::Receiver<bool>,
     /// Takes requests for a reload; `None` without `--web.enable-lifecycle`.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
+    /// Probes a SoC on request; `None` without `--web.enable-lifecycle`.
+    pub probe: Option<ProbeSource>,
     /// web.config.file, if there is one.
     pub config: Option<WebFile>,
     /// Limits for clients.
@@ -223,7 +242,8 @@ fn access_of(web: &Web) -> (impl Future<Output = ()> + use<>, Arc<Access>) {
         }
         std::future::pending::<()>().await;
     };
-    let access = Access::new(web.allowed_hosts.clone(), web.paths.clone(), receiver);
+    let (hosts, paths) = (web.allowed_hosts.clone(), web.paths.clone());
+    let access = Access::new(hosts, paths, web.stats.clone(), receiver);
     (following, access)
 }
 

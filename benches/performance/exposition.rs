@@ -108,6 +108,8 @@ fn view() -> anyhow::Result<View> {
         tls: TlsStatus::default(),
         config: ConfigStatus::loaded(now),
         delays: Default::default(),
+        lately: Default::default(),
+        queues: Default::default(),
         web: WebStatus::default(),
         lines_dropped: 0,
         process: None,

@@ -94,6 +94,15 @@ impl Page {
         }
     }
 
+    /// The exporter's own page about what is shown. No label but `instance` has its address.
+    fn own_page(self) -> Option<String> {
+        let port = match self.port() {
+            Choice::One => "ports/${port:percentencode}",
+            Choice::None | Choice::Many => "",
+        };
+        (self.instance() == Choice::One).then(|| format!("http://${{instance}}/{port}"))
+    }
+
     /// Another dashboard with the time and the variables of this one, as far as it has them too, as many at a time.
     fn link_to(self, other: Self) -> String {
         let mut url = format!(
@@ -257,7 +266,11 @@ fn links(page: Page) -> Vec<Value> {
             true,
         )
     });
-    others.chain(runbook).collect()
+    let own = page.own_page().map(|url| {
+        let tooltip = "What this exporter shows itself; of use where the label instance is its address and it serves plain HTTP";
+        link("Exporter's page", tooltip, &url, "external link", true)
+    });
+    others.chain(own).chain(runbook).collect()
 }
 
 fn variables(page: Page) -> Vec<Value> {

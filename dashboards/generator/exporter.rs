@@ -188,6 +188,35 @@ fn process() -> [Panel; 4] {
     ]
 }
 
+fn web_side() -> [Panel; 2] {
+    [
+        timeseries(
+            "Web requests by status",
+            "Requests that the web side answers, by HTTP status; scrapes are among them. 401 and 403: no login, or a page of \
+             another site; 429 and 503: too many. A colour only tells a status from the others.",
+            "reqps",
+        )
+        .line(
+            "sum by (code) (rate(dualtor_web_requests_total{TOR}[$__rate_interval]))",
+            "{{code}}",
+        )
+        .distinct()
+        .many()
+        .size(12, 7),
+        timeseries(
+            "What waits",
+            "Length of each queue between the exporter's parts. Normal is 0, with short peaks; rows and notices that stay \
+             wait for Redis. A colour only tells a queue from the others.",
+            "none",
+        )
+        .line("dualtor_queue_length{TOR}", "{{queue}}")
+        .distinct()
+        .whole()
+        .many()
+        .size(12, 7),
+    ]
+}
+
 fn inventory() -> [Panel; 3] {
     [
         timeseries(
@@ -267,6 +296,7 @@ pub(crate) fn dashboard() -> Dashboard {
     .row("Scrape", scrape())
     .row("STATE_DB", state_db())
     .row("Process", process())
+    .row("Web side and queues", web_side())
     .row("Inventory", inventory())
     .row("Configuration and certificates", configuration())
 }

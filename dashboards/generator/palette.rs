@@ -1,13 +1,16 @@
 //! Which colour, which number and which text each state has. Every panel takes them from here, so that a colour means the same
 //! everywhere, and so does a number in a state's query.
 //!
-//! The colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), which the colour-blind tell apart, made darker or lighter until
-//! the text that Grafana writes on them can be read; no panel relies on them alone, the text is always there too.
+//! The colours are those of the exporter's own pages (src/web/pages/palette.css), after https://jfly.uni-koeln.de/color/; no panel relies on them alone, the text is always
+//! there too.
 
 use dualtor_exporter::model::{
     ChannelState, Health, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortState, Side,
 };
 use serde_json::{Map, Value, json};
+
+/// The colours, as CSS.
+const PALETTE: &str = include_str!("../../src/web/pages/palette.css");
 
 /// What a colour means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +35,24 @@ pub(crate) enum Colour {
 
 impl Colour {
     /// For Grafana.
-    pub(crate) const fn hex(self) -> &'static str {
-        match self {
-            Self::Good => "#00815E",
-            Self::Standby => "#7FCAF5",
-            Self::Starting => "#F0E442",
-            Self::Warning => "#F2B233",
-            Self::Bad => "#BF4F00",
-            Self::Maintenance => "#DFA3C6",
-            Self::Unknown => "#707070",
-            Self::Plain => "#0072B2",
-        }
+    pub(crate) fn hex(self) -> &'static str {
+        let name = match self {
+            Self::Good => "good",
+            Self::Standby => "standby",
+            Self::Starting => "starting",
+            Self::Warning => "warning",
+            Self::Bad => "bad",
+            Self::Maintenance => "maintenance",
+            Self::Unknown => "unknown",
+            Self::Plain => "plain",
+        };
+        let mut lines = PALETTE.lines();
+        let hex = lines.find_map(|line| {
+            line.trim()
+                .strip_prefix(&format!("--{name}: "))?
+                .strip_suffix(';')
+        });
+        hex.expect("palette.css has each colour")
     }
 
     /// For people.

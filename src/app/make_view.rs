@@ -1,12 +1,13 @@
 //! Collects the parts of the view and joins them. No other code does that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
 use super::parts::Published;
+use super::queues::Queues;
+use super::totals::Totals;
 use crate::config::Config;
 use crate::fleet::FleetHandle;
 use crate::model::level::judge;
@@ -15,7 +16,6 @@ use crate::model::{
 };
 use crate::soc::channel::TlsStore;
 use crate::sonic::shadow::Shadow;
-use crate::telemetry::lateness::Lateness;
 use crate::telemetry::process;
 use crate::web::{self, WebStats};
 
@@ -29,12 +29,12 @@ pub(super) struct Sources {
     pub(super) shadow: watch::Receiver<Option<Shadow>>,
     pub(super) inventory: watch::Receiver<Arc<Inventory>>,
     pub(super) tls: Arc<TlsStore>,
-    pub(super) lateness: Lateness,
+    pub(super) totals: Totals,
+    pub(super) queues: Queues,
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) config_status: watch::Receiver<ConfigStatus>,
     pub(super) origin: Origin,
     pub(super) web: Arc<WebStats>,
-    pub(super) lines_dropped: Arc<AtomicU64>,
 }
 
 /// Where and when this exporter started.
@@ -59,23 +59,27 @@ impl Sources {
     async fn view(self) -> Option<View> {
         let snapshot = self.fleet.snapshot().await.ok()?;
         let publishers = self.state_db.iter().filter_map(|status| *status.borrow());
+        let state_db = publishers.reduce(StateDbStatus::and);
         let (facts, shadow) = (self.facts.borrow().clone(), self.shadow.borrow().clone());
         let statuses = || snapshot.socs.iter().map(|soc| &**soc);
         let (at, exporter) = (SystemTime::now(), self.exporter());
         let interval = exporter.probe.interval;
+        let totals = self.totals.now();
         let soc = |soc| of_soc(soc, facts.as_deref(), interval, at);
         Some(View {
             at,
             exporter,
             side: snapshot.side,
             inventory: self.inventory.borrow().clone(),
-            state_db: publishers.reduce(StateDbStatus::and),
+            state_db,
             differences: shadow.map(|shadow| shadow.differences(statuses())),
             tls: self.tls.status(),
             config: *self.config_status.borrow(),
-            delays: self.lateness.delays(),
+            delays: totals.delays,
+            lately: self.totals.lately(&totals),
+            queues: self.queues.lengths(&self.fleet, state_db.as_ref()),
             web: self.web.status(),
-            lines_dropped: self.lines_dropped.load(Ordering::Relaxed),
+            lines_dropped: totals.lines_dropped,
             process: process::read(),
             socs: snapshot.socs.iter().map(soc).collect(),
         })

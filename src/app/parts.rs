@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::AppError;
 use super::open_files::OpenFiles;
+use super::queues::Queues;
 use crate::config::Config;
 use crate::fleet::mailbox::mailbox;
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
@@ -34,6 +35,7 @@ pub(super) type Published = watch::Receiver<Option<StateDbStatus>>;
 pub(super) fn publishers(
     config: &Config,
     servers: &mut Servers,
+    queues: &mut Queues,
     tasks: &mut Tasks,
 ) -> (Feeds, Vec<Published>) {
     let mut state_db = Vec::new();
@@ -48,6 +50,7 @@ pub(super) fn publishers(
             publisher.run().await;
             Ok(())
         });
+        queues.rows.push(rows_tx.backlog());
         feeds.rows.insert(namespace.clone(), rows_tx);
     }
     for (namespace, appl_db) in config.appl_dbs() {
@@ -57,6 +60,7 @@ pub(super) fn publishers(
             publisher.run().await;
             Ok(())
         });
+        queues.notices.push(notices_tx.backlog());
         feeds.notices.insert(namespace.clone(), notices_tx);
     }
     (feeds, state_db)
@@ -78,19 +82,20 @@ pub(super) fn switch(
 /// Starts the fleet, which starts the sessions.
 pub(super) fn fleet(
     inventory: watch::Receiver<Arc<Inventory>>,
-    probe: watch::Receiver<ProbeSettings>,
-    tls: Arc<TlsStore>,
+    (probe, tls): (watch::Receiver<ProbeSettings>, Arc<TlsStore>),
     (feeds, watchdog): (Feeds, Watchdog),
+    queues: &mut Queues,
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> FleetHandle {
     let (events_tx, events) = mpsc::channel(EVENT_QUEUE);
+    queues.events = Some(events_tx.downgrade());
     let context = Context {
         events: events_tx,
         probe,
-        dials: Arc::default(),
+        dials: queues.dials.clone(),
         tls,
-        rounds: Arc::default(),
+        rounds: queues.rounds.clone(),
         origin: Instant::now(),
     };
     let (fleet, handle) = Fleet::new(inventory, context, events, feeds);

@@ -8,20 +8,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
 
 use super::program::print_result;
+use crate::config::files::Reader;
 use crate::config::{Config, DEFAULT_TCP_PORT};
 use crate::model::{
     ChannelSettings, ClientIdentity, Health, Port, ProbeSettings, Query, QueryReport, Report, Security, Side,
     Target, TlsSettings,
 };
-use crate::soc::channel::{Failure, TlsStore, check};
-use crate::soc::look::{Found, Left, look};
+use crate::soc::channel::TlsStore;
+use crate::soc::look::Found;
+use crate::soc::looked::{Looked, ends, utc};
 
 #[derive(Debug, Args)]
 pub(super) struct ProbeArgs {
@@ -66,10 +66,6 @@ enum SideArg {
     Lower,
 }
 
-/// How long checking our TLS files again may take. People wait.
-const NOTES: Duration = Duration::from_secs(2);
-/// How many notes about our TLS files are printed: a file may be a bundle of hundreds.
-const MAX_NOTES: usize = 5;
 /// Exit code: the channel was READY, but a query failed or health is not serving.
 const FAILED: u8 = 1;
 /// Exit code: the channel was never READY.
@@ -142,96 +138,37 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
             ..ChannelSettings::default()
         }),
     };
-    let files = target.channel.security.clone();
-    let (found, expiry) = look(target, args.timeout, &TlsStore::default()).await?;
-    let shown = Shown {
-        address: args.address,
-        side,
-        expiry,
-        notes: notes(files).await,
-    };
+    let looked = Looked::at(target, args.timeout, &TlsStore::default(), &Reader::default()).await?;
     let text = match args.output {
-        Output::Text => text(&shown, &found),
-        Output::Json => serde_json::to_string_pretty(&as_json(&shown, &found))?,
+        Output::Text => text(&looked),
+        Output::Json => serde_json::to_string_pretty(&looked.to_json())?,
     };
     print_result(text.trim_end())?;
-    Ok(match &found {
+    Ok(match &looked.found {
         Found::NeverReady(_) => ExitCode::from(NEVER_READY),
         Found::Ready { report, .. } if answers(report) => ExitCode::SUCCESS,
         Found::Ready { .. } => ExitCode::from(FAILED),
     })
 }
 
-/// What is printed in addition to the result.
-struct Shown {
-    address: SocketAddr,
-    side: Side,
-    /// When the SoC's certificate expires.
-    expiry: Option<SystemTime>,
-    /// What is unusual about our own TLS files, which can be used.
-    notes: Vec<String>,
-}
-
-/// What is unusual about our own TLS files. If they cannot be used, the dial has failed with the reason.
-async fn notes(security: Security) -> Vec<String> {
-    let Security::Tls(settings) = security else {
-        return Vec::new();
-    };
-    // The dial read them a moment ago. If they hang now, there are no notes.
-    let checked = tokio::task::spawn_blocking(move || check(&settings));
-    let Ok(Ok(Ok(checked))) = tokio::time::timeout(NOTES, checked).await else {
-        return Vec::new();
-    };
-    let mut notes = [checked.expired, checked.notes].concat();
-    notes.truncate(MAX_NOTES);
-    notes
-}
-
-/// How a connection ended soon after READY, for people.
-pub(super) fn left_text(left: &Left) -> String {
-    let how = left.failure.as_ref().map(ToString::to_string);
-    let how = how.unwrap_or_else(|| {
-        "the SoC's server closed the connection in good order (GOAWAY NO_ERROR)".to_owned()
-    });
-    let after = milliseconds(Some(left.after));
-    format!("the connection ended {after} after READY: {how}. If this happens each time, the channel flaps")
-}
-
 pub(super) fn answers(report: &Report) -> bool {
     report.is_all_answered() && matches!(report.health, Health::Serving | Health::Unimplemented)
-}
-
-/// Each end's name, and its (direction, link, operation).
-fn ends(report: &Report, side: Side) -> [(&'static str, [&'static str; 3]); 2] {
-    let [first, second] = report.direction.named(side);
-    let [first_link, second_link] = report.link.named(side).map(|(_, link)| link.label());
-    let [first_oper, second_oper] = report.oper.named(side).map(|(_, oper)| oper.label());
-    [
-        (first.0, [first.1.label(), first_link, first_oper]),
-        (second.0, [second.1.label(), second_link, second_oper]),
-    ]
 }
 
 pub(super) fn milliseconds(duration: Option<Duration>) -> String {
     duration.map_or("-".to_owned(), |d| format!("{:.1} ms", d.as_secs_f64() * 1000.0))
 }
 
-/// A time in UTC, in seconds.
-fn utc(at: SystemTime) -> String {
-    let at = DateTime::<Utc>::from(at);
-    at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-fn text(shown: &Shown, found: &Found) -> String {
-    let mut out = format!("address    {}\n", shown.address);
-    if let Some(expiry) = shown.expiry {
+fn text(looked: &Looked) -> String {
+    let mut out = format!("address    {}\n", looked.address);
+    if let Some(expiry) = looked.expiry {
         out += &format!("tls        the SoC's certificate expires {}\n", utc(expiry));
     }
-    for note in &shown.notes {
+    for note in &looked.notes {
         out += &format!("tls        note: {note}\n");
     }
     // Writing into a String cannot fail.
-    let _ = match found {
+    let _ = match &looked.found {
         Found::NeverReady(failure) => {
             write!(out, "channel    never READY: {failure}")
         }
@@ -240,8 +177,8 @@ fn text(shown: &Shown, found: &Found) -> String {
             "channel    READY after {}\n{}{}version    {}\nhealth     {}\n\n{}",
             milliseconds(Some(*after)),
             left.as_ref()
-                .map_or(String::new(), |left| format!("channel    {}\n", left_text(left))),
-            ends_table(shown.side, report),
+                .map_or(String::new(), |left| format!("channel    {left}\n")),
+            ends_table(looked.side, report),
             report.version.as_deref().unwrap_or("N/A"),
             report.health,
             queries_table(report)
@@ -271,46 +208,4 @@ fn queries_table(report: &Report) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out
-}
-
-fn as_json(shown: &Shown, found: &Found) -> Value {
-    let (address, side, notes) = (shown.address, shown.side, &shown.notes);
-    let expiry = shown.expiry.map(utc);
-    match found {
-        Found::NeverReady(Failure { cause, detail }) => json!({
-            "address": address.to_string(),
-            "side": side.label(),
-            "certificate_expires": expiry,
-            "tls_notes": notes,
-            "channel": {"ready": false, "ready_seconds": null, "cause": cause.label(), "detail": &**detail},
-        }),
-        Found::Ready { after, report, left } => {
-            let cause = left.as_ref().and_then(|left| left.failure.as_ref());
-            let cause = cause.map(|failure| failure.cause.label());
-            let detail = left.as_ref().map(left_text);
-            let states = |[direction, link, oper]: [&str; 3]| json!({"mux_direction": direction, "link_state": link, "oper_state": oper});
-            let queries = Query::ALL.iter().map(|query| {
-                let QueryReport { result, took, error } = report.query(*query);
-                let value = json!({
-                    "result": result.label(),
-                    "seconds": took.map(|took| took.as_secs_f64()),
-                    "error": error.as_deref(),
-                });
-                (query.label().to_owned(), value)
-            });
-            let [(first, of_first), (second, of_second)] = ends(report, side);
-            json!({
-                "address": address.to_string(),
-                "side": side.label(),
-                "certificate_expires": expiry,
-                "tls_notes": notes,
-                "channel": {"ready": true, "ready_seconds": after.as_secs_f64(), "cause": cause, "detail": detail},
-                first: states(of_first),
-                second: states(of_second),
-                "version": report.version.as_deref(),
-                "health": report.health.label(),
-                "queries": queries.collect::<serde_json::Map<_, _>>(),
-            })
-        }
-    }
 }

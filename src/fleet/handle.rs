@@ -54,6 +54,11 @@ impl FleetHandle {
         rx.await.map_err(|_| Stopped)
     }
 
+    /// How many questions wait for the fleet.
+    pub fn questions_waiting(&self) -> usize {
+        self.questions.max_capacity() - self.questions.capacity()
+    }
+
     /// Turns true once each target has finished a round or failed a dial, and stays true.
     pub fn settled(&self) -> watch::Receiver<bool> {
         self.settled.clone()

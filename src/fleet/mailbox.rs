@@ -62,7 +62,30 @@ pub fn mailbox<T>() -> (Sender<T>, Receiver<T>) {
     (Sender(shared.clone()), Receiver(shared))
 }
 
+/// How much is in a mailbox, for metrics.
+#[derive(Debug)]
+pub struct Backlog<T = Change>(Arc<Mailbox<T>>);
+
+// Not derived: a message need not be cloned.
+impl<T> Clone for Backlog<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Backlog<T> {
+    /// How many ports have a message.
+    pub fn waiting(&self) -> usize {
+        self.0.lock().latest.len()
+    }
+}
+
 impl<T> Sender<T> {
+    /// How much is in the mailbox, from now on.
+    pub fn backlog(&self) -> Backlog<T> {
+        Backlog(self.0.clone())
+    }
+
     /// Replaces the message for `port`. Never waits.
     pub fn send(&self, port: Port, message: T) {
         self.0.lock().latest.insert(port, message);
@@ -136,7 +159,10 @@ mod tests {
         }
         tx.send(port("Ethernet4"), Change::Remove);
         assert!(rx.ready().await);
+        let backlog = tx.backlog();
+        assert_eq!(backlog.waiting(), 2);
         assert_eq!(rx.take().len(), 2);
+        assert_eq!(backlog.waiting(), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     Cause, ChannelState, Health, Maintenance, MuxDirection, NoticeCounts, PortState, Query, QueryResult,
-    Refusal, SelfPeer, Side, Target, TargetId,
+    SelfPeer, Side, Target, TargetId,
 };
 
 /// Upper bounds of the probe duration histogram, seconds. A rack-local RPC takes about 1 ms, the deadline is 0.5 s.
@@ -184,6 +184,8 @@ pub struct StateDbStatus {
     pub writes_error: u64,
     /// How often another process had written to a row of ours.
     pub foreign_writes: u64,
+    /// Rows that wait to be written.
+    pub rows_waiting: u64,
 }
 
 impl StateDbStatus {
@@ -196,6 +198,7 @@ impl StateDbStatus {
             writes_ok: self.writes_ok + other.writes_ok,
             writes_error: self.writes_error + other.writes_error,
             foreign_writes: self.foreign_writes + other.foreign_writes,
+            rows_waiting: self.rows_waiting + other.rows_waiting,
         }
     }
 }
@@ -245,17 +248,4 @@ pub struct ProcessStatus {
     pub threads: u64,
     /// Unix seconds.
     pub start_time: f64,
-}
-
-/// What metrics show of the web side.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct WebStatus {
-    /// Open connections.
-    pub connections: u64,
-    /// Connections closed over a limit, by `Refusal::index()`.
-    pub refused: [u64; Refusal::COUNT],
-    /// How loading web.config.file went; `None` without one.
-    pub config: Option<ConfigStatus>,
-    /// When the certificate that web clients see expires.
-    pub certificate: Option<SystemTime>,
 }

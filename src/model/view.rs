@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{
-    ConfigStatus, Delays, Inventory, PortFacts, PortReason, ProbeSettings, ProcessStatus, Side, SocStatus,
-    StateDbStatus, TlsStatus, WebStatus,
+    ConfigStatus, Delays, Inventory, PortFacts, PortReason, ProbeSettings, ProcessStatus, QueueLengths, Side,
+    SocStatus, StateDbStatus, TlsStatus, WebStatus,
 };
 
 words! {
@@ -32,6 +32,17 @@ pub struct ExporterInfo {
     pub publish: &'static str,
     /// How often rounds are, and a query's deadline.
     pub probe: ProbeSettings,
+}
+
+/// What is a problem of the exporter only while it goes on: what happened in the last ten minutes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Lately {
+    /// How late this process was.
+    pub delays: Delays,
+    /// How many lines of the log were dropped.
+    pub lines_dropped: u64,
+    /// How often another process had written to a row of ours.
+    pub foreign_writes: u64,
 }
 
 /// See the module's documentation. Cheap to make: statuses are shared, not copied.
@@ -61,6 +72,10 @@ pub struct View {
     pub lines_dropped: u64,
     /// How late this process has been.
     pub delays: Delays,
+    /// Problems of the last minutes.
+    pub lately: Lately,
+    /// How much waits between the parts.
+    pub queues: QueueLengths,
     /// CPU, memory and files of this process; `None` if /proc cannot be read.
     pub process: Option<ProcessStatus>,
 }

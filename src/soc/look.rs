@@ -1,5 +1,6 @@
-//! One look at a SoC, for commands that check once: one dial, one round.
+//! One look at a SoC, for those who ask once: one dial, one round.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,6 +43,19 @@ impl Left {
             _ => return None,
         };
         Some(Self { after, failure })
+    }
+}
+
+/// For people.
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = self.after.as_secs_f64() * 1000.0;
+        write!(f, "the connection ended {after:.1} ms after READY: ")?;
+        match &self.failure {
+            Some(failure) => write!(f, "{failure}")?,
+            None => f.write_str("the SoC's server closed the connection in good order (GOAWAY NO_ERROR)")?,
+        }
+        f.write_str(". If this happens each time, the channel flaps")
     }
 }
 

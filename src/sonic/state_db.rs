@@ -218,6 +218,7 @@ impl StateDb {
         // Asked before taking: then everything that was sent before the close is taken.
         let closed = self.inbox.is_closed();
         self.ledger.absorb(self.inbox.take(), Instant::now().into_std());
+        self.report(|_| {});
         if closed && !self.stopping {
             self.stopping = true;
             self.ledger.release_all();
@@ -225,8 +226,11 @@ impl StateDb {
     }
 
     fn report(&self, change: impl FnOnce(&mut StateDbStatus)) {
-        self.status
-            .send_modify(|status| change(status.get_or_insert_default()));
+        self.status.send_modify(|status| {
+            let status = status.get_or_insert_default();
+            status.rows_waiting = self.ledger.waiting() as u64;
+            change(status);
+        });
     }
 
     fn up(&self, redis: &mut Connected<'_>) {

@@ -33,8 +33,8 @@ use super::samples::Samples;
 use prometheus_client::encoding::NoLabelSet;
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
-    level, mux_direction, notices, port, port_states, probes, problems, refusals, side, soc_info,
-    transitions,
+    level, mux_direction, notices, port, port_states, probes, problems, queues, refusals, request_durations,
+    requests, side, soc_info, transitions,
 };
 
 /// A metric's type, as Prometheus names it.
@@ -222,6 +222,15 @@ catalogue! {
     "dualtor_web_connections_refused_total" Counter ["reason"]
         "Web connections closed over a limit: too many (total, peer), TLS handshake or request too slow, answer not read",
         Global refusals;
+    "dualtor_web_requests_total" Counter ["handler, code"]
+        "Web requests answered, by handler and status; every handler has its 200, other statuses appear when they first occur",
+        Global requests;
+    "dualtor_web_request_duration_seconds" Histogram ["handler"]
+        "Time from a web request's header to that of its answer (metrics: how long a scrape took); a handler appears with its first request",
+        Global request_durations;
+    "dualtor_web_event_streams" Gauge [""]
+        "Open event streams of the API; each open page has one",
+        Global |view, out| out.plain(view.web.event_streams as f64);
     "dualtor_web_config_last_reload_successful" Gauge [""]
         "Whether web.config.file could be used when it was last read; absent without one",
         Global |view, out| view.web.config.map_or(Ok(()), |config| out.plain(f64::from(config.successful)));
@@ -231,6 +240,9 @@ catalogue! {
     "dualtor_log_lines_dropped_total" Counter [""]
         "Lines of the log that were dropped because they were not read in time or could not be written",
         Global |view, out| out.plain_counter(view.lines_dropped);
+    "dualtor_queue_length" Gauge ["queue"]
+        "What waits between the exporter's parts: events and questions for the fleet, rows and notices for Redis, rounds for a place, dials for their turn",
+        Global queues;
     "dualtor_build_info" Gauge ["version, revision"]
         "Version and source revision of this exporter; always 1",
         Global build_info;

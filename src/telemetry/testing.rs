@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::{
-    ChannelSettings, ConfigStatus, Delays, ExporterInfo, Port, ProbeSettings, Side, SocStatus, Target,
-    TargetSource, TlsStatus, View, WebStatus,
+    ChannelSettings, ConfigStatus, Delays, ExporterInfo, Lately, Port, ProbeSettings, QueueLengths, Side,
+    SocStatus, Target, TargetSource, TlsStatus, View, WebStatus,
 };
 
 /// The status of a port that was never dialled.
@@ -40,6 +40,8 @@ pub(crate) fn empty_view() -> View {
         web: WebStatus::default(),
         lines_dropped: 0,
         delays: Delays::default(),
+        lately: Lately::default(),
+        queues: QueueLengths::default(),
         process: None,
     }
 }

@@ -5,19 +5,22 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::request::Parts;
-use axum::http::{Request, Response, StatusCode, header};
+use axum::http::{Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse as _;
 use tokio::sync::watch;
 
 use super::allowed_hosts::AllowedHosts;
+use super::handler_names::handler_of;
+use super::limits::WebStats;
 use super::routes;
 use super::sign_in::{SignIn, SignInResult};
 use super::web_config::{RateLimit, WebConfig};
 use super::web_paths::{Place, WebPaths};
+use crate::model::WebHandler;
 use crate::runtime::bucket::Bucket;
 
 /// The configuration in force; it changes when the file does.
@@ -39,19 +42,26 @@ pub(super) struct Access {
     hosts: AllowedHosts,
     config: InForce,
     paths: WebPaths,
+    stats: Arc<WebStats>,
     sign_in: SignIn,
     /// As it was at the start.
     rate: Option<(RateLimit, Mutex<Bucket>)>,
 }
 
 impl Access {
-    pub(super) fn new(hosts: AllowedHosts, paths: WebPaths, config: InForce) -> Arc<Self> {
+    pub(super) fn new(
+        hosts: AllowedHosts,
+        paths: WebPaths,
+        stats: Arc<WebStats>,
+        config: InForce,
+    ) -> Arc<Self> {
         let rate = config.borrow().rate;
         let rate = rate.map(|rate| (rate, Mutex::new(Bucket::new(rate.burst, rate.interval))));
         Arc::new(Self {
             hosts,
             config,
             paths,
+            stats,
             sign_in: SignIn::default(),
             rate,
         })
@@ -59,6 +69,16 @@ impl Access {
 
     pub(super) fn config(&self) -> InForce {
         self.config.clone()
+    }
+
+    /// Which handler a request is counted for.
+    pub(super) fn handler(&self, uri: &Uri) -> WebHandler {
+        handler_of(&self.paths, uri)
+    }
+
+    /// A request was answered.
+    pub(super) fn answered(&self, handler: WebHandler, status: StatusCode, took: Duration) {
+        self.stats.answered(handler, status.as_u16(), took);
     }
 
     /// Whether one more request may be answered now.

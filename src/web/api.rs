@@ -1,4 +1,4 @@
-//! The JSON API, `/api/v1/...`: the view as data. Read-only. docs/api.md describes it for users; `openapi.json` for programs.
+//! The JSON API, `/api/v1/...`: the view as data. It only reads, except that a POST probes a SoC. docs/api.md describes it for users; `openapi.json` for programs.
 //!
 //! | file | job |
 //! |---|---|
@@ -7,46 +7,52 @@
 //! | `fleet_summary` | the exporter and its counts |
 //! | `event_stream` | `/api/v1/events`: rows as they change |
 //! | `board` | which rows changed, in which order (no I/O) |
+//! | `probe_now` | `POST /api/v1/ports/{port}/probe` |
+//! | `probe_turns` | how often that may happen (pure) |
 //! | `selection` | which ports a request asks for, in which order (pure) |
 //! | `openapi.json` | the description for programs; a test compares it with the answers |
 //!
 //! Words are those of metrics and log. Times are RFC 3339, UTC, with milliseconds. Durations are seconds. What is unknown is
 //! `null` or the word `unknown`; no field is ever absent.
 //!
-//! Imports `model`, `sonic` (the names of a row's counters), its parent, and its siblings `cells`, `exporter_problems`,
-//! `reply_body` and `scrape`.
+//! Imports `model`, `runtime` (a limit), `sonic` (the names of a row's counters), its parent, and its siblings `cells`,
+//! `exporter_problems`, `limits`, `port_lookup`, `reply_body`, `same_site` and `scrape`.
 
 mod board;
 mod event_stream;
 mod fleet_summary;
 mod port_page;
 mod port_row;
+mod probe_now;
+mod probe_turns;
 pub(super) mod selection;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use super::HistorySource;
+use super::port_lookup::{self, NoPort, look_up};
 use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
-use crate::model::{Port, TargetId, View, text};
+use crate::model::{View, text};
 pub(super) use event_stream::EventStreams;
 use fleet_summary::FleetSummary;
 use port_page::PortPage;
 use port_row::PortRow;
+pub(super) use probe_now::ProbesNow;
 use selection::Selection;
 
-/// Seconds after which a refused client may ask again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// After this time a refused client may ask again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -56,6 +62,8 @@ pub(super) struct Api {
     pub(super) renderer: Arc<Renderer>,
     pub(super) history: HistorySource,
     pub(super) streams: Arc<EventStreams>,
+    /// `None` without `--web.enable-lifecycle`.
+    pub(super) probes: Option<Arc<ProbesNow>>,
 }
 
 pub(super) fn router(api: Api) -> Router {
@@ -63,6 +71,10 @@ pub(super) fn router(api: Api) -> Router {
         .route("/fleet", get(fleet))
         .route("/ports", get(ports))
         .route("/ports/{port}", get(port))
+        .route(
+            "/ports/{port}/probe",
+            post(probe_now::probe).fallback(probe_now::other_method),
+        )
         .route("/events", get(event_stream::events))
         .route("/openapi.json", get(openapi))
         .method_not_allowed_fallback(async || {
@@ -90,6 +102,8 @@ pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// After which time the client may ask again.
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
@@ -99,7 +113,13 @@ impl ApiError {
             status,
             code,
             message,
+            retry_after: (code == "busy").then_some(RETRY_AFTER),
         }
+    }
+
+    fn retry_after(self, after: Duration) -> Self {
+        let retry_after = Some(after);
+        Self { retry_after, ..self }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -140,7 +160,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = serde_json::json!({"error": {"code": self.code, "message": self.message}});
         let head = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)];
-        let retry = (self.code == "busy").then_some([(header::RETRY_AFTER, RETRY_AFTER)]);
+        let after = self.retry_after.map(|after| after.as_secs_f64().ceil() as u64);
+        let retry = after.map(|seconds| [(header::RETRY_AFTER, HeaderValue::from(seconds))]);
         (self.status, head, retry, format!("{body}\n")).into_response()
     }
 }
@@ -177,20 +198,29 @@ async fn port(
     method: Method,
     headers: HeaderMap,
 ) -> ApiResult {
-    let Path(name) = name.map_err(|_| ApiError::not_found("no such port: its name is not UTF-8"))?;
-    let unknown = || ApiError::not_found(format!("no such port: {}", text::quote(&name)));
-    // A port that leaves between the two questions is unknown too.
-    let id = TargetId::from(Port::new(&name).map_err(|_| unknown())?);
-    let Some(history) = (api.history)(id.clone()).await else {
-        return Err(NotRendered::Stopping.into());
-    };
-    let history = history.ok_or_else(unknown)?;
-    let pieces = move |view: View| {
-        let soc = view.socs.iter().find(|soc| soc.status.target.id == id);
-        let page = PortPage::of(soc.ok_or_else(unknown)?, &history);
-        Ok(std::iter::once(line(&page)))
+    let Path(name) = name.map_err(|_| no_utf8())?;
+    let unknown = |reason| no_port(reason, &name);
+    let (id, history) = look_up(&api.history, &name).await.map_err(unknown)?;
+    let pieces = |view: View| {
+        let soc = port_lookup::row(&view, &id).map_err(unknown)?;
+        Ok(std::iter::once(line(&PortPage::of(soc, &history))))
     };
     answered(&api, &method, &headers, pieces).await
+}
+
+fn unknown_port(name: &str) -> ApiError {
+    ApiError::not_found(format!("no such port: {}", text::quote(name)))
+}
+
+fn no_utf8() -> ApiError {
+    ApiError::not_found("no such port: its name is not UTF-8")
+}
+
+fn no_port(reason: NoPort, name: &str) -> ApiError {
+    match reason {
+        NoPort::Unknown => unknown_port(name),
+        NoPort::Stopping => NotRendered::Stopping.into(),
+    }
 }
 
 async fn openapi() -> Response {

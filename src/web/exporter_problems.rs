@@ -22,7 +22,7 @@ pub(super) struct ExporterProblem {
 pub(super) fn of(view: &View) -> Vec<ExporterProblem> {
     let mut all = Vec::new();
     let mut add = |alert, text| all.push(ExporterProblem { alert, text });
-    let web = view.web.config;
+    let (web, lately) = (view.web.config, &view.lately);
     if view.state_db.is_some_and(|db| !db.up) {
         add("DualTorStateDbNotWritten", "STATE_DB takes no rows".to_owned());
     }
@@ -38,26 +38,23 @@ pub(super) fn of(view: &View) -> Vec<ExporterProblem> {
         let text = "the web configuration file has an error; the earlier one is in use";
         add("DualTorConfigReloadFailed", text.to_owned());
     }
-    if let Some(writes) = view
-        .state_db
-        .map(|db| db.foreign_writes)
-        .filter(|writes| *writes > 0)
-    {
-        let text = format!("another process wrote to rows of this exporter ({writes} times since its start)");
+    if lately.foreign_writes > 0 {
+        let times = lately.foreign_writes;
+        let text =
+            format!("another process wrote to rows of this exporter ({times} times in the last 10 minutes)");
         add("DualTorForeignWriter", text);
     }
     if let Some(text) = inventory(view) {
         add("DualTorInventoryProblems", text);
     }
-    if let Some(percent) = late(&view.delays) {
-        let text = format!("too little CPU: {percent} % of its tasks ran over 250 ms late since its start");
+    if let Some(percent) = late(&lately.delays) {
+        let text =
+            format!("too little CPU: {percent} % of its tasks ran over 250 ms late in the last 10 minutes");
         add("DualTorExporterStarved", text);
     }
-    if view.lines_dropped > 0 {
-        let text = format!(
-            "{} lines of its log were dropped since its start",
-            view.lines_dropped
-        );
+    if lately.lines_dropped > 0 {
+        let lines = lately.lines_dropped;
+        let text = format!("{lines} lines of its log were dropped in the last 10 minutes");
         add("DualTorLogLinesDropped", text);
     }
     all
@@ -113,18 +110,19 @@ mod tests {
             }),
             ..empty_view()
         };
-        view.delays.counts[0] = 99;
-        view.delays.counts[8] = 1;
+        view.lately.delays.counts[0] = 99;
+        view.lately.delays.counts[8] = 1;
+        // What is over is no problem.
+        view.lines_dropped = 7;
+        view.delays.counts[8] = 1_000;
         assert_eq!(of(&view), []);
-        view.delays.counts[8] = 3;
+        view.lately.delays.counts[8] = 3;
         view.side = Side::Unknown;
-        view.state_db = Some(StateDbStatus {
-            foreign_writes: 3,
-            ..StateDbStatus::default()
-        });
+        view.state_db = Some(StateDbStatus::default());
+        view.lately.foreign_writes = 3;
         view.config.successful = false;
         view.web.config = Some(view.config);
-        view.lines_dropped = 7;
+        view.lately.lines_dropped = 7;
         let alerts: Vec<_> = of(&view).into_iter().map(|problem| problem.alert).collect();
         assert_eq!(
             alerts,

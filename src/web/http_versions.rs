@@ -112,6 +112,7 @@ impl Serving {
     fn answer(&self, request: Request<Incoming>) -> Answered {
         let exchange = self.standing.asked(!request.body().is_end_stream());
         let (access, router) = (self.access.clone(), self.router.clone());
+        let (handler, began) = (access.handler(request.uri()), Instant::now());
         Box::pin(async move {
             let answering = access.clone().answer(router, request);
             let mut response = match caught(Box::pin(answering)).await {
@@ -119,6 +120,7 @@ impl Serving {
                 Err(defect) => failed(&defect),
             };
             access.add_headers(&mut response);
+            access.answered(handler, response.status(), began.elapsed());
             Ok(response.map(|body| Body::new(Answering { body, exchange })))
         })
     }

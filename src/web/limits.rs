@@ -1,12 +1,12 @@
-//! Limits for web clients, and counters of connections. `gate` applies the limits.
+//! Limits for web clients, and counters of connections and requests. `gate` applies the limits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::model::{ConfigStatus, Refusal, WebStatus};
+use crate::model::{ConfigStatus, HandlerRequests, REQUEST_BUCKETS, Refusal, WebCode, WebHandler, WebStatus};
 
 /// Limits for all clients together and for one of them.
 #[derive(Debug, Clone, Copy)]
@@ -75,11 +75,46 @@ impl Default for Limits {
 /// reserved.
 pub type FilesLeft = watch::Receiver<u64>;
 
+/// The counters behind [`HandlerRequests`].
+#[derive(Debug, Default)]
+struct HandlerCounters {
+    codes: [AtomicU64; WebCode::COUNT],
+    durations: [AtomicU64; REQUEST_BUCKETS.len() + 1],
+    /// Microseconds.
+    sum: AtomicU64,
+}
+
+fn load<const N: usize>(counters: &[AtomicU64; N]) -> [u64; N] {
+    std::array::from_fn(|n| counters[n].load(Ordering::Relaxed))
+}
+
+impl HandlerCounters {
+    fn read(&self) -> HandlerRequests {
+        HandlerRequests {
+            codes: load(&self.codes),
+            durations: load(&self.durations),
+            sum: Duration::from_micros(self.sum.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// An event stream that is counted as open until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenStream(Arc<WebStats>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.event_streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The counters behind [`WebStatus`].
 #[derive(Debug, Default)]
 pub struct WebStats {
     connections: AtomicU64,
     refused: [AtomicU64; Refusal::COUNT],
+    event_streams: AtomicU64,
+    requests: [HandlerCounters; WebHandler::COUNT],
     config: Mutex<(Option<ConfigStatus>, Option<SystemTime>)>,
 }
 
@@ -96,6 +131,24 @@ impl WebStats {
         self.refused[reason.index()].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request was answered.
+    pub(super) fn answered(&self, handler: WebHandler, status: u16, took: Duration) {
+        let counters = &self.requests[handler.index()];
+        let seconds = took.as_secs_f64();
+        let bucket = REQUEST_BUCKETS.iter().position(|bound| seconds <= *bound);
+        let bucket = bucket.unwrap_or(REQUEST_BUCKETS.len());
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        counters.codes[WebCode::of(status).index()].fetch_add(1, Ordering::Relaxed);
+        counters.durations[bucket].fetch_add(1, Ordering::Relaxed);
+        counters.sum.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// An event stream begins.
+    pub(super) fn streams(self: &Arc<Self>) -> OpenStream {
+        self.event_streams.fetch_add(1, Ordering::Relaxed);
+        OpenStream(self.clone())
+    }
+
     /// How loading web.config.file went, and when our certificate expires.
     pub(super) fn loaded(&self, config: ConfigStatus, certificate: Option<SystemTime>) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = (Some(config), certificate);
@@ -104,15 +157,13 @@ impl WebStats {
     /// The counters now.
     pub fn status(&self) -> WebStatus {
         let (config, certificate) = *self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut status = WebStatus {
+        WebStatus {
             connections: self.connections.load(Ordering::Relaxed),
+            refused: load(&self.refused),
+            event_streams: self.event_streams.load(Ordering::Relaxed),
+            requests: std::array::from_fn(|n| self.requests[n].read()),
             config,
             certificate,
-            ..WebStatus::default()
-        };
-        for (shown, counter) in status.refused.iter_mut().zip(&self.refused) {
-            *shown = counter.load(Ordering::Relaxed);
         }
-        status
     }
 }

@@ -13,7 +13,8 @@
 //!
 //! maud escapes all text. A page loads nothing from elsewhere, and the browser is told so. All links are relative (`web_paths`).
 //!
-//! Imports `model`, its parent, `api` (which ports, in which order), `cells`, `exporter_problems`, `reply_body` and `scrape`.
+//! Imports `model`, its parent, `api` (which ports, in which order), `cells`, `exporter_problems`, `grafana_url`, `port_lookup`, `reply_body`,
+//! `same_site` and `scrape`.
 
 mod ages;
 mod assets;
@@ -28,16 +29,19 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::HistorySource;
 use super::api::selection::Selection;
+use super::grafana_url::GrafanaUrl;
+use super::port_lookup::{self, NoPort, look_up};
 use super::reply_body::reply_body;
+use super::same_site;
 use super::scrape::{NotRendered, Renderer};
-use crate::model::{Port, TargetId, View, text};
+use crate::model::{View, text};
 
 /// Only our own script, style sheet, icon and API; no forms, no frames.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -55,6 +59,10 @@ pub(super) struct Pages {
     pub(super) history: HistorySource,
     /// The path of the metrics.
     pub(super) metrics: String,
+    /// Whether a SoC can be probed from its page.
+    pub(super) probes: bool,
+    /// Where its dashboards are.
+    pub(super) grafana: Option<GrafanaUrl>,
 }
 
 pub(super) fn router<S>(pages: Pages) -> Router<S> {
@@ -221,6 +229,7 @@ async fn fleet(
 async fn port(
     State(pages): State<Pages>,
     name: Result<Path<String>, PathRejection>,
+    uri: Uri,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
@@ -228,18 +237,22 @@ async fn port(
         let text = "This exporter does not probe a port whose name is not UTF-8.";
         PageError::new(StatusCode::NOT_FOUND, text).of_port()
     })?;
-    let unknown = || {
-        let text = format!("This exporter does not probe a port {}.", text::quote(&name));
-        PageError::new(StatusCode::NOT_FOUND, text).of_port()
+    let unknown = |reason| match reason {
+        NoPort::Unknown => {
+            let text = format!("This exporter does not probe a port {}.", text::quote(&name));
+            PageError::new(StatusCode::NOT_FOUND, text).of_port()
+        }
+        NoPort::Stopping => PageError::from(NotRendered::Stopping).of_port(),
     };
-    let id = TargetId::from(Port::new(&name).map_err(|_| unknown())?);
-    let Some(history) = (pages.history)(id.clone()).await else {
-        return Err(PageError::from(NotRendered::Stopping).of_port());
-    };
-    let history = history.ok_or_else(unknown)?;
+    let (id, history) = look_up(&pages.history, &name).await.map_err(unknown)?;
+    let host = same_site::host(&headers, &uri);
+    let grafana = pages
+        .grafana
+        .as_ref()
+        .map(|grafana| grafana.of_port(id.port.as_str(), host));
     let pieces = |view: View| {
-        let soc = view.socs.iter().find(|soc| soc.status.target.id == id);
-        let page = port_detail::page(&view, soc.ok_or_else(unknown)?, &history, &pages.metrics);
+        let soc = port_lookup::row(&view, &id).map_err(unknown)?;
+        let page = port_detail::page(&view, soc, &history, &pages, grafana.as_deref());
         Ok(std::iter::once(page.into_string()))
     };
     let answered = answered(&pages, &method, &headers, pieces).await;

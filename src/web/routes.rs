@@ -25,13 +25,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
-use super::api::{self, Api, EventStreams};
+use super::api::{self, Api, EventStreams, ProbesNow};
 use super::landing;
 use super::negotiate::{format_for, header_lines};
 use super::pages::{self, Pages};
 use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
-use super::{Web, limits::Limits};
+use super::{NO_LIFECYCLE, Web, limits::Limits, same_site};
 
 /// Seconds after which a refused scraper may ask again: about as long as it has waited.
 const RETRY_AFTER: &str = "5";
@@ -59,7 +59,13 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
     let api = Api {
         renderer: renderer.clone(),
         history: web.history.clone(),
-        streams: Arc::new(EventStreams::new(web.view.clone(), event_streams, stop)),
+        streams: Arc::new(EventStreams::new(
+            web.view.clone(),
+            event_streams,
+            web.stats.clone(),
+            stop,
+        )),
+        probes: web.probe.clone().map(|source| Arc::new(ProbesNow::new(source))),
     };
     router = router.nest_service("/api/v1", api::router(api));
     if web.paths.pages {
@@ -67,6 +73,8 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
             renderer: renderer.clone(),
             history: web.history.clone(),
             metrics: web.paths.telemetry.clone(),
+            probes: web.probe.is_some(),
+            grafana: web.paths.grafana.clone(),
         };
         router = router.merge(pages::router(pages));
     } else if web.paths.telemetry != "/" {
@@ -147,29 +155,11 @@ async fn ready(State(routes): State<Routes>) -> Response {
     }
 }
 
-/// Whether a browser sends this for a page of another site. `Origin` is compared with `Host` (in HTTP/2: the request's authority),
-/// as `Sec-Fetch-Site` is not sent over plain HTTP. Programs send neither.
-fn is_from_elsewhere(headers: &HeaderMap, uri: &Uri) -> bool {
-    let site = headers.get_all("sec-fetch-site").iter();
-    let mut site = site.map(|site| site.as_bytes());
-    if site.any(|site| site != b"same-origin" && site != b"none") {
-        return true;
-    }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = uri.authority().map(|authority| authority.as_str()).or(host);
-    headers.get_all(header::ORIGIN).iter().any(|origin| {
-        let origin = origin.to_str().ok();
-        let origin = origin.and_then(|origin| Some(origin.split_once("://")?.1));
-        origin.is_none() || origin != host
-    })
-}
-
 async fn reload(State(routes): State<Routes>, uri: Uri, headers: HeaderMap) -> Response {
     let Some(reload) = routes.web.reload else {
-        let text = "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n";
-        return (StatusCode::FORBIDDEN, text).into_response();
+        return (StatusCode::FORBIDDEN, NO_LIFECYCLE).into_response();
     };
-    if is_from_elsewhere(&headers, &uri) {
+    if same_site::is_from_elsewhere(&headers, &uri) {
         let text = "a page of another site must not reload the configuration\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
@@ -209,42 +199,5 @@ mod tests {
             check(value, None);
         }
         assert_eq!(patience(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn a_page_of_another_site_is_told_from_our_own_and_from_programs() {
-        let check = |lines: &[(&'static str, &'static str)], uri: &str, expected: bool| {
-            let lines = lines.iter();
-            let headers: HeaderMap = lines
-                .map(|(name, value)| {
-                    let value = value.parse().expect("a value");
-                    (HeaderName::from_static(name), value)
-                })
-                .collect();
-            let uri = uri.parse().expect("a URI");
-            assert_eq!(is_from_elsewhere(&headers, &uri), expected, "{headers:?}");
-        };
-        let host = ("host", "tor:9075");
-        check(&[host], "/", false);
-        check(&[host, ("origin", "http://tor:9075")], "/", false);
-        check(&[host, ("origin", "https://tor:9075")], "/", false);
-        check(&[("origin", "https://tor:9075")], "https://tor:9075/", false);
-        check(&[host, ("sec-fetch-site", "same-origin")], "/", false);
-        check(&[host, ("sec-fetch-site", "none")], "/", false);
-        for site in ["cross-site", "same-site", ""] {
-            check(&[host, ("sec-fetch-site", site)], "/", true);
-        }
-        for origin in [
-            "http://evil.example",
-            "http://tor:80",
-            "http://tor",
-            "null",
-            "",
-            "tor:9075",
-        ] {
-            check(&[host, ("origin", origin)], "/", true);
-        }
-        check(&[("origin", "http://tor:9075")], "/", true);
-        check(&[("origin", "https://a")], "https://tor:9075/", true);
     }
 }

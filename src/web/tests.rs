@@ -78,6 +78,7 @@ async fn start(router: Router) -> Running {
         access: Access::new(
             AllowedHosts::default(),
             WebPaths::default(),
+            stats.clone(),
             watch::channel(Arc::default()).1,
         ),
         connections: TaskTracker::new(),
@@ -155,6 +156,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
         ),
         ready,
         reload: None,
+        probe: None,
         config: None,
         limits: Limits::default(),
         files,
@@ -191,6 +193,7 @@ async fn a_scrape_is_refused_before_its_scraper_gives_up() {
         view: Arc::new(|| Box::pin(std::future::pending())),
         ready,
         reload: None,
+        probe: None,
         config: None,
         limits: Limits {
             turn: std::time::Duration::from_secs(3600),

@@ -5,6 +5,8 @@
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
+use super::grafana_url::GrafanaUrl;
+
 /// The first parts of paths that are ours.
 const OURS: [&str; 4] = ["-", "api", "ports", "static"];
 
@@ -60,6 +62,8 @@ pub struct WebPaths {
     pub external: String,
     /// Whether the pages are served; else a list of links.
     pub pages: bool,
+    /// Where Grafana is, for links.
+    pub grafana: Option<GrafanaUrl>,
 }
 
 impl Default for WebPaths {
@@ -69,6 +73,7 @@ impl Default for WebPaths {
             prefix: String::new(),
             external: String::new(),
             pages: true,
+            grafana: None,
         }
     }
 }

@@ -44,8 +44,8 @@ function addresses() {
   return (n) => `${net}.${first + Math.floor(n / 200)}.${1 + (n % 200)}`;
 }
 
-/// `count` SoCs that answer, but for those in `others` (port: keys of its scenario). The last one can be killed.
-export async function world(count, { others = {}, interval = '1s' } = {}) {
+/// `count` SoCs that answer, but for those in `others` (port: keys of its scenario). The last one can be killed. `flags`: of the exporter.
+export async function world(count, { others = {}, interval = '1s', flags = [] } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'dualtor-browser-'));
   made.push(dir);
   const address = addresses();
@@ -66,7 +66,7 @@ export async function world(count, { others = {}, interval = '1s' } = {}) {
     join(dir, 'config.yml'),
     `probe: {interval: ${interval}}\nside: upper\ndatabases: {publish: off}\ntargets:\n${targets.join('\n')}\n`,
   );
-  const args = ['--config.file', join(dir, 'config.yml'), '--web.listen-address', '127.0.0.1:0'];
+  const args = ['--config.file', join(dir, 'config.yml'), '--web.listen-address', '127.0.0.1:0', ...flags];
   const exporter = await start('dualtor-exporter', args, 'serving');
   const listens = exporter.said.match(/address=("?)(127\.0\.0\.1:\d+)\1/)[2];
   return {

@@ -11,7 +11,7 @@ const QUERIES: [(&str, &str, usize); 4] = [
     ("dualtor-fleet", "1m", 35),
     ("dualtor-tor", "30s", 29),
     ("dualtor-port", "30s", 38),
-    ("dualtor-exporter", "30s", 29),
+    ("dualtor-exporter", "30s", 31),
 ];
 
 /// Points of a row of states per port. With these a *ToR* of 64 ports stays under 3 MB.

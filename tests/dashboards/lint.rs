@@ -350,6 +350,15 @@ fn has_port(metric: &str) -> bool {
 /// The project's address, from Cargo.toml; empty while it has none: then there is no link to the runbook.
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
+/// The exporter's own page about what a dashboard shows, where it shows one exporter.
+fn own_page(uid: &str) -> Option<&'static str> {
+    match uid {
+        "dualtor-port" => Some("http://${instance}/ports/${port:percentencode}"),
+        "dualtor-tor" | "dualtor-exporter" => Some("http://${instance}/"),
+        _ => None,
+    }
+}
+
 /// A dashboard's links lead to all others and to the runbook; every link to a dashboard names one that exists, takes
 /// the time along and sets variables that it has.
 fn links(dashboards: &[Value]) -> Vec<String> {
@@ -362,7 +371,7 @@ fn links(dashboards: &[Value]) -> Vec<String> {
     for dashboard in dashboards {
         let uid = text(dashboard, "uid");
         let mut reached = BTreeSet::from([uid]);
-        let mut runbooks = 0;
+        let (mut runbooks, mut pages) = (0, 0);
         for link in list(dashboard, "links") {
             match find(text(link, "url")) {
                 Some(_) if link["keepTime"] != true => {
@@ -370,6 +379,7 @@ fn links(dashboards: &[Value]) -> Vec<String> {
                 }
                 Some(other) => _ = reached.insert(text(other, "uid")),
                 None if text(link, "url") == runbook => runbooks += 1,
+                None if own_page(uid) == Some(text(link, "url")) => pages += 1,
                 None => complaints.push(format!("{uid}: leads nowhere: {link}")),
             }
         }
@@ -379,13 +389,16 @@ fn links(dashboards: &[Value]) -> Vec<String> {
         if runbooks != usize::from(!REPOSITORY.is_empty()) {
             complaints.push(format!("{uid}: {runbooks} links to {runbook:?}"));
         }
+        if pages != usize::from(own_page(uid).is_some()) {
+            complaints.push(format!("{uid}: {pages} links to the exporter's page"));
+        }
         objects(dashboard, &mut |object| {
             let url = text(object, "url");
             if object.get("type").is_none() && !url.is_empty() && !url.contains("${__url_time_range}") {
                 complaints.push(format!("{uid}: forgets the time: {url}"));
             }
             let Some(other) = find(url) else {
-                if !url.is_empty() && !url.starts_with("https://") {
+                if !url.is_empty() && !url.starts_with("https://") && own_page(uid) != Some(url) {
                     complaints.push(format!("{uid}: leads nowhere: {url}"));
                 }
                 return;

@@ -135,6 +135,15 @@ pub(crate) const MISTAKES: &[Mistake] = &[
         d["links"][0]["url"] = json!("https://example.org/runbook.md")
     }),
     ("links", 0, |d| d["links"] = json!([])),
+    ("links", 2, |d| {
+        let links = d["links"].as_array_mut().expect("links");
+        links.retain(|link| link["title"] != "Exporter's page");
+    }),
+    ("links", 2, |d| {
+        let links = d["links"].as_array_mut().expect("links");
+        let own = links.iter_mut().find(|link| link["title"] == "Exporter's page");
+        own.expect("a link")["url"] = json!("http://${instance}/");
+    }),
     ("links", 0, |d| d["links"][0]["keepTime"] = json!(false)),
     ("links", 1, |d| {
         panel(d, "state-timeline")["fieldConfig"]["defaults"]["links"][0]["url"] = json!(

@@ -275,6 +275,8 @@ fn changes(series: &str) -> bool {
         _ => {
             name.starts_with("process_")
                 || name.starts_with("dualtor_scheduling_delay_seconds")
+                || name.starts_with("dualtor_web_request")
+                || name == "dualtor_queue_length"
                 || name.ends_with("_seconds")
                 || series.contains("_seconds_sum{")
                 || series.contains("le=\"")

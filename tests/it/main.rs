@@ -15,8 +15,10 @@
 //! | network_namespace | a source address that the host does not have yet |
 //! | hostile_redis | a hostile or broken server at Redis' address |
 //! | rows, shadow, outages | STATE_DB; shadow mode compared; Redis away |
-//! | api, api_events | the JSON API, against openapi.json; its event stream |
+//! | api, api_events, api_examples | the JSON API, against openapi.json; its event stream; the examples of docs/api.md |
+//! | probe_now | probes on request |
 //! | pages | the pages for people |
+//! | self_observation | what metrics say of the exporter itself |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | web_promises | what docs/web.md promises, with the real limits of half a minute |
@@ -38,6 +40,7 @@ use dualtor_testkit::{certificates, child, fake_redis, harness, http, redis_serv
 mod acl;
 mod api;
 mod api_events;
+mod api_examples;
 mod architecture;
 mod bad_frames;
 mod bad_requests;
@@ -58,12 +61,14 @@ mod network_namespace;
 mod odd_databases;
 mod outages;
 mod pages;
+mod probe_now;
 mod replies;
 mod rewrites;
 mod rotation;
 mod rounds;
 mod rows;
 mod scaffolding;
+mod self_observation;
 mod service;
 mod service_manager;
 mod shadow;

@@ -1,5 +1,6 @@
 //! The pages: what they show, their headers, and that text from outside stays text. tests/browser looks at them in a browser.
 
+use dualtor_exporter::web::GrafanaUrl;
 use dualtor_sim::ConnectionFault;
 
 use crate::child::{Program, run};
@@ -290,6 +291,7 @@ async fn flags_move_the_pages_or_leave_them_out() {
         ("--web.external-url", "http://proxy/?a"),
         ("--web.route-prefix", "tor"),
         ("--web.route-prefix", "/a/../b"),
+        ("--web.grafana-url", "grafana.example"),
         ("--web.telemetry-path", "/ports/metrics"),
         ("--web.telemetry-path", "/static"),
     ] {
@@ -302,23 +304,63 @@ async fn flags_move_the_pages_or_leave_them_out() {
     }
 }
 
-/// The colours of states are the dashboards'.
-#[test]
-fn pages_and_dashboards_have_the_same_colours() {
+/// One file has the colours of states, for pages and dashboards; tests/dashboards/meaning.rs says what each is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_colours_of_states_are_defined_once() {
+    let palette = include_str!("../../src/web/pages/palette.css");
     let style = include_str!("../../src/web/pages/page.css");
-    let palette = include_str!("../../dashboards/generator/palette.rs");
-    for (name, colour) in [
-        ("--good", "Good"),
-        ("--standby", "Standby"),
-        ("--warning", "Warning"),
-        ("--bad", "Bad"),
-        ("--maintenance", "Maintenance"),
-        ("--unknown", "Unknown"),
-    ] {
-        let line = palette
-            .lines()
-            .find(|line| line.contains(&format!("Self::{colour} => \"#")));
-        let hex = line.and_then(|line| line.split('"').nth(1)).expect("a colour");
-        assert!(style.contains(&format!("{name}: {hex};")), "{name}: {hex}");
+    let colours: Vec<&str> = palette
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("--"))
+        .collect();
+    assert_eq!(colours.len(), 8);
+    for colour in &colours {
+        let name = colour.split(':').next().expect("a name");
+        assert!(!style.contains(&format!("--{name}:")), "{name}");
     }
+    let rack = Setup::rack(1).start().await;
+    let page = get(rack.web, "/").await;
+    let mut links = page.text().split('"');
+    let link = links
+        .find(|part| part.starts_with("static/page-"))
+        .expect("a style sheet");
+    let served = get(rack.web, &format!("/{link}")).await;
+    assert!(colours.iter().all(|colour| served.text().contains(colour)));
+}
+
+/// Grafana finds a dashboard by its uid, and sets the variables that the address has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_leads_to_its_dashboard_where_grafana_is_known() {
+    let board: serde_json::Value =
+        serde_json::from_str(include_str!("../../dashboards/port.json")).expect("JSON");
+    let variables = board["templating"]["list"].as_array().expect("variables");
+    let variables: Vec<&str> = variables
+        .iter()
+        .filter_map(|each| each["name"].as_str())
+        .collect();
+    let mut setup = Setup::rack(1);
+    let url = GrafanaUrl::checked("https://grafana.example/g/?orgId=2").expect("a URL");
+    setup.paths.grafana = Some(url);
+    let rack = setup.start().await;
+    let page = get(rack.web, "/ports/Ethernet0").await;
+    let uid = board["uid"].as_str().expect("a uid");
+    let port = rack.web.port();
+    let link = format!(
+        "https://grafana.example/g/d/{uid}?orgId=2&amp;var-instance=127.0.0.1%3A{port}&amp;var-port=Ethernet0"
+    );
+    assert!(
+        page.text().contains(&format!("href=\"{link}\"")),
+        "{}",
+        page.text()
+    );
+    let set = link
+        .split("var-")
+        .skip(1)
+        .filter_map(|part| part.split('=').next());
+    for name in set {
+        assert!(variables.contains(&name), "{name}: {variables:?}");
+    }
+    let rack = Setup::rack(1).start().await;
+    let page = get(rack.web, "/ports/Ethernet0").await;
+    assert!(!page.text().contains("Grafana"), "{}", page.text());
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, Maintenance, MuxDirection,
-    NoticeType, OrchagentMux, Plane, PortLevel, PortState, ProblemKind, Query, QueryResult, Refusal, Side,
+    NoticeType, OrchagentMux, Plane, PortLevel, PortState, ProblemKind, Query, QueryResult, QueueName,
+    REQUEST_BUCKETS, Refusal, Side, WebCode, WebHandler,
 };
 use dualtor_exporter::telemetry::catalogue::{CATALOGUE, MetricKind};
 
@@ -44,6 +45,9 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         ("dualtor_linkmgr_health", "state") => words!(LinkmgrHealth),
         ("dualtor_side", "side") => words!(Side),
         (_, "side") => these(&["self", "peer"]),
+        ("dualtor_web_requests_total", "code") => words!(WebCode),
+        (_, "handler") => words!(WebHandler),
+        (_, "queue") => words!(QueueName),
         (_, "cause") => words!(Cause),
         (_, "query") => words!(Query),
         ("dualtor_state_db_writes_total", "result") => these(&["ok", "error"]),
@@ -59,6 +63,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         (_, "le") => {
             let bounds: &[f64] = match metric {
                 "dualtor_scheduling_delay_seconds" => &DELAY_BUCKETS,
+                "dualtor_web_request_duration_seconds" => &REQUEST_BUCKETS,
                 _ => &DURATION_BUCKETS,
             };
             let bounds = bounds.iter().map(|bound| format!("{bound:?}"));

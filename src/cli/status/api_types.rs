@@ -58,9 +58,7 @@ pub(super) struct FleetFields {
     pub(super) side: String,
     pub(super) counts: CountFields,
     pub(super) last_success: Option<String>,
-    pub(super) state_db: StateDbFields,
-    pub(super) config: ConfigFields,
-    pub(super) inventory_problems: Vec<ProblemFields>,
+    pub(super) exporter_problems: Vec<ProblemFields>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -72,25 +70,8 @@ pub(super) struct CountFields {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct StateDbFields {
-    pub(super) mode: String,
-    pub(super) up: Option<bool>,
-    pub(super) last_write: Option<String>,
-    pub(super) foreign_writes: Option<u64>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ConfigFields {
-    pub(super) ok: bool,
-    pub(super) last_success: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
 pub(super) struct ProblemFields {
-    pub(super) port: String,
-    pub(super) reason: String,
+    pub(super) alert: String,
     pub(super) text: String,
 }
 

@@ -7,8 +7,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 
 use super::api_types::{
-    EndFields, ErrorFields, FleetAnswer, FleetFields, MuxFields, PortAnswer, PortFields, RoundFields,
-    TransitionFields,
+    EndFields, ErrorFields, FleetAnswer, MuxFields, PortAnswer, PortFields, RoundFields, TransitionFields,
 };
 use crate::model::{PortLevel, PortReason, Query, text};
 
@@ -199,7 +198,7 @@ fn round_text(round: &RoundFields) -> String {
     )
 }
 
-/// One sentence on the fleet, and a line for each thing that is wrong with the exporter itself.
+/// One sentence on the fleet, and what is wrong with the exporter itself: as the exporter judges it.
 fn head(fleet: &FleetAnswer) -> String {
     let all = &fleet.fleet;
     let count = |level: PortLevel| all.counts.level.get(level.label()).copied().unwrap_or(0);
@@ -222,43 +221,10 @@ fn head(fleet: &FleetAnswer) -> String {
         &mut out,
         &format!("{} ({}), {ports}; last good round {success}", all.host, all.side),
     );
-    for trouble in troubles(all) {
-        line(&mut out, &format!("! {trouble}"));
+    for problem in &all.exporter_problems {
+        wrapped(&mut out, &format!("! {}: {}", problem.alert, problem.text));
     }
     out
-}
-
-/// What is wrong with the exporter itself.
-fn troubles(all: &FleetFields) -> Vec<String> {
-    let mut found = Vec::new();
-    let db = &all.state_db;
-    if db.up == Some(false) {
-        let last = before(db.last_write.as_deref(), &all.at);
-        found.push(format!(
-            "STATE_DB takes no rows ({}); the last was written {last}",
-            db.mode
-        ));
-    }
-    if let Some(count @ 1..) = db.foreign_writes {
-        found.push(format!("another process has written to our rows {count} times"));
-    }
-    if all.side == "unknown" {
-        found.push("it is unknown which ToR this is: every direction is unknown".to_owned());
-    }
-    if !all.config.ok {
-        let last = before(all.config.last_success.as_deref(), &all.at);
-        found.push(format!(
-            "the configuration could not be loaded; the one in force was loaded {last}"
-        ));
-    }
-    let problems = all.inventory_problems.iter();
-    found.extend(problems.map(|problem| {
-        format!(
-            "MUX_CABLE|{} ({}): {}",
-            problem.port, problem.reason, problem.text
-        )
-    }));
-    found
 }
 
 /// A direction, and the link if it is not up.
@@ -294,6 +260,22 @@ fn line(out: &mut String, text: &str) {
     limited(out, text, WIDTH);
 }
 
+/// Adds a text in as many lines as it needs.
+fn wrapped(out: &mut String, text: &str) {
+    let mut current = String::new();
+    for word in text.split_whitespace() {
+        if !current.is_empty() && current.chars().count() + 1 + word.chars().count() > WIDTH {
+            line(out, &current);
+            current = " ".to_owned();
+        }
+        if !current.is_empty() {
+            current.push(' ');
+        }
+        current.push_str(word);
+    }
+    line(out, &current);
+}
+
 fn limited(out: &mut String, text: &str, width: usize) {
     // Writing into a String cannot fail.
     let _ = writeln!(out, "{}", text::shorten(text, width));
@@ -314,4 +296,47 @@ fn ago(then: Option<&str>, now: &str) -> String {
         return "-".to_owned();
     };
     text::span((now - then).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_exporter_is_shown_in_full() {
+        let problems = [
+            (
+                "DualTorSideUnknown",
+                "it is unknown whether this is the upper or the lower ToR".to_owned(),
+            ),
+            (
+                "DualTorInventoryProblems",
+                format!(
+                    "rows that cannot be used: {}",
+                    "Ethernet4: no address; ".repeat(9)
+                ),
+            ),
+        ];
+        let problems = problems.map(|(alert, text)| serde_json::json!({"alert": alert, "text": text}));
+        let fleet = serde_json::json!({"host": "tor-a", "side": "unknown", "exporter_problems": problems});
+        let fleet: FleetAnswer = serde_json::from_value(fleet).expect("an answer");
+        let shown = fleet_text(&fleet, &[]);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(
+            lines[1],
+            "! DualTorSideUnknown: it is unknown whether this is the upper or the lower ToR"
+        );
+        assert!(
+            lines[2].starts_with("! DualTorInventoryProblems: rows that") && lines.len() > 4,
+            "{lines:#?}"
+        );
+        assert!(
+            lines[3..]
+                .iter()
+                .all(|line| line.starts_with("  ") && !line.starts_with("   ")),
+            "{lines:#?}"
+        );
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
+        assert_eq!(shown.matches("address;").count(), 9);
+    }
 }

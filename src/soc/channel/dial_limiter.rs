@@ -30,6 +30,13 @@ impl Default for DialLimiter {
 }
 
 impl DialLimiter {
+    /// How many dials wait for their turn.
+    pub fn waiting(&self, now: Instant) -> u64 {
+        let bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = bucket.next(now).saturating_duration_since(now);
+        u64::try_from(turn.as_nanos().div_ceil(GAP.as_nanos())).unwrap_or(u64::MAX)
+    }
+
     /// Takes the next turn and returns when it is: `now` or later.
     pub(super) fn turn(&self, now: Instant) -> Instant {
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,6 +60,8 @@ mod tests {
         assert!(turns[..256].iter().all(Duration::is_zero));
         assert_eq!(turns[256], GAP);
         assert_eq!(turns[9_999], GAP * (9_999 - 255));
+        let waiting = [0, 1, 9_744, 9_745].map(|gaps| limiter.waiting(start + GAP * gaps));
+        assert_eq!(waiting, [9_745, 9_744, 1, 0]);
         // After all of them, the next ones need not wait.
         let later = start + Duration::from_secs(60);
         assert_eq!(limiter.turn(later), later);

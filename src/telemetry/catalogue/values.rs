@@ -7,7 +7,8 @@ use prometheus_client::encoding::NoLabelSet;
 use super::Samples;
 use crate::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Health, MuxDirection, NoticeType, Plane,
-    PortLevel, PortState, ProblemKind, Query, QueryResult, Refusal, SelfPeer, Side, SocStatus, SocView, View,
+    PortLevel, PortState, ProblemKind, Query, QueryResult, QueueName, REQUEST_BUCKETS, Refusal, SelfPeer,
+    Side, SocStatus, SocView, View, WebCode, WebHandler,
 };
 use crate::telemetry::samples::Label;
 
@@ -191,6 +192,40 @@ pub(super) fn certificates(view: &View, samples: &mut Samples<'_>) -> fmt::Resul
 pub(super) fn refusals(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for reason in Refusal::ALL {
         samples.counter(&[("reason", reason.label())], view.web.refused[reason.index()])?;
+    }
+    Ok(())
+}
+
+pub(super) fn requests(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    for handler in WebHandler::ALL {
+        for code in WebCode::ALL {
+            let count = view.web.requests[handler.index()].codes[code.index()];
+            if count > 0 || *code == WebCode::Ok {
+                samples.counter(&[("handler", handler.label()), ("code", code.label())], count)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn request_durations(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    for handler in WebHandler::ALL {
+        let requests = &view.web.requests[handler.index()];
+        let count = requests.durations.iter().sum();
+        if count > 0 {
+            let bounds = REQUEST_BUCKETS.iter().copied().chain([f64::INFINITY]);
+            let buckets: Vec<_> = bounds.zip(requests.durations).collect();
+            let labels = [("handler", handler.label())];
+            let mut metric = samples.encoder.encode_family(&labels)?;
+            metric.encode_histogram::<NoLabelSet>(requests.sum.as_secs_f64(), count, &buckets, None)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn queues(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    for queue in QueueName::ALL {
+        samples.whole(&[("queue", queue.label())], view.queues[queue.index()])?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Board, Message};
 use super::{Api, ApiError, NO_STORE};
 use crate::web::ViewSource;
+use crate::web::limits::{OpenStream, WebStats};
 use crate::web::reply_body::no_body;
 
 /// The time between two views, and at least between two messages of a stream: four in a second.
@@ -37,6 +38,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(in crate::web) struct EventStreams {
     source: ViewSource,
     slots: Arc<Semaphore>,
+    stats: Arc<WebStats>,
     stop: CancellationToken,
     shown: Mutex<BoardState>,
 }
@@ -62,10 +64,16 @@ impl BoardState {
 
 impl EventStreams {
     /// For at most `most` clients at a time.
-    pub(in crate::web) fn new(source: ViewSource, most: usize, stop: CancellationToken) -> Self {
+    pub(in crate::web) fn new(
+        source: ViewSource,
+        most: usize,
+        stats: Arc<WebStats>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             source,
             slots: Arc::new(Semaphore::new(most)),
+            stats,
             stop,
             shown: Mutex::new(BoardState::new()),
         }
@@ -139,6 +147,7 @@ struct Follower {
     next_message: Instant,
     next_comment: Instant,
     _slot: OwnedSemaphorePermit,
+    _open: OpenStream,
 }
 
 impl Follower {
@@ -236,6 +245,7 @@ pub(super) async fn events(State(api): State<Api>, method: Method, headers: Head
     let resume = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     let now = Instant::now();
     let follower = Follower {
+        _open: api.streams.stats.streams(),
         changed: api.streams.subscribe(),
         streams: api.streams,
         resume: resume.filter(|id| !id.is_empty()).map(str::to_owned),

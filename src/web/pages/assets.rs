@@ -15,13 +15,13 @@ struct Asset {
 }
 
 const SCRIPT: Asset = Asset {
-    content: concat!(include_str!("fleet.js"), include_str!("live.js")),
+    content: concat!(include_str!("fleet.js"), include_str!("live.js"), include_str!("probe_now.js")),
     kind: "text/javascript; charset=utf-8",
     stem: "live",
     ending: "js",
 };
 const STYLE: Asset = Asset {
-    content: include_str!("page.css"),
+    content: concat!(include_str!("palette.css"), include_str!("page.css")),
     kind: "text/css; charset=utf-8",
     stem: "page",
     ending: "css",

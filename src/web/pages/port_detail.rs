@@ -3,10 +3,17 @@
 use maud::{Markup, html};
 
 use super::fleet_table::in_url;
-use super::{PageFrame, UP, ages, footer, port_history, runbook};
+use super::{PageFrame, Pages, UP, ages, footer, port_history, runbook};
 use crate::model::{Cause, ChannelState, End, History, PortLevel, Security, Side, SocStatus, SocView, View};
 
-pub(super) fn page(view: &View, soc: &SocView, history: &History, metrics: &str) -> Markup {
+/// `grafana`: where the port's dashboard is.
+pub(super) fn page(
+    view: &View,
+    soc: &SocView,
+    history: &History,
+    pages: &Pages,
+    grafana: Option<&str>,
+) -> Markup {
     let (level, port) = (soc.reason.level(), soc.status.target.id.port.as_str());
     let body = html! {
         header {
@@ -21,6 +28,7 @@ pub(super) fn page(view: &View, soc: &SocView, history: &History, metrics: &str)
             section #do aria-labelledby="h-do" { h2 #h-do { "What to do" } (to_do(soc)) }
             section #transitions aria-labelledby="h-transitions" {
                 h2 #h-transitions { "What happened" } (port_history::transitions(history, view.at))
+                @if let Some(grafana) = grafana { p { "Hours and days: " a href=(grafana) { "Port dashboard in Grafana" } "." } }
             }
             section #rounds aria-labelledby="h-rounds" {
                 h2 #h-rounds { "Rounds of queries" } (port_history::rounds(history, view.at))
@@ -28,8 +36,9 @@ pub(super) fn page(view: &View, soc: &SocView, history: &History, metrics: &str)
             section #commands aria-labelledby="h-commands" {
                 h2 #h-commands { "Commands that show more" } (commands(&soc.status))
             }
+            @if pages.probes { (probe_now()) }
         }
-        (footer(view, UP, metrics, &format!("api/v1/ports/{}", in_url(port))))
+        (footer(view, UP, &pages.metrics, &format!("api/v1/ports/{}", in_url(port))))
     };
     let host = &view.exporter.host;
     let title = match level {
@@ -119,6 +128,18 @@ fn to_do(soc: &SocView) -> Markup {
                 "The runbook says what this means, what to check and what to do: " (runbook::section(alert))
                 ". If it lasts, this alert fires: " code { (alert) } "."
             },
+        }
+    }
+}
+
+/// The script shows it: without one, nothing here can ask. No `section`, because those are replaced when the port changes.
+fn probe_now() -> Markup {
+    html! {
+        div #probe hidden {
+            h2 { "Probe now" }
+            p.quiet { "One dial and one round of queries by a connection of its own. Row, metrics and channel stay as they are." }
+            p { button type="button" { "Probe now" } " " span role="status" {} }
+            pre tabindex="0" aria-label="Result" hidden {}
         }
     }
 }

@@ -151,6 +151,7 @@ impl Site {
             view: Arc::new(|| Box::pin(async { Some(empty_view()) })),
             ready: is_ready,
             reload: None,
+            probe: None,
             config: Some(file),
             limits,
             files,

@@ -2,7 +2,7 @@
 
 use super::{Area, Finding, listed};
 use crate::cli::doctor::collected::{Collected, Soc};
-use crate::cli::probe_command::{left_text, milliseconds};
+use crate::cli::probe_command::milliseconds;
 use crate::model::{
     Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
     Report,
@@ -47,7 +47,7 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
             let mut found = answers(soc, report);
             if let Some(left) = left {
                 let alike = "READY, but the connection ended at once".to_owned();
-                let text = format!("{}: READY, but {}", soc.target.address, left_text(left));
+                let text = format!("{}: READY, but {left}", soc.target.address);
                 let remedy = "run doctor again. If this happens each time, check the SoC's own log, and how long its server lets a connection live (max_connection_age)";
                 found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
             }
