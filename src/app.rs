@@ -5,6 +5,7 @@
 //!
 //! Imports every folder but `cli`.
 
+mod follow_config;
 mod make_view;
 mod open_files;
 mod parts;
@@ -31,6 +32,7 @@ use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::telemetry::lateness::Lateness;
 use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
+pub use follow_config::FollowedFile;
 use make_view::{Origin, Sources, history_source, view_source};
 use parts::{Tasks, drained, unexpected};
 
@@ -50,6 +52,8 @@ pub struct Options {
     pub config: Config,
     /// Loads it again at a reload.
     pub load: Load,
+    /// The file that it is loaded from, to load it again when it changes; `None`: only a request does that.
+    pub follow: Option<FollowedFile>,
     /// Sockets to serve on.
     pub listeners: Vec<TcpListener>,
     /// Where the routes are.
@@ -138,6 +142,7 @@ impl Exporter {
         let inventory = emits.inventory;
         let (tls, feeds) = (Arc::new(TlsStore::default()), (feeds, options.watchdog));
         let fleet = parts::fleet(inventory.clone(), probe_rx, tls.clone(), feeds, &mut tasks, &stop);
+        follow_config::start(options.follow, &config_rx, &reload_tx, &mut tasks, &stop);
         let files = parts::open_files(inventory.clone(), namespaces, &mut tasks, &stop);
         let stats = Arc::<WebStats>::default();
         let sources = Sources {
@@ -146,6 +151,7 @@ impl Exporter {
             facts: emits.facts,
             shadow: emits.shadow,
             inventory,
+            sources: emits.sources,
             tls,
             lateness: Lateness::measure(),
             config: config_rx,

@@ -366,6 +366,8 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
             timeout: TIMEOUT,
         },
         side: Side::Upper,
+        inventory: Vec::new(),
+        shard: None,
         targets: Some(targets(spec)?),
         source: SourceRule::None,
         port: 0,
@@ -380,6 +382,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
     let exporter = Exporter::start(Options {
         config,
         load: std::sync::Arc::new(move || Ok(reloaded.clone())),
+        follow: None,
         listeners: Vec::new(),
         paths: Default::default(),
         allowed_hosts: Default::default(),

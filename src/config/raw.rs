@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::raw_sources::{RawSide, RawSource};
 use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
 use super::settings::{Publish, Schema, SourceRule};
+use super::shard_index::RawShard;
 use super::tls_files::{RawTls, SecretsFile};
-use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Side};
+use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Rack};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -18,6 +20,8 @@ pub(super) struct RawFile {
     pub(super) channel: RawChannel,
     pub(super) side: RawSide,
     pub(super) targets: Option<Vec<RawTarget>>,
+    pub(super) inventory: Option<Vec<RawSource>>,
+    pub(super) shard: Option<RawShard>,
     pub(super) databases: RawDatabases,
 }
 
@@ -106,30 +110,15 @@ impl From<RawBackoff> for BackoffSettings {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawSide {
-    #[default]
-    Auto,
-    Upper,
-    Lower,
-}
-
-impl From<RawSide> for Side {
-    fn from(raw: RawSide) -> Self {
-        match raw {
-            RawSide::Auto => Self::Unknown,
-            RawSide::Upper => Self::Upper,
-            RawSide::Lower => Self::Lower,
-        }
-    }
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTarget {
     pub(super) port: Value<Port>,
     pub(super) address: Value<Address>,
+    #[serde(default)]
+    pub(super) rack: Option<Value<Rack>>,
+    #[serde(default)]
+    pub(super) side: RawSide,
 }
 
 #[derive(Debug, Deserialize)]

@@ -37,7 +37,7 @@ use serde::{Serialize, Serializer};
 use super::HistorySource;
 use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
-use crate::model::{Port, TargetId, View, text};
+use crate::model::{TargetId, View, text};
 pub(super) use event_stream::EventStreams;
 use fleet_summary::FleetSummary;
 use port_page::PortPage;
@@ -178,7 +178,7 @@ async fn port(
 ) -> ApiResult {
     let unknown = || ApiError::not_found(format!("no such port: {}", text::quote(&name)));
     // A port that leaves between the two questions is unknown too.
-    let id = TargetId::from(Port::new(&name).map_err(|_| unknown())?);
+    let id = TargetId::parse(&name).ok_or_else(unknown)?;
     let Some(history) = (api.history)(id.clone()).await else {
         return Err(NotRendered::Stopping.into());
     };

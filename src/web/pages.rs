@@ -36,7 +36,7 @@ use super::HistorySource;
 use super::api::selection::Selection;
 use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
-use crate::model::{Port, TargetId, View, text};
+use crate::model::{TargetId, View, text};
 
 /// Only our own script, style sheet, icon and API; no forms, no frames.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -227,7 +227,7 @@ async fn port(
         let text = format!("This exporter does not probe a port {}.", text::quote(&name));
         PageError::new(StatusCode::NOT_FOUND, text).of_port()
     };
-    let id = TargetId::from(Port::new(&name).map_err(|_| unknown())?);
+    let id = TargetId::parse(&name).ok_or_else(unknown)?;
     let Some(history) = (pages.history)(id.clone()).await else {
         return Err(PageError::from(NotRendered::Stopping).of_port());
     };

@@ -20,6 +20,7 @@
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
+//! | shards, sources_of_targets | central mode: processes that share SoCs; files, HTTP servers and other switches that list them |
 //! | status | the command `status` against a running exporter |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | service_manager | the real binary under systemd: sockets that it passes, what it is told |
@@ -62,7 +63,9 @@ mod scaffolding;
 mod service;
 mod service_manager;
 mod shadow;
+mod shards;
 mod signals;
+mod sources_of_targets;
 mod stalled;
 mod status;
 mod stock_servers;

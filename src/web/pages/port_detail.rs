@@ -7,7 +7,7 @@ use super::{PageFrame, UP, ages, footer, port_history, runbook};
 use crate::model::{Cause, ChannelState, End, History, PortLevel, Security, Side, SocStatus, SocView, View};
 
 pub(super) fn page(view: &View, soc: &SocView, history: &History, metrics: &str) -> Markup {
-    let (level, port) = (soc.reason.level(), soc.status.target.id.port.as_str());
+    let (level, port) = (soc.reason.level(), &*soc.status.target.id.key());
     let body = html! {
         header {
             nav aria-label="Way back" { a href=(UP) { "All ports of " (view.exporter.host) } }
