@@ -5,6 +5,7 @@
 //!
 //! Imports every folder but `cli`.
 
+mod follow_config;
 mod lately;
 mod make_view;
 mod open_files;
@@ -34,6 +35,7 @@ use crate::runtime::service_manager::{ServiceManager, Watchdog};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
+pub use follow_config::FollowedFile;
 use make_view::{Origin, Sources, history_source, view_source};
 use parts::{Tasks, drained, unexpected};
 use probe_source::probe_source;
@@ -56,6 +58,8 @@ pub struct Options {
     pub config: Config,
     /// Loads it again at a reload.
     pub load: Load,
+    /// The file that it is loaded from, to load it again when it changes; `None`: only a request does that.
+    pub follow: Option<FollowedFile>,
     /// Sockets to serve on.
     pub listeners: Vec<TcpListener>,
     /// Where the routes are.
@@ -143,6 +147,7 @@ impl Exporter {
         let (inventory, tls) = (emits.inventory, Arc::<TlsStore>::default());
         let (feeds, settings) = ((feeds, options.watchdog), (probe_rx, tls.clone()));
         let fleet = parts::fleet(inventory.clone(), settings, feeds, &mut queues, &mut tasks, &stop);
+        follow_config::start(options.follow, &config_rx, &reload_tx, &mut tasks, &stop);
         let files = parts::open_files(inventory.clone(), namespaces, &mut tasks, &stop);
         let stats = Arc::<WebStats>::default();
         let probes = probe_source(inventory.clone(), probe.subscribe(), tls.clone());
@@ -153,6 +158,7 @@ impl Exporter {
             facts: emits.facts,
             shadow: emits.shadow,
             inventory,
+            sources: emits.sources,
             tls,
             totals,
             queues,

@@ -57,6 +57,9 @@ struct ExporterArgs {
     /// Check the configuration file, and --web.config.file if given, and exit: 0 if they are good, 2 if not
     #[arg(long = "config.check")]
     config_check: bool,
+    /// Reload the configuration file when it changes. With `shard` or `inventory` in it, this happens anyway
+    #[arg(long = "config.follow")]
+    config_follow: bool,
     /// Address to serve on, repeatable; without a host: all addresses [default: :9075]
     #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
     listen: Vec<String>,

@@ -2,16 +2,21 @@
 //! and nothing of it is applied.
 //!
 //! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` says where Redis is, `tls_files` reads the TLS files,
-//! and `validate` checks what it all means. `switch_settings` are CONFIG_DB's, for keys that the file does not have.
+//! `inventory_sources` says where targets come from, `shard_index` which of several processes this is, and `validate` checks what
+//! it all means. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
 //!
 //! Imports `model` and `runtime`.
 
 mod databases;
 pub mod files;
+mod inventory_sources;
 mod raw;
+mod raw_sources;
 mod redis_url;
 mod scalar;
 mod settings;
+mod shard_index;
+pub mod stamp;
 mod switch_settings;
 mod tls_files;
 mod validate;
@@ -23,13 +28,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use inventory_sources::{
+    FileSource, HttpLogin, HttpSource, InventorySource, RemoteConfigDb, Secret, SourceOrigin,
+};
+pub use scalar::Address;
 pub use settings::{
     Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
 };
 pub use switch_settings::SwitchSettings;
 pub use tls_files::{is_server_name, read_pem, read_secrets};
 
-use crate::model::{ChannelSettings, ProbeSettings, Side, Target, text};
+use crate::model::{ChannelSettings, ProbeSettings, Shard, Side, Target, text};
 
 /// The TCP port where a SoC serves gRPC, unless configured otherwise. SONiC's daemons use this port.
 pub const DEFAULT_TCP_PORT: u16 = 50075;
@@ -47,8 +56,12 @@ pub struct Config {
     pub port: u16,
     /// The channels' settings, except what CONFIG_DB decides.
     pub channel: Arc<ChannelSettings>,
-    /// The SoCs to probe, one per port. `None`: the ports of CONFIG_DB.
+    /// The SoCs to probe, one per port. `None`: those of `inventory`, or the ports of CONFIG_DB.
     pub targets: Option<Vec<Target>>,
+    /// Sources that list the SoCs to probe. Empty: `targets`, or the ports of CONFIG_DB.
+    pub inventory: Vec<InventorySource>,
+    /// Which of several processes this is. `None`: it is alone.
+    pub shard: Option<Shard>,
     /// The databases to use, the switch's own first. Empty: no database is used.
     pub namespaces: Vec<Namespace>,
     /// SONiC's file with GRPCCLIENT's settings. It may not exist.
@@ -127,6 +140,16 @@ impl Config {
     /// The same, with the switch's settings.
     pub fn without_file_over(switch: &SwitchSettings) -> Result<Self, ConfigError> {
         Self::parse_over("{}", Path::new("(no configuration file)"), switch)
+    }
+
+    /// Whether the targets are those of CONFIG_DB.
+    pub fn is_from_config_db(&self) -> bool {
+        self.targets.is_none() && self.inventory.is_empty()
+    }
+
+    /// Whether this process is for the SoCs of other switches, or one of several.
+    pub fn is_central(&self) -> bool {
+        self.shard.is_some() || !self.inventory.is_empty()
     }
 
     /// How to publish to each namespace's STATE_DB. Empty with `publish: off`.

@@ -66,6 +66,8 @@ pub struct Fleet {
     /// Sessions that have neither finished a round nor failed a dial.
     unsettled: HashSet<SessionId>,
     side: Side,
+    /// Whether a target's side is unknown, which is in the log.
+    side_unknown: bool,
     watchdog: Watchdog,
 }
 
@@ -106,6 +108,7 @@ impl Fleet {
             table: SocTable::default(),
             unsettled: HashSet::new(),
             side: Side::Unknown,
+            side_unknown: false,
             watchdog: Watchdog::default(),
         };
         (fleet, handle)
@@ -247,11 +250,8 @@ impl Fleet {
     /// Starts, stops and changes sessions to match the inventory. Sessions whose target is unchanged are not touched.
     fn adopt_inventory(&mut self) {
         let inventory = self.inventory.borrow_and_update().clone();
-        let told = self.side == Side::Unknown && !self.table.is_empty();
         self.side = inventory.side;
-        if inventory.side == Side::Unknown && !inventory.targets.is_empty() && !told {
-            log_lines::side_unknown();
-        }
+        self.side_unknown = log_lines::side_unknown(&inventory.targets, self.side_unknown);
         let running = |id: &TargetId| self.table.get(id).map(|entry| &entry.status.target);
         let todo = diff::to_do(self.table.ids(), running, &inventory.targets);
         let count = |kind: fn(&ToDo<'_>) -> bool| todo.iter().filter(|each| kind(each)).count();

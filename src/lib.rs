@@ -54,6 +54,8 @@
 //! | SIGHUP | 1 | the command line | with the process |
 //! | switch ([`sonic::switch`]) | 1 | app | at the stop |
 //! | mirror ([`sonic::mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
+//! | source of the inventory ([`sonic::discovery`]) | 1 per source in `inventory` | switch | with the switch task, or when a reload removes the source |
+//! | following the configuration file (`app::follow_config`) | 1; 0 without a file | app | at the stop |
 //! | grpc_secrets.json (`sonic::switch::secrets_reader`) | 1 | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and sends the last rows |
 //! | session ([`soc::session::start`]) | 1 per SoC | fleet | aborted when its target is removed or changed, or the fleet ends; after a defect it is started again |
@@ -78,6 +80,8 @@
 //! |---|---|---|---|
 //! | `watch<Arc<Config>>` | 1 | app → switch | only the latest value is kept |
 //! | `watch<Mirrored>` | 1 per mirror | mirror → switch | only the latest value is kept |
+//! | `watch<SourceContent>` | 1 per source of `inventory` | source → switch | only the latest value is kept |
+//! | `watch<Arc<[SourceStatus]>>` | 1 | switch → web | only the latest value is kept |
 //! | `watch<Secrets>` | 1 | grpc_secrets.json → switch | only the latest value is kept |
 //! | `watch<Ports>` | 1 | switch → each mirror: the ports whose rows to read | only the latest value is kept |
 //! | `watch<Arc<Inventory>>` | 1 | switch → fleet, web | only the latest value is kept |

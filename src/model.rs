@@ -18,6 +18,7 @@ pub mod level;
 mod natural;
 mod query;
 pub mod schema;
+mod shard;
 mod status;
 mod tables;
 mod target;
@@ -29,18 +30,19 @@ pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
     ChannelEvent, Event, MaintenanceReport, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report,
 };
-pub use facts::{Facts, Inventory, PortFacts, Problem, StateDbs};
+pub use facts::{Facts, Inventory, PortFacts, Problem, SourceStatus, StateDbs};
 pub use history::{DETAIL_BYTES, History, ROUNDS, RoundRecord, TRANSITIONS, Transition, TransitionKind};
 pub use level::{PortLevel, PortReason};
 pub use query::{Query, QueryResult};
+pub use shard::{MOST_SHARDS, Shard, ShardShare, owner};
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, LastError, Observed, ProcessStatus,
     Snapshot, SocStatus, StateDbStatus, TlsStatus, Trouble,
 };
 pub use tables::{Entry, Row, Rows, Spec, Table, Tables};
 pub use target::{
-    BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Rack, Security,
-    SourceAddress, Target, TargetId, TlsSettings,
+    BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Rack, RackError,
+    Security, SourceAddress, Target, TargetId, TlsSettings,
 };
 pub use text::quoted;
 pub use view::{ExporterInfo, Lately, SocView, TargetSource, View};

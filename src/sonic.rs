@@ -11,6 +11,7 @@
 //! | mirror | a live copy of some tables of one database |
 //! | switch | the task that turns mirrors and grpc_secrets.json into inventory and facts |
 //! | settings_row | `DUALTOR_EXPORTER\|config`, read once |
+//! | discovery | the sources of `inventory`: files, HTTP servers, other switches |
 //! | inventory | which SoCs to probe, as which ToR and how (pure) |
 //! | intent | what linkmgrd requests for a port and what orchagent has done (pure) |
 //! | rows | a status → the fields of its row (pure) |
@@ -19,6 +20,7 @@
 //! | shadow | shadow mode compared with ycabled's rows (pure) |
 
 pub mod appl_db;
+pub mod discovery;
 pub mod intent;
 pub mod inventory;
 pub mod mirror;

@@ -24,6 +24,10 @@ use crate::rack::Rack;
 
 /// gRPC's deadline for each query.
 const TIMEOUT: Duration = Duration::from_millis(500);
+const SETTINGS: ProbeSettings = ProbeSettings {
+    interval: Duration::from_secs(60),
+    timeout: TIMEOUT,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
@@ -235,7 +239,7 @@ async fn our_soc(
             }
             Ok(()) = go.changed() => {
                 let (ready, limiter) = (ready.clone(), limiter.clone());
-                round = Some(AbortOnDropHandle::new(tokio::spawn(probe::round(ready, TIMEOUT, limiter))));
+                round = Some(AbortOnDropHandle::new(tokio::spawn(probe::round(ready, SETTINGS, limiter))));
             }
         }
     }
@@ -362,6 +366,8 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
             timeout: TIMEOUT,
         },
         side: Side::Upper,
+        inventory: Vec::new(),
+        shard: None,
         targets: Some(targets(spec)?),
         source: SourceRule::None,
         port: 0,
@@ -376,6 +382,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
     let exporter = Exporter::start(Options {
         config,
         load: std::sync::Arc::new(move || Ok(reloaded.clone())),
+        follow: None,
         listeners: Vec::new(),
         paths: Default::default(),
         allowed_hosts: Default::default(),

@@ -92,6 +92,7 @@ fn view() -> anyhow::Result<View> {
         }
     });
     Ok(View {
+        sources: Default::default(),
         at: now,
         exporter: ExporterInfo {
             host: "tor-upper".into(),

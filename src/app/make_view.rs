@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::fleet::FleetHandle;
 use crate::model::level::judge;
 use crate::model::{
-    ConfigStatus, ExporterInfo, Facts, Inventory, SocStatus, SocView, StateDbStatus, TargetSource, View,
+    ConfigStatus, ExporterInfo, Facts, Inventory, SocStatus, SocView, SourceStatus, StateDbStatus,
+    TargetSource, View,
 };
 use crate::soc::channel::TlsStore;
 use crate::sonic::shadow::Shadow;
@@ -28,6 +29,7 @@ pub(super) struct Sources {
     pub(super) facts: watch::Receiver<Option<Arc<Facts>>>,
     pub(super) shadow: watch::Receiver<Option<Shadow>>,
     pub(super) inventory: watch::Receiver<Arc<Inventory>>,
+    pub(super) sources: watch::Receiver<Arc<[SourceStatus]>>,
     pub(super) tls: Arc<TlsStore>,
     pub(super) totals: Totals,
     pub(super) queues: Queues,
@@ -71,6 +73,7 @@ impl Sources {
             exporter,
             side: snapshot.side,
             inventory: self.inventory.borrow().clone(),
+            sources: self.sources.borrow().clone(),
             state_db,
             differences: shadow.map(|shadow| shadow.differences(statuses())),
             tls: self.tls.status(),
@@ -89,7 +92,8 @@ impl Sources {
         let config = self.config.borrow();
         let source = match config.targets {
             Some(_) => TargetSource::File,
-            None => TargetSource::ConfigDb,
+            None if config.is_from_config_db() => TargetSource::ConfigDb,
+            None => TargetSource::Inventory,
         };
         ExporterInfo {
             host: self.origin.host.clone(),

@@ -10,6 +10,7 @@ fn exporter(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'stat
     Exporter::start(Options {
         config: Config::parse(yaml, Path::new("config.yml")).expect("good"),
         load: Arc::new(load),
+        follow: None,
         listeners: Vec::new(),
         paths: Default::default(),
         allowed_hosts: Default::default(),

@@ -8,12 +8,14 @@
 //! | file | job |
 //! |---|---|
 //! | collect | reads databases and files, asks the kernel for routes, probes each SoC: all I/O, all of it bounded |
+//! | collect_sources | reads each source of `inventory` once |
 //! | collect_web | the same for web.config.file and the files that it names |
 //! | collected | what was seen: plain data |
 //! | findings | what was seen → what is the case (pure) |
 //! | render | findings → text or JSON (pure) |
 
 mod collect;
+mod collect_sources;
 mod collect_web;
 mod collected;
 mod findings;

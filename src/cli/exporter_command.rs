@@ -13,14 +13,15 @@ use tracing::{error, info, warn};
 use super::host::{listen, raise_open_files, stop_signals};
 use super::program::{FAILED, print_result};
 use super::{ExporterArgs, VERSION};
-use crate::app::{self, Exporter, Options};
+use crate::app::{self, Exporter, FollowedFile, Options};
 use crate::config::files::{PATIENCE, Reader};
+use crate::config::stamp::Stamp;
 use crate::config::{Config, ConfigError, Database, SwitchSettings};
 use crate::model::component::APP;
 use crate::model::{Row, schema, text};
 use crate::runtime::service_manager::{ServiceManager, Watchdog};
 use crate::sonic::settings_row::await_settings;
-use crate::web::{AllowedHosts, Limits, WebFile};
+use crate::web::{AllowedHosts, Limits, WebFile, WebPaths};
 
 /// Read if no other file is named. Without it, everything is found in SONiC's databases.
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
@@ -45,7 +46,7 @@ fn load_config(path: Option<&Path>, switch: &SwitchSettings) -> Result<Loaded, C
 
 /// The same at a start: a file system that hangs is reported and not waited for.
 pub(super) async fn first_config(path: Option<&Path>, switch: &SwitchSettings) -> anyhow::Result<Loaded> {
-    let name = path.unwrap_or(Path::new(DEFAULT_CONFIG)).display().to_string();
+    let name = config_path(path).display().to_string();
     let (path, switch) = (path.map(Path::to_owned), switch.clone());
     let reader = Reader::default();
     let loaded = reader.read(PATIENCE, move || load_config(path.as_deref(), &switch));
@@ -80,6 +81,20 @@ async fn switch_settings(args: &ExporterArgs) -> anyhow::Result<SwitchSettings> 
     Ok(settings)
 }
 
+/// The file that is read, if it exists.
+fn config_path(named: Option<&Path>) -> &Path {
+    named.unwrap_or(Path::new(DEFAULT_CONFIG))
+}
+
+/// The stamp of the configuration file before it is read. `None`: its file system hangs.
+async fn first_stamp(path: Option<&Path>) -> Option<Stamp> {
+    let path = config_path(path).to_owned();
+    Reader::default()
+        .read(PATIENCE, move || Stamp::of(&path))
+        .await
+        .ok()
+}
+
 /// `--web.config.file` at a start.
 async fn first_web_config(path: Option<&Path>) -> anyhow::Result<Option<WebFile>> {
     let Some(path) = path else { return Ok(None) };
@@ -92,10 +107,14 @@ async fn first_web_config(path: Option<&Path>) -> anyhow::Result<Option<WebFile>
 pub(super) async fn check_config(args: &ExporterArgs) -> anyhow::Result<ExitCode> {
     let (config, file) = first_config(args.config_file.as_deref(), &SwitchSettings::default()).await?;
     let web = first_web_config(args.web_config_file.as_deref()).await?;
-    let targets = match &config.targets {
-        Some(targets) if targets.len() == 1 => "1 target".to_owned(),
-        Some(targets) => format!("{} targets", targets.len()),
-        None => "targets from CONFIG_DB".to_owned(),
+    let count = |count: usize, what: &str| match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    };
+    let targets = match (&config.targets, config.inventory.len()) {
+        (Some(targets), _) => count(targets.len(), "target"),
+        (None, 0) => "targets from CONFIG_DB".to_owned(),
+        (None, sources) => format!("targets from {}", count(sources, "source")),
     };
     print_result(&match file {
         Some(file) => format!("{}: good, {targets}", file.display()),
@@ -156,12 +175,33 @@ async fn listeners(
     Ok(listeners)
 }
 
+/// Logs what starts, and where it serves.
+fn announce(
+    config: &Config,
+    file: Option<&Path>,
+    listeners: &[TcpListener],
+    paths: &WebPaths,
+) -> anyhow::Result<()> {
+    let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    info!(target: APP,
+        version = VERSION,
+        config = text::quote(file),
+        from_config_db = config.is_from_config_db(),
+        "starting"
+    );
+    for listener in listeners {
+        info!(target: APP, address = %listener.local_addr()?, path = format!("{}{}", paths.prefix, paths.telemetry), "serving");
+    }
+    Ok(())
+}
+
 /// `passed`: the sockets of `--web.systemd-socket`.
 pub(super) async fn run(
     args: ExporterArgs,
     passed: Vec<std::net::TcpListener>,
     lines_dropped: Arc<AtomicU64>,
 ) -> anyhow::Result<ExitCode> {
+    let before = first_stamp(args.config_file.as_deref()).await;
     let switch = switch_settings(&args).await?;
     let (config, file) = first_config(args.config_file.as_deref(), &switch).await?;
     let web_config = first_web_config(args.web_config_file.as_deref()).await?;
@@ -170,22 +210,19 @@ pub(super) async fn run(
     raise_open_files();
     let mut stop = stop_signals()?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
-    let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
-    info!(target: APP,
-        version = VERSION,
-        config = text::quote(file),
-        from_config_db = config.targets.is_none(),
-        "starting"
-    );
+    announce(&config, file.as_deref(), &listeners, &args.paths())?;
     let paths = args.paths();
-    for listener in &listeners {
-        info!(target: APP, address = %listener.local_addr()?, path = format!("{}{}", paths.prefix, paths.telemetry), "serving");
-    }
+    let follow = before.map(|before| FollowedFile {
+        path: config_path(args.config_file.as_deref()).to_owned(),
+        before,
+        always: args.config_follow,
+    });
     let path = args.config_file;
     let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref(), &switch)?.0) };
     let exporter = Exporter::start(Options {
         config,
         load: Arc::new(load),
+        follow,
         listeners,
         paths,
         allowed_hosts: AllowedHosts::new(args.allowed_hosts),

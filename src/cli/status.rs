@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::program::{print, print_result};
 use crate::config::Config;
-use crate::model::{Port, PortLevel, text};
+use crate::model::{PortError, PortLevel, TargetId, text};
 use api_client::{ApiClient, ApiEvent, ApiLogin};
 use api_types::{FleetAnswer, PortAnswer, PortsAnswer};
 use status_table::{fleet_text, port_text};
@@ -50,7 +50,7 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
 pub(super) struct StatusArgs {
     /// Show all about this port, with what happened to it lately
     #[arg(value_name = "PORT", value_parser = port, conflicts_with_all = ["port_level", "watch"])]
-    port: Option<Port>,
+    port: Option<TargetId>,
     /// Where the exporter serves, with --web.route-prefix if it has one
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9075")]
     url: http::Uri,
@@ -116,8 +116,8 @@ impl LevelArg {
     }
 }
 
-fn port(name: &str) -> Result<Port, String> {
-    Port::new(name).map_err(|error| error.to_string())
+fn port(name: &str) -> Result<TargetId, String> {
+    TargetId::parse(name).ok_or_else(|| format!("{PortError}, or r17|Ethernet0 with a rack"))
 }
 
 pub(super) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
@@ -162,8 +162,9 @@ async fn scrape(client: &ApiClient) -> anyhow::Result<PortLevel> {
     Ok(PortLevel::Ok)
 }
 
-async fn one_port(client: &ApiClient, port: &Port, output: StatusOutput) -> anyhow::Result<PortLevel> {
-    let name = percent_encoding::utf8_percent_encode(port.as_str(), percent_encoding::NON_ALPHANUMERIC);
+async fn one_port(client: &ApiClient, port: &TargetId, output: StatusOutput) -> anyhow::Result<PortLevel> {
+    let key = port.key();
+    let name = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
     let fleet: FleetAnswer = client.get("/api/v1/fleet").await?;
     let found: PortAnswer = client.get(&format!("/api/v1/ports/{name}")).await?;
     let text = match output {
@@ -256,7 +257,11 @@ fn show(text: &str, in_place: bool) -> anyhow::Result<()> {
     }
 }
 
-fn adopt(event: ApiEvent, fleet: &mut Option<FleetAnswer>, rows: &mut BTreeMap<Option<Port>, PortAnswer>) {
+fn adopt(
+    event: ApiEvent,
+    fleet: &mut Option<FleetAnswer>,
+    rows: &mut BTreeMap<Option<TargetId>, PortAnswer>,
+) {
     match event {
         ApiEvent::Fleet(now) => *fleet = Some(*now),
         ApiEvent::Ports(ports) => rows.extend(ports.into_iter().map(|port| (port.name(), port))),
@@ -267,7 +272,7 @@ fn adopt(event: ApiEvent, fleet: &mut Option<FleetAnswer>, rows: &mut BTreeMap<O
 }
 
 /// Those of these levels, the worst first, as the API sorts them.
-fn chosen(rows: &BTreeMap<Option<Port>, PortAnswer>, levels: &[PortLevel]) -> Vec<PortAnswer> {
+fn chosen(rows: &BTreeMap<Option<TargetId>, PortAnswer>, levels: &[PortLevel]) -> Vec<PortAnswer> {
     let ports = rows.values().filter(|port| levels.contains(&port.row.level()));
     let mut ports: Vec<PortAnswer> = ports.cloned().collect();
     ports.sort_by_key(|port| (std::cmp::Reverse(port.row.level()), port.row.place_of_reason()));

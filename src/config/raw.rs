@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::raw_sources::{RawSide, RawSource};
 use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
 use super::settings::{Publish, Schema, SourceRule};
+use super::shard_index::RawShard;
 use super::tls_files::{RawTls, SecretsFile};
-use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Side};
+use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Rack};
 
 /// A key that is `None` only where the file does not have it: null is no value of it.
 fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
@@ -24,6 +26,8 @@ pub(super) struct RawFile {
     #[serde(deserialize_with = "there")]
     pub(super) side: Option<RawSide>,
     pub(super) targets: Option<Vec<RawTarget>>,
+    pub(super) inventory: Option<Vec<RawSource>>,
+    pub(super) shard: Option<RawShard>,
     pub(super) databases: RawDatabases,
 }
 
@@ -103,29 +107,15 @@ impl From<RawBackoff> for BackoffSettings {
     }
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RawSide {
-    Auto,
-    Upper,
-    Lower,
-}
-
-impl From<RawSide> for Side {
-    fn from(raw: RawSide) -> Self {
-        match raw {
-            RawSide::Auto => Self::Unknown,
-            RawSide::Upper => Self::Upper,
-            RawSide::Lower => Self::Lower,
-        }
-    }
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTarget {
     pub(super) port: Value<Port>,
     pub(super) address: Value<Address>,
+    #[serde(default)]
+    pub(super) rack: Option<Value<Rack>>,
+    #[serde(default)]
+    pub(super) side: RawSide,
 }
 
 #[derive(Debug, Deserialize)]

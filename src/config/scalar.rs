@@ -186,16 +186,37 @@ impl Scalar for crate::model::Port {
     }
 }
 
+impl Scalar for crate::model::Rack {
+    const EXPECTED: &'static str =
+        "a rack name of at most 64 letters, digits, '_', '-', '.' or '/', such as r17";
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::new(text).ok()
+    }
+}
+
 /// A SoC's address, with or without a port.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Address {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
     ip: IpAddr,
     port: Option<u16>,
 }
 
 impl Address {
-    pub(super) fn with_default_port(self, port: u16) -> SocketAddr {
+    /// Reads an address as the key `targets` has it. `Err` says what was expected.
+    pub fn read(text: &str) -> Result<Self, &'static str> {
+        <Self as Scalar>::parse(text).ok_or(Self::EXPECTED)
+    }
+
+    /// The address; with this TCP port if it has none of its own.
+    pub fn with_default_port(self, port: u16) -> SocketAddr {
         SocketAddr::new(self.ip, self.port.unwrap_or(port))
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        Self { ip, port: None }
     }
 }
 

@@ -260,6 +260,67 @@ fn a_small_file_that_would_be_a_huge_one_is_refused_in_words() {
 }
 
 #[test]
+fn a_target_may_have_a_rack_and_a_side_of_its_own() {
+    let yaml = "side: upper\ndatabases: {publish: off}\ntargets: [{port: Ethernet0, address: 127.9.0.1, rack: 017, side: lower}, \
+                {port: Ethernet0, address: 127.9.0.2}]\n";
+    let config = parse(yaml).expect("valid");
+    let targets = config.targets.expect("targets");
+    assert_eq!(targets[0].id.to_string(), "017|Ethernet0");
+    assert_eq!((targets[0].side, targets[1].side), (Side::Lower, Side::Upper));
+    assert!(config.namespaces.is_empty() && config.shard.is_none());
+}
+
+#[test]
+fn the_documented_sources_are_understood_and_no_secret_is_shown() {
+    let yaml = r#"
+databases: {publish: off}
+shard: {index: 2, count: 4}
+inventory:
+  - file_sd: {files: [targets/*.yml, /etc/more.json], refresh: 30s}
+  - http_sd: {url: 'https://cmdb/targets?token=hunter2', basic_auth: {username: u, password: hunter2}, tls: {ca: ca.crt}}
+  - http_sd: {url: 'https://cmdb/targets?dc=2', authorization: {credentials_file: token}, tls: {ca: ca.crt}}
+  - config_db: {url: 'redis://u:hunter2@tor-1:6379', rack: r17, side: upper}
+"#;
+    let config = Config::parse(yaml, Path::new("/etc/dualtor/config.yml")).expect("valid");
+    let names: Vec<&str> = config.inventory.iter().map(|source| &*source.name).collect();
+    assert_eq!(
+        names,
+        [
+            "file_sd:targets/*.yml and 1 more",
+            "http_sd:https://cmdb/targets",
+            "http_sd:https://cmdb/targets#2",
+            "config_db:redis://tor-1:6379",
+        ]
+    );
+    let SourceOrigin::Files(files) = &config.inventory[0].origin else {
+        panic!("files")
+    };
+    assert_eq!(
+        files.files,
+        [
+            Path::new("/etc/dualtor/targets/*.yml"),
+            Path::new("/etc/more.json")
+        ]
+    );
+    let SourceOrigin::Http(server) = &config.inventory[2].origin else {
+        panic!("a server")
+    };
+    let token = Secret::File("/etc/dualtor/token".into());
+    assert_eq!(server.login, Some(HttpLogin::Scheme("Bearer".to_owned(), token)));
+    let SourceOrigin::ConfigDb(remote) = &config.inventory[3].origin else {
+        panic!("a database")
+    };
+    assert_eq!(
+        (remote.rack.as_str(), remote.side, remote.database.id),
+        ("r17", Side::Upper, 4)
+    );
+    let shown = format!("{:?}", config.inventory).replace("?token=hunter2", "");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(config.namespaces.is_empty(), "no database of this host is used");
+    assert_eq!(config.shard, Some(Shard { index: 2, count: 4 }));
+}
+
+#[test]
 fn each_mistake_is_told_with_its_place_and_what_was_expected() {
     let mistakes = [
         "",
@@ -319,6 +380,43 @@ fn each_mistake_is_told_with_its_place_and_what_was_expected() {
         "targets: []\ndatabases: {publish_notifications: 1}",
         "targets: []\ndatabases: {publish: off, publish_notifications: true}",
         "targets: []\ndatabases: {publish: shadow, publish_notifications: true}",
+        "targets: [{port: Ethernet0, address: 127.9.0.1, rack: 'r 1'}]",
+        "targets: [{port: Ethernet0, address: 127.9.0.1, rack: r1}]",
+        "targets: [{port: Ethernet0, address: 127.9.0.1, side: left}]",
+        "targets: [{port: E, address: 127.9.0.1, rack: r}, {port: E, address: 127.9.0.2, rack: r}]\ndatabases: {publish: off}",
+        "shard: {count: 0}",
+        "shard: {count: 1001}",
+        "shard: {count: many}",
+        "shard: {index: -1}",
+        "shard: {index: 2, count: 2}",
+        "shard: {index: 0, number: 2}",
+        "shard: {index: 0, count: 2}\ndatabases: {publish: shadow}",
+        "inventory: []",
+        "inventory: {}",
+        "inventory: [{}]",
+        "inventory: [{file_sd: {files: [a.yml]}, http_sd: {url: 'http://h/'}}]",
+        "inventory: [{consul_sd: {}}]",
+        "inventory: [{file_sd: {files: []}}]",
+        "inventory: [{file_sd: {files: [a.txt]}}]",
+        "inventory: [{file_sd: {files: ['*/a.yml']}}]",
+        "inventory: [{file_sd: {files: [a.yml], refresh: 100ms}}]",
+        "inventory: [{http_sd: {}}]",
+        "inventory: [{http_sd: {url: 'ftp://h/'}}]",
+        "inventory: [{http_sd: {url: 'http://u:hunter2@h/'}}]",
+        "inventory: [{http_sd: {url: 'https://h/'}}]",
+        "inventory: [{http_sd: {url: 'http://h/', tls: {ca: ca.crt}}}]",
+        "inventory: [{http_sd: {url: 'https://h/', tls: {ca: ca.crt, cert: c.crt}}}]",
+        "inventory: [{http_sd: {url: 'http://h/', basic_auth: {username: u}}}]",
+        "inventory: [{http_sd: {url: 'http://h/', basic_auth: {username: u, password: hunter2, password_file: f}}}]",
+        "inventory: [{http_sd: {url: 'http://h/', basic_auth: {username: u, password: p}, authorization: {credentials: hunter2}}}]",
+        "inventory: [{http_sd: {url: 'http://h/', authorization: {}}}]",
+        "inventory: [{config_db: {url: 'redis://h:1'}}]",
+        "inventory: [{config_db: {url: 'redis://h:1', rack: ''}}]",
+        "inventory: [{config_db: {url: 'redis://u:hunter2@h:x', rack: r1}}]",
+        "inventory: [{config_db: {url: 'redis://h:1', rack: r1, side: both}}]",
+        "inventory: [{file_sd: {files: [a.yml]}}]",
+        "inventory: [{file_sd: {files: [a.yml]}}]\ntargets: []\ndatabases: {publish: off}",
+        "inventory: [{file_sd: {files: [a.yml]}}]\ndatabases: {publish: off}\nchannel: {source_address: loopback3}",
     ];
     let mut told = String::new();
     for text in mistakes {

@@ -1,4 +1,4 @@
-//! `channel.tls`: which files, and the name that the SoCs' certificates must be for.
+//! `channel.tls`, and the `tls` of an inventory's source: which files, and the name that the SoCs' certificates must be for.
 //!
 //! Loading the configuration does not read these files. A missing file makes dials fail, and they are repeated. It does not
 //! stop the exporter from starting.
@@ -80,8 +80,8 @@ pub fn read_secrets(path: &Path) -> io::Result<Vec<u8>> {
     files::read(path, 1)
 }
 
-/// The settings. Relative paths start at `base`.
-pub(super) fn settings(raw: RawTls, base: &Path) -> Result<TlsSettings, KeyError> {
+/// The settings at this key. Relative paths start at `base`.
+pub(super) fn settings(raw: RawTls, base: &Path, key: &str) -> Result<TlsSettings, KeyError> {
     let path = |file: Value<PemFile>| base.join(file.0.0);
     let client = match (raw.cert, raw.key) {
         (None, None) => None,
@@ -89,9 +89,17 @@ pub(super) fn settings(raw: RawTls, base: &Path) -> Result<TlsSettings, KeyError
             cert: path(cert),
             key: path(key),
         }),
-        (Some(_), None) => return at("channel.tls.key", "expected the private key of channel.tls.cert"),
+        (Some(_), None) => {
+            return at(
+                &format!("{key}.key"),
+                format!("expected the private key of {key}.cert"),
+            );
+        }
         (None, Some(_)) => {
-            return at("channel.tls.cert", "expected the certificate of channel.tls.key");
+            return at(
+                &format!("{key}.cert"),
+                format!("expected the certificate of {key}.key"),
+            );
         }
     };
     Ok(TlsSettings {

@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Config, KeyError, Namespace, Publish, SourceRule, SwitchSettings, at, raw, tls_files, yaml};
-use crate::model::{ChannelSettings, Port, ProbeSettings, Security, Side, SourceAddress, Target};
+use super::shard_index::{self, ProcessNames};
+use super::{
+    Config, KeyError, Namespace, Publish, SourceRule, SwitchSettings, at, inventory_sources, raw, tls_files,
+    yaml,
+};
+use crate::model::{ChannelSettings, ProbeSettings, Rack, Security, Side, SourceAddress, Target, TargetId};
 
 /// The meaning of the file. Relative paths in it start at `base`. `switch` is for keys that it does not have.
 pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) -> Result<Config, KeyError> {
@@ -31,11 +35,33 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
         Some(list) => Some(targets(list, port, side, &channel)?),
         None => None,
     };
+    let inventory = match raw.inventory {
+        Some(_) if targets.is_some() => return at("inventory", "expected inventory or targets, got both"),
+        Some(list) => inventory_sources::sources(list, base)?,
+        None => Vec::new(),
+    };
+    let names = ProcessNames::of_this_process();
+    let shard = raw
+        .shard
+        .map(|raw| shard_index::shard(&raw, &names))
+        .transpose()?;
     let raw::RawDatabases { publish, schema, .. } = raw.databases;
     let publish = publish.or(switch.publish).unwrap_or(Publish::Own);
+    let central = Central {
+        racks: targets.iter().flatten().any(|target| !target.id.rack.is_empty()),
+        inventory: !inventory.is_empty(),
+        shards: shard.is_some_and(|shard| shard.count > 1),
+    };
+    central.check(publish, source)?;
     let publish_notifications = notifications(raw.databases.publish_notifications.0, publish)?;
-    let told_all = targets.is_some() && side != Side::Unknown && source != SourceRule::Loopback3;
-    let needed = publish != Publish::Off || !told_all;
+    let is_side_known = |targets: &Vec<Target>| targets.iter().all(|target| target.side != Side::Unknown);
+    let is_side_known = side != Side::Unknown
+        || targets
+            .as_ref()
+            .is_some_and(|t| !t.is_empty() && is_side_known(t));
+    let told_all = targets.is_some() && is_side_known && source != SourceRule::Loopback3;
+    // The sources of an inventory are not this host's databases.
+    let needed = publish != Publish::Off || !told_all && inventory.is_empty();
     let namespaces = databases(&raw.databases, needed)?;
     Ok(Config {
         probe,
@@ -44,6 +70,8 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
         port,
         channel,
         targets,
+        inventory,
+        shard,
         namespaces,
         grpc_secrets: base.join(raw.databases.grpc_secrets.0.0),
         publish,
@@ -54,7 +82,7 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
 
 fn channel(raw: raw::RawChannel, base: &Path) -> Result<ChannelSettings, KeyError> {
     let security = match raw.tls {
-        Some(tls) => Security::Tls(tls_files::settings(tls, base)?),
+        Some(tls) => Security::Tls(tls_files::settings(tls, base, "channel.tls")?),
         None => Security::Plain,
     };
     let source_address = match raw.source_address.0 {
@@ -122,14 +150,20 @@ fn targets(
         let message = format!("expected at most {most}, got {got}: let several exporters share them");
         return at("targets", message);
     }
-    let mut first: HashMap<&Port, usize> = HashMap::new();
+    let mut first: HashMap<TargetId, usize> = HashMap::new();
     let mut targets = Vec::with_capacity(raw.len());
     for (n, target) in raw.iter().enumerate() {
-        let port = &target.port.0;
-        if let Some(before) = first.insert(port, n) {
+        let id = TargetId {
+            rack: target
+                .rack
+                .as_ref()
+                .map_or_else(Rack::default, |rack| rack.0.clone()),
+            port: target.port.0.clone(),
+        };
+        if let Some(before) = first.insert(id.clone(), n) {
             return at(
                 &format!("targets[{n}].port"),
-                format!("expected each port once, {port} is already targets[{before}]"),
+                format!("expected each port once, {id} is already targets[{before}]"),
             );
         }
         let address = target.address.0.with_default_port(default_port);
@@ -143,15 +177,47 @@ fn targets(
                 ),
             );
         }
+        let own = Side::from(target.side);
         targets.push(Target {
-            id: port.clone().into(),
+            id,
             namespace: "".into(),
             address,
-            side,
+            side: if own == Side::Unknown { side } else { own },
             channel: channel.clone(),
         });
     }
     Ok(targets)
+}
+
+/// What makes this a process for the SoCs of other switches, or one of several.
+struct Central {
+    /// Targets have racks.
+    racks: bool,
+    inventory: bool,
+    shards: bool,
+}
+
+impl Central {
+    /// Only the ToR itself may write its rows, and each row needs one writer.
+    fn check(&self, publish: Publish, source: SourceRule) -> Result<(), KeyError> {
+        let because = match self {
+            Self { inventory: true, .. } => "with inventory: the rows are the ToR's",
+            Self { racks: true, .. } => "with a rack in targets: the rows are the ToR's",
+            Self { shards: true, .. } => {
+                "with shard.count over 1: one process would delete what another writes"
+            }
+            _ => return Ok(()),
+        };
+        if publish != Publish::Off {
+            let message = format!("expected off {because}; got {}", publish.label());
+            return at("databases.publish", message);
+        }
+        if self.inventory && source == SourceRule::Loopback3 {
+            let message = "expected auto, none or an IP address with inventory: Loopback3 is the ToR's";
+            return at("channel.source_address", message);
+        }
+        Ok(())
+    }
 }
 
 /// Whether notices may be published when rows are published in this way.

@@ -7,11 +7,12 @@ use serde_saphyr::budget::BudgetBreach;
 use crate::model::text;
 
 /// The most targets of a file: ten times as many as one exporter was measured with.
-pub(super) const MAX_TARGETS: usize = 200_000;
-/// The largest file, in MiB. The longest kind of target takes 140 bytes, a usual one 60.
-pub(super) const MAX_MIB: u64 = 32;
-/// The most YAML nodes: a target is a mapping with two keys and two values, and the rest is for the other keys of the file.
-const MAX_NODES: usize = 5 * MAX_TARGETS + 50_000;
+pub const MAX_TARGETS: usize = 200_000;
+/// The largest file, in MiB. The longest kind of target without a rack takes 140 bytes, a usual one 60, or 85 with a rack.
+pub const MAX_MIB: u64 = 32;
+/// The most YAML nodes: a target is a mapping with at most four keys and four values, and the rest is for the other keys of the
+/// file.
+const MAX_NODES: usize = 9 * MAX_TARGETS + 50_000;
 
 /// Line, key and message of an error. Line and key if they are known.
 pub type Wrong = (Option<u64>, Option<String>, String);

@@ -112,7 +112,7 @@ mod tests {
         };
         let target = |rack: &str, port: &str| Target {
             id: TargetId {
-                rack: Rack::new(rack),
+                rack: Rack::new(rack).expect("a rack"),
                 port: Port::new(port).expect("a port"),
             },
             namespace: "".into(),

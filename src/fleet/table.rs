@@ -68,10 +68,6 @@ impl SocTable {
         self.by_id.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-    }
-
     pub(super) fn ids(&self) -> impl Iterator<Item = &TargetId> {
         self.by_id.keys()
     }

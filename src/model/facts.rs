@@ -3,8 +3,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::{LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Side, Tables, Target, text};
+use super::{
+    LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Shard, ShardShare, Side, Tables, Target,
+    text,
+};
 
 /// A row of the inventory that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,14 +35,41 @@ impl Problem {
 /// All targets at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inventory {
-    /// One per port.
+    /// One per port that this process probes.
     pub targets: Vec<Target>,
-    /// Which ToR we are.
+    /// What other processes probe; `None`: this is not one of several.
+    pub share: Option<ShardShare>,
+    /// Which ToR we are. Targets may have a side of their own.
     pub side: Side,
-    /// Rows of CONFIG_DB that cannot be used.
+    /// Rows of CONFIG_DB, or targets of the inventory, that cannot be used.
     pub problems: Vec<Problem>,
     /// Whether this comes from a configuration or a database; false: nothing has been read yet.
     pub loaded: bool,
+}
+
+impl Inventory {
+    /// Keeps the targets of this process' share.
+    pub fn take_share(&mut self, shard: Shard) {
+        let all = self.targets.len();
+        self.targets.retain(|target| shard.owns(&target.id));
+        let owned = self.targets.len();
+        self.share = Some(ShardShare {
+            shard,
+            owned,
+            others: all - owned,
+        });
+    }
+}
+
+/// How one source of the inventory is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Its name: the label of its metrics.
+    pub source: Arc<str>,
+    /// Whether it could be read the last time; `None`: it has not been tried yet.
+    pub up: Option<bool>,
+    /// When it was last read successfully.
+    pub last_success: Option<SystemTime>,
 }
 
 /// What SONiC's daemons report about a port, independent of its SoC.

@@ -1,5 +1,6 @@
 //! What to probe and how. The inventory makes it from the configuration; the fleet uses it.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -31,14 +32,16 @@ impl PartialOrd for Port {
 #[error("expected a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0")]
 pub struct PortError;
 
+/// Whether a name can be part of a Redis key, a label and a URL: 1-64 characters of `[A-Za-z0-9_./-]`.
+fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    !name.is_empty() && name.len() <= 64 && name.chars().all(allowed)
+}
+
 impl Port {
     /// Checks that `name` can be part of a Redis key and a label: 1-64 characters of `[A-Za-z0-9_./-]`.
     pub fn new(name: &str) -> Result<Self, PortError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-        if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
-            return Err(PortError);
-        }
-        Ok(Self(name.into()))
+        is_name(name).then(|| Self(name.into())).ok_or(PortError)
     }
 
     /// The name.
@@ -63,15 +66,29 @@ impl fmt::Debug for Port {
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rack(Option<Arc<str>>);
 
+/// A rack's name that cannot be part of a key.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("expected a rack name of at most 64 letters, digits, '_', '-', '.' or '/', such as r17")]
+pub struct RackError;
+
 impl Rack {
-    /// The rack with that name. An empty name means no rack.
-    pub fn new(name: &str) -> Self {
-        Self(Some(name).filter(|name| !name.is_empty()).map(Arc::from))
+    /// The rack with that name: the characters of a port name. An empty name means no rack.
+    pub fn new(name: &str) -> Result<Self, RackError> {
+        match name {
+            "" => Ok(Self(None)),
+            name if is_name(name) => Ok(Self(Some(name.into()))),
+            _ => Err(RackError),
+        }
     }
 
     /// The name, or the empty string.
     pub fn as_str(&self) -> &str {
-        self.0.as_deref().unwrap_or("")
+        self.name().unwrap_or("")
+    }
+
+    /// The name; `None` without one. Log lines and metrics then do not have the field.
+    pub fn name(&self) -> Option<&str> {
+        self.0.as_deref()
     }
 
     /// Whether there is no name.
@@ -87,6 +104,34 @@ pub struct TargetId {
     pub rack: Rack,
     /// The ToR's port that the cable is plugged into.
     pub port: Port,
+}
+
+impl TargetId {
+    /// What identifies the SoC for people, in the API and in paths: `r17|Ethernet0`, or `Ethernet0` without a rack.
+    pub fn key(&self) -> Cow<'_, str> {
+        match self.rack.name() {
+            Some(_) => Cow::Owned(self.to_string()),
+            None => Cow::Borrowed(self.port.as_str()),
+        }
+    }
+
+    /// Reads what `Display` writes: `r17|Ethernet0`, or `Ethernet0`. `None`: no SoC can have this key.
+    pub fn parse(key: &str) -> Option<Self> {
+        let (rack, port) = key.split_once('|').unwrap_or(("", key));
+        Some(Self {
+            rack: Rack::new(rack).ok()?,
+            port: Port::new(port).ok()?,
+        })
+    }
+}
+
+impl fmt::Display for TargetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rack.name() {
+            Some(rack) => write!(f, "{rack}|{}", self.port),
+            None => fmt::Display::fmt(&self.port, f),
+        }
+    }
 }
 
 impl From<Port> for TargetId {
@@ -272,6 +317,25 @@ mod tests {
         for bad in ["", "a b", "a|b", "a:b", "a\"b", "a\nb", "é", &"x".repeat(65)] {
             assert_eq!(Port::new(bad), Err(PortError), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_rack_and_a_port_make_a_key_that_is_read_back() {
+        for (key, rack, port) in [
+            ("Ethernet0", "", "Ethernet0"),
+            ("r17|Ethernet0", "r17", "Ethernet0"),
+            ("dc1/r3|et-0/0/1", "dc1/r3", "et-0/0/1"),
+        ] {
+            let id = TargetId::parse(key).expect(key);
+            assert_eq!((id.rack.as_str(), id.port.as_str()), (rack, port));
+            assert_eq!(id.to_string(), key);
+        }
+        for bad in ["", "|", "r17|", "r 1|Ethernet0", "r1|r2|Ethernet0"] {
+            assert_eq!(TargetId::parse(bad), None, "{bad:?}");
+        }
+        let same = TargetId::parse("|Ethernet0");
+        assert_eq!(same, TargetId::parse("Ethernet0"), "an empty rack is none");
+        assert_eq!(Rack::new("a|b"), Err(RackError));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::{
     ConfigStatus, Delays, Inventory, PortFacts, PortReason, ProbeSettings, ProcessStatus, QueueLengths, Side,
-    SocStatus, StateDbStatus, TlsStatus, WebStatus,
+    SocStatus, SourceStatus, StateDbStatus, TlsStatus, WebStatus,
 };
 
 words! {
@@ -16,6 +16,8 @@ words! {
         File = "file",
         /// CONFIG_DB.
         ConfigDb = "config_db",
+        /// The sources of the key `inventory`.
+        Inventory = "inventory",
     }
 }
 
@@ -58,6 +60,8 @@ pub struct View {
     pub side: Side,
     /// The ports to probe, and the rows that cannot be used.
     pub inventory: Arc<Inventory>,
+    /// The sources of the key `inventory`.
+    pub sources: Arc<[SourceStatus]>,
     /// All STATE_DB publishers together; `None` if no rows are written.
     pub state_db: Option<StateDbStatus>,
     /// In how many ports ycabled's row differs from ours, by field; `None` unless in shadow mode.
@@ -89,4 +93,41 @@ pub struct SocView {
     pub facts: Option<PortFacts>,
     /// How bad its state is, and why.
     pub reason: PortReason,
+}
+
+impl View {
+    /// The SoCs of each rack. Without racks: all SoCs, even if there are none.
+    pub fn racks(&self) -> impl Iterator<Item = (Option<&str>, &[SocView])> {
+        let rack = |soc: &SocView| soc.status.target.id.rack.clone();
+        let none = self.socs.is_empty().then_some((None, &[][..]));
+        let racks = self.socs.chunk_by(move |a, b| rack(a) == rack(b));
+        let named = racks.map(|socs| {
+            (
+                socs.first().and_then(|soc| soc.status.target.id.rack.name()),
+                socs,
+            )
+        });
+        none.into_iter().chain(named)
+    }
+
+    /// Which ToR we are for these SoCs; unknown if that differs. `None`: there is nothing to say, as no source lists a SoC.
+    pub fn side_of(&self, socs: &[SocView]) -> Option<Side> {
+        let Some(first) = socs.first() else {
+            return self.sources.is_empty().then_some(self.side);
+        };
+        let side = first.status.target.side;
+        let is_same = socs.iter().all(|soc| soc.status.target.side == side);
+        Some(if is_same { side } else { Side::Unknown })
+    }
+
+    /// Whether directions are unknown because it is not known which ToR we are.
+    pub fn is_side_unknown(&self) -> bool {
+        match self.socs.is_empty() {
+            true => self.side_of(&[]) == Some(Side::Unknown),
+            false => self
+                .socs
+                .iter()
+                .any(|soc| soc.status.target.side == Side::Unknown),
+        }
+    }
 }

@@ -277,10 +277,12 @@ words! {
         NoAddress = "no_address",
         /// The SoC's address is not the address of one host.
         BadAddress = "bad_address",
-        /// Two namespaces have the port.
+        /// Two namespaces have the port, or two sources.
         DuplicatePort = "duplicate_port",
         /// More rows than any switch has ports: some are left out.
         TooManyRows = "too_many_rows",
+        /// A group of targets that is not in the format of Prometheus, or has a label that cannot be used.
+        BadGroup = "bad_group",
     }
 }
 

@@ -88,7 +88,7 @@ enum Phase {
     /// Until the next dial is due.
     Waiting,
     /// The dial is due and waits for its turn.
-    Queued { turn: Instant },
+    Queued { turn: std::time::Instant },
     /// TCP is not up yet.
     Dialing(Dialing),
     /// TCP is up. TLS, if it is used, is not up yet, and our preface has not been sent.
@@ -177,11 +177,13 @@ impl Channel {
         match &mut self.phase {
             Phase::Waiting => {
                 sleep_until(Instant::from_std(self.connectivity.next_dial())).await;
-                let turn = self.dials.turn(Instant::now().into_std()).into();
+                let turn = self
+                    .dials
+                    .turn(self.connectivity.repeats(), Instant::now().into_std());
                 self.phase = Phase::Queued { turn };
             }
             Phase::Queued { turn } => {
-                sleep_until(*turn).await;
+                sleep_until(Instant::from_std(*turn)).await;
                 self.begin_dial();
             }
             Phase::Dialing(dialing) => match dialing.wait().await {
@@ -211,13 +213,8 @@ impl Channel {
         let now = Instant::now();
         self.emit(ChannelEvent::Dialing);
         self.apply(ChannelInput::Dial, None);
-        let settings = self.target.channel.clone();
-        self.phase = Phase::Dialing(Dialing::begin(
-            now,
-            self.target.address,
-            settings,
-            self.tls.clone(),
-        ));
+        let (settings, tls) = (self.target.channel.clone(), self.tls.clone());
+        self.phase = Phase::Dialing(Dialing::begin(now, self.target.address, settings, tls));
     }
 
     /// TCP is up.

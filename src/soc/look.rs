@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::channel::{Channel, Failure, TlsStore};
 use super::probe::{self, Ready};
 use super::transport::OutgoingError;
-use crate::model::{Cause, ChannelEvent, Report, Target};
+use crate::model::{Cause, ChannelEvent, ProbeSettings, Report, Target};
 use crate::runtime::defect::caught;
 
 /// The result of one look.
@@ -87,6 +87,10 @@ async fn look_once(
     timeout: Duration,
     tls: &TlsStore,
 ) -> Result<(Found, Option<SystemTime>), OutgoingError> {
+    let settings = ProbeSettings {
+        timeout,
+        ..ProbeSettings::default()
+    };
     let mut channel = Channel::new(target, Arc::default(), tls)?;
     let began = Instant::now();
     let mut expiry = None;
@@ -100,7 +104,7 @@ async fn look_once(
             (ChannelEvent::State { epoch, .. }, Some(transport)) => {
                 let after = began.elapsed();
                 let ready = Some(Ready { epoch, transport });
-                let mut round = probe::round(ready, timeout, Arc::default());
+                let mut round = probe::round(ready, settings, Arc::default());
                 let (began, mut left) = (Instant::now(), None);
                 loop {
                     // The channel and its queries make progress only while the channel is polled.

@@ -25,16 +25,14 @@ pub use round_limiter::RoundLimiter;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
-use crate::model::{Health, MuxDirection, PortState, Query, QueryReport, QueryResult, Report, UpperLower};
+use crate::model::{
+    Health, MuxDirection, PortState, ProbeSettings, Query, QueryReport, QueryResult, Report, UpperLower,
+};
 use crate::soc::arrivals::Arrivals;
 use crate::soc::transport::Transport;
 
 /// If the peer's CANCEL comes this shortly before our deadline, the peer has acted on the deadline that we sent it.
 const CANCEL_IS_DEADLINE: Duration = Duration::from_millis(50);
-
-/// A round occupies its place in the limiter for this long at most. After that it only waits for the SoC, and SoCs that hang
-/// must not keep the others waiting.
-const BUSY: Duration = Duration::from_millis(100);
 
 /// How long a last look into the socket may take: a round is over within 0.55 s (docs/reliability.md), unless this process is
 /// late itself.
@@ -135,11 +133,12 @@ impl<T: Default> Slot<T> {
 pub type Round = Pin<Box<dyn Future<Output = Report> + Send>>;
 
 /// Runs one round. On a channel that is not READY every query fails at once as UNAVAILABLE.
-pub fn round(ready: Option<Ready>, timeout: Duration, limiter: Arc<RoundLimiter>) -> Round {
-    Box::pin(run(ready, timeout, limiter))
+pub fn round(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLimiter>) -> Round {
+    Box::pin(run(ready, settings, limiter))
 }
 
-async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<RoundLimiter>) -> Report {
+async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLimiter>) -> Report {
+    let timeout = settings.timeout;
     let Some(Ready { epoch, transport }) = ready else {
         return not_ready();
     };
@@ -158,7 +157,9 @@ async fn run(ready: Option<Ready>, timeout: Duration, limiter: Arc<RoundLimiter>
                 slots.4.fill(&transport, health::check),
             );
         });
-        if timeout_at(began + BUSY.min(timeout), all.as_mut()).await.is_err() {
+        let busy = limiter.busy(settings.interval).min(timeout);
+        if timeout_at(began + busy, all.as_mut()).await.is_err() {
+            // From now on it only waits for the SoC. SoCs that hang must not keep the others waiting.
             drop(place);
             // Dropping the queries that have not ended resets their streams.
             patiently(all, arrivals, began, timeout).await;
@@ -318,7 +319,7 @@ mod tests {
     #[tokio::test]
     async fn a_round_on_a_channel_that_is_not_ready_fails_at_once_and_sends_nothing() {
         let limiter = Arc::new(RoundLimiter::at_a_time(0)); // it would never return if it asked
-        let report = round(None, Duration::from_millis(500), limiter).await;
+        let report = round(None, ProbeSettings::default(), limiter).await;
         assert_eq!(report.epoch, None);
         for query in &report.queries {
             assert_eq!((query.result, query.took), (QueryResult::Unavailable, None));

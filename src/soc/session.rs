@@ -13,7 +13,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -229,9 +228,9 @@ impl Session {
         }
         self.began = self.last;
         self.channel.round_begins();
-        let timeout: Duration = self.context.probe.borrow().timeout;
+        let settings: ProbeSettings = *self.context.probe.borrow();
         let limiter = self.context.rounds.clone();
-        let round = probe::round(self.ready.clone(), timeout, limiter);
+        let round = probe::round(self.ready.clone(), settings, limiter);
         self.round = Some(AbortOnDropHandle::new(tokio::spawn(caught(round))));
     }
 }

@@ -1,6 +1,7 @@
-//! Which SoCs to probe, as which ToR and how: from the configuration's own list, or from CONFIG_DB.
+//! Which SoCs to probe, as which ToR and how: from the configuration's own list, from the sources of its key `inventory`, or from
+//! CONFIG_DB. Of several processes each takes its share.
 //!
-//! Pure: takes the configuration and the content of CONFIG_DB (a mirror's tables, per namespace) and emits an `Inventory`. The
+//! Pure: takes the configuration, the content of CONFIG_DB (a mirror's tables, per namespace) and what the sources have found, and emits an `Inventory`. The
 //! fleet compares it with what runs. A row that cannot be used affects only its own port: it becomes a `Problem`.
 //!
 //! | file | job |
@@ -11,9 +12,11 @@
 //! | grpc_rows | the rows of `GRPCCLIENT`, read for exporter and doctor |
 //! | grpc_secrets | grpc_secrets.json, where those rows come from |
 //! | hold | what is used while CONFIG_DB is being rewritten |
+//! | found | what the sources of `inventory` have found, merged |
 //!
 //! Imports `model` and `config`.
 
+mod found;
 mod grpc_client;
 mod grpc_rows;
 mod grpc_secrets;
@@ -27,6 +30,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use found::{FoundTarget, NamedContent, SourceContent};
 pub use grpc_client::{GrpcSettings, Secured, SecurityOrigin, by_file, by_rows, secure};
 pub use grpc_rows::{AuthLevel, GrpcFile, GrpcRows, GrpcType};
 pub use grpc_secrets::Secrets;
@@ -34,11 +38,11 @@ pub use hold::Hold;
 pub use tor_side::{Loopback3, is_dual_tor, side_of};
 pub(crate) use tor_side::{SUB_ROLE, SUBTYPE};
 
-use crate::config::{Config, SourceRule};
+use crate::config::{Address, Config, SourceRule};
 use crate::model::schema;
 use crate::model::{
-    ChannelSettings, Inventory, Port, Problem, ProblemKind, Rows, Security, Side, SourceAddress, Spec, Table,
-    Tables, Target,
+    ChannelSettings, Inventory, Port, Problem, ProblemKind, Rack, Rows, Security, Side, SourceAddress, Spec,
+    Table, Tables, Target, TargetId,
 };
 
 /// What is read from CONFIG_DB.
@@ -100,8 +104,17 @@ pub fn is_complete(tables: &Tables) -> bool {
 }
 
 impl Inventory {
-    /// The inventory from the configuration and each namespace's CONFIG_DB, the switch's own first.
-    pub fn of(config: &Config, sources: &[ConfigDbCopy]) -> Self {
+    /// The inventory from the configuration, each namespace's CONFIG_DB, the switch's own first, and what the sources have found.
+    pub fn of(config: &Config, sources: &[ConfigDbCopy], found: &[NamedContent]) -> Self {
+        let mut inventory = Self::of_all(config, sources, found);
+        if let Some(shard) = config.shard {
+            inventory.take_share(shard);
+        }
+        inventory
+    }
+
+    /// The inventory of all processes together.
+    fn of_all(config: &Config, sources: &[ConfigDbCopy], found: &[NamedContent]) -> Self {
         let known: Vec<(&Arc<str>, &Tables)> = sources
             .iter()
             .filter_map(|source| Some((&source.namespace, &**source.tables.as_ref()?)))
@@ -118,15 +131,21 @@ impl Inventory {
                 targets: targets
                     .iter()
                     .map(|target| Target {
-                        side,
+                        // Its own side, or the one of the configuration.
+                        side: match target.side {
+                            Side::Unknown => side,
+                            told => told,
+                        },
                         channel: channels.of(&target.namespace, target.address.ip()),
                         ..target.clone()
                     })
                     .collect(),
+                share: None,
                 side,
                 problems: Vec::new(),
                 loaded: true,
             },
+            None if !config.inventory.is_empty() => found::merge(config, found, &mut channels),
             None => Self::from_config_db(config, side, &known, &mut channels, sources.len()),
         }
     }
@@ -179,6 +198,24 @@ impl Inventory {
         }
         inventory
     }
+}
+
+/// The active-active ports of another switch, or why one of them cannot be probed.
+pub fn found_rows(
+    tables: &Tables,
+    rack: &Rack,
+    side: Side,
+) -> impl Iterator<Item = Result<FoundTarget, Problem>> {
+    let found = move |(port, ip)| FoundTarget {
+        id: TargetId {
+            rack: rack.clone(),
+            port,
+        },
+        address: Address::from(ip),
+        side,
+    };
+    let rows = mux_cable::read(tables).map(move |row| row.map(found));
+    rows.chain(mux_cable::too_many(tables).map(Err))
 }
 
 /// The channels' settings. All targets of a namespace and an address family share the same.

@@ -8,14 +8,17 @@
 //! APPL_DB and STATE_DB change with each change of a mux, but the list of SoCs does not depend on them: then only the facts are
 //! updated, not the inventory (`is_inventory_stale`).
 //!
-//! Imports `model`, `runtime` and `config`; in `sonic` `inventory`, `intent`, `mirror`, `redis_link` and `shadow`.
+//! Imports `model`, `runtime` and `config`; in `sonic` `discovery`, `inventory`, `intent`, `mirror`, `redis_link` and
+//! `shadow`.
 //!
 //! | file | job |
 //! |---|---|
 //! | mirrors | the mirrors of each namespace: starts them, and waits for them |
 //! | secrets_reader | reads grpc_secrets.json again and again |
+//! | discoveries | the sources of the key `inventory`: starts them, stops them, and waits for them |
 //! | journal | what is logged of all changes |
 
+mod discoveries;
 mod journal;
 mod mirrors;
 mod secrets_reader;
@@ -33,13 +36,14 @@ use tracing::error;
 
 use crate::config::{Config, Publish};
 use crate::model::component::INVENTORY;
-use crate::model::{Facts, Inventory, Port, ProbeSettings, StateDbs};
+use crate::model::{Facts, Inventory, Port, ProbeSettings, SourceStatus, StateDbs};
 use crate::runtime::defect::{Restarts, caught};
 use crate::sonic::intent;
 use crate::sonic::inventory::{self, ConfigDbCopy, Hold, Secrets};
 use crate::sonic::mirror::{Mirrored, Ports};
 use crate::sonic::redis_link::Servers;
 use crate::sonic::shadow::Shadow;
+use discoveries::Discoveries;
 use journal::Journal;
 use mirrors::{NamespaceMirrors, any_changed};
 
@@ -56,9 +60,12 @@ pub struct Switch {
     /// What to use of each CONFIG_DB while it is being rewritten.
     holds: Vec<Hold>,
     sources: Vec<ConfigDbCopy>,
+    discoveries: Discoveries,
     inventory: watch::Sender<Arc<Inventory>>,
     facts: watch::Sender<Option<Arc<Facts>>>,
     shadow: watch::Sender<Option<Shadow>>,
+    /// How the sources of the key `inventory` are.
+    statuses: watch::Sender<Arc<[SourceStatus]>>,
     /// For the mirrors: the ports whose rows they read.
     ports: watch::Sender<Ports>,
     journal: Journal,
@@ -78,6 +85,8 @@ pub struct Emits {
     pub facts: watch::Receiver<Option<Arc<Facts>>>,
     /// `None`: not in shadow mode, or some STATE_DB cannot be read. What was not compared must not count as equal.
     pub shadow: watch::Receiver<Option<Shadow>>,
+    /// The sources of the key `inventory`.
+    pub sources: watch::Receiver<Arc<[SourceStatus]>>,
 }
 
 impl Switch {
@@ -94,7 +103,14 @@ impl Switch {
         let secrets = watch::Sender::new(Secrets::Unread(first.grpc_secrets.clone()));
         let secrets_rx = secrets.subscribe();
         tasks.spawn(secrets_reader::run(config.clone(), secrets));
-        Self::over(config, mirrors, secrets_rx, ports, tasks)
+        Self::over(
+            config,
+            mirrors,
+            secrets_rx,
+            ports,
+            tasks,
+            Discoveries::new(probe.clone()),
+        )
     }
 
     /// A switch over these mirrors.
@@ -104,6 +120,7 @@ impl Switch {
         secrets: watch::Receiver<Secrets>,
         ports: watch::Sender<Ports>,
         tasks: JoinSet<()>,
+        discoveries: Discoveries,
     ) -> (Self, Emits) {
         let unread = |namespace: &NamespaceMirrors| ConfigDbCopy::unread(&namespace.name);
         let mut sources: Vec<ConfigDbCopy> = mirrors.iter().map(unread).collect();
@@ -115,10 +132,12 @@ impl Switch {
             config,
             holds: mirrors.iter().map(|_| Hold::default()).collect(),
             sources,
+            discoveries,
             secrets,
             inventory: watch::Sender::new(Arc::default()),
             facts: watch::Sender::new((!mirrors.is_empty()).then(Arc::default)),
             shadow: watch::Sender::new(None),
+            statuses: watch::Sender::new(Arc::default()),
             mirrors,
             ports,
             journal: Journal::default(),
@@ -130,6 +149,7 @@ impl Switch {
             inventory: switch.inventory.subscribe(),
             facts: switch.facts.subscribe(),
             shadow: switch.shadow.subscribe(),
+            sources: switch.statuses.subscribe(),
         };
         (switch, emits)
     }
@@ -156,10 +176,12 @@ impl Switch {
         // Whether something has changed that the inventory does not show yet. At first there is none.
         let mut stale = true;
         loop {
+            self.discoveries.adopt(&self.config.borrow().inventory);
             let due = self.holds.iter().filter_map(Hold::until);
             let due = due
                 .map(Instant::from_std)
                 .chain(self.journal.failures_due())
+                .chain(self.discoveries.waits_until())
                 .min();
             tokio::select! {
                 config = self.config.changed() => match config {
@@ -167,6 +189,7 @@ impl Switch {
                     Err(_) => return,
                 },
                 () = any_changed(&self.mirrors) => {}
+                () = self.discoveries.changed() => {}
                 Ok(()) = self.secrets.changed() => stale = true,
                 () = &mut patience, if patient => (patient, stale) = (false, true),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
@@ -180,6 +203,9 @@ impl Switch {
             let now = Instant::now().into_std();
             // Checked before anything is marked as seen.
             stale |= self.is_inventory_stale(now);
+            self.discoveries.adopt(&self.config.borrow().inventory);
+            stale |= self.discoveries.take();
+            self.statuses.send_replace(self.discoveries.statuses());
             if stale {
                 self.take_config_dbs(now);
             }
@@ -187,6 +213,7 @@ impl Switch {
             patient &= self.are_sources_waiting();
             // Without rows in CONFIG_DB, grpc_secrets.json decides how to dial.
             let waits = patient && (self.config.borrow().targets.is_some() || self.is_file_unread());
+            let waits = waits || self.discoveries.waits_until().is_some();
             if stale && !waits {
                 self.emit();
                 stale = false;
@@ -256,7 +283,7 @@ impl Switch {
             self.worked_out += 1;
         }
         let config = self.config.borrow_and_update().clone();
-        let inventory = Inventory::of(&config, &self.sources);
+        let inventory = Inventory::of(&config, &self.sources, self.discoveries.found());
         self.journal
             .inventory(&config, &self.sources, &self.holds, &inventory);
         // The mirrors read the rows of all namespaces' ports, because a port's own namespace is not always known.

@@ -33,8 +33,8 @@ use super::samples::Samples;
 use prometheus_client::encoding::NoLabelSet;
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
-    level, mux_direction, notices, port, port_states, probes, problems, queues, refusals, request_durations,
-    requests, side, soc_info, transitions,
+    level, mux_direction, notices, port, port_states, ports, probes, problems, queues, refusals,
+    request_durations, requests, share, side, soc_info, sources_read, sources_up, transitions,
 };
 
 /// A metric's type, as Prometheus names it.
@@ -185,10 +185,25 @@ catalogue! {
         Global side;
     "dualtor_inventory_ports" Gauge [""]
         "Ports that are probed",
-        Global |view, out| out.plain(view.socs.len() as f64);
+        Global ports;
     "dualtor_inventory_problems" Gauge ["reason"]
         "Rows of MUX_CABLE that cannot be used, by reason",
         Global problems;
+    "dualtor_inventory_up" Gauge ["source"]
+        "Whether the source of the inventory could be read the last time; absent without sources",
+        Global sources_up;
+    "dualtor_inventory_last_success_timestamp_seconds" Gauge ["source"]
+        "When the source of the inventory was last read, Unix time; absent until then",
+        Global sources_read;
+    "dualtor_shard_index" Gauge [""]
+        "Number of this process, from 0, of several that share the targets; absent without shard in the configuration",
+        Global |view, out| view.inventory.share.map_or(Ok(()), |share| out.plain(f64::from(share.shard.index)));
+    "dualtor_shard_count" Gauge [""]
+        "How many processes share the targets; absent without shard in the configuration",
+        Global |view, out| view.inventory.share.map_or(Ok(()), |share| out.plain(f64::from(share.shard.count)));
+    "dualtor_shard_targets" Gauge ["owned"]
+        "Targets that this process probes (yes) and that the others probe (no); absent without shard in the configuration",
+        Global share;
     "dualtor_tls_certificate_expiry_timestamp_seconds" Gauge ["role"]
         "Earliest expiry in our own TLS files: CA and client to the SoCs, web to web clients; Unix time; absent without TLS",
         Global certificates;

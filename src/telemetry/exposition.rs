@@ -151,21 +151,30 @@ impl Collector for Piece {
         };
         let help = format!("{help}.");
         let encoder = encoder.encode_descriptor(name, &help, None, metric_type)?;
-        let mut samples = Samples { encoder };
+        let mut samples = Samples { encoder, rack: None };
         match origin {
             MetricOrigin::Global(source) => source(&self.view, &mut samples),
             MetricOrigin::Soc(source) => {
                 let socs = &self.view.socs[self.socs.clone()];
-                socs.iter().try_for_each(|soc| source(&soc.status, &mut samples))
+                socs.iter().try_for_each(|soc| {
+                    samples.rack = soc.status.target.id.rack.name();
+                    source(&soc.status, &mut samples)
+                })
             }
             MetricOrigin::Port(source) => {
                 let socs = &self.view.socs[self.socs.clone()];
-                socs.iter().try_for_each(|soc| source(soc, &mut samples))
+                socs.iter().try_for_each(|soc| {
+                    samples.rack = soc.status.target.id.rack.name();
+                    source(soc, &mut samples)
+                })
             }
             MetricOrigin::Switch(source) => {
                 let socs = &self.view.socs[self.socs.clone()];
                 let mut socs = socs.iter().filter_map(|soc| Some((&soc.status, soc.facts?)));
-                socs.try_for_each(|(status, facts)| source(status, &facts, &mut samples))
+                socs.try_for_each(|(status, facts)| {
+                    samples.rack = status.target.id.rack.name();
+                    source(status, &facts, &mut samples)
+                })
             }
         }
     }

@@ -3,11 +3,25 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::{EncodeLabelSet, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet};
 
 /// Writes samples of one family.
 pub(super) struct Samples<'a> {
     pub(super) encoder: MetricEncoder<'a>,
+    /// The rack of the SoC whose samples are written. If there is one, it is a label of each.
+    pub(super) rack: Option<&'a str>,
+}
+
+/// Labels, after the rack if there is one.
+struct WithRack<'a, L>(Option<&'a str>, &'a L);
+
+impl<L: EncodeLabelSet> EncodeLabelSet for WithRack<'_, L> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        if let Some(rack) = self.0 {
+            ("rack", rack).encode(encoder.encode_label())?;
+        }
+        self.1.encode(encoder)
+    }
 }
 
 fn unix_time(at: SystemTime) -> Option<Duration> {
@@ -18,12 +32,26 @@ pub(super) type Label<'a> = (&'static str, &'a str);
 
 impl Samples<'_> {
     pub(super) fn counter(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-        let mut metric = self.encoder.encode_family(labels)?;
+        let labels = WithRack(self.rack, labels);
+        let mut metric = self.encoder.encode_family(&labels)?;
         metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)
     }
 
     pub(super) fn gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
-        self.encoder.encode_family(labels)?.encode_gauge(&value)
+        let labels = WithRack(self.rack, labels);
+        self.encoder.encode_family(&labels)?.encode_gauge(&value)
+    }
+
+    pub(super) fn histogram(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        sum: f64,
+        count: u64,
+        buckets: &[(f64, u64)],
+    ) -> fmt::Result {
+        let labels = WithRack(self.rack, labels);
+        let mut metric = self.encoder.encode_family(&labels)?;
+        metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
     }
 
     /// A gauge of the whole exporter, without labels.
@@ -37,7 +65,8 @@ impl Samples<'_> {
     }
 
     pub(super) fn whole(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-        self.encoder.encode_family(labels)?.encode_gauge(&value)
+        let labels = WithRack(self.rack, labels);
+        self.encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 
     /// A gauge of seconds, absent while there is no value.

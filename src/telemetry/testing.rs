@@ -33,6 +33,7 @@ pub(crate) fn empty_view() -> View {
         socs: Vec::new(),
         side: Side::Unknown,
         inventory: Arc::default(),
+        sources: Arc::default(),
         state_db: None,
         differences: None,
         tls: TlsStatus::default(),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{Delays, Side, View, text};
+use crate::model::{Delays, View, text};
 
 /// Inventory problems that are named; the API lists all.
 const NAMED: usize = 3;
@@ -26,7 +26,7 @@ pub(super) fn of(view: &View) -> Vec<ExporterProblem> {
     if view.state_db.is_some_and(|db| !db.up) {
         add("DualTorStateDbNotWritten", "STATE_DB takes no rows".to_owned());
     }
-    if view.side == Side::Unknown {
+    if view.is_side_unknown() {
         let text = "it is unknown whether this is the upper or the lower ToR";
         add("DualTorSideUnknown", text.to_owned());
     }
@@ -97,7 +97,7 @@ fn late(delays: &Delays) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::StateDbStatus;
+    use crate::model::{Side, StateDbStatus};
     use crate::telemetry::testing::empty_view;
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::HistorySource;
-use crate::model::{History, Port, SocView, TargetId, View};
+use crate::model::{History, SocView, TargetId, View};
 
 /// Why there is nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum NoPort {
 
 /// The id that a path's part means.
 pub(super) fn id_of(name: &str) -> Result<TargetId, NoPort> {
-    Port::new(name).map(TargetId::from).map_err(|_| NoPort::Unknown)
+    TargetId::parse(name).ok_or(NoPort::Unknown)
 }
 
 /// A port and its history.

@@ -25,6 +25,7 @@
 //! | bad_requests, bad_frames | thousands of invalid requests, HTTP/1 and HTTP/2 |
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
 //! | switch_row | the real binary with settings from CONFIG_DB |
+//! | shards, sources_of_targets | central mode: processes that share SoCs; files, HTTP servers and other switches that list them |
 //! | status | the command `status` against a running exporter |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | service_manager | the real binary under systemd: sockets that it passes, what it is told |
@@ -72,7 +73,9 @@ mod self_observation;
 mod service;
 mod service_manager;
 mod shadow;
+mod shards;
 mod signals;
+mod sources_of_targets;
 mod stalled;
 mod status;
 mod stock_servers;

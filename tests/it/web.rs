@@ -215,6 +215,7 @@ async fn a_configuration_whose_file_system_hangs_fails_its_reload_and_not_the_ne
     let exporter = Exporter::start(Options {
         config: parse().expect("good"),
         load: Arc::new(load),
+        follow: None,
         listeners: Vec::new(),
         paths: Default::default(),
         allowed_hosts: Default::default(),

@@ -34,43 +34,51 @@ const MUTED: [(&str, &str, &str); 16] = [
         "ManyChannelsDown",
         "ChannelDown ChannelFlapping DataStale DirectionUnknown ProbeErrorBudgetBurnFast ProbeErrorBudgetBurnSlow \
          ProbeErrorBudgetBurnSteady ProbesSlow",
-        "job instance",
+        "job instance rack",
     ),
-    ("ChannelDown", "ChannelFlapping ProbesSlow", "job instance port"),
+    (
+        "ChannelDown",
+        "ChannelFlapping ProbesSlow",
+        "job instance rack port",
+    ),
     (
         "ServerDark",
         "Blackhole DirectionFlapping DirectionMismatch LinkDown MuxChangeFailed NoRedundancy OperationDown",
-        "job instance port",
+        "job instance rack port",
     ),
-    ("Blackhole", "DirectionMismatch", "job instance port"),
-    ("MuxChangeFailed", "DirectionMismatch", "job instance port"),
+    ("Blackhole", "DirectionMismatch", "job instance rack port"),
+    ("MuxChangeFailed", "DirectionMismatch", "job instance rack port"),
     // Only of this ToR's own side.
     (
         "Blackhole DirectionMismatch",
         "NoRedundancy",
-        "job instance port side",
+        "job instance rack port side",
     ),
-    ("LinkDown OperationDown", "NoRedundancy", "job instance port side"),
-    ("DirectionUnknown", "DataStale", "job instance port"),
+    (
+        "LinkDown OperationDown",
+        "NoRedundancy",
+        "job instance rack port side",
+    ),
+    ("DirectionUnknown", "DataStale", "job instance rack port"),
     (
         "ProbeErrorBudgetBurnFast",
         "ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady DirectionUnknown DataStale ProbesSlow",
-        "job instance",
+        "job instance rack",
     ),
     (
         "ProbeErrorBudgetBurnSlow",
         "ProbeErrorBudgetBurnSteady",
-        "job instance",
+        "job instance rack",
     ),
     (
         "CertificateExpired",
         "CertificateExpiring7d CertificateExpiring30d",
-        "job instance role",
+        "job instance rack role",
     ),
     (
         "CertificateExpiring7d",
         "CertificateExpiring30d",
-        "job instance role",
+        "job instance rack role",
     ),
 ];
 

@@ -44,6 +44,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         ("dualtor_soc_service", "state") => words!(Maintenance),
         ("dualtor_linkmgr_health", "state") => words!(LinkmgrHealth),
         ("dualtor_side", "side") => words!(Side),
+        ("dualtor_shard_targets", "owned") => these(&["yes", "no"]),
         (_, "side") => these(&["self", "peer"]),
         ("dualtor_web_requests_total", "code") => words!(WebCode),
         (_, "handler") => words!(WebHandler),
@@ -69,7 +70,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
             let bounds = bounds.iter().map(|bound| format!("{bound:?}"));
             bounds.chain(["+Inf".to_owned()]).collect()
         }
-        (_, "port" | "address" | "version" | "revision") => return None,
+        (_, "port" | "address" | "version" | "revision" | "source") => return None,
         _ => panic!("{metric}: say in tests/monitoring/served.rs what {label} may be"),
     })
 }

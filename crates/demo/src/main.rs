@@ -93,6 +93,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
     let exporter = Exporter::start(Options {
         config,
         load: Arc::new(move || Ok(reloaded.clone())),
+        follow: None,
         listeners: vec![listener],
         paths: Default::default(),
         allowed_hosts: Default::default(),

@@ -232,6 +232,7 @@ impl Rack {
         let exporter = Exporter::start(Options {
             config: Config::load(&path).expect("a good configuration"),
             load: std::sync::Arc::new(move || Config::load(&path)),
+            follow: None,
             listeners: vec![listener],
             paths: self.paths.clone(),
             allowed_hosts: Default::default(),

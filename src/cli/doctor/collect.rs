@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::collect_sources;
 use super::collected::{Away, Collected, DatabaseRead, Events, FileState, SeenDatabases, Soc, TlsFileKind};
 use super::findings::security::files_named;
 use crate::config::{Config, Database, Namespace, RedisAddress, read_pem, read_secrets};
@@ -72,7 +73,8 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
     let mut believed = sources(&config, &config_dbs);
     let (secrets, secrets_mode) = secrets(&config).await;
     secure(&mut believed, &secrets);
-    let inventory = Inventory::of(&config, &believed);
+    let found = collect_sources::contents(&config).await;
+    let inventory = Inventory::of(&config, &believed, &found);
     // Whose rows to look at in the other databases.
     let ports = inventory.targets.iter().map(|target| target.id.port.clone());
     let ports: Ports = Arc::new(ports.collect());
@@ -103,6 +105,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         config,
         namespaces,
         inventory,
+        found,
         secured: believed.into_iter().map(|source| source.secured).collect(),
         secrets,
         secrets_mode,

@@ -14,7 +14,7 @@ use crate::model::schema;
 use crate::model::{Port, Tables, Target, TlsSettings};
 use crate::soc::channel::Checked;
 use crate::soc::look::Found;
-use crate::sonic::inventory::{Secrets, Secured, is_complete};
+use crate::sonic::inventory::{NamedContent, Secrets, Secured, is_complete};
 
 /// Everything.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Collected {
     pub(super) namespaces: Vec<SeenDatabases>,
     /// What the exporter would make of configuration and CONFIG_DB.
     pub(super) inventory: Inventory,
+    /// What the sources of the key `inventory` list.
+    pub(super) found: Vec<NamedContent>,
     /// How the SoCs of each namespace are spoken to, and from where that is.
     pub(super) secured: Vec<Secured>,
     /// SONiC's file with GRPCCLIENT's settings.

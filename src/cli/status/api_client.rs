@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::api_types::{FleetAnswer, PortAnswer, PortsAnswer};
 use crate::config::read_pem;
-use crate::model::{Port, text};
+use crate::model::{TargetId, text};
 use crate::soc::channel::{pem_certificates, pem_key};
 
 /// TCP and TLS together. The exporter is on this host or in this rack.
@@ -250,7 +250,7 @@ struct ErrorText {
 pub(super) enum ApiEvent {
     Fleet(Box<FleetAnswer>),
     Ports(Vec<PortAnswer>),
-    Removed(Vec<Option<Port>>),
+    Removed(Vec<Option<TargetId>>),
     Reset,
     /// One of a newer exporter.
     Other,
@@ -267,7 +267,7 @@ impl ApiEvent {
             "ports" => Self::Ports(serde_json::from_str::<PortsAnswer>(data)?.ports),
             "removed" => {
                 let names: Names = serde_json::from_str(data)?;
-                Self::Removed(names.ports.iter().map(|name| Port::new(name).ok()).collect())
+                Self::Removed(names.ports.iter().map(|name| TargetId::parse(name)).collect())
             }
             "reset" => Self::Reset,
             _ => Self::Other,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{Port, PortLevel, PortReason};
+use crate::model::{PortLevel, PortReason, TargetId};
 
 /// `/api/v1/fleet`.
 #[derive(Debug, Clone)]
@@ -44,8 +44,8 @@ with_json!(FleetAnswer fleet);
 with_json!(PortAnswer row);
 
 impl PortAnswer {
-    pub(super) fn name(&self) -> Option<Port> {
-        Port::new(&self.row.port).ok()
+    pub(super) fn name(&self) -> Option<TargetId> {
+        TargetId::parse(&self.row.port)
     }
 }
 

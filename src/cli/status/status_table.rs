@@ -250,7 +250,8 @@ fn error_text(error: &ErrorFields, now: &str) -> String {
 
 fn columns(fields: [&str; 7]) -> String {
     let [port, level, reason, channel, since, own, peer] = fields;
-    let port = text::shorten(port, 14);
+    // A port of a rack is not cut: many racks have the same ports.
+    let port = text::shorten(port, if port.contains('|') { 129 } else { 14 });
     let line = format!("{port:<14} {level:<11} {reason:<20} {channel:<17} {since:<12} {own:<9} {peer}");
     line.trim_end().to_owned()
 }

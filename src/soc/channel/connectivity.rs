@@ -51,6 +51,7 @@ pub(super) struct Connectivity {
     ready_since: Option<Instant>,
     /// READYs in a row that were shorter than `WELL_AFTER`.
     short: u32,
+    repeating: bool,
 }
 
 impl Connectivity {
@@ -64,6 +65,7 @@ impl Connectivity {
             next_dial: now,
             ready_since: None,
             short: 0,
+            repeating: false,
         }
     }
 
@@ -87,6 +89,11 @@ impl Connectivity {
         self.next_dial
     }
 
+    /// Whether the next dial repeats one that failed, or follows READYs that were too short.
+    pub(super) fn repeats(&self) -> bool {
+        self.repeating
+    }
+
     /// Takes one input and returns the new state if it changed. `unit` is a random number in 0..1, for the jitter of the
     /// backoff.
     pub(super) fn apply(&mut self, input: ChannelInput, now: Instant, unit: f64) -> Option<ChannelState> {
@@ -98,6 +105,7 @@ impl Connectivity {
                 self.ready_since = Some(now);
             }
             ChannelInput::DialFailed => {
+                self.repeating = true;
                 let began = self.dial_began.unwrap_or(now);
                 self.next_dial = (began + self.backoff.next(unit)).max(now);
             }
@@ -122,6 +130,7 @@ impl Connectivity {
             .take()
             .is_some_and(|since| now.duration_since(since) >= WELL_AFTER);
         self.short = if well { 0 } else { self.short.saturating_add(1) };
+        self.repeating = self.short > 1;
         if self.short <= 1 {
             self.backoff.reset();
             return now;
@@ -156,6 +165,26 @@ mod tests {
             .iter()
             .map(|input| machine.apply(*input, now, 0.5))
             .collect()
+    }
+
+    #[test]
+    fn a_dial_repeats_after_a_failed_one_and_after_short_readys_but_not_after_a_loss() {
+        let (mut machine, now) = machine();
+        let later = now + Duration::from_secs(60);
+        for (input, at, repeats) in [
+            (Dial, now, false),
+            (DialFailed, now, true),
+            (Dial, now, true),
+            (Proven, now, true),
+            (Lost, later, false),
+            (Proven, later, false),
+            (Lost, later, false),
+            (Proven, later, false),
+            (Lost, later, true),
+        ] {
+            machine.apply(input, at, 0.5);
+            assert_eq!(machine.repeats(), repeats, "{input:?}");
+        }
     }
 
     #[test]

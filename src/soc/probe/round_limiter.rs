@@ -1,7 +1,11 @@
-//! How many rounds may run at the same time, over all SoCs. The SoCs of one rack never wait, even if many of them hang. Of
-//! thousands of SoCs only a few rounds run at a time: otherwise their answers would be read too late (docs/performance.md).
+//! How many rounds may be busy at the same time, over all SoCs. The SoCs of one rack never wait, even if many of them hang. Of
+//! thousands of SoCs only a few rounds are busy at a time: otherwise their answers would be read too late (docs/performance.md).
+//!
+//! A round that lasts longer than a healthy one only waits for its SoC and gives its place back. The more rounds are due in an
+//! interval, the sooner it does: so SoCs that hang take no place from the others, however many they are.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -11,6 +15,10 @@ const AT_A_TIME: u32 = 128;
 const CROWD: usize = 256;
 /// With more SoCs than `CROWD`, a round takes this many places. 32 rounds at a time keep two cores busy and let no answer wait.
 const ELBOWS: u32 = 4;
+/// The longest that a round occupies its place.
+const LONGEST: Duration = Duration::from_millis(100);
+/// The shortest: twice what a round of a healthy SoC in the same building takes.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Shared by all sessions.
 #[derive(Debug)]
@@ -18,6 +26,7 @@ pub struct RoundLimiter {
     places: Semaphore,
     /// Places that a round takes.
     each: AtomicU32,
+    socs: AtomicUsize,
     /// Rounds that wait for a place.
     waiting: AtomicU64,
 }
@@ -50,6 +59,7 @@ impl RoundLimiter {
         Self {
             places: Semaphore::new(rounds as usize),
             each: AtomicU32::new(1),
+            socs: AtomicUsize::new(0),
             waiting: AtomicU64::new(0),
         }
     }
@@ -59,6 +69,7 @@ impl RoundLimiter {
         let each = if socs > CROWD { ELBOWS } else { 1 };
         // Rounds that already wait keep the number of places that they asked for.
         self.each.store(each, Ordering::Relaxed);
+        self.socs.store(socs, Ordering::Relaxed);
     }
 
     /// How many rounds wait for a place.
@@ -71,6 +82,17 @@ impl RoundLimiter {
         let _waits = Waits::begin(&self.waiting);
         let each = self.each.load(Ordering::Relaxed);
         self.places.acquire_many(each).await.ok()
+    }
+
+    /// How long a round occupies its place at most, if each SoC has one round per `interval`: so long that two thirds of the places
+    /// are enough for all of them, even if all SoCs hang.
+    pub(super) fn busy(&self, interval: Duration) -> Duration {
+        let (places, each) = (AT_A_TIME, self.each.load(Ordering::Relaxed));
+        let socs = u32::try_from(self.socs.load(Ordering::Relaxed))
+            .unwrap_or(u32::MAX)
+            .max(1);
+        let share = interval * (places / each) * 2 / 3 / socs;
+        share.clamp(SHORTEST, LONGEST)
     }
 }
 
@@ -115,5 +137,28 @@ mod tests {
         drop(inside);
         let place = first.as_mut().now_or_never().flatten();
         assert_eq!((place.is_some(), limiter.waiting()), (true, 0));
+    }
+
+    #[test]
+    fn all_rounds_of_an_interval_have_places_even_if_every_soc_hangs() {
+        let limiter = RoundLimiter::default();
+        for (socs, interval, busy) in [
+            (24, 60, 100),
+            (10_000, 60, 100),
+            (20_000, 60, 64),
+            (20_000, 15, 16),
+        ] {
+            limiter.fleet(socs);
+            let found = limiter.busy(Duration::from_secs(interval));
+            assert_eq!(found.as_millis(), busy, "{socs} SoCs each {interval} s");
+            let at_a_time = if socs > CROWD {
+                AT_A_TIME / ELBOWS
+            } else {
+                AT_A_TIME
+            };
+            assert!(found * socs as u32 / at_a_time <= Duration::from_secs(interval));
+        }
+        limiter.fleet(1_000_000);
+        assert_eq!(limiter.busy(Duration::from_secs(1)), SHORTEST);
     }
 }

@@ -69,7 +69,7 @@ mod tests {
 
     fn id(rack: &str, port: &str) -> TargetId {
         TargetId {
-            rack: Rack::new(rack),
+            rack: Rack::new(rack).expect("a rack"),
             port: Port::new(port).expect("a port"),
         }
     }

@@ -36,7 +36,7 @@ fn inventory_of(config: &str, sources: &[(&str, Option<Arc<Tables>>)]) -> Invent
         })
         .collect();
     secure(&mut sources, &Secrets::Absent);
-    Inventory::of(&config, &sources)
+    Inventory::of(&config, &sources, &[])
 }
 
 fn inventory(rows: &[(&str, &str)]) -> Inventory {

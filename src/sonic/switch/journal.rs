@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::model::component::INVENTORY;
 use crate::model::schema;
 use crate::model::{
-    Facts, Inventory, OrchagentMux, Port, PortFacts, Problem, Security, Side, Tables, quoted,
+    Facts, Inventory, OrchagentMux, Port, PortFacts, Problem, Security, Shard, ShardShare, Side, Tables,
+    quoted,
 };
 use crate::sonic::inventory::{ConfigDbCopy, Hold, SUB_ROLE, SUBTYPE, SecurityOrigin, is_dual_tor};
 
@@ -24,6 +25,10 @@ const EVERY: Duration = Duration::from_secs(10);
 const MOST_LINES: usize = 100;
 /// How many ports one line names: it must stay readable.
 const MOST_NAMES: usize = 8;
+
+/// What a problem is about.
+const ROW: &str = "MUX_CABLE row";
+const GROUP: &str = "target of the inventory";
 
 /// A row of CONFIG_DB: its namespace and its key.
 type RowOf = (Arc<str>, String);
@@ -44,6 +49,7 @@ pub(super) struct Journal {
     /// Why channels cannot use the TLS settings of CONFIG_DB.
     unusable: BTreeSet<Arc<str>>,
     side: Option<Side>,
+    share: Option<ShardShare>,
     /// By namespace, the `subtype` that is not DualToR.
     other_kinds: BTreeMap<Arc<str>, String>,
 }
@@ -57,8 +63,9 @@ impl Journal {
         holds: &[Hold],
         inventory: &Inventory,
     ) {
-        self.problems(inventory);
-        let from_config_db = config.targets.is_none();
+        self.problems(inventory, if config.inventory.is_empty() { ROW } else { GROUP });
+        self.share(inventory);
+        let from_config_db = config.is_from_config_db();
         self.kinds(if from_config_db { sources } else { &[] });
         self.kept(sources, holds);
         self.origins(config, sources, inventory);
@@ -72,11 +79,11 @@ impl Journal {
     }
 
     /// Logs each row that cannot be used once, and again when its problem is gone.
-    fn problems(&mut self, inventory: &Inventory) {
+    fn problems(&mut self, inventory: &Inventory, what: &'static str) {
         let problems: BTreeSet<Problem> = inventory.problems.iter().cloned().collect();
         for problem in problems.difference(&self.problems).take(MOST_LINES) {
             let Problem { port, kind, text } = problem;
-            warn!(target: INVENTORY, port, reason = %kind, text, "MUX_CABLE row cannot be used");
+            warn!(target: INVENTORY, port, reason = %kind, text, "{what} cannot be used");
         }
         if let Some(more @ 1..) = problems
             .difference(&self.problems)
@@ -85,7 +92,7 @@ impl Journal {
         {
             warn!(target: INVENTORY,
                 more,
-                "more MUX_CABLE rows that cannot be used; dualtor_inventory_problems counts them"
+                "more of these ({what}) cannot be used; dualtor_inventory_problems counts them"
             );
         }
         // A problem whose text alone has changed (another count) is the same problem.
@@ -99,9 +106,25 @@ impl Journal {
         };
         let gone = self.problems.difference(&problems).filter(|gone| !stays(gone));
         for Problem { port, kind, .. } in gone.take(MOST_LINES) {
-            info!(target: INVENTORY, port, reason = %kind, "MUX_CABLE row's problem is gone");
+            info!(target: INVENTORY, port, reason = %kind, "{what}'s problem is gone");
         }
         self.problems = problems;
+    }
+
+    /// Logs the share of this process when it changes.
+    fn share(&mut self, inventory: &Inventory) {
+        if inventory.share == self.share {
+            return;
+        }
+        self.share = inventory.share;
+        if let Some(ShardShare { shard, owned, others }) = inventory.share {
+            let Shard { index, count } = shard;
+            if index < count {
+                info!(target: INVENTORY, index, count, owned, others, "the share of this process");
+            } else {
+                warn!(target: INVENTORY, index, count, others, "this process has no share: its number is not less than shard.count");
+            }
+        }
     }
 
     /// Logs that this is not a dual-ToR switch, and why. The `subtype` is quoted, so that blanks in it are visible.

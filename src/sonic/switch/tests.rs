@@ -32,7 +32,14 @@ impl Stage {
         }];
         let ports = watch::Sender::new(Ports::default());
         let (config, secrets) = (stage.config.subscribe(), stage.secrets.subscribe());
-        let (switch, emits) = Switch::over(config, mirrors, secrets, ports, JoinSet::new());
+        let (switch, emits) = Switch::over(
+            config,
+            mirrors,
+            secrets,
+            ports,
+            JoinSet::new(),
+            Discoveries::new(watch::channel(ProbeSettings::default()).1),
+        );
         (stage, switch, emits)
     }
 

@@ -8,7 +8,7 @@ use super::Samples;
 use crate::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Health, MuxDirection, NoticeType, Plane,
     PortLevel, PortState, ProblemKind, Query, QueryResult, QueueName, REQUEST_BUCKETS, Refusal, SelfPeer,
-    Side, SocStatus, SocView, View, WebCode, WebHandler,
+    Side, SocStatus, SocView, SourceStatus, View, WebCode, WebHandler,
 };
 use crate::telemetry::samples::Label;
 
@@ -79,9 +79,7 @@ pub(super) fn durations(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Resu
         *bucket = (bound, count);
     }
     let count = soc.durations.counts.iter().sum();
-    let labels = [port(soc)];
-    let mut metric = samples.encoder.encode_family(&labels)?;
-    metric.encode_histogram::<NoLabelSet>(soc.durations.sum, count, &buckets, None)
+    samples.histogram(&[port(soc)], soc.durations.sum, count, &buckets)
 }
 
 pub(super) fn delays(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
@@ -155,16 +153,69 @@ pub(super) fn soc_info(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Resul
     )
 }
 
+/// For each rack, if there are racks.
 pub(super) fn side(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
-    for side in Side::ALL {
-        let labels = [("side", side.label())];
-        samples.whole(&labels, u64::from(*side == view.side))?;
+    view.racks().try_for_each(|(rack, socs)| {
+        let Some(now) = view.side_of(socs) else {
+            return Ok(());
+        };
+        for side in Side::ALL {
+            let value = u64::from(*side == now);
+            in_rack(samples, rack, [("side", side.label())], value)?;
+        }
+        Ok(())
+    })
+}
+
+/// For each rack, if there are racks.
+pub(super) fn ports(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    view.racks().try_for_each(|(rack, socs)| match rack {
+        Some(rack) => samples.whole(&[("rack", rack)], socs.len() as u64),
+        None => samples.plain(socs.len() as f64),
+    })
+}
+
+fn in_rack(
+    samples: &mut Samples<'_>,
+    rack: Option<&str>,
+    [label]: [Label<'_>; 1],
+    value: u64,
+) -> fmt::Result {
+    match rack {
+        Some(rack) => samples.whole(&[("rack", rack), label], value),
+        None => samples.whole(&[label], value),
     }
-    Ok(())
+}
+
+pub(super) fn share(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    let Some(share) = view.inventory.share else {
+        return Ok(());
+    };
+    samples.whole(&[("owned", "yes")], share.owned as u64)?;
+    samples.whole(&[("owned", "no")], share.others as u64)
+}
+
+pub(super) fn sources_up(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    view.sources
+        .iter()
+        .try_for_each(|SourceStatus { source, up, .. }| match up {
+            Some(up) => samples.whole(&[("source", &**source)], u64::from(*up)),
+            None => Ok(()),
+        })
+}
+
+pub(super) fn sources_read(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
+    view.sources
+        .iter()
+        .try_for_each(|status| samples.timestamp(&[("source", &*status.source)], status.last_success))
 }
 
 pub(super) fn problems(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for kind in ProblemKind::ALL {
+        // Only a source has groups.
+        if *kind == ProblemKind::BadGroup && view.sources.is_empty() {
+            continue;
+        }
         let problems = view.inventory.problems.iter();
         let count = problems.filter(|problem| problem.kind == *kind).count();
         samples.whole(&[("reason", kind.label())], count as u64)?;

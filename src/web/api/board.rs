@@ -175,7 +175,7 @@ impl Board {
                 .take_while(|(number, _)| fits(*number))
                 .take(ROWS_PER_MESSAGE);
             let ports: Vec<_> = ports.collect();
-            let names: Vec<String> = ports.iter().map(|(_, id)| json(&id.port.as_str())).collect();
+            let names: Vec<String> = ports.iter().map(|(_, id)| json(&id.key())).collect();
             (
                 "removed",
                 ports.last().map(|(number, _)| *number),

@@ -1,5 +1,6 @@
 //! A port as lists show it.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use serde::Serialize;
@@ -10,7 +11,10 @@ use crate::model::{End, LastError, PortFacts, SocStatus, SocView, Trouble};
 /// What lists show of a port.
 #[derive(Debug, Serialize)]
 pub(super) struct PortRow<'a> {
-    port: &'a str,
+    /// With the rack, if there is one.
+    port: Cow<'a, str>,
+    rack: Option<&'a str>,
+    side: &'static str,
     address: SocketAddr,
     level: &'static str,
     reason: &'static str,
@@ -57,7 +61,9 @@ impl<'a> PortRow<'a> {
     pub(super) fn of(soc: &'a SocView) -> Self {
         let status = &*soc.status;
         Self {
-            port: status.target.id.port.as_str(),
+            port: status.target.id.key(),
+            rack: status.target.id.rack.name(),
+            side: status.target.side.label(),
             address: status.target.address,
             level: soc.reason.level().label(),
             reason: soc.reason.label(),

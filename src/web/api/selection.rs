@@ -177,7 +177,7 @@ impl Selection {
     fn is_found_in(&self, soc: &SocView) -> bool {
         let status = &soc.status;
         let has = |text: &str| text.to_lowercase().contains(&self.search);
-        has(status.target.id.port.as_str())
+        has(&status.target.id.key())
             || has(soc.reason.label())
             || has(soc.reason.text())
             || has(status.channel.label())

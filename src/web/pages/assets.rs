@@ -15,7 +15,11 @@ struct Asset {
 }
 
 const SCRIPT: Asset = Asset {
-    content: concat!(include_str!("fleet.js"), include_str!("live.js"), include_str!("probe_now.js")),
+    content: concat!(
+        include_str!("fleet.js"),
+        include_str!("live.js"),
+        include_str!("probe_now.js")
+    ),
     kind: "text/javascript; charset=utf-8",
     stem: "live",
     ending: "js",

@@ -16,7 +16,7 @@ const ERROR: usize = 120;
 
 pub(super) fn row(soc: &SocView, now: SystemTime) -> String {
     let status = &*soc.status;
-    let (level, port) = (soc.reason.level(), status.target.id.port.as_str());
+    let (level, port) = (soc.reason.level(), &*status.target.id.key());
     let channel = status.channel.upper();
     let page = html! {
         tr class=(level.label());

@@ -14,7 +14,7 @@ pub(super) fn page(
     pages: &Pages,
     grafana: Option<&str>,
 ) -> Markup {
-    let (level, port) = (soc.reason.level(), soc.status.target.id.port.as_str());
+    let (level, port) = (soc.reason.level(), &*soc.status.target.id.key());
     let body = html! {
         header {
             nav aria-label="Way back" { a href=(UP) { "All ports of " (view.exporter.host) } }

@@ -70,6 +70,7 @@ async fn a_stream_that_is_not_read_is_closed_in_its_time_and_changes_nothing_for
         view: always_changing(),
         ready,
         reload: None,
+        probe: None,
         config: None,
         limits: Limits {
             untaken,

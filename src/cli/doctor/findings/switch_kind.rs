@@ -7,7 +7,7 @@ use super::{Area, Finding, counted, redis_cli};
 use crate::cli::doctor::collected::{Collected, SeenDatabases};
 use crate::config::SourceRule;
 use crate::model::schema;
-use crate::model::{Entry, Problem, ProblemKind, Side, Tables, quoted};
+use crate::model::{Entry, Problem, ProblemKind, ShardShare, Side, Tables, quoted};
 use crate::sonic::inventory::{Loopback3, is_dual_tor, side_of};
 
 const AREA: Area = Area::Switch;
@@ -21,6 +21,8 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     found.extend(side(seen));
     found.extend(loopback3(seen));
     found.extend(cables(seen));
+    found.extend(sources(seen));
+    found.extend(share(seen));
     found.extend(
         seen.inventory
             .problems
@@ -99,8 +101,8 @@ fn side(seen: &Collected) -> Option<Finding> {
         let from = from.map_or(String::new(), |ip| format!(" ({ip})"));
         return Some(Finding::ok(AREA, "side", format!("{side}, from Loopback3{from}")));
     }
-    // Other kinds of switches have no side.
-    if seen.inventory.targets.is_empty() {
+    // Other kinds of switches have no side, and targets may have their own.
+    if seen.inventory.targets.iter().all(|target| says(target.side)) {
         return None;
     }
     let addresses: Vec<IpAddr> = of_loopback3.map(|(ip, _)| ip).collect();
@@ -196,8 +198,54 @@ fn cables(seen: &Collected) -> Option<Finding> {
     ))
 }
 
+/// Whether each source of the key `inventory` can be read.
+fn sources(seen: &Collected) -> Vec<Finding> {
+    let each = seen
+        .found
+        .iter()
+        .map(|(source, content)| match (content.up, &content.failure) {
+            (Some(true), _) => {
+                let text = format!("lists {}", counted(content.targets.len(), "target"));
+                Finding::ok(AREA, &**source, text)
+            }
+            (_, failure) => {
+                let why = failure.as_deref().unwrap_or("it has not answered");
+                let remedy = "until it can be read again, a running exporter uses its last targets";
+                Finding::problem(AREA, &**source, format!("cannot be read: {why}"), remedy)
+            }
+        });
+    each.collect()
+}
+
+/// Which share of the targets this process has.
+fn share(seen: &Collected) -> Option<Finding> {
+    let ShardShare { shard, owned, others } = seen.inventory.share?;
+    let text = format!(
+        "number {} of {}: {owned} of {}",
+        shard.index,
+        shard.count,
+        counted(owned + others, "target")
+    );
+    Some(match shard.index < shard.count {
+        true => Finding::ok(AREA, "shard", text),
+        false => {
+            let remedy = "set shard.count to the number of processes, or stop this one";
+            Finding::problem(
+                AREA,
+                "shard",
+                format!("{text}, because its number is not less than shard.count"),
+                remedy,
+            )
+        }
+    })
+}
+
 fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
     let Problem { port, kind, text } = problem;
+    if !seen.found.is_empty() {
+        let text = format!("cannot be used ({kind}): {text}");
+        return Finding::problem(AREA, port.as_str(), text, "correct it in that source");
+    }
     let has = |databases: &&SeenDatabases| {
         let mut rows = databases
             .believed()
@@ -217,6 +265,8 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
             format!("{cli} HSET 'MUX_CABLE|{port}' soc_ipv4 <the SoC's address>/32")
         }
         ProblemKind::DuplicatePort => "keep the port's row in one namespace".to_owned(),
+        // Only a source has groups.
+        ProblemKind::BadGroup => "correct it in its source".to_owned(),
         ProblemKind::TooManyRows => {
             format!(
                 "delete the rows of ports that this switch does not have: {cli} --scan --pattern 'MUX_CABLE|*'"
@@ -231,13 +281,14 @@ fn bad_row(seen: &Collected, problem: &Problem) -> Finding {
 }
 
 fn shared_addresses(seen: &Collected) -> Vec<Finding> {
-    let mut ports: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    let mut ports: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for target in &seen.inventory.targets {
         let key = (&target.namespace, target.address);
-        ports.entry(key).or_default().push(target.id.port.as_str());
+        ports.entry(key).or_default().push(target.id.to_string());
     }
     let shared = ports.into_iter().filter(|(_, ports)| ports.len() > 1);
-    let finding = |((_, address), ports): ((_, std::net::SocketAddr), Vec<&str>)| {
+    let finding = |((_, address), ports): ((_, std::net::SocketAddr), Vec<String>)| {
+        let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
         let text = format!("all of them have the SoC address {address}: at most one is right");
         let remedy = "give each port the address of its own SoC (MUX_CABLE soc_ipv4, or targets)";
         Finding::problem(AREA, super::listed(&ports), text, remedy)

@@ -153,7 +153,7 @@ impl Switch {
             })
             .collect();
         secure(&mut sources, &self.secrets);
-        let inventory = Inventory::of(&config, &sources);
+        let inventory = Inventory::of(&config, &sources, &[]);
         let loopback3 = Loopback3::find(sources.iter().filter_map(|source| source.tables.as_deref()));
         let believed = namespaces.iter().filter_map(SeenDatabases::believed);
         let of_file = match &self.secrets {
@@ -193,6 +193,7 @@ impl Switch {
             config,
             namespaces,
             inventory,
+            found: Vec::new(),
             secured: sources.into_iter().map(|source| source.secured).collect(),
             secrets: self.secrets,
             secrets_mode: self.mode,
