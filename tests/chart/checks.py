@@ -152,10 +152,7 @@ def exporter():
     built = Path(os.environ.get("CARGO_TARGET_DIR", PROJECT / "target"))
     program = Path(os.environ.get("DUALTOR_EXPORTER", built / "debug/dualtor-exporter"))
     if program.exists():
-        if "--config.follow" in subprocess.run([program, "--help"], capture_output=True, text=True).stdout:
-            return program
-        print(f"NOT CHECKED: what the exporter says of its configuration: {program} has no central mode")
-        return None
+        return program
     if os.environ.get("CI") == "true":
         fail(program, "expected the exporter: run `make test` first")
     print(f"NOT CHECKED: what the exporter says of its configuration: there is no {program}")

@@ -11,6 +11,7 @@ const QUERIES: [(&str, &str, usize); 4] = [
     ("dualtor-fleet", "1m", 35),
     ("dualtor-tor", "30s", 29),
     ("dualtor-port", "30s", 38),
+    // Two of them in a row that is closed at first.
     ("dualtor-exporter", "30s", 31),
 ];
 
