@@ -34,7 +34,7 @@ use crate::runtime::defect::{Defect, attempt, caught};
 use crate::runtime::service_manager::{ServiceManager, Watchdog};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
-use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths, WebStats};
+use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths};
 pub use follow_config::FollowedFile;
 use make_view::{Origin, Sources, history_source, view_source};
 use parts::{Tasks, drained, unexpected};
@@ -141,15 +141,13 @@ impl Exporter {
         let (probe, probe_rx) = watch::channel(options.config.probe);
         let (mut at_redis, mut queues) = (Servers::default(), Queues::default());
         let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut queues, &mut tasks);
-        let namespaces = options.config.namespaces.len();
         let (config, config_rx) = watch::channel(Arc::new(options.config));
         let emits = parts::switch(config_rx.clone(), &probe_rx, &mut at_redis, &mut tasks, &stop);
         let (inventory, tls) = (emits.inventory, Arc::<TlsStore>::default());
         let (feeds, settings) = ((feeds, options.watchdog), (probe_rx, tls.clone()));
         let fleet = parts::fleet(inventory.clone(), settings, feeds, &mut queues, &mut tasks, &stop);
         follow_config::start(options.follow, &config_rx, &reload_tx, &mut tasks, &stop);
-        let files = parts::open_files(inventory.clone(), namespaces, &mut tasks, &stop);
-        let stats = Arc::<WebStats>::default();
+        let files = parts::open_files(inventory.clone(), &config_rx, &mut tasks, &stop);
         let probes = probe_source(inventory.clone(), probe.subscribe(), tls.clone());
         let totals = Totals::begin(state_db.clone(), options.lines_dropped, &mut tasks, &stop);
         let sources = Sources {
@@ -165,12 +163,13 @@ impl Exporter {
             config: config_rx,
             config_status: config_status_rx,
             origin: Origin::now(),
-            web: stats.clone(),
+            web: Arc::default(),
         };
         let web = Web {
             paths: options.paths,
             allowed_hosts: options.allowed_hosts,
             files,
+            stats: sources.web.clone(),
             history: history_source(fleet.clone()),
             view: view_source(sources),
             ready: readiness(&fleet, options.service_manager.clone()),
@@ -178,7 +177,6 @@ impl Exporter {
             probe: options.enable_lifecycle.then_some(probes),
             config: options.web_config,
             limits: options.limits,
-            stats,
         };
         parts::web_server(options.listeners, web, &mut servers, &stop);
         Self {

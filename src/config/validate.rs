@@ -13,19 +13,7 @@ use crate::model::{ChannelSettings, ProbeSettings, Rack, Security, Side, SourceA
 
 /// The meaning of the file. Relative paths in it start at `base`. `switch` is for keys that it does not have.
 pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) -> Result<Config, KeyError> {
-    let default = ProbeSettings::default();
-    let interval = raw.probe.interval.map(|interval| interval.0);
-    let probe = ProbeSettings {
-        interval: interval.or(switch.interval).unwrap_or(default.interval),
-        timeout: raw.probe.timeout.0,
-    };
-    if probe.timeout >= probe.interval {
-        let (timeout, interval) = (probe.timeout, probe.interval);
-        return at(
-            "probe.timeout",
-            format!("expected less than probe.interval ({interval:?}), got {timeout:?}"),
-        );
-    }
+    let probe = probe_settings(raw.probe, switch)?;
     let side = raw.side.map(Side::from).or(switch.side);
     let side = side.unwrap_or(Side::Unknown);
     let port = raw.channel.tcp_port.0.0;
@@ -54,12 +42,10 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
     };
     central.check(publish, source)?;
     let publish_notifications = notifications(raw.databases.publish_notifications.0, publish)?;
-    let is_side_known = |targets: &Vec<Target>| targets.iter().all(|target| target.side != Side::Unknown);
-    let is_side_known = side != Side::Unknown
-        || targets
-            .as_ref()
-            .is_some_and(|t| !t.is_empty() && is_side_known(t));
-    let told_all = targets.is_some() && is_side_known && source != SourceRule::Loopback3;
+    let told_all = targets
+        .as_deref()
+        .is_some_and(|targets| are_sides_known(targets, side));
+    let told_all = told_all && source != SourceRule::Loopback3;
     // The sources of an inventory are not this host's databases.
     let needed = publish != Publish::Off || !told_all && inventory.is_empty();
     let namespaces = databases(&raw.databases, needed)?;
@@ -78,6 +64,29 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
         publish_notifications,
         schema,
     })
+}
+
+fn probe_settings(raw: raw::RawProbe, switch: &SwitchSettings) -> Result<ProbeSettings, KeyError> {
+    let default = ProbeSettings::default();
+    let interval = raw.interval.map(|interval| interval.0);
+    let settings = ProbeSettings {
+        interval: interval.or(switch.interval).unwrap_or(default.interval),
+        timeout: raw.timeout.0,
+    };
+    if settings.timeout >= settings.interval {
+        let (timeout, interval) = (settings.timeout, settings.interval);
+        return at(
+            "probe.timeout",
+            format!("expected less than probe.interval ({interval:?}), got {timeout:?}"),
+        );
+    }
+    Ok(settings)
+}
+
+/// Whether each target has its side, or all have `side`.
+fn are_sides_known(targets: &[Target], side: Side) -> bool {
+    let own = targets.iter().all(|target| target.side != Side::Unknown);
+    side != Side::Unknown || (own && !targets.is_empty())
 }
 
 fn channel(raw: raw::RawChannel, base: &Path) -> Result<ChannelSettings, KeyError> {

@@ -45,9 +45,10 @@ fn each() -> usize {
 }
 
 /// Printed where a test fails.
+#[expect(clippy::print_stderr, reason = "a failure is repeated with it")]
 fn seed() -> u64 {
     let seed = number("BAD_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
-    println!("BAD_SEED={seed}");
+    eprintln!("BAD_SEED={seed}");
     seed
 }
 
@@ -177,7 +178,7 @@ fn judge(answer: &[u8], request: &[u8]) {
 
 /// Reads to the end, or until an event stream has begun, which never ends.
 async fn answer<S: AsyncRead + Unpin>(stream: &mut S) -> Vec<u8> {
-    let (mut all, mut piece) = (Vec::new(), [0; 16 << 10]);
+    let (mut all, mut piece) = (Vec::new(), vec![0; 16 << 10]);
     loop {
         let read = match timeout(LONG, stream.read(&mut piece)).await.expect("an end") {
             // A reset ends it like a close.
