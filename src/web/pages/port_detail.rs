@@ -117,7 +117,7 @@ fn counts(status: &SocStatus) -> String {
         failures.join(", ")
     };
     let SocStatus { dials, rounds, .. } = status;
-    format!("{rounds} rounds, {dials} dials, {ready} times READY; failures: {failures}")
+    format!("rounds: {rounds}, dials: {dials}, times READY: {ready}; failures: {failures}")
 }
 
 fn to_do(soc: &SocView) -> Markup {
