@@ -28,10 +28,9 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
         Some(list) => inventory_sources::sources(list, base)?,
         None => Vec::new(),
     };
-    let names = ProcessNames::of_this_process();
     let shard = raw
         .shard
-        .map(|raw| shard_index::shard(&raw, &names))
+        .map(|raw| shard_index::shard(&raw, &ProcessNames::of_this_process()))
         .transpose()?;
     let raw::RawDatabases { publish, schema, .. } = raw.databases;
     let publish = publish.or(switch.publish).unwrap_or(Publish::Own);

@@ -16,8 +16,10 @@
 //! | mirrors | the mirrors of each namespace: starts them, and waits for them |
 //! | secrets_reader | reads grpc_secrets.json again and again |
 //! | discoveries | the sources of the key `inventory`: starts them, stops them, and waits for them |
+//! | any_of | the wait for the first of several of them |
 //! | journal | what is logged of all changes |
 
+mod any_of;
 mod discoveries;
 mod journal;
 mod mirrors;

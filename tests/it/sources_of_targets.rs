@@ -105,11 +105,16 @@ fn json(groups: &[String]) -> Reply {
 
 /// The real binary, with this `inventory`.
 async fn exporter(dir: &Path, inventory: &str) -> (Program, SocketAddr) {
-    let config = dir.join("config.yml");
     let yaml = format!(
         "inventory: [{inventory}]\ndatabases: {{publish: off}}\nprobe: {{interval: 300d, timeout: 5s}}\n\
          channel: {{keepalive_time: 60s, keepalive_timeout: 60s}}\n"
     );
+    started(dir, &yaml).await
+}
+
+/// The real binary, with this configuration.
+async fn started(dir: &Path, yaml: &str) -> (Program, SocketAddr) {
+    let config = dir.join("config.yml");
     std::fs::write(&config, yaml).expect("written");
     let arguments = [
         "--config.file",
@@ -318,19 +323,10 @@ async fn the_ports_of_another_switch_are_probed_and_stay_while_its_redis_is_away
     };
     boots(&redis, "Ethernet0");
     let inventory = format!("config_db: {{url: '{}', rack: r1}}", redis.server());
-    let config = dir.path().join("config.yml");
     let yaml = format!(
         "inventory: [{inventory}]\ndatabases: {{publish: off}}\nprobe: {{interval: 300d, timeout: 5s}}\nchannel: {{tcp_port: {tcp_port}}}\n"
     );
-    std::fs::write(&config, yaml).expect("written");
-    let arguments = [
-        "--config.file",
-        config.to_str().expect("UTF-8"),
-        "--web.listen-address",
-        "127.0.0.1:0",
-    ];
-    let mut program = Program::start(&arguments);
-    let web = program.address().await;
+    let (_program, web) = started(dir.path(), &yaml).await;
     let scrape = shows(web, &["Ethernet0"], true).await;
     assert_eq!(
         scrape.value("dualtor_side", &[("side", "lower"), ("rack", "r1")]),
@@ -362,17 +358,8 @@ async fn the_api_and_the_pages_name_a_port_with_its_rack() {
             )
         })
         .collect();
-    let config = dir.path().join("config.yml");
     let yaml = format!("targets: [{}]\ndatabases: {{publish: off}}\n", targets.join(", "));
-    std::fs::write(&config, yaml).expect("written");
-    let arguments = [
-        "--config.file",
-        config.to_str().expect("UTF-8"),
-        "--web.listen-address",
-        "127.0.0.1:0",
-    ];
-    let mut program = Program::start(&arguments);
-    let web = program.address().await;
+    let (_program, web) = started(dir.path(), &yaml).await;
     for rack in ["r0", "r1"] {
         for path in [
             format!("/api/v1/ports/{rack}%7CEthernet0"),

@@ -1,13 +1,12 @@
 //! The sources of the key `inventory`: started and stopped as the configuration says, and what they have found so far.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::any_of::any_of;
 use crate::config::InventorySource;
 use crate::model::{ProbeSettings, SourceStatus};
 use crate::sonic::discovery::RunningSource;
@@ -68,28 +67,7 @@ impl Discoveries {
 
     /// Waits until a source has something new. Cancel-safe: it takes nothing.
     pub(super) async fn changed(&self) {
-        let mut changes: Vec<_> = self
-            .running
-            .iter()
-            .map(|running| running.content.clone())
-            .collect();
-        let mut changes: Vec<_> = changes
-            .iter_mut()
-            .map(|found| {
-                Box::pin(async move {
-                    if found.changed().await.is_err() {
-                        std::future::pending::<()>().await;
-                    }
-                })
-            })
-            .collect();
-        poll_fn(|cx| {
-            let ready = changes
-                .iter_mut()
-                .any(|change| change.as_mut().poll(cx).is_ready());
-            if ready { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        any_of(self.running.iter().map(|running| running.content.clone())).await;
     }
 
     /// Takes what the sources have found. True: the targets or problems may be different.

@@ -1,12 +1,11 @@
 //! The mirrors of each namespace's databases: started once, then waited for.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::any_of::any_of;
 use crate::config::{Config, Database, Publish};
 use crate::model::{ProbeSettings, Spec};
 use crate::sonic::mirror::{Mirror, Mirrored, Ports, Surroundings};
@@ -60,27 +59,11 @@ pub(super) fn start(
     namespaces.collect()
 }
 
-/// Waits until one of them shows something new; without mirrors it never returns. It waits with copies of the receivers, so
-/// that nothing is marked as seen: the caller checks afterwards which it was. Cancel-safe for the same reason.
+/// Waits until one of them shows something new; without mirrors it never returns. Cancel-safe: the caller checks afterwards which
+/// it was.
 pub(super) async fn any_changed(mirrors: &[NamespaceMirrors]) {
     let each = mirrors
         .iter()
         .flat_map(|m| [&m.config_db, &m.appl_db, &m.state_db]);
-    let mut changes: Vec<_> = each
-        .cloned()
-        .map(|mut mirrored| {
-            Box::pin(async move {
-                if mirrored.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            })
-        })
-        .collect();
-    poll_fn(|cx| {
-        let ready = changes
-            .iter_mut()
-            .any(|change| change.as_mut().poll(cx).is_ready());
-        if ready { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+    any_of(each.cloned()).await;
 }
