@@ -10,6 +10,7 @@
 mod databases;
 pub mod files;
 mod inventory_sources;
+mod key_path;
 mod raw;
 mod raw_sources;
 mod redis_url;
