@@ -5,8 +5,8 @@
 //! | module | job |
 //! |---|---|
 //! | catalogue | every metric: name, help, where its value comes from |
-//! | samples | how a family is written |
-//! | exposition | text formats |
+//! | samples | how a family is written, over a sink |
+//! | exposition, text_sink | text formats |
 //! | process | `process_*` |
 //! | lateness | how late this process itself is |
 //! | log | lines on stderr: cleaned, limited, written by a thread of their own |
@@ -19,3 +19,4 @@ pub mod process;
 mod samples;
 #[cfg(test)]
 pub(crate) mod testing;
+mod text_sink;

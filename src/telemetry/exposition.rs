@@ -13,8 +13,8 @@ use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::catalogue::{CATALOGUE, Family, MetricKind, MetricOrigin};
-use super::samples::Samples;
+use super::catalogue::{CATALOGUE, Family, MetricKind};
+use super::text_sink::TextSink;
 use crate::model::View;
 
 /// SoCs per piece: about 75 kB of text for the largest family, rendered in a third of a millisecond. Between two pieces other
@@ -66,9 +66,10 @@ impl Pieces {
 
     /// The SoCs of the next piece, and whether they are the family's last.
     fn next_range(&mut self, family: &Family) -> (Range<usize>, bool) {
-        let total = match family.origin {
-            MetricOrigin::Soc(_) | MetricOrigin::Switch(_) | MetricOrigin::Port(_) => self.view.socs.len(),
-            MetricOrigin::Global(_) => 0,
+        let total = if family.is_per_soc() {
+            self.view.socs.len()
+        } else {
+            0
         };
         let range = self.next_soc..total.min(self.next_soc + SOCS_PER_PIECE);
         let last = range.end == total;
@@ -136,13 +137,7 @@ struct Piece {
 
 impl Collector for Piece {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Family {
-            name,
-            kind,
-            help,
-            origin,
-            ..
-        } = self.family;
+        let Family { name, kind, help, .. } = self.family;
         let (name, metric_type) = match kind {
             // prometheus-client adds the suffix again.
             MetricKind::Counter => (name.trim_end_matches("_total"), MetricType::Counter),
@@ -151,31 +146,7 @@ impl Collector for Piece {
         };
         let help = format!("{help}.");
         let encoder = encoder.encode_descriptor(name, &help, None, metric_type)?;
-        let mut samples = Samples { encoder, rack: None };
-        match origin {
-            MetricOrigin::Global(source) => source(&self.view, &mut samples),
-            MetricOrigin::Soc(source) => {
-                let socs = &self.view.socs[self.socs.clone()];
-                socs.iter().try_for_each(|soc| {
-                    samples.rack = soc.status.target.id.rack.name();
-                    source(&soc.status, &mut samples)
-                })
-            }
-            MetricOrigin::Port(source) => {
-                let socs = &self.view.socs[self.socs.clone()];
-                socs.iter().try_for_each(|soc| {
-                    samples.rack = soc.status.target.id.rack.name();
-                    source(soc, &mut samples)
-                })
-            }
-            MetricOrigin::Switch(source) => {
-                let socs = &self.view.socs[self.socs.clone()];
-                let mut socs = socs.iter().filter_map(|soc| Some((&soc.status, soc.facts?)));
-                socs.try_for_each(|(status, facts)| {
-                    samples.rack = status.target.id.rack.name();
-                    source(status, &facts, &mut samples)
-                })
-            }
-        }
+        let socs = self.socs.clone();
+        self.family.write(&self.view, socs, &mut TextSink(encoder))
     }
 }
