@@ -3,14 +3,17 @@
 //!
 //! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` says where Redis is, `tls_files` reads the TLS files,
 //! `inventory_sources` says where targets come from, `shard_index` which of several processes this is, and `validate` checks what
-//! it all means. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
+//! it all means. `otel` and `otel_environment` say what is sent as OpenTelemetry. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
 //!
 //! Imports `model` and `runtime`.
 
 mod databases;
 pub mod files;
 mod inventory_sources;
+mod otel;
+mod otel_environment;
 mod raw;
+mod raw_otel;
 mod raw_sources;
 mod redis_url;
 mod scalar;
@@ -31,6 +34,8 @@ use std::time::Duration;
 pub use inventory_sources::{
     FileSource, HttpLogin, HttpSource, InventorySource, RemoteConfigDb, Secret, SourceOrigin,
 };
+pub use otel::{Batches, OtelFile, OtelSettings, OtlpTarget};
+pub use raw_otel::OtlpProtocol;
 pub use scalar::Address;
 pub use settings::{
     Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
@@ -72,6 +77,8 @@ pub struct Config {
     pub publish_notifications: bool,
     /// The rows' field names and values.
     pub schema: Schema,
+    /// What the file says about OpenTelemetry; the environment may say more.
+    pub otel: Option<OtelFile>,
 }
 
 /// Why a file cannot be used: one line for people.

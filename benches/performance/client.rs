@@ -377,6 +377,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         publish: Publish::Off,
         publish_notifications: false,
         schema: Schema::Sonic,
+        otel: None,
     };
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {
@@ -391,6 +392,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         watchdog: Default::default(),
         web_config: None,
         limits: Default::default(),
+        otel: None,
         lines_dropped: Arc::default(),
     });
     let fleet = exporter.fleet();

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::parts::Published;
 use super::queues::Queues;
+use super::send_telemetry::OtlpStatusSource;
 use super::totals::Totals;
 use crate::config::Config;
 use crate::fleet::FleetHandle;
@@ -36,6 +37,8 @@ pub(super) struct Sources {
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) config_status: watch::Receiver<ConfigStatus>,
     pub(super) origin: Origin,
+    /// `None`: nothing is sent as OpenTelemetry.
+    pub(super) otlp: Option<OtlpStatusSource>,
     pub(super) web: Arc<WebStats>,
 }
 
@@ -53,6 +56,11 @@ impl Origin {
             host: rustix::system::uname().nodename().to_string_lossy().into(),
             at: SystemTime::now(),
         }
+    }
+
+    /// This host's name.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 }
 
@@ -82,6 +90,7 @@ impl Sources {
             lately: self.totals.lately(&totals),
             queues: self.queues.lengths(&self.fleet, state_db.as_ref()),
             web: self.web.status(),
+            otlp: self.otlp.as_ref().map(|status| status()),
             lines_dropped: totals.lines_dropped,
             process: process::read(),
             socs: snapshot.socs.iter().map(soc).collect(),

@@ -18,7 +18,7 @@ mod round_limiter;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 pub use round_limiter::RoundLimiter;
@@ -26,7 +26,8 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
 use crate::model::{
-    Health, MuxDirection, PortState, ProbeSettings, Query, QueryReport, QueryResult, Report, UpperLower,
+    Health, MuxDirection, PortState, ProbeSettings, Query, QueryReport, QueryResult, Report, RoundTiming,
+    UpperLower,
 };
 use crate::soc::arrivals::Arrivals;
 use crate::soc::transport::Transport;
@@ -139,8 +140,9 @@ pub fn round(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
 
 async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLimiter>) -> Report {
     let timeout = settings.timeout;
+    let (since, began_at) = (Instant::now(), SystemTime::now());
     let Some(Ready { epoch, transport }) = ready else {
-        return not_ready();
+        return not_ready(began_at);
     };
     let transport = transport.for_queries(timeout);
     let place = limiter.enter().await;
@@ -184,6 +186,12 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
     }
     Report {
         epoch: Some(epoch),
+        timing: RoundTiming {
+            began: began_at,
+            sent: sent.duration_since(since),
+            took: since.elapsed(),
+            ..RoundTiming::default()
+        },
         queries,
         direction,
         oper,
@@ -229,9 +237,13 @@ fn unavailable() -> [QueryReport; Query::COUNT] {
     })
 }
 
-fn not_ready() -> Report {
+fn not_ready(began: SystemTime) -> Report {
     Report {
         epoch: None,
+        timing: RoundTiming {
+            began,
+            ..RoundTiming::default()
+        },
         queries: unavailable(),
         direction: UpperLower::<MuxDirection>::default(),
         oper: UpperLower::<PortState>::default(),

@@ -27,7 +27,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::model::{
-    ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortFacts, SocStatus,
+    ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, OtlpResult, PortFacts, SocStatus,
     SocView, View,
 };
 
@@ -35,7 +35,7 @@ use super::samples::{Samples, Sink};
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
     level, mux_direction, notices, port, port_states, ports, probes, problems, queues, refusals,
-    request_durations, requests, share, side, soc_info, sources_read, sources_up, transitions,
+    request_durations, requests, sent, share, side, soc_info, sources_read, sources_up, transitions,
 };
 
 /// A metric's type, as Prometheus names it.
@@ -281,6 +281,21 @@ catalogue! {
     "dualtor_log_lines_dropped_total" Counter [""]
         "Lines of the log that were dropped because they were not read in time or could not be written",
         Global |view, out| out.plain_counter(view.lines_dropped);
+    "dualtor_otlp_up" Gauge [""]
+        "Whether the telemetry that is sent to a collector arrives; absent while none is sent",
+        Global |view, out| match view.otlp.and_then(|otlp| otlp.up) {
+            Some(up) => out.plain(f64::from(up)),
+            None => Ok(()),
+        };
+    "dualtor_otlp_spans_total" Counter ["result"]
+        "Spans that have arrived (ok), have not or were rejected (error), found the queue full (dropped); absent while no traces are sent",
+        Global |view, out| sent(out, view.otlp.and_then(|otlp| otlp.spans), OtlpResult::ALL);
+    "dualtor_otlp_metric_exports_total" Counter ["result"]
+        "Sets of metrics that have arrived (ok), have not or were rejected (error); absent while no metrics are sent",
+        Global |view, out| sent(out, view.otlp.and_then(|otlp| otlp.metrics), &[OtlpResult::Ok, OtlpResult::Error]);
+    "dualtor_otlp_log_records_total" Counter ["result"]
+        "Events that have arrived (ok), have not or were rejected (error), found the queue full (dropped); absent while no events are sent",
+        Global |view, out| sent(out, view.otlp.and_then(|otlp| otlp.logs), OtlpResult::ALL);
     "dualtor_queue_length" Gauge ["queue"]
         "What waits between the exporter's parts: events and questions for the fleet, rows and notices for Redis, rounds for a place, dials for their turn",
         Global queues;

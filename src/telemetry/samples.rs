@@ -18,6 +18,13 @@ impl<'a> LabelSet<'a> {
     pub(super) fn is_empty(&self) -> bool {
         self.rack.is_none() && self.own.is_empty()
     }
+
+    /// All labels, the rack first.
+    #[cfg(any(test, feature = "otel"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Label<'a>> {
+        let rack = self.rack.map(|rack| ("rack", rack));
+        rack.into_iter().chain(self.own.iter().copied())
+    }
 }
 
 /// The value of a counter or gauge.

@@ -42,6 +42,7 @@ pub(crate) fn empty_view() -> View {
         lines_dropped: 0,
         delays: Delays::default(),
         lately: Lately::default(),
+        otlp: None,
         queues: QueueLengths::default(),
         process: None,
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Samples;
 use crate::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Health, MuxDirection, NoticeType,
-    Plane, PortLevel, PortState, ProblemKind, Query, QueryResult, QueueName,
+    OtlpCounts, OtlpResult, Plane, PortLevel, PortState, ProblemKind, Query, QueryResult, QueueName,
     REQUEST_BUCKETS, Refusal, SelfPeer, Side, SocStatus, SocView, SourceStatus, View, WebCode, WebHandler,
 };
 use crate::telemetry::samples::Label;
@@ -271,6 +271,16 @@ pub(super) fn queues(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
         samples.whole(&[("queue", queue.label())], view.queues[queue.index()])?;
     }
     Ok(())
+}
+
+pub(super) fn sent(
+    samples: &mut Samples<'_>,
+    counts: Option<OtlpCounts>,
+    results: &[OtlpResult],
+) -> fmt::Result {
+    let Some(counts) = counts else { return Ok(()) };
+    let mut results = results.iter();
+    results.try_for_each(|result| samples.counter(&[("result", result.label())], counts[result.index()]))
 }
 
 pub(super) fn build_info(_: &View, samples: &mut Samples<'_>) -> fmt::Result {

@@ -65,6 +65,7 @@ fn healthy() -> Switch {
         mode: None,
         tls: Ok(Checked::default()),
         report: Report {
+            timing: Default::default(),
             epoch: Some(1),
             queries: [0; Query::COUNT].map(|_| QueryReport {
                 result: QueryResult::Ok,
