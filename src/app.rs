@@ -143,28 +143,25 @@ impl Exporter {
         let (reload_tx, reloads) = mpsc::channel(8);
         let (config_status, config_status_rx) = watch::channel(ConfigStatus::loaded(SystemTime::now()));
         let (probe, probe_rx) = watch::channel(options.config.probe);
-        let (mut at_redis, mut queues) = (Servers::default(), Queues::default());
-        let (mut feeds, state_db) =
-            parts::publishers(&options.config, &mut at_redis, &mut queues, &mut tasks);
-        let sending = Sending::new(options.otel, &mut feeds);
+        let (mut redis, mut queues) = (Servers::default(), Queues::default());
+        let (sending, keeps) = Sending::new(options.otel);
+        let (feeds, state_db) =
+            parts::publishers(&options.config, keeps, &mut redis, &mut queues, &mut tasks);
         let (config, config_rx) = watch::channel(Arc::new(options.config));
-        let emits = parts::switch(config_rx.clone(), &probe_rx, &mut at_redis, &mut tasks, &stop);
+        let emits = parts::switch(config_rx.clone(), &probe_rx, &mut redis, &mut tasks, &stop);
         let (inventory, tls) = (emits.inventory, Arc::<TlsStore>::default());
         let (feeds, settings) = ((feeds, options.watchdog), (probe_rx, tls.clone()));
         let fleet = parts::fleet(inventory.clone(), settings, feeds, &mut queues, &mut tasks, &stop);
         follow_config::start(options.follow, &config_rx, &reload_tx, &mut tasks, &stop);
-        let files = parts::open_files(inventory.clone(), &config_rx, &mut tasks, &stop);
-        let probes = probe_source(inventory.clone(), probe.subscribe(), tls.clone());
-        let totals = Totals::begin(state_db.clone(), options.lines_dropped, &mut tasks, &stop);
         let sources = Sources {
             fleet: fleet.clone(),
+            totals: Totals::begin(state_db.clone(), options.lines_dropped, &mut tasks, &stop),
             state_db,
             facts: emits.facts,
             shadow: emits.shadow,
             inventory,
             sources: emits.sources,
             tls,
-            totals,
             queues,
             config: config_rx,
             config_status: config_status_rx,
@@ -172,19 +169,16 @@ impl Exporter {
             otlp: sending.status(),
             web: Arc::default(),
         };
-        let view = view_source(sources.clone());
-        let (host, of_view) = (sources.origin.host(), sources.inventory.clone());
-        sending.start(host, of_view, view.clone(), &mut tasks, &stop);
         let web = Web {
             paths: options.paths,
             allowed_hosts: options.allowed_hosts,
-            files,
+            files: parts::open_files(sources.inventory.clone(), &sources.config, &mut tasks, &stop),
             stats: sources.web.clone(),
             history: history_source(fleet.clone()),
-            view,
+            probe: options.enable_lifecycle.then(|| probe_source(&sources, &probe)),
+            view: sending.start(sources, &mut tasks, &stop),
             ready: readiness(&fleet, options.service_manager.clone()),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
-            probe: options.enable_lifecycle.then_some(probes),
             config: options.web_config,
             limits: options.limits,
         };

@@ -34,8 +34,8 @@ use std::time::Duration;
 pub use inventory_sources::{
     FileSource, HttpLogin, HttpSource, InventorySource, RemoteConfigDb, Secret, SourceOrigin,
 };
-pub use otel::{Batches, OtelFile, OtelSettings, OtlpTarget};
-pub use raw_otel::OtlpProtocol;
+pub use otel::{OtelFile, OtelSettings, OtlpTarget};
+pub use raw_otel::{Batches, OtlpProtocol, OtlpSignal};
 pub use scalar::Address;
 pub use settings::{
     Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
@@ -78,7 +78,7 @@ pub struct Config {
     /// The rows' field names and values.
     pub schema: Schema,
     /// What the file says about OpenTelemetry; the environment may say more.
-    pub otel: Option<OtelFile>,
+    pub otel: OtelFile,
 }
 
 /// Why a file cannot be used: one line for people.

@@ -377,7 +377,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         publish: Publish::Off,
         publish_notifications: false,
         schema: Schema::Sonic,
-        otel: None,
+        otel: Default::default(),
     };
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {

@@ -7,19 +7,21 @@ use tokio::sync::watch;
 
 use super::parts::Published;
 use super::queues::Queues;
-use super::send_telemetry::OtlpStatusSource;
 use super::totals::Totals;
 use crate::config::Config;
 use crate::fleet::FleetHandle;
 use crate::model::level::judge;
 use crate::model::{
-    ConfigStatus, ExporterInfo, Facts, Inventory, SocStatus, SocView, SourceStatus, StateDbStatus,
-    TargetSource, View,
+    ConfigStatus, ExporterInfo, Facts, Inventory, OtlpStatus, SocStatus, SocView, SourceStatus,
+    StateDbStatus, TargetSource, View,
 };
 use crate::soc::channel::TlsStore;
 use crate::sonic::shadow::Shadow;
 use crate::telemetry::process;
 use crate::web::{self, WebStats};
+
+/// What has become of the telemetry that is sent.
+pub(super) type OtlpStatusSource = Arc<dyn Fn() -> OtlpStatus + Send + Sync>;
 
 /// Where the view's parts come from.
 #[derive(Clone)]

@@ -2,42 +2,33 @@
 //!
 //! A defect there ends the sending and nothing else: probing does not need it.
 
-use std::sync::Arc;
-
-use crate::model::OtlpStatus;
-
-/// What has become of the telemetry.
-pub(super) type OtlpStatusSource = Arc<dyn Fn() -> OtlpStatus + Send + Sync>;
-
 #[cfg(feature = "otel")]
 mod with {
     use std::sync::Arc;
 
-    use tokio::sync::watch;
     use tokio_util::sync::CancellationToken;
     use tracing::error;
 
-    use super::OtlpStatusSource;
-    use crate::app::parts::{Tasks, oversee, until};
+    use crate::app::make_view::{OtlpStatusSource, Sources, view_source};
+    use crate::app::parts::{Keeps, Tasks, oversee, until};
     use crate::config::OtelSettings;
-    use crate::fleet::Feeds;
-    use crate::model::Inventory;
     use crate::model::component::OTLP;
     use crate::runtime::defect::caught;
-    use crate::telemetry::otlp::{Otlp, OtlpTask, ViewMaker};
+    use crate::telemetry::otlp::{Otlp, OtlpTask};
+    use crate::web::ViewSource;
 
     /// The sending side before it runs.
     pub(in crate::app) struct Sending(Option<Otlp>);
 
     impl Sending {
-        /// Makes the queues, which the fleet fills.
-        pub(in crate::app) fn new(settings: Option<OtelSettings>, feeds: &mut Feeds) -> Self {
-            let otlp = settings.map(|settings| {
-                let (otlp, recorder, _events) = Otlp::new(settings);
-                feeds.recorder = Some(recorder);
-                otlp
-            });
-            Self(otlp)
+        /// Makes the queues, and what fills them.
+        pub(in crate::app) fn new(settings: Option<OtelSettings>) -> (Self, Keeps) {
+            let Some(settings) = settings else {
+                return (Self(None), Keeps::default());
+            };
+            let (otlp, recorder, events) = Otlp::new(settings);
+            let recorder = Some(recorder);
+            (Self(Some(otlp)), Keeps { recorder, events })
         }
 
         /// `None`: nothing is sent.
@@ -47,16 +38,17 @@ mod with {
         }
 
         /// Starts the tasks.
-        pub(in crate::app) fn start(
-            self,
-            host: &str,
-            inventory: watch::Receiver<Arc<Inventory>>,
-            view: ViewMaker,
-            tasks: &mut Tasks,
-            stop: &CancellationToken,
-        ) {
+        pub(in crate::app) fn start(self, sources: &Sources, tasks: &mut Tasks, stop: &CancellationToken) {
             let Some(otlp) = self.0 else { return };
-            let (queues, metrics) = otlp.tasks(host, inventory, view, stop);
+            let (host, inventory) = (sources.origin.host().to_owned(), sources.inventory.clone());
+            let view = view_source(sources);
+            if let Some(task) = otlp.problems(inventory.clone()) {
+                until(stop, tasks, "what keeps inventory problems", async move {
+                    harmless(task).await;
+                    std::future::pending::<()>().await;
+                });
+            }
+            let (queues, metrics) = otlp.tasks(&host, inventory, view.clone(), stop);
             for task in queues {
                 let stop = stop.clone();
                 oversee(tasks, "what sends telemetry", async move {
@@ -71,6 +63,7 @@ mod with {
                     std::future::pending::<()>().await;
                 });
             }
+            view
         }
     }
 
@@ -83,24 +76,19 @@ mod with {
 
 #[cfg(not(feature = "otel"))]
 mod without {
-    use std::sync::Arc;
-
-    use tokio::sync::watch;
     use tokio_util::sync::CancellationToken;
 
-    use super::OtlpStatusSource;
-    use crate::app::parts::Tasks;
+    use crate::app::make_view::{OtlpStatusSource, Sources, view_source};
+    use crate::app::parts::{Keeps, Tasks};
     use crate::config::OtelSettings;
-    use crate::fleet::Feeds;
-    use crate::model::Inventory;
     use crate::web::ViewSource;
 
     /// Sends nothing.
     pub(in crate::app) struct Sending;
 
     impl Sending {
-        pub(in crate::app) fn new(_: Option<OtelSettings>, _: &mut Feeds) -> Self {
-            Self
+        pub(in crate::app) fn new(_: Option<OtelSettings>) -> (Self, Keeps) {
+            (Self, Keeps::default())
         }
 
         pub(in crate::app) fn status(&self) -> Option<OtlpStatusSource> {
@@ -109,12 +97,11 @@ mod without {
 
         pub(in crate::app) fn start(
             self,
-            _: &str,
-            _: watch::Receiver<Arc<Inventory>>,
-            _: ViewSource,
+            sources: Sources,
             _: &mut Tasks,
             _: &CancellationToken,
-        ) {
+        ) -> ViewSource {
+            view_source(sources)
         }
     }
 }

@@ -13,7 +13,7 @@ pub fn otel_settings(
     file: Option<&Path>,
 ) -> Result<(Option<OtelSettings>, Vec<String>), ConfigError> {
     let file = file.unwrap_or(Path::new("(no configuration file)"));
-    if !cfg!(feature = "otel") && config.otel.is_some() {
+    if !cfg!(feature = "otel") && config.otel != OtelFile::default() {
         let message = "expected no such key: this program was built without OpenTelemetry (feature otel)";
         return Err(ConfigError::new(
             file,
@@ -23,7 +23,7 @@ pub fn otel_settings(
         ));
     }
     let read = |name: &str| std::env::var(name).ok();
-    let (mut settings, mut warnings) = OtelFile::with_environment(config.otel.as_ref(), file, &read)?;
+    let (mut settings, mut warnings) = config.otel.with_environment(file, &read)?;
     if !cfg!(feature = "otel") && settings.is_some() {
         warnings =
             vec!["this program was built without OpenTelemetry (feature otel): nothing is sent".to_owned()];

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::inventory_sources::Secret;
 use super::otel_environment::Variables;
-use super::raw_otel::{OtlpProtocol, RawHeader, RawOtel, TraceChoice};
+use super::raw_otel::{Batches, OtlpProtocol, OtlpSignal, RawHeader, RawOtel, TraceChoice, header_name};
 use super::{ConfigError, KeyError, at, tls_files};
 use crate::model::{ClientIdentity, TlsSettings, TraceRule};
 
@@ -18,18 +18,36 @@ use crate::model::{ClientIdentity, TlsSettings, TraceRule};
 const METRICS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The key `otel` of the configuration file.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OtelFile {
-    pub(super) endpoint: Option<Uri>,
-    protocol: Option<OtlpProtocol>,
-    traces: Option<TraceChoice>,
-    metrics: Option<bool>,
-    metrics_interval: Option<Duration>,
-    logs: Option<bool>,
+    endpoint: Option<Uri>,
+    protocol: OtlpProtocol,
+    traces: TraceChoice,
+    metrics: bool,
+    metrics_interval: Duration,
+    logs: bool,
     headers: Vec<(HeaderName, Secret)>,
     tls: Option<TlsSettings>,
     resource: Vec<(String, String)>,
     propagate: bool,
+}
+
+/// Nothing is sent: there is no endpoint.
+impl Default for OtelFile {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            protocol: OtlpProtocol::Http,
+            traces: TraceChoice::Failed,
+            metrics: false,
+            metrics_interval: METRICS_INTERVAL,
+            logs: false,
+            headers: Vec::new(),
+            tls: None,
+            resource: Vec::new(),
+            propagate: false,
+        }
+    }
 }
 
 /// What is sent, and where.
@@ -66,58 +84,6 @@ pub struct OtlpTarget {
     pub timeout: Duration,
 }
 
-/// How spans wait to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Batches {
-    /// The most spans that wait.
-    pub queue: usize,
-    /// The most spans in one request.
-    pub batch: usize,
-    /// How long the first one waits for others.
-    pub delay: Duration,
-    /// The deadline of one batch with all attempts.
-    pub timeout: Duration,
-}
-
-/// The specification's defaults.
-impl Default for Batches {
-    fn default() -> Self {
-        Self {
-            queue: 2048,
-            batch: 512,
-            delay: Duration::from_secs(5),
-            timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-/// The kinds of what is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OtlpSignal {
-    Traces,
-    Metrics,
-    Logs,
-}
-
-impl OtlpSignal {
-    /// Its part of variables' names.
-    pub(super) const fn variable(self) -> &'static str {
-        match self {
-            Self::Traces => "TRACES",
-            Self::Metrics => "METRICS",
-            Self::Logs => "LOGS",
-        }
-    }
-
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Traces => "/v1/traces",
-            Self::Metrics => "/v1/metrics",
-            Self::Logs => "/v1/logs",
-        }
-    }
-}
-
 /// The meaning of the key. Relative paths start at `base`.
 pub(super) fn of_file(raw: RawOtel, base: &Path) -> Result<OtelFile, KeyError> {
     let endpoint = raw.endpoint.map(|url| url.0.0);
@@ -136,8 +102,9 @@ pub(super) fn of_file(raw: RawOtel, base: &Path) -> Result<OtelFile, KeyError> {
         );
     }
     let propagate = raw.propagate.is_some_and(|propagate| propagate.0);
-    let traces = raw.traces.map(|traces| traces.0);
-    if propagate && traces != Some(TraceChoice::All) {
+    let default = OtelFile::default();
+    let traces = raw.traces.map_or(default.traces, |traces| traces.0);
+    if propagate && traces != TraceChoice::All {
         let message = "expected traces: all with propagate: true; with failed it is not known before a round whether its trace is kept";
         return at("otel.propagate", message);
     }
@@ -147,11 +114,13 @@ pub(super) fn of_file(raw: RawOtel, base: &Path) -> Result<OtelFile, KeyError> {
         .map(|(name, value)| header(&name, value, base));
     Ok(OtelFile {
         endpoint,
-        protocol: raw.protocol.map(|protocol| protocol.0),
+        protocol: raw.protocol.map_or(default.protocol, |protocol| protocol.0),
         traces,
-        metrics: raw.metrics.map(|metrics| metrics.0.0),
-        metrics_interval: raw.metrics_interval.map(|interval| interval.0),
-        logs: raw.logs.map(|logs| logs.0.0),
+        metrics: raw.metrics.is_some_and(|metrics| metrics.0.0),
+        metrics_interval: raw
+            .metrics_interval
+            .map_or(default.metrics_interval, |interval| interval.0),
+        logs: raw.logs.is_some_and(|logs| logs.0.0),
         headers: headers.collect::<Result<_, _>>()?,
         tls,
         resource: raw.resource.into_iter().collect(),
@@ -175,36 +144,16 @@ fn header(name: &str, value: RawHeader, base: &Path) -> Result<(HeaderName, Secr
     Ok((parsed, value))
 }
 
-/// A header that may be added to requests.
-pub(super) fn header_name(name: &str) -> Option<HeaderName> {
-    const OURS: [&str; 9] = [
-        "host",
-        "te",
-        "connection",
-        "transfer-encoding",
-        "content-type",
-        "content-length",
-        "content-encoding",
-        "user-agent",
-        "upgrade",
-    ];
-    let name: HeaderName = name.to_ascii_lowercase().parse().ok()?;
-    let is_ours = OURS.contains(&name.as_str()) || name.as_str().starts_with("grpc-");
-    (!is_ours).then_some(name)
-}
-
 impl OtelFile {
     /// What file and environment say together; `None`: nothing is sent. Also the warnings about the environment. `variable` gives
     /// the value of a variable.
     pub fn with_environment(
-        file: Option<&Self>,
+        &self,
         path: &Path,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Option<OtelSettings>, Vec<String>), ConfigError> {
-        let none = Self::default();
-        let file = file.unwrap_or(&none);
         let mut variables = Variables::new(variable);
-        let settings = file.joined(&mut variables);
+        let settings = self.joined(&mut variables);
         let settings = settings.map_err(|(key, message)| ConfigError::new(path, None, Some(key), message))?;
         Ok((settings, variables.into_warnings()))
     }
@@ -216,9 +165,9 @@ impl OtelFile {
         let sampler = variables.sampler();
         let rule = match (sampler, self.traces) {
             (Some(rule), _) => Some(rule),
-            (None, Some(TraceChoice::Off)) => None,
-            (None, Some(TraceChoice::Failed) | None) => Some(TraceRule::Failed),
-            (None, Some(TraceChoice::All)) => Some(TraceRule::Share(1.0)),
+            (None, TraceChoice::Off) => None,
+            (None, TraceChoice::Failed) => Some(TraceRule::Failed),
+            (None, TraceChoice::All) => Some(TraceRule::Share(1.0)),
         };
         let rule = match variables.exporter(OtlpSignal::Traces) {
             Some(true) => rule.or(Some(TraceRule::Failed)),
@@ -244,7 +193,7 @@ impl OtelFile {
             None
         };
         let interval = variables.millis("OTEL_METRIC_EXPORT_INTERVAL");
-        let interval = interval.or(self.metrics_interval).unwrap_or(METRICS_INTERVAL);
+        let interval = interval.unwrap_or(self.metrics_interval);
         let propagate = self.propagate && matches!(traces, Some((TraceRule::Share(_), _)));
         let mut resource = self.resource.clone();
         resource.extend(variables.resource());
@@ -262,10 +211,10 @@ impl OtelFile {
     }
 
     /// Whether metrics or events are sent: a variable for the exporter, an endpoint of their own, or the file says so.
-    fn is_wanted(&self, signal: OtlpSignal, file: Option<bool>, variables: &mut Variables<'_>) -> bool {
+    fn is_wanted(&self, signal: OtlpSignal, file: bool, variables: &mut Variables<'_>) -> bool {
         let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.variable());
         let own = variables.is_set(&own);
-        variables.exporter(signal).unwrap_or(own || file == Some(true))
+        variables.exporter(signal).unwrap_or(own || file)
     }
 
     /// `None`: there is no endpoint for it, or it cannot be used.
@@ -274,10 +223,7 @@ impl OtelFile {
         signal: OtlpSignal,
         variables: &mut Variables<'_>,
     ) -> Result<Option<OtlpTarget>, KeyError> {
-        let protocol = variables
-            .protocol(signal)
-            .or(self.protocol)
-            .unwrap_or(OtlpProtocol::Http);
+        let protocol = variables.protocol(signal).unwrap_or(self.protocol);
         let (url, from_file) = match (variables.endpoint(signal, protocol), &self.endpoint) {
             (Some((url, true)), _) => (url, false),
             (Some((url, false)), _) => (with_path(&url, signal, protocol), false),

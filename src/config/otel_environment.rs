@@ -8,8 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::otel::{Batches, OtlpSignal, header_name};
-use super::raw_otel::{OtlpProtocol, OtlpUrl};
+use super::raw_otel::{Batches, OtlpProtocol, OtlpSignal, OtlpUrl, header_name};
 use super::scalar::Scalar as _;
 use crate::model::{TraceRule, text};
 

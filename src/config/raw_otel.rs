@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::scalar::{Scalar, Value};
@@ -107,6 +107,92 @@ impl Scalar for OnOff {
             _ => None,
         }
     }
+}
+
+/// How spans wait to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batches {
+    /// The most spans that wait.
+    pub queue: usize,
+    /// The most spans in one request.
+    pub batch: usize,
+    /// How long the first one waits for others.
+    pub delay: Duration,
+    /// The deadline of one batch with all attempts.
+    pub timeout: Duration,
+}
+
+/// The specification's defaults.
+impl Default for Batches {
+    fn default() -> Self {
+        Self {
+            queue: 2048,
+            batch: 512,
+            delay: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The kinds of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpSignal {
+    /// Of rounds and dials.
+    Traces,
+    /// Those of /metrics.
+    Metrics,
+    /// Events.
+    Logs,
+}
+
+impl OtlpSignal {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+
+    /// Its name in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+        }
+    }
+
+    /// Its part of variables' names.
+    pub(super) const fn variable(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+            Self::Logs => "LOGS",
+        }
+    }
+
+    /// Its path below an endpoint.
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
+        }
+    }
+}
+
+/// A header that may be added to requests.
+pub(super) fn header_name(name: &str) -> Option<HeaderName> {
+    const OURS: [&str; 9] = [
+        "host",
+        "te",
+        "connection",
+        "transfer-encoding",
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "user-agent",
+        "upgrade",
+    ];
+    let name: HeaderName = name.to_ascii_lowercase().parse().ok()?;
+    let is_ours = OURS.contains(&name.as_str()) || name.as_str().starts_with("grpc-");
+    (!is_ours).then_some(name)
 }
 
 /// The value of a header: text, or `{file: PATH}`. Never shown.

@@ -48,7 +48,7 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
     // The sources of an inventory are not this host's databases.
     let needed = publish != Publish::Off || !told_all && inventory.is_empty();
     let namespaces = databases(&raw.databases, needed)?;
-    let otel = raw.otel.map(|raw| super::otel::of_file(raw, base)).transpose()?;
+    let otel = super::otel::of_file(raw.otel.unwrap_or_default(), base)?;
     Ok(Config {
         probe,
         side,

@@ -36,7 +36,7 @@ pub struct Made {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct KeptItems<T> {
     items: VecDeque<T>,
     weight: usize,
     made: Made,
@@ -46,7 +46,7 @@ struct Waiting<T> {
 #[derive(Debug)]
 struct KeptQueue<T> {
     // A std mutex: it is held only for a push or a pop, never across an await.
-    waiting: Mutex<Waiting<T>>,
+    waiting: Mutex<KeptItems<T>>,
     most: usize,
     /// The reader is woken when something comes into an empty queue, and when this much waits.
     enough: usize,
@@ -54,7 +54,7 @@ struct KeptQueue<T> {
 }
 
 impl<T> KeptQueue<T> {
-    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+    fn lock(&self) -> MutexGuard<'_, KeptItems<T>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +98,7 @@ pub struct KeptReceiver<T>(Arc<KeptQueue<T>>);
 /// A queue for a weight of at most `most`. Its reader takes batches of `enough`.
 pub fn kept_queue<T: Weight>(most: usize, enough: usize) -> (KeptSender<T>, KeptReceiver<T>) {
     let queue = Arc::new(KeptQueue {
-        waiting: Mutex::new(Waiting {
+        waiting: Mutex::new(KeptItems {
             items: VecDeque::new(),
             weight: 0,
             made: Made::default(),

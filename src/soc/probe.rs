@@ -186,12 +186,7 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
     }
     Report {
         epoch: Some(epoch),
-        timing: RoundTiming {
-            began: began_at,
-            sent: sent.duration_since(since),
-            took: since.elapsed(),
-            ..RoundTiming::default()
-        },
+        timing: timing(began_at, sent.duration_since(since), since.elapsed()),
         queries,
         direction,
         oper,
@@ -240,16 +235,23 @@ fn unavailable() -> [QueryReport; Query::COUNT] {
 fn not_ready(began: SystemTime) -> Report {
     Report {
         epoch: None,
-        timing: RoundTiming {
-            began,
-            ..RoundTiming::default()
-        },
+        timing: timing(began, Duration::ZERO, Duration::ZERO),
         queries: unavailable(),
         direction: UpperLower::<MuxDirection>::default(),
         oper: UpperLower::<PortState>::default(),
         link: UpperLower::<PortState>::default(),
         version: None,
         health: Health::Unknown,
+    }
+}
+
+/// The session knows the rest.
+fn timing(began: SystemTime, sent: Duration, took: Duration) -> RoundTiming {
+    RoundTiming {
+        began,
+        sent,
+        took,
+        ..RoundTiming::default()
     }
 }
 

@@ -8,25 +8,30 @@
 //! | module | job |
 //! |---|---|
 //! | spans, log_records, metric_points | what was kept → OTLP, pure; `attributes` and the names in `semantics` |
+//! | inventory_events | problems of the inventory → events |
 //! | resource | what describes this process |
-//! | batches, queue_task | traces and events: messages, and the task that sends them |
+//! | sendable, queue_task | traces and events: messages, and the task that sends them |
 //! | metric_task | the task that sends metrics |
 //! | collector | one connection, one request; `grpc_frames`: gRPC's own part, pure |
 //! | delivery | more attempts |
 //! | collector_health | whether it arrives, and how much; what is logged |
+//!
+//! Imports `model`, `config`, `fleet` and `sonic` (`https`); in `telemetry` `catalogue` and `samples`.
 
 mod attributes;
-mod batches;
+
 mod collector;
 mod collector_health;
 mod delivery;
 mod grpc_frames;
+mod inventory_events;
 mod log_records;
 mod metric_points;
 mod metric_task;
 mod queue_task;
 mod resource;
 mod semantics;
+mod sendable;
 mod spans;
 
 use std::pin::Pin;
@@ -36,17 +41,17 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::OtelSettings;
+use crate::config::{OtelSettings, OtlpSignal};
 use crate::fleet::kept_queue::{KeptCounter, KeptReceiver, KeptSender, kept_queue};
 use crate::fleet::recorder::Recorder;
 use crate::model::{Inventory, KeptEvent, KeptTrace, OtlpCounts, OtlpResult, OtlpStatus, TraceRule};
-use batches::{LOGS_METHOD, METRICS_METHOD, TRACE_METHOD};
 use collector::Collector;
-use collector_health::{CollectorHealth, Signal};
+use collector_health::CollectorHealth;
 use metric_task::MetricTask;
 pub use metric_task::ViewMaker;
 use queue_task::QueueTask;
 use resource::Described;
+use sendable::{LOGS_METHOD, METRICS_METHOD, TRACE_METHOD};
 
 /// Events that wait to be sent. A rack that fails as a whole makes some hundred.
 const MOST_EVENTS: usize = 2048;
@@ -62,6 +67,7 @@ pub struct Otlp {
     settings: OtelSettings,
     traces: Option<KeptReceiver<KeptTrace>>,
     events: Option<KeptReceiver<KeptEvent>>,
+    others: Option<KeptSender<KeptEvent>>,
     health: Arc<CollectorHealth>,
     report: OtlpReport,
 }
@@ -101,6 +107,7 @@ impl Otlp {
             settings,
             traces,
             events,
+            others: events_tx.clone(),
             health,
             report,
         };
@@ -110,6 +117,12 @@ impl Otlp {
     /// What has become of everything.
     pub fn report(&self) -> OtlpReport {
         self.report.clone()
+    }
+
+    /// Keeps problems of the inventory as events; `None`: no events are sent.
+    pub fn problems(&self, inventory: watch::Receiver<Arc<Inventory>>) -> Option<OtlpTask> {
+        let events = self.others.clone()?;
+        Some(Box::pin(inventory_events::follow(inventory, events)))
     }
 
     /// The tasks of the exporter on `host`. Those of traces and events send what is left after `stop`; that of metrics never ends.
@@ -164,7 +177,7 @@ impl Otlp {
 impl OtlpReport {
     /// What has become of everything until now.
     pub fn status(&self) -> OtlpStatus {
-        let counts = |signal: Signal, dropped: u64| -> OtlpCounts {
+        let counts = |signal: OtlpSignal, dropped: u64| -> OtlpCounts {
             let mut counts = OtlpCounts::default();
             counts[OtlpResult::Ok.index()] = self.health.count(signal, OtlpResult::Ok);
             counts[OtlpResult::Error.index()] = self.health.count(signal, OtlpResult::Error);
@@ -174,9 +187,9 @@ impl OtlpReport {
         let spans = self.traces.as_ref().map(KeptCounter::made);
         let events = self.events.as_ref().map(KeptCounter::made);
         OtlpStatus {
-            spans: spans.map(|made| counts(Signal::Traces, made.dropped)),
-            metrics: self.metrics.then(|| counts(Signal::Metrics, 0)),
-            logs: events.map(|made| counts(Signal::Logs, made.dropped)),
+            spans: spans.map(|made| counts(OtlpSignal::Traces, made.dropped)),
+            metrics: self.metrics.then(|| counts(OtlpSignal::Metrics, 0)),
+            logs: events.map(|made| counts(OtlpSignal::Logs, made.dropped)),
             up: self.health.is_up(),
         }
     }

@@ -182,8 +182,8 @@ async fn metrics_arrive_with_the_values_of_a_scrape() {
     rack.counts("dualtor_probes_total", &[("result", "OK")], 10).await;
     wait_until("the probes as a metric", async || {
         receiver.received(|received| {
-            let all = received.metrics.iter().rev();
-            let last = all.filter(|metric| metric.name == "dualtor_probes_total").next();
+            let mut all = received.metrics.iter().rev();
+            let last = all.find(|metric| metric.name == "dualtor_probes_total");
             let points = last.and_then(|metric| match metric.data.as_ref()? {
                 opentelemetry_proto::tonic::metrics::v1::metric::Data::Sum(sum) => Some(&sum.data_points),
                 _ => None,

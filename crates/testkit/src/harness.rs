@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use dualtor_exporter::app::{AppError, Exporter, Options};
-use dualtor_exporter::config::{Config, OtelFile};
+use dualtor_exporter::config::Config;
 use dualtor_exporter::web::{Limits, WebFile, WebPaths};
 use dualtor_sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec, Tls};
 use tempfile::TempDir;
@@ -167,6 +167,7 @@ impl Setup {
     /// A variable of OpenTelemetry.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         let variable = (name.to_owned(), value.to_owned());
+        self.settings.variables.retain(|(other, _)| other != name);
         self.settings.variables.push(variable);
         self
     }
@@ -257,7 +258,7 @@ impl Rack {
             let found = variables.iter().find(|(other, _)| other == name);
             found.map(|(_, value)| value.clone())
         };
-        let otel = OtelFile::with_environment(config.otel.as_ref(), &path, &variable);
+        let otel = config.otel.with_environment(&path, &variable);
         let exporter = Exporter::start(Options {
             config,
             load: std::sync::Arc::new(move || Config::load(&path)),

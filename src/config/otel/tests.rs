@@ -22,7 +22,7 @@ fn try_settings(
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
     let read = |name: &str| variables.get(name).cloned();
-    let joined = OtelFile::with_environment(config.otel.as_ref(), path, &read);
+    let joined = config.otel.with_environment(path, &read);
     joined.map_err(|error| error.to_string())
 }
 

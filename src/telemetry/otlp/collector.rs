@@ -63,14 +63,14 @@ impl SendError {
     }
 }
 
-enum Link {
+enum HttpLink {
     Http1(http1::SendRequest<Body>),
     Http2(http2::SendRequest<Body>),
 }
 
 /// An open connection, and the task that drives it.
-struct Open {
-    link: Link,
+struct OpenLink {
+    link: HttpLink,
     headers: HeaderMap,
     _driver: AbortOnDropHandle<()>,
 }
@@ -80,7 +80,7 @@ pub(super) struct Collector {
     target: OtlpTarget,
     /// The gRPC method.
     method: &'static str,
-    open: Option<Open>,
+    open: Option<OpenLink>,
     reader: Reader,
 }
 
@@ -102,7 +102,7 @@ impl Collector {
 
     /// Connects, if it is not connected.
     pub(super) async fn connect(&mut self) -> Result<(), SendError> {
-        if self.open.as_ref().is_some_and(Open::is_usable) {
+        if self.open.as_ref().is_some_and(OpenLink::is_usable) {
             return Ok(());
         }
         self.open = None;
@@ -182,16 +182,16 @@ impl Collector {
     }
 }
 
-impl Open {
+impl OpenLink {
     fn is_usable(&self) -> bool {
         match &self.link {
-            Link::Http1(sender) => sender.is_ready(),
-            Link::Http2(sender) => sender.is_ready(),
+            HttpLink::Http1(sender) => sender.is_ready(),
+            HttpLink::Http2(sender) => sender.is_ready(),
         }
     }
 }
 
-impl Link {
+impl HttpLink {
     async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
         let response = match self {
             Self::Http1(sender) => sender.send_request(request).await,
@@ -209,7 +209,7 @@ fn with_source(error: &dyn std::error::Error) -> String {
     }
 }
 
-async fn open(target: &OtlpTarget, reader: &Reader) -> Result<Open, String> {
+async fn open(target: &OtlpTarget, reader: &Reader) -> Result<OpenLink, String> {
     let alpn = (target.protocol == OtlpProtocol::Grpc).then_some(&b"h2"[..]);
     let (settings, url, headers) = (target.tls.clone(), target.url.clone(), target.headers.clone());
     // Files that hang must not stop the task.
@@ -238,14 +238,17 @@ async fn open(target: &OtlpTarget, reader: &Reader) -> Result<Open, String> {
             shake_hands(tls.map_err(|error| format!("TLS: {error}"))?, target.protocol).await?
         }
     };
-    Ok(Open {
+    Ok(OpenLink {
         link,
         headers,
         _driver: driver,
     })
 }
 
-async fn shake_hands<S>(socket: S, protocol: OtlpProtocol) -> Result<(Link, AbortOnDropHandle<()>), String>
+async fn shake_hands<S>(
+    socket: S,
+    protocol: OtlpProtocol,
+) -> Result<(HttpLink, AbortOnDropHandle<()>), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -257,14 +260,14 @@ where
             http.max_buf_size(MAX_HEAD);
             let (sender, connection) = http.handshake(TokioIo::new(socket)).await.map_err(failed)?;
             let driver = tokio::spawn(async move { drop(connection.await) });
-            Ok((Link::Http1(sender), AbortOnDropHandle::new(driver)))
+            Ok((HttpLink::Http1(sender), AbortOnDropHandle::new(driver)))
         }
         OtlpProtocol::Grpc => {
             let mut http = http2::Builder::new(TokioExecutor::new());
             http.max_header_list_size(16 * 1024);
             let (sender, connection) = http.handshake(TokioIo::new(socket)).await.map_err(failed)?;
             let driver = tokio::spawn(async move { drop(connection.await) });
-            Ok((Link::Http2(sender), AbortOnDropHandle::new(driver)))
+            Ok((HttpLink::Http2(sender), AbortOnDropHandle::new(driver)))
         }
     }
 }

@@ -7,48 +7,29 @@ use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
+use crate::config::OtlpSignal;
 use crate::model::component::OTLP;
 use crate::model::{OtlpResult, text};
-
-/// What is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Signal {
-    Traces,
-    Metrics,
-    Logs,
-}
-
-impl Signal {
-    pub(super) const COUNT: usize = 3;
-
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::Traces => "traces",
-            Self::Metrics => "metrics",
-            Self::Logs => "logs",
-        }
-    }
-}
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct CollectorHealth {
-    /// By `Signal`; `None`: it is not sent, or nothing has been sent yet.
+    /// By `OtlpSignal`; `None`: it is not sent, or nothing has been sent yet.
     state: Mutex<HealthState>,
-    counts: [Counts; Signal::COUNT],
+    counts: [SignalCounts; OtlpSignal::COUNT],
 }
 
 #[derive(Debug, Default)]
 struct HealthState {
-    up: [Option<bool>; Signal::COUNT],
+    up: [Option<bool>; OtlpSignal::COUNT],
     /// Since when something has failed.
     down_since: Option<Instant>,
     /// Whether a collector takes only a part of what it gets.
-    rejects: [bool; Signal::COUNT],
+    rejects: [bool; OtlpSignal::COUNT],
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct SignalCounts {
     ok: AtomicU64,
     error: AtomicU64,
 }
@@ -62,7 +43,7 @@ impl CollectorHealth {
     }
 
     /// How much has arrived, and how much has not.
-    pub(super) fn count(&self, signal: Signal, result: OtlpResult) -> u64 {
+    pub(super) fn count(&self, signal: OtlpSignal, result: OtlpResult) -> u64 {
         let counts = &self.counts[signal as usize];
         match result {
             OtlpResult::Ok => counts.ok.load(Ordering::Relaxed),
@@ -71,14 +52,14 @@ impl CollectorHealth {
         }
     }
 
-    pub(super) fn add(&self, signal: Signal, ok: u64, error: u64) {
+    pub(super) fn add(&self, signal: OtlpSignal, ok: u64, error: u64) {
         let counts = &self.counts[signal as usize];
         counts.ok.fetch_add(ok, Ordering::Relaxed);
         counts.error.fetch_add(error, Ordering::Relaxed);
     }
 
     /// A message has arrived. Of its content the collector has rejected this much, for this reason.
-    pub(super) fn arrived(&self, signal: Signal, url: &str, rejected: u64, reason: &str, now: Instant) {
+    pub(super) fn arrived(&self, signal: OtlpSignal, url: &str, rejected: u64, reason: &str, now: Instant) {
         let mut state = self.lock();
         state.up[signal as usize] = Some(true);
         if state.up.iter().all(|up| *up != Some(false))
@@ -95,7 +76,7 @@ impl CollectorHealth {
     }
 
     /// A message has not arrived.
-    pub(super) fn failed(&self, signal: Signal, url: &str, error: &str, now: Instant) {
+    pub(super) fn failed(&self, signal: OtlpSignal, url: &str, error: &str, now: Instant) {
         let mut state = self.lock();
         state.up[signal as usize] = Some(false);
         let signal = signal.label();
@@ -120,13 +101,13 @@ mod tests {
     fn one_signal_that_fails_makes_it_down_until_all_arrive() {
         let (health, now) = (CollectorHealth::default(), Instant::now());
         assert_eq!(health.is_up(), None);
-        health.arrived(Signal::Traces, "x", 0, "", now);
+        health.arrived(OtlpSignal::Traces, "x", 0, "", now);
         assert_eq!(health.is_up(), Some(true));
-        health.failed(Signal::Metrics, "x", "why", now);
-        health.arrived(Signal::Traces, "x", 0, "", now);
+        health.failed(OtlpSignal::Metrics, "x", "why", now);
+        health.arrived(OtlpSignal::Traces, "x", 0, "", now);
         assert_eq!(health.is_up(), Some(false));
         assert!(health.lock().down_since.is_some());
-        health.arrived(Signal::Metrics, "x", 0, "", now);
+        health.arrived(OtlpSignal::Metrics, "x", 0, "", now);
         assert_eq!(health.is_up(), Some(true));
         assert!(health.lock().down_since.is_none());
     }

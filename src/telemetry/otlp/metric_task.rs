@@ -14,12 +14,13 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetr
 use prost::Message as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::batches::Rejected;
 use super::collector::{Collector, SendError};
-use super::collector_health::{CollectorHealth, Signal};
+use super::collector_health::CollectorHealth;
 use super::delivery::deliver;
 use super::metric_points::MetricMessages;
 use super::resource::{Described, scope};
+use super::sendable::Rejected;
+use crate::config::OtlpSignal;
 use crate::model::View;
 
 /// Makes a view; `None`: the exporter is stopping.
@@ -58,15 +59,16 @@ impl MetricTask {
             Ok(Some(rejected)) => {
                 let is_good = rejected.count == 0;
                 self.health
-                    .add(Signal::Metrics, is_good.into(), (!is_good).into());
+                    .add(OtlpSignal::Metrics, is_good.into(), (!is_good).into());
                 let Rejected { count, reason } = rejected;
-                self.health.arrived(Signal::Metrics, &url, count, &reason, now);
+                self.health
+                    .arrived(OtlpSignal::Metrics, &url, count, &reason, now);
             }
             // The exporter is stopping.
             Ok(None) => {}
             Err(error) => {
-                self.health.add(Signal::Metrics, 0, 1);
-                self.health.failed(Signal::Metrics, &url, &error, now);
+                self.health.add(OtlpSignal::Metrics, 0, 1);
+                self.health.failed(OtlpSignal::Metrics, &url, &error, now);
             }
         }
     }

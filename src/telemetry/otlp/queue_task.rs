@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::batches::Batch;
 use super::collector::Collector;
 use super::collector_health::CollectorHealth;
 use super::delivery::deliver;
 use super::resource::Described;
+use super::sendable::Sendable;
 use crate::config::Batches;
 use crate::fleet::kept_queue::KeptReceiver;
 use crate::model::component::OTLP;
@@ -37,7 +37,7 @@ pub(super) struct QueueTask<T> {
     pub(super) in_flight: AtomicU64,
 }
 
-impl<T: Batch> QueueTask<T> {
+impl<T: Sendable> QueueTask<T> {
     /// Runs until `stop`, and then until everything has been sent, for `STOP_WITHIN` at most.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let cut = async {

@@ -11,10 +11,10 @@ use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use prost::Message as _;
 
-use super::collector_health::Signal;
 use super::log_records::record_of;
 use super::resource::{Described, scope};
 use super::spans::spans_of;
+use crate::config::OtlpSignal;
 use crate::fleet::kept_queue::Weight;
 use crate::model::{KeptEvent, KeptTrace};
 
@@ -40,8 +40,8 @@ impl Rejected {
 }
 
 /// What can wait in a queue to be sent.
-pub(super) trait Batch: Weight + Sized + Send + Sync {
-    const SIGNAL: Signal;
+pub(super) trait Sendable: Weight + Sized + Send + Sync {
+    const SIGNAL: OtlpSignal;
 
     /// The message with these; with none of them an empty message, which collectors accept.
     fn message(batch: &[Self], described: &Described) -> Vec<u8>;
@@ -50,8 +50,8 @@ pub(super) trait Batch: Weight + Sized + Send + Sync {
     fn rejected(reply: Bytes) -> Rejected;
 }
 
-impl Batch for KeptTrace {
-    const SIGNAL: Signal = Signal::Traces;
+impl Sendable for KeptTrace {
+    const SIGNAL: OtlpSignal = OtlpSignal::Traces;
 
     fn message(batch: &[Self], described: &Described) -> Vec<u8> {
         let spans: Vec<_> = batch.iter().flat_map(spans_of).collect();
@@ -82,8 +82,8 @@ impl Batch for KeptTrace {
     }
 }
 
-impl Batch for KeptEvent {
-    const SIGNAL: Signal = Signal::Logs;
+impl Sendable for KeptEvent {
+    const SIGNAL: OtlpSignal = OtlpSignal::Logs;
 
     fn message(batch: &[Self], described: &Described) -> Vec<u8> {
         let now = SystemTime::now();
