@@ -37,7 +37,7 @@ use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths};
 pub use follow_config::FollowedFile;
-use make_view::{Origin, Sources, history_source, view_source};
+use make_view::{Origin, Sources, history_source};
 use parts::{Tasks, drained, unexpected};
 use probe_source::probe_source;
 use queues::Queues;

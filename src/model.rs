@@ -12,6 +12,7 @@ mod words;
 pub mod component;
 mod ends;
 mod event;
+mod exemplar;
 mod facts;
 mod history;
 mod kept;
@@ -33,6 +34,7 @@ pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
     ChannelEvent, Event, MaintenanceReport, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report,
 };
+pub use exemplar::{Exemplar, ExemplarTable};
 pub use facts::{Facts, Inventory, PortFacts, Problem, SourceStatus, StateDbs};
 pub use history::{DETAIL_BYTES, History, ROUNDS, RoundRecord, TRANSITIONS, Transition, TransitionKind};
 pub use kept::{Happening, KeptEvent, KeptTrace, KeptWork};

@@ -111,6 +111,7 @@ fn view() -> anyhow::Result<View> {
         delays: Default::default(),
         lately: Default::default(),
         otlp: None,
+        exemplars: None,
         queues: Default::default(),
         web: WebStatus::default(),
         lines_dropped: 0,

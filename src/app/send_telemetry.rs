@@ -9,7 +9,7 @@ mod with {
     use tokio_util::sync::CancellationToken;
     use tracing::error;
 
-    use crate::app::make_view::{OtlpStatusSource, Sources, view_source};
+    use crate::app::make_view::{OtlpSource, Sources, view_source};
     use crate::app::parts::{Keeps, Tasks, oversee, until};
     use crate::config::OtelSettings;
     use crate::model::component::OTLP;
@@ -32,15 +32,26 @@ mod with {
         }
 
         /// `None`: nothing is sent.
-        pub(in crate::app) fn status(&self) -> Option<OtlpStatusSource> {
-            let report = self.0.as_ref()?.report();
-            Some(Arc::new(move || report.status()))
+        pub(in crate::app) fn status(&self) -> Option<OtlpSource> {
+            let otlp = self.0.as_ref()?;
+            let report = otlp.report();
+            Some(OtlpSource {
+                status: Arc::new(move || report.status()),
+                exemplars: otlp.exemplars(),
+            })
         }
 
         /// Starts the tasks.
-        pub(in crate::app) fn start(self, sources: &Sources, tasks: &mut Tasks, stop: &CancellationToken) {
-            let Some(otlp) = self.0 else { return };
-            let (host, inventory) = (sources.origin.host().to_owned(), sources.inventory.clone());
+        pub(in crate::app) fn start(
+            self,
+            sources: Sources,
+            tasks: &mut Tasks,
+            stop: &CancellationToken,
+        ) -> ViewSource {
+            let Some(otlp) = self.0 else {
+                return view_source(sources);
+            };
+            let (host, inventory) = (sources.origin.host.clone(), sources.inventory.clone());
             let view = view_source(sources);
             if let Some(task) = otlp.problems(inventory.clone()) {
                 until(stop, tasks, "what keeps inventory problems", async move {
@@ -78,7 +89,7 @@ mod with {
 mod without {
     use tokio_util::sync::CancellationToken;
 
-    use crate::app::make_view::{OtlpStatusSource, Sources, view_source};
+    use crate::app::make_view::{OtlpSource, Sources, view_source};
     use crate::app::parts::{Keeps, Tasks};
     use crate::config::OtelSettings;
     use crate::web::ViewSource;
@@ -91,7 +102,7 @@ mod without {
             (Self, Keeps::default())
         }
 
-        pub(in crate::app) fn status(&self) -> Option<OtlpStatusSource> {
+        pub(in crate::app) fn status(&self) -> Option<OtlpSource> {
             None
         }
 

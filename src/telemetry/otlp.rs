@@ -14,6 +14,7 @@
 //! | metric_task | the task that sends metrics |
 //! | collector | one connection, one request; `grpc_frames`: gRPC's own part, pure |
 //! | delivery | more attempts |
+//! | trial | whether an endpoint takes an empty message, for `doctor` |
 //! | collector_health | whether it arrives, and how much; what is logged |
 //!
 //! Imports `model`, `config`, `fleet` and `sonic` (`https`); in `telemetry` `catalogue` and `samples`.
@@ -33,6 +34,7 @@ mod resource;
 mod semantics;
 mod sendable;
 mod spans;
+mod trial;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,7 +46,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{OtelSettings, OtlpSignal};
 use crate::fleet::kept_queue::{KeptCounter, KeptReceiver, KeptSender, kept_queue};
 use crate::fleet::recorder::Recorder;
-use crate::model::{Inventory, KeptEvent, KeptTrace, OtlpCounts, OtlpResult, OtlpStatus, TraceRule};
+use crate::model::{
+    ExemplarTable, Inventory, KeptEvent, KeptTrace, OtlpCounts, OtlpResult, OtlpStatus, TraceRule,
+};
 use collector::Collector;
 use collector_health::CollectorHealth;
 use metric_task::MetricTask;
@@ -52,6 +56,7 @@ pub use metric_task::ViewMaker;
 use queue_task::QueueTask;
 use resource::Described;
 use sendable::{LOGS_METHOD, METRICS_METHOD, TRACE_METHOD};
+pub use trial::{Trial, try_endpoints};
 
 /// Events that wait to be sent. A rack that fails as a whole makes some hundred.
 const MOST_EVENTS: usize = 2048;
@@ -69,6 +74,7 @@ pub struct Otlp {
     events: Option<KeptReceiver<KeptEvent>>,
     others: Option<KeptSender<KeptEvent>>,
     health: Arc<CollectorHealth>,
+    exemplars: Arc<ExemplarTable>,
     report: OtlpReport,
 }
 
@@ -109,6 +115,7 @@ impl Otlp {
             events,
             others: events_tx.clone(),
             health,
+            exemplars: Arc::default(),
             report,
         };
         (otlp, recorder, events_tx)
@@ -117,6 +124,11 @@ impl Otlp {
     /// What has become of everything.
     pub fn report(&self) -> OtlpReport {
         self.report.clone()
+    }
+
+    /// The traces of queries that have arrived.
+    pub fn exemplars(&self) -> Arc<ExemplarTable> {
+        self.exemplars.clone()
     }
 
     /// Keeps problems of the inventory as events; `None`: no events are sent.
@@ -142,6 +154,7 @@ impl Otlp {
                 collector: Collector::new(target, TRACE_METHOD),
                 described: described.clone(),
                 health: health.clone(),
+                exemplars: self.exemplars.clone(),
                 batches: settings.batches,
                 in_flight: AtomicU64::new(0),
             };
@@ -153,6 +166,7 @@ impl Otlp {
                 collector: Collector::new(target, LOGS_METHOD),
                 described: described.clone(),
                 health: health.clone(),
+                exemplars: self.exemplars.clone(),
                 batches: settings.batches,
                 in_flight: AtomicU64::new(0),
             };

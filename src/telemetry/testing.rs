@@ -43,6 +43,7 @@ pub(crate) fn empty_view() -> View {
         delays: Delays::default(),
         lately: Lately::default(),
         otlp: None,
+        exemplars: None,
         queues: QueueLengths::default(),
         process: None,
     }

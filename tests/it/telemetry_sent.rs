@@ -318,3 +318,91 @@ async fn what_waits_at_a_stop_is_sent() {
     });
     assert_eq!(stops, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_query_durations_names_the_newest_trace_that_has_arrived() {
+    let receiver = OtlpReceiver::start(false).await;
+    let rack = sends_to(&receiver, 2, "traces: all")
+        .probe(ONLY_AT_READY)
+        .start()
+        .await;
+    spans(&receiver, "14 spans", |spans| spans.len() == 14).await;
+    wait_until("they are counted", async || match counted(&rack).await {
+        [14, 0, 0] => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let accept = [("accept", "application/openmetrics-text; version=1.0.0")];
+    let answer = crate::http::ask(rack.web, "GET", "/metrics", &accept).await;
+    let mut found = 0;
+    for (bucket, exemplar) in answer.text().lines().filter_map(|line| line.split_once(" # ")) {
+        assert!(
+            bucket.starts_with("dualtor_probe_duration_seconds_bucket{"),
+            "{bucket}"
+        );
+        let value = |key: &str| {
+            let rest = exemplar.split(key).nth(1).expect("a label");
+            rest.split('"').nth(1).expect("a value").to_owned()
+        };
+        let (trace, span) = (value("trace_id="), value("span_id="));
+        let seconds: f64 = exemplar
+            .split(' ')
+            .nth(1)
+            .expect("a value")
+            .parse()
+            .expect("a number");
+        receiver.received(|received| {
+            let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let found = received.spans.iter().find(|other| hex(&other.span_id) == span);
+            let found = found.expect("the span has arrived");
+            assert_eq!(hex(&found.trace_id), trace);
+            let took = (found.end_time_unix_nano - found.start_time_unix_nano) as f64 / 1e9;
+            assert!((took - seconds).abs() < 1e-6, "{took} {seconds}");
+            let mut spans = received.spans.iter();
+            let round = spans
+                .find(|round| round.span_id == found.parent_span_id)
+                .expect("a round");
+            let port = attribute(&round.attributes, "network.interface.name");
+            assert!(bucket.contains(&format!("port=\"{port}\"")), "{bucket}");
+        });
+        found += 1;
+    }
+    assert!((2..=10).contains(&found), "{found}");
+    let text = crate::http::get(rack.web, "/metrics").await;
+    assert!(
+        !text.text().contains("trace_id"),
+        "the old text format has no exemplars"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_whether_the_collector_takes_what_we_send() {
+    let receiver = OtlpReceiver::start(false).await;
+    let rack = Setup::rack(1).databases("publish: off").stage().await;
+    let config = rack.config_path();
+    let args = ["doctor", "--config.file", config.to_str().expect("UTF-8")];
+    let endpoint = format!("http://{}", receiver.address);
+    let doctor = async || {
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+            ("OTEL_METRICS_EXPORTER", "otlp"),
+        ];
+        Program::start_with(&args, &variables).ended().await
+    };
+    let good = doctor().await;
+    for signal in ["traces", "metrics"] {
+        let line = format!("{signal} to {endpoint}/v1/{signal}: takes an empty message");
+        assert!(good.stdout.contains(&line), "{}", good.stdout);
+    }
+    assert_eq!(receiver.spans(), 0);
+    assert_eq!(receiver.received(|received| received.requests.len()), 2);
+    receiver.behave(Behaviour::Fail(401));
+    let bad = doctor().await;
+    assert!(
+        bad.stdout
+            .contains("takes nothing: expected the status 200, got 401"),
+        "{}",
+        bad.stdout
+    );
+    assert_eq!(bad.code, Some(1));
+}

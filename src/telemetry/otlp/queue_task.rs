@@ -19,6 +19,7 @@ use super::resource::Described;
 use super::sendable::Sendable;
 use crate::config::Batches;
 use crate::fleet::kept_queue::KeptReceiver;
+use crate::model::ExemplarTable;
 use crate::model::component::OTLP;
 
 /// How long the last batches may take at a stop.
@@ -32,6 +33,7 @@ pub(super) struct QueueTask<T> {
     pub(super) collector: Collector,
     pub(super) described: Described,
     pub(super) health: Arc<CollectorHealth>,
+    pub(super) exemplars: Arc<ExemplarTable>,
     pub(super) batches: Batches,
     /// What is being sent: it has left the queue.
     pub(super) in_flight: AtomicU64,
@@ -89,6 +91,10 @@ impl<T: Sendable> QueueTask<T> {
             Ok(Ok(reply)) => {
                 let rejected = T::rejected(reply);
                 let lost = rejected.count.min(weight);
+                if lost == 0 {
+                    T::arrived(&batch, &self.exemplars);
+                    self.described.keep_known(&self.exemplars);
+                }
                 self.health.add(T::SIGNAL, weight - lost, lost);
                 let now = std::time::Instant::now();
                 return self.health.arrived(T::SIGNAL, &url, lost, &rejected.reason, now);

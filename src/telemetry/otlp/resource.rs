@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::attributes::text;
 use super::semantics as names;
-use crate::model::{Inventory, Side};
+use crate::model::{ExemplarTable, Inventory, Side};
 
 /// See the module's documentation. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,6 +42,13 @@ impl Described {
             attributes: attributes.into(),
             inventory,
         }
+    }
+
+    /// Forgets the exemplars of SoCs that are not probed any more.
+    pub(super) fn keep_known(&self, exemplars: &ExemplarTable) {
+        let inventory = self.inventory.borrow();
+        let targets = inventory.targets.iter();
+        exemplars.keep(inventory.targets.len(), targets.map(|target| &target.id));
     }
 
     /// As it is now.

@@ -13,10 +13,10 @@ use prost::Message as _;
 
 use super::log_records::record_of;
 use super::resource::{Described, scope};
-use super::spans::spans_of;
+use super::spans::{exemplars_of, spans_of};
 use crate::config::OtlpSignal;
 use crate::fleet::kept_queue::Weight;
-use crate::model::{KeptEvent, KeptTrace};
+use crate::model::{ExemplarTable, KeptEvent, KeptTrace};
 
 /// The paths of gRPC.
 pub(super) const TRACE_METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -46,6 +46,9 @@ pub(super) trait Sendable: Weight + Sized + Send + Sync {
     /// The message with these; with none of them an empty message, which collectors accept.
     fn message(batch: &[Self], described: &Described) -> Vec<u8>;
 
+    /// These have arrived, all of them.
+    fn arrived(_: &[Self], _: &ExemplarTable) {}
+
     /// What the reply says. One that is not what is expected says nothing.
     fn rejected(reply: Bytes) -> Rejected;
 }
@@ -73,6 +76,14 @@ impl Sendable for KeptTrace {
             },
         };
         request.encode_to_vec()
+    }
+
+    fn arrived(batch: &[Self], exemplars: &ExemplarTable) {
+        for kept in batch {
+            for exemplar in exemplars_of(kept) {
+                exemplars.add(&kept.id, exemplar);
+            }
+        }
     }
 
     fn rejected(reply: Bytes) -> Rejected {

@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use super::attributes::{change, nanos, soc, text, whole};
 use super::semantics as names;
 use crate::model::{
-    KeptTrace, KeptWork, Query, QueryResult, ROOT_SPAN, Report, RoundTiming, TraceId, Transition,
+    Exemplar, KeptTrace, KeptWork, Query, QueryResult, ROOT_SPAN, Report, RoundTiming, TraceId, Transition,
 };
 
 /// The spans of one trace. As many as `KeptTrace::spans` says.
@@ -43,6 +43,28 @@ pub(super) fn spans_of(kept: &KeptTrace) -> Vec<Span> {
             }]
         }
     }
+}
+
+/// The queries of a round that the histogram of durations counts.
+pub(super) fn exemplars_of(kept: &KeptTrace) -> impl Iterator<Item = Exemplar> {
+    let report = match &kept.of {
+        KeptWork::Round { report, .. } => Some(report),
+        KeptWork::Dial { .. } => None,
+    };
+    let queries = report.into_iter().flat_map(|report| {
+        let answered = Query::ALL.iter().filter(|query| report.is_answered(**query));
+        answered.map(move |query| (report, *query))
+    });
+    queries.filter_map(|(report, query)| {
+        let took = report.query(query).took?;
+        let (_, at) = times(&report.timing, Some(took))?;
+        Some(Exemplar {
+            trace: kept.trace,
+            span: kept.trace.span(number_of(query)),
+            seconds: took.as_secs_f64(),
+            at,
+        })
+    })
 }
 
 /// The number of a query's span in its trace.

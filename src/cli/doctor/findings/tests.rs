@@ -187,6 +187,7 @@ impl Switch {
         let seen = Collected {
             tls: tls.collect(),
             web: None,
+            telemetry: None,
             socs: socs.collect(),
             loopback3: loopback3.addresses().iter().map(|ip| (*ip, self.here)).collect(),
             files: files.into_iter().map(|file| (file, self.file.clone())).collect(),
