@@ -10,6 +10,7 @@
 mod databases;
 pub mod files;
 mod inventory_sources;
+mod key_path;
 mod otel;
 mod otel_environment;
 mod raw;
