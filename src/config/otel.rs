@@ -29,7 +29,6 @@ pub struct OtelFile {
     headers: Vec<(HeaderName, Secret)>,
     tls: Option<TlsSettings>,
     resource: Vec<(String, String)>,
-    propagate: bool,
 }
 
 /// Nothing is sent: there is no endpoint.
@@ -45,7 +44,6 @@ impl Default for OtelFile {
             headers: Vec::new(),
             tls: None,
             resource: Vec::new(),
-            propagate: false,
         }
     }
 }
@@ -63,8 +61,6 @@ pub struct OtelSettings {
     pub batches: Batches,
     /// What describes this process, besides what it knows itself. Later ones win.
     pub resource: Vec<(String, String)>,
-    /// Whether the SoCs are told the trace of a query.
-    pub propagate: bool,
 }
 
 /// Where one signal is sent, and how.
@@ -101,13 +97,14 @@ pub(super) fn of_file(raw: RawOtel, base: &Path) -> Result<OtelFile, KeyError> {
             "expected no tls with the scheme http in otel.endpoint",
         );
     }
-    let propagate = raw.propagate.is_some_and(|propagate| propagate.0);
+    if raw.propagate.is_some_and(|propagate| propagate.0) {
+        return at(
+            "otel.propagate",
+            "expected false: this version sends no traceparent to the SoCs",
+        );
+    }
     let default = OtelFile::default();
     let traces = raw.traces.map_or(default.traces, |traces| traces.0);
-    if propagate && traces != TraceChoice::All {
-        let message = "expected traces: all with propagate: true; with failed it is not known before a round whether its trace is kept";
-        return at("otel.propagate", message);
-    }
     let headers = raw
         .headers
         .into_iter()
@@ -124,7 +121,6 @@ pub(super) fn of_file(raw: RawOtel, base: &Path) -> Result<OtelFile, KeyError> {
         headers: headers.collect::<Result<_, _>>()?,
         tls,
         resource: raw.resource.into_iter().collect(),
-        propagate,
     })
 }
 
@@ -194,7 +190,6 @@ impl OtelFile {
         };
         let interval = variables.millis("OTEL_METRIC_EXPORT_INTERVAL");
         let interval = interval.unwrap_or(self.metrics_interval);
-        let propagate = self.propagate && matches!(traces, Some((TraceRule::Share(_), _)));
         let mut resource = self.resource.clone();
         resource.extend(variables.resource());
         if traces.is_none() && metrics.is_none() && logs.is_none() {
@@ -206,7 +201,6 @@ impl OtelFile {
             logs,
             batches: variables.batches(),
             resource,
-            propagate,
         }))
     }
 

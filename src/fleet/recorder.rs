@@ -127,8 +127,7 @@ impl Recorder {
         transitions: Vec<Transition>,
         timeout: Duration,
     ) {
-        let trace = report.timing.trace;
-        let trace = trace.unwrap_or_else(|| TraceId::new((self.random)()));
+        let trace = TraceId::new((self.random)());
         let is_notable = !transitions.is_empty() || !report.is_all_answered() || is_slow(&report, timeout);
         let kept = self.traces.is_some() && self.rule.keeps(trace, is_notable);
         self.changes(status, &transitions, kept.then_some(trace));

@@ -80,8 +80,8 @@ impl TraceRule {
         }
     }
 
-    /// Whether it is known before the round that its trace is kept.
-    pub fn samples(self, trace: TraceId) -> bool {
+    /// Whether the id alone lets it be kept.
+    fn samples(self, trace: TraceId) -> bool {
         match self {
             Self::Failed => false,
             Self::Share(share) if share >= 1.0 => true,
@@ -114,8 +114,6 @@ pub struct RoundTiming {
     pub sent: Duration,
     /// From its beginning to its end.
     pub took: Duration,
-    /// Its trace, if that was sent along with its queries.
-    pub trace: Option<TraceId>,
 }
 
 /// A round of no length in 1970.
@@ -126,7 +124,6 @@ impl Default for RoundTiming {
             began: UNIX_EPOCH,
             sent: Duration::ZERO,
             took: Duration::ZERO,
-            trace: None,
         }
     }
 }

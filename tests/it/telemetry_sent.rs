@@ -406,3 +406,20 @@ async fn doctor_says_whether_the_collector_takes_what_we_send() {
     );
     assert_eq!(bad.code, Some(1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soc_gets_the_same_with_and_without_telemetry() {
+    let receiver = OtlpReceiver::start(false).await;
+    let metadata = async |setup: Setup, receiver: Option<&OtlpReceiver>| {
+        let rack = setup.probe(ONLY_AT_READY).start().await;
+        rack.counts("dualtor_probes_total", &[("result", "OK")], 5).await;
+        if let Some(receiver) = receiver {
+            spans(receiver, "7 spans", |spans| spans.len() == 7).await;
+        }
+        let counters = rack.soc(PORT).counters();
+        (counters.last_metadata, counters.rpcs)
+    };
+    let without = metadata(Setup::rack(1).databases("publish: off"), None).await;
+    let with = metadata(sends_to(&receiver, 1, "traces: all"), Some(&receiver)).await;
+    assert_eq!(with, without);
+}

@@ -56,7 +56,7 @@ fn an_endpoint_alone_sends_failed_traces() {
         panic!("off")
     };
     assert_eq!(warnings, Vec::<String>::new());
-    assert!(settings.metrics.is_none() && settings.logs.is_none() && !settings.propagate);
+    assert!(settings.metrics.is_none() && settings.logs.is_none());
     let (rule, target) = settings.traces.expect("traces");
     assert_eq!(rule, TraceRule::Failed);
     assert_eq!(target.url, "http://collector:4318/v1/traces");
@@ -70,7 +70,7 @@ fn every_key_of_the_file_is_read() {
     let file = "otel: {endpoint: 'https://c:4317/', protocol: grpc, traces: all, metrics: on, metrics_interval: 15s, logs: on, \
                 headers: {authorization: {file: token.txt}, x-tenant: 'a b'}, \
                 tls: {ca: ca.crt, cert: c.crt, key: c.key, server_name: x}, \
-                resource: {deployment.environment.name: lab}, propagate: true}";
+                resource: {deployment.environment.name: lab}, propagate: false}";
     let (settings, _) = settings(file, &[]);
     let settings = settings.expect("on");
     let (interval, metrics) = settings.metrics.expect("metrics");
@@ -94,7 +94,6 @@ fn every_key_of_the_file_is_read() {
         .map(|(name, value)| (name.as_str(), value))
         .collect();
     assert_eq!(names, [("authorization", &token), ("x-tenant", &tenant)]);
-    assert!(settings.propagate);
     assert_eq!(
         settings.resource,
         [("deployment.environment.name".to_owned(), "lab".to_owned())]
@@ -270,7 +269,7 @@ fn each_mistake_in_the_file_is_an_error_that_says_what_was_expected() {
         ("otel: {traces: some}", "expected off, failed or all"),
         ("otel: {metrics: yes please}", "expected on or off"),
         ("otel: {metrics_interval: 0s}", "expected a duration over 0"),
-        ("otel: {propagate: true}", "otel.propagate: expected traces: all"),
+        ("otel: {propagate: true}", "otel.propagate: expected false"),
         (
             "otel: {headers: {content-type: x}}",
             "otel.headers.content-type: expected a header's name",

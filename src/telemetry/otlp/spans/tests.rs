@@ -71,7 +71,6 @@ fn report() -> Report {
             began: UNIX_EPOCH + SECOND,
             sent: Duration::from_micros(20),
             took: Duration::from_micros(1100),
-            trace: None,
         },
         queries: std::array::from_fn(|n| QueryReport {
             result: QueryResult::Ok,
