@@ -220,14 +220,19 @@ async fn every_span_is_counted_once_whatever_the_collector_does() {
         (Behaviour::Slow(Duration::from_millis(300)), "40", true, true),
         (Behaviour::Mute, "100", false, true),
     ] {
+        // Only a mute one must be given up soon; a busy machine answers late.
+        let timeout = if behaviour == Behaviour::Mute {
+            "50"
+        } else {
+            "30000"
+        };
         let receiver = OtlpReceiver::start(false).await;
         receiver.behave(behaviour);
         let rack = sends_to(&receiver, 40, "traces: all")
             .probe(ONLY_AT_READY)
             .variable("OTEL_BSP_MAX_QUEUE_SIZE", queue)
             .variable("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "20")
-            .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "400")
-            .variable("OTEL_BSP_EXPORT_TIMEOUT", "600")
+            .variable("OTEL_EXPORTER_OTLP_TIMEOUT", timeout)
             .start()
             .await;
         let [ok, error, dropped] = wait_until(&format!("{behaviour:?}: all are counted"), async || {
