@@ -23,13 +23,14 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots page-shots bench deps chart test-chart test-packages packages
+.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots page-shots bench deps chart test-chart test-packages packages test-otel
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
 	@echo "make test     all tests"
 	@echo "make test-schemathesis   requests made from the API's description by schemathesis; needs python3 and PyPI"
 	@echo "make test-packages   tests of packaging/: systemd unit, .deb, container image, SONiC package"
+	@echo "make test-otel   tests with a real OpenTelemetry Collector, built once (90 s of CPU); needs go"
 	@echo "make verify   what CI runs: format, lints, tests, documentation"
 	@echo "make deny     licences, duplicates, sources and security advisories of the dependencies (deny.toml)"
 	@echo "make msrv     checks with the oldest supported Rust, rust-version in Cargo.toml"
@@ -68,6 +69,11 @@ test-schemathesis:
 test-packages:
 	@scripts/deps cargo
 	@CARGO="$(CARGO)" tests/packages/run $(ARGS)
+
+# A part of `make test` where there is Go; here it is required.
+test-otel:
+	@scripts/deps cargo redis-server go
+	@CI=true CARGO="$(CARGO)" scripts/test otel $(ARGS)
 
 verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager

@@ -12,6 +12,7 @@ mod open_files;
 mod parts;
 mod probe_source;
 mod queues;
+mod send_telemetry;
 mod totals;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config::files::{PATIENCE, Reader};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, OtelSettings};
 use crate::fleet::FleetHandle;
 use crate::model::component::APP;
 use crate::model::{ConfigStatus, ProbeSettings};
@@ -36,10 +37,11 @@ use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths};
 pub use follow_config::FollowedFile;
-use make_view::{Origin, Sources, history_source, view_source};
+use make_view::{Origin, Sources, history_source};
 use parts::{Tasks, drained, unexpected};
 use probe_source::probe_source;
 use queues::Queues;
+use send_telemetry::Sending;
 use totals::Totals;
 
 /// `/-/ready` waits no longer than this for the first result of every target.
@@ -76,6 +78,8 @@ pub struct Options {
     pub service_manager: ServiceManager,
     /// Reports that the fleet is alive.
     pub watchdog: Watchdog,
+    /// What is sent as OpenTelemetry; `None`: nothing.
+    pub otel: Option<OtelSettings>,
     /// How many lines of the log were dropped; the log counts them.
     pub lines_dropped: Arc<AtomicU64>,
 }
@@ -139,42 +143,42 @@ impl Exporter {
         let (reload_tx, reloads) = mpsc::channel(8);
         let (config_status, config_status_rx) = watch::channel(ConfigStatus::loaded(SystemTime::now()));
         let (probe, probe_rx) = watch::channel(options.config.probe);
-        let (mut at_redis, mut queues) = (Servers::default(), Queues::default());
-        let (feeds, state_db) = parts::publishers(&options.config, &mut at_redis, &mut queues, &mut tasks);
+        let (mut redis, mut queues) = (Servers::default(), Queues::default());
+        let (sending, keeps) = Sending::new(options.otel);
+        let (feeds, state_db) =
+            parts::publishers(&options.config, keeps, &mut redis, &mut queues, &mut tasks);
         let (config, config_rx) = watch::channel(Arc::new(options.config));
-        let emits = parts::switch(config_rx.clone(), &probe_rx, &mut at_redis, &mut tasks, &stop);
+        let emits = parts::switch(config_rx.clone(), &probe_rx, &mut redis, &mut tasks, &stop);
         let (inventory, tls) = (emits.inventory, Arc::<TlsStore>::default());
         let (feeds, settings) = ((feeds, options.watchdog), (probe_rx, tls.clone()));
         let fleet = parts::fleet(inventory.clone(), settings, feeds, &mut queues, &mut tasks, &stop);
         follow_config::start(options.follow, &config_rx, &reload_tx, &mut tasks, &stop);
-        let files = parts::open_files(inventory.clone(), &config_rx, &mut tasks, &stop);
-        let probes = probe_source(inventory.clone(), probe.subscribe(), tls.clone());
-        let totals = Totals::begin(state_db.clone(), options.lines_dropped, &mut tasks, &stop);
         let sources = Sources {
             fleet: fleet.clone(),
+            totals: Totals::begin(state_db.clone(), options.lines_dropped, &mut tasks, &stop),
             state_db,
             facts: emits.facts,
             shadow: emits.shadow,
             inventory,
             sources: emits.sources,
             tls,
-            totals,
             queues,
             config: config_rx,
             config_status: config_status_rx,
             origin: Origin::now(),
+            otlp: sending.status(),
             web: Arc::default(),
         };
         let web = Web {
             paths: options.paths,
             allowed_hosts: options.allowed_hosts,
-            files,
+            files: parts::open_files(sources.inventory.clone(), &sources.config, &mut tasks, &stop),
             stats: sources.web.clone(),
             history: history_source(fleet.clone()),
-            view: view_source(sources),
+            probe: options.enable_lifecycle.then(|| probe_source(&sources, &probe)),
+            view: sending.start(sources, &mut tasks, &stop),
             ready: readiness(&fleet, options.service_manager.clone()),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
-            probe: options.enable_lifecycle.then_some(probes),
             config: options.web_config,
             limits: options.limits,
         };
@@ -266,6 +270,9 @@ impl Exporter {
             let publish = (config.publish, config.publish_notifications, config.schema);
             (config.namespaces.clone(), publish)
         };
+        if config.otel != before.otel {
+            return Err("otel: a change of what is sent as OpenTelemetry needs a restart".to_owned());
+        }
         if databases(&config) != databases(&before) {
             let reason = "databases: a change of the databases or of what is published, here or in SONiC's database_config.json, needs a restart";
             return Err(reason.to_owned());

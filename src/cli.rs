@@ -11,6 +11,7 @@
 mod doctor;
 mod exporter_command;
 pub mod host;
+pub mod open_telemetry;
 mod probe_command;
 pub mod program;
 mod status;

@@ -3,7 +3,7 @@
 //!
 //! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` says where Redis is, `tls_files` reads the TLS files,
 //! `inventory_sources` says where targets come from, `shard_index` which of several processes this is, and `validate` checks what
-//! it all means. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
+//! it all means. `otel` and `otel_environment` say what is sent as OpenTelemetry. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
 //!
 //! Imports `model` and `runtime`.
 
@@ -11,7 +11,10 @@ mod databases;
 pub mod files;
 mod inventory_sources;
 mod key_path;
+mod otel;
+mod otel_environment;
 mod raw;
+mod raw_otel;
 mod raw_sources;
 mod redis_url;
 mod scalar;
@@ -32,6 +35,8 @@ use std::time::Duration;
 pub use inventory_sources::{
     FileSource, HttpLogin, HttpSource, InventorySource, RemoteConfigDb, Secret, SourceOrigin,
 };
+pub use otel::{OtelFile, OtelSettings, OtlpTarget};
+pub use raw_otel::{Batches, OtlpProtocol, OtlpSignal};
 pub use scalar::Address;
 pub use settings::{
     Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
@@ -73,6 +78,8 @@ pub struct Config {
     pub publish_notifications: bool,
     /// The rows' field names and values.
     pub schema: Schema,
+    /// What the file says about OpenTelemetry; the environment may say more.
+    pub otel: OtelFile,
 }
 
 /// Why a file cannot be used: one line for people.

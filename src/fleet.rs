@@ -11,8 +11,10 @@
 
 mod diff;
 mod handle;
+pub mod kept_queue;
 mod log_lines;
 pub mod mailbox;
+pub mod recorder;
 pub mod reduce;
 mod table;
 
@@ -25,7 +27,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::fleet::reduce::Effect;
-use crate::model::{ChannelEvent, Event, Inventory, Side, Snapshot, SocStatus, Target, TargetId};
+use crate::model::{ChannelEvent, Event, Inventory, Side, SocStatus, Target, TargetId};
 use crate::runtime::defect::{Defect, Restarts, attempt, caught};
 use crate::runtime::service_manager::Watchdog;
 use crate::soc::session::{self, Context, Running, SessionId};
@@ -145,12 +147,12 @@ impl Fleet {
                 () = &mut stop => break,
                 () = self.watchdog.report() => {}
                 Ok(()) = self.inventory.changed() => self.adopt_inventory(),
-                Some(question) = self.questions.recv() => self.answer(question),
+                Some(question) = self.questions.recv() => question.answer(&self.table, self.side),
                 // Before the events: those of a session that has ended must not be applied any more.
                 Some(ended) = self.sessions.join_next() => self.on_end(ended),
                 Some((id, event)) = self.events.recv() => {
                     // A panic over one SoC's event ends only that SoC's session.
-                    if let Err(defect) = attempt(|| self.on_event(id, &event)) {
+                    if let Err(defect) = attempt(|| self.on_event(id, event)) {
                         self.on_end(Ok((id, defect)));
                     }
                 }
@@ -158,18 +160,18 @@ impl Fleet {
         }
     }
 
-    fn on_event(&mut self, id: SessionId, event: &Event) {
+    fn on_event(&mut self, id: SessionId, event: Event) {
         // The session may have been stopped since it sent this event.
         let Some(entry) = self.table.of_session(id) else {
             return;
         };
-        log_lines::failure(&entry.status, event);
+        log_lines::failure(&entry.status, &event);
         let now = SystemTime::now();
-        let (shown, effect) = entry.change(|status| status.apply(event, now));
-        if let Event::Round(report) = event {
+        let (shown, effect) = entry.change(|status| status.apply(&event, now));
+        if let Event::Round(report) = &event {
             entry.add_round(report, now);
         }
-        match event {
+        match &event {
             Event::Round(report) if report.epoch.is_some() => self.settle(id),
             Event::Channel(ChannelEvent::Failed { .. }) => self.settle(id),
             Event::Maintenance(report) => {
@@ -180,6 +182,8 @@ impl Fleet {
             _ => {}
         }
         self.show(&shown, &effect);
+        let timeout = || self.context.probe.borrow().timeout;
+        self.feeds.record(&shown, event, effect.transitions, now, timeout);
     }
 
     fn on_end(&mut self, ended: Result<(SessionId, Defect), JoinError>) {
@@ -196,6 +200,7 @@ impl Fleet {
         let (status, effect) = entry.change(|status| status.lose_session(&why, SystemTime::now()));
         let target = entry.target.subscribe();
         self.show(&status, &effect);
+        self.feeds.record_end(&status, &effect.transitions);
         self.settle(id);
 
         let anew = self.table.new_session();
@@ -293,6 +298,7 @@ impl Fleet {
         entry.task.abort();
         let (status, effect) = entry.change(|status| status.stop(SystemTime::now()));
         self.show(&status, &effect);
+        self.feeds.record_end(&status, &effect.transitions);
         Some(entry)
     }
 
@@ -320,19 +326,6 @@ impl Fleet {
         };
         self.table.insert(session, entry);
         self.unsettled.insert(session);
-    }
-
-    fn answer(&self, question: Question) {
-        // The one who asked may be gone: then the reply is dropped.
-        match question {
-            Question::Snapshot(reply) => {
-                let (socs, side) = (self.table.statuses(), self.side);
-                let _ = reply.send(Snapshot { socs, side });
-            }
-            Question::History(id, reply) => {
-                let _ = reply.send(self.table.get(&id).map(|entry| entry.history.clone()));
-            }
-        }
     }
 
     fn stop_all(&mut self) {

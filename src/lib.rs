@@ -42,6 +42,7 @@
 //!                │ ├── mailbox, the latest per port ─▶ state_db ──▶ Redis
 //!                │ │                                    └── watch<StateDbStatus> ─▶ web
 //!                │ ├── mailbox, the latest per port ─▶ notifications ──▶ Redis
+//!                │ ├── bounded queues of traces, events ─▶ senders of telemetry ──▶ collector
 //!                │ ├── watch<bool> settled ─▶ readiness ── watch<bool> ready ─▶ web
 //!                │ └── broadcast<FeedItem> 1024 ─▶ demo
 //!                │
@@ -64,6 +65,8 @@
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`sonic::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and its rows are written, 2 s at most |
 //! | publisher of notices ([`sonic::appl_db::Notifications::run`]) | 1 per namespace with `publish_notifications`, else 0 | app | the mailbox is closed and its notices are written, or the write failed |
+//! | sender of telemetry (`telemetry::otlp`, with the feature `otel`) | 1 per signal that is sent: traces, metrics, events; 0 without an endpoint | app | at the stop, 1 s at most after what is left; that of metrics at once |
+//! | problems of the inventory → events (`telemetry::otlp`) | 1 if events are sent, else 0 | app | at the stop |
 //! | web server ([`web::serve`]) | 1, with connections and renders on a thread of its own | app | at the stop |
 //! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
 //! | render | 0-1 waiting per format; at most `--web.max-requests` running | the first request for it | when all requests that wait for it have their answer |
@@ -93,6 +96,7 @@
 //! | `mpsc<Question>`, 64, answered by `oneshot`: a [`Snapshot`](model::Snapshot), or one SoC's [`History`](model::History), for the page and the API | 1 | web → fleet | that scrape waits |
 //! | [`mailbox`](fleet::mailbox) of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: it keeps one message per port, the newest |
 //! | [`mailbox`](fleet::mailbox) of notices | 1 per namespace with `publish_notifications`, else 0 | fleet → publisher of notices | never, for the same reason |
+//! | [`kept_queue`](fleet::kept_queue) of traces, of events | 1 each if they are sent, else 0 | fleet, STATE_DB publisher, inventory → sender of telemetry | the newest is dropped and counted |
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | only the latest value is kept |
 //! | `watch<ConfigStatus>` | 1 | app → web | only the latest value is kept |
 //! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web | only the latest value is kept |

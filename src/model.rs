@@ -12,10 +12,13 @@ mod words;
 pub mod component;
 mod ends;
 mod event;
+mod exemplar;
 mod facts;
 mod history;
+mod kept;
 pub mod level;
 mod natural;
+mod otlp_status;
 mod query;
 pub mod schema;
 mod shard;
@@ -23,6 +26,7 @@ mod status;
 mod tables;
 mod target;
 pub mod text;
+mod trace;
 mod view;
 mod web_status;
 
@@ -30,9 +34,12 @@ pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
     ChannelEvent, Event, MaintenanceReport, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report,
 };
+pub use exemplar::{Exemplar, ExemplarTable};
 pub use facts::{Facts, Inventory, PortFacts, Problem, SourceStatus, StateDbs};
 pub use history::{DETAIL_BYTES, History, ROUNDS, RoundRecord, TRANSITIONS, Transition, TransitionKind};
+pub use kept::{Happening, KeptEvent, KeptTrace, KeptWork};
 pub use level::{PortLevel, PortReason};
+pub use otlp_status::{OtlpCounts, OtlpResult, OtlpStatus};
 pub use query::{Query, QueryResult};
 pub use shard::{MOST_SHARDS, Shard, ShardShare, owner};
 pub use status::{
@@ -45,6 +52,7 @@ pub use target::{
     Security, SourceAddress, Target, TargetId, TlsSettings,
 };
 pub use text::quoted;
+pub use trace::{ROOT_SPAN, RoundReason, RoundTiming, SpanId, TraceId, TraceRule};
 pub use view::{ExporterInfo, Lately, SocView, TargetSource, View};
 pub use web_status::{
     HandlerRequests, QueueLengths, QueueName, REQUEST_BUCKETS, WebCode, WebHandler, WebStatus,

@@ -2,13 +2,14 @@
 //! ones, in rounds that are released together or spread over an interval, or idle.
 
 use std::io::{BufRead, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use dualtor_exporter::app::{Exporter, Options};
-use dualtor_exporter::config::{Config, Publish, Schema, SourceRule};
+use dualtor_exporter::config::{Config, OtelFile, Publish, Schema, SourceRule};
 use dualtor_exporter::model::{
     ChannelEvent, ChannelState, ProbeSettings, QueryResult, Report, Side, Snapshot, Target,
 };
@@ -54,6 +55,8 @@ pub(crate) struct Spec {
     pub(crate) racks: Vec<Rack>,
     /// Most rounds at a time; `Ours` only.
     pub(crate) max_rounds: Option<u32>,
+    /// The key `otel` of the configuration; `Ours` with `Spread` only.
+    pub(crate) otel: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -70,7 +73,7 @@ pub(crate) struct Measured {
     pub(crate) failed: u64,
     /// Those that failed at the deadline.
     pub(crate) late: u64,
-    /// Memory of all connections, kB; with `Idle`.
+    /// Memory of all connections, kB, with `Idle`; of the whole process, with `Spread`.
     pub(crate) memory: u64,
     /// CPU time as a share of one core; with `Idle`.
     pub(crate) load: f64,
@@ -360,6 +363,11 @@ fn targets(spec: &Spec) -> anyhow::Result<Vec<Target>> {
 /// The whole exporter: fleet and sessions.
 async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result<Measured> {
     let interval = Duration::from_secs_f64(interval);
+    let otel = match &spec.otel {
+        Some(keys) => Config::parse(&format!("side: upper\notel: {keys}\n"), Path::new("otel.yml"))?.otel,
+        None => OtelFile::default(),
+    };
+    let (sent, _) = otel.with_environment(Path::new("otel.yml"), &|_| None)?;
     let config = Config {
         probe: ProbeSettings {
             interval,
@@ -377,6 +385,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         publish: Publish::Off,
         publish_notifications: false,
         schema: Schema::Sonic,
+        otel,
     };
     let reloaded = config.clone();
     let exporter = Exporter::start(Options {
@@ -391,6 +400,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         watchdog: Default::default(),
         web_config: None,
         limits: Default::default(),
+        otel: sent,
         lines_dropped: Arc::default(),
     });
     let fleet = exporter.fleet();
@@ -419,6 +429,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         rounds: rounds(&end) - rounds(&start),
         failed: count(&end, |result| result != QueryResult::Ok),
         late: count(&end, |result| result == QueryResult::DeadlineExceeded),
+        memory: resident(std::process::id())?,
         ..Measured::default()
     })
 }

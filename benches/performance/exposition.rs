@@ -110,6 +110,8 @@ fn view() -> anyhow::Result<View> {
         config: ConfigStatus::loaded(now),
         delays: Default::default(),
         lately: Default::default(),
+        otlp: None,
+        exemplars: None,
         queues: Default::default(),
         web: WebStatus::default(),
         lines_dropped: 0,
@@ -123,6 +125,7 @@ fn report() -> Report {
         lower: PortState::Up,
     };
     Report {
+        timing: Default::default(),
         epoch: Some(1),
         queries: [0; Query::COUNT].map(|_| QueryReport {
             result: QueryResult::Ok,

@@ -1,6 +1,6 @@
 //! `make bench`: the cost of a round, an idle channel and a scrape, compared with the possible minimum. Prints Markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, and `full` (10,000 SoCs for
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`, and `full` (10,000 SoCs for
 //! three minutes). Without names all except `full`. `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
@@ -8,6 +8,7 @@
 mod bare;
 mod client;
 mod exposition;
+mod otel_costs;
 mod rack;
 mod scrapers;
 mod web_clients;
@@ -64,6 +65,9 @@ fn main() -> anyhow::Result<()> {
     if wanted("logins") {
         web_logins::run()?;
     }
+    if wanted("otel") {
+        otel_costs::run()?;
+    }
     if named.contains(&"full") {
         whole::large()?;
     }
@@ -96,6 +100,7 @@ fn in_turn(simulators: &[Simulator], mode: &Mode) -> anyhow::Result<[Vec<Measure
                 mode: mode.clone(),
                 racks: racks(simulators),
                 max_rounds: None,
+                otel: None,
             };
             measured.push(measure(&spec, || Ok(()))?);
         }
@@ -196,6 +201,7 @@ fn half_hung(socs: usize, how: &str, max_rounds: Option<u32>) -> anyhow::Result<
         mode: Mode::Together { rounds: 1 },
         racks: racks(&simulators),
         max_rounds,
+        otel: None,
     };
     let mut all = Vec::new();
     for _ in 0..REPETITIONS.min(3) {
@@ -235,6 +241,7 @@ fn idle() -> anyhow::Result<()> {
             mode: Mode::Idle { seconds },
             racks: racks(&simulators),
             max_rounds: None,
+            otel: None,
         };
         let bare = measure(&spec(Kind::Bare, 0.1), || Ok(()))?;
         let ours = measure(&spec(Kind::Ours, 12.0), || Ok(()))?;

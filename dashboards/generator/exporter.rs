@@ -188,7 +188,7 @@ fn process() -> [Panel; 4] {
     ]
 }
 
-fn web_side() -> [Panel; 2] {
+fn web_side() -> [Panel; 3] {
     [
         timeseries(
             "Web requests by status",
@@ -214,6 +214,20 @@ fn web_side() -> [Panel; 2] {
         .whole()
         .many()
         .size(12, 7),
+        timeseries(
+            "Spans sent",
+            "Spans of the traces that are sent to a collector: arrived, not arrived or rejected, dropped because the queue was \
+             full. Only the first is good. Probing does not wait for any of them.",
+            "none",
+        )
+        .line(
+            "sum by (result) (rate(dualtor_otlp_spans_total{TOR}[$__rate_interval]))",
+            "{{result}}",
+        )
+        .distinct()
+        .many()
+        .empty_while_healthy("if traces are sent (otel in the configuration)")
+        .size(24, 7),
     ]
 }
 

@@ -12,13 +12,22 @@ use crate::config::Config;
 use crate::fleet::FleetHandle;
 use crate::model::level::judge;
 use crate::model::{
-    ConfigStatus, ExporterInfo, Facts, Inventory, SocStatus, SocView, SourceStatus, StateDbStatus,
-    TargetSource, View,
+    ConfigStatus, ExemplarTable, ExporterInfo, Facts, Inventory, OtlpStatus, SocStatus, SocView,
+    SourceStatus, StateDbStatus, TargetSource, View,
 };
 use crate::soc::channel::TlsStore;
 use crate::sonic::shadow::Shadow;
 use crate::telemetry::process;
 use crate::web::{self, WebStats};
+
+/// What is known of the telemetry that is sent.
+#[derive(Clone)]
+pub(super) struct OtlpSource {
+    /// What has become of it.
+    pub(super) status: Arc<dyn Fn() -> OtlpStatus + Send + Sync>,
+    /// Traces that have arrived.
+    pub(super) exemplars: Arc<ExemplarTable>,
+}
 
 /// Where the view's parts come from.
 #[derive(Clone)]
@@ -36,13 +45,15 @@ pub(super) struct Sources {
     pub(super) config: watch::Receiver<Arc<Config>>,
     pub(super) config_status: watch::Receiver<ConfigStatus>,
     pub(super) origin: Origin,
+    /// `None`: nothing is sent as OpenTelemetry.
+    pub(super) otlp: Option<OtlpSource>,
     pub(super) web: Arc<WebStats>,
 }
 
 /// Where and when this exporter started.
 #[derive(Clone)]
 pub(super) struct Origin {
-    host: Arc<str>,
+    pub(super) host: Arc<str>,
     at: SystemTime,
 }
 
@@ -82,6 +93,8 @@ impl Sources {
             lately: self.totals.lately(&totals),
             queues: self.queues.lengths(&self.fleet, state_db.as_ref()),
             web: self.web.status(),
+            otlp: self.otlp.as_ref().map(|otlp| (otlp.status)()),
+            exemplars: self.otlp.as_ref().map(|otlp| otlp.exemplars.clone()),
             lines_dropped: totals.lines_dropped,
             process: process::read(),
             socs: snapshot.socs.iter().map(soc).collect(),

@@ -13,9 +13,11 @@ use super::AppError;
 use super::open_files::OpenFiles;
 use super::queues::Queues;
 use crate::config::Config;
+use crate::fleet::kept_queue::KeptSender;
 use crate::fleet::mailbox::mailbox;
+use crate::fleet::recorder::Recorder;
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
-use crate::model::{Inventory, ProbeSettings, StateDbStatus};
+use crate::model::{Inventory, KeptEvent, ProbeSettings, StateDbStatus};
 use crate::runtime::defect::caught;
 use crate::runtime::service_manager::Watchdog;
 use crate::soc::channel::TlsStore;
@@ -31,21 +33,35 @@ pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
 /// The status of one STATE_DB publisher.
 pub(super) type Published = watch::Receiver<Option<StateDbStatus>>;
 
+/// What is kept for OpenTelemetry, if it is on.
+#[derive(Debug, Default)]
+pub(super) struct Keeps {
+    /// For the fleet.
+    pub(super) recorder: Option<Recorder>,
+    /// Where others put events.
+    pub(super) events: Option<KeptSender<KeptEvent>>,
+}
+
 /// Starts the publishers that write to Redis. Returns the fleet's ends of the mailboxes, and the publishers' status.
 pub(super) fn publishers(
     config: &Config,
+    keeps: Keeps,
     servers: &mut Servers,
     queues: &mut Queues,
     tasks: &mut Tasks,
 ) -> (Feeds, Vec<Published>) {
     let mut state_db = Vec::new();
-    let mut feeds = Feeds::default();
+    let mut feeds = Feeds {
+        recorder: keeps.recorder,
+        ..Feeds::default()
+    };
     for (namespace, settings) in config.state_dbs() {
         let status = Arc::new(watch::Sender::new(Some(StateDbStatus::default())));
         state_db.push(status.subscribe());
         let (rows_tx, rows_rx) = mailbox();
         let notified = servers.last_notified(&settings.database.server);
-        let publisher = StateDb::new(settings, rows_rx, status).sharing(notified);
+        let publisher = StateDb::new(settings, rows_rx, status);
+        let publisher = publisher.sharing(notified).keeping(keeps.events.clone());
         oversee(tasks, "the STATE_DB publisher", async move {
             publisher.run().await;
             Ok(())

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::make_view::Sources;
 use crate::config::files::Reader;
-use crate::model::{Inventory, ProbeSettings};
-use crate::soc::channel::TlsStore;
+use crate::model::ProbeSettings;
 use crate::soc::looked::Looked;
 use crate::web::ProbeSource;
 
@@ -19,11 +19,8 @@ use crate::web::ProbeSource;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Needs a tokio runtime.
-pub(super) fn probe_source(
-    inventory: watch::Receiver<Arc<Inventory>>,
-    probe: watch::Receiver<ProbeSettings>,
-    tls: Arc<TlsStore>,
-) -> ProbeSource {
+pub(super) fn probe_source(sources: &Sources, probe: &watch::Sender<ProbeSettings>) -> ProbeSource {
+    let (inventory, tls, probe) = (sources.inventory.clone(), sources.tls.clone(), probe.subscribe());
     let (runtime, reader) = (Handle::current(), Arc::<Reader>::default());
     Arc::new(move |id| {
         let target = inventory

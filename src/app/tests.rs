@@ -19,6 +19,7 @@ fn exporter(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'stat
         watchdog: Default::default(),
         web_config: None,
         limits: Default::default(),
+        otel: None,
         lines_dropped: Arc::default(),
     })
 }

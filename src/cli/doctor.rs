@@ -1,6 +1,6 @@
 //! `doctor`: checks once everything that the exporter depends on here, and prints in plain English what it finds, what is
-//! wrong and what to do about it. Imports `model`, `config`, `soc`, `sonic` and `web`; in `cli` what all commands use (`program`, `host`,
-//! `exporter_command`, `probe_command`).
+//! wrong and what to do about it. Imports `model`, `config`, `soc`, `sonic`, `telemetry` and `web`; in `cli` what all commands use (`program`, `host`,
+//! `open_telemetry`, `exporter_command`, `probe_command`).
 //!
 //! Exit codes: 0 nothing is wrong; 1 there is a problem; 2 bad usage, a bad configuration file, or what was found could not be
 //! written to stdout.
@@ -10,12 +10,14 @@
 //! | collect | reads databases and files, asks the kernel for routes, probes each SoC: all I/O, all of it bounded |
 //! | collect_sources | reads each source of `inventory` once |
 //! | collect_web | the same for web.config.file and the files that it names |
+//! | collect_telemetry | sends one empty message to each collector of OpenTelemetry |
 //! | collected | what was seen: plain data |
 //! | findings | what was seen → what is the case (pure) |
 //! | render | findings → text or JSON (pure) |
 
 mod collect;
 mod collect_sources;
+mod collect_telemetry;
 mod collect_web;
 mod collected;
 mod findings;
@@ -29,11 +31,13 @@ use clap::Args;
 
 use super::exporter_command::{first_config, own_config_db, settings_of};
 use super::host::raise_open_files;
+use super::open_telemetry::otel_settings;
 use super::probe_command::{Output, timeout};
 use super::program::{FAILED, print_result};
 use crate::config::SwitchSettings;
 use crate::sonic::settings_row::read_settings;
 use collect::collect;
+use collect_telemetry::telemetry;
 use collect_web::web_side;
 use findings::{Level, diagnose};
 
@@ -61,7 +65,7 @@ pub(super) struct DoctorArgs {
 
 pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut switch = SwitchSettings::default();
-    let (mut config, _) = first_config(args.config_file.as_deref(), &switch).await?;
+    let (mut config, file) = first_config(args.config_file.as_deref(), &switch).await?;
     if args.config_database
         // Why it cannot be read is one of the findings.
         && let Ok(Some(row)) = read_settings(own_config_db(&config)?).await
@@ -72,8 +76,10 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     raise_open_files();
     let timeout = args.timeout.unwrap_or(config.probe.timeout);
     let web = web_side(args.listen, args.web_config_file);
-    let (mut seen, web) = tokio::join!(collect(config, timeout), web);
-    seen.web = web;
+    let (otel, warnings) = otel_settings(&config, file.as_deref())?;
+    let telemetry = telemetry(otel, warnings);
+    let (mut seen, web, telemetry) = tokio::join!(collect(config, timeout), web, telemetry);
+    (seen.web, seen.telemetry) = (web, telemetry);
     let findings = diagnose(&seen);
     let text = match args.output {
         Output::Text => render::text(&findings),

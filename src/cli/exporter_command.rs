@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::host::{listen, raise_open_files, stop_signals};
+use super::open_telemetry::{otel_settings, otel_settings_at_start, otel_summary};
 use super::program::{FAILED, print_result};
 use super::{ExporterArgs, VERSION};
 use crate::app::{self, Exporter, FollowedFile, Options};
@@ -106,6 +107,7 @@ async fn first_web_config(path: Option<&Path>) -> anyhow::Result<Option<WebFile>
 
 pub(super) async fn check_config(args: &ExporterArgs) -> anyhow::Result<ExitCode> {
     let (config, file) = first_config(args.config_file.as_deref(), &SwitchSettings::default()).await?;
+    let otel = otel_settings(&config, file.as_deref())?;
     let web = first_web_config(args.web_config_file.as_deref()).await?;
     let count = |count: usize, what: &str| match count {
         1 => format!("1 {what}"),
@@ -124,6 +126,10 @@ pub(super) async fn check_config(args: &ExporterArgs) -> anyhow::Result<ExitCode
     })?;
     if let Some(web) = web {
         print_result(&web.to_string())?;
+    }
+    let (otel, warnings) = otel;
+    for line in otel.as_ref().map(otel_summary).into_iter().chain(warnings) {
+        print_result(&line)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -204,6 +210,7 @@ pub(super) async fn run(
     let before = first_stamp(args.config_file.as_deref()).await;
     let switch = switch_settings(&args).await?;
     let (config, file) = first_config(args.config_file.as_deref(), &switch).await?;
+    let otel = otel_settings_at_start(&config, file.as_deref())?;
     let web_config = first_web_config(args.web_config_file.as_deref()).await?;
     let listeners = listeners(&args.listen, switch.listen.as_deref(), passed).await?;
     let (service_manager, watchdog) = service_manager();
@@ -236,6 +243,7 @@ pub(super) async fn run(
         },
         service_manager,
         watchdog,
+        otel,
         lines_dropped,
     });
     let reloader = exporter.reloader();

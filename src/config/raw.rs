@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::raw_otel::RawOtel;
 use super::raw_sources::{RawSide, RawSource};
 use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
 use super::settings::{Publish, Schema, SourceRule};
@@ -29,6 +30,7 @@ pub(super) struct RawFile {
     pub(super) inventory: Option<Vec<RawSource>>,
     pub(super) shard: Option<RawShard>,
     pub(super) databases: RawDatabases,
+    pub(super) otel: Option<RawOtel>,
 }
 
 #[derive(Debug, Deserialize)]

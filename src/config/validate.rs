@@ -48,6 +48,7 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
     // The sources of an inventory are not this host's databases.
     let needed = publish != Publish::Off || !told_all && inventory.is_empty();
     let namespaces = databases(&raw.databases, needed)?;
+    let otel = super::otel::of_file(raw.otel.unwrap_or_default(), base)?;
     Ok(Config {
         probe,
         side,
@@ -62,6 +63,7 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
         publish,
         publish_notifications,
         schema,
+        otel,
     })
 }
 

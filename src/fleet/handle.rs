@@ -1,12 +1,15 @@
-//! How other parts read from the fleet, and where the fleet sends rows and notices.
+//! How other parts read from the fleet, and where the fleet sends rows, notices and what is kept for OpenTelemetry.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::fleet::mailbox::{self, Change};
-use crate::model::{History, Notice, Snapshot, Target, TargetId, Transition};
+use crate::fleet::recorder::Recorder;
+use crate::fleet::table::SocTable;
+use crate::model::{Event, History, Notice, Side, Snapshot, SocStatus, Target, TargetId, Transition};
 
 /// Length of the queue of questions: some dozens of scrapers and pages. When it is full, askers wait.
 pub(super) const QUESTIONS: usize = 64;
@@ -18,6 +21,21 @@ pub(super) enum Question {
     Snapshot(oneshot::Sender<Snapshot>),
     /// What has happened to one SoC; `None`: there is no such SoC.
     History(TargetId, oneshot::Sender<Option<Arc<History>>>),
+}
+
+impl Question {
+    /// The one who asked may be gone: then the reply is dropped.
+    pub(super) fn answer(self, table: &SocTable, side: Side) {
+        match self {
+            Self::Snapshot(reply) => {
+                let socs = table.statuses();
+                let _ = reply.send(Snapshot { socs, side });
+            }
+            Self::History(id, reply) => {
+                let _ = reply.send(table.get(&id).map(|entry| entry.history.clone()));
+            }
+        }
+    }
 }
 
 /// A transition of one SoC, for readers of the feed.
@@ -70,13 +88,15 @@ impl FleetHandle {
     }
 }
 
-/// Where the fleet sends rows and notices: one mailbox per namespace that has a publisher. They close when the fleet ends.
+/// Where the fleet sends what others need. Rows and notices: one mailbox per namespace that has a publisher. They close when the fleet ends.
 #[derive(Debug, Default)]
 pub struct Feeds {
     /// For each status whose row must be written.
     pub rows: HashMap<Arc<str>, mailbox::Sender<Change>>,
     /// For each notice.
     pub notices: HashMap<Arc<str>, mailbox::Sender<Notice>>,
+    /// What is kept for OpenTelemetry, if it is on.
+    pub recorder: Option<Recorder>,
 }
 
 impl Feeds {
@@ -86,6 +106,28 @@ impl Feeds {
 
     pub(super) fn send_notice(&self, target: &Target, notice: &Notice) {
         send(&self.notices, target, notice.clone());
+    }
+
+    /// After the reducer has applied `event`. `timeout`: a query's deadline.
+    pub(super) fn record(
+        &mut self,
+        status: &SocStatus,
+        event: Event,
+        transitions: Vec<Transition>,
+        now: SystemTime,
+        timeout: impl FnOnce() -> Duration,
+    ) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.on_event(status, event, transitions, now, timeout());
+        }
+    }
+
+    /// The session has ended, and with it what it was doing.
+    pub(super) fn record_end(&mut self, status: &SocStatus, transitions: &[Transition]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.on_change(status, transitions);
+            recorder.forget(&status.target.id);
+        }
     }
 }
 
@@ -101,14 +143,14 @@ fn send<T>(feeds: &HashMap<Arc<str>, mailbox::Sender<T>>, target: &Target, messa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChannelSettings, Port, Rack, Side};
+    use crate::model::{ChannelSettings, Port, Rack};
 
     #[test]
     fn a_soc_of_another_rack_writes_no_row_of_this_switch() {
         let (sender, mut rows) = mailbox::mailbox();
         let feeds = Feeds {
             rows: HashMap::from([("".into(), sender)]),
-            notices: HashMap::new(),
+            ..Feeds::default()
         };
         let target = |rack: &str, port: &str| Target {
             id: TargetId {

@@ -18,6 +18,8 @@ pub const MIRROR: &str = "dualtor::mirror";
 pub const STATE_DB: &str = "dualtor::state_db";
 /// Writing notices to APPL_DB.
 pub const APPL_DB: &str = "dualtor::appl_db";
+/// What is sent as OpenTelemetry.
+pub const OTLP: &str = "dualtor::otlp";
 /// The web server.
 pub const WEB: &str = "dualtor::web";
 /// The beginning of all these names. Lines of other crates do not have it and are not logged.

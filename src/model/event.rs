@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{
     Cause, ChannelState, Health, Maintenance, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult,
-    UpperLower,
+    RoundTiming, UpperLower,
 };
 
 /// Something that happened to one SoC.
@@ -112,6 +112,8 @@ pub const NOT_GRPC: &str = "not a gRPC server";
 pub struct Report {
     /// The `epoch` of the READY channel it ran on; `None` if the channel was not READY.
     pub epoch: Option<u64>,
+    /// When it was.
+    pub timing: RoundTiming,
     /// How each query ended, by `Query::index()`.
     pub queries: [QueryReport; Query::COUNT],
     /// Admin forwarding state, by end.

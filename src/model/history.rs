@@ -224,6 +224,7 @@ mod tests {
     fn report(result: QueryResult, epoch: Option<u64>) -> Report {
         let took = epoch.map(|_| Duration::from_micros(734));
         Report {
+            timing: Default::default(),
             epoch,
             queries: std::array::from_fn(|n| QueryReport {
                 result,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{
-    ConfigStatus, Delays, Inventory, PortFacts, PortReason, ProbeSettings, ProcessStatus, QueueLengths, Side,
-    SocStatus, SourceStatus, StateDbStatus, TlsStatus, WebStatus,
+    ConfigStatus, Delays, ExemplarTable, Inventory, OtlpStatus, PortFacts, PortReason, ProbeSettings,
+    ProcessStatus, QueueLengths, Side, SocStatus, SourceStatus, StateDbStatus, TlsStatus, WebStatus,
 };
 
 words! {
@@ -78,6 +78,10 @@ pub struct View {
     pub delays: Delays,
     /// Problems of the last minutes.
     pub lately: Lately,
+    /// What is sent as OpenTelemetry; `None`: nothing.
+    pub otlp: Option<OtlpStatus>,
+    /// Traces of queries that have arrived; `None`: nothing is sent.
+    pub exemplars: Option<Arc<ExemplarTable>>,
     /// How much waits between the parts.
     pub queues: QueueLengths,
     /// CPU, memory and files of this process; `None` if /proc cannot be read.

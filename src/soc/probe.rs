@@ -18,7 +18,7 @@ mod round_limiter;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 pub use round_limiter::RoundLimiter;
@@ -26,7 +26,8 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status};
 
 use crate::model::{
-    Health, MuxDirection, PortState, ProbeSettings, Query, QueryReport, QueryResult, Report, UpperLower,
+    Health, MuxDirection, PortState, ProbeSettings, Query, QueryReport, QueryResult, Report, RoundTiming,
+    UpperLower,
 };
 use crate::soc::arrivals::Arrivals;
 use crate::soc::transport::Transport;
@@ -139,8 +140,9 @@ pub fn round(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
 
 async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLimiter>) -> Report {
     let timeout = settings.timeout;
+    let (since, began_at) = (Instant::now(), SystemTime::now());
     let Some(Ready { epoch, transport }) = ready else {
-        return not_ready();
+        return not_ready(began_at);
     };
     let transport = transport.for_queries(timeout);
     let place = limiter.enter().await;
@@ -184,6 +186,7 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
     }
     Report {
         epoch: Some(epoch),
+        timing: timing(began_at, sent.duration_since(since), since.elapsed()),
         queries,
         direction,
         oper,
@@ -229,15 +232,26 @@ fn unavailable() -> [QueryReport; Query::COUNT] {
     })
 }
 
-fn not_ready() -> Report {
+fn not_ready(began: SystemTime) -> Report {
     Report {
         epoch: None,
+        timing: timing(began, Duration::ZERO, Duration::ZERO),
         queries: unavailable(),
         direction: UpperLower::<MuxDirection>::default(),
         oper: UpperLower::<PortState>::default(),
         link: UpperLower::<PortState>::default(),
         version: None,
         health: Health::Unknown,
+    }
+}
+
+/// The session knows the rest.
+fn timing(began: SystemTime, sent: Duration, took: Duration) -> RoundTiming {
+    RoundTiming {
+        began,
+        sent,
+        took,
+        ..RoundTiming::default()
     }
 }
 

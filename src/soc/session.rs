@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::{
-    ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, Side, Target,
+    ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, RoundReason, Side, Target,
 };
 use crate::runtime::defect::{Defect, caught};
 use crate::soc::channel::{Channel, DialLimiter, Signal, TlsStore};
@@ -69,8 +69,10 @@ pub struct Session {
     round: Option<AbortOnDropHandle<Result<Report, Defect>>>,
     /// When the current round, or the last one, began.
     began: Instant,
-    /// A round became due while another was running.
-    again: bool,
+    /// Why the current round, or the last one, began.
+    reason: RoundReason,
+    /// A round became due while another was running, for this reason.
+    again: Option<RoundReason>,
 }
 
 impl std::fmt::Debug for Session {
@@ -128,7 +130,8 @@ impl Session {
             ready: None,
             round: None,
             began: now,
-            again: false,
+            reason: RoundReason::Interval,
+            again: None,
         })
     }
 
@@ -148,7 +151,7 @@ impl Session {
                 () = sleep_until(self.due) => {
                     self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));
                     if self.dialled {
-                        self.start_round();
+                        self.start_round(RoundReason::Interval);
                     }
                     None
                 }
@@ -178,7 +181,7 @@ impl Session {
         if target.side != self.side {
             self.side = target.side;
             self.notices.change_side(target.side);
-            self.start_round();
+            self.start_round(RoundReason::Side);
         }
         self.channel.adopt(target);
     }
@@ -193,7 +196,7 @@ impl Session {
                     self.notices.attach(ready.transport.clone());
                     self.health.attach(ready.transport.clone());
                     self.due = Instant::from_std(self.schedule.after_start(Instant::now().into_std()));
-                    self.start_round();
+                    self.start_round(RoundReason::Ready);
                 }
                 None => {
                     self.notices.detach();
@@ -213,19 +216,21 @@ impl Session {
         {
             report.health = health;
         }
-        if std::mem::take(&mut self.again) {
-            self.start_round();
+        report.timing.reason = self.reason;
+        if let Some(reason) = self.again.take() {
+            self.start_round(reason);
         }
         self.health.round_ended();
         Event::Round(Box::new(report))
     }
 
-    fn start_round(&mut self) {
+    fn start_round(&mut self, reason: RoundReason) {
         self.last = Instant::now();
         if self.round.is_some() {
-            self.again = true;
+            self.again = Some(reason);
             return;
         }
+        self.reason = reason;
         self.began = self.last;
         self.channel.round_begins();
         let settings: ProbeSettings = *self.context.probe.borrow();

@@ -17,7 +17,7 @@
 //! | source_report | what a source emits and logs |
 
 mod any_value;
-mod https;
+pub(crate) mod https;
 mod remote_switch;
 mod source_report;
 mod target_files;

@@ -36,9 +36,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use crate::config::{Publish, StateDbSettings};
+use crate::fleet::kept_queue::KeptSender;
 use crate::fleet::mailbox::Receiver;
-use crate::model::StateDbStatus;
 use crate::model::component::STATE_DB;
+use crate::model::{KeptEvent, StateDbStatus};
 use crate::sonic::redis_link::driver::{Connected, Work, keep_connected};
 use crate::sonic::redis_link::{Changed, LastNotified, RETRY, RedisFailure};
 use batch::{Batch, Outcome};
@@ -105,6 +106,13 @@ impl StateDb {
     #[must_use]
     pub fn sharing(mut self, notified: LastNotified) -> Self {
         self.notified = notified;
+        self
+    }
+
+    /// The same; what other processes write to our rows is kept as events.
+    #[must_use]
+    pub fn keeping(mut self, events: Option<KeptSender<KeptEvent>>) -> Self {
+        self.complaints.keep(events);
         self
     }
 

@@ -24,17 +24,18 @@ macro_rules! labels_of {
 mod values;
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::model::{
-    ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortFacts, SocStatus, SocView, View,
+    ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, OtlpResult, PortFacts, SocStatus,
+    SocView, View,
 };
 
-use super::samples::Samples;
-use prometheus_client::encoding::NoLabelSet;
+use super::samples::{Samples, Sink};
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
     level, mux_direction, notices, port, port_states, ports, probes, problems, queues, refusals,
-    request_durations, requests, share, side, soc_info, sources_read, sources_up, transitions,
+    request_durations, requests, sent, share, side, soc_info, sources_read, sources_up, transitions,
 };
 
 /// A metric's type, as Prometheus names it.
@@ -70,11 +71,11 @@ pub struct Family {
     pub labels: &'static str,
     /// One sentence, with the unit.
     pub help: &'static str,
-    pub(super) origin: MetricOrigin,
+    origin: MetricOrigin,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum MetricOrigin {
+enum MetricOrigin {
     /// The same samples for each SoC.
     Soc(fn(&SocStatus, &mut Samples<'_>) -> fmt::Result),
     /// The same samples for each SoC, which also need the switch's data about its port. No samples if no database is used.
@@ -83,6 +84,31 @@ pub(super) enum MetricOrigin {
     Port(fn(&SocView, &mut Samples<'_>) -> fmt::Result),
     /// Samples of the whole exporter.
     Global(fn(&View, &mut Samples<'_>) -> fmt::Result),
+}
+
+impl Family {
+    /// Whether it has samples for each SoC.
+    pub(super) fn is_per_soc(&self) -> bool {
+        !matches!(self.origin, MetricOrigin::Global(_))
+    }
+
+    /// Writes its samples for some of the view's SoCs; those of the whole exporter whatever `socs` is.
+    pub(super) fn write(&self, view: &View, socs: Range<usize>, sink: &mut dyn Sink) -> fmt::Result {
+        let mut samples = Samples { sink, rack: None };
+        if let MetricOrigin::Global(source) = self.origin {
+            return source(view, &mut samples);
+        }
+        for soc in view.socs.get(socs).unwrap_or_default() {
+            samples.rack = soc.status.target.id.rack.name();
+            match (self.origin, &soc.facts) {
+                (MetricOrigin::Soc(source), _) => source(&soc.status, &mut samples)?,
+                (MetricOrigin::Port(source), _) => source(soc, &mut samples)?,
+                (MetricOrigin::Switch(source), Some(facts)) => source(&soc.status, facts, &mut samples)?,
+                (MetricOrigin::Switch(_), None) | (MetricOrigin::Global(_), _) => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 macro_rules! catalogue {
@@ -255,6 +281,21 @@ catalogue! {
     "dualtor_log_lines_dropped_total" Counter [""]
         "Lines of the log that were dropped because they were not read in time or could not be written",
         Global |view, out| out.plain_counter(view.lines_dropped);
+    "dualtor_otlp_up" Gauge [""]
+        "Whether the telemetry that is sent to a collector arrives; absent while none is sent",
+        Global |view, out| match view.otlp.and_then(|otlp| otlp.up) {
+            Some(up) => out.plain(f64::from(up)),
+            None => Ok(()),
+        };
+    "dualtor_otlp_spans_total" Counter ["result"]
+        "Spans that have arrived (ok), have not or were rejected (error), found the queue full (dropped); absent while no traces are sent",
+        Global |view, out| sent(out, view.otlp.and_then(|otlp| otlp.spans), OtlpResult::ALL);
+    "dualtor_otlp_metric_exports_total" Counter ["result"]
+        "Sets of metrics that have arrived (ok), have not or were rejected (error); absent while no metrics are sent",
+        Global |view, out| sent(out, view.otlp.and_then(|otlp| otlp.metrics), &[OtlpResult::Ok, OtlpResult::Error]);
+    "dualtor_otlp_log_records_total" Counter ["result"]
+        "Events that have arrived (ok), have not or were rejected (error), found the queue full (dropped); absent while no events are sent",
+        Global |view, out| sent(out, view.otlp.and_then(|otlp| otlp.logs), OtlpResult::ALL);
     "dualtor_queue_length" Gauge ["queue"]
         "What waits between the exporter's parts: events and questions for the fleet, rows and notices for Redis, rounds for a place, dials for their turn",
         Global queues;
@@ -267,7 +308,7 @@ catalogue! {
     "process_cpu_seconds_total" Counter [""]
         "User and system CPU time, seconds",
         Global |view, out| view.process.map_or(Ok(()), |process| {
-            out.encoder.encode_counter::<NoLabelSet, f64, f64>(&process.cpu_seconds, None)
+            out.plain_sum(process.cpu_seconds)
         });
     "process_open_fds" Gauge [""]
         "Open file descriptors",

@@ -2,24 +2,34 @@
 //!
 //! prometheus-client writes OpenMetrics only. In the old text format (0.0.4) a counter's HELP and TYPE carry its full name with
 //! `_total`, and there is no `# EOF`. So this module writes the header lines for that format itself.
+//! It also adds exemplars to OpenMetrics.
 //! A piece is one family over a few SoCs, so that the text for ten thousand SoCs is never in memory at once.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::catalogue::{CATALOGUE, Family, MetricKind, MetricOrigin};
-use super::samples::Samples;
-use crate::model::View;
+use super::catalogue::{CATALOGUE, Family, MetricKind};
+use super::text_sink::TextSink;
+use crate::model::{Exemplar, View};
 
 /// SoCs per piece: about 75 kB of text for the largest family, rendered in a third of a millisecond. Between two pieces other
 /// work can run.
 const SOCS_PER_PIECE: usize = 64;
+
+/// The histogram whose buckets have exemplars.
+macro_rules! query_durations {
+    () => {
+        "dualtor_probe_duration_seconds"
+    };
+}
+const QUERY_DURATIONS: &str = query_durations!();
 
 /// The supported formats of Prometheus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +76,10 @@ impl Pieces {
 
     /// The SoCs of the next piece, and whether they are the family's last.
     fn next_range(&mut self, family: &Family) -> (Range<usize>, bool) {
-        let total = match family.origin {
-            MetricOrigin::Soc(_) | MetricOrigin::Switch(_) | MetricOrigin::Port(_) => self.view.socs.len(),
-            MetricOrigin::Global(_) => 0,
+        let total = if family.is_per_soc() {
+            self.view.socs.len()
+        } else {
+            0
         };
         let range = self.next_soc..total.min(self.next_soc + SOCS_PER_PIECE);
         let last = range.end == total;
@@ -84,7 +95,11 @@ impl Iterator for Pieces {
     fn next(&mut self) -> Option<String> {
         while let Some(family) = CATALOGUE.get(self.family) {
             let (range, last) = self.next_range(family);
-            let piece = render(self.view.clone(), family, range);
+            let piece = render(self.view.clone(), family, range.clone());
+            let piece = piece.map(|piece| match self.format {
+                TextFormat::OpenMetrics => with_exemplars(piece, &self.view, family, range),
+                TextFormat::Text => piece,
+            });
             let header = !self.header_shown;
             self.header_shown = !last && (self.header_shown || piece.is_some());
             if let Some(piece) = piece {
@@ -107,6 +122,46 @@ fn render(view: Arc<View>, family: &'static Family, socs: Range<usize>) -> Optio
     text::encode_registry(&mut text, &registry).ok()?;
     let has_samples = text.lines().any(|line| !line.starts_with('#'));
     has_samples.then_some(text)
+}
+
+/// Adds exemplars to the buckets of query durations. prometheus-client could write them, but has no way to make one that was not
+/// observed by itself.
+fn with_exemplars(piece: String, view: &View, family: &Family, socs: Range<usize>) -> String {
+    let Some(table) = view.exemplars.as_ref().filter(|_| family.name == QUERY_DURATIONS) else {
+        return piece;
+    };
+    let mut socs = view.socs[socs].iter();
+    let (mut text, mut exemplars, mut bucket) = (String::with_capacity(piece.len()), Vec::new(), 0);
+    for line in piece.lines() {
+        text.push_str(line);
+        // Each SoC has one histogram, in the order of the SoCs, and each histogram begins with its sum.
+        if line.starts_with(concat!(query_durations!(), "_sum")) {
+            exemplars = socs
+                .next()
+                .map(|soc| table.of(&soc.status.target.id))
+                .unwrap_or_default();
+            bucket = 0;
+        } else if line.starts_with(concat!(query_durations!(), "_bucket")) {
+            if let Some(exemplar) = exemplars.iter().find(|exemplar| exemplar.bucket() == bucket) {
+                let at = exemplar
+                    .at
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .as_secs_f64();
+                let Exemplar {
+                    trace, span, seconds, ..
+                } = exemplar;
+                // Writing into a String cannot fail.
+                let _ = write!(
+                    text,
+                    " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {seconds:?} {at:.3}"
+                );
+            }
+            bucket += 1;
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn with_header(piece: &str, family: &Family, format: TextFormat, header: bool) -> String {
@@ -136,13 +191,7 @@ struct Piece {
 
 impl Collector for Piece {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Family {
-            name,
-            kind,
-            help,
-            origin,
-            ..
-        } = self.family;
+        let Family { name, kind, help, .. } = self.family;
         let (name, metric_type) = match kind {
             // prometheus-client adds the suffix again.
             MetricKind::Counter => (name.trim_end_matches("_total"), MetricType::Counter),
@@ -151,31 +200,7 @@ impl Collector for Piece {
         };
         let help = format!("{help}.");
         let encoder = encoder.encode_descriptor(name, &help, None, metric_type)?;
-        let mut samples = Samples { encoder, rack: None };
-        match origin {
-            MetricOrigin::Global(source) => source(&self.view, &mut samples),
-            MetricOrigin::Soc(source) => {
-                let socs = &self.view.socs[self.socs.clone()];
-                socs.iter().try_for_each(|soc| {
-                    samples.rack = soc.status.target.id.rack.name();
-                    source(&soc.status, &mut samples)
-                })
-            }
-            MetricOrigin::Port(source) => {
-                let socs = &self.view.socs[self.socs.clone()];
-                socs.iter().try_for_each(|soc| {
-                    samples.rack = soc.status.target.id.rack.name();
-                    source(soc, &mut samples)
-                })
-            }
-            MetricOrigin::Switch(source) => {
-                let socs = &self.view.socs[self.socs.clone()];
-                let mut socs = socs.iter().filter_map(|soc| Some((&soc.status, soc.facts?)));
-                socs.try_for_each(|(status, facts)| {
-                    samples.rack = status.target.id.rack.name();
-                    source(status, &facts, &mut samples)
-                })
-            }
-        }
+        let socs = self.socs.clone();
+        self.family.write(&self.view, socs, &mut TextSink(encoder))
     }
 }

@@ -1,92 +1,128 @@
-//! How samples of a family are written: prometheus-client's encoder, in the shapes that the catalogue needs.
+//! How samples of a family are written: the shapes that the catalogue needs, over a `Sink`. Each format in which metrics leave the
+//! exporter is one sink, so the catalogue is the only list of metrics.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet};
+pub(super) type Label<'a> = (&'static str, &'a str);
+
+/// The labels of one sample.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LabelSet<'a> {
+    /// The rack of the SoC. If there is one, it is the first label.
+    pub(super) rack: Option<&'a str>,
+    pub(super) own: &'a [Label<'a>],
+}
+
+impl<'a> LabelSet<'a> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rack.is_none() && self.own.is_empty()
+    }
+
+    /// All labels, the rack first.
+    #[cfg(any(test, feature = "otel"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Label<'a>> {
+        let rack = self.rack.map(|rack| ("rack", rack));
+        rack.into_iter().chain(self.own.iter().copied())
+    }
+}
+
+/// The value of a counter or gauge.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum SampleValue {
+    /// A whole number.
+    Whole(u64),
+    /// Any number.
+    Real(f64),
+}
+
+/// The value of a histogram.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Histogram<'a> {
+    pub(super) sum: f64,
+    /// Upper bound and count of each bucket, not cumulative. The last bound is infinite.
+    pub(super) buckets: &'a [(f64, u64)],
+}
+
+impl Histogram<'_> {
+    /// All observations.
+    pub(super) fn count(&self) -> u64 {
+        self.buckets.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// Where the samples of one family go.
+pub(super) trait Sink {
+    fn counter(&mut self, labels: LabelSet<'_>, value: SampleValue) -> fmt::Result;
+    fn gauge(&mut self, labels: LabelSet<'_>, value: SampleValue) -> fmt::Result;
+    fn histogram(&mut self, labels: LabelSet<'_>, value: Histogram<'_>) -> fmt::Result;
+}
 
 /// Writes samples of one family.
 pub(super) struct Samples<'a> {
-    pub(super) encoder: MetricEncoder<'a>,
+    pub(super) sink: &'a mut dyn Sink,
     /// The rack of the SoC whose samples are written. If there is one, it is a label of each.
     pub(super) rack: Option<&'a str>,
-}
-
-/// Labels, after the rack if there is one.
-struct WithRack<'a, L>(Option<&'a str>, &'a L);
-
-impl<L: EncodeLabelSet> EncodeLabelSet for WithRack<'_, L> {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        if let Some(rack) = self.0 {
-            ("rack", rack).encode(encoder.encode_label())?;
-        }
-        self.1.encode(encoder)
-    }
 }
 
 fn unix_time(at: SystemTime) -> Option<Duration> {
     at.duration_since(UNIX_EPOCH).ok()
 }
 
-pub(super) type Label<'a> = (&'static str, &'a str);
-
 impl Samples<'_> {
-    pub(super) fn counter(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-        let labels = WithRack(self.rack, labels);
-        let mut metric = self.encoder.encode_family(&labels)?;
-        metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+    pub(super) fn counter(&mut self, own: &[Label<'_>], value: u64) -> fmt::Result {
+        let rack = self.rack;
+        self.sink
+            .counter(LabelSet { rack, own }, SampleValue::Whole(value))
     }
 
-    pub(super) fn gauge(&mut self, labels: &impl EncodeLabelSet, value: f64) -> fmt::Result {
-        let labels = WithRack(self.rack, labels);
-        self.encoder.encode_family(&labels)?.encode_gauge(&value)
+    pub(super) fn gauge(&mut self, own: &[Label<'_>], value: f64) -> fmt::Result {
+        let rack = self.rack;
+        self.sink.gauge(LabelSet { rack, own }, SampleValue::Real(value))
     }
 
-    pub(super) fn histogram(
-        &mut self,
-        labels: &impl EncodeLabelSet,
-        sum: f64,
-        count: u64,
-        buckets: &[(f64, u64)],
-    ) -> fmt::Result {
-        let labels = WithRack(self.rack, labels);
-        let mut metric = self.encoder.encode_family(&labels)?;
-        metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    pub(super) fn whole(&mut self, own: &[Label<'_>], value: u64) -> fmt::Result {
+        let rack = self.rack;
+        self.sink.gauge(LabelSet { rack, own }, SampleValue::Whole(value))
+    }
+
+    /// `buckets`: upper bound and count of each, not cumulative; the last bound is infinite.
+    pub(super) fn histogram(&mut self, own: &[Label<'_>], sum: f64, buckets: &[(f64, u64)]) -> fmt::Result {
+        let rack = self.rack;
+        self.sink
+            .histogram(LabelSet { rack, own }, Histogram { sum, buckets })
     }
 
     /// A gauge of the whole exporter, without labels.
     pub(super) fn plain(&mut self, value: f64) -> fmt::Result {
-        self.encoder.encode_gauge(&value)
+        self.gauge(&[], value)
     }
 
     /// A counter of the whole exporter.
     pub(super) fn plain_counter(&mut self, value: u64) -> fmt::Result {
-        self.encoder.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+        self.counter(&[], value)
     }
 
-    pub(super) fn whole(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-        let labels = WithRack(self.rack, labels);
-        self.encoder.encode_family(&labels)?.encode_gauge(&value)
+    /// A counter of the whole exporter that also counts parts.
+    pub(super) fn plain_sum(&mut self, value: f64) -> fmt::Result {
+        let (rack, own) = (None, &[][..]);
+        self.sink
+            .counter(LabelSet { rack, own }, SampleValue::Real(value))
     }
 
     /// A gauge of seconds, absent while there is no value.
-    pub(super) fn seconds(&mut self, labels: &impl EncodeLabelSet, value: Option<Duration>) -> fmt::Result {
+    pub(super) fn seconds(&mut self, labels: &[Label<'_>], value: Option<Duration>) -> fmt::Result {
         value.map_or(Ok(()), |value| self.gauge(labels, value.as_secs_f64()))
     }
 
     /// A gauge of Unix seconds, absent while there is no value.
-    pub(super) fn timestamp(
-        &mut self,
-        labels: &impl EncodeLabelSet,
-        value: Option<SystemTime>,
-    ) -> fmt::Result {
+    pub(super) fn timestamp(&mut self, labels: &[Label<'_>], value: Option<SystemTime>) -> fmt::Result {
         self.seconds(labels, value.and_then(unix_time))
     }
 
     /// A gauge of Unix seconds of the whole exporter, absent while there is no value.
     pub(super) fn plain_timestamp(&mut self, value: Option<SystemTime>) -> fmt::Result {
-        let value = value.and_then(unix_time);
-        value.map_or(Ok(()), |value| self.plain(value.as_secs_f64()))
+        self.timestamp(&[], value)
     }
 
     /// One 0/1 gauge per state, exactly one of them 1.

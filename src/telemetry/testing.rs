@@ -42,6 +42,8 @@ pub(crate) fn empty_view() -> View {
         lines_dropped: 0,
         delays: Delays::default(),
         lately: Lately::default(),
+        otlp: None,
+        exemplars: None,
         queues: QueueLengths::default(),
         process: None,
     }

@@ -12,7 +12,7 @@ const QUERIES: [(&str, &str, usize); 4] = [
     ("dualtor-tor", "30s", 29),
     ("dualtor-port", "30s", 38),
     // Two of them in a row that is closed at first.
-    ("dualtor-exporter", "30s", 31),
+    ("dualtor-exporter", "30s", 32),
 ];
 
 /// Points of a row of states per port. With these a *ToR* of 64 ports stays under 3 MB.

@@ -18,6 +18,7 @@
 //! | api, api_events, api_examples | the JSON API, against openapi.json; its event stream; the examples of docs/api.md |
 //! | probe_now | probes on request |
 //! | pages | the pages for people |
+//! | telemetry_sent | traces, metrics and events that arrive at a receiver of OpenTelemetry, or do not |
 //! | self_observation | what metrics say of the exporter itself |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
@@ -36,7 +37,9 @@
 //! | documents, scaffolding | documentation, workflows and templates against the code and the Makefile |
 //! | architecture | the rules that the source must keep |
 
-use dualtor_testkit::{certificates, child, fake_redis, harness, http, redis_server, soc_view, wait};
+use dualtor_testkit::{
+    certificates, child, fake_redis, harness, http, otlp_receiver, redis_server, soc_view, wait,
+};
 
 mod acl;
 mod api;
@@ -80,6 +83,7 @@ mod stalled;
 mod status;
 mod stock_servers;
 mod switch_row;
+mod telemetry_sent;
 mod tls;
 mod web;
 mod web_addresses;

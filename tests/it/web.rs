@@ -224,6 +224,7 @@ async fn a_configuration_whose_file_system_hangs_fails_its_reload_and_not_the_ne
         watchdog: Default::default(),
         web_config: None,
         limits: dualtor_exporter::web::Limits::default(),
+        otel: None,
         lines_dropped: Arc::default(),
     });
     let reloader = exporter.reloader();

@@ -22,7 +22,7 @@ const MUTED: [(&str, &str, &str); 16] = [
     (
         "ExporterDown",
         "ChannelFlapping DirectionFlapping ExporterRestarting ExporterStarved ForeignWriter LogLinesDropped \
-         ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow SessionRestarted VersionSkew",
+         ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow SessionRestarted TelemetryLost VersionSkew",
         "job instance",
     ),
     (

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
     Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, Maintenance, MuxDirection,
-    NoticeType, OrchagentMux, Plane, PortLevel, PortState, ProblemKind, Query, QueryResult, QueueName,
-    REQUEST_BUCKETS, Refusal, Side, WebCode, WebHandler,
+    NoticeType, OrchagentMux, OtlpResult, Plane, PortLevel, PortState, ProblemKind, Query, QueryResult,
+    QueueName, REQUEST_BUCKETS, Refusal, Side, WebCode, WebHandler,
 };
 use dualtor_exporter::telemetry::catalogue::{CATALOGUE, MetricKind};
 
@@ -51,7 +51,10 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         (_, "queue") => words!(QueueName),
         (_, "cause") => words!(Cause),
         (_, "query") => words!(Query),
-        ("dualtor_state_db_writes_total", "result") => these(&["ok", "error"]),
+        ("dualtor_state_db_writes_total" | "dualtor_otlp_metric_exports_total", "result") => {
+            these(&["ok", "error"])
+        }
+        ("dualtor_otlp_spans_total" | "dualtor_otlp_log_records_total", "result") => words!(OtlpResult),
         (_, "result") => words!(QueryResult),
         (_, "status") => words!(Health),
         (_, "type") => words!(NoticeType),

@@ -36,6 +36,7 @@ use tracing::warn;
 use demo_switch::Switch;
 use dualtor_exporter::app::{Exporter, Options};
 use dualtor_exporter::cli::host::{listen, raise_open_files, stop_signals};
+use dualtor_exporter::cli::open_telemetry::otel_settings_at_start;
 use dualtor_exporter::cli::program::{self, FAILED, LogArgs, Program, print};
 use dualtor_exporter::config::Config;
 use dualtor_sim::{Scenario, SimError, Simulator};
@@ -89,7 +90,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         None => None,
     };
     let config = config(&simulator, redis.as_ref())?;
-    let reloaded = config.clone();
+    let (reloaded, with_otel) = (config.clone(), config.clone());
     let exporter = Exporter::start(Options {
         config,
         load: Arc::new(move || Ok(reloaded.clone())),
@@ -102,6 +103,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         watchdog: Default::default(),
         web_config: None,
         limits: Default::default(),
+        otel: otel_settings_at_start(&with_otel, None)?,
         lines_dropped,
     });
 

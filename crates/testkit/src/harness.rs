@@ -37,6 +37,10 @@ pub struct Settings {
     pub targets: Vec<(String, SocketAddr)>,
     /// No targets in the file: those of CONFIG_DB are used.
     pub from_config_db: bool,
+    /// The keys of `otel`.
+    pub otel: String,
+    /// Variables of OpenTelemetry. Those of the test's own process are not read.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -50,6 +54,8 @@ impl Settings {
             databases: "publish: own".to_owned(),
             targets: Vec::new(),
             from_config_db: false,
+            otel: String::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -62,6 +68,9 @@ impl Settings {
             redis.server(),
             self.databases
         );
+        if !self.otel.is_empty() {
+            let _ = writeln!(yaml, "otel: {{{}}}", self.otel);
+        }
         if self.from_config_db {
             return yaml;
         }
@@ -149,6 +158,20 @@ impl Setup {
         self
     }
 
+    /// The keys of `otel`.
+    pub fn otel(mut self, keys: &str) -> Self {
+        self.settings.otel = keys.to_owned();
+        self
+    }
+
+    /// A variable of OpenTelemetry.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        let variable = (name.to_owned(), value.to_owned());
+        self.settings.variables.retain(|(other, _)| other != name);
+        self.settings.variables.push(variable);
+        self
+    }
+
     /// Starts everything except the exporter.
     pub async fn stage(self) -> Rack {
         let refusing: Vec<String> = self
@@ -229,8 +252,15 @@ impl Rack {
             std::fs::write(&path, text).expect("written");
             path
         });
+        let config = Config::load(&path).expect("a good configuration");
+        let variables = self.settings.variables.clone();
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(other, _)| other == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let otel = config.otel.with_environment(&path, &variable);
         let exporter = Exporter::start(Options {
-            config: Config::load(&path).expect("a good configuration"),
+            config,
             load: std::sync::Arc::new(move || Config::load(&path)),
             follow: None,
             listeners: vec![listener],
@@ -241,6 +271,7 @@ impl Rack {
             watchdog: Default::default(),
             web_config: web_config.map(|path| WebFile::load(&path).expect("a good web.config.file")),
             limits: self.limits,
+            otel: otel.expect("a good configuration").0,
             lines_dropped: std::sync::Arc::default(),
         });
         let (stop, stopped) = oneshot::channel();

@@ -9,6 +9,7 @@
 //! | http | requests to the exporter, its answers |
 //! | child | a real program: arguments, signals, exit codes |
 //! | sonic_switch | a rack whose SoCs are in CONFIG_DB |
+//! | otlp_receiver | a receiver of OpenTelemetry that can be mute, slow, rejecting |
 //! | redis_server, fake_redis | a redis-server; a server at Redis' address that is not Redis |
 //!
 //! It shares no logic with the code under test: it parses metrics, rows and HTTP itself.
@@ -21,6 +22,7 @@ pub mod child;
 pub mod fake_redis;
 pub mod harness;
 pub mod http;
+pub mod otlp_receiver;
 pub mod redis_server;
 pub mod soc_view;
 pub mod sonic_switch;

@@ -113,6 +113,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         tls,
         socs,
         web: None,
+        telemetry: None,
     }
 }
 

@@ -42,7 +42,18 @@ pub(super) struct Collected {
     pub(super) socs: Vec<Soc>,
     /// `None`: no flag says how the exporter serves.
     pub(super) web: Option<WebSeen>,
+    /// `None`: nothing is sent as OpenTelemetry.
+    pub(super) telemetry: Option<TelemetrySeen>,
     pub(super) now: DateTime<Utc>,
+}
+
+/// What is sent as OpenTelemetry.
+#[derive(Debug)]
+pub(super) struct TelemetrySeen {
+    /// What is sent where, and why that takes nothing.
+    pub(super) trials: Vec<(String, Result<(), String>)>,
+    /// What is wrong with the environment.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Collected {

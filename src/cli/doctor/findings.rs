@@ -9,8 +9,10 @@
 //! | security | GRPCCLIENT against the files, YANG's model and ycabled |
 //! | row_writers | who writes MUX_CABLE_INFO |
 //! | socs | routes, probes, intent |
+//! | collectors | what the collectors of OpenTelemetry answer |
 //! | web_side | who can read what the exporter serves; web.config.file |
 
+mod collectors;
 mod redis_servers;
 mod row_writers;
 pub(super) mod security;
@@ -64,16 +66,18 @@ pub(super) enum Area {
     Rows,
     Socs,
     Web,
+    Telemetry,
 }
 
 impl Area {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Databases,
         Self::Switch,
         Self::Security,
         Self::Rows,
         Self::Socs,
         Self::Web,
+        Self::Telemetry,
     ];
 
     /// Its name in JSON.
@@ -85,6 +89,7 @@ impl Area {
             Self::Rows => "rows",
             Self::Socs => "socs",
             Self::Web => "web",
+            Self::Telemetry => "telemetry",
         }
     }
 
@@ -97,6 +102,7 @@ impl Area {
             Self::Rows => "Rows in STATE_DB",
             Self::Socs => "SoCs",
             Self::Web => "Web side",
+            Self::Telemetry => "OpenTelemetry",
         }
     }
 }
@@ -180,6 +186,7 @@ pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
         row_writers::check(seen),
         socs::check(seen),
         web_side::check(seen.web.as_ref(), seen.now),
+        collectors::check(seen.telemetry.as_ref()),
     ]
     .concat()
 }

@@ -52,6 +52,7 @@ fn report(epoch: Option<u64>, upper: MuxDirection, lower: MuxDirection) -> Repor
         error: None,
     };
     Report {
+        timing: Default::default(),
         epoch,
         queries: [0; Query::COUNT].map(|_| query.clone()),
         direction: UpperLower { upper, lower },

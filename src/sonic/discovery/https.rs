@@ -53,7 +53,7 @@ impl Prepared {
             headers.insert(header::AUTHORIZATION, authorization(login)?);
         }
         let name = tls.map(|tls| server_name(url, tls)).transpose()?;
-        let tls = tls.map(connector).transpose()?;
+        let tls = tls.map(|tls| connector(tls, None)).transpose()?;
         Ok(Self { headers, tls, name })
     }
 
@@ -136,13 +136,14 @@ where
     })
 }
 
-fn host(url: &Uri) -> Result<&str, String> {
+/// The host of a URL: a name or an address.
+pub(crate) fn host(url: &Uri) -> Result<&str, String> {
     let host = url.host().ok_or("expected a host in the URL")?;
     Ok(host.trim_start_matches('[').trim_end_matches(']'))
 }
 
 /// The name that the server's certificate must have.
-fn server_name(url: &Uri, tls: &TlsSettings) -> Result<ServerName<'static>, String> {
+pub(crate) fn server_name(url: &Uri, tls: &TlsSettings) -> Result<ServerName<'static>, String> {
     let name = match &tls.server_name {
         Some(name) => name,
         None => host(url)?,
@@ -166,7 +167,7 @@ fn authorization(login: &HttpLogin) -> Result<HeaderValue, String> {
 }
 
 /// The text, or the first line of the file. Messages never repeat it.
-fn secret(secret: &Secret) -> Result<String, String> {
+pub(crate) fn secret(secret: &Secret) -> Result<String, String> {
     let file = match secret {
         Secret::Text(text) => return Ok(text.clone()),
         Secret::File(file) => file,
@@ -184,8 +185,8 @@ fn secret(secret: &Secret) -> Result<String, String> {
     String::from_utf8(line.to_vec()).map_err(|_| expected())
 }
 
-/// Reads the files. Blocks.
-fn connector(tls: &TlsSettings) -> Result<TlsConnector, String> {
+/// Reads the files. `alpn`: the protocol that is offered, if any. Blocks.
+pub(crate) fn connector(tls: &TlsSettings, alpn: Option<&[u8]>) -> Result<TlsConnector, String> {
     let shown = |file: &Path| text::quote(file.display());
     let read =
         |file: &Path| read_pem(file).map_err(|error| format!("{}: cannot be read: {error}", shown(file)));
@@ -201,7 +202,7 @@ fn connector(tls: &TlsSettings) -> Result<TlsConnector, String> {
     let config = config
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);
-    let config = match &tls.client {
+    let mut config = match &tls.client {
         None => config.with_no_client_auth(),
         Some(own) => {
             let chain = pem_certificates(&read(&own.cert)?).map_err(|error| bad(&own.cert, error))?;
@@ -210,5 +211,6 @@ fn connector(tls: &TlsSettings) -> Result<TlsConnector, String> {
             config.map_err(|error| bad(&own.cert, error.to_string()))?
         }
     };
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -1,10 +1,14 @@
-//! What is logged when other processes change our rows. Such a process usually changes every row, so not each change is logged.
+//! What is logged, and kept as events, when other processes change our rows. Such a process usually changes every row, so not each change is logged.
+
+use std::time::SystemTime;
 
 use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::batch::Outcome;
+use crate::fleet::kept_queue::KeptSender;
 use crate::model::component::STATE_DB;
+use crate::model::{Happening, KeptEvent};
 
 /// The time between two lines about keys of a wrong type, or about rows that were deleted.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -15,9 +19,16 @@ pub(super) struct Complaints {
     foreign: bool,
     wrong_type: Option<Instant>,
     gone: Option<Instant>,
+    /// Where events go, if anyone wants them.
+    events: Option<KeptSender<KeptEvent>>,
 }
 
 impl Complaints {
+    /// Also keeps each foreign write as an event.
+    pub(super) fn keep(&mut self, events: Option<KeptSender<KeptEvent>>) {
+        self.events = events;
+    }
+
     /// Logs what must be logged of these answers.
     pub(super) fn log(&mut self, outcome: &Outcome) {
         if let Some(port) = outcome.foreign.first()
@@ -25,6 +36,16 @@ impl Complaints {
         {
             let hint = "on SONiC: `sudo config muxcable telemetry disable` (its price: docs/sonic.md), or publish: shadow";
             warn!(target: STATE_DB, %port, hint, "another process writes our rows; logged once, counted from now on");
+        }
+        if let Some(events) = &self.events {
+            for port in &outcome.foreign {
+                events.offer(KeptEvent {
+                    at: SystemTime::now(),
+                    id: Some(port.clone().into()),
+                    what: Happening::ForeignWrite,
+                    trace: None,
+                });
+            }
         }
         if let Some(port) = &outcome.gone
             && is_due(&mut self.gone)

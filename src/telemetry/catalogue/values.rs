@@ -2,13 +2,11 @@
 
 use std::fmt;
 
-use prometheus_client::encoding::NoLabelSet;
-
 use super::Samples;
 use crate::model::{
-    Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Health, MuxDirection, NoticeType, Plane,
-    PortLevel, PortState, ProblemKind, Query, QueryResult, QueueName, REQUEST_BUCKETS, Refusal, SelfPeer,
-    Side, SocStatus, SocView, SourceStatus, View, WebCode, WebHandler,
+    Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Health, MuxDirection, NoticeType,
+    OtlpCounts, OtlpResult, Plane, PortLevel, PortState, ProblemKind, Query, QueryResult, QueueName,
+    REQUEST_BUCKETS, Refusal, SelfPeer, Side, SocStatus, SocView, SourceStatus, View, WebCode, WebHandler,
 };
 use crate::telemetry::samples::Label;
 
@@ -78,8 +76,7 @@ pub(super) fn durations(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Resu
     for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(soc.durations.counts)) {
         *bucket = (bound, count);
     }
-    let count = soc.durations.counts.iter().sum();
-    samples.histogram(&[port(soc)], soc.durations.sum, count, &buckets)
+    samples.histogram(&[port(soc)], soc.durations.sum, &buckets)
 }
 
 pub(super) fn delays(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
@@ -89,10 +86,7 @@ pub(super) fn delays(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for (bucket, (bound, count)) in buckets.iter_mut().zip(bounds.zip(counts)) {
         *bucket = (bound, count);
     }
-    let (sum, count) = (sum.as_secs_f64(), counts.iter().sum());
-    samples
-        .encoder
-        .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    samples.histogram(&[], sum.as_secs_f64(), &buckets)
 }
 
 pub(super) fn transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
@@ -262,13 +256,11 @@ pub(super) fn requests(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
 pub(super) fn request_durations(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for handler in WebHandler::ALL {
         let requests = &view.web.requests[handler.index()];
-        let count = requests.durations.iter().sum();
-        if count > 0 {
+        if requests.durations.iter().any(|count| *count > 0) {
             let bounds = REQUEST_BUCKETS.iter().copied().chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(requests.durations).collect();
             let labels = [("handler", handler.label())];
-            let mut metric = samples.encoder.encode_family(&labels)?;
-            metric.encode_histogram::<NoLabelSet>(requests.sum.as_secs_f64(), count, &buckets, None)?;
+            samples.histogram(&labels, requests.sum.as_secs_f64(), &buckets)?;
         }
     }
     Ok(())
@@ -279,6 +271,16 @@ pub(super) fn queues(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
         samples.whole(&[("queue", queue.label())], view.queues[queue.index()])?;
     }
     Ok(())
+}
+
+pub(super) fn sent(
+    samples: &mut Samples<'_>,
+    counts: Option<OtlpCounts>,
+    results: &[OtlpResult],
+) -> fmt::Result {
+    let Some(counts) = counts else { return Ok(()) };
+    let mut results = results.iter();
+    results.try_for_each(|result| samples.counter(&[("result", result.label())], counts[result.index()]))
 }
 
 pub(super) fn build_info(_: &View, samples: &mut Samples<'_>) -> fmt::Result {

@@ -1,0 +1,240 @@
+//! The shape of `otel` in the configuration file, and its values, which the environment has too. `otel` says what they mean.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Uri};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+use super::scalar::{Scalar, Value};
+use super::tls_files::RawTls;
+
+/// Its shape in the configuration file. All keys are optional: the environment may have them.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawOtel {
+    pub(super) endpoint: Option<Value<OtlpUrl>>,
+    pub(super) protocol: Option<Value<OtlpProtocol>>,
+    pub(super) traces: Option<Value<TraceChoice>>,
+    pub(super) metrics: Option<Value<OnOff>>,
+    pub(super) metrics_interval: Option<Value<Duration>>,
+    pub(super) logs: Option<Value<OnOff>>,
+    pub(super) headers: BTreeMap<String, RawHeader>,
+    pub(super) tls: Option<RawTls>,
+    pub(super) resource: BTreeMap<String, String>,
+    pub(super) propagate: Option<Value<bool>>,
+}
+
+/// Where a collector is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct OtlpUrl(pub(super) Uri);
+
+impl Scalar for OtlpUrl {
+    const EXPECTED: &'static str = "a URL with the scheme http or https, and without a login (headers is a key), such as http://127.0.0.1:4318";
+
+    fn parse(text: &str) -> Option<Self> {
+        let url: Uri = text.parse().ok()?;
+        let authority = url.authority()?.as_str();
+        let is_usable = matches!(url.scheme_str(), Some("http" | "https")) && !authority.contains('@');
+        let has_host = url.host().is_some_and(|host| !host.is_empty());
+        (is_usable && has_host && url.query().is_none()).then_some(Self(url))
+    }
+}
+
+/// How OTLP is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// POST requests with protobuf, usually to port 4318.
+    Http,
+    /// gRPC, usually to port 4317.
+    Grpc,
+}
+
+impl OtlpProtocol {
+    /// Its value in the file.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Http => "http/protobuf",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+impl Scalar for OtlpProtocol {
+    const EXPECTED: &'static str = "http/protobuf or grpc";
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Http, Self::Grpc]
+            .into_iter()
+            .find(|protocol| protocol.label() == text)
+    }
+}
+
+/// Which traces are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TraceChoice {
+    Off,
+    Failed,
+    All,
+}
+
+impl Scalar for TraceChoice {
+    const EXPECTED: &'static str = "off, failed or all";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "off" => Some(Self::Off),
+            "failed" => Some(Self::Failed),
+            "all" => Some(Self::All),
+            _ => None,
+        }
+    }
+}
+
+/// A switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OnOff(pub(super) bool);
+
+impl Scalar for OnOff {
+    const EXPECTED: &'static str = "on or off";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "on" => Some(Self(true)),
+            "off" => Some(Self(false)),
+            _ => None,
+        }
+    }
+}
+
+/// How spans wait to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batches {
+    /// The most spans that wait.
+    pub queue: usize,
+    /// The most spans in one request.
+    pub batch: usize,
+    /// How long the first one waits for others.
+    pub delay: Duration,
+    /// The deadline of one batch with all attempts.
+    pub timeout: Duration,
+}
+
+/// The specification's defaults.
+impl Default for Batches {
+    fn default() -> Self {
+        Self {
+            queue: 2048,
+            batch: 512,
+            delay: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The kinds of what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpSignal {
+    /// Of rounds and dials.
+    Traces,
+    /// Those of /metrics.
+    Metrics,
+    /// Events.
+    Logs,
+}
+
+impl OtlpSignal {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+
+    /// Its name in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+        }
+    }
+
+    /// Its part of variables' names.
+    pub(super) const fn variable(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+            Self::Logs => "LOGS",
+        }
+    }
+
+    /// Its path below an endpoint.
+    pub(super) const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
+        }
+    }
+}
+
+/// A header that may be added to requests.
+pub(super) fn header_name(name: &str) -> Option<HeaderName> {
+    const OURS: [&str; 9] = [
+        "host",
+        "te",
+        "connection",
+        "transfer-encoding",
+        "content-type",
+        "content-length",
+        "content-encoding",
+        "user-agent",
+        "upgrade",
+    ];
+    let name: HeaderName = name.to_ascii_lowercase().parse().ok()?;
+    let is_ours = OURS.contains(&name.as_str()) || name.as_str().starts_with("grpc-");
+    (!is_ours).then_some(name)
+}
+
+/// The value of a header: text, or `{file: PATH}`. Never shown.
+#[derive(Clone, PartialEq)]
+pub(super) enum RawHeader {
+    Text(String),
+    File(PathBuf),
+}
+
+impl fmt::Debug for RawHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = RawHeader;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text in quotes, or {file: PATH}")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<RawHeader, E> {
+        Ok(RawHeader::Text(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+        let expected = || A::Error::custom("expected text in quotes, or {file: PATH}");
+        match map.next_entry::<String, PathBuf>()? {
+            Some((key, file)) if key == "file" && !file.as_os_str().is_empty() => {
+                let is_last = map.next_key::<String>()?.is_none();
+                is_last.then_some(RawHeader::File(file)).ok_or_else(expected)
+            }
+            _ => Err(expected()),
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! One connection to a collector, and one request over it: POST with protobuf over HTTP/1.1, or a unary gRPC call over HTTP/2. It is
+//! kept between requests. After any failure it is closed, and the next request makes a new one, reading certificates and headers
+//! from their files again: a rotation needs no restart.
+//!
+//! Cancel-safe: a request that is cancelled closes the connection.
+
+use std::future::poll_fn;
+use std::io::Write as _;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::grpc_frames::{GrpcStatus, framed, message_of, timeout_header};
+use crate::config::files::{PATIENCE, Reader};
+use crate::config::{OtlpProtocol, OtlpTarget};
+use crate::model::text;
+use crate::sonic::discovery::https::{connector, host, secret, server_name};
+
+/// The longest reply. A collector's is a few bytes, or a sentence about what it rejects.
+const MAX_REPLY: usize = 64 * 1024;
+/// Memory for the head of a reply over HTTP/1.1.
+const MAX_HEAD: usize = 64 * 1024;
+const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
+
+/// Why a request did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SendError {
+    /// For people.
+    pub(super) text: String,
+    /// Whether it makes sense to send the same again.
+    pub(super) again: bool,
+    /// The collector asks to wait this long.
+    pub(super) after: Option<Duration>,
+}
+
+impl SendError {
+    fn again(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            again: true,
+            after: None,
+        }
+    }
+
+    fn refused(text: String) -> Self {
+        Self {
+            text,
+            again: false,
+            after: None,
+        }
+    }
+}
+
+enum HttpLink {
+    Http1(http1::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>),
+}
+
+/// An open connection, and the task that drives it.
+struct OpenLink {
+    link: HttpLink,
+    headers: HeaderMap,
+    _driver: AbortOnDropHandle<()>,
+}
+
+/// See the module's documentation.
+pub(super) struct Collector {
+    target: OtlpTarget,
+    /// The gRPC method.
+    method: &'static str,
+    open: Option<OpenLink>,
+    reader: Reader,
+}
+
+impl Collector {
+    /// Not connected yet. `method`: the path of gRPC.
+    pub(super) fn new(target: OtlpTarget, method: &'static str) -> Self {
+        Self {
+            target,
+            method,
+            open: None,
+            reader: Reader::default(),
+        }
+    }
+
+    /// For people: where it is.
+    pub(super) fn url(&self) -> String {
+        text::quote(self.target.url.to_string())
+    }
+
+    /// Connects, if it is not connected.
+    pub(super) async fn connect(&mut self) -> Result<(), SendError> {
+        if self.open.as_ref().is_some_and(OpenLink::is_usable) {
+            return Ok(());
+        }
+        self.open = None;
+        let within = self.target.timeout;
+        let opened = timeout(within, open(&self.target, &self.reader)).await;
+        let opened = opened.unwrap_or_else(|_| Err(format!("no connection within {within:?}")));
+        self.open = Some(opened.map_err(SendError::again)?);
+        Ok(())
+    }
+
+    /// Sends one message. Returns the message of the reply.
+    pub(super) async fn send(&mut self, message: &[u8]) -> Result<Bytes, SendError> {
+        self.connect().await?;
+        let Some(mut open) = self.open.take() else {
+            return Err(SendError::again("not connected"));
+        };
+        let within = self.target.timeout;
+        let request = self.request(message, &open.headers).map_err(SendError::refused)?;
+        let reply = async {
+            let response = open.link.send(request).await?;
+            match self.target.protocol {
+                OtlpProtocol::Http => of_http(response).await,
+                OtlpProtocol::Grpc => of_grpc(response).await,
+            }
+        };
+        let reply = timeout(within, reply).await;
+        let reply = reply.unwrap_or_else(|_| Err(SendError::again(format!("no reply within {within:?}"))));
+        if reply.is_ok() {
+            self.open = Some(open);
+        }
+        reply
+    }
+
+    fn request(&self, message: &[u8], headers: &HeaderMap) -> Result<Request<Body>, String> {
+        let Self { target, method, .. } = self;
+        let is_grpc = target.protocol == OtlpProtocol::Grpc;
+        let packed = target.gzip.then(|| gzip(message));
+        let message = packed.as_deref().unwrap_or(message);
+        let (uri, kind, body) = if is_grpc {
+            let mut parts = target.url.clone().into_parts();
+            parts.path_and_query = method.parse().ok();
+            let uri = http::Uri::from_parts(parts).map_err(|error| error.to_string())?;
+            (uri, "application/grpc", framed(message, target.gzip))
+        } else {
+            let path = target.url.path().parse().map_err(|_| "a bad path".to_owned())?;
+            (path, "application/x-protobuf", Bytes::copy_from_slice(message))
+        };
+        let length = body.len();
+        let mut request = Request::post(uri)
+            .body(Body::from(body))
+            .map_err(|error| error.to_string())?;
+        let all = request.headers_mut();
+        all.extend(headers.clone());
+        all.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        all.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if is_grpc {
+            all.insert(header::TE, HeaderValue::from_static("trailers"));
+            let timeout = timeout_header(target.timeout);
+            if let Ok(timeout) = HeaderValue::from_str(&timeout) {
+                all.insert(HeaderName::from_static("grpc-timeout"), timeout);
+            }
+        } else {
+            let authority = target.url.authority().map_or("", |authority| authority.as_str());
+            let authority = HeaderValue::from_str(authority).map_err(|error| error.to_string())?;
+            all.insert(header::HOST, authority);
+            all.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if target.gzip {
+            let name = if is_grpc {
+                HeaderName::from_static("grpc-encoding")
+            } else {
+                header::CONTENT_ENCODING
+            };
+            all.insert(name, HeaderValue::from_static("gzip"));
+        }
+        Ok(request)
+    }
+}
+
+impl OpenLink {
+    fn is_usable(&self) -> bool {
+        match &self.link {
+            HttpLink::Http1(sender) => sender.is_ready(),
+            HttpLink::Http2(sender) => sender.is_ready(),
+        }
+    }
+}
+
+impl HttpLink {
+    async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+        let response = match self {
+            Self::Http1(sender) => sender.send_request(request).await,
+            Self::Http2(sender) => sender.send_request(request).await,
+        };
+        response.map_err(|error| SendError::again(format!("no reply: {}", with_source(&error))))
+    }
+}
+
+/// hyper's errors have the reason in their source.
+fn with_source(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+async fn open(target: &OtlpTarget, reader: &Reader) -> Result<OpenLink, String> {
+    let alpn = (target.protocol == OtlpProtocol::Grpc).then_some(&b"h2"[..]);
+    let (settings, url, headers) = (target.tls.clone(), target.url.clone(), target.headers.clone());
+    // Files that hang must not stop the task.
+    let prepared = reader.read(PATIENCE, move || {
+        let tls = settings.map(|tls| Ok::<_, String>((server_name(&url, &tls)?, connector(&tls, alpn)?)));
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            let bad = || format!("the header {name} has characters that no header may have");
+            let mut value = HeaderValue::from_str(&secret(&value)?).map_err(|_| bad())?;
+            value.set_sensitive(true);
+            all.insert(name, value);
+        }
+        Ok::<_, String>((tls.transpose()?, all))
+    });
+    let (tls, headers) = prepared.await.map_err(|unread| unread.to_string())??;
+    let port = target.url.port_u16();
+    let port = port.unwrap_or(if tls.is_some() { 443 } else { 80 });
+    let tcp = TcpStream::connect((host(&target.url)?, port)).await;
+    let tcp = tcp.map_err(|error| format!("cannot connect: {error}"))?;
+    // A request is one write.
+    let _ = tcp.set_nodelay(true);
+    let (link, driver) = match tls {
+        None => shake_hands(tcp, target.protocol).await?,
+        Some((name, tls)) => {
+            let tls = tls.connect(name, tcp).await;
+            shake_hands(tls.map_err(|error| format!("TLS: {error}"))?, target.protocol).await?
+        }
+    };
+    Ok(OpenLink {
+        link,
+        headers,
+        _driver: driver,
+    })
+}
+
+async fn shake_hands<S>(
+    socket: S,
+    protocol: OtlpProtocol,
+) -> Result<(HttpLink, AbortOnDropHandle<()>), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let failed = |error: hyper::Error| format!("HTTP: {}", with_source(&error));
+    // A connection's errors come out of the request, too.
+    match protocol {
+        OtlpProtocol::Http => {
+            let mut http = http1::Builder::new();
+            http.max_buf_size(MAX_HEAD);
+            let (sender, connection) = http.handshake(TokioIo::new(socket)).await.map_err(failed)?;
+            let driver = tokio::spawn(async move { drop(connection.await) });
+            Ok((HttpLink::Http1(sender), AbortOnDropHandle::new(driver)))
+        }
+        OtlpProtocol::Grpc => {
+            let mut http = http2::Builder::new(TokioExecutor::new());
+            http.max_header_list_size(16 * 1024);
+            let (sender, connection) = http.handshake(TokioIo::new(socket)).await.map_err(failed)?;
+            let driver = tokio::spawn(async move { drop(connection.await) });
+            Ok((HttpLink::Http2(sender), AbortOnDropHandle::new(driver)))
+        }
+    }
+}
+
+async fn of_http(response: Response<Incoming>) -> Result<Bytes, SendError> {
+    let (status, retry) = (response.status(), retry_after(response.headers()));
+    let (body, _) = collect(response.into_body()).await.map_err(SendError::again)?;
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    /// These and no others may be repeated, by the specification of OTLP.
+    const AGAIN: [u16; 4] = [429, 502, 503, 504];
+    Err(SendError {
+        text: format!("expected the status 200, got {}", status.as_u16()),
+        again: AGAIN.contains(&status.as_u16()),
+        after: retry,
+    })
+}
+
+async fn of_grpc(response: Response<Incoming>) -> Result<Bytes, SendError> {
+    let (http, early) = (response.status(), GrpcStatus::of(response.headers()));
+    if http != StatusCode::OK {
+        let text = format!("expected the HTTP status 200, got {}", http.as_u16());
+        return Err(SendError::again(text));
+    }
+    let (body, trailers) = collect(response.into_body()).await.map_err(SendError::again)?;
+    let status = early.or_else(|| trailers.as_ref().and_then(GrpcStatus::of));
+    match status {
+        None => Err(SendError::again("the reply has no grpc-status")),
+        Some(GrpcStatus { code: 0, .. }) => message_of(body).map_err(SendError::refused),
+        Some(status) => Err(SendError {
+            text: format!("gRPC status {}: {}", status.code, text::quote(&status.message)),
+            again: status.may_be_repeated(),
+            after: None,
+        }),
+    }
+}
+
+/// Seconds only. A date would need a clock that both sides agree on.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+async fn collect(mut body: Incoming) -> Result<(Bytes, Option<HeaderMap>), String> {
+    let (mut all, mut trailers) = (BytesMut::new(), None);
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = frame.map_err(|error| format!("the reply breaks off: {}", with_source(&error)))?;
+        match frame.into_data() {
+            Ok(data) if all.len() + data.len() > MAX_REPLY => {
+                return Err(format!("expected a reply of at most {} KiB", MAX_REPLY >> 10));
+            }
+            Ok(data) => all.extend_from_slice(&data),
+            Err(frame) => trailers = frame.into_trailers().ok().or(trailers),
+        }
+    }
+    Ok((all.freeze(), trailers))
+}
+
+fn gzip(message: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(message.len() / 8), Compression::fast());
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(message);
+    encoder.finish().unwrap_or_default()
+}

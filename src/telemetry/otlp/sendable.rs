@@ -1,0 +1,123 @@
+//! The two signals that wait in a queue: traces and events. What a batch of each is as a message, and what the reply says.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+use prost::Message as _;
+
+use super::log_records::record_of;
+use super::resource::{Described, scope};
+use super::spans::{exemplars_of, spans_of};
+use crate::config::OtlpSignal;
+use crate::fleet::kept_queue::Weight;
+use crate::model::{ExemplarTable, KeptEvent, KeptTrace};
+
+/// The paths of gRPC.
+pub(super) const TRACE_METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+pub(super) const LOGS_METHOD: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+pub(super) const METRICS_METHOD: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+
+/// How much of a message the collector has rejected, and why.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rejected {
+    pub(super) count: u64,
+    pub(super) reason: String,
+}
+
+impl Rejected {
+    pub(super) fn new(count: i64, reason: String) -> Self {
+        Self {
+            count: u64::try_from(count).unwrap_or(0),
+            reason,
+        }
+    }
+}
+
+/// What can wait in a queue to be sent.
+pub(super) trait Sendable: Weight + Sized + Send + Sync {
+    const SIGNAL: OtlpSignal;
+
+    /// The message with these; with none of them an empty message, which collectors accept.
+    fn message(batch: &[Self], described: &Described) -> Vec<u8>;
+
+    /// These have arrived, all of them.
+    fn arrived(_: &[Self], _: &ExemplarTable) {}
+
+    /// What the reply says. One that is not what is expected says nothing.
+    fn rejected(reply: Bytes) -> Rejected;
+}
+
+impl Sendable for KeptTrace {
+    const SIGNAL: OtlpSignal = OtlpSignal::Traces;
+
+    fn message(batch: &[Self], described: &Described) -> Vec<u8> {
+        let spans: Vec<_> = batch.iter().flat_map(spans_of).collect();
+        let resource_spans = ResourceSpans {
+            resource: Some(described.resource()),
+            scope_spans: vec![ScopeSpans {
+                scope: Some(scope()),
+                spans,
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        };
+        let is_empty = batch.is_empty();
+        let request = ExportTraceServiceRequest {
+            resource_spans: if is_empty {
+                Vec::new()
+            } else {
+                vec![resource_spans]
+            },
+        };
+        request.encode_to_vec()
+    }
+
+    fn arrived(batch: &[Self], exemplars: &ExemplarTable) {
+        for kept in batch {
+            for exemplar in exemplars_of(kept) {
+                exemplars.add(&kept.id, exemplar);
+            }
+        }
+    }
+
+    fn rejected(reply: Bytes) -> Rejected {
+        let reply = ExportTraceServiceResponse::decode(reply).unwrap_or_default();
+        let partial = reply.partial_success.unwrap_or_default();
+        Rejected::new(partial.rejected_spans, partial.error_message)
+    }
+}
+
+impl Sendable for KeptEvent {
+    const SIGNAL: OtlpSignal = OtlpSignal::Logs;
+
+    fn message(batch: &[Self], described: &Described) -> Vec<u8> {
+        let now = SystemTime::now();
+        let log_records: Vec<_> = batch.iter().map(|event| record_of(event, now)).collect();
+        let resource_logs = ResourceLogs {
+            resource: Some(described.resource()),
+            scope_logs: vec![ScopeLogs {
+                scope: Some(scope()),
+                log_records,
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        };
+        let is_empty = batch.is_empty();
+        let request = ExportLogsServiceRequest {
+            resource_logs: if is_empty { Vec::new() } else { vec![resource_logs] },
+        };
+        request.encode_to_vec()
+    }
+
+    fn rejected(reply: Bytes) -> Rejected {
+        let reply = ExportLogsServiceResponse::decode(reply).unwrap_or_default();
+        let partial = reply.partial_success.unwrap_or_default();
+        Rejected::new(partial.rejected_log_records, partial.error_message)
+    }
+}
