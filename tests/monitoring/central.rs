@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use dualtor_exporter::model::{TargetId, owner};
 use dualtor_sim::{ConnectionFault, Direction, Scenario, SidesPatch, Simulator};
 use tempfile::TempDir;
 
@@ -41,13 +42,21 @@ impl Fleet {
             )
             .expect("a string");
         }
+        std::fs::write(dir.path().join("targets.yml"), targets).expect("written");
+        let fleet = Self { sim, dir };
+        fleet.count(processes);
+        fleet
+    }
+
+    /// Changes the number of processes, in the file that they follow.
+    fn count(&self, processes: usize) {
         let config = format!(
             "shard: {{count: {processes}}}\ninventory: [{{file_sd: {{files: [targets.yml]}}}}]\n\
              databases: {{publish: off}}\nprobe: {{interval: 1s, timeout: 900ms}}\n"
         );
-        std::fs::write(dir.path().join("targets.yml"), targets).expect("written");
-        std::fs::write(dir.path().join("config.yml"), config).expect("written");
-        Self { sim, dir }
+        let new = self.dir.path().join("config.yml.new");
+        std::fs::write(&new, config).expect("written");
+        std::fs::rename(new, self.dir.path().join("config.yml")).expect("renamed");
     }
 
     async fn process(&self, index: usize, listen: &str) -> (Program, SocketAddr) {
@@ -122,6 +131,62 @@ async fn a_process_that_is_killed_is_told_and_so_is_its_return() {
         !pages.iter().any(|page| page.name() == "DualTorPortsGone"),
         "{pages:?}"
     );
+}
+
+/// docs/scale.md says how this looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_about_a_port_that_moves_begins_anew_at_its_new_process() {
+    let fleet = Fleet::start(1).await;
+    let (_first, first) = fleet.process(0, "127.0.0.1:0").await;
+    let (_second, second) = fleet.process(1, "127.0.0.1:0").await;
+    let (prometheus, _alertmanager, pager) = watched(&[first, second], &["channel.yaml"]).await;
+    let id =
+        |n: usize| TargetId::parse(&format!("r{}|Ethernet{}", n % RACKS, n / RACKS * 4)).expect("a port");
+    let moves = (0..RACKS * PORTS)
+        .find(|n| owner(&id(*n), 2) == 1)
+        .expect("one that moves");
+    let port = id(moves);
+    let of = |metric: &str, instance: &str, more: &str| {
+        format!(
+            "{metric}{{instance=\"{instance}\", rack=\"{}\", port=\"{}\"{more}}}",
+            port.rack.as_str(),
+            port.port
+        )
+    };
+    fleet.sim.socs()[moves].connection_fault(ConnectionFault::Refuse);
+    let page = pager
+        .rings("firing", "DualTorChannelDown", port.port.as_str())
+        .await;
+    assert_eq!(page.labels["instance"], "pod-0");
+    let dials = "sum by (rack, port) (dualtor_channel_dials_total{instance=\"pod-0\"})";
+    let before = prometheus.query(dials).await;
+
+    fleet.count(2);
+    let firing = ", alertname=\"DualTorChannelDown\", alertstate=\"firing\"";
+    prometheus.sees(&of("ALERTS", "pod-1", firing)).await;
+    // Its series and its alert have ended at the first; Alertmanager has one notification, of the rack, all the while.
+    assert!(prometheus.query(&of("ALERTS", "pod-0", firing)).await.is_empty());
+    assert!(
+        prometheus
+            .query(&of("dualtor_channel_state", "pod-0", ""))
+            .await
+            .is_empty()
+    );
+    // Those that stay were not dialled again.
+    let after = prometheus.query(dials).await;
+    assert!(!after.is_empty() && after.len() < before.len(), "{after:?}");
+    for series in after {
+        let same = before.iter().find(|one| one["metric"] == series["metric"]);
+        assert_eq!(
+            same.expect("it was there")["value"][1],
+            series["value"][1],
+            "{series}"
+        );
+    }
+    fleet.sim.socs()[moves].connection_fault(ConnectionFault::None);
+    pager
+        .rings("resolved", "DualTorChannelDown", port.port.as_str())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
