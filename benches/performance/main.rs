@@ -1,7 +1,7 @@
 //! `make bench`: the cost of a round, an idle channel and a scrape, compared with the possible minimum. Prints Markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, and `full` (10,000 SoCs for
-//! three minutes). Without names all except `full`. `cargo bench --bench performance -- rounds idle`
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`. Only if named: `full` (10,000
+//! SoCs for three minutes), and docs/scale.md's `scale`, `shards`, `prometheus` (half an hour). `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
 
@@ -9,6 +9,7 @@ mod bare;
 mod client;
 mod exposition;
 mod rack;
+mod scale;
 mod scrapers;
 mod web_clients;
 mod web_logins;
@@ -66,6 +67,15 @@ fn main() -> anyhow::Result<()> {
     }
     if named.contains(&"full") {
         whole::large()?;
+    }
+    if named.contains(&"scale") {
+        scale::one_process()?;
+    }
+    if named.contains(&"shards") {
+        scale::shards()?;
+    }
+    if named.contains(&"prometheus") {
+        scale::prometheus()?;
     }
     Ok(())
 }
