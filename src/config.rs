@@ -11,6 +11,7 @@ mod databases;
 pub mod files;
 mod http_login;
 mod inventory_sources;
+mod key_path;
 mod raw;
 mod raw_sources;
 mod redis_url;

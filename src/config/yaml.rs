@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_saphyr::Error;
 use serde_saphyr::budget::BudgetBreach;
 
+use super::key_path::{self, About};
 use crate::model::text;
 
 /// The most targets of a file: ten times as many as one exporter was measured with.
@@ -26,23 +27,30 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
             max_events: 2 * MAX_NODES,
         },
     };
-    let mut key = None;
-    serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
-        serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            let path = error.path().to_string();
-            key = Some(path).filter(|path| path != "." && path != "?");
-            error.into_inner()
-        })
-    })
-    .map_err(|error| {
-        let line = error.location().map(|location| location.line());
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let place = error.location();
+        let line = place.map(|place| place.line());
         let error = error.without_snippet();
-        match over_limit(error) {
+        if let Some(message) = over_limit(error) {
             // No single key is wrong: there are too many.
-            Some(message) => (line, None, message),
-            None => (line, key.map(|key| without_urls(&key)), words(&error.to_string())),
+            return (line, None, message);
         }
+        let message = error.to_string();
+        let about = about(&message);
+        let key = place.and_then(|place| key_path::at(text, place.line(), place.column(), about));
+        (line, key.map(|key| without_urls(&key)), words(&message))
     })
+}
+
+/// What the library's place of an error is.
+fn about(message: &str) -> About {
+    if message.starts_with("unknown field") {
+        About::Key
+    } else if message.starts_with("missing field") || message.starts_with("duplicate mapping key") {
+        About::Mapping
+    } else {
+        About::Value
+    }
 }
 
 /// The message for a file that is over a limit.

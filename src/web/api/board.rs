@@ -3,6 +3,9 @@
 //!
 //! Each change has a number. A stream remembers the number up to which it has sent, and asks for what is newer. So a port that
 //! changes often is sent once with its latest row, and a client that does not read costs nothing but its number.
+//!
+//! Rows can change faster than a stream may send: with 10,000 ports the time of the last success changes a thousand times a
+//! second. So there are two queues, which take turns: all changes, and the news: changes of a state, and of the fleet's counts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
@@ -23,7 +26,7 @@ const REMOVED: usize = 1_000;
 pub(super) struct Message {
     /// Its type: fleet, ports, removed or reset.
     pub(super) event: &'static str,
-    /// The number of the last change in it.
+    /// Up to which change the stream has sent everything, with this message.
     pub(super) number: u64,
     /// JSON in one line.
     pub(super) data: String,
@@ -50,9 +53,58 @@ struct BoardFleet {
     data: String,
 }
 
+/// Up to where a stream has sent.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// All changes up to this one.
+    all: u64,
+    /// News after `news_from` and up to this one.
+    news: u64,
+    news_from: u64,
+    news_is_next: bool,
+}
+
+impl Place {
+    /// All changes up to `number`.
+    pub(super) fn at(number: u64) -> Self {
+        Self {
+            all: number,
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing was sent yet.
+    pub(super) fn is_start(&self) -> bool {
+        self.all == 0
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.all
+    }
+
+    /// Whether this stream has yet to send a change from `queue`. `news`: the number of its last change that is news.
+    fn lacks(&self, queue: Queue, number: u64, news: u64) -> bool {
+        match queue {
+            Queue::News => news > self.news.max(self.all),
+            Queue::All => {
+                let sent_as_news = (self.news_from + 1..=self.news).contains(&number);
+                number > self.all && !(number == news && sent_as_news)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Queue {
+    All,
+    News,
+}
+
 #[derive(Debug)]
 struct BoardRow {
     number: u64,
+    /// The number of the last change of a state.
+    news: u64,
     /// What the row was made from: if these are the same, so is the row.
     from: (Arc<SocStatus>, Option<PortFacts>, PortReason),
     data: String,
@@ -62,6 +114,15 @@ impl BoardRow {
     fn is_from(&self, soc: &SocView) -> bool {
         let (status, facts, reason) = &self.from;
         Arc::ptr_eq(status, &soc.status) && *facts == soc.facts && *reason == soc.reason
+    }
+
+    /// Whether a state of `soc` differs: more than times and texts.
+    fn is_news(&self, soc: &SocView) -> bool {
+        let (old, facts, reason) = &self.from;
+        let new = &*soc.status;
+        let is_same =
+            (old.channel, old.maintenance) == (new.channel, new.maintenance) && old.observed == new.observed;
+        !is_same || *facts != soc.facts || *reason != soc.reason
     }
 }
 
@@ -111,16 +172,22 @@ impl Board {
             return;
         }
         let data = json(&PortRow::of(soc));
-        let number = match known {
+        let (number, news) = match known {
             // Something changed that a row does not show.
-            Some(row) if row.data == data => row.number,
+            Some(row) if row.data == data => (row.number, row.news),
             _ => {
                 self.last += 1;
-                self.last
+                let old = known.filter(|row| !row.is_news(soc));
+                (self.last, old.map_or(self.last, |row| row.news))
             }
         };
         let from = (soc.status.clone(), soc.facts, soc.reason);
-        let row = BoardRow { number, from, data };
+        let row = BoardRow {
+            number,
+            news,
+            from,
+            data,
+        };
         self.rows.insert(soc.status.target.id.clone(), row);
     }
 
@@ -139,22 +206,55 @@ impl Board {
         (self.forgotten..=self.last).contains(&number)
     }
 
-    /// The next message for a stream that has sent up to `sent`; `None`: there is nothing new.
-    pub(super) fn after(&self, sent: u64) -> Option<Message> {
-        if sent == self.last {
+    /// The next message for a stream at `place`; `None`: there is nothing new.
+    pub(super) fn after(&self, place: &mut Place) -> Option<Message> {
+        if place.all == self.last {
             return None;
         }
-        let is_new = |number: u64| number > sent;
-        let mut rows: Vec<(u64, &str)> = self.rows.values().map(|row| (row.number, &*row.data)).collect();
-        rows.retain(|(number, _)| is_new(*number));
+        // What changed before a stream began is not news to it: it gets all rows.
+        if place.news == 0 {
+            (place.news, place.news_from) = (self.last, self.last);
+        }
+        let queues = match place.news_is_next {
+            true => [Queue::News, Queue::All],
+            false => [Queue::All, Queue::News],
+        };
+        let found = queues
+            .into_iter()
+            .find_map(|queue| Some((queue, self.next_of(queue, place)?)));
+        if let Some((queue, message)) = &found {
+            match queue {
+                Queue::News => place.news = message.number,
+                Queue::All => place.all = message.number,
+            }
+            place.news_is_next = *queue == Queue::All;
+        }
+        if self.next_of(Queue::All, place).is_none() {
+            place.all = self.last;
+        }
+        let (_, message) = found?;
+        Some(Message {
+            number: place.all,
+            ..message
+        })
+    }
+
+    /// The next message of a queue. Its number is the last one in it.
+    fn next_of(&self, queue: Queue, place: &Place) -> Option<Message> {
+        let lacks = |number: u64| place.lacks(queue, number, number);
+        let rows = self
+            .rows
+            .values()
+            .filter(|row| place.lacks(queue, row.number, row.news));
+        let numbered = |row: &'_ BoardRow| match queue {
+            Queue::All => row.number,
+            Queue::News => row.news,
+        };
+        let mut rows: Vec<(u64, &str)> = rows.map(|row| (numbered(row), &*row.data)).collect();
         rows.sort_unstable_by_key(|(number, _)| *number);
-        let removed: Vec<_> = self
-            .removed
-            .iter()
-            .filter(|(number, _)| is_new(*number))
-            .collect();
+        let removed: Vec<_> = self.removed.iter().filter(|(number, _)| lacks(*number)).collect();
         let of = [
-            Some(self.fleet.number).filter(|number| is_new(*number)),
+            Some(self.fleet.number).filter(|number| lacks(*number)),
             rows.first().map(|(number, _)| *number),
             removed.first().map(|(number, _)| *number),
         ];
@@ -224,11 +324,12 @@ mod tests {
     }
 
     /// All messages after `sent`: the event, and the ports in it.
-    fn messages(board: &Board, mut sent: u64) -> Vec<(&'static str, Vec<String>)> {
+    fn messages(board: &Board, sent: u64) -> Vec<(&'static str, Vec<String>)> {
         let mut all = Vec::new();
-        while let Some(message) = board.after(sent) {
-            assert!(message.number > sent, "{message:?}");
-            sent = message.number;
+        let mut place = Place::at(sent);
+        while let Some(message) = board.after(&mut place) {
+            assert_eq!(message.number, place.number());
+            assert!(all.len() < 100, "it does not end: {all:?}");
             let data: serde_json::Value = serde_json::from_str(&message.data).expect("JSON");
             let ports = data["ports"].as_array().into_iter().flatten();
             let name = |port: &serde_json::Value| {
@@ -237,7 +338,7 @@ mod tests {
             };
             all.push((message.event, ports.map(name).collect()));
         }
-        assert_eq!(sent, board.last);
+        assert_eq!(place.number(), board.last);
         all
     }
 
@@ -279,7 +380,7 @@ mod tests {
         let mut board = Board::default();
         let mut socs = [soc("Ethernet0"), soc("Ethernet4")];
         board.show(&view(&socs), false);
-        let mut sent = board.last;
+        let mut place = Place::at(board.last);
         socs[1].reason = PortReason::Healthy;
         let mut events = Vec::new();
         // Each time the board is shown, a stream sends one message.
@@ -288,10 +389,36 @@ mod tests {
             status.last_success = Some(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n));
             socs[0].status = Arc::new(status);
             board.show(&view(&socs), false);
-            let message = board.after(sent).expect("a change");
-            (sent, _) = (message.number, events.push(message.event));
+            events.push(board.after(&mut place).expect("a change").event);
         }
         assert_eq!(events, ["ports", "fleet", "ports", "ports"]);
+    }
+
+    #[test]
+    fn a_port_that_becomes_bad_does_not_wait_behind_rows_with_new_times() {
+        let mut board = Board::default();
+        let mut socs: Vec<SocView> = (0..1_000).map(|n| soc(&format!("Ethernet{n}"))).collect();
+        board.show(&view(&socs), false);
+        let mut place = Place::at(board.last);
+        // Each time all rows have a new time, and a stream may send one message.
+        let mut told = None;
+        for n in 1..10_u32 {
+            for soc in &mut socs {
+                let mut status = (*soc.status).clone();
+                status.last_success = Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(n.into()));
+                soc.status = Arc::new(status);
+            }
+            if n == 5 {
+                socs[700].reason = PortReason::ServerDark;
+            }
+            board.show(&view(&socs), false);
+            let message = board.after(&mut place).expect("a change");
+            if message.data.contains("server_dark") {
+                told.get_or_insert(n);
+            }
+        }
+        assert!(told.is_some_and(|n| n <= 6), "{told:?}");
+        assert!(place.number() < board.last);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, Message};
+use super::board::{Board, Message, Place};
 use super::{Api, ApiError, NO_STORE};
 use crate::web::ViewSource;
 use crate::web::limits::{OpenStream, WebStats};
@@ -141,8 +141,7 @@ struct Follower {
     /// The id of the last message that the client has, if it comes back.
     resume: Option<String>,
     run: u64,
-    /// Up to which change it has been sent.
-    sent: u64,
+    place: Place,
     begun: bool,
     next_message: Instant,
     next_comment: Instant,
@@ -187,12 +186,12 @@ impl Follower {
                     .strip_prefix(&format!("{:x}-", shown.run))
                     .and_then(|n| n.parse().ok());
                 match number.filter(|number| shown.board.knows(*number)) {
-                    Some(number) => self.sent = number,
+                    Some(number) => self.place = Place::at(number),
                     // After the fleet: the client forgets the rows that it has, and gets all again.
                     None => self.resume = Some(id),
                 }
             }
-            let number = self.sent;
+            let number = self.place.number();
             return Some(Message {
                 number,
                 ..shown.board.fleet()
@@ -207,8 +206,9 @@ impl Follower {
             });
         }
         // A stream that could not be sent for long may have missed more than is remembered.
-        if self.run != shown.run || !shown.board.knows(self.sent) && self.sent > 0 {
-            (self.run, self.sent) = (shown.run, 0);
+        let is_lost = !shown.board.knows(self.place.number()) && !self.place.is_start();
+        if self.run != shown.run || is_lost {
+            (self.run, self.place) = (shown.run, Place::default());
             let (event, data) = ("reset", "{}".to_owned());
             return Some(Message {
                 event,
@@ -216,9 +216,7 @@ impl Follower {
                 data,
             });
         }
-        let message = shown.board.after(self.sent)?;
-        self.sent = message.number;
-        Some(message)
+        shown.board.after(&mut self.place)
     }
 
     fn written(&self, message: &Message) -> Bytes {
@@ -250,7 +248,7 @@ pub(super) async fn events(State(api): State<Api>, method: Method, headers: Head
         streams: api.streams,
         resume: resume.filter(|id| !id.is_empty()).map(str::to_owned),
         run: 0,
-        sent: 0,
+        place: Place::default(),
         begun: false,
         next_message: now,
         next_comment: now + COMMENT,

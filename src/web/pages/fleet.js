@@ -230,13 +230,13 @@ function fleetPage() {
     ticked = tick;
     rest();
   }
-  // Twice a second at most: that is half of the cost of four times. A browser draws no frame of a page that is not seen, so such a
-  // page costs nothing.
+  // New times wait for the next second, as each layout of the table costs; a row with another level does not wait. A browser draws no
+  // frame of a page that is not seen, so such a page costs nothing.
   let drawn = -Infinity;
   function soon() {
     if (drawing) return;
     drawing = true;
-    setTimeout(() => requestAnimationFrame(draw), moved ? 0 : Math.max(0, drawn + 450 - performance.now()));
+    setTimeout(() => requestAnimationFrame(draw), moved ? 0 : Math.max(0, drawn + 950 - performance.now()));
   }
   function show() {
     document.querySelectorAll('a.level').forEach((button) => {

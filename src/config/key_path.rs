@@ -1,0 +1,150 @@
+//! Which key of a YAML text stands at a place: `channel.backoff[1].max`. For errors, of which the library only knows the place.
+//!
+//! To carry the path along while reading (serde_path_to_error) would write the code of each type of the configuration twice into
+//! the program: 0.5 MB.
+
+use std::fmt::Write as _;
+
+use granit_parser::{Event, Parser};
+
+/// An open mapping or list.
+enum Open {
+    /// With the key whose value comes next.
+    Mapping(Option<String>),
+    /// With the number of the next element.
+    List(usize),
+}
+
+/// What an error is about. A mapping, its first key and lists around them may all begin at the same place.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum About {
+    /// The outermost value that begins there.
+    Value,
+    Key,
+    /// The mapping with the key that begins there.
+    Mapping,
+}
+
+/// The path of what begins at this place (both counted from 1), or of the first after it; `None`: it is the document itself, or
+/// there is nothing.
+pub(super) fn at(text: &str, line: u64, column: u64, about: About) -> Option<String> {
+    let mut open: Vec<Open> = Vec::new();
+    for event in Parser::new_from_str(text) {
+        let Ok((event, span)) = event else { break };
+        let is_there = (span.start.line() as u64, span.start.col() as u64 + 1) >= (line, column);
+        let begins = match event {
+            Event::MappingStart(..) => Some(Open::Mapping(None)),
+            Event::SequenceStart(..) => Some(Open::List(0)),
+            Event::MappingEnd | Event::SequenceEnd => {
+                if is_there {
+                    break;
+                }
+                open.pop();
+                passed(open.last_mut());
+                continue;
+            }
+            Event::Scalar(value, ..) => {
+                if let Some(Open::Mapping(key @ None)) = open.last_mut() {
+                    if is_there && about == About::Mapping {
+                        break;
+                    }
+                    *key = Some(value.into_owned());
+                    if is_there {
+                        break;
+                    }
+                    continue;
+                }
+                None
+            }
+            Event::Alias(_) => None,
+            _ => continue,
+        };
+        if is_there && (about == About::Value || begins.is_none()) {
+            break;
+        }
+        match begins {
+            Some(begins) => open.push(begins),
+            None => passed(open.last_mut()),
+        }
+    }
+    written(&open)
+}
+
+/// A value of `parent` is over.
+fn passed(parent: Option<&mut Open>) {
+    match parent {
+        // A key that is a mapping or a list is an error by itself: what stands behind it is not asked for.
+        Some(Open::Mapping(key)) => *key = None,
+        Some(Open::List(number)) => *number += 1,
+        None => {}
+    }
+}
+
+fn written(open: &[Open]) -> Option<String> {
+    let mut path = String::new();
+    for each in open {
+        // Writing into a String cannot fail.
+        let _ = match each {
+            Open::Mapping(Some(key)) if path.is_empty() => write!(path, "{key}"),
+            Open::Mapping(Some(key)) => write!(path, ".{key}"),
+            Open::Mapping(None) => Ok(()),
+            Open::List(number) => write!(path, "[{number}]"),
+        };
+    }
+    Some(path).filter(|path| !path.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "probe: {interval: 1s, timeout: x}\ntargets:\n  - port: a\n    address: [1, 2]\n  - &b {port: b}\n  - *b\nempty: {}\nlast: |\n  text\n";
+
+    #[test]
+    fn each_value_has_its_key() {
+        let cases = [
+            (1, 1, None),
+            (1, 8, Some("probe")),
+            (1, 19, Some("probe.interval")),
+            (1, 23, Some("probe.timeout")),
+            (1, 32, Some("probe.timeout")),
+            (3, 3, Some("targets")),
+            (3, 11, Some("targets[0].port")),
+            (4, 15, Some("targets[0].address[0]")),
+            (4, 18, Some("targets[0].address[1]")),
+            (5, 8, Some("targets[1]")),
+            (6, 5, Some("targets[2]")),
+            (7, 8, Some("empty")),
+            (8, 1, Some("last")),
+        ];
+        for (line, column, expected) in cases {
+            let found = at(TEXT, line, column, About::Value);
+            assert_eq!(found.as_deref(), expected, "{line}:{column}");
+        }
+    }
+
+    #[test]
+    fn of_all_that_begins_at_a_place_the_right_one_is_found() {
+        let cases = [
+            (1, 1, Some("probe"), None),
+            (1, 9, Some("probe.interval"), Some("probe")),
+            (3, 5, Some("targets[0].port"), Some("targets[0]")),
+            (7, 8, Some("empty"), Some("empty")),
+        ];
+        for (line, column, key, mapping) in cases {
+            let found = [About::Key, About::Mapping].map(|about| at(TEXT, line, column, about));
+            assert_eq!(
+                found.each_ref().map(Option::as_deref),
+                [key, mapping],
+                "{line}:{column}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_yaml_has_the_key_where_it_ends() {
+        let found = at("a: {b: [1, }", 1, 12, About::Value);
+        assert_eq!(found.as_deref(), Some("a.b[1]"));
+        assert_eq!(at("", 1, 1, About::Value), None);
+    }
+}
