@@ -8,7 +8,7 @@ SECONDS ?= 600
 SOCS ?= 300
 SEED ?=
 
-# Sections of the benchmark: make bench SECTIONS="rounds idle". Without it: all except `full`.
+# Sections of the benchmark: make bench SECTIONS="rounds idle". Without it: all except `full` and those of docs/scale.md.
 SECTIONS ?=
 
 CARGO ?= cargo
@@ -23,7 +23,7 @@ REPOSITORY ?= $(shell sed -n 's/^repository = "\(.*\)"/\1/p' Cargo.toml)
 BROWSER := $(if $(filter true,$(CI)),,--optional) node npm chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots page-shots bench deps chart test-chart test-packages packages test-otel
+.PHONY: help demo test test-schemathesis verify deny msrv cross notices dist links soak dashboards dashboard-shots page-shots bench deps chart test-chart test-kubernetes test-packages packages release test-otel
 
 help:
 	@echo "make demo     a simulated rack with an exporter, Redis, Prometheus and Alertmanager; Ctrl-C ends it"
@@ -38,9 +38,11 @@ help:
 	@echo "make notices  writes THIRD-PARTY-NOTICES: the licences of all crates in the program"
 	@echo "make dist     makes the release archive in target/dist: program, licences, rules, dashboards, documentation"
 	@echo "make packages everything that is installed, in target/packages: .deb, archives, container images, SBOM, for three processors"
+	@echo "make release  VERSION=0.2.0: writes and commits the version, then make packages (RELEASING.md)"
 	@echo "make links    writes the project's address into Cargo.toml, alerts and dashboards: REPOSITORY=https://..."
 	@echo "make chart    writes rules, dashboards, version and the table of values into helm/dualtor-exporter"
 	@echo "make test-chart   all checks of the Helm chart that need no cluster; needs go, python3-venv"
+	@echo "make test-kubernetes   installs the chart in a real Kubernetes without kubelets; ten minutes to build it once; needs go, etcd"
 	@echo "make soak     random faults for ten minutes; reports how long rows and metrics were wrong"
 	@echo "make dashboards   generates the Grafana dashboards, dashboards/*.json"
 	@echo "make dashboard-shots   draws docs/images/*.png from the demo, and looks for what is cut; 12 minutes, needs node, npm, chromium"
@@ -105,6 +107,10 @@ dist: notices
 packages: notices
 	@scripts/packages $(ARGS)
 
+# Without VERSION: the version of Cargo.toml.
+release:
+	@scripts/release $(VERSION)
+
 links:
 	@scripts/links '$(REPOSITORY)'
 	$(MAKE) dashboards
@@ -115,6 +121,9 @@ chart:
 # Uses the exporter that `make test` has built, if it is there.
 test-chart:
 	@tests/chart/run
+
+test-kubernetes:
+	@tests/kubernetes/run
 
 # The unoptimised build, same as `make test`.
 soak:

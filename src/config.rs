@@ -2,13 +2,14 @@
 //! and nothing of it is applied.
 //!
 //! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` says where Redis is, `tls_files` reads the TLS files,
-//! `inventory_sources` says where targets come from, `shard_index` which of several processes this is, and `validate` checks what
+//! `inventory_sources` says where targets come from, `http_login` how to log in there, `shard_index` which of several processes this is, and `validate` checks what
 //! it all means. `otel` and `otel_environment` say what is sent as OpenTelemetry. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
 //!
 //! Imports `model` and `runtime`.
 
 mod databases;
 pub mod files;
+mod http_login;
 mod inventory_sources;
 mod key_path;
 mod otel;
@@ -32,9 +33,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use inventory_sources::{
-    FileSource, HttpLogin, HttpSource, InventorySource, RemoteConfigDb, Secret, SourceOrigin,
-};
+pub use http_login::{HttpLogin, Secret};
+pub use inventory_sources::{FileSource, HttpSource, InventorySource, RemoteConfigDb, SourceOrigin};
 pub use otel::{OtelFile, OtelSettings, OtlpTarget};
 pub use raw_otel::{Batches, OtlpProtocol, OtlpSignal};
 pub use scalar::Address;

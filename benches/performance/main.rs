@@ -1,7 +1,7 @@
 //! `make bench`: the cost of a round, an idle channel and a scrape, compared with the possible minimum. Prints Markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`, and `full` (10,000 SoCs for
-//! three minutes). Without names all except `full`. `cargo bench --bench performance -- rounds idle`
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`. Only if named: `full` (10,000
+//! SoCs for three minutes), and docs/scale.md's `scale`, `shards`, `prometheus` (half an hour). `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
 
@@ -10,6 +10,7 @@ mod client;
 mod exposition;
 mod otel_costs;
 mod rack;
+mod scale;
 mod scrapers;
 mod web_clients;
 mod web_logins;
@@ -70,6 +71,15 @@ fn main() -> anyhow::Result<()> {
     }
     if named.contains(&"full") {
         whole::large()?;
+    }
+    if named.contains(&"scale") {
+        scale::one_process()?;
+    }
+    if named.contains(&"shards") {
+        scale::shards()?;
+    }
+    if named.contains(&"prometheus") {
+        scale::prometheus()?;
     }
     Ok(())
 }

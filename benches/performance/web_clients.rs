@@ -2,15 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use dualtor_testkit::certificates::{Ca, VALID};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use dualtor_testkit::certificates::{self, Ca, VALID};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use socket::from;
 
 use crate::client::resident;
@@ -113,15 +111,10 @@ type TlsClient = StreamOwned<ClientConnection, TcpStream>;
 
 /// A TLS connection that speaks this protocol.
 fn tls(ca: &Ca, protocol: &[u8], n: usize) -> anyhow::Result<TlsClient> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(ca.cert.as_bytes())?)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from("127.0.0.1")?)?;
+    let connection = ClientConnection::new(
+        certificates::client(ca.der(), protocol),
+        ServerName::try_from("127.0.0.1")?,
+    )?;
     Ok(StreamOwned::new(connection, plain(n)?))
 }
 

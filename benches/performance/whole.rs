@@ -26,6 +26,10 @@ pub(crate) fn listen() -> String {
 pub(crate) struct Process(Child);
 
 impl Process {
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }

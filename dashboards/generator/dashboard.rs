@@ -85,12 +85,26 @@ impl Page {
         r#"job=~"$job", instance=~"$instance""#.to_owned()
     }
 
+    /// The same with the rack, for `{RACK}`: where an exporter has the ports of several. What has no rack is always in it: an exporter on
+    /// a ToR need not have one, and a link from a row without one fills in nothing that exists.
+    fn rack() -> String {
+        format!(r#"{}, rack=~"$rack|""#, Self::target())
+    }
+
     /// The labels of a port, for `{PORT}`.
     fn ports(self) -> String {
         match self.port() {
             Choice::None => Self::target(),
-            Choice::One => format!(r#"{}, port="$port""#, Self::target()),
-            Choice::Many => format!(r#"{}, port=~"$port""#, Self::target()),
+            Choice::One => format!(r#"{}, port="$port""#, Self::rack()),
+            Choice::Many => format!(r#"{}, port=~"$port""#, Self::rack()),
+        }
+    }
+
+    /// Where ports are chosen, they are those of one rack.
+    fn of_rack(self) -> Choice {
+        match self.port() {
+            Choice::None => Choice::None,
+            Choice::One | Choice::Many => Choice::One,
         }
     }
 
@@ -111,6 +125,7 @@ impl Page {
         );
         for (name, here, there) in [
             ("instance", self.instance(), other.instance()),
+            ("rack", self.of_rack(), other.of_rack()),
             ("port", self.port(), other.port()),
         ] {
             if here == there && here != Choice::None {
@@ -121,12 +136,16 @@ impl Page {
     }
 }
 
-/// The address of a dashboard about what a row or a series is of. The arguments are Grafana's words for its labels:
-/// `${__data.fields.ToR}` in a table, `${__field.labels.port}` in a graph.
-pub(crate) fn drill_down(page: Page, instance: &str, port: Option<&str>) -> String {
+/// The address of a dashboard about what a row or a series is of. The arguments are Grafana's words for its labels, rack and ToR, and
+/// the port: `${__data.fields.ToR}` in a table, `${__field.labels.port}` in a graph.
+pub(crate) fn drill_down(page: Page, [rack, instance]: [&str; 2], port: Option<&str>) -> String {
     let port = port.map_or_else(String::new, |port| format!("&var-port={port}"));
+    let rack = match page.of_rack() {
+        Choice::None => String::new(),
+        Choice::One | Choice::Many => format!("&var-rack={rack}"),
+    };
     format!(
-        "/d/{}?${{datasource:queryparam}}&${{job:queryparam}}&var-instance={instance}{port}&${{__url_time_range}}",
+        "/d/{}?${{datasource:queryparam}}&${{job:queryparam}}&var-instance={instance}{rack}{port}&${{__url_time_range}}",
         page.uid()
     )
 }
@@ -191,6 +210,7 @@ impl Dashboard {
         let expand = |query: &str| {
             query
                 .replace("{TOR", &format!("{{{}", Page::target()))
+                .replace("{RACK", &format!("{{{}", Page::rack()))
                 .replace("{PORT", &format!("{{{}", self.page.ports()))
         };
         let mut panels: Vec<Value> = Vec::new();
@@ -296,8 +316,15 @@ fn variables(page: Page) -> Vec<Value> {
             ".+",
         ),
     ];
+    if page.of_rack() != Choice::None {
+        let query = format!(
+            "label_values(dualtor_inventory_ports{{{}}}, rack)",
+            Page::target()
+        );
+        variables.push(variable("rack", "Rack", &query, page.of_rack(), ".+"));
+    }
     if page.port() != Choice::None {
-        let query = format!("label_values(dualtor_channel_state{{{}}}, port)", Page::target());
+        let query = format!("label_values(dualtor_channel_state{{{}}}, port)", Page::rack());
         variables.push(variable("port", "Port", &query, page.port(), ".+"));
     }
     variables
@@ -325,7 +352,7 @@ fn variable(name: &str, label: &str, query: &str, choice: Choice, all: &str) -> 
 pub(crate) fn firing(page: Page, matchers: &str) -> String {
     let mut labels = vec!["job", "instance"];
     if page.port() != Choice::None {
-        labels.push("port");
+        labels.extend(["rack", "port"]);
     }
     let ours = labels.iter().map(|label| format!(r#", {label}=~"${label}|""#));
     let names = if matchers.contains("alertname") {

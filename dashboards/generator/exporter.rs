@@ -39,11 +39,11 @@ fn now() -> [Panel; 8] {
             "Ports",
             "Ports that are probed.",
             "none",
-            "dualtor_inventory_ports{TOR}",
+            "sum by (job, instance) (dualtor_inventory_ports{TOR})",
         ),
         stat(
             "Bad rows",
-            "Rows of CONFIG_DB's MUX_CABLE that cannot be used: those ports are not probed. More than 0 \
+            "Rows of CONFIG_DB's MUX_CABLE, or targets of sources, that cannot be used: those ports are not probed. More than 0 \
              is bad; by reason below.",
             "none",
             "sum(dualtor_inventory_problems{TOR})",
@@ -94,7 +94,7 @@ fn scrape() -> [Panel; 3] {
             "none",
         )
         .line(
-            "scrape_samples_scraped{TOR} / (dualtor_inventory_ports{TOR} > 0)",
+            "scrape_samples_scraped{TOR} / on (job, instance) (sum by (job, instance) (dualtor_inventory_ports{TOR}) > 0)",
             "{{instance}}",
         )
         .size(12, 6),
@@ -238,12 +238,12 @@ fn inventory() -> [Panel; 3] {
             "Ports that are probed. An unplanned fall is bad.",
             "none",
         )
-        .line("dualtor_inventory_ports{TOR}", "{{instance}}")
+        .line("sum by (job, instance) (dualtor_inventory_ports{TOR})", "{{instance}}")
         .whole()
         .size(8, 7),
         timeseries(
             "Unusable rows by reason",
-            "Rows of MUX_CABLE that cannot be used, by what is wrong with them. Normal is 0; \
+            "Rows of MUX_CABLE, or targets of sources, that cannot be used, by what is wrong with them. Normal is 0; \
              `dualtor-exporter doctor` names them. A colour only tells a reason from the others.",
             "none",
         )

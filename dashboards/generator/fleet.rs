@@ -18,20 +18,27 @@ const RAW: &str = "dualtor_inventory_ports{TOR}";
 /// What distinguishes rows that are alike otherwise.
 const NAMES: [&str; 3] = ["Rack", "ToR", "Port"];
 
+/// Rack and ToR of a row.
+const ROW: [&str; 2] = ["${__data.fields.Rack}", "${__data.fields.ToR}"];
+
 fn to_tor() -> Vec<(&'static str, String)> {
-    let of = |page| drill_down(page, "${__data.fields.ToR}", None);
+    let of = |page| drill_down(page, ROW, None);
     vec![("This ToR", of(Page::Tor)), ("Its exporter", of(Page::Exporter))]
 }
 
 fn to_port() -> Vec<(&'static str, String)> {
     let port = Some("${__data.fields.Port}");
-    vec![("This port", drill_down(Page::Port, "${__data.fields.ToR}", port))]
+    vec![("This port", drill_down(Page::Port, ROW, port))]
 }
 
 fn to_tor_of_line(panel: Panel) -> Panel {
     panel.link(
         "This ToR",
-        &drill_down(Page::Tor, "${__field.labels.instance}", None),
+        &drill_down(
+            Page::Tor,
+            ["${__field.labels.rack}", "${__field.labels.instance}"],
+            None,
+        ),
     )
 }
 
@@ -43,7 +50,7 @@ fn by_tor(title: &'static str, description: &str, unit: &str, metric: &str) -> P
     let query = format!("{metric}{{TOR}}\nand\ntopk(8, max_over_time({metric}{{TOR}}[$__range] @ end()))");
     to_tor_of_line(
         timeseries(title, &description, unit)
-            .line(&query, "{{instance}}")
+            .line(&query, "{{instance}} {{rack}}")
             .distinct()
             .many()
             .size(12, 8),
@@ -138,7 +145,7 @@ fn blocked() -> Panel {
     let sides = ["active", "link unknown", "standby", "unknown", "link down"];
     let side = |side: &str| {
         let passes = palette::passes(side).query(&format!(r#"dualtor_mux_direction{{PORT, side="{side}"}}"#));
-        format!("{by} (\n  {passes}\n  and on (job, instance, port) {worst}\n)")
+        format!("{by} (\n  {passes}\n  and on (job, instance, rack, port) {worst}\n)")
     };
     table(
         "Servers dark or with one side out",
@@ -150,7 +157,7 @@ fn blocked() -> Panel {
         "Server",
         &server,
         &format!(
-            "{by} (\n  {} * ({worst} == 1 and on (job, instance, port) {unknown})\n  or {} * ({worst} == bool 2)\n  + {} * ({worst} == bool 1)\n)",
+            "{by} (\n  {} * ({worst} == 1 and on (job, instance, rack, port) {unknown})\n  or {} * ({worst} == bool 2)\n  + {} * ({worst} == bool 1)\n)",
             palette::number("at most one side"),
             palette::number("dark"),
             palette::number("one side only"),
@@ -167,7 +174,7 @@ fn blocked() -> Panel {
         &format!(
             r#"{by} (
   ALERTS_FOR_STATE{{PORT, alertname=~"DualTorServerDark|DualTorNoRedundancy"}}
-  and on (job, instance, port) {worst}
+  and on (job, instance, rack, port) {worst}
 ) * 1000"#
         ),
     )
@@ -396,7 +403,7 @@ pub(crate) fn dashboard() -> Dashboard {
             "s",
             r#"max by (rack, instance, port) (
   (time() - dualtor_channel_last_transition_timestamp_seconds{PORT})
-  and on (job, instance, port) (dualtor_channel_state{PORT, state="ready"} == 0)
+  and on (job, instance, rack, port) (dualtor_channel_state{PORT, state="ready"} == 0)
 )"#,
         ).none_while_healthy(RAW, "while a channel is not READY"),
         worst_ports(

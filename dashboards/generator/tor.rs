@@ -1,4 +1,4 @@
-//! One ToR: all its ports side by side.
+//! One ToR: all its ports side by side. In central mode: one rack of one exporter.
 
 use super::dashboard::{Dashboard, Page, drill_down};
 use super::palette::{self, Colour, States};
@@ -13,7 +13,7 @@ const POINTS: u64 = 200;
 
 /// A row per port. So high that 64 rows leave each its label, and 40 the text of their states, too.
 fn ports(title: &'static str, description: &str, states: &States, metric: &str) -> Panel {
-    let url = drill_down(Page::Port, "$instance", Some("${__field.labels.port}"));
+    let url = drill_down(Page::Port, ["$rack", "$instance"], Some("${__field.labels.port}"));
     timeline(title, description, states)
         .line(&by_port(&states.query(metric)), "{{port}}")
         .link("This port", &url)
@@ -27,7 +27,7 @@ fn now() -> [Panel; 8] {
             "Side",
             "Which ToR of the rack this is. unknown is bad: then all directions are.",
             &palette::side(),
-            "dualtor_side{TOR}",
+            "dualtor_side{RACK}",
         ),
         state(
             "Exporter",
@@ -39,7 +39,7 @@ fn now() -> [Panel; 8] {
             "Ports",
             "Ports that are probed.",
             "none",
-            "dualtor_inventory_ports{TOR}",
+            "sum by (job, instance) (dualtor_inventory_ports{RACK})",
         ),
         stat("Not READY", NOT_READY, "none", &not_ready()).bad_from(1.0),
         stat("Servers dark", SERVERS_DARK, "none", &ports_with_blocked_sides(2)).bad_from(1.0),
@@ -109,7 +109,7 @@ fn changes() -> [Panel; 4] {
         .whole()
         .most_first("Times")
         .then_by(&["Port"])
-        .none_while_healthy("dualtor_inventory_ports{TOR}", "after a channel was lost"),
+        .none_while_healthy("dualtor_inventory_ports{RACK}", "after a channel was lost"),
     ]
 }
 
@@ -143,7 +143,7 @@ fn probes() -> [Panel; 2] {
 fn to_port() -> Vec<(&'static str, String)> {
     vec![(
         "This port",
-        drill_down(Page::Port, "$instance", Some("${__data.fields.Port}")),
+        drill_down(Page::Port, ["$rack", "$instance"], Some("${__data.fields.Port}")),
     )]
 }
 

@@ -29,7 +29,7 @@ use tokio::time::{Instant, timeout_at};
 use super::program::{print, print_result};
 use crate::config::Config;
 use crate::model::{PortError, PortLevel, TargetId, text};
-use api_client::{ApiClient, ApiEvent, ApiLogin};
+use api_client::{ApiClient, ApiEvent, login as read_login};
 use api_types::{FleetAnswer, PortAnswer, PortsAnswer};
 use status_table::{fleet_text, port_text};
 
@@ -127,7 +127,7 @@ pub(super) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
 /// The worst level that was shown.
 async fn work(args: &StatusArgs) -> anyhow::Result<PortLevel> {
     let login = args.user.as_deref().zip(args.password_file.as_deref());
-    let login = login.map(|(user, file)| ApiLogin::read(user, file)).transpose()?;
+    let login = login.map(|(user, file)| read_login(user, file)).transpose()?;
     let files = [&args.tls_ca, &args.tls_cert, &args.tls_key].map(Option::as_deref);
     let client = ApiClient::new(&args.url, files, login)?;
     if args.scrape {

@@ -1,13 +1,13 @@
 //! `inventory`: sources that list the SoCs to probe: files and URLs in the format of Prometheus, and the CONFIG_DB of other
 //! switches.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 
+use super::http_login::{HttpLogin, Secret};
 use super::raw_sources::{HeaderText, RawFileSource, RawHttpSource, RawRemote, RawSource};
 use super::scalar::Value;
 use super::settings::{Database, Namespace};
@@ -57,30 +57,6 @@ pub struct HttpSource {
     pub login: Option<HttpLogin>,
     /// The certificates; only with https.
     pub tls: Option<TlsSettings>,
-}
-
-/// The Authorization header of a request.
-#[derive(Debug, Clone, PartialEq)]
-pub enum HttpLogin {
-    /// `Basic`, made from a user and a password.
-    Basic(String, Secret),
-    /// Another scheme (`Bearer`) and its credentials.
-    Scheme(String, Secret),
-}
-
-/// A text that is never shown.
-#[derive(Clone, PartialEq)]
-pub enum Secret {
-    /// In the configuration file itself.
-    Text(String),
-    /// The first line of a file, read at each use.
-    File(PathBuf),
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
 }
 
 /// The CONFIG_DB of another switch. It is only read.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::inventory_sources::Secret;
+use super::http_login::Secret;
 use super::otel_environment::Variables;
 use super::raw_otel::{Batches, OtlpProtocol, OtlpSignal, RawHeader, RawOtel, TraceChoice, header_name};
 use super::{ConfigError, KeyError, at, tls_files};

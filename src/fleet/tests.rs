@@ -53,18 +53,11 @@ impl Bombs {
 
 /// Ports are probed only when their channels become READY.
 fn context(events: mpsc::Sender<(SessionId, Event)>) -> Context {
-    let (_, probe) = watch::channel(ProbeSettings {
+    let probe = ProbeSettings {
         interval: Duration::from_secs(3600),
         timeout: Duration::from_secs(5),
-    });
-    Context {
-        events,
-        probe,
-        dials: Arc::default(),
-        tls: Arc::default(),
-        rounds: Arc::default(),
-        origin: Instant::now(),
-    }
+    };
+    Context::alone(events, probe)
 }
 
 struct Rig {
@@ -346,18 +339,7 @@ async fn a_fleet_that_panics_leaves_no_row_ready() {
     let panics = async { panic!("the fleet's own") };
     let (_, inventory) = watch::channel(rig.inventory.borrow().clone());
     let (events_tx, events) = mpsc::channel(1);
-    let context = Context {
-        events: events_tx,
-        probe: watch::channel(ProbeSettings {
-            interval: LONG,
-            timeout: LONG,
-        })
-        .1,
-        dials: Arc::default(),
-        tls: Arc::default(),
-        rounds: Arc::default(),
-        origin: Instant::now(),
-    };
+    let context = context(events_tx);
     let (rows_tx, mut rows) = mailbox();
     let feeds = Feeds {
         rows: HashMap::from([("".into(), rows_tx)]),

@@ -259,6 +259,21 @@ fn under_way(
 }
 
 #[cfg(test)]
+impl Context {
+    /// The context of one session, or of one fleet, in a test. `probe` stays as it is.
+    pub(crate) fn alone(events: mpsc::Sender<(SessionId, Event)>, probe: ProbeSettings) -> Self {
+        Self {
+            events,
+            probe: watch::channel(probe).1,
+            dials: Arc::default(),
+            tls: Arc::default(),
+            rounds: Arc::default(),
+            origin: Instant::now(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{ChannelSettings, Port};
@@ -267,15 +282,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_at_rest_takes_at_most_two_and_a_half_kilobytes() {
         let (events, _events) = mpsc::channel(1);
-        let (_probe, probe) = watch::channel(ProbeSettings::default());
-        let context = Context {
-            events,
-            probe,
-            dials: Arc::default(),
-            tls: Arc::default(),
-            rounds: Arc::default(),
-            origin: Instant::now(),
-        };
+        let context = Context::alone(events, ProbeSettings::default());
         let target = Target {
             id: Port::new("Ethernet0").expect("a port").into(),
             namespace: "".into(),

@@ -213,7 +213,7 @@ catalogue! {
         "Ports that are probed",
         Global ports;
     "dualtor_inventory_problems" Gauge ["reason"]
-        "Rows of MUX_CABLE that cannot be used, by reason",
+        "Rows of MUX_CABLE, or targets of sources, that cannot be used, by reason",
         Global problems;
     "dualtor_inventory_up" Gauge ["source"]
         "Whether the source of the inventory could be read the last time; absent without sources",

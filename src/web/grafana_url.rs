@@ -2,6 +2,8 @@
 
 use form_urlencoded::{Serializer, parse};
 
+use crate::model::TargetId;
+
 /// The uid of the Port dashboard (dashboards/generator). A test compares the two.
 const PORT_DASHBOARD: &str = "dualtor-port";
 
@@ -39,13 +41,16 @@ impl GrafanaUrl {
 
     /// The Port dashboard for a port of this exporter. `host`: under which name and port this exporter was asked. Prometheus usually
     /// asks it under the same, and has that as `instance`; else the URL has `var-instance`.
-    pub(super) fn of_port(&self, port: &str, host: Option<&str>) -> String {
+    pub(super) fn of_port(&self, id: &TargetId, host: Option<&str>) -> String {
         let mut query = Serializer::new(self.query.clone());
         let has_instance = parse(self.query.as_bytes()).any(|(name, _)| name == "var-instance");
         if let Some(host) = host.filter(|_| !has_instance) {
             query.append_pair("var-instance", host);
         }
-        query.append_pair("var-port", port);
+        if !id.rack.is_empty() {
+            query.append_pair("var-rack", id.rack.as_str());
+        }
+        query.append_pair("var-port", id.port.as_str());
         format!("{}/d/{PORT_DASHBOARD}?{}", self.base, query.finish())
     }
 }
@@ -56,10 +61,17 @@ mod tests {
 
     #[test]
     fn a_link_has_the_dashboard_the_exporter_and_the_port() {
-        let check = |url: &str, host: Option<&str>, expected: &str| {
-            let url = GrafanaUrl::checked(url).expect(url);
-            assert_eq!(url.of_port("Ethernet0", host), expected);
+        let link_of = |id: &str, url: &str, host: Option<&str>| {
+            let id = TargetId::parse(id).expect("a port");
+            GrafanaUrl::checked(url).expect(url).of_port(&id, host)
         };
+        let check = |url: &str, host: Option<&str>, expected: &str| {
+            assert_eq!(link_of("Ethernet0", url, host), expected);
+        };
+        assert_eq!(
+            link_of("r17|Ethernet0", "https://g.example", None),
+            "https://g.example/d/dualtor-port?var-rack=r17&var-port=Ethernet0"
+        );
         let host = Some("tor-a:9075");
         let link = "https://g.example/d/dualtor-port?var-instance=tor-a%3A9075&var-port=Ethernet0";
         check("https://g.example", host, link);

@@ -246,10 +246,7 @@ async fn port(
     };
     let (id, history) = look_up(&pages.history, &name).await.map_err(unknown)?;
     let host = same_site::host(&headers, &uri);
-    let grafana = pages
-        .grafana
-        .as_ref()
-        .map(|grafana| grafana.of_port(id.port.as_str(), host));
+    let grafana = pages.grafana.as_ref().map(|grafana| grafana.of_port(&id, host));
     let pieces = |view: View| {
         let soc = port_lookup::row(&view, &id).map_err(unknown)?;
         let page = port_detail::page(&view, soc, &history, &pages, grafana.as_deref());

@@ -9,8 +9,8 @@ use crate::sight::written;
 /// variables. More must be worth its load: a wall of screens asks all of them each time.
 const QUERIES: [(&str, &str, usize); 4] = [
     ("dualtor-fleet", "1m", 35),
-    ("dualtor-tor", "30s", 29),
-    ("dualtor-port", "30s", 38),
+    ("dualtor-tor", "30s", 30),
+    ("dualtor-port", "30s", 39),
     // Two of them in a row that is closed at first.
     ("dualtor-exporter", "30s", 32),
 ];

@@ -272,7 +272,7 @@ fn windows(dashboards: &[Value]) -> Vec<String> {
     complaints
 }
 
-/// Every selector names the job and the ToR that the reader has chosen, and the port where there is one to choose; nothing
+/// Every selector names the job and the ToR that the reader has chosen, and rack and port where there is one to choose; nothing
 /// uses a variable that is not there.
 fn variables(dashboards: &[Value]) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -293,7 +293,7 @@ fn variables(dashboards: &[Value]) -> Vec<String> {
         for (metric, selector) in selectors {
             let mut wanted = vec!["job", "instance"];
             if known.contains("port") && has_port(metric) {
-                wanted.push("port");
+                wanted.extend(["rack", "port"]);
             }
             for label in wanted
                 .into_iter()

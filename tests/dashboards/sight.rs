@@ -80,7 +80,9 @@ pub(crate) fn one_meaning(dashboards: &[Value]) -> Vec<String> {
         let title = text(panel, "title");
         let (known, elsewhere) = first.entry(title).or_insert((panel, place.clone()));
         let of = |key: &str| panel["fieldConfig"]["defaults"][key] == known["fieldConfig"]["defaults"][key];
-        let asks = panel["targets"][0]["expr"] == known["targets"][0]["expr"];
+        // Of the rack that was chosen, where there is one to choose.
+        let expr = |panel: &Value| text(&panel["targets"][0], "expr").replace(r#", rack=~"$rack|""#, "");
+        let asks = expr(panel) == expr(known);
         let same = panel["description"] == known["description"]
             && ["mappings", "thresholds", "color"].iter().all(|key| of(key));
         if !same || (!asks && !COUNTED_TWICE.contains(&title)) {

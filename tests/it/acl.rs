@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dualtor_sim::{Direction, Notice, NoticeKind, Plane};
 use redis::Value;
 
+use crate::child::Program;
 use crate::config_db::{NEVER_POLLED, TELLS, switch_on};
 use crate::harness::{Rack, wait_until};
 use crate::redis_server::Redis;
@@ -245,9 +246,17 @@ async fn a_user_who_may_read_our_tables_alone_is_enough() {
         "%R~CONFIG_DB_INITIALIZED",
         "%R~PORT_TABLE:*",
         "%R~MUX_LINKMGR_TABLE|*",
+        "%R~DUALTOR_EXPORTER|config",
     ];
     let mut rack = switch_of(&with("%R~", &tables), "publish: own").await;
     what_a_life_changes(&mut rack, "MUX_CABLE_INFO").await;
+    // The settings in CONFIG_DB, which `--config.database` waits for.
+    rack.config_db("HSET DUALTOR_EXPORTER|config listen_address 127.0.0.1:0");
+    let config = rack.config_path().to_str().expect("UTF-8").to_owned();
+    let mut program = Program::start(&["--config.database", "--config.file", &config]);
+    program.address().await;
+    program.signal("TERM");
+    assert_eq!(program.ended().await.code, Some(0));
     assert_eq!(refused(&rack), []);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sonic.md");
     let text = std::fs::read_to_string(path).expect("docs/sonic.md");

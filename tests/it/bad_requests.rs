@@ -5,15 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -22,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::bad_frames::{self, Heard};
-use crate::certificates::{Ca, VALID};
+use crate::certificates::{self, Ca, VALID};
 use crate::child::Program;
 use crate::harness::{LONG, Rack, Setup, wait_until};
 use crate::http::Scrape;
@@ -328,17 +325,7 @@ async fn tls(connector: &TlsConnector, from: &str, web: SocketAddr) -> TlsStream
 }
 
 fn connector(ca: &Ca, protocol: &[u8]) -> TlsConnector {
-    let mut roots = RootCertStore::empty();
-    let ca = CertificateDer::from_pem_slice(ca.cert.as_bytes()).expect("PEM");
-    roots.add(ca).expect("a CA");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![protocol.to_vec()];
-    TlsConnector::from(Arc::new(config))
+    TlsConnector::from(certificates::client(ca.der(), protocol))
 }
 
 /// Some bad sequences of frames on one connection; the status codes of the answers.

@@ -120,7 +120,7 @@ async fn what_went_wrong_is_said_and_the_exit_code_is_3() {
         (
             "https://127.0.0.1:1",
             &["--tls-ca=/none.pem"],
-            "cannot read /none.pem",
+            "/none.pem: cannot be read",
         ),
         ("ftp://127.0.0.1", nothing, "expected http://HOST:PORT"),
         ("http://user:secret@127.0.0.1", nothing, "--password-file"),
@@ -128,7 +128,7 @@ async fn what_went_wrong_is_said_and_the_exit_code_is_3() {
         (
             &*url,
             &["--user=alice", "--password-file=/none"],
-            "cannot read --password-file /none",
+            "--password-file /none: cannot be read",
         ),
         (&*url, &["Ethernet0", "--watch"], "cannot be used with"),
         (&*url, &["Ethernet0", "--scrape"], "cannot be used with"),

@@ -15,11 +15,13 @@
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
 //! | synthetic | series of which all is known, and queries over them, put to promtool |
 //! | numbers | what the dashboards' numbers count, and which words they become |
+//! | central | the same in central mode: racks in one exporter, processes that share them |
 //! | paging | from a fault of a SoC to the page, and back |
 
 use dualtor_testkit::{certificates, child, harness, http, soc_view, wait};
 
 mod catalogue;
+mod central;
 mod grafana;
 mod inhibition;
 mod levels;

@@ -311,6 +311,7 @@ fn choice(ports: &str) -> Choice {
     Choice::from([
         of("job", "dualtor-exporter"),
         of("instance", TORS[0]),
+        of("rack", "r1"),
         of("port", ports),
     ])
 }

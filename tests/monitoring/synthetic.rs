@@ -96,6 +96,7 @@ impl Test {
         let choice = Choice::from([
             of("job", "dualtor-exporter.*"),
             of("instance", instance),
+            of("rack", "r1"),
             of("port", port),
         ]);
         let query = panel["targets"][target]["expr"].as_str().expect("a query");

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dualtor_sim::Tls;
@@ -11,6 +12,7 @@ use rcgen::{
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use x509_cert::der::asn1::BitString;
 use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::{Certificate, Version};
@@ -38,6 +40,20 @@ pub const NOT_YET: Years = (2090, 2091);
 /// The Unix time at which a year begins, in seconds.
 pub fn new_year(year: i32) -> f64 {
     date_time_ymd(year, 1, 1).unix_timestamp() as f64
+}
+
+/// A client that trusts this certificate, speaks this protocol and has no certificate itself.
+pub fn client(trusted: CertificateDer<'static>, protocol: &[u8]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Arc::new(config)
 }
 
 fn params(name: &str, (from, to): Years) -> CertificateParams {

@@ -1,18 +1,15 @@
 //! HTTP to a running exporter. Every wait has a limit, and so has the size of an answer.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use axum::body::{Body, Bytes, to_bytes};
-use base64::Engine as _;
 use futures_util::StreamExt as _;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,9 +18,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::api_types::{FleetAnswer, PortAnswer, PortsAnswer};
-use crate::config::read_pem;
-use crate::model::{TargetId, text};
-use crate::soc::channel::{pem_certificates, pem_key};
+use crate::config::{HttpLogin, Secret};
+use crate::model::{ClientIdentity, TargetId, TlsSettings, text};
+use crate::soc::channel::plain_client;
 
 /// TCP and TLS together. The exporter is on this host or in this rack.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -35,33 +32,11 @@ const SILENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 32 << 20;
 /// The longest event, bytes. 100 ports take about 80 kB.
 const MAX_EVENT: usize = 4 << 20;
-/// The longest password file, bytes.
-const MAX_PASSWORD: usize = 4096;
 
-/// A user and the password, as the header has them.
-pub(super) struct ApiLogin(HeaderValue);
-
-impl ApiLogin {
-    /// Reads the password, which is the file's first line.
-    pub(super) fn read(user: &str, file: &Path) -> anyhow::Result<Self> {
-        let content =
-            read_pem(file).with_context(|| format!("cannot read --password-file {}", file.display()))?;
-        let password = content
-            .split(|byte| *byte == b'\n' || *byte == b'\r')
-            .next()
-            .unwrap_or_default();
-        if password.is_empty() || password.len() > MAX_PASSWORD {
-            bail!(
-                "--password-file {}: expected the password in its first line",
-                file.display()
-            );
-        }
-        let both = [user.as_bytes(), b":", password].concat();
-        let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both));
-        let mut value = HeaderValue::from_str(&basic).context("the login cannot be sent")?;
-        value.set_sensitive(true);
-        Ok(Self(value))
-    }
+/// The login. The password is the file's first line.
+pub(super) fn login(user: &str, file: &Path) -> anyhow::Result<HeaderValue> {
+    let login = HttpLogin::Basic(user.to_owned(), Secret::File(file.to_owned()));
+    login.header().map_err(|error| anyhow!("--password-file {error}"))
 }
 
 /// Where the exporter is, and how to talk to it.
@@ -70,12 +45,16 @@ pub(super) struct ApiClient {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    login: Option<ApiLogin>,
+    login: Option<HeaderValue>,
 }
 
 impl ApiClient {
     /// `files`: CA, certificate and key.
-    pub(super) fn new(url: &Uri, files: [Option<&Path>; 3], login: Option<ApiLogin>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        url: &Uri,
+        files: [Option<&Path>; 3],
+        login: Option<HeaderValue>,
+    ) -> anyhow::Result<Self> {
         let expected = "--url: expected http://HOST:PORT or https://HOST:PORT";
         let host = url.host().filter(|host| !host.is_empty()).context(expected)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -91,7 +70,17 @@ impl ApiClient {
             (Some("http"), _) => bail!("--tls-ca is for https, and --url is {url}"),
             (Some("https"), [Some(ca), certificate, key]) => {
                 let name = ServerName::try_from(host.clone()).context(expected)?;
-                Some((connector(ca, certificate.zip(key))?, name))
+                let client = certificate.zip(key).map(|(cert, key)| ClientIdentity {
+                    cert: cert.to_owned(),
+                    key: key.to_owned(),
+                });
+                let files = TlsSettings {
+                    ca: ca.to_owned(),
+                    client,
+                    server_name: None,
+                };
+                let config = plain_client(&files).map_err(anyhow::Error::msg)?;
+                Some((TlsConnector::from(config), name))
             }
             (Some("https"), _) => {
                 bail!("https needs --tls-ca: the system's own CA certificates are not used")
@@ -203,37 +192,11 @@ impl ApiClient {
         let prefix = self.url.path().trim_end_matches('/');
         let authority = self.url.authority().map_or("", |authority| authority.as_str());
         let mut request = Request::get(format!("{prefix}{path}")).header(header::HOST, authority);
-        if let Some(ApiLogin(login)) = &self.login {
+        if let Some(login) = &self.login {
             request = request.header(header::AUTHORIZATION, login);
         }
         Ok((sender, request.body(Body::empty())?))
     }
-}
-
-fn connector(ca: &Path, own: Option<(&Path, &Path)>) -> anyhow::Result<TlsConnector> {
-    let read = |file: &Path| read_pem(file).with_context(|| format!("cannot read {}", file.display()));
-    let bad = |file: &Path| {
-        let file = file.display().to_string();
-        move |error: String| anyhow::anyhow!("{file}: {error}")
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in pem_certificates(&read(ca)?).map_err(bad(ca))? {
-        roots.add(certificate).with_context(|| ca.display().to_string())?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = config.with_root_certificates(roots);
-    let config = match own {
-        None => config.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let chain = pem_certificates(&read(certificate)?).map_err(bad(certificate))?;
-            let key_read = pem_key(&read(key)?).map_err(bad(key))?;
-            config
-                .with_client_auth_cert(chain, key_read)
-                .with_context(|| key.display().to_string())?
-        }
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,7 @@
 //! | witness | verifies the SoC's certificate, and notes what it saw |
 //! | chain | what is wrong with a SoC's certificate chain, for people |
 //! | handshake_failure | errors → causes |
+//! | plain_client | TLS to servers that are no SoCs |
 //! | io | the stream of a connection, plain or TLS |
 //!
 //! A *set* is the files that one [`TlsSettings`] names: CA, certificate, key. Channels with the same settings share it, and it
@@ -21,6 +22,7 @@ mod handshake_failure;
 mod io;
 mod material;
 mod pem;
+mod plain_client;
 mod rotation;
 mod witness;
 mod x509;
@@ -37,6 +39,7 @@ pub(super) use handshake_failure::{of_io, of_silence};
 pub(super) use io::SocStream;
 pub(super) use material::Material;
 use material::TlsFiles;
+pub use plain_client::plain_client;
 pub(super) use witness::Witness;
 
 use super::failure::Failure;

@@ -1,31 +1,24 @@
 //! One GET request over a connection of its own, with a limit for everything: time, header, body. No redirect is followed: a login
 //! must not go elsewhere.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use axum::body::{Body, HttpBody as _};
-use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{HttpLogin, Secret, read_pem};
+use crate::config::HttpLogin;
 use crate::model::{TlsSettings, text};
-use crate::soc::channel::{pem_certificates, pem_key};
+use crate::soc::channel::plain_client;
 
 /// Memory for the head of an answer, bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// The longest password or token, bytes.
-const MAX_SECRET: usize = 8 * 1024;
 
 /// A good answer.
 #[derive(Debug)]
@@ -50,10 +43,10 @@ impl Prepared {
     ) -> Result<Self, String> {
         let mut headers = HeaderMap::new();
         if let Some(login) = login {
-            headers.insert(header::AUTHORIZATION, authorization(login)?);
+            headers.insert(header::AUTHORIZATION, login.header()?);
         }
         let name = tls.map(|tls| server_name(url, tls)).transpose()?;
-        let tls = tls.map(|tls| connector(tls, None)).transpose()?;
+        let tls = tls.map(plain_client).transpose()?.map(TlsConnector::from);
         Ok(Self { headers, tls, name })
     }
 
@@ -150,67 +143,4 @@ pub(crate) fn server_name(url: &Uri, tls: &TlsSettings) -> Result<ServerName<'st
     };
     ServerName::try_from(name.to_owned())
         .map_err(|_| format!("no certificate can have the name {}", text::quote(name)))
-}
-
-fn authorization(login: &HttpLogin) -> Result<HeaderValue, String> {
-    let text = match login {
-        HttpLogin::Basic(user, password) => {
-            let both = format!("{user}:{}", secret(password)?);
-            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both))
-        }
-        HttpLogin::Scheme(scheme, credentials) => format!("{scheme} {}", secret(credentials)?),
-    };
-    let value = HeaderValue::from_str(&text);
-    let mut value = value.map_err(|_| "the login has characters that no header may have".to_owned())?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// The text, or the first line of the file. Messages never repeat it.
-pub(crate) fn secret(secret: &Secret) -> Result<String, String> {
-    let file = match secret {
-        Secret::Text(text) => return Ok(text.clone()),
-        Secret::File(file) => file,
-    };
-    let shown = text::quote(file.display());
-    let content = read_pem(file).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
-    let line = content
-        .split(|byte| matches!(byte, b'\n' | b'\r'))
-        .next()
-        .unwrap_or_default();
-    let expected = || format!("{shown}: expected a password or token in the first line");
-    if line.is_empty() || line.len() > MAX_SECRET {
-        return Err(expected());
-    }
-    String::from_utf8(line.to_vec()).map_err(|_| expected())
-}
-
-/// Reads the files. `alpn`: the protocol that is offered, if any. Blocks.
-pub(crate) fn connector(tls: &TlsSettings, alpn: Option<&[u8]>) -> Result<TlsConnector, String> {
-    let shown = |file: &Path| text::quote(file.display());
-    let read =
-        |file: &Path| read_pem(file).map_err(|error| format!("{}: cannot be read: {error}", shown(file)));
-    let bad = |file: &Path, error: String| format!("{}: {error}", shown(file));
-    let mut roots = RootCertStore::empty();
-    for certificate in pem_certificates(&read(&tls.ca)?).map_err(|error| bad(&tls.ca, error))? {
-        roots
-            .add(certificate)
-            .map_err(|error| bad(&tls.ca, error.to_string()))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots);
-    let mut config = match &tls.client {
-        None => config.with_no_client_auth(),
-        Some(own) => {
-            let chain = pem_certificates(&read(&own.cert)?).map_err(|error| bad(&own.cert, error))?;
-            let key = pem_key(&read(&own.key)?).map_err(|error| bad(&own.key, error))?;
-            let config = config.with_client_auth_cert(chain, key);
-            config.map_err(|error| bad(&own.cert, error.to_string()))?
-        }
-    };
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::io::Write as _;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
@@ -20,13 +21,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::grpc_frames::{GrpcStatus, framed, message_of, timeout_header};
 use crate::config::files::{PATIENCE, Reader};
 use crate::config::{OtlpProtocol, OtlpTarget};
 use crate::model::text;
-use crate::sonic::discovery::https::{connector, host, secret, server_name};
+use crate::soc::channel::plain_client;
+use crate::sonic::discovery::https::{host, server_name};
 
 /// The longest reply. A collector's is a few bytes, or a sentence about what it rejects.
 const MAX_REPLY: usize = 64 * 1024;
@@ -214,11 +217,15 @@ async fn open(target: &OtlpTarget, reader: &Reader) -> Result<OpenLink, String> 
     let (settings, url, headers) = (target.tls.clone(), target.url.clone(), target.headers.clone());
     // Files that hang must not stop the task.
     let prepared = reader.read(PATIENCE, move || {
-        let tls = settings.map(|tls| Ok::<_, String>((server_name(&url, &tls)?, connector(&tls, alpn)?)));
+        let tls = settings.map(|tls| {
+            let mut client = Arc::unwrap_or_clone(plain_client(&tls)?);
+            client.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+            Ok::<_, String>((server_name(&url, &tls)?, TlsConnector::from(Arc::new(client))))
+        });
         let mut all = HeaderMap::new();
         for (name, value) in headers {
             let bad = || format!("the header {name} has characters that no header may have");
-            let mut value = HeaderValue::from_str(&secret(&value)?).map_err(|_| bad())?;
+            let mut value = HeaderValue::from_bytes(&value.read()?).map_err(|_| bad())?;
             value.set_sensitive(true);
             all.insert(name, value);
         }

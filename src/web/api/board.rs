@@ -62,6 +62,8 @@ pub(super) struct Place {
     news: u64,
     news_from: u64,
     news_is_next: bool,
+    /// Removals up to this one are of ports that the stream never had.
+    never_had: u64,
 }
 
 impl Place {
@@ -214,8 +216,11 @@ impl Board {
         // What changed before a stream began is not news to it: it gets all rows.
         if place.news == 0 {
             (place.news, place.news_from) = (self.last, self.last);
+            place.never_had = if place.is_start() { self.last } else { 0 };
         }
         let queues = match place.news_is_next {
+            // The removal of a port must not follow the news that it is back.
+            _ if self.owes_removals(place) => [Queue::All, Queue::All],
             true => [Queue::News, Queue::All],
             false => [Queue::All, Queue::News],
         };
@@ -239,6 +244,14 @@ impl Board {
         })
     }
 
+    /// Whether the stream has yet to send a removal from before its first news.
+    fn owes_removals(&self, place: &Place) -> bool {
+        let owed = place.all.max(place.never_had)..place.news_from;
+        self.removed
+            .iter()
+            .any(|(number, _)| owed.contains(&(number - 1)))
+    }
+
     /// The next message of a queue. Its number is the last one in it.
     fn next_of(&self, queue: Queue, place: &Place) -> Option<Message> {
         let lacks = |number: u64| place.lacks(queue, number, number);
@@ -252,7 +265,10 @@ impl Board {
         };
         let mut rows: Vec<(u64, &str)> = rows.map(|row| (numbered(row), &*row.data)).collect();
         rows.sort_unstable_by_key(|(number, _)| *number);
-        let removed: Vec<_> = self.removed.iter().filter(|(number, _)| lacks(*number)).collect();
+        let removed = self.removed.iter();
+        let removed: Vec<_> = removed
+            .filter(|(number, _)| lacks(*number) && *number > place.never_had)
+            .collect();
         let of = [
             Some(self.fleet.number).filter(|number| lacks(*number)),
             rows.first().map(|(number, _)| *number),
@@ -441,6 +457,36 @@ mod tests {
         let of_ports: Vec<_> = all.into_iter().filter(|(event, _)| *event != "fleet").collect();
         assert_eq!(of_ports[0], ("removed", names(&["Ethernet0"])));
         assert_eq!(of_ports[1].0, "ports");
+    }
+
+    #[test]
+    fn a_port_that_came_back_while_a_stream_was_behind_stays() {
+        let mut socs: Vec<SocView> = (0..300).map(|n| soc(&format!("Ethernet{n}"))).collect();
+        let mut board = Board::default();
+        board.show(&view(&socs), false);
+        let mut places = [Place::default(), Place::at(board.last)];
+        for soc in &mut socs {
+            soc.reason = PortReason::Healthy;
+        }
+        board.show(&view(&socs), false);
+        board.show(&view(&socs[1..]), false);
+        // A stream that begins now, and one that comes back, have sent one message when the port is back.
+        for place in &mut places {
+            board.after(place).expect("rows");
+        }
+        board.show(&view(&socs), false);
+        for mut place in places {
+            let mut last = None;
+            let mut removals = 0;
+            while let Some(message) = board.after(&mut place) {
+                if message.data.contains("\"Ethernet0\"") {
+                    last = Some(message.event);
+                }
+                removals += usize::from(message.event == "removed");
+            }
+            assert_eq!(last, Some("ports"));
+            assert_eq!(removals, usize::from(place.never_had == 0));
+        }
     }
 
     #[test]

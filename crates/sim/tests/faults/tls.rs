@@ -1,11 +1,11 @@
 //! SoCs that serve TLS.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use dualtor_sim::{Scenario, Simulator, Tls, TlsVersion};
+use dualtor_testkit::certificates;
+use rustls::ProtocolVersion;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ProtocolVersion, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -38,20 +38,11 @@ async fn simulator(tls: Tls) -> Simulator {
 
 /// A client that trusts this certificate and has none itself.
 async fn connect(simulator: &Simulator, trusted: CertificateDer<'static>) -> TlsStream<TcpStream> {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusted).expect("a certificate");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
     let tcp = TcpStream::connect(simulator.socs()[0].address())
         .await
         .expect("TCP");
     let name = ServerName::try_from("127.0.0.1").expect("a name");
-    let connector = TlsConnector::from(Arc::new(config));
+    let connector = TlsConnector::from(certificates::client(trusted, b"h2"));
     soon(connector.connect(name, tcp)).await.expect("TLS")
 }
 

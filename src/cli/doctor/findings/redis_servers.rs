@@ -8,7 +8,10 @@ const AREA: Area = Area::Databases;
 
 pub(super) fn check(seen: &Collected) -> Vec<Finding> {
     if seen.namespaces.is_empty() {
-        let text = "not used: the configuration has targets and side, and publish: off";
+        let text = match seen.config.inventory.is_empty() {
+            true => "not used: the configuration has targets and side, and publish: off",
+            false => "not used: the configuration has inventory, and publish: off",
+        };
         return vec![Finding::ok(AREA, "Redis", text)];
     }
     let interval = seen.config.probe.interval;

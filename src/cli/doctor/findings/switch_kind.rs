@@ -108,12 +108,23 @@ fn side(seen: &Collected) -> Option<Finding> {
     let addresses: Vec<IpAddr> = of_loopback3.map(|(ip, _)| ip).collect();
     let text = match &addresses[..] {
         [] if seen.is_in_the_dark() => "unknown: CONFIG_DB cannot be read or is incomplete".to_owned(),
+        [] if !seen.config.inventory.is_empty() => {
+            let some = seen.inventory.targets.iter().filter(|target| !says(target.side));
+            format!(
+                "unknown for {} targets: neither they nor the configuration have a side",
+                some.count()
+            )
+        }
         [] => "unknown: CONFIG_DB has no Loopback3, and the configuration has no side".to_owned(),
         some => format!("unknown: Loopback3 is {some:?}, which does not identify one ToR"),
     };
     let text = format!("{text}. Every direction, link and operation is unknown");
     let remedy = "set `side: upper` or `side: lower` in the configuration (upper: 10.212.64.1, \
                   10.1.0.38 or fc00:1:0:38:: on Loopback3; lower: 10.212.64.2, 10.1.0.39 or fc00:1:0:39::)";
+    let remedy = match seen.config.inventory.is_empty() {
+        true => remedy.to_owned(),
+        false => format!("give the targets the label side, or {remedy}"),
+    };
     Some(Finding::problem(AREA, "side", text, remedy))
 }
 
