@@ -36,11 +36,9 @@ fn sizes(default: &[usize]) -> anyhow::Result<Vec<usize>> {
     let Ok(text) = std::env::var("SCALE") else {
         return Ok(default.to_vec());
     };
-    let sizes = text
-        .split(',')
+    text.split(',')
         .map(|size| size.parse().context("SCALE"))
-        .collect();
-    sizes
+        .collect()
 }
 
 fn rounds() -> anyhow::Result<u32> {
