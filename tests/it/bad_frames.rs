@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::harness::LONG;
@@ -87,7 +88,8 @@ fn block(random: &mut Rng) -> Vec<u8> {
         field(b":authority", b"localhost"),
         field(b":path", path),
     ];
-    match random.u8(..16) {
+    // Mostly sane: else nearly nothing would come to be a request.
+    match random.u8(..50) {
         0 => drop(fields.remove(random.usize(..4))),
         1 => fields.push(field(b":path", b"/twice")),
         2 => fields.push(field(b"connection", b"keep-alive")),
@@ -113,7 +115,7 @@ fn block(random: &mut Rng) -> Vec<u8> {
         _ => {}
     }
     let mut block = fields.concat();
-    if random.u8(..6) == 0 && !block.is_empty() {
+    if random.u8(..20) == 0 && !block.is_empty() {
         let at = random.usize(..block.len());
         block[at] = random.u8(..);
     }
@@ -123,7 +125,7 @@ fn block(random: &mut Rng) -> Vec<u8> {
 /// What a connection begins with; sometimes not what it should.
 pub(crate) fn preface(random: &mut Rng) -> Vec<u8> {
     let setting = |id: u16, value: u32| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
-    let settings = match random.u8(..8) {
+    let settings = match random.u8(..24) {
         // The smallest window and the smallest frame; no header table; values that are not allowed.
         0 => setting(4, 0),
         1 => setting(1, 0),
@@ -146,13 +148,13 @@ fn noise(random: &mut Rng, most: usize) -> Vec<u8> {
     (0..random.usize(..most)).map(|_| random.u8(..)).collect()
 }
 
-/// One request, then something that is wrong, too much, or nothing that was asked for.
+/// One request, and often something that is wrong, too much, or nothing that was asked for.
 pub(crate) fn sequence(random: &mut Rng, streams: &mut Streams) -> Vec<u8> {
     let many = random.usize(1..200);
     let id = streams.next();
     let headers = frame(HEADERS, END_HEADERS | END_STREAM, id, &block(random));
     let reset = |id: u32| frame(RST_STREAM, 0, id, &[0, 0, 0, 8]);
-    match random.u8(..18) {
+    match random.u8(..40) {
         // Rapid reset: CVE-2023-44487.
         0 => {
             let mut all = [headers, reset(id)].concat();
@@ -216,34 +218,68 @@ pub(crate) fn sequence(random: &mut Rng, streams: &mut Streams) -> Vec<u8> {
             let (kind, flags, id) = (random.u8(..12), random.u8(..), random.u32(..8));
             frame(kind, flags, id, &noise(random, 100))
         }
-        _ => {
+        17 => {
             let mut all = headers;
             let at = random.usize(..all.len());
             all[at] = random.u8(..);
             all
         }
+        // A fault ends most connections: without these there would be few requests.
+        _ => headers,
     }
 }
 
-/// The status codes of all answers until the connection ends. h2 writes them by an index, or as a literal.
-pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Vec<String> {
-    let (mut statuses, mut head) = (Vec::new(), [0; 9]);
+/// What came back on a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The status codes of all answers.
+    pub(crate) statuses: Vec<String>,
+    /// Answers to PINGs.
+    pub(crate) pongs: usize,
+}
+
+pub(crate) fn ping() -> Vec<u8> {
+    frame(PING, 0, 0, b"are you?")
+}
+
+/// A request without a fault.
+pub(crate) fn sane(streams: &mut Streams) -> Vec<u8> {
+    let fields = [
+        field(b":method", b"GET"),
+        field(b":scheme", b"https"),
+        field(b":authority", b"localhost"),
+        field(b":path", b"/-/healthy"),
+    ];
+    frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        streams.next(),
+        &fields.concat(),
+    )
+}
+
+/// Reads until the connection ends. h2 writes a status by an index, or as a literal.
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), heard: watch::Sender<Heard>) {
+    let mut head = [0; 9];
     loop {
         let read = timeout(LONG, stream.read_exact(&mut head)).await;
         if read.expect("it ends").is_err() {
-            return statuses;
+            return;
         }
         let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
         let read = timeout(LONG, stream.read_exact(&mut payload)).await;
         if read.expect("it ends").is_err() {
-            return statuses;
+            return;
         }
         if head[3] == HEADERS {
             // RFC 7541, appendix A: 8 to 14 are statuses.
             let first = payload.first().copied().unwrap_or(0);
             let indexed = ["200", "204", "206", "304", "400", "404", "500"];
             let known = first.checked_sub(0x88).and_then(|n| indexed.get(usize::from(n)));
-            statuses.push(known.map_or_else(|| literal(&payload), |status| (*status).to_owned()));
+            let status = known.map_or_else(|| literal(&payload), |status| (*status).to_owned());
+            heard.send_modify(|heard| heard.statuses.push(status));
+        } else if head[3] == PING && head[4] & 1 != 0 {
+            heard.send_modify(|heard| heard.pongs += 1);
         }
     }
 }
@@ -296,7 +332,8 @@ fn statuses_are_read() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
-        let statuses = runtime.expect("a runtime").block_on(read(&mut &head[..]));
-        assert_eq!(statuses, [expected]);
+        let (sender, heard) = watch::channel(Heard::default());
+        runtime.expect("a runtime").block_on(read(&mut &head[..], sender));
+        assert_eq!(heard.borrow().statuses, [expected]);
     }
 }
