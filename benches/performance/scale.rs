@@ -36,8 +36,9 @@ fn sizes(default: &[usize]) -> anyhow::Result<Vec<usize>> {
     let Ok(text) = std::env::var("SCALE") else {
         return Ok(default.to_vec());
     };
-    let sizes = text.split(',').map(|size| size.parse().context("SCALE"));
-    sizes.collect()
+    text.split(',')
+        .map(|size| size.parse().context("SCALE"))
+        .collect()
 }
 
 fn rounds() -> anyhow::Result<u32> {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use granit_parser::{Event, Parser};
 
 /// An open mapping or list.
-enum Open {
+enum OpenNode {
     /// With the key whose value comes next.
     Mapping(Option<String>),
     /// With the number of the next element.
@@ -17,7 +17,7 @@ enum Open {
 
 /// What an error is about. A mapping, its first key and lists around them may all begin at the same place.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum About {
+pub(super) enum ErrorAbout {
     /// The outermost value that begins there.
     Value,
     Key,
@@ -27,14 +27,14 @@ pub(super) enum About {
 
 /// The path of what begins at this place (both counted from 1), or of the first after it; `None`: it is the document itself, or
 /// there is nothing.
-pub(super) fn at(text: &str, line: u64, column: u64, about: About) -> Option<String> {
-    let mut open: Vec<Open> = Vec::new();
+pub(super) fn at(text: &str, line: u64, column: u64, about: ErrorAbout) -> Option<String> {
+    let mut open: Vec<OpenNode> = Vec::new();
     for event in Parser::new_from_str(text) {
         let Ok((event, span)) = event else { break };
         let is_there = (span.start.line() as u64, span.start.col() as u64 + 1) >= (line, column);
         let begins = match event {
-            Event::MappingStart(..) => Some(Open::Mapping(None)),
-            Event::SequenceStart(..) => Some(Open::List(0)),
+            Event::MappingStart(..) => Some(OpenNode::Mapping(None)),
+            Event::SequenceStart(..) => Some(OpenNode::List(0)),
             Event::MappingEnd | Event::SequenceEnd => {
                 if is_there {
                     break;
@@ -44,8 +44,8 @@ pub(super) fn at(text: &str, line: u64, column: u64, about: About) -> Option<Str
                 continue;
             }
             Event::Scalar(value, ..) => {
-                if let Some(Open::Mapping(key @ None)) = open.last_mut() {
-                    if is_there && about == About::Mapping {
+                if let Some(OpenNode::Mapping(key @ None)) = open.last_mut() {
+                    if is_there && about == ErrorAbout::Mapping {
                         break;
                     }
                     *key = Some(value.into_owned());
@@ -59,7 +59,7 @@ pub(super) fn at(text: &str, line: u64, column: u64, about: About) -> Option<Str
             Event::Alias(_) => None,
             _ => continue,
         };
-        if is_there && (about == About::Value || begins.is_none()) {
+        if is_there && (about == ErrorAbout::Value || begins.is_none()) {
             break;
         }
         match begins {
@@ -71,24 +71,24 @@ pub(super) fn at(text: &str, line: u64, column: u64, about: About) -> Option<Str
 }
 
 /// A value of `parent` is over.
-fn passed(parent: Option<&mut Open>) {
+fn passed(parent: Option<&mut OpenNode>) {
     match parent {
         // A key that is a mapping or a list is an error by itself: what stands behind it is not asked for.
-        Some(Open::Mapping(key)) => *key = None,
-        Some(Open::List(number)) => *number += 1,
+        Some(OpenNode::Mapping(key)) => *key = None,
+        Some(OpenNode::List(number)) => *number += 1,
         None => {}
     }
 }
 
-fn written(open: &[Open]) -> Option<String> {
+fn written(open: &[OpenNode]) -> Option<String> {
     let mut path = String::new();
     for each in open {
         // Writing into a String cannot fail.
         let _ = match each {
-            Open::Mapping(Some(key)) if path.is_empty() => write!(path, "{key}"),
-            Open::Mapping(Some(key)) => write!(path, ".{key}"),
-            Open::Mapping(None) => Ok(()),
-            Open::List(number) => write!(path, "[{number}]"),
+            OpenNode::Mapping(Some(key)) if path.is_empty() => write!(path, "{key}"),
+            OpenNode::Mapping(Some(key)) => write!(path, ".{key}"),
+            OpenNode::Mapping(None) => Ok(()),
+            OpenNode::List(number) => write!(path, "[{number}]"),
         };
     }
     Some(path).filter(|path| !path.is_empty())
@@ -118,7 +118,7 @@ mod tests {
             (8, 1, Some("last")),
         ];
         for (line, column, expected) in cases {
-            let found = at(TEXT, line, column, About::Value);
+            let found = at(TEXT, line, column, ErrorAbout::Value);
             assert_eq!(found.as_deref(), expected, "{line}:{column}");
         }
     }
@@ -132,7 +132,7 @@ mod tests {
             (7, 8, Some("empty"), Some("empty")),
         ];
         for (line, column, key, mapping) in cases {
-            let found = [About::Key, About::Mapping].map(|about| at(TEXT, line, column, about));
+            let found = [ErrorAbout::Key, ErrorAbout::Mapping].map(|about| at(TEXT, line, column, about));
             assert_eq!(
                 found.each_ref().map(Option::as_deref),
                 [key, mapping],
@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_yaml_has_the_key_where_it_ends() {
-        let found = at("a: {b: [1, }", 1, 12, About::Value);
+        let found = at("a: {b: [1, }", 1, 12, ErrorAbout::Value);
         assert_eq!(found.as_deref(), Some("a.b[1]"));
-        assert_eq!(at("", 1, 1, About::Value), None);
+        assert_eq!(at("", 1, 1, ErrorAbout::Value), None);
     }
 }

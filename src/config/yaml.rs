@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_saphyr::Error;
 use serde_saphyr::budget::BudgetBreach;
 
-use super::key_path::{self, About};
+use super::key_path::{self, ErrorAbout};
 use crate::model::text;
 
 /// The most targets of a file: ten times as many as one exporter was measured with.
@@ -43,13 +43,13 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
 }
 
 /// What the library's place of an error is.
-fn about(message: &str) -> About {
+fn about(message: &str) -> ErrorAbout {
     if message.starts_with("unknown field") {
-        About::Key
+        ErrorAbout::Key
     } else if message.starts_with("missing field") || message.starts_with("duplicate mapping key") {
-        About::Mapping
+        ErrorAbout::Mapping
     } else {
-        About::Value
+        ErrorAbout::Value
     }
 }
 

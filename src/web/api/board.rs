@@ -55,7 +55,7 @@ struct BoardFleet {
 
 /// Up to where a stream has sent.
 #[derive(Debug, Default)]
-pub(super) struct Place {
+pub(super) struct StreamPlace {
     /// All changes up to this one.
     all: u64,
     /// News after `news_from` and up to this one.
@@ -66,7 +66,7 @@ pub(super) struct Place {
     never_had: u64,
 }
 
-impl Place {
+impl StreamPlace {
     /// All changes up to `number`.
     pub(super) fn at(number: u64) -> Self {
         Self {
@@ -209,7 +209,7 @@ impl Board {
     }
 
     /// The next message for a stream at `place`; `None`: there is nothing new.
-    pub(super) fn after(&self, place: &mut Place) -> Option<Message> {
+    pub(super) fn after(&self, place: &mut StreamPlace) -> Option<Message> {
         if place.all == self.last {
             return None;
         }
@@ -245,7 +245,7 @@ impl Board {
     }
 
     /// Whether the stream has yet to send a removal from before its first news.
-    fn owes_removals(&self, place: &Place) -> bool {
+    fn owes_removals(&self, place: &StreamPlace) -> bool {
         let owed = place.all.max(place.never_had)..place.news_from;
         self.removed
             .iter()
@@ -253,7 +253,7 @@ impl Board {
     }
 
     /// The next message of a queue. Its number is the last one in it.
-    fn next_of(&self, queue: Queue, place: &Place) -> Option<Message> {
+    fn next_of(&self, queue: Queue, place: &StreamPlace) -> Option<Message> {
         let lacks = |number: u64| place.lacks(queue, number, number);
         let rows = self
             .rows
@@ -342,7 +342,7 @@ mod tests {
     /// All messages after `sent`: the event, and the ports in it.
     fn messages(board: &Board, sent: u64) -> Vec<(&'static str, Vec<String>)> {
         let mut all = Vec::new();
-        let mut place = Place::at(sent);
+        let mut place = StreamPlace::at(sent);
         while let Some(message) = board.after(&mut place) {
             assert_eq!(message.number, place.number());
             assert!(all.len() < 100, "it does not end: {all:?}");
@@ -396,7 +396,7 @@ mod tests {
         let mut board = Board::default();
         let mut socs = [soc("Ethernet0"), soc("Ethernet4")];
         board.show(&view(&socs), false);
-        let mut place = Place::at(board.last);
+        let mut place = StreamPlace::at(board.last);
         socs[1].reason = PortReason::Healthy;
         let mut events = Vec::new();
         // Each time the board is shown, a stream sends one message.
@@ -415,7 +415,7 @@ mod tests {
         let mut board = Board::default();
         let mut socs: Vec<SocView> = (0..1_000).map(|n| soc(&format!("Ethernet{n}"))).collect();
         board.show(&view(&socs), false);
-        let mut place = Place::at(board.last);
+        let mut place = StreamPlace::at(board.last);
         // Each time all rows have a new time, and a stream may send one message.
         let mut told = None;
         for n in 1..10_u32 {
@@ -464,7 +464,7 @@ mod tests {
         let mut socs: Vec<SocView> = (0..300).map(|n| soc(&format!("Ethernet{n}"))).collect();
         let mut board = Board::default();
         board.show(&view(&socs), false);
-        let mut places = [Place::default(), Place::at(board.last)];
+        let mut places = [StreamPlace::default(), StreamPlace::at(board.last)];
         for soc in &mut socs {
             soc.reason = PortReason::Healthy;
         }

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, Message, Place};
+use super::board::{Board, Message, StreamPlace};
 use super::{Api, ApiError, NO_STORE};
 use crate::web::ViewSource;
 use crate::web::limits::{OpenStream, WebStats};
@@ -141,7 +141,7 @@ struct Follower {
     /// The id of the last message that the client has, if it comes back.
     resume: Option<String>,
     run: u64,
-    place: Place,
+    place: StreamPlace,
     begun: bool,
     next_message: Instant,
     next_comment: Instant,
@@ -186,7 +186,7 @@ impl Follower {
                     .strip_prefix(&format!("{:x}-", shown.run))
                     .and_then(|n| n.parse().ok());
                 match number.filter(|number| shown.board.knows(*number)) {
-                    Some(number) => self.place = Place::at(number),
+                    Some(number) => self.place = StreamPlace::at(number),
                     // After the fleet: the client forgets the rows that it has, and gets all again.
                     None => self.resume = Some(id),
                 }
@@ -208,7 +208,7 @@ impl Follower {
         // A stream that could not be sent for long may have missed more than is remembered.
         let is_lost = !shown.board.knows(self.place.number()) && !self.place.is_start();
         if self.run != shown.run || is_lost {
-            (self.run, self.place) = (shown.run, Place::default());
+            (self.run, self.place) = (shown.run, StreamPlace::default());
             let (event, data) = ("reset", "{}".to_owned());
             return Some(Message {
                 event,
@@ -248,7 +248,7 @@ pub(super) async fn events(State(api): State<Api>, method: Method, headers: Head
         streams: api.streams,
         resume: resume.filter(|id| !id.is_empty()).map(str::to_owned),
         run: 0,
-        place: Place::default(),
+        place: StreamPlace::default(),
         begun: false,
         next_message: now,
         next_comment: now + COMMENT,
