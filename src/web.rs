@@ -22,6 +22,7 @@
 //! | `cells` | what tables show of a port, and whether that is as usual (pure) |
 //! | `exporter_problems` | what is wrong with the exporter itself (pure) |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
+//! | `out_of_date` | what ends an event stream when web.config.file has changed |
 //! | `scrape` | renders a scrape once for all requests that wait for it |
 //! | `reply_body` | a rendered answer as a request takes it |
 //! | `answer` | a rendered scrape, compressed; how clients read it; the memory limit for all answers |
@@ -49,6 +50,7 @@ mod http_versions;
 mod landing;
 mod limits;
 mod negotiate;
+mod out_of_date;
 mod pages;
 mod port_lookup;
 mod reply_body;

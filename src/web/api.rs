@@ -16,7 +16,7 @@
 //! `null` or the word `unknown`; no field is ever absent.
 //!
 //! Imports `model`, `runtime` (a limit), `sonic` (the names of a row's counters), its parent, and its siblings `cells`,
-//! `exporter_problems`, `limits`, `port_lookup`, `reply_body`, `same_site` and `scrape`.
+//! `exporter_problems`, `limits`, `out_of_date`, `port_lookup`, `reply_body`, `same_site` and `scrape`.
 
 mod board;
 mod event_stream;

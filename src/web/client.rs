@@ -20,6 +20,7 @@ use super::access::Access;
 use super::client_socket::{ClientSocket, Standing};
 use super::gate::{Admission, Gate};
 use super::http_versions::{Serving, linger};
+use super::out_of_date::OutOfDate;
 use crate::model::Refusal;
 use crate::model::component::WEB;
 use crate::runtime::defect::caught;
@@ -92,6 +93,7 @@ impl Server {
             limits: self.gate.limits(),
             stop: self.stop.clone(),
             standing: standing.clone(),
+            out_of_date: OutOfDate::default(),
         };
         self.connections.spawn(async move {
             let served = Box::pin(serve(stream, serving));

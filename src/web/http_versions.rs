@@ -7,8 +7,8 @@
 //! If a request is refused while the client still sends, the exporter reads on for a moment: otherwise the kernel would send a
 //! reset, and the client could not read the answer. A panic while a request is answered becomes a 500 for that request.
 //!
-//! A connection that was accepted before web.config.file changed ends after its request, so that what was removed from the file
-//! stops counting.
+//! A connection that was accepted before web.config.file changed ends after its request, and its event stream at once, so that what
+//! was removed from the file stops counting.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -35,6 +35,7 @@ use tracing::{debug, error};
 use super::access::{Access, InForce};
 use super::client_socket::{Exchange, Standing};
 use super::limits::Limits;
+use super::out_of_date::OutOfDate;
 use crate::model::Refusal;
 use crate::model::component::WEB;
 use crate::runtime::defect::{Defect, caught};
@@ -56,6 +57,7 @@ pub(super) struct Serving {
     pub(super) limits: Limits,
     pub(super) stop: CancellationToken,
     pub(super) standing: Arc<Standing>,
+    pub(super) out_of_date: OutOfDate,
 }
 
 /// A client's stream, plain or TLS. One type for both keeps the program small: hyper's machines are compiled once.
@@ -109,7 +111,8 @@ async fn outdated(config: &mut InForce) {
 
 impl Serving {
     /// Answers one request, whatever happens.
-    fn answer(&self, request: Request<Incoming>) -> Answered {
+    fn answer(&self, mut request: Request<Incoming>) -> Answered {
+        request.extensions_mut().insert(self.out_of_date.clone());
         let exchange = self.standing.asked(!request.body().is_end_stream());
         let (access, router) = (self.access.clone(), self.router.clone());
         let (handler, began) = (access.handler(request.uri()), Instant::now());
@@ -147,6 +150,7 @@ impl Serving {
                 }
                 () = outdated(&mut config), if !ending => {
                     ending = true;
+                    self.out_of_date.0.cancel();
                     Pin::new(&mut connection).graceful_shutdown();
                 }
             }
@@ -200,6 +204,7 @@ impl Serving {
                 }
                 () = outdated(&mut config), if !changed => {
                     changed = true;
+                    self.out_of_date.0.cancel();
                     Pin::new(&mut connection).graceful_shutdown();
                 }
                 now = look.tick() => {

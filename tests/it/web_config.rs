@@ -4,10 +4,13 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::certificates::{Ca, VALID};
 use crate::child::{Program, assert_cannot_start, run};
-use crate::harness::{ONLY_AT_READY, Setup, wait_until};
+use crate::harness::{LONG, ONLY_AT_READY, Setup, wait_until};
 use crate::http::{Scrape, ask, get};
 
 const CONFIG: &str =
@@ -137,6 +140,28 @@ async fn curl_needs_tls_and_a_password_and_neither_is_logged() {
     for secret in ["alice123", "wrong-password", "abcdefghij", "PRIVATE KEY"] {
         assert!(!ended.stderr.contains(secret), "{secret} is in the log");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_event_stream_of_a_user_who_is_removed_ends() {
+    let dir = directory(&format!("basic_auth_users: {{{ALICE}}}\n"));
+    let mut program = start(&dir);
+    let mut stream = TcpStream::connect(program.address().await)
+        .await
+        .expect("connected");
+    let request =
+        "GET /api/v1/events HTTP/1.1\r\nHost: tor\r\nAuthorization: Basic YWxpY2U6YWxpY2UxMjM=\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let (mut seen, mut piece) = (String::new(), [0; 4096]);
+    while !seen.contains("event: fleet") {
+        let read = timeout(LONG, stream.read(&mut piece)).await.expect("an event");
+        seen.push_str(&String::from_utf8_lossy(&piece[..read.expect("an event")]));
+    }
+    let bob = ALICE.replace("alice", "bob");
+    std::fs::write(path(&dir, "web.yml"), format!("basic_auth_users: {{{bob}}}\n")).expect("written");
+    let mut rest = Vec::new();
+    let ended = timeout(LONG, stream.read_to_end(&mut rest)).await;
+    ended.expect("it ends").expect("without an error");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,8 +7,8 @@
 //! Rows can change faster than a stream may send: with 10,000 ports the time of the last success changes a thousand times a
 //! second. So there are two queues, which take turns: all changes, and the news: changes of a state, and of the fleet's counts.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::fleet_summary::FleetSummary;
@@ -55,7 +55,7 @@ struct BoardFleet {
 
 /// Up to where a stream has sent.
 #[derive(Debug, Default)]
-pub(super) struct StreamPlace {
+pub(super) struct SentUpTo {
     /// All changes up to this one.
     all: u64,
     /// News after `news_from` and up to this one.
@@ -66,7 +66,7 @@ pub(super) struct StreamPlace {
     never_had: u64,
 }
 
-impl StreamPlace {
+impl SentUpTo {
     /// All changes up to `number`.
     pub(super) fn at(number: u64) -> Self {
         Self {
@@ -209,7 +209,7 @@ impl Board {
     }
 
     /// The next message for a stream at `place`; `None`: there is nothing new.
-    pub(super) fn after(&self, place: &mut StreamPlace) -> Option<Message> {
+    pub(super) fn after(&self, place: &mut SentUpTo) -> Option<Message> {
         if place.all == self.last {
             return None;
         }
@@ -245,7 +245,7 @@ impl Board {
     }
 
     /// Whether the stream has yet to send a removal from before its first news.
-    fn owes_removals(&self, place: &StreamPlace) -> bool {
+    fn owes_removals(&self, place: &SentUpTo) -> bool {
         let owed = place.all.max(place.never_had)..place.news_from;
         self.removed
             .iter()
@@ -253,7 +253,7 @@ impl Board {
     }
 
     /// The next message of a queue. Its number is the last one in it.
-    fn next_of(&self, queue: Queue, place: &StreamPlace) -> Option<Message> {
+    fn next_of(&self, queue: Queue, place: &SentUpTo) -> Option<Message> {
         let lacks = |number: u64| place.lacks(queue, number, number);
         let rows = self
             .rows
@@ -285,37 +285,42 @@ impl Board {
                 ..self.fleet()
             });
         }
-        let (event, last, data) = if gone == Some(next) {
-            let ports = removed
-                .iter()
-                .take_while(|(number, _)| fits(*number))
-                .take(ROWS_PER_MESSAGE);
-            let ports: Vec<_> = ports.collect();
-            let names: Vec<String> = ports.iter().map(|(_, id)| json(&id.key())).collect();
-            (
-                "removed",
-                ports.last().map(|(number, _)| *number),
-                names.join(","),
-            )
+        let (event, parts) = if gone == Some(next) {
+            let names = removed
+                .into_iter()
+                .map(|(number, id)| (*number, json(&id.key()).into()));
+            ("removed", listed(names, fits))
         } else {
             debug_assert!(row == Some(next));
-            let rows: Vec<_> = rows
-                .iter()
-                .take_while(|(number, _)| fits(*number))
-                .take(ROWS_PER_MESSAGE)
-                .collect();
-            let data: Vec<&str> = rows.iter().map(|(_, data)| *data).collect();
-            ("ports", rows.last().map(|(number, _)| *number), data.join(","))
+            let rows = rows.into_iter().map(|(number, data)| (number, data.into()));
+            ("ports", listed(rows, fits))
         };
-        let mut text = String::with_capacity(data.len() + 16);
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{{\"ports\":[{data}]}}");
+        let (number, data) = parts;
         Some(Message {
             event,
-            number: last.unwrap_or(next),
-            data: text,
+            number: number.unwrap_or(next),
+            data,
         })
     }
+}
+
+/// The data of a message with these parts, as many as fit, and the number of the last one.
+fn listed<'a>(
+    parts: impl Iterator<Item = (u64, Cow<'a, str>)>,
+    fits: impl Fn(u64) -> bool,
+) -> (Option<u64>, String) {
+    let (mut last, mut data) = (None, "{\"ports\":[".to_owned());
+    for (number, part) in parts
+        .take_while(|(number, _)| fits(*number))
+        .take(ROWS_PER_MESSAGE)
+    {
+        if last.replace(number).is_some() {
+            data.push(',');
+        }
+        data.push_str(&part);
+    }
+    data.push_str("]}");
+    (last, data)
 }
 
 #[cfg(test)]
@@ -342,7 +347,7 @@ mod tests {
     /// All messages after `sent`: the event, and the ports in it.
     fn messages(board: &Board, sent: u64) -> Vec<(&'static str, Vec<String>)> {
         let mut all = Vec::new();
-        let mut place = StreamPlace::at(sent);
+        let mut place = SentUpTo::at(sent);
         while let Some(message) = board.after(&mut place) {
             assert_eq!(message.number, place.number());
             assert!(all.len() < 100, "it does not end: {all:?}");
@@ -396,7 +401,7 @@ mod tests {
         let mut board = Board::default();
         let mut socs = [soc("Ethernet0"), soc("Ethernet4")];
         board.show(&view(&socs), false);
-        let mut place = StreamPlace::at(board.last);
+        let mut place = SentUpTo::at(board.last);
         socs[1].reason = PortReason::Healthy;
         let mut events = Vec::new();
         // Each time the board is shown, a stream sends one message.
@@ -415,7 +420,7 @@ mod tests {
         let mut board = Board::default();
         let mut socs: Vec<SocView> = (0..1_000).map(|n| soc(&format!("Ethernet{n}"))).collect();
         board.show(&view(&socs), false);
-        let mut place = StreamPlace::at(board.last);
+        let mut place = SentUpTo::at(board.last);
         // Each time all rows have a new time, and a stream may send one message.
         let mut told = None;
         for n in 1..10_u32 {
@@ -464,7 +469,7 @@ mod tests {
         let mut socs: Vec<SocView> = (0..300).map(|n| soc(&format!("Ethernet{n}"))).collect();
         let mut board = Board::default();
         board.show(&view(&socs), false);
-        let mut places = [StreamPlace::default(), StreamPlace::at(board.last)];
+        let mut places = [SentUpTo::default(), SentUpTo::at(board.last)];
         for soc in &mut socs {
             soc.reason = PortReason::Healthy;
         }

@@ -1,14 +1,15 @@
 //! `/api/v1/events`: Server-Sent Events. First the fleet, then rows of ports as they change.
 //!
 //! A task makes a view four times a second and shows it on the board, as long as a stream is open. Each stream sends at most one
-//! message in the same time. A stream ends at the stop, so that it does not hold it up.
+//! message in the same time. A stream ends at the stop, so that it does not hold it up, and when web.config.file has changed, as its
+//! login may be gone.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,10 +18,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, Message, StreamPlace};
+use super::board::{Board, Message, SentUpTo};
 use super::{Api, ApiError, NO_STORE};
 use crate::web::ViewSource;
 use crate::web::limits::{OpenStream, WebStats};
+use crate::web::out_of_date::OutOfDate;
 use crate::web::reply_body::no_body;
 
 /// The time between two views, and at least between two messages of a stream: four in a second.
@@ -141,29 +143,32 @@ struct Follower {
     /// The id of the last message that the client has, if it comes back.
     resume: Option<String>,
     run: u64,
-    place: StreamPlace,
+    place: SentUpTo,
     begun: bool,
     next_message: Instant,
     next_comment: Instant,
+    out_of_date: OutOfDate,
     _slot: OwnedSemaphorePermit,
     _open: OpenStream,
 }
 
 impl Follower {
-    /// The next piece of the stream; `None` at the stop.
+    /// The next piece of the stream; `None`: it ends.
     async fn next(&mut self) -> Option<Bytes> {
-        let stop = self.streams.stop.clone();
+        let (stop, out_of_date) = (self.streams.stop.clone(), self.out_of_date.0.clone());
+        out_of_date
+            .run_until_cancelled(stop.run_until_cancelled(self.piece()))
+            .await??
+    }
+
+    async fn piece(&mut self) -> Option<Bytes> {
         loop {
-            let paced = async {
-                sleep_until(self.next_message).await;
-                self.take()
-            };
-            if let Some(message) = stop.run_until_cancelled(paced).await? {
+            sleep_until(self.next_message).await;
+            if let Some(message) = self.take() {
                 self.next_message = Instant::now() + EVERY;
                 return Some(self.written(&message));
             }
             tokio::select! {
-                () = stop.cancelled() => return None,
                 () = sleep_until(self.next_comment) => {
                     self.next_comment = Instant::now() + COMMENT;
                     return Some(Bytes::from_static(b": alive\n\n"));
@@ -186,7 +191,7 @@ impl Follower {
                     .strip_prefix(&format!("{:x}-", shown.run))
                     .and_then(|n| n.parse().ok());
                 match number.filter(|number| shown.board.knows(*number)) {
-                    Some(number) => self.place = StreamPlace::at(number),
+                    Some(number) => self.place = SentUpTo::at(number),
                     // After the fleet: the client forgets the rows that it has, and gets all again.
                     None => self.resume = Some(id),
                 }
@@ -208,7 +213,7 @@ impl Follower {
         // A stream that could not be sent for long may have missed more than is remembered.
         let is_lost = !shown.board.knows(self.place.number()) && !self.place.is_start();
         if self.run != shown.run || is_lost {
-            (self.run, self.place) = (shown.run, StreamPlace::default());
+            (self.run, self.place) = (shown.run, SentUpTo::default());
             let (event, data) = ("reset", "{}".to_owned());
             return Some(Message {
                 event,
@@ -225,7 +230,12 @@ impl Follower {
     }
 }
 
-pub(super) async fn events(State(api): State<Api>, method: Method, headers: HeaderMap) -> Response {
+pub(super) async fn events(
+    State(api): State<Api>,
+    out_of_date: Option<Extension<OutOfDate>>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
     let head = [
         (
             header::CONTENT_TYPE,
@@ -248,8 +258,9 @@ pub(super) async fn events(State(api): State<Api>, method: Method, headers: Head
         streams: api.streams,
         resume: resume.filter(|id| !id.is_empty()).map(str::to_owned),
         run: 0,
-        place: StreamPlace::default(),
+        place: SentUpTo::default(),
         begun: false,
+        out_of_date: out_of_date.map(|Extension(token)| token).unwrap_or_default(),
         next_message: now,
         next_comment: now + COMMENT,
         _slot: slot,
