@@ -53,7 +53,7 @@ async fn eventful() -> Rack {
     rack
 }
 
-/// With TLS, and beside ycabled, whose row says something else.
+/// With TLS, telemetry, and beside ycabled, whose row says something else.
 async fn beside_ycabled() -> Rack {
     let (files, ca) = (Files::new(), Ca::new("CA", VALID));
     files.write("ca.crt", &ca.cert);
@@ -62,6 +62,8 @@ async fn beside_ycabled() -> Rack {
     let mut setup = Setup::rack(2)
         .side("lower")
         .databases("publish: shadow")
+        // Nothing listens there: what is lost is counted.
+        .otel("endpoint: \"http://127.0.0.1:1\", traces: all, metrics: on, logs: on, metrics_interval: 1s")
         .tls(files, soc, &channel);
     setup.web_config = Some(String::new());
     let rack = setup.start().await;
