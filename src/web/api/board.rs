@@ -234,7 +234,7 @@ impl Board {
             }
             place.news_is_next = *queue == Queue::All;
         }
-        if self.next_of(Queue::All, place).is_none() {
+        if !self.has_more(place) {
             place.all = self.last;
         }
         let (_, message) = found?;
@@ -244,17 +244,31 @@ impl Board {
         })
     }
 
+    /// Whether anything is left to send.
+    fn has_more(&self, place: &SentUpTo) -> bool {
+        place.lacks(Queue::All, self.fleet.number, self.fleet.number)
+            || self.owed(Queue::All, place).next().is_some()
+            || self
+                .rows
+                .values()
+                .any(|row| place.lacks(Queue::All, row.number, row.news))
+    }
+
     /// Whether the stream has yet to send a removal from before its first news.
     fn owes_removals(&self, place: &SentUpTo) -> bool {
-        let owed = place.all.max(place.never_had)..place.news_from;
+        self.owed(Queue::All, place)
+            .any(|(number, _)| *number <= place.news_from)
+    }
+
+    /// The removals of ports that the stream had, and has yet to send.
+    fn owed<'a>(&'a self, queue: Queue, place: &'a SentUpTo) -> impl Iterator<Item = &'a (u64, TargetId)> {
         self.removed
             .iter()
-            .any(|(number, _)| owed.contains(&(number - 1)))
+            .filter(move |(number, _)| *number > place.never_had && place.lacks(queue, *number, *number))
     }
 
     /// The next message of a queue. Its number is the last one in it.
     fn next_of(&self, queue: Queue, place: &SentUpTo) -> Option<Message> {
-        let lacks = |number: u64| place.lacks(queue, number, number);
         let rows = self
             .rows
             .values()
@@ -265,12 +279,9 @@ impl Board {
         };
         let mut rows: Vec<(u64, &str)> = rows.map(|row| (numbered(row), &*row.data)).collect();
         rows.sort_unstable_by_key(|(number, _)| *number);
-        let removed = self.removed.iter();
-        let removed: Vec<_> = removed
-            .filter(|(number, _)| lacks(*number) && *number > place.never_had)
-            .collect();
+        let removed: Vec<_> = self.owed(queue, place).collect();
         let of = [
-            Some(self.fleet.number).filter(|number| lacks(*number)),
+            Some(self.fleet.number).filter(|number| place.lacks(queue, *number, *number)),
             rows.first().map(|(number, _)| *number),
             removed.first().map(|(number, _)| *number),
         ];
