@@ -139,7 +139,7 @@ impl Serving {
             .max_buf_size(Limits::HEADER_SIZE)
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
-        let (mut stopping, mut ending) = (false, false);
+        let mut stopping = false;
         let outcome = loop {
             // All arms are cancel-safe: the connection's state is in `connection`.
             tokio::select! {
@@ -148,8 +148,7 @@ impl Serving {
                     stopping = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = outdated(&mut config), if !ending => {
-                    ending = true;
+                () = outdated(&mut config), if !self.out_of_date.0.is_cancelled() => {
                     self.out_of_date.0.cancel();
                     Pin::new(&mut connection).graceful_shutdown();
                 }
@@ -193,7 +192,7 @@ impl Serving {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let began = Instant::now();
         let mut ending: Option<Instant> = None;
-        let (mut stopping, mut changed) = (false, false);
+        let mut stopping = false;
         let outcome = loop {
             // All arms are cancel-safe: the connection's state is in `connection`.
             tokio::select! {
@@ -202,8 +201,7 @@ impl Serving {
                     stopping = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = outdated(&mut config), if !changed => {
-                    changed = true;
+                () = outdated(&mut config), if !self.out_of_date.0.is_cancelled() => {
                     self.out_of_date.0.cancel();
                     Pin::new(&mut connection).graceful_shutdown();
                 }
