@@ -1,6 +1,7 @@
 //! HTTP to a running exporter. Every wait has a limit, and so has the size of an answer.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -80,7 +81,7 @@ impl ApiClient {
                     server_name: None,
                 };
                 let config = plain_client(&files).map_err(anyhow::Error::msg)?;
-                Some((TlsConnector::from(config), name))
+                Some((TlsConnector::from(Arc::new(config)), name))
             }
             (Some("https"), _) => {
                 bail!("https needs --tls-ca: the system's own CA certificates are not used")

@@ -1,6 +1,8 @@
 //! One GET request over a connection of its own, with a limit for everything: time, header, body. No redirect is followed: a login
 //! must not go elsewhere.
 
+use std::sync::Arc;
+
 use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -46,7 +48,8 @@ impl Prepared {
             headers.insert(header::AUTHORIZATION, login.header()?);
         }
         let name = tls.map(|tls| server_name(url, tls)).transpose()?;
-        let tls = tls.map(plain_client).transpose()?.map(TlsConnector::from);
+        let tls = tls.map(plain_client).transpose()?;
+        let tls = tls.map(|client| TlsConnector::from(Arc::new(client)));
         Ok(Self { headers, tls, name })
     }
 

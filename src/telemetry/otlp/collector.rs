@@ -218,7 +218,7 @@ async fn open(target: &OtlpTarget, reader: &Reader) -> Result<OpenLink, String> 
     // Files that hang must not stop the task.
     let prepared = reader.read(PATIENCE, move || {
         let tls = settings.map(|tls| {
-            let mut client = Arc::unwrap_or_clone(plain_client(&tls)?);
+            let mut client = plain_client(&tls)?;
             client.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             Ok::<_, String>((server_name(&url, &tls)?, TlsConnector::from(Arc::new(client))))
         });

@@ -11,7 +11,7 @@ use crate::config::read_pem;
 use crate::model::{TlsSettings, text};
 
 /// A client with these files; `server_name` is the caller's. The error says which file is wrong, and how. Blocks.
-pub fn plain_client(settings: &TlsSettings) -> Result<Arc<ClientConfig>, String> {
+pub fn plain_client(settings: &TlsSettings) -> Result<ClientConfig, String> {
     let bad = |file: &Path, error: String| format!("{}: {error}", text::quote(file.display()));
     let read = |file: &Path| read_pem(file).map_err(|error| bad(file, format!("cannot be read: {error}")));
     let certificates = |file: &Path| {
@@ -29,14 +29,13 @@ pub fn plain_client(settings: &TlsSettings) -> Result<Arc<ClientConfig>, String>
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);
-    let config = match &settings.client {
-        None => config.with_no_client_auth(),
+    match &settings.client {
+        None => Ok(config.with_no_client_auth()),
         Some(own) => {
             let key = pem::key(&read(&own.key)?).map_err(|error| bad(&own.key, error))?;
             config
                 .with_client_auth_cert(certificates(&own.cert)?, key)
-                .map_err(|error| bad(&own.cert, error.to_string()))?
+                .map_err(|error| bad(&own.cert, error.to_string()))
         }
-    };
-    Ok(Arc::new(config))
+    }
 }
