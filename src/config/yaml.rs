@@ -36,20 +36,18 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
             return (line, None, message);
         }
         let message = error.to_string();
-        let about = about(&message);
+        let about = about(error);
         let key = place.and_then(|place| key_path::at(text, place.line(), place.column(), about));
         (line, key.map(|key| without_urls(&key)), words(&message))
     })
 }
 
 /// What the library's place of an error is.
-fn about(message: &str) -> ErrorAbout {
-    if message.starts_with("unknown field") {
-        ErrorAbout::Key
-    } else if message.starts_with("missing field") || message.starts_with("duplicate mapping key") {
-        ErrorAbout::Mapping
-    } else {
-        ErrorAbout::Value
+fn about(error: &Error) -> ErrorAbout {
+    match error {
+        Error::SerdeUnknownField { .. } => ErrorAbout::Key,
+        Error::SerdeMissingField { .. } | Error::DuplicateMappingKey { .. } => ErrorAbout::Mapping,
+        _ => ErrorAbout::Value,
     }
 }
 
