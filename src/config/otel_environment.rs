@@ -83,13 +83,7 @@ impl<'a> Variables<'a> {
     }
 
     pub(super) fn boolean(&mut self, variable: &str) -> Option<bool> {
-        self.read(variable, "true or false", |value| {
-            match &*value.to_ascii_lowercase() {
-                "true" => Some(true),
-                "false" => Some(false),
-                _ => None,
-            }
-        })
+        self.read(variable, BOOLEAN, boolean)
     }
 
     /// `OTEL_<signal>_EXPORTER`: whether the signal is sent.
@@ -125,10 +119,7 @@ impl<'a> Variables<'a> {
 
     fn whole(&mut self, variable: &str, least: u64, most: u64) -> Option<u64> {
         let expected = format!("a whole number from {least} to {most}");
-        self.read(variable, &expected, |value| {
-            let value = value.parse().ok()?;
-            (least..=most).contains(&value).then_some(value)
-        })
+        self.read(variable, &expected, |value| whole(value, least, most))
     }
 
     pub(super) fn millis(&mut self, variable: &str) -> Option<Duration> {
@@ -167,9 +158,7 @@ impl<'a> Variables<'a> {
 
     /// Of an endpoint without one. Only gRPC's may be like that.
     fn scheme(&mut self, signal: OtlpSignal, protocol: OtlpProtocol) -> Option<&'static str> {
-        let insecure = self.of_signal(signal, "INSECURE", "true or false", |value| {
-            value.to_ascii_lowercase().parse::<bool>().ok()
-        });
+        let insecure = self.of_signal(signal, "INSECURE", BOOLEAN, boolean);
         let scheme = if insecure == Some(true) { "http" } else { "https" };
         (protocol == OtlpProtocol::Grpc).then_some(scheme)
     }
@@ -189,10 +178,7 @@ impl<'a> Variables<'a> {
     pub(super) fn timeout(&mut self, signal: OtlpSignal) -> Option<Duration> {
         let expected = format!("a whole number of milliseconds from 1 to {MOST_MILLIS}");
         self.of_signal(signal, "TIMEOUT", &expected, |value| {
-            let millis = value.parse().ok()?;
-            (1..=MOST_MILLIS)
-                .contains(&millis)
-                .then(|| Duration::from_millis(millis))
+            whole(value, 1, MOST_MILLIS).map(Duration::from_millis)
         })
     }
 
@@ -224,6 +210,17 @@ impl<'a> Variables<'a> {
         }
         attributes
     }
+}
+
+const BOOLEAN: &str = "true or false";
+
+fn boolean(value: &str) -> Option<bool> {
+    value.to_ascii_lowercase().parse().ok()
+}
+
+fn whole(value: &str, least: u64, most: u64) -> Option<u64> {
+    let value = value.parse().ok()?;
+    (least..=most).contains(&value).then_some(value)
 }
 
 fn header((name, value): (String, String)) -> Option<(HeaderName, String)> {
