@@ -53,12 +53,7 @@ mod with {
             };
             let (host, inventory) = (sources.origin.host.clone(), sources.inventory.clone());
             let view = view_source(sources);
-            if let Some(task) = otlp.problems(inventory.clone()) {
-                until(stop, tasks, "what keeps inventory problems", async move {
-                    harmless(task).await;
-                    std::future::pending::<()>().await;
-                });
-            }
+            let problems = otlp.problems(inventory.clone());
             let (queues, metrics) = otlp.tasks(&host, inventory, view.clone(), stop);
             for task in queues {
                 let stop = stop.clone();
@@ -68,8 +63,12 @@ mod with {
                     Ok(())
                 });
             }
-            if let Some(task) = metrics {
-                until(stop, tasks, "what sends metrics", async move {
+            for (name, task) in [
+                ("what keeps inventory problems", problems),
+                ("what sends metrics", metrics),
+            ] {
+                let Some(task) = task else { continue };
+                until(stop, tasks, name, async move {
                     harmless(task).await;
                     std::future::pending::<()>().await;
                 });

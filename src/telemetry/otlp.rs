@@ -20,7 +20,6 @@
 //! Imports `model`, `config`, `soc` (`plain_client`), `fleet` and `sonic` (`https`); in `telemetry` `catalogue` and `samples`.
 
 mod attributes;
-
 mod collector;
 mod collector_health;
 mod delivery;
@@ -43,7 +42,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{OtelSettings, OtlpSignal};
+use crate::config::{Batches, OtelSettings, OtlpSignal};
 use crate::fleet::kept_queue::{KeptCounter, KeptReceiver, KeptSender, kept_queue};
 use crate::fleet::recorder::Recorder;
 use crate::model::{
@@ -55,7 +54,7 @@ use metric_task::MetricTask;
 pub use metric_task::ViewMaker;
 use queue_task::QueueTask;
 use resource::Described;
-use sendable::{LOGS_METHOD, METRICS_METHOD, TRACE_METHOD};
+use sendable::{LOGS_METHOD, METRICS_METHOD, Sendable, TRACE_METHOD};
 pub use trial::{Trial, try_endpoints};
 
 /// Events that wait to be sent. A rack that fails as a whole makes some hundred.
@@ -147,31 +146,18 @@ impl Otlp {
     ) -> (Vec<OtlpTask>, Option<OtlpTask>) {
         let Self { settings, health, .. } = self;
         let described = Described::new(host, &settings.resource, inventory);
-        let mut tasks: Vec<OtlpTask> = Vec::new();
-        if let (Some(queue), Some((_, target))) = (self.traces, settings.traces) {
-            let task = QueueTask {
-                queue,
-                collector: Collector::new(target, TRACE_METHOD),
-                described: described.clone(),
-                health: health.clone(),
-                exemplars: self.exemplars.clone(),
-                batches: settings.batches,
-                in_flight: AtomicU64::new(0),
-            };
-            tasks.push(Box::pin(task.run(stop.clone())));
-        }
-        if let (Some(queue), Some(target)) = (self.events, settings.logs) {
-            let task = QueueTask {
-                queue,
-                collector: Collector::new(target, LOGS_METHOD),
-                described: described.clone(),
-                health: health.clone(),
-                exemplars: self.exemplars.clone(),
-                batches: settings.batches,
-                in_flight: AtomicU64::new(0),
-            };
-            tasks.push(Box::pin(task.run(stop.clone())));
-        }
+        let parts = QueueTaskParts {
+            described: described.clone(),
+            health: health.clone(),
+            exemplars: self.exemplars,
+            batches: settings.batches,
+        };
+        let traces = settings
+            .traces
+            .map(|(_, target)| Collector::new(target, TRACE_METHOD));
+        let events = settings.logs.map(|target| Collector::new(target, LOGS_METHOD));
+        let traces = self.traces.zip(traces).map(|queue| parts.task(queue, stop));
+        let events = self.events.zip(events).map(|queue| parts.task(queue, stop));
         let metrics = settings.metrics.map(|(every, target)| {
             let timeout = target.timeout;
             let task = MetricTask {
@@ -184,7 +170,34 @@ impl Otlp {
             };
             Box::pin(task.run()) as OtlpTask
         });
-        (tasks, metrics)
+        (traces.into_iter().chain(events).collect(), metrics)
+    }
+}
+
+/// What the tasks of both queues have alike.
+struct QueueTaskParts {
+    described: Described,
+    health: Arc<CollectorHealth>,
+    exemplars: Arc<ExemplarTable>,
+    batches: Batches,
+}
+
+impl QueueTaskParts {
+    fn task<T: Sendable + 'static>(
+        &self,
+        (queue, collector): (KeptReceiver<T>, Collector),
+        stop: &CancellationToken,
+    ) -> OtlpTask {
+        let task = QueueTask {
+            queue,
+            collector,
+            described: self.described.clone(),
+            health: self.health.clone(),
+            exemplars: self.exemplars.clone(),
+            batches: self.batches,
+            in_flight: AtomicU64::new(0),
+        };
+        Box::pin(task.run(stop.clone()))
     }
 }
 

@@ -82,7 +82,11 @@ impl<T: Sendable> QueueTask<T> {
     async fn export(&mut self, batch: Vec<T>) {
         let weight: u64 = batch.iter().map(|item| item.weight() as u64).sum();
         self.in_flight.store(weight, Ordering::Relaxed);
-        let message = T::message(&batch, &self.described);
+        // An empty message of any kind has no bytes.
+        let message = match &batch[..] {
+            [] => Vec::new(),
+            batch => T::message(batch, &self.described),
+        };
         let within = self.batches.timeout;
         let sent = timeout(within, deliver(&mut self.collector, &message, within)).await;
         self.in_flight.store(0, Ordering::Relaxed);

@@ -43,7 +43,7 @@ impl Rejected {
 pub(super) trait Sendable: Weight + Sized + Send + Sync {
     const SIGNAL: OtlpSignal;
 
-    /// The message with these; with none of them an empty message, which collectors accept.
+    /// The message with these.
     fn message(batch: &[Self], described: &Described) -> Vec<u8>;
 
     /// These have arrived, all of them.
@@ -67,15 +67,8 @@ impl Sendable for KeptTrace {
             }],
             ..ResourceSpans::default()
         };
-        let is_empty = batch.is_empty();
-        let request = ExportTraceServiceRequest {
-            resource_spans: if is_empty {
-                Vec::new()
-            } else {
-                vec![resource_spans]
-            },
-        };
-        request.encode_to_vec()
+        let resource_spans = vec![resource_spans];
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
     }
 
     fn arrived(batch: &[Self], exemplars: &ExemplarTable) {
@@ -108,11 +101,8 @@ impl Sendable for KeptEvent {
             }],
             ..ResourceLogs::default()
         };
-        let is_empty = batch.is_empty();
-        let request = ExportLogsServiceRequest {
-            resource_logs: if is_empty { Vec::new() } else { vec![resource_logs] },
-        };
-        request.encode_to_vec()
+        let resource_logs = vec![resource_logs];
+        ExportLogsServiceRequest { resource_logs }.encode_to_vec()
     }
 
     fn rejected(reply: Bytes) -> Rejected {
