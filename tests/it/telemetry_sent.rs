@@ -7,8 +7,8 @@ use dualtor_sim::{Code, ConnectionFault, ReplyFault, Rpc};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use crate::child::Program;
-use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
-use crate::otlp_receiver::{Behaviour, OtlpReceiver, attribute};
+use crate::harness::{ONLY_AT_READY, Setup, wait_until};
+use crate::otlp_receiver::{Behaviour, OtlpReceiver, attribute, spans_counted};
 
 const PORT: &str = "Ethernet0";
 const SPANS: &str = "dualtor_otlp_spans_total";
@@ -33,12 +33,6 @@ async fn spans(receiver: &OtlpReceiver, what: &str, enough: impl Fn(&[Span]) -> 
 
 fn named<'a>(spans: &'a [Span], name: &'a str) -> impl Iterator<Item = &'a Span> {
     spans.iter().filter(move |span| span.name == name)
-}
-
-/// ok, error and dropped.
-async fn counted(rack: &Rack) -> [u64; 3] {
-    let scrape = rack.scrape().await;
-    ["ok", "error", "dropped"].map(|result| scrape.count(SPANS, &[("result", result)]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +86,7 @@ async fn a_round_arrives_as_a_span_with_its_queries_inside_over_both_protocols()
             assert_eq!(of("dualtor.side"), "upper");
             assert_eq!(received.headers["x-tenant"], "lab");
         });
-        assert_eq!(counted(&rack).await, [14, 0, 0], "{protocol}");
+        assert_eq!(spans_counted(&rack).await, [14, 0, 0], "{protocol}");
         let scrape = rack.scrape().await;
         assert_eq!(scrape.value("dualtor_otlp_up", &[]), Some(1.0));
     }
@@ -236,7 +230,7 @@ async fn every_span_is_counted_once_whatever_the_collector_does() {
             .start()
             .await;
         let [ok, error, dropped] = wait_until(&format!("{behaviour:?}: all are counted"), async || {
-            let counts = counted(&rack).await;
+            let counts = spans_counted(&rack).await;
             match counts.iter().sum::<u64>() {
                 MADE => Ok(counts),
                 _ => Err(format!("{counts:?}")),
@@ -332,7 +326,7 @@ async fn a_bucket_of_query_durations_names_the_newest_trace_that_has_arrived() {
         .start()
         .await;
     spans(&receiver, "14 spans", |spans| spans.len() == 14).await;
-    wait_until("they are counted", async || match counted(&rack).await {
+    wait_until("they are counted", async || match spans_counted(&rack).await {
         [14, 0, 0] => Ok(()),
         other => Err(format!("{other:?}")),
     })

@@ -12,7 +12,8 @@ use std::time::Duration;
 use collector::{Collector, SpanLine};
 use dualtor_sim::ConnectionFault;
 use dualtor_testkit::certificates::{Ca, Files, VALID};
-use dualtor_testkit::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
+use dualtor_testkit::harness::{ONLY_AT_READY, Setup, wait_until};
+use dualtor_testkit::otlp_receiver::spans_counted;
 
 const SOCS: usize = 24;
 const QUERIES: [&str; 5] = [
@@ -49,12 +50,6 @@ async fn spans(collector: &Collector, what: &str, enough: impl Fn(&[SpanLine]) -
         }
     })
     .await
-}
-
-/// ok, error and dropped.
-async fn counted(rack: &Rack) -> [u64; 3] {
-    let scrape = rack.scrape().await;
-    ["ok", "error", "dropped"].map(|result| scrape.count("dualtor_otlp_spans_total", &[("result", result)]))
 }
 
 /// Every round of the first burst with its children.
@@ -115,7 +110,11 @@ async fn what_a_real_collector_gets_is_complete_over_both_protocols() {
         // Of each SoC a dial, a round and five queries.
         let first = spans(&collector, "the first rounds", |spans| spans.len() == SOCS * 7).await;
         check_rounds(&first);
-        assert_eq!(counted(&rack).await, [SOCS as u64 * 7, 0, 0], "gRPC: {grpc}");
+        assert_eq!(
+            spans_counted(&rack).await,
+            [SOCS as u64 * 7, 0, 0],
+            "gRPC: {grpc}"
+        );
         let resource = collector.resource();
         assert_eq!(resource["service.name"], "dualtor-exporter");
         assert_eq!(resource["dualtor.side"], "upper");
@@ -207,7 +206,7 @@ async fn a_stopped_collector_loses_what_is_counted_and_gets_the_rest() {
         .start()
         .await;
     let lost = wait_until("spans that did not arrive", async || {
-        let [_, error, _] = counted(&rack).await;
+        let [_, error, _] = spans_counted(&rack).await;
         if error > 0 {
             Ok(error)
         } else {
@@ -219,7 +218,7 @@ async fn a_stopped_collector_loses_what_is_counted_and_gets_the_rest() {
     assert_eq!(rack.scrape().await.value("dualtor_otlp_up", &[]), Some(0.0));
     collector.signal("CONT");
     let [ok, error, dropped] = wait_until("all are counted", async || {
-        let counts = counted(&rack).await;
+        let counts = spans_counted(&rack).await;
         let is_all = counts.iter().sum::<u64>() == SOCS as u64 * 7;
         if is_all {
             Ok(counts)

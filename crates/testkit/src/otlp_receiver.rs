@@ -27,6 +27,14 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::harness::Rack;
+
+/// How many spans `rack` has counted as ok, error and dropped.
+pub async fn spans_counted(rack: &Rack) -> [u64; 3] {
+    let scrape = rack.scrape().await;
+    ["ok", "error", "dropped"].map(|result| scrape.count("dualtor_otlp_spans_total", &[("result", result)]))
+}
+
 /// What it does with the next requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
