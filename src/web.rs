@@ -50,6 +50,7 @@ mod http_versions;
 mod landing;
 mod limits;
 mod negotiate;
+mod niceness;
 mod out_of_date;
 mod pages;
 mod port_lookup;
@@ -68,9 +69,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
 
-use crate::model::component::WEB;
 use crate::model::{History, TargetId, View};
 use access::Access;
 use gate::Gate;
@@ -175,11 +174,7 @@ fn on_this_thread(
     stop: CancellationToken,
     abandoned: &CancellationToken,
 ) -> io::Result<()> {
-    // On Linux `None` means the calling thread, not the whole process.
-    let ours = rustix::process::getpriority_process(None).unwrap_or(0);
-    if let Err(error) = rustix::process::setpriority_process(None, ours + NICE) {
-        debug!(target: WEB, %error, "the web thread keeps its priority");
-    }
+    niceness::raise(NICE);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

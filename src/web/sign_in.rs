@@ -1,8 +1,9 @@
 //! Checks names and passwords.
 //!
 //! bcrypt is slow on purpose, so that a flood of wrong passwords must be limited: one is computed at a time, on a thread of its
-//! own, 8 wait, and further requests get 503. SignInResults are remembered, right and wrong ones. A wrong one never displaces a right
-//! one, so a client with the right password does not wait for the flood. An unknown name costs as much as a known one.
+//! own with a low priority, 8 wait, and further requests get 503. Results are remembered, right and wrong ones. A wrong one never
+//! displaces a right one, so a client with the right password does not wait for the flood. An unknown name costs as much as a
+//! known one.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,13 +12,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
+use super::niceness;
 use super::web_config::{PasswordHash, Users};
 
 /// Logins that are computed or wait: one, and eight.
 const PLACES: usize = 9;
-/// SignInResults that are remembered.
+/// The niceness of the thread that computes is raised by this above that of the web thread. It needs a whole core during a flood,
+/// and a round that shares the core must not wait for it. Not the lowest priority: a first login must succeed on a busy switch too.
+const NICE: i32 = 10;
+/// Results that are remembered.
 const REMEMBERED: usize = 100;
 
 /// Whether a request may go on.
@@ -124,15 +129,20 @@ impl SignIn {
             return Some(right);
         }
         let memory = self.memory.clone();
-        let computing = tokio::task::spawn_blocking(move || {
+        let (computed, result) = oneshot::channel();
+        let compute = move || {
+            niceness::raise(NICE);
             // Held until the end, also if the client has gone meanwhile.
             let _held = (place, turn);
             let right = login.hash.is_of(&login.password);
             lock(&memory).keep(login, right);
-            right
-        });
-        // An error: the runtime is shutting down.
-        Some(computing.await.unwrap_or(false))
+            // An error means that the client has gone.
+            let _ = computed.send(right);
+        };
+        // Not a thread of tokio's: it would keep the low priority for its next work. No thread: as if too many wait.
+        let builder = std::thread::Builder::new().name("sign-in".to_owned());
+        builder.spawn(compute).ok()?;
+        result.await.ok()
     }
 }
 
