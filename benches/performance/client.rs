@@ -30,6 +30,9 @@ const SETTINGS: ProbeSettings = ProbeSettings {
     timeout: TIMEOUT,
 };
 
+/// Twice the time that spans wait for others (`OTEL_BSP_SCHEDULE_DELAY`).
+const OTEL_SETTLES: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     /// The bare loop.
@@ -410,7 +413,9 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         ensure!(Instant::now() < deadline, "not all SoCs are READY");
         sleep(Duration::from_millis(50)).await;
     }
-    sleep(interval).await;
+    // With telemetry also until the traces of the start have been sent: they are no cost of a round.
+    let settle = if spec.otel.is_some() { OTEL_SETTLES } else { Duration::ZERO };
+    sleep(interval + settle).await;
     ready()?;
     let (before, start) = (own_cpu()?, fleet.snapshot().await?);
     sleep(Duration::from_secs_f64(seconds)).await;

@@ -28,7 +28,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut times = vec![Vec::new(); cases.len()];
     for _ in 0..REPETITIONS {
         for ((_, traces), times) in cases.iter().zip(&mut times) {
-            let spec = spec(&simulators, traces.map(|traces| (&*arrives, traces)), 1.0, 6.0);
+            let spec = spec(&simulators, traces.map(|traces| (&*arrives, traces)), 1.0, 10.0);
             times.push(measure(&spec, || Ok(()))?.cpu_per_round());
         }
     }
@@ -71,6 +71,9 @@ fn spec(simulators: &[Simulator], otel: Option<(&str, &str)>, interval: f64, sec
         mode: Mode::Spread { interval, seconds },
         racks: racks(simulators),
         max_rounds: None,
-        otel: otel.map(|(endpoint, traces)| format!("{{endpoint: \"{endpoint}\", traces: {traces}}}")),
+        otel: Some(otel.map_or_else(
+            || "{}".to_owned(),
+            |(endpoint, traces)| format!("{{endpoint: \"{endpoint}\", traces: {traces}}}"),
+        )),
     }
 }
