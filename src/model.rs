@@ -52,7 +52,7 @@ pub use target::{
     Security, SourceAddress, Target, TargetId, TlsSettings,
 };
 pub use text::quoted;
-pub use trace::{ROOT_SPAN, RoundReason, RoundTiming, SpanId, TraceId, TraceRule};
+pub use trace::{ROOT_SPAN, RoundReason, RoundTiming, SpanId, TraceId, TraceRule, query_span};
 pub use view::{ExporterInfo, Lately, SocView, TargetSource, View};
 pub use web_status::{
     HandlerRequests, QueueLengths, QueueName, REQUEST_BUCKETS, WebCode, WebHandler, WebStatus,

@@ -414,7 +414,11 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         sleep(Duration::from_millis(50)).await;
     }
     // With telemetry also until the traces of the start have been sent: they are no cost of a round.
-    let settle = if spec.otel.is_some() { OTEL_SETTLES } else { Duration::ZERO };
+    let settle = if spec.otel.is_some() {
+        OTEL_SETTLES
+    } else {
+        Duration::ZERO
+    };
     sleep(interval + settle).await;
     ready()?;
     let (before, start) = (own_cpu()?, fleet.snapshot().await?);

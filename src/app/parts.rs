@@ -112,6 +112,7 @@ pub(super) fn fleet(
         dials: queues.dials.clone(),
         tls,
         rounds: queues.rounds.clone(),
+        propagate: feeds.recorder.as_ref().and_then(Recorder::propagated),
         origin: Instant::now(),
     };
     let (fleet, handle) = Fleet::new(inventory, context, events, feeds);

@@ -29,6 +29,7 @@ pub struct OtelFile {
     headers: Vec<(HeaderName, Secret)>,
     tls: Option<TlsSettings>,
     resource: Vec<(String, String)>,
+    propagate: bool,
 }
 
 /// Nothing is sent: there is no endpoint.
@@ -44,6 +45,7 @@ impl Default for OtelFile {
             headers: Vec::new(),
             tls: None,
             resource: Vec::new(),
+            propagate: false,
         }
     }
 }
@@ -61,6 +63,8 @@ pub struct OtelSettings {
     pub batches: Batches,
     /// What describes this process, besides what it knows itself. Later ones win.
     pub resource: Vec<(String, String)>,
+    /// Whether the SoCs are told the traces of the rounds that are sampled.
+    pub propagate: bool,
 }
 
 /// Where one signal is sent, and how.
@@ -97,12 +101,6 @@ pub(super) fn of_file(raw: RawOtel, base: &Path) -> Result<OtelFile, KeyError> {
             "expected no tls with the scheme http in otel.endpoint",
         );
     }
-    if raw.propagate.is_some_and(|propagate| propagate.0) {
-        return at(
-            "otel.propagate",
-            "expected false: this version sends no traceparent to the SoCs",
-        );
-    }
     let default = OtelFile::default();
     let traces = raw.traces.map_or(default.traces, |traces| traces.0);
     let headers = raw
@@ -121,6 +119,7 @@ pub(super) fn of_file(raw: RawOtel, base: &Path) -> Result<OtelFile, KeyError> {
         headers: headers.collect::<Result<_, _>>()?,
         tls,
         resource: raw.resource.into_iter().collect(),
+        propagate: raw.propagate.is_some_and(|propagate| propagate.0),
     })
 }
 
@@ -188,6 +187,11 @@ impl OtelFile {
         } else {
             None
         };
+        if self.propagate && matches!(traces, Some((TraceRule::Failed, _))) {
+            let message = "expected traces: all (or OTEL_TRACES_SAMPLER) with propagate: true: what `failed` keeps is known only \
+                           after the round, and a SoC is told before";
+            return at("otel.propagate", message);
+        }
         let interval = variables.millis("OTEL_METRIC_EXPORT_INTERVAL");
         let interval = interval.unwrap_or(self.metrics_interval);
         let mut resource = self.resource.clone();
@@ -201,6 +205,7 @@ impl OtelFile {
             logs,
             batches: variables.batches(),
             resource,
+            propagate: self.propagate,
         }))
     }
 

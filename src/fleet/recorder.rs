@@ -27,6 +27,8 @@ pub struct Recorder {
     /// `None`: no events are kept.
     events: Option<KeptSender<KeptEvent>>,
     dials: HashMap<TargetId, OpenDial>,
+    /// Whether the SoCs are told the traces of their rounds.
+    propagates: bool,
     random: fn() -> u128,
 }
 
@@ -78,8 +80,20 @@ impl Recorder {
             traces,
             events,
             dials: HashMap::new(),
+            propagates: false,
             random: || fastrand::u128(..),
         }
+    }
+
+    /// The same, and the SoCs are told the traces of their rounds.
+    #[must_use]
+    pub fn propagating(self, propagates: bool) -> Self {
+        Self { propagates, ..self }
+    }
+
+    /// Of which rounds the SoCs are told the trace.
+    pub fn propagated(&self) -> Option<TraceRule> {
+        (self.propagates && self.traces.is_some()).then_some(self.rule)
     }
 
     /// The same with other random numbers.
@@ -127,7 +141,8 @@ impl Recorder {
         transitions: Vec<Transition>,
         timeout: Duration,
     ) {
-        let trace = TraceId::new((self.random)());
+        let trace = report.timing.trace;
+        let trace = trace.unwrap_or_else(|| TraceId::new((self.random)()));
         let is_notable = !transitions.is_empty() || !report.is_all_answered() || is_slow(&report, timeout);
         let kept = self.traces.is_some() && self.rule.keeps(trace, is_notable);
         self.changes(status, &transitions, kept.then_some(trace));

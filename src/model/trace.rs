@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::Query;
+
 /// The id of one trace: never zero. The ids of its spans follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceId(u128);
@@ -13,6 +15,11 @@ pub struct SpanId(u64);
 
 /// The number of the span that has no parent.
 pub const ROOT_SPAN: u64 = 0;
+
+/// The number of a query's span in the trace of its round.
+pub const fn query_span(query: Query) -> u64 {
+    ROOT_SPAN + 1 + query.index() as u64
+}
 
 impl TraceId {
     /// From a random number.
@@ -29,6 +36,11 @@ impl TraceId {
     /// As OTLP has it.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
+    }
+
+    /// The header `traceparent` (W3C Trace Context) that names this span of the trace. The trace is kept.
+    pub fn parent(self, span: SpanId) -> String {
+        format!("00-{self}-{span}-01")
     }
 }
 
@@ -80,6 +92,11 @@ impl TraceRule {
         }
     }
 
+    /// A new trace, from a random number, if it is certain beforehand that it will be kept.
+    pub fn sampled(self, random: u128) -> Option<TraceId> {
+        Some(TraceId::new(random)).filter(|trace| self.samples(*trace))
+    }
+
     /// Whether the id alone lets it be kept.
     fn samples(self, trace: TraceId) -> bool {
         match self {
@@ -108,6 +125,8 @@ words! {
 pub struct RoundTiming {
     /// Why it began.
     pub reason: RoundReason,
+    /// Its trace, if the SoC was told (`otel.propagate`). Otherwise it gets one afterwards, if it is kept.
+    pub trace: Option<TraceId>,
     /// When it began. It may have waited then for its turn.
     pub began: SystemTime,
     /// From its beginning until its queries were sent.
@@ -121,6 +140,7 @@ impl Default for RoundTiming {
     fn default() -> Self {
         Self {
             reason: RoundReason::Interval,
+            trace: None,
             began: UNIX_EPOCH,
             sent: Duration::ZERO,
             took: Duration::ZERO,

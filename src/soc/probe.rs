@@ -27,7 +27,7 @@ use tonic::{Code, Status};
 
 use crate::model::{
     Health, MuxDirection, PortState, ProbeSettings, Query, QueryReport, QueryResult, Report, RoundTiming,
-    UpperLower,
+    TraceId, UpperLower,
 };
 use crate::soc::arrivals::Arrivals;
 use crate::soc::transport::Transport;
@@ -49,6 +49,14 @@ pub struct Ready {
     pub epoch: u64,
     /// The way to send RPCs on it.
     pub transport: Transport,
+}
+
+impl Ready {
+    /// The same for a round with this trace.
+    pub fn traced(self, trace: Option<TraceId>) -> Self {
+        let transport = self.transport.traced(trace);
+        Self { transport, ..self }
+    }
 }
 
 /// How one query ended, and its value if it succeeded.
@@ -145,6 +153,14 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
         return not_ready(began_at);
     };
     let transport = transport.for_queries(timeout);
+    let [admin, operation, link, version, health] = [
+        Query::Admin,
+        Query::Operation,
+        Query::Link,
+        Query::Version,
+        Query::Health,
+    ]
+    .map(|query| transport.of(query));
     let place = limiter.enter().await;
     let mut slots = (Slot(None), Slot(None), Slot(None), Slot(None), Slot(None));
     let (began, arrivals) = (Instant::now(), transport.arrivals());
@@ -152,11 +168,11 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
     {
         let mut all = pin!(async {
             tokio::join!(
-                slots.0.fill(&transport, dualtor::admin),
-                slots.1.fill(&transport, dualtor::operation),
-                slots.2.fill(&transport, dualtor::link),
-                slots.3.fill(&transport, dualtor::version),
-                slots.4.fill(&transport, health::check),
+                slots.0.fill(&admin, dualtor::admin),
+                slots.1.fill(&operation, dualtor::operation),
+                slots.2.fill(&link, dualtor::link),
+                slots.3.fill(&version, dualtor::version),
+                slots.4.fill(&health, health::check),
             );
         });
         let busy = limiter.busy(settings.interval).min(timeout);
@@ -186,7 +202,10 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
     }
     Report {
         epoch: Some(epoch),
-        timing: timing(began_at, sent.duration_since(since), since.elapsed()),
+        timing: RoundTiming {
+            trace: transport.trace(),
+            ..timing(began_at, sent.duration_since(since), since.elapsed())
+        },
         queries,
         direction,
         oper,

@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::{
     ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, RoundReason, Side, Target,
+    TraceRule,
 };
 use crate::runtime::defect::{Defect, caught};
 use crate::soc::channel::{Channel, DialLimiter, Signal, TlsStore};
@@ -44,6 +45,8 @@ pub struct Context {
     pub tls: Arc<TlsStore>,
     /// Limits how many rounds run at the same time, over all SoCs.
     pub rounds: Arc<RoundLimiter>,
+    /// Of which rounds the SoCs are told the trace (`otel.propagate`); `None`: of none.
+    pub propagate: Option<TraceRule>,
     /// The moment from which all schedules count, so that the SoCs stay spread over the interval.
     pub origin: Instant,
 }
@@ -235,7 +238,10 @@ impl Session {
         self.channel.round_begins();
         let settings: ProbeSettings = *self.context.probe.borrow();
         let limiter = self.context.rounds.clone();
-        let round = probe::round(self.ready.clone(), settings, limiter);
+        let trace = self.context.propagate;
+        let trace = trace.and_then(|rule| rule.sampled(fastrand::u128(..)));
+        let ready = self.ready.clone().map(|ready| ready.traced(trace));
+        let round = probe::round(ready, settings, limiter);
         self.round = Some(AbortOnDropHandle::new(tokio::spawn(caught(round))));
     }
 }
@@ -268,6 +274,7 @@ impl Context {
             dials: Arc::default(),
             tls: Arc::default(),
             rounds: Arc::default(),
+            propagate: None,
             origin: Instant::now(),
         }
     }

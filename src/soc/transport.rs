@@ -19,6 +19,7 @@ mod messages;
 mod places;
 mod reply;
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -37,7 +38,7 @@ use http_body::Body;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use crate::model::{Limit, Security, Target};
+use crate::model::{Limit, Query, Security, Target, TraceId, query_span};
 use crate::soc::arrivals::Arrivals;
 pub(crate) use grpc_status::is_peers;
 use grpc_status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
@@ -49,6 +50,7 @@ pub use reply::ReplyBody;
 /// A gRPC server sends none.
 const MAX_INFORMATIONAL: usize = 8;
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
 
@@ -115,6 +117,16 @@ pub struct Transport {
     timeout: Option<Arc<HeaderValue>>,
     /// The stream of the last RPC, if the caller needs it. 0: none yet.
     stream: Option<Arc<AtomicU32>>,
+    /// The trace of the round, if the SoC is told.
+    traced: Option<Arc<Traced>>,
+}
+
+/// The trace of a round.
+#[derive(Debug)]
+struct Traced {
+    id: TraceId,
+    /// Names the span of one RPC.
+    parent: Option<HeaderValue>,
 }
 
 /// What all RPCs on one connection share. Cloning h2's handle takes the connection's lock, and dropping the clone takes it
@@ -143,6 +155,7 @@ impl Transport {
             link: Arc::new(link),
             timeout: None,
             stream: None,
+            traced: None,
         }
     }
 
@@ -158,6 +171,30 @@ impl Transport {
             stream,
             ..self.clone()
         }
+    }
+
+    /// The same in this trace.
+    pub fn traced(self, trace: Option<TraceId>) -> Self {
+        let traced = trace.map(|id| Arc::new(Traced { id, parent: None }));
+        Self { traced, ..self }
+    }
+
+    /// The trace, if there is one.
+    pub fn trace(&self) -> Option<TraceId> {
+        Some(self.traced.as_ref()?.id)
+    }
+
+    /// The same for the RPC of `query`: if there is a trace, the SoC is told the span.
+    pub fn of(&self, query: Query) -> Cow<'_, Self> {
+        let Some(traced) = &self.traced else {
+            return Cow::Borrowed(self);
+        };
+        let id = traced.id;
+        let parent = id.parent(id.span(query_span(query))).parse().ok();
+        Cow::Owned(Self {
+            traced: Some(Arc::new(Traced { id, parent })),
+            ..self.clone()
+        })
     }
 
     /// When the last bytes of this RPC's reply arrived. `None`: there were none, or it is not known.
@@ -201,6 +238,9 @@ impl Service<Request<tonic::body::Body>> for Transport {
         }
         if let Some(timeout) = &self.timeout {
             headers.insert(GRPC_TIMEOUT, HeaderValue::clone(timeout));
+        }
+        if let Some(parent) = self.traced.as_ref().and_then(|traced| traced.parent.as_ref()) {
+            headers.insert(TRACEPARENT, parent.clone());
         }
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
         let max_messages = if self.timeout.is_some() { 1 } else { u64::MAX };

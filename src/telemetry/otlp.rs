@@ -107,7 +107,8 @@ impl Otlp {
             events: events_tx.as_ref().map(KeptSender::counter),
             metrics: settings.metrics.is_some(),
         };
-        let recorder = Recorder::new(rule.unwrap_or(TraceRule::Failed), traces_tx, events_tx.clone());
+        let recorder = Recorder::new(rule.unwrap_or(TraceRule::Failed), traces_tx, events_tx.clone())
+            .propagating(settings.propagate);
         let otlp = Self {
             settings,
             traces,

@@ -422,3 +422,27 @@ async fn a_soc_gets_the_same_with_and_without_telemetry() {
     let with = metadata(sends_to(&receiver, 1, "traces: all"), Some(&receiver)).await;
     assert_eq!(with, without);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_propagate_a_query_names_its_own_span() {
+    let receiver = OtlpReceiver::start(false).await;
+    let rack = sends_to(&receiver, 1, "traces: all, propagate: true")
+        .probe("interval: 300ms, timeout: 200ms")
+        .start()
+        .await;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    // The simulator keeps the metadata of the last RPC, of whichever query that was.
+    wait_until("a span that the SoC was told", async || {
+        let metadata = rack.soc(PORT).counters().last_metadata;
+        let told = metadata.get("traceparent").ok_or("no traceparent")?;
+        let is_told = |span: &Span| *told == format!("00-{}-{}-01", hex(&span.trace_id), hex(&span.span_id));
+        let found = receiver.received(|received| received.spans.iter().find(|span| is_told(span)).cloned());
+        let found = found.ok_or_else(|| format!("{told}, which has not arrived"))?;
+        assert!(
+            found.name.contains('/') && !found.parent_span_id.is_empty(),
+            "{found:?}"
+        );
+        Ok(())
+    })
+    .await;
+}

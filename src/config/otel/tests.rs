@@ -269,7 +269,6 @@ fn each_mistake_in_the_file_is_an_error_that_says_what_was_expected() {
         ("otel: {traces: some}", "expected off, failed or all"),
         ("otel: {metrics: yes please}", "expected on or off"),
         ("otel: {metrics_interval: 0s}", "expected a duration over 0"),
-        ("otel: {propagate: true}", "otel.propagate: expected false"),
         (
             "otel: {headers: {content-type: x}}",
             "otel.headers.content-type: expected a header's name",
@@ -279,4 +278,24 @@ fn each_mistake_in_the_file_is_an_error_that_says_what_was_expected() {
         let error = try_settings(file, &[]).expect_err(file);
         assert!(error.contains(expected), "{file}: {error}");
     }
+}
+
+#[test]
+fn a_soc_is_told_only_what_is_certain_to_be_kept() {
+    let file = "otel: {endpoint: 'http://c:4318', propagate: true";
+    let refused = try_settings(&format!("{file}}}"), &[]).expect_err("traces: failed is the default");
+    assert!(
+        refused.contains("otel.propagate: expected traces: all"),
+        "{refused}"
+    );
+    let told = |file: &str, variables: &[(&str, &str)]| {
+        let (settings, warnings) = settings(file, variables);
+        assert_eq!(warnings, Vec::<String>::new());
+        settings.expect("on").propagate
+    };
+    let sampler = ("OTEL_TRACES_SAMPLER", "traceidratio");
+    assert!(told(&format!("{file}, traces: all}}"), &[]));
+    assert!(told(&format!("{file}}}"), &[sampler]));
+    assert!(told(&format!("{file}, traces: off, metrics: on}}"), &[]));
+    assert!(!told("otel: {endpoint: 'http://c:4318', traces: all}", &[]));
 }

@@ -12,6 +12,7 @@ use super::attributes::{change, nanos, soc, text, whole};
 use super::semantics as names;
 use crate::model::{
     Exemplar, KeptTrace, KeptWork, Query, QueryResult, ROOT_SPAN, Report, RoundTiming, TraceId, Transition,
+    query_span,
 };
 
 /// The spans of one trace. As many as `KeptTrace::spans` says.
@@ -60,16 +61,11 @@ pub(super) fn exemplars_of(kept: &KeptTrace) -> impl Iterator<Item = Exemplar> {
         let (_, at) = times(&report.timing, Some(took))?;
         Some(Exemplar {
             trace: kept.trace,
-            span: kept.trace.span(number_of(query)),
+            span: kept.trace.span(query_span(query)),
             seconds: took.as_secs_f64(),
             at,
         })
     })
-}
-
-/// The number of a query's span in its trace.
-pub(super) const fn number_of(query: Query) -> u64 {
-    ROOT_SPAN + 1 + query.index() as u64
 }
 
 /// The path of a query without its first slash.
@@ -188,7 +184,7 @@ fn of_query(kept: &KeptTrace, report: &Report, query: Query) -> Option<Span> {
     let trace: TraceId = kept.trace;
     Some(Span {
         trace_id: trace.to_bytes().to_vec(),
-        span_id: trace.span(number_of(query)).to_bytes().to_vec(),
+        span_id: trace.span(query_span(query)).to_bytes().to_vec(),
         parent_span_id: trace.span(ROOT_SPAN).to_bytes().to_vec(),
         name: method.to_owned(),
         kind: SpanKind::Client.into(),

@@ -67,6 +67,7 @@ fn report() -> Report {
     Report {
         epoch: Some(1),
         timing: RoundTiming {
+            trace: None,
             reason: RoundReason::Ready,
             began: UNIX_EPOCH + SECOND,
             sent: Duration::from_micros(20),
