@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::raw_otel::RawOtel;
 use super::raw_sources::{RawSide, RawSource};
-use super::scalar::{Address, Multiplier, Share, TcpPort, Value};
+use super::scalar::{Address, Multiplier, Share, TcpPort, Value, optional};
 use super::settings::{Publish, Schema, SourceRule};
 use super::shard_index::RawShard;
 use super::tls_files::{RawTls, SecretsFile};
@@ -114,7 +114,7 @@ impl From<RawBackoff> for BackoffSettings {
 pub(super) struct RawTarget {
     pub(super) port: Value<Port>,
     pub(super) address: Value<Address>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     pub(super) rack: Option<Value<Rack>>,
     #[serde(default)]
     pub(super) side: RawSide,
