@@ -179,7 +179,7 @@ impl Scalar for Multiplier {
 
 impl Scalar for crate::model::Port {
     const EXPECTED: &'static str =
-        "a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0";
+        "a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0 (. and .. are none)";
 
     fn parse(text: &str) -> Option<Self> {
         Self::new(text).ok()
