@@ -13,7 +13,7 @@ use super::SourceRule;
 use crate::model::text;
 
 /// A value: how to parse it, and a text for what is expected.
-pub(super) trait Scalar: Sized {
+pub(crate) trait Scalar: Sized {
     /// "a duration such as 500ms, 4s or 1m"
     const EXPECTED: &'static str;
 
@@ -26,7 +26,7 @@ pub(super) trait Scalar: Sized {
 
 /// Makes a `Scalar` readable by serde.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Value<T>(pub(super) T);
+pub(crate) struct Value<T>(pub(crate) T);
 
 impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
