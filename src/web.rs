@@ -22,7 +22,7 @@
 //! | `cells` | what tables show of a port, and whether that is as usual (pure) |
 //! | `exporter_problems` | what is wrong with the exporter itself (pure) |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
-//! | `out_of_date` | what ends an event stream when web.config.file has changed |
+//! | `out_of_date`, `peer_address` | what ends an event stream when web.config.file has changed; whose request it is |
 //! | `scrape` | renders a scrape once for all requests that wait for it |
 //! | `reply_body` | a rendered answer as a request takes it |
 //! | `answer` | a rendered scrape, compressed; how clients read it; the memory limit for all answers |
@@ -54,6 +54,7 @@ mod out_of_date;
 mod pages;
 mod port_lookup;
 mod reply_body;
+mod peer_address;
 mod routes;
 mod same_site;
 mod scrape;

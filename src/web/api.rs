@@ -9,6 +9,7 @@
 //! | `board` | which rows changed, in which order (no I/O) |
 //! | `probe_now` | `POST /api/v1/ports/{port}/probe` |
 //! | `probe_turns` | how often that may happen (pure) |
+//! | `stream_places` | how the places of event streams are shared (pure) |
 //! | `selection` | which ports a request asks for, in which order (pure) |
 //! | `openapi.json` | the description for programs; a test compares it with the answers |
 //!
@@ -16,7 +17,7 @@
 //! `null` or the word `unknown`; no field is ever absent.
 //!
 //! Imports `model`, `runtime` (a limit), `sonic` (the names of a row's counters), its parent, and its siblings `cells`,
-//! `exporter_problems`, `limits`, `out_of_date`, `port_lookup`, `reply_body`, `same_site` and `scrape`.
+//! `error_form`, `exporter_problems`, `limits`, `out_of_date`, `peer_address`, `port_lookup`, `reply_body`, `same_site` and `scrape`.
 
 mod board;
 mod event_stream;
@@ -26,6 +27,7 @@ mod port_row;
 mod probe_now;
 mod probe_turns;
 pub(super) mod selection;
+mod stream_places;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

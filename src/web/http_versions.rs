@@ -37,6 +37,7 @@ use super::client_socket::{Exchange, Standing};
 use super::limits::Limits;
 use super::out_of_date::OutOfDate;
 use crate::model::Refusal;
+use super::peer_address::PeerAddress;
 use crate::model::component::WEB;
 use crate::runtime::defect::{Defect, caught};
 
@@ -115,6 +116,8 @@ impl Serving {
         request.extensions_mut().insert(self.out_of_date.clone());
         let exchange = self.standing.asked(!request.body().is_end_stream());
         let (access, router) = (self.access.clone(), self.router.clone());
+        let peer = PeerAddress(self.standing.place().peer());
+        request.extensions_mut().insert(peer);
         let (handler, began) = (access.handler(request.uri()), Instant::now());
         Box::pin(async move {
             let answering = access.clone().answer(router, request);
