@@ -15,6 +15,7 @@
 //! | `same_site` | whether a page of another site sends a request (pure) |
 //! | `port_lookup` | the port that a request names |
 //! | `grafana_url` | links to Grafana's dashboards (pure) |
+//! | `error_form` | answers that are not what was asked for: JSON or text |
 //! | `handler_names` | which handler a request is counted for (pure) |
 //! | `web_paths` | where the routes are, as clients see them (pure) |
 //! | `api` | the JSON API |
@@ -41,6 +42,7 @@ mod api;
 mod cells;
 mod client;
 mod client_socket;
+mod error_form;
 mod exporter_problems;
 mod follow;
 mod gate;
@@ -52,9 +54,9 @@ mod limits;
 mod negotiate;
 mod out_of_date;
 mod pages;
+mod peer_address;
 mod port_lookup;
 mod reply_body;
-mod peer_address;
 mod routes;
 mod same_site;
 mod scrape;

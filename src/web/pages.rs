@@ -201,14 +201,13 @@ fn footer(view: &View, base: &str, metrics: &str, json: &str) -> Markup {
     }
 }
 
-fn page_headers() -> [(HeaderName, HeaderValue); 6] {
+fn page_headers() -> [(HeaderName, HeaderValue); 5] {
     let value = HeaderValue::from_static;
     [
         (header::CONTENT_TYPE, value("text/html; charset=utf-8")),
         (header::CACHE_CONTROL, value("no-store")),
         (header::VARY, value("Accept-Encoding")),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, value("nosniff")),
         (header::REFERRER_POLICY, value("no-referrer")),
     ]
 }
@@ -220,7 +219,7 @@ async fn fleet(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let bad = |text: String| PageError::new(StatusCode::BAD_REQUEST, text);
-    let selection = Selection::parse(query.as_deref().unwrap_or("")).map_err(bad)?;
+    let selection = Selection::of_page(query.as_deref().unwrap_or("")).map_err(bad)?;
     let metrics = pages.metrics.clone();
     let pieces = |view| Ok(fleet_page::pieces(view, selection, &metrics));
     answered(&pages, &method, &headers, pieces).await

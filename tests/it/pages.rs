@@ -80,6 +80,11 @@ async fn the_fleet_is_shown_the_worst_first() {
     }
     let page = get(rack.web, "/?level=%3Cscript%3E").await;
     assert_is_page(&page, 400);
+    assert!(!page.text().contains("http-equiv"), "a bad address stays bad");
+    // Who follows a link from a mail or a chat has parameters of others in it.
+    let page = get(rack.web, "/?utm_source=chat&q=REFUSED&q=nothing&fbclid=").await;
+    assert_eq!((page.status, rows(page.text())), (200, vec!["Ethernet4"]));
+    let page = get(rack.web, "/?level=%3Cscript%3E").await;
     assert!(page.text().contains("level: expected ok, maintenance") && !page.text().contains("<script>"));
     for path in ["/", "/?sort=port", "/ports/Ethernet0"] {
         let head = ask(rack.web, "HEAD", path, &[]).await;
