@@ -125,8 +125,9 @@ impl IntoResponse for PageError {
             title: status.as_str(),
             base,
             kind: "error",
-            data: "",
-            refresh: false,
+            data: status.as_str(),
+            // A port may come back, and the exporter may have time again. A bad address stays bad.
+            refresh: status != StatusCode::BAD_REQUEST,
         };
         (status, page_headers(), frame.around(&body).into_string()).into_response()
     }
@@ -144,7 +145,7 @@ struct PageFrame<'a> {
     base: &'static str,
     /// Which page it is, for the script.
     kind: &'static str,
-    /// For the script: the port, or the reasons' texts as JSON.
+    /// For the script: the port, the reasons' texts as JSON, or an error's status.
     data: &'a str,
     /// Whether a browser without scripts asks again every 10 s.
     refresh: bool,

@@ -141,6 +141,15 @@ async fn a_port_shows_what_it_is_what_to_do_and_what_happened() {
         "{}",
         page.text()
     );
+    // The port may come back: with a script and without, the browser asks again.
+    for part in [
+        "<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>",
+        "<script src=\"../static/",
+        "data-page=\"error\"",
+        "data-of=\"404\"",
+    ] {
+        assert!(page.text().contains(part), "{part}: {}", page.text());
+    }
     for path in ["/ports", "/ports/", "/static/", "/static/live.js"] {
         assert_eq!(get(rack.web, path).await.status, 404, "{path}");
     }
