@@ -28,7 +28,7 @@ use crate::web::{AllowedHosts, Limits, WebFile, WebPaths};
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
 
 /// Where to serve if nothing else is said.
-const DEFAULT_LISTEN: &str = ":9075";
+pub(super) const DEFAULT_LISTEN: &str = ":9075";
 
 /// The configuration and its file. `None`: there is no file, and SONiC's defaults are used.
 type Loaded = (Config, Option<PathBuf>);

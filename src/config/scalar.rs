@@ -12,7 +12,7 @@ use super::SourceRule;
 use crate::model::text;
 
 /// A value: how to parse it, and a text for what is expected.
-pub(super) trait Scalar: Sized {
+pub(crate) trait Scalar: Sized {
     /// "a duration such as 500ms, 4s or 1m"
     const EXPECTED: &'static str;
 
@@ -25,7 +25,7 @@ pub(super) trait Scalar: Sized {
 
 /// Makes a `Scalar` readable by serde.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Value<T>(pub(super) T);
+pub(crate) struct Value<T>(pub(crate) T);
 
 /// What reading needs to know of a `Scalar`. All are read by the same code: the library writes what it is given a visitor for once
 /// for each type of visitor, some kB each.
@@ -243,7 +243,7 @@ impl Scalar for Multiplier {
 
 impl Scalar for crate::model::Port {
     const EXPECTED: &'static str =
-        "a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0";
+        "a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0 (. and .. are none)";
 
     fn parse(text: &str) -> Option<Self> {
         Self::new(text).ok()
