@@ -68,10 +68,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
 
-use crate::model::component::WEB;
 use crate::model::{History, TargetId, View};
+use crate::runtime::low_thread::on_low_thread;
 use access::Access;
 use gate::Gate;
 
@@ -102,10 +101,6 @@ pub type ProbeFuture = std::pin::Pin<Box<dyn Future<Output = Result<serde_json::
 
 /// The answer of routes that `--web.enable-lifecycle` enables.
 const NO_LIFECYCLE: &str = "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n";
-
-/// The web thread's niceness is raised by this, so that probing comes first. Not more: on a busy switch a scrape must still be
-/// answered within Prometheus' 10 s.
-const NICE: i32 = 5;
 
 /// What the routes need.
 #[derive(Clone)]
@@ -152,41 +147,7 @@ pub async fn serve(listeners: Vec<TcpListener>, web: Web, stop: CancellationToke
     // A socket belongs to one tokio runtime: take it out of this one, for the runtime of the web thread.
     let listeners = listeners.into_iter().map(TcpListener::into_std);
     let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
-    let abandoned = CancellationToken::new();
-    let _abandons = abandoned.clone().drop_guard();
-    let (ended, end) = oneshot::channel();
-    let serving = move || {
-        let outcome = on_this_thread(listeners, web, stop, &abandoned);
-        // An error means that `serve` was dropped.
-        let _ = ended.send(outcome);
-    };
-    std::thread::Builder::new()
-        .name("web".to_owned())
-        .spawn(serving)?;
-    match end.await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(io::Error::other("its thread has panicked")),
-    }
-}
-
-fn on_this_thread(
-    listeners: Vec<std::net::TcpListener>,
-    web: Web,
-    stop: CancellationToken,
-    abandoned: &CancellationToken,
-) -> io::Result<()> {
-    // On Linux `None` means the calling thread, not the whole process.
-    let ours = rustix::process::getpriority_process(None).unwrap_or(0);
-    if let Err(error) = rustix::process::setpriority_process(None, ours + NICE) {
-        debug!(target: WEB, %error, "the web thread keeps its priority");
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let serving = accept_all(listeners, web, stop);
-        abandoned.run_until_cancelled(serving).await.unwrap_or(Ok(()))
-    })
+    on_low_thread("web", move || accept_all(listeners, web, stop)).await
 }
 
 /// Accepts until the stop, then waits until all connections have ended.
