@@ -76,6 +76,7 @@ use gate::Gate;
 
 pub use allowed_hosts::AllowedHosts;
 pub use grafana_url::GrafanaUrl;
+pub(crate) use http_versions::linger;
 pub use limits::{FilesLeft, Limits, WebStats};
 pub use negotiate::format_for;
 pub use web_config::{WebConfig, WebFile};
