@@ -21,6 +21,7 @@ mod natural;
 mod otlp_status;
 mod query;
 pub mod schema;
+mod serving_state;
 mod shard;
 mod status;
 mod tables;
@@ -41,6 +42,7 @@ pub use kept::{Happening, KeptEvent, KeptTrace, KeptWork};
 pub use level::{PortLevel, PortReason};
 pub use otlp_status::{OtlpCounts, OtlpResult, OtlpStatus};
 pub use query::{Query, QueryResult};
+pub use serving_state::ServingState;
 pub use shard::{MOST_SHARDS, Shard, ShardShare, owner};
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, LastError, Observed, ProcessStatus,

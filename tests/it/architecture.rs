@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use imports::{Crate, Name};
 
 /// The folders of src/. Each imports only folders to its left.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "model",
     "runtime",
     "config",
@@ -20,6 +20,7 @@ const ORDER: [&str; 10] = [
     "sonic",
     "telemetry",
     "web",
+    "grpc_surface",
     "app",
     "cli",
 ];
