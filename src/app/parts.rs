@@ -127,13 +127,13 @@ pub(super) fn fleet(
 
 /// Starts the task that counts how many files are left for web clients.
 pub(super) fn open_files(
-    inventory: watch::Receiver<Arc<Inventory>>,
+    inventory: &watch::Receiver<Arc<Inventory>>,
     config: &watch::Receiver<Arc<Config>>,
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> FilesLeft {
     let namespaces = config.borrow().namespaces.len();
-    let (open_files, files) = OpenFiles::new(inventory, namespaces);
+    let (open_files, files) = OpenFiles::new(inventory.clone(), namespaces);
     until(stop, tasks, "the count of files", open_files.run());
     files
 }
