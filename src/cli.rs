@@ -115,12 +115,15 @@ struct ExporterArgs {
 enum Command {
     /// Probe one SoC, or one target of a probe module, once and print its answers. Exit codes: 0 it answers, 1 READY but
     /// a query failed or health is not serving, 2 never READY
+    // clap's own usage lists each flag that has a value, also by default.
+    #[command(override_usage = "dualtor-exporter probe [OPTIONS] <ADDRESS>")]
     Probe(probe_command::ProbeArgs),
     /// Check everything that the exporter depends on here; print what is wrong and what to do. Exit codes: 0
     /// nothing is wrong, 1 there is a problem, 2 bad usage or a bad configuration file
     Doctor(doctor::DoctorArgs),
     /// Print what a running exporter knows of its SoCs, or all about one port. Exit codes, as Nagios has them: 0 ok or
     /// in maintenance, 1 warning, 2 critical, 3 no answer or bad usage
+    #[command(override_usage = "dualtor-exporter status [OPTIONS] [PORT]")]
     Status(status::StatusArgs),
 }
 

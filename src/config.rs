@@ -44,6 +44,7 @@ pub use module_scalars::HostPort;
 pub use otel::{OtelFile, OtelSettings, OtlpTarget};
 pub use raw_otel::{Batches, OtlpProtocol, OtlpSignal};
 pub use scalar::Address;
+pub(crate) use scalar::{Scalar, Value};
 pub use settings::{
     Database, Namespace, Publish, RedisAddress, RedisLogin, RedisServer, Schema, SourceRule, StateDbSettings,
 };

@@ -15,6 +15,7 @@
 //! | `same_site` | whether a page of another site sends a request (pure) |
 //! | `port_lookup` | the port that a request names |
 //! | `grafana_url` | links to Grafana's dashboards (pure) |
+//! | `error_form` | answers that are not what was asked for: JSON or text |
 //! | `handler_names` | which handler a request is counted for (pure) |
 //! | `web_paths` | where the routes are, as clients see them (pure) |
 //! | `api` | the JSON API |
@@ -23,7 +24,7 @@
 //! | `cells` | what tables show of a port, and whether that is as usual (pure) |
 //! | `exporter_problems` | what is wrong with the exporter itself (pure) |
 //! | `negotiate` | `Accept`, `Accept-Encoding` (pure) |
-//! | `out_of_date` | what ends an event stream when web.config.file has changed |
+//! | `out_of_date`, `peer_address` | what ends an event stream when web.config.file has changed; whose request it is |
 //! | `scrape` | renders a scrape once for all requests that wait for it |
 //! | `reply_body` | a rendered answer as a request takes it |
 //! | `answer` | a rendered scrape, compressed; how clients read it; the memory limit for all answers |
@@ -42,6 +43,7 @@ mod api;
 mod cells;
 mod client;
 mod client_socket;
+mod error_form;
 mod exporter_problems;
 mod follow;
 mod gate;
@@ -55,6 +57,7 @@ mod negotiate;
 mod niceness;
 mod out_of_date;
 mod pages;
+mod peer_address;
 mod port_lookup;
 mod reply_body;
 mod routes;

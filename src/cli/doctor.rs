@@ -53,7 +53,7 @@ pub(super) struct DoctorArgs {
     /// The exporter's --web.config.file, to be checked too
     #[arg(long = "web.config.file", value_name = "FILE")]
     web_config_file: Option<PathBuf>,
-    /// The exporter's --web.listen-address, to be checked too [default with --web.config.file: :9075]
+    /// The exporter's --web.listen-address, to be checked too [default: :9075]
     #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
     listen: Vec<String>,
     /// How to print
@@ -76,11 +76,11 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     }
     raise_open_files();
     let timeout = args.timeout.unwrap_or(config.probe.timeout);
-    let web = web_side(args.listen, args.web_config_file);
+    let web = web_side(args.listen, switch.listen, args.web_config_file);
     let (otel, warnings) = otel_settings(&config, file.as_deref())?;
     let telemetry = telemetry(otel, warnings);
     let (mut seen, web, telemetry) = tokio::join!(collect(config, timeout), web, telemetry);
-    (seen.web, seen.telemetry) = (web, telemetry);
+    (seen.web, seen.telemetry) = (Some(web), telemetry);
     let findings = diagnose(&seen);
     let text = match args.output {
         Output::Text => render::text(&findings),

@@ -30,7 +30,7 @@ use crate::web::{AllowedHosts, Limits, WebFile, WebPaths};
 const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
 
 /// Where to serve if nothing else is said.
-const DEFAULT_LISTEN: &str = ":9075";
+pub(super) const DEFAULT_LISTEN: &str = ":9075";
 
 /// Between two dumps.
 const DUMP_PAUSE: Duration = Duration::from_secs(1);

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser};
+use rustix::event::{self, PollFd, PollFlags, Timespec};
+use tokio::time::sleep;
 use tracing::error;
 
 use crate::model::component::APP;
@@ -31,6 +33,8 @@ pub const CANNOT_START: u8 = 2;
 /// How long the program waits at its end for the readers of stdout and stderr. By then a stop has taken 3 s at most (app.rs),
 /// and 5 s are allowed.
 const FLUSH_WITHIN: Duration = Duration::from_millis(1500);
+/// How often a command that keeps running looks whether its output is still read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest message of an error that ends a command, in characters: a page.
 const MAX_MESSAGE: usize = 3000;
 
@@ -156,11 +160,39 @@ pub fn print(line: &str) {
 
 /// Prints the result of a command. Waits for its reader; only signals end that.
 pub(super) fn print_result(result: &str) -> anyhow::Result<()> {
-    let result = format!("{}\n", text::clean_lines(result));
+    // `| head`: the reader has had enough.
+    print_part("", result).map(drop)
+}
+
+/// Prints a part of the output of a command that goes on. `control` comes first as it is: it may control the terminal. `false`: no
+/// one reads it any more.
+pub(super) fn print_part(control: &'static str, part: &str) -> anyhow::Result<bool> {
+    let part = format!("{control}{}\n", text::clean_lines(part));
     let written = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-    match written.and_then(|stdout| spool::write(&stdout, result.as_bytes()).1) {
-        // `| head`: the reader has had enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to stdout"),
+    match written.and_then(|stdout| spool::write(&stdout, part.as_bytes()).1) {
+        // A socket whose reader has closed it with unread data is reset.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+            ) =>
+        {
+            Ok(false)
+        }
+        written => written.map(|()| true).context("cannot write to stdout"),
+    }
+}
+
+/// Ends when no one can read stdout any more: the other end of a pipe or of a socket was closed. With a file, never.
+pub(super) async fn reader_gone() {
+    let stdout = io::stdout();
+    loop {
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        // It does not wait.
+        let gone = event::poll(&mut watched, Some(&Timespec::default()));
+        if gone.is_ok_and(|count| count > 0) {
+            return;
+        }
+        sleep(LOOK_EVERY).await;
     }
 }

@@ -8,15 +8,15 @@
 //! | api_client | HTTP to the exporter: TLS, login, answers, events |
 //! | api_types | the parts of the answers that are shown |
 //! | status_table | answers → text (pure) |
+//! | status_watch | `--watch`: follows the event stream |
 //!
-//! Imports `model`, `config` (files, durations), `soc` (PEM files), and its sibling `program`.
+//! Imports `model`, `config` (files, durations), `soc` (PEM files, what errors mean), and its sibling `program`.
 
 mod api_client;
 mod api_types;
 mod status_table;
+mod status_watch;
 
-use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,14 +24,14 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use tokio::time::{Instant, timeout_at};
 
-use super::program::{print, print_result};
+use super::program::print_result;
 use crate::config::Config;
-use crate::model::{PortError, PortLevel, TargetId, text};
-use api_client::{ApiClient, ApiEvent, login as read_login};
+use crate::model::{PortError, PortLevel, TargetId};
+use api_client::{ApiClient, login as read_login};
 use api_types::{FleetAnswer, PortAnswer, PortsAnswer};
 use status_table::{fleet_text, port_text};
+use status_watch::{KnownRows, watch};
 
 /// Exit code: the worst level that is shown is a warning.
 const WARNING: u8 = 1;
@@ -41,10 +41,6 @@ const CRITICAL: u8 = 2;
 pub(super) const NOT_KNOWN: u8 = 3;
 /// Ports in one answer: the most that the API gives.
 const PAGE: usize = 5_000;
-/// A pause before a lost stream is opened again.
-const AGAIN: Duration = Duration::from_secs(2);
-/// Clears the terminal and starts at its top.
-const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -78,7 +74,7 @@ pub(super) struct StatusArgs {
     #[arg(long = "tls-key", value_name = "FILE", requires_all = ["tls_ca", "tls_cert"])]
     tls_key: Option<PathBuf>,
     /// Log in as this user
-    #[arg(long, value_name = "NAME", requires = "password_file")]
+    #[arg(long, value_name = "NAME", requires = "password_file", value_parser = user)]
     user: Option<String>,
     /// The file with the user's password
     #[arg(long = "password-file", value_name = "FILE", requires = "user")]
@@ -116,6 +112,14 @@ impl LevelArg {
     }
 }
 
+/// HTTP's Basic authentication joins name and password with a colon.
+fn user(name: &str) -> Result<String, String> {
+    match name.contains(':') {
+        true => Err("expected a name without a colon: HTTP cannot have one in it".to_owned()),
+        false => Ok(name.to_owned()),
+    }
+}
+
 fn port(name: &str) -> Result<TargetId, String> {
     TargetId::parse(name).ok_or_else(|| format!("{PortError}, or r17|Ethernet0 with a rack"))
 }
@@ -141,7 +145,7 @@ async fn work(args: &StatusArgs) -> anyhow::Result<PortLevel> {
         Some(pause) => watch(&client, &levels, pause, args.output).await,
         None => {
             let fleet: FleetAnswer = client.get("/api/v1/fleet").await?;
-            let ports = ports(&client, &levels).await?;
+            let ports = chosen(&all_ports(&client).await?, &levels);
             print_result(shown(&fleet, &ports, args.output).trim_end())?;
             Ok(worst(&ports))
         }
@@ -175,23 +179,19 @@ async fn one_port(client: &ApiClient, port: &TargetId, output: StatusOutput) -> 
     Ok(found.row.level())
 }
 
-/// All ports of these levels, the worst first.
-async fn ports(client: &ApiClient, levels: &[PortLevel]) -> anyhow::Result<Vec<PortAnswer>> {
-    let levels: Vec<&str> = levels.iter().map(|level| level.label()).collect();
-    let mut all = Vec::new();
-    loop {
-        let path = format!(
-            "/api/v1/ports?level={}&limit={PAGE}&offset={}",
-            levels.join(","),
-            all.len()
-        );
+/// All rows. By port, so that none is missed or doubled between two pages while levels change.
+async fn all_ports(client: &ApiClient) -> anyhow::Result<KnownRows> {
+    let mut rows = KnownRows::new();
+    for offset in (0..).step_by(PAGE) {
+        let path = format!("/api/v1/ports?sort=port&limit={PAGE}&offset={offset}");
         let page: PortsAnswer = client.get(&path).await?;
         let is_last = page.ports.len() < PAGE;
-        all.extend(page.ports);
+        rows.extend(page.ports.into_iter().map(|port| (port.name(), port)));
         if is_last {
-            return Ok(all);
+            break;
         }
     }
+    Ok(rows)
 }
 
 fn shown(fleet: &FleetAnswer, ports: &[PortAnswer], output: StatusOutput) -> String {
@@ -204,75 +204,8 @@ fn shown(fleet: &FleetAnswer, ports: &[PortAnswer], output: StatusOutput) -> Str
     }
 }
 
-/// Shows each change until the reader has gone. An exporter that stops answering is asked again.
-async fn watch(
-    client: &ApiClient,
-    levels: &[PortLevel],
-    pause: Duration,
-    output: StatusOutput,
-) -> anyhow::Result<PortLevel> {
-    let in_place = output == StatusOutput::Table && io::stdout().is_terminal();
-    loop {
-        // The first time an exporter that does not answer is an error; later it is news.
-        let mut stream = client.events().await?;
-        let (mut fleet, mut rows) = (None, BTreeMap::new());
-        let mut due = None;
-        loop {
-            let event = match due {
-                Some(due) => timeout_at(due, stream.next()).await,
-                None => Ok(stream.next().await),
-            };
-            match event {
-                Ok(Ok(event)) => {
-                    adopt(event, &mut fleet, &mut rows);
-                    due = due.or(Some(Instant::now() + pause.min(Duration::from_secs(3600))));
-                }
-                Ok(Err(error)) => {
-                    print(&format!("{error:#}; asking again"));
-                    tokio::time::sleep(AGAIN).await;
-                    break;
-                }
-                // Time to show what has changed.
-                Err(_) => {
-                    due = None;
-                    let Some(fleet) = &fleet else { continue };
-                    let ports = chosen(&rows, levels);
-                    let text = shown(fleet, &ports, output);
-                    show(&text, in_place)?;
-                }
-            }
-        }
-    }
-}
-
-fn show(text: &str, in_place: bool) -> anyhow::Result<()> {
-    if in_place {
-        use std::io::Write as _;
-        // The text itself controls nothing: it is cleaned.
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{CLEAR}{}", text::clean_lines(text))?;
-        Ok(stdout.flush()?)
-    } else {
-        print_result(&format!("{text}\n"))
-    }
-}
-
-fn adopt(
-    event: ApiEvent,
-    fleet: &mut Option<FleetAnswer>,
-    rows: &mut BTreeMap<Option<TargetId>, PortAnswer>,
-) {
-    match event {
-        ApiEvent::Fleet(now) => *fleet = Some(*now),
-        ApiEvent::Ports(ports) => rows.extend(ports.into_iter().map(|port| (port.name(), port))),
-        ApiEvent::Removed(ports) => rows.retain(|name, _| !ports.contains(name)),
-        ApiEvent::Reset => rows.clear(),
-        ApiEvent::Other => {}
-    }
-}
-
 /// Those of these levels, the worst first, as the API sorts them.
-fn chosen(rows: &BTreeMap<Option<TargetId>, PortAnswer>, levels: &[PortLevel]) -> Vec<PortAnswer> {
+fn chosen(rows: &KnownRows, levels: &[PortLevel]) -> Vec<PortAnswer> {
     let ports = rows.values().filter(|port| levels.contains(&port.row.level()));
     let mut ports: Vec<PortAnswer> = ports.cloned().collect();
     ports.sort_by_key(|port| (std::cmp::Reverse(port.row.level()), port.row.place_of_reason()));

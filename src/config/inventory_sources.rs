@@ -162,7 +162,12 @@ fn server(raw: RawHttpSource, base: &Path, key: &str) -> Result<(String, SourceO
         (Some(raw), None) => {
             let key = format!("{key}.basic_auth");
             let password = secret(raw.password, raw.password_file, base, [&key, "password"])?;
-            Some(HttpLogin::Basic(raw.username.0.0, password))
+            let user = raw.username.0.0;
+            if user.contains(':') {
+                let message = "expected a name without a colon: HTTP cannot have one in it";
+                return at(&format!("{key}.username"), message);
+            }
+            Some(HttpLogin::Basic(user, password))
         }
         (None, Some(raw)) => {
             let key = format!("{key}.authorization");

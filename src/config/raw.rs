@@ -10,7 +10,7 @@ use super::raw_modules::RawModule;
 use super::raw_otel::RawOtel;
 use super::raw_shared::{RawBackoff, there};
 use super::raw_sources::{RawSide, RawSource};
-use super::scalar::{Address, TcpPort, Value};
+use super::scalar::{Address, TcpPort, Value, optional};
 use super::settings::{Publish, Schema, SourceRule};
 use super::shard_index::RawShard;
 use super::tls_files::{RawTls, SecretsFile};
@@ -80,7 +80,7 @@ impl Default for RawChannel {
 pub(super) struct RawTarget {
     pub(super) port: Value<Port>,
     pub(super) address: Value<Address>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     pub(super) rack: Option<Value<Rack>>,
     #[serde(default)]
     pub(super) side: RawSide,

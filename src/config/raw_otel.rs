@@ -8,22 +8,29 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use super::scalar::{Scalar, Value};
+use super::scalar::{Scalar, Value, optional};
 use super::tls_files::RawTls;
 
 /// Its shape in the configuration file. All keys are optional: the environment may have them.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawOtel {
+    #[serde(deserialize_with = "optional")]
     pub(super) endpoint: Option<Value<OtlpUrl>>,
+    #[serde(deserialize_with = "optional")]
     pub(super) protocol: Option<Value<OtlpProtocol>>,
+    #[serde(deserialize_with = "optional")]
     pub(super) traces: Option<Value<TraceChoice>>,
+    #[serde(deserialize_with = "optional")]
     pub(super) metrics: Option<Value<OnOff>>,
+    #[serde(deserialize_with = "optional")]
     pub(super) metrics_interval: Option<Value<Duration>>,
+    #[serde(deserialize_with = "optional")]
     pub(super) logs: Option<Value<OnOff>>,
     pub(super) headers: BTreeMap<String, RawHeader>,
     pub(super) tls: Option<RawTls>,
     pub(super) resource: BTreeMap<String, String>,
+    #[serde(deserialize_with = "optional")]
     pub(super) propagate: Option<Value<bool>>,
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Uri;
 use serde::Deserialize;
 
-use super::scalar::{Scalar, Value};
+use super::scalar::{Scalar, Value, optional};
 use super::tls_files::RawTls;
 use crate::model::{Rack, Side};
 
@@ -46,7 +46,7 @@ pub(super) struct RawHttpSource {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawBasicAuth {
     pub(super) username: Value<HeaderText>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     pub(super) password: Option<Value<HeaderText>>,
     #[serde(default)]
     pub(super) password_file: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub(super) struct RawBasicAuth {
 pub(super) struct RawAuthorization {
     #[serde(rename = "type", default = "bearer")]
     pub(super) scheme: Value<HeaderText>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     pub(super) credentials: Option<Value<HeaderText>>,
     #[serde(default)]
     pub(super) credentials_file: Option<PathBuf>,

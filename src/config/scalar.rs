@@ -2,7 +2,6 @@
 //! found.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use super::SourceRule;
 use crate::model::{KeepaliveRule, text};
 
 /// A value: how to parse it, and a text for what is expected.
-pub(super) trait Scalar: Sized {
+pub(crate) trait Scalar: Sized {
     /// "a duration such as 500ms, 4s or 1m"
     const EXPECTED: &'static str;
 
@@ -26,65 +25,130 @@ pub(super) trait Scalar: Sized {
 
 /// Makes a `Scalar` readable by serde.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Value<T>(pub(super) T);
+pub(crate) struct Value<T>(pub(crate) T);
 
-impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let visitor = ScalarVisitor(PhantomData);
-        let read = match T::AS_WRITTEN {
+/// What reading needs to know of a `Scalar`. All are read by the same code: the library writes what it is given a visitor for once
+/// for each type of visitor, some kB each.
+#[derive(Clone, Copy)]
+struct ScalarRule {
+    expected: &'static str,
+    as_written: bool,
+    is_valid: fn(&str) -> bool,
+}
+
+impl ScalarRule {
+    fn of<T: Scalar>() -> Self {
+        Self {
+            expected: T::EXPECTED,
+            as_written: T::AS_WRITTEN,
+            is_valid: |text| T::parse(text).is_some(),
+        }
+    }
+
+    /// The text of a valid value.
+    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        let read = match self.as_written {
             // Only this gives the text of each scalar, also of a null.
-            true => deserializer.deserialize_enum("", &[], visitor),
-            false => deserializer.deserialize_any(visitor),
+            true => deserializer.deserialize_enum("", &[], ScalarVisitor(self)),
+            false => deserializer.deserialize_any(ScalarVisitor(self)),
         };
-        read.map(Self).map_err(|error| match error.to_string() {
+        read.map_err(|error| match error.to_string() {
             // A list, or a mapping without a key. The library's message is for programmers.
             words if words.contains("externally tagged enum") => {
-                D::Error::custom(format!("expected {}, got a list or a mapping", T::EXPECTED))
+                D::Error::custom(format!("expected {}, got a list or a mapping", self.expected))
             }
             _ => error,
         })
     }
 }
 
-struct ScalarVisitor<T>(PhantomData<T>);
+impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = ScalarRule::of::<T>().read(deserializer)?;
+        // It has been parsed once before: it is valid.
+        let value = T::parse(&text).ok_or_else(|| D::Error::custom(T::EXPECTED))?;
+        Ok(Self(value))
+    }
+}
 
-impl<'de, T: Scalar> Visitor<'de> for ScalarVisitor<T> {
-    type Value = T;
+/// For `deserialize_with`: a value that may be null, as serde reads an `Option`.
+pub(super) fn optional<'de, T: Scalar, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Value<T>>, D::Error> {
+    let text = deserializer.deserialize_option(OptionalVisitor(ScalarRule::of::<T>()))?;
+    Ok(text.and_then(|text| T::parse(&text)).map(Value))
+}
+
+struct OptionalVisitor(ScalarRule);
+
+impl<'de> Visitor<'de> for OptionalVisitor {
+    type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(T::EXPECTED)
+        f.write_str(self.0.expected)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        T::parse(text)
-            .ok_or_else(|| E::custom(format!("expected {}, got {:?}", T::EXPECTED, text::quote(text))))
+    fn visit_none<E: Error>(self) -> Result<Option<String>, E> {
+        Ok(None)
     }
 
-    fn visit_enum<A: EnumAccess<'de>>(self, scalar: A) -> Result<T, A::Error> {
+    fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
+        self.0.read(deserializer).map(Some)
+    }
+}
+
+struct ScalarVisitor(ScalarRule);
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        match (self.0.is_valid)(text) {
+            true => Ok(text.to_owned()),
+            false => Err(E::custom(format!(
+                "expected {}, got {:?}",
+                self.0.expected,
+                text::quote(text)
+            ))),
+        }
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, scalar: A) -> Result<String, A::Error> {
         let (text, rest) = scalar.variant::<String>()?;
         // A mapping may have more than its first key.
-        let expected = |_| A::Error::custom(format!("expected {}, got a mapping", T::EXPECTED));
+        let expected = |_| A::Error::custom(format!("expected {}, got a mapping", self.0.expected));
         rest.unit_variant().map_err(expected)?;
         match &*text {
             // The value is a ~, or empty.
-            "~" => Err(A::Error::custom(format!("expected {}, got nothing", T::EXPECTED))),
+            "~" => Err(A::Error::custom(format!(
+                "expected {}, got nothing",
+                self.0.expected
+            ))),
             text => self.visit_str(text),
         }
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<T, E> {
+    fn visit_bool<E: Error>(self, value: bool) -> Result<String, E> {
         self.visit_str(&value.to_string())
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<T, E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<String, E> {
         self.visit_str(&value.to_string())
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<T, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<String, E> {
         self.visit_str(&value.to_string())
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<T, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<String, E> {
         self.visit_str(&value.to_string())
     }
 }
@@ -190,7 +254,7 @@ impl Scalar for Multiplier {
 
 impl Scalar for crate::model::Port {
     const EXPECTED: &'static str =
-        "a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0";
+        "a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0 (. and .. are none)";
 
     fn parse(text: &str) -> Option<Self> {
         Self::new(text).ok()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
-use super::scalar::{Scalar, Value};
+use super::scalar::{Scalar, Value, optional};
 use super::{KeyError, at};
 use crate::config::files;
 use crate::model::{ClientIdentity, TlsSettings};
@@ -19,11 +19,11 @@ use crate::model::{ClientIdentity, TlsSettings};
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTls {
     ca: Value<PemFile>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     cert: Option<Value<PemFile>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     key: Option<Value<PemFile>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional")]
     server_name: Option<Value<Name>>,
 }
 

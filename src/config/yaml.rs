@@ -91,6 +91,9 @@ fn words(message: &str) -> String {
             "expected one YAML document, got several",
         )
         .replace("duplicate mapping key", "expected each key once, found twice")
+        .replace("expected mapping start", "expected keys with values (KEY: VALUE)")
+        .replace("expected sequence start", "expected a list (- ITEM)")
+        .replace("expected string scalar", "expected a text")
 }
 
 /// Shortens what a message quotes in serde's notation: in backticks, or as `string "..."`.

@@ -29,7 +29,9 @@ impl PartialOrd for Port {
 
 /// A port name that cannot be a key.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("expected a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0")]
+#[error(
+    "expected a port name of 1 to 64 letters, digits, '_', '-', '.' or '/', such as Ethernet0 (. and .. are none)"
+)]
 pub struct PortError;
 
 /// Whether a name can be part of a Redis key, a label and a URL: 1-64 characters of `[A-Za-z0-9_./-]`.
@@ -39,9 +41,11 @@ fn is_name(name: &str) -> bool {
 }
 
 impl Port {
-    /// Checks that `name` can be part of a Redis key and a label: 1-64 characters of `[A-Za-z0-9_./-]`.
+    /// Checks that `name` can be part of a Redis key and a label: 1-64 characters of `[A-Za-z0-9_./-]`. Not `.` and `..`: as a
+    /// part of a path, clients take them for a direction, so no page of such a port could be reached.
     pub fn new(name: &str) -> Result<Self, PortError> {
-        is_name(name).then(|| Self(name.into())).ok_or(PortError)
+        let is_port = is_name(name) && !matches!(name, "." | "..");
+        is_port.then(|| Self(name.into())).ok_or(PortError)
     }
 
     /// The name.
@@ -347,7 +351,22 @@ mod tests {
         for good in ["Ethernet0", "Ethernet1_1", "et-0/0/1", "a"] {
             assert_eq!(Port::new(good).map(|p| p.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["", "a b", "a|b", "a:b", "a\"b", "a\nb", "é", &"x".repeat(65)] {
+        for good in ["...", ".a", "a.", "..a"] {
+            assert!(Port::new(good).is_ok(), "{good}");
+        }
+        // A browser would ask for the page over that of the port.
+        for bad in [
+            ".",
+            "..",
+            "",
+            "a b",
+            "a|b",
+            "a:b",
+            "a\"b",
+            "a\nb",
+            "é",
+            &"x".repeat(65),
+        ] {
             assert_eq!(Port::new(bad), Err(PortError), "{bad:?}");
         }
     }

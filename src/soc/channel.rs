@@ -46,8 +46,8 @@ use tokio_util::task::AbortOnDropHandle;
 pub use dial_limiter::DialLimiter;
 pub use failure::Failure;
 pub use tls::{
-    Checked, TlsStore, check, check_certificates, check_key, pem_certificates, pem_key, plain_client,
-    validity,
+    Checked, ServerFault, TlsStore, check, check_certificates, check_key, pem_certificates, pem_key,
+    plain_client, validity,
 };
 
 use crate::model::{Cause, ChannelEvent, ChannelSettings, Peer, ProbeSettings};

@@ -55,7 +55,11 @@ pub struct Context {
 /// One target's session.
 pub struct Session {
     id: SessionId,
-    context: Context,
+    // Of the context only what it needs after its start: it is small.
+    events: mpsc::Sender<(SessionId, Event)>,
+    probe: watch::Receiver<ProbeSettings>,
+    rounds: Arc<RoundLimiter>,
+    propagate: Option<TraceRule>,
     channel: Channel,
     module: Module,
     schedule: Schedule,
@@ -147,7 +151,10 @@ impl Session {
             due: Instant::from_std(schedule.after_start(now.into_std())),
             last: now,
             schedule,
-            context,
+            events: context.events,
+            probe: context.probe,
+            rounds: context.rounds,
+            propagate: context.propagate,
             dialled: false,
             ready: None,
             round: None,
@@ -179,8 +186,8 @@ impl Session {
                     }
                     None
                 }
-                Ok(()) = self.context.probe.changed() => {
-                    let interval = self.context.probe.borrow_and_update().interval;
+                Ok(()) = self.probe.changed() => {
+                    let interval = self.probe.borrow_and_update().interval;
                     self.schedule.set_interval(interval);
                     self.channel.rounds_every(interval);
                     let (last, now) = (self.last.into_std(), Instant::now().into_std());
@@ -189,7 +196,7 @@ impl Session {
                 }
             };
             if let Some(event) = event
-                && self.context.events.send((self.id, event)).await.is_err()
+                && self.events.send((self.id, event)).await.is_err()
             {
                 return Defect::new("the fleet has ended");
             }
@@ -251,9 +258,9 @@ impl Session {
         self.reason = reason;
         self.began = self.last;
         self.channel.round_begins();
-        let settings: ProbeSettings = *self.context.probe.borrow();
-        let limiter = self.context.rounds.clone();
-        let trace = self.context.propagate;
+        let settings: ProbeSettings = *self.probe.borrow();
+        let limiter = self.rounds.clone();
+        let trace = self.propagate;
         let trace = trace.and_then(|rule| rule.sampled(fastrand::u128(..)));
         let ready = self.ready.clone().map(|ready| ready.traced(trace));
         let round = self.module.round(ready, settings, limiter);

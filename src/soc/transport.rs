@@ -69,8 +69,8 @@ pub struct Transport {
     stream: Option<Arc<AtomicU32>>,
     /// The trace of the round, if the SoC is told.
     traced: Option<Arc<Traced>>,
-    /// The longest message of a reply, in bytes.
-    max_message: usize,
+    /// The longest message of a reply, in bytes. Small, as a session holds several of these.
+    max_message: u32,
     /// A reply may have any number of messages, although there is a deadline.
     many: bool,
 }
@@ -109,7 +109,7 @@ impl Transport {
             link: Arc::new(link),
             timeout: None,
             stream: None,
-            max_message: MAX_MESSAGE,
+            max_message: MAX_MESSAGE as u32,
             many: false,
             traced: None,
         }
@@ -167,7 +167,7 @@ impl Transport {
     }
 
     /// The same with this limit for a message of a reply, in bytes after decompression.
-    pub fn with_limit(self, max_message: usize) -> Self {
+    pub fn with_limit(self, max_message: u32) -> Self {
         Self { max_message, ..self }
     }
 
@@ -221,8 +221,8 @@ impl Service<Request<tonic::body::Body>> for Transport {
         }
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
         let limits = match self.timeout {
-            Some(_) if !self.many => (1, self.max_message),
-            _ => (u64::MAX, self.max_message),
+            Some(_) if !self.many => (1, self.max_message as usize),
+            _ => (u64::MAX, self.max_message as usize),
         };
         let (link, number) = (self.link.clone(), self.stream.clone());
         let (head, body) = request.into_parts();

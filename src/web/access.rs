@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::request::Parts;
-use axum::http::{Request, Response, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse as _;
 use tokio::sync::watch;
 
 use super::allowed_hosts::AllowedHosts;
+use super::error_form::ErrorForm;
 use super::handler_names::handler_of;
 use super::limits::WebStats;
 use super::routes;
 use super::sign_in::{SignIn, SignInResult};
 use super::web_config::{RateLimit, WebConfig};
 use super::web_paths::{Place, WebPaths};
-use crate::model::WebHandler;
 use crate::runtime::bucket::Bucket;
 
 /// The configuration in force; it changes when the file does.
@@ -32,7 +32,7 @@ const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 const RETRY_AFTER: &str = "5";
 
 const OTHER_HOST: &str =
-    "this page is shown for IP addresses, localhost, and names given by --web.allowed-host\n";
+    "this page is shown for IP addresses, localhost, and names given by --web.allowed-host";
 
 type Body = axum::body::Body;
 
@@ -71,13 +71,14 @@ impl Access {
         self.config.clone()
     }
 
-    /// Which handler a request is counted for.
-    pub(super) fn handler(&self, uri: &Uri) -> WebHandler {
-        handler_of(&self.paths, uri)
+    /// In which form a request gets an error.
+    pub(super) fn error_form(&self, uri: &Uri) -> ErrorForm {
+        ErrorForm::of(&self.paths.place(uri.clone()))
     }
 
     /// A request was answered.
-    pub(super) fn answered(&self, handler: WebHandler, status: StatusCode, took: Duration) {
+    pub(super) fn answered(&self, uri: &Uri, status: StatusCode, took: Duration) {
+        let handler = handler_of(&self.paths, uri);
         self.stats.answered(handler, status.as_u16(), took);
     }
 
@@ -100,6 +101,36 @@ impl Access {
         is_page && !config.knows_clients() && !self.hosts.allow(&request.uri, &request.headers)
     }
 
+    /// Why a request is not answered, if that is so.
+    async fn refuses(&self, place: &Place, request: &Parts) -> Option<Response<Body>> {
+        if matches!(place, Place::Route(uri) if OPEN.contains(&uri.path())) {
+            return None;
+        }
+        let form = ErrorForm::of(place);
+        if !self.is_within_rate() {
+            return Some(form.answer(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests"));
+        }
+        let config = self.config.borrow().clone();
+        if self.is_elsewheres(place, request, &config) {
+            return Some(form.answer(StatusCode::FORBIDDEN, "forbidden", OTHER_HOST));
+        }
+        let login = request.headers.get(header::AUTHORIZATION);
+        match self.sign_in.check(&config.users, login).await {
+            SignInResult::In => None,
+            SignInResult::Out => {
+                let asks = [(header::WWW_AUTHENTICATE, "Basic")];
+                let answer = form.answer(StatusCode::UNAUTHORIZED, "unauthorized", "a login is needed");
+                Some((asks, answer).into_response())
+            }
+            SignInResult::Busy => {
+                let later = [(header::RETRY_AFTER, RETRY_AFTER)];
+                let text = "busy: too many logins are being checked";
+                let answer = form.answer(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
+                Some((later, answer).into_response())
+            }
+        }
+    }
+
     /// Answers one request.
     pub(super) async fn answer<B>(
         self: Arc<Self>,
@@ -112,49 +143,28 @@ impl Access {
     {
         let (mut parts, body) = request.into_parts();
         let place = self.paths.place(parts.uri.clone());
-        let is_open = matches!(&place, Place::Route(uri) if OPEN.contains(&uri.path()));
-        if !is_open {
-            if !self.is_within_rate() {
-                let text = "too many requests\n";
-                return Ok((StatusCode::TOO_MANY_REQUESTS, text).into_response());
-            }
-            let config = self.config.borrow().clone();
-            if self.is_elsewheres(&place, &parts, &config) {
-                return Ok((StatusCode::FORBIDDEN, OTHER_HOST).into_response());
-            }
-            let login = parts.headers.get(header::AUTHORIZATION);
-            match self.sign_in.check(&config.users, login).await {
-                SignInResult::In => {}
-                SignInResult::Out => {
-                    let asks = [(header::WWW_AUTHENTICATE, "Basic")];
-                    return Ok((StatusCode::UNAUTHORIZED, asks, "a login is needed\n").into_response());
-                }
-                SignInResult::Busy => {
-                    let later = [(header::RETRY_AFTER, RETRY_AFTER)];
-                    let text = "busy: too many logins are being checked\n";
-                    return Ok((StatusCode::SERVICE_UNAVAILABLE, later, text).into_response());
-                }
-            }
+        if let Some(refusal) = self.refuses(&place, &parts).await {
+            return Ok(refusal);
         }
-        match place {
+        Ok(match place {
             Place::Route(uri) => {
                 parts.uri = uri;
-                routes::answer(router, Request::from_parts(parts, body)).await
+                return routes::answer(router, Request::from_parts(parts, body)).await;
             }
-            Place::Home(path) => Ok((
-                StatusCode::FOUND,
-                [(header::LOCATION, path)],
-                "see the location\n",
-            )
-                .into_response()),
-            Place::Elsewhere => {
-                Ok((StatusCode::NOT_FOUND, "nothing is served at this path\n").into_response())
+            Place::Home(path) => {
+                let location = [(header::LOCATION, path)];
+                (StatusCode::FOUND, location, "see the location\n").into_response()
             }
-        }
+            Place::Elsewhere => ErrorForm::Text.nothing_here(),
+        })
     }
 
-    /// The file's headers, in every answer; they replace our own.
+    /// In every answer: what keeps a browser from taking text for a script, and the file's headers, which replace our own.
     pub(super) fn add_headers(&self, response: &mut Response<Body>) {
+        let nosniff = HeaderValue::from_static("nosniff");
+        response
+            .headers_mut()
+            .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
         for (name, value) in &self.config.borrow().headers {
             response.headers_mut().insert(name.clone(), value.clone());
         }

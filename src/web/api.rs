@@ -9,6 +9,7 @@
 //! | `board` | which rows changed, in which order (no I/O) |
 //! | `probe_now` | `POST /api/v1/ports/{port}/probe` |
 //! | `probe_turns` | how often that may happen (pure) |
+//! | `stream_places` | how the places of event streams are shared (pure) |
 //! | `selection` | which ports a request asks for, in which order (pure) |
 //! | `openapi.json` | the description for programs; a test compares it with the answers |
 //!
@@ -16,7 +17,7 @@
 //! `null` or the word `unknown`; no field is ever absent.
 //!
 //! Imports `model`, `runtime` (a limit), `sonic` (the names of a row's counters), its parent, and its siblings `cells`,
-//! `exporter_problems`, `limits`, `out_of_date`, `port_lookup`, `reply_body`, `same_site` and `scrape`.
+//! `error_form`, `exporter_problems`, `limits`, `out_of_date`, `peer_address`, `port_lookup`, `reply_body`, `same_site` and `scrape`.
 
 mod board;
 mod event_stream;
@@ -26,20 +27,23 @@ mod port_row;
 mod probe_now;
 mod probe_turns;
 pub(super) mod selection;
+mod stream_places;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use super::HistorySource;
+use super::error_form::ErrorForm;
 use super::port_lookup::{self, NoPort, look_up};
 use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
@@ -69,7 +73,6 @@ pub(super) struct Api {
 pub(super) fn router(api: Api) -> Router {
     Router::new()
         .route("/fleet", get(fleet))
-        .route("/ports", get(ports))
         .route("/ports/{port}", get(port))
         .route(
             "/ports/{port}/probe",
@@ -77,12 +80,26 @@ pub(super) fn router(api: Api) -> Router {
         )
         .route("/events", get(event_stream::events))
         .route("/openapi.json", get(openapi))
+        .route_layer(from_fn(without_parameters))
+        .route("/ports", get(ports))
         .method_not_allowed_fallback(async || {
             let error = ApiError::method_not_allowed().into_response();
             ([(header::ALLOW, HeaderValue::from_static("GET, HEAD"))], error)
         })
         .fallback(async || ApiError::not_found("there is nothing at this path; see /api/v1/openapi.json"))
         .with_state(api)
+}
+
+/// Paths that take no parameters. One that is ignored would make a client believe in an answer to another question.
+async fn without_parameters(request: Request, next: Next) -> Response {
+    match request.uri().query() {
+        Some(query) if !query.is_empty() => {
+            let query = text::quote(query);
+            let text = format!("unknown parameter {query}: this path takes none");
+            ApiError::bad_request(text).into_response()
+        }
+        _ => next.run(request).await,
+    }
 }
 
 /// A time: RFC 3339, UTC, with milliseconds.
@@ -158,11 +175,10 @@ impl From<NotRendered> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({"error": {"code": self.code, "message": self.message}});
-        let head = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)];
+        let answer = ErrorForm::Json.answer(self.status, self.code, &self.message);
         let after = self.retry_after.map(|after| after.as_secs_f64().ceil() as u64);
         let retry = after.map(|seconds| [(header::RETRY_AFTER, HeaderValue::from(seconds))]);
-        (self.status, head, retry, format!("{body}\n")).into_response()
+        (retry, answer).into_response()
     }
 }
 

@@ -232,6 +232,11 @@ impl Gate {
 }
 
 impl Admission {
+    /// Whose connection it is.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// From now on the connection waits for a request.
     pub(super) fn waits(&self, now: Instant) {
         self.gate.open().waits(self.id, now);

@@ -34,8 +34,10 @@ use tracing::{debug, error};
 
 use super::access::{Access, InForce};
 use super::client_socket::{Exchange, Standing};
+use super::error_form::ErrorForm;
 use super::limits::Limits;
 use super::out_of_date::OutOfDate;
+use super::peer_address::PeerAddress;
 use crate::model::Refusal;
 use crate::model::component::WEB;
 use crate::runtime::defect::{Defect, caught};
@@ -67,11 +69,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 type Answered = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-fn failed(defect: &Defect) -> Response<Body> {
+fn failed(defect: &Defect, form: ErrorForm) -> Response<Body> {
     error!(target: WEB, %defect, "a web request failed by a defect of this program, please report it");
-    let text = "the request failed because of a defect of the exporter; its log has the details\n";
+    let text = "the request failed because of a defect of the exporter; its log has the details";
     let close = [(axum::http::header::CONNECTION, "close")];
-    (StatusCode::INTERNAL_SERVER_ERROR, close, text).into_response()
+    let answer = form.answer(StatusCode::INTERNAL_SERVER_ERROR, "defect", text);
+    (close, answer).into_response()
 }
 
 /// An answer's body that reports its progress and its end.
@@ -113,17 +116,19 @@ impl Serving {
     /// Answers one request, whatever happens.
     fn answer(&self, mut request: Request<Incoming>) -> Answered {
         request.extensions_mut().insert(self.out_of_date.clone());
+        let peer = PeerAddress(self.standing.place().peer());
+        request.extensions_mut().insert(peer);
         let exchange = self.standing.asked(!request.body().is_end_stream());
         let (access, router) = (self.access.clone(), self.router.clone());
-        let (handler, began) = (access.handler(request.uri()), Instant::now());
+        let (uri, began) = (request.uri().clone(), Instant::now());
         Box::pin(async move {
             let answering = access.clone().answer(router, request);
             let mut response = match caught(Box::pin(answering)).await {
                 Ok(Ok(response)) => response,
-                Err(defect) => failed(&defect),
+                Err(defect) => failed(&defect, access.error_form(&uri)),
             };
             access.add_headers(&mut response);
-            access.answered(handler, response.status(), began.elapsed());
+            access.answered(&uri, response.status(), began.elapsed());
             Ok(response.map(|body| Body::new(Answering { body, exchange })))
         })
     }

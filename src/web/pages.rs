@@ -125,8 +125,9 @@ impl IntoResponse for PageError {
             title: status.as_str(),
             base,
             kind: "error",
-            data: "",
-            refresh: false,
+            data: status.as_str(),
+            // A port may come back, and the exporter may have time again. A bad address stays bad.
+            refresh: status != StatusCode::BAD_REQUEST,
         };
         (status, page_headers(), frame.around(&body).into_string()).into_response()
     }
@@ -144,7 +145,7 @@ struct PageFrame<'a> {
     base: &'static str,
     /// Which page it is, for the script.
     kind: &'static str,
-    /// For the script: the port, or the reasons' texts as JSON.
+    /// For the script: the port, the reasons' texts as JSON, or an error's status.
     data: &'a str,
     /// Whether a browser without scripts asks again every 10 s.
     refresh: bool,
@@ -201,14 +202,13 @@ fn footer(view: &View, base: &str, metrics: &str, json: &str) -> Markup {
     }
 }
 
-fn page_headers() -> [(HeaderName, HeaderValue); 6] {
+fn page_headers() -> [(HeaderName, HeaderValue); 5] {
     let value = HeaderValue::from_static;
     [
         (header::CONTENT_TYPE, value("text/html; charset=utf-8")),
         (header::CACHE_CONTROL, value("no-store")),
         (header::VARY, value("Accept-Encoding")),
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, value("nosniff")),
         (header::REFERRER_POLICY, value("no-referrer")),
     ]
 }
@@ -220,7 +220,7 @@ async fn fleet(
     headers: HeaderMap,
 ) -> Result<Response, PageError> {
     let bad = |text: String| PageError::new(StatusCode::BAD_REQUEST, text);
-    let selection = Selection::parse(query.as_deref().unwrap_or("")).map_err(bad)?;
+    let selection = Selection::of_page(query.as_deref().unwrap_or("")).map_err(bad)?;
     let metrics = pages.metrics.clone();
     let pieces = |view| Ok(fleet_page::pieces(view, selection, &metrics));
     answered(&pages, &method, &headers, pieces).await

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::api::{self, Api, EventStreams, ProbesNow};
+use super::error_form::ErrorForm;
 use super::landing;
 use super::module_probe;
 use super::negotiate::{format_for, header_lines};
@@ -89,7 +90,15 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
         let page = landing::page(&web.paths.telemetry);
         router = router.route("/", get(async move || Html(page)));
     }
-    router.with_state(Routes { web, renderer })
+    let other_method = async || {
+        let text = "this path takes other methods: see the header Allow";
+        ErrorForm::Text.answer(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
+    };
+    // The API has its own for both.
+    router
+        .fallback(async || ErrorForm::Text.nothing_here())
+        .method_not_allowed_fallback(other_method)
+        .with_state(Routes { web, renderer })
 }
 
 /// Answers one request. A request with a body gets 413; the body is not read.
@@ -99,9 +108,11 @@ where
     B::Error: Into<axum::BoxError>,
 {
     if !request.body().is_end_stream() {
-        let text = "requests with a body are not accepted\n";
+        let text = "requests with a body are not accepted";
         let close = [(header::CONNECTION, "close")];
-        return Ok((StatusCode::PAYLOAD_TOO_LARGE, close, text).into_response());
+        let form = ErrorForm::at(request.uri().path());
+        let answer = form.answer(StatusCode::PAYLOAD_TOO_LARGE, "body", text);
+        return Ok((close, answer).into_response());
     }
     router.call(request).await
 }

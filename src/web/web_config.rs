@@ -118,10 +118,10 @@ impl WebConfig {
             Ok(content)
         };
         let http = file.http_server_config.unwrap_or_default();
-        if http2.is_some_and(|http2| http2 != http.http2) {
+        if http2.is_some_and(|http2| http2 != http.http2()) {
             notes.push("http_server_config.http2: a change needs a restart".to_owned());
         }
-        let http2 = http2.unwrap_or(http.http2);
+        let http2 = http2.unwrap_or(http.http2());
         let keys = file.tls_server_config.unwrap_or_default();
         let tls = tls_section::build(keys, http2, &mut from_directory, &mut notes)?;
         Ok(Self {
@@ -157,14 +157,20 @@ impl WebConfig {
 }
 
 fn rate(keys: &RateKeys) -> Result<Option<RateLimit>, KeyError> {
-    let interval = keys.interval.0;
+    let interval = keys.interval.as_ref().map_or(Duration::ZERO, |value| value.0.0);
     if interval > LONGEST_INTERVAL {
         return at("rate_limit.interval", "expected at most a year, 8760h");
     }
-    Ok((!interval.is_zero()).then_some(RateLimit {
-        interval,
-        burst: keys.burst,
-    }))
+    if interval.is_zero() {
+        return Ok(None);
+    }
+    // The toolkit takes it for 0, which lets no one in. Whoever wants that can write it.
+    let Some(burst) = &keys.burst else {
+        let message = "expected a whole number with the interval: how many requests at once";
+        return at("rate_limit.burst", message);
+    };
+    let burst = burst.0.0;
+    Ok(Some(RateLimit { interval, burst }))
 }
 
 /// The library repeats a string that stands in a wrong place, and here that may be a key or a hash.

@@ -211,6 +211,25 @@ test('a port is probed from its page, where the exporter offers it', async () =>
   await still.close();
 });
 
+test('the page of a port that leaves says so, and is there again when the port is', async () => {
+  const changing = await world(2);
+  const { page, close } = await open(changing, '/ports/Ethernet4');
+  const fleet = await open(changing, '/');
+  await page.getByText('all is well', { exact: false }).first().waitFor();
+  changing.probe((port) => port !== 'Ethernet4');
+  await page.getByText('does not probe a port Ethernet4').waitFor();
+  await fleet.page.waitForFunction(() => document.querySelectorAll('#ports tbody tr').length === 1);
+  const began = Date.now();
+  changing.probe(() => true);
+  await page.getByText('all is well', { exact: false }).first().waitFor();
+  await fleet.page.waitForFunction(() => document.querySelectorAll('#ports tbody tr').length === 2);
+  const took = Date.now() - began;
+  assert.deepEqual(fleet.faults, []);
+  await close();
+  await fleet.close();
+  return `there again after ${took} ms`;
+}, 'waiting');
+
 test('a silent exporter is noticed', async () => {
   const silent = await world(2);
   const { page, faults, close } = await open(silent, '/');

@@ -61,11 +61,14 @@ export async function world(count, { others = {}, interval = '1s', flags = [] } 
   const numbers = [...Array(count).keys()];
   await scenario('most.yml', numbers.slice(0, -1));
   const last = await scenario('last.yml', numbers.slice(-1));
-  const targets = ports.map((port, n) => `  - {port: ${port}, address: "${address(n)}:50075"}`);
-  writeFileSync(
-    join(dir, 'config.yml'),
-    `probe: {interval: ${interval}}\nside: upper\ndatabases: {publish: off}\ntargets:\n${targets.join('\n')}\n`,
-  );
+  const configure = (probed) => {
+    const targets = ports.map((port, n) => `  - {port: ${port}, address: "${address(n)}:50075"}`).filter((_, n) => probed(ports[n]));
+    writeFileSync(
+      join(dir, 'config.yml'),
+      `probe: {interval: ${interval}}\nside: upper\ndatabases: {publish: off}\ntargets:\n${targets.join('\n')}\n`,
+    );
+  };
+  configure(() => true);
   const args = ['--config.file', join(dir, 'config.yml'), '--web.listen-address', '127.0.0.1:0', ...flags];
   const exporter = await start('dualtor-exporter', args, 'serving');
   const listens = exporter.said.match(/address=("?)(127\.0\.0\.1:\d+)\1/)[2];
@@ -77,6 +80,11 @@ export async function world(count, { others = {}, interval = '1s', flags = [] } 
     kill() {
       last.child.removeAllListeners('exit');
       last.child.kill('SIGKILL');
+    },
+    /// From now on only ports are probed for which `probed` is true.
+    probe(probed) {
+      configure(probed);
+      exporter.child.kill('SIGHUP');
     },
     /// The exporter does not answer any more, and does not close anything.
     freeze: () => exporter.child.kill('SIGSTOP'),

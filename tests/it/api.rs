@@ -4,7 +4,7 @@ use dualtor_sim::ConnectionFault;
 use serde_json::Value;
 
 use crate::harness::{Rack, Setup, wait_until};
-use crate::http::{Answer, ask, get};
+use crate::http::{Answer, ask, get, post};
 use crate::soc_view::Look;
 
 /// Asks, and reads the JSON.
@@ -133,6 +133,9 @@ async fn ports_are_sorted_filtered_and_cut() {
         ("offset=-1", "offset: expected a number"),
         ("levle=critical", "unknown parameter levle: expected level, state"),
         (&long, "q: expected at most 200 bytes"),
+        ("limit=1&limit=2", "limit: expected once, got twice"),
+        ("level=ok&level=critical", "level: expected once"),
+        ("q=a&q=a", "q: expected once"),
     ] {
         let answer = get(rack.web, &format!("/api/v1/ports?{query}")).await;
         assert_eq!(answer.status, 400, "{query}");
@@ -230,6 +233,69 @@ async fn what_is_not_there_and_what_is_not_allowed() {
     }
     let packed = ask(rack.web, "GET", "/api/v1/ports", &[("accept-encoding", "gzip")]).await;
     assert_eq!(packed.header("content-encoding"), "gzip");
+    // What is ignored would be taken for what was asked.
+    for (method, path) in [
+        ("GET", "/api/v1/fleet?limit=1"),
+        ("GET", "/api/v1/ports/Ethernet0?rounds=3"),
+        ("GET", "/api/v1/events?level=critical"),
+        ("GET", "/api/v1/openapi.json?x"),
+        ("POST", "/api/v1/ports/Ethernet0/probe?timeout=1s"),
+    ] {
+        let answer = ask(rack.web, method, path, &[]).await;
+        let error = &parse(&answer)["error"];
+        assert_eq!(
+            (answer.status, &error["code"]),
+            (400, &"bad_request".into()),
+            "{path}"
+        );
+        let message = error["message"].as_str().expect("a text");
+        assert!(message.contains("takes none"), "{path}: {message}");
+    }
+    assert_eq!(get(rack.web, "/api/v1/fleet?").await.status, 200);
+}
+
+/// It is an error as openapi.json describes it.
+fn is_json(answer: &Answer, status: u16, code: &str) {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(parse(answer)["error"]["code"], code);
+    let api: Value = serde_json::from_str(include_str!("../../src/web/api/openapi.json")).expect("JSON");
+    check(&api, &api["components"]["schemas"]["Error"], &parse(answer), code);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_is_json_for_the_api_and_text_elsewhere() {
+    let is_text = |answer: &Answer, status: u16| {
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    };
+    let evil = [("Host", "evil.example")];
+    let mut setup = Setup::rack(1);
+    setup.paths.prefix = "/tor".to_owned();
+    let rack = setup.start().await;
+    let (api, page) = ("/tor/api/v1/fleet", "/tor/");
+    let refused = ask(rack.web, "GET", api, &evil).await;
+    is_json(&refused, 403, "forbidden");
+    is_text(&ask(rack.web, "GET", page, &evil).await, 403);
+    is_json(&post(rack.web, api, "{}").await, 413, "body");
+    is_text(&post(rack.web, page, "{}").await, 413);
+
+    let mut setup = Setup::rack(1);
+    setup.web_config = Some(
+        "basic_auth_users: {a: $2b$04$abcdefghijklmnopqrstuuCiRP6uwuebOgMsb3sB1n0pjVVBf0O3K}".to_owned(),
+    );
+    let rack = setup.start().await;
+    let refused = get(rack.web, "/api/v1/fleet").await;
+    assert_eq!(refused.header("www-authenticate"), "Basic");
+    is_json(&refused, 401, "unauthorized");
+    is_text(&get(rack.web, "/").await, 401);
+
+    let mut setup = Setup::rack(1);
+    setup.web_config = Some("rate_limit: {interval: 1h, burst: 0}".to_owned());
+    let rack = setup.start().await;
+    is_json(&get(rack.web, "/api/v1/fleet").await, 429, "rate_limited");
+    is_text(&get(rack.web, "/").await, 429);
 }
 
 /// The route of probes on request.

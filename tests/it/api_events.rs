@@ -6,7 +6,7 @@ use std::time::Duration;
 use dualtor_sim::ConnectionFault;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, timeout};
 
@@ -33,7 +33,15 @@ struct Event {
 
 impl Events {
     async fn open(web: SocketAddr, last_event_id: Option<&str>) -> Self {
-        let stream = TcpStream::connect(web).await.expect("a connection");
+        Self::open_from("127.0.0.1", web, last_event_id).await
+    }
+
+    /// A client with this address.
+    async fn open_from(own: &str, web: SocketAddr, last_event_id: Option<&str>) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let own = SocketAddr::new(own.parse().expect("an address"), 0);
+        socket.bind(own).expect("an address of this host");
+        let stream = socket.connect(web).await.expect("a connection");
         let (reader, mut writer) = stream.into_split();
         let resume = last_event_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         // HTTP/1.0: the events are not cut into chunks.
@@ -207,6 +215,35 @@ async fn streams_are_limited_and_a_place_is_free_again_when_one_closes() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_client_cannot_keep_the_others_out() {
+    let mut setup = Setup::rack(1);
+    setup.limits.event_streams = 4;
+    let rack = setup.start().await;
+    let mut greedy = Vec::new();
+    for _ in 0..4 {
+        // They are not read any more.
+        greedy.push(Events::open_from("127.0.0.2", rack.web, None).await);
+    }
+    assert_eq!(Events::open_from("127.0.0.2", rack.web, None).await.status, 503);
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        others.push(Events::open_from("127.0.0.3", rack.web, None).await);
+    }
+    let third = Events::open_from("127.0.0.4", rack.web, None).await;
+    let statuses: Vec<u16> = others.iter().map(|events| events.status).collect();
+    assert_eq!((statuses, third.status), (vec![200, 200], 200));
+    assert_eq!(Events::open_from("127.0.0.2", rack.web, None).await.status, 503);
+    // Its oldest two have ended, then the oldest of those who had two.
+    for ended in &mut greedy[..3] {
+        while ended.next().await.is_some() {}
+    }
+    assert!(greedy[3].next().await.is_some());
+    for other in &mut others {
+        assert!(other.next().await.is_some());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

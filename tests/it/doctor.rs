@@ -59,6 +59,7 @@ async fn a_switch_without_a_fault_is_told_as_such() {
             "✓ Ethernet0: 127.",
             "✓ Ethernet4: 127.",
             "self active, peer standby",
+            "! listens on: :9075, the default: everyone who can connect",
             "0 problems",
         ],
     )
@@ -312,13 +313,33 @@ async fn a_bad_file_is_bad_usage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_web_side_is_looked_at_where_a_flag_says_how_it_serves() {
+async fn the_web_side_is_judged_by_its_defaults_or_by_the_flags_that_are_given() {
     let rack = clean().await;
     let ended = doctor(&rack, &[]).await;
-    assert!(!ended.stdout.contains("Web side"), "{}", ended.stdout);
+    assert!(
+        ended
+            .stdout
+            .contains("! listens on: :9075, the default: everyone"),
+        "{}",
+        ended.stdout
+    );
     let ended = doctor(&rack, &["--web.listen-address", ":9075"]).await;
-    assert!(ended.stdout.contains("! listens on: :9075"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("! listens on: :9075: everyone"),
+        "{}",
+        ended.stdout
+    );
     assert_eq!(ended.code, Some(CLEAN));
+    let ended = doctor(&rack, &["--web.listen-address", "127.0.0.1:9075"]).await;
+    assert!(ended.stdout.contains("this host only"), "{}", ended.stdout);
+    // As for the exporter, what CONFIG_DB sets counts where no flag does.
+    rack.config_db("HSET DUALTOR_EXPORTER|config listen_address [::1]:9075");
+    let ended = doctor(&rack, &["--config.database"]).await;
+    assert!(
+        ended.stdout.contains("✓ listens on: [::1]:9075: this host only"),
+        "{}",
+        ended.stdout
+    );
     let dir = tempfile::TempDir::new().expect("a directory");
     let web = dir.path().join("web.yml");
     let args = ["--web.config.file", web.to_str().expect("UTF-8")];

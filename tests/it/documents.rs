@@ -255,11 +255,18 @@ async fn the_documented_flags_are_those_of_help() {
         (None, "The exporter"),
         (Some("probe"), "probe"),
         (Some("doctor"), "doctor"),
+        (Some("status"), "status"),
     ] {
         let arguments: Vec<&str> = command.into_iter().chain(["--help"]).collect();
         let mut expected = flags(&run(&arguments).await.stdout);
         expected.remove("--help");
         expected.remove("--version");
+        if let Some(command) = command {
+            // A flag of the exporter.
+            expected.remove("--web.route-prefix");
+            let row = format!("| [`dualtor-exporter {command}");
+            assert!(text.contains(&row), "docs/cli.md lacks {row} in its first table");
+        }
         assert_eq!(
             documented_flags(section(&text, heading)),
             expected,

@@ -80,6 +80,11 @@ async fn the_fleet_is_shown_the_worst_first() {
     }
     let page = get(rack.web, "/?level=%3Cscript%3E").await;
     assert_is_page(&page, 400);
+    assert!(!page.text().contains("http-equiv"), "a bad address stays bad");
+    // Who follows a link from a mail or a chat has parameters of others in it.
+    let page = get(rack.web, "/?utm_source=chat&q=REFUSED&q=nothing&fbclid=").await;
+    assert_eq!((page.status, rows(page.text())), (200, vec!["Ethernet4"]));
+    let page = get(rack.web, "/?level=%3Cscript%3E").await;
     assert!(page.text().contains("level: expected ok, maintenance") && !page.text().contains("<script>"));
     for path in ["/", "/?sort=port", "/ports/Ethernet0"] {
         let head = ask(rack.web, "HEAD", path, &[]).await;
@@ -136,6 +141,15 @@ async fn a_port_shows_what_it_is_what_to_do_and_what_happened() {
         "{}",
         page.text()
     );
+    // The port may come back: with a script and without, the browser asks again.
+    for part in [
+        "<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>",
+        "<script src=\"../static/",
+        "data-page=\"error\"",
+        "data-of=\"404\"",
+    ] {
+        assert!(page.text().contains(part), "{part}: {}", page.text());
+    }
     for path in ["/ports", "/ports/", "/static/", "/static/live.js"] {
         assert_eq!(get(rack.web, path).await.status, 404, "{path}");
     }

@@ -1,12 +1,18 @@
 //! The command `status` against a running exporter.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
 use dualtor_sim::ConnectionFault;
 use serde_json::Value;
 
 use crate::api::rack;
 use crate::certificates::{Ca, VALID};
-use crate::child::{Ended, Program, run};
-use crate::harness::{Rack, Setup};
+use crate::child::{Ended, Program, binary, run};
+use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::soc_view::Look;
 
 async fn status(rack: &Rack, more: &[&str]) -> Ended {
@@ -82,6 +88,8 @@ async fn all_about_one_port_and_json() {
     let ended = status(&rack, &["Ethernet0", "--output=json"]).await;
     let port: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     assert_eq!((&port["port"], ended.code), (&"Ethernet0".into(), Some(1)));
+    let ended = status(&rack, &["Ethernet0"]).await;
+    assert!(ended.stdout.contains(", 1 dial, to 127."), "{}", ended.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,6 +112,10 @@ async fn what_went_wrong_is_said_and_the_exit_code_is_3() {
     let prefixed = format!("{url}/no/such/prefix");
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let closed = format!("http://{}", free.expect("a free port"));
+    let ca = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(ca.path(), Ca::new("CA", VALID).cert).expect("written");
+    let given_ca = format!("--tls-ca={}", ca.path().display());
+    let secure = format!("https://{}", rack.web);
     let nothing: &[&str] = &[];
     for (url, more, words) in [
         (&*closed, nothing, "cannot connect: Connection refused"),
@@ -130,6 +142,16 @@ async fn what_went_wrong_is_said_and_the_exit_code_is_3() {
             &["--user=alice", "--password-file=/none"],
             "--password-file /none: cannot be read",
         ),
+        (
+            &*url,
+            &["--user=a:b", "--password-file=/none"],
+            "expected a name without a colon",
+        ),
+        (
+            &*secure,
+            &[&*given_ca],
+            "the server does not speak TLS: --url with http",
+        ),
         (&*url, &["Ethernet0", "--watch"], "cannot be used with"),
         (&*url, &["Ethernet0", "--scrape"], "cannot be used with"),
         (&*prefixed, &["--scrape"], "404: "),
@@ -146,6 +168,10 @@ async fn what_went_wrong_is_said_and_the_exit_code_is_3() {
             !ended.stderr.contains("secret") && ended.stdout.is_empty(),
             "{ended:?}"
         );
+        // clap would list each flag that has a value.
+        let usage = ended.stderr.lines().find(|line| line.starts_with("Usage: "));
+        let expected = "Usage: dualtor-exporter status [OPTIONS] [PORT]";
+        assert!(usage.is_none_or(|usage| usage == expected), "{usage:?}");
     }
 }
 
@@ -183,14 +209,26 @@ async fn tls_and_a_login() {
             &ca,
             ["--user=alice", &format!("--password-file={wrong}")],
             Some(3),
-            "401: the exporter asks for a login",
+            "401: the exporter does not accept this user with this password",
         ),
+        (&other, login, Some(3), "no CA in our CA file has signed"),
     ] {
         let ended = run(&[&["status", "--url", &url, "--tls-ca", ca], &login[..]].concat()).await;
         match code {
             None => assert!(ended.stdout.contains("1 port"), "{ended:?}"),
             Some(_) => assert!(ended.code == code && ended.stderr.contains(words), "{ended:?}"),
         }
+    }
+    for (url, more, words) in [
+        (&url, &["--tls-ca", &ca][..], "401: the exporter asks for a login"),
+        (
+            &url.replace("https", "http"),
+            &[],
+            "not HTTP, it may expect TLS: then --url with https",
+        ),
+    ] {
+        let ended = run(&[&["status", "--url", url], more].concat()).await;
+        assert!(ended.code == Some(3) && ended.stderr.contains(words), "{ended:?}");
     }
 }
 
@@ -233,4 +271,119 @@ async fn watch_shows_each_change_and_says_when_the_exporter_has_gone() {
     watching.says("asking again", 1).await;
     let ended = watching.ended().await;
     assert_eq!(ended.code, Some(3), "{ended:?}");
+}
+
+/// What a test watches: its standard output goes to `stdout`.
+fn watching(rack: &Rack, stdout: Stdio) -> Child {
+    let url = format!("http://{}", rack.web);
+    Command::new(binary("dualtor-exporter"))
+        .args(["status", "--url", &url, "--watch=100ms"])
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started")
+}
+
+/// Its exit code and what it has written to stderr.
+async fn ends(mut child: Child) -> (Option<i32>, String) {
+    let status = wait_until("its end", async || {
+        child.try_wait().expect("its state").ok_or("it runs".to_owned())
+    })
+    .await;
+    let mut text = String::new();
+    let mut stderr = child.stderr.take().expect("piped");
+    stderr.read_to_string(&mut text).expect("UTF-8");
+    (status.code(), text)
+}
+
+/// The streams of the exporter are few: who reads no more must not hold one.
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_ends_when_no_one_reads_it_or_it_cannot_be_written() {
+    // Nothing changes, so nothing is written meanwhile.
+    let rack = Setup::rack(2).probe(ONLY_AT_READY).start().await;
+    for port in ["Ethernet0", "Ethernet4"] {
+        rack.shows(port, &Look::HEALTHY).await;
+    }
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    let theirs = Stdio::from(OwnedFd::from(theirs));
+    let sides: [(Stdio, Option<UnixStream>); 2] = [(Stdio::piped(), None), (theirs, Some(ours))];
+    for (stdout, ours) in sides {
+        let mut child = watching(&rack, stdout);
+        let mut line = String::new();
+        let reading = tokio::task::spawn_blocking(move || match (child.stdout.take(), ours) {
+            (Some(pipe), _) => (BufReader::new(pipe).read_line(&mut line), line, child),
+            (None, Some(socket)) => (BufReader::new(socket).read_line(&mut line), line, child),
+            (None, None) => panic!("no output"),
+        });
+        // As `head -1`: its end is closed after a line.
+        let (read, line, child) = reading.await.expect("no panic");
+        assert!(read.is_ok() && line.contains("2 ports"), "{line}");
+        let (code, text) = ends(child).await;
+        assert!(code.is_some_and(|code| code < 3), "{code:?}: {text}");
+        rack.scraped("no stream is held", |scrape| {
+            scrape.value("dualtor_web_event_streams", &[]) == Some(0.0)
+        })
+        .await;
+    }
+    let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+    let (code, text) = ends(watching(&rack, full.into())).await;
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("cannot write to stdout: No space left"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_is_a_change_and_a_port_that_is_dialled_in_vain_is_none() {
+    let rack = rack().await;
+    let url = format!("http://{}", rack.web);
+    let mut watching = Program::start(&["status", "--url", &url, "--watch=100ms"]);
+    watching.says("4 ports: 1 critical, 3 warning", 1).await;
+    let refused = [("port", "Ethernet4"), ("cause", "refused")];
+    let before = rack
+        .scrape()
+        .await
+        .count("dualtor_channel_failures_total", &refused);
+    rack.counts("dualtor_channel_failures_total", &refused, before + 6)
+        .await;
+    let blocks = watching.stdout().matches("4 ports: ").count();
+    assert!(blocks <= 2, "{blocks}: {}", watching.stdout());
+    rack.soc("Ethernet4").connection_fault(ConnectionFault::None);
+    watching.says("4 ports: 4 warning", 1).await;
+}
+
+/// On a terminal, made by `script`: drawn in its place, and only what fits it.
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_on_a_terminal_draws_in_its_place_what_fits() {
+    let rack = rack().await;
+    let watch = format!(
+        "stty rows 6 cols 60; exec {} status --url http://{} --watch=100ms",
+        binary("dualtor-exporter").display(),
+        rack.web
+    );
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--flush", "--command", &watch, "/dev/null"]);
+    let mut watching = Program::spawn(script);
+    const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+    wait_until("it is drawn again and again", async || {
+        match watching.stdout().matches(CLEAR).count() {
+            3.. => Ok(()),
+            _ => Err(watching.stdout()),
+        }
+    })
+    .await;
+    let all = watching.stdout();
+    // The last may be half there.
+    let screens: Vec<&str> = all.split(CLEAR).collect();
+    for screen in &screens[1..screens.len() - 1] {
+        let lines: Vec<&str> = screen.lines().collect();
+        assert!(lines.len() <= 5, "{screen:?}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 60), "{screen:?}");
+        assert!(
+            lines[0].contains("4 ports") && lines[4].ends_with("more lines (--level shows fewer ports)"),
+            "{screen:?}"
+        );
+        assert!(lines[3].starts_with("Ethernet4 "), "the worst: {screen:?}");
+    }
+    rack.soc("Ethernet4").connection_fault(ConnectionFault::None);
+    watching.says("4 ports: 4 warning", 1).await;
 }

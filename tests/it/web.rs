@@ -24,22 +24,51 @@ async fn each_route_answers_and_others_are_not_found() {
         assert!(page.text().contains(link), "{link}");
     }
     assert_eq!(get(rack.web, "/-/healthy").await.status, 200);
-    for path in ["/nothing", "/metrics/", "/-/", "/-/quit"] {
-        assert_eq!(get(rack.web, path).await.status, 404, "{path}");
+    for path in [
+        "/nothing",
+        "/metrics/",
+        "/-/",
+        "/-/quit",
+        "/ports/",
+        "/favicon.ico",
+        "//x",
+        "/static/x",
+        "/static/x/y",
+        "/api",
+    ] {
+        let answer = get(rack.web, path).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(
+            answer.header("content-type"),
+            "text/plain; charset=utf-8",
+            "{path}"
+        );
+        assert!(answer.text().ends_with('\n'), "{path}: {:?}", answer.text());
     }
     for (method, path) in [
         ("POST", "/metrics"),
         ("GET", "/-/reload"),
         ("DELETE", "/-/reload"),
     ] {
-        assert_eq!(
-            ask(rack.web, method, path, &[]).await.status,
-            405,
-            "{method} {path}"
-        );
+        let answer = ask(rack.web, method, path, &[]).await;
+        assert_eq!(answer.status, 405, "{method} {path}");
+        assert!(!answer.header("allow").is_empty(), "{method} {path}");
+        assert!(answer.text().contains("other methods"), "{method} {path}");
     }
     let head = ask(rack.web, "HEAD", "/metrics", &[]).await;
     assert_eq!((head.status, head.body.len()), (200, 0));
+    // No browser takes any of it for something else than it is.
+    for path in [
+        "/",
+        "/metrics",
+        "/api/v1/fleet",
+        "/api/v1/x",
+        "/-/ready",
+        "/nothing",
+    ] {
+        let answer = get(rack.web, path).await;
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+    }
     rack.shows(PORT, &Look::HEALTHY).await;
 }
 

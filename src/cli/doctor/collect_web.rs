@@ -5,20 +5,26 @@ use std::path::PathBuf;
 
 use super::collect::patiently;
 use super::collected::{WebFileSeen, WebSeen};
+use crate::cli::exporter_command::DEFAULT_LISTEN;
 use crate::web::WebFile;
 
-/// `None`: no flag says how the exporter serves.
-pub(super) async fn web_side(mut listen: Vec<String>, file: Option<PathBuf>) -> Option<WebSeen> {
+/// As the exporter finds where to serve: `listen` are the flags, `switch` is what CONFIG_DB sets.
+pub(super) async fn web_side(
+    mut listen: Vec<String>,
+    switch: Option<String>,
+    file: Option<PathBuf>,
+) -> WebSeen {
+    let is_assumed = listen.is_empty() && switch.is_none() && file.is_none();
     if listen.is_empty() {
-        file.as_ref()?;
-        listen.push(":9075".to_owned());
+        listen.push(switch.unwrap_or_else(|| DEFAULT_LISTEN.to_owned()));
     }
     let mut seen = WebSeen {
         listen,
+        is_assumed,
         file: None,
         secret_files: Vec::new(),
     };
-    let Some(path) = file else { return Some(seen) };
+    let Some(path) = file else { return seen };
     let named = path.clone();
     let look = move || {
         let loaded = WebFile::load(&named);
@@ -41,5 +47,5 @@ pub(super) async fn web_side(mut listen: Vec<String>, file: Option<PathBuf>) -> 
     };
     seen.secret_files = secrets;
     seen.file = Some((path, file));
-    Some(seen)
+    seen
 }

@@ -171,8 +171,10 @@ impl Soc {
 /// How the exporter serves.
 #[derive(Debug)]
 pub(super) struct WebSeen {
-    /// `--web.listen-address`.
+    /// `--web.listen-address`, or what is used without it.
     pub(super) listen: Vec<String>,
+    /// Nothing says how the exporter serves: it may run with flags that are not known here.
+    pub(super) is_assumed: bool,
     /// web.config.file, or why it cannot be used.
     pub(super) file: Option<(PathBuf, Result<WebFileSeen, String>)>,
     /// Files that hold a key or hashes, and their permission bits.

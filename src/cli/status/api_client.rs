@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use super::api_types::{FleetAnswer, PortAnswer, PortsAnswer};
 use crate::config::{HttpLogin, Secret};
 use crate::model::{ClientIdentity, TargetId, TlsSettings, text};
-use crate::soc::channel::plain_client;
+use crate::soc::channel::{ServerFault, plain_client};
 
 /// TCP and TLS together. The exporter is on this host or in this rack.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -147,7 +147,8 @@ impl ApiClient {
             match &self.tls {
                 None => self.request(tcp, path).await,
                 Some((connector, name)) => {
-                    let tls = connector.connect(name.clone(), tcp).await.context("TLS")?;
+                    let tls = connector.connect(name.clone(), tcp).await;
+                    let tls = tls.map_err(|error| anyhow!("TLS: {}", fault_text(&error)))?;
                     self.request(tls, path).await
                 }
             }
@@ -155,7 +156,8 @@ impl ApiClient {
         let sender = timeout(CONNECT, connecting).await;
         let (mut sender, request) =
             sender.unwrap_or_else(|_| bail!("cannot connect within {} s", CONNECT.as_secs()))?;
-        let response = sender.send_request(request).await.context("no answer")?;
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| anyhow!("no answer: {}", fault_text(&error)))?;
         let (head, body) = response.into_parts();
         // The connection lives as long as its sender, so the stream of the body keeps it.
         let pieces = Body::new(body).into_data_stream().map(move |piece| {
@@ -165,6 +167,9 @@ impl ApiClient {
         let body = Body::from_stream(pieces);
         match head.status {
             StatusCode::OK => Ok(body),
+            StatusCode::UNAUTHORIZED if self.login.is_some() => {
+                bail!("401: the exporter does not accept this user with this password")
+            }
             StatusCode::UNAUTHORIZED => {
                 bail!("401: the exporter asks for a login: --user and --password-file")
             }
@@ -198,6 +203,19 @@ impl ApiClient {
         }
         Ok((sender, request.body(Body::empty())?))
     }
+}
+
+/// What is wrong, and which flag mends it.
+fn fault_text(error: &(dyn std::error::Error + 'static)) -> String {
+    let fault = ServerFault::of(error);
+    let flags = match fault {
+        ServerFault::NoTls => "--url with http",
+        ServerFault::NoHttp => "then --url with https, and --tls-ca",
+        ServerFault::UnknownCa => "--tls-ca",
+        ServerFault::CertificateRefused => "--tls-cert and --tls-key",
+        ServerFault::Closed | ServerFault::Other(_) => return fault.to_string(),
+    };
+    format!("{fault}: {flags}")
 }
 
 #[derive(Deserialize)]

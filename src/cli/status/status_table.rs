@@ -13,6 +13,10 @@ use crate::model::{PortLevel, PortReason, Query, text};
 
 /// The widest line of the table, characters.
 const WIDTH: usize = 100;
+/// The width of the first column, if no name is longer.
+const FIRST: usize = 14;
+/// The longest name: that of a rack, a bar, and that of a port.
+const LONGEST_NAME: usize = 129;
 /// The longest line about one port, characters: a detail in full.
 const LONG: usize = 400;
 
@@ -23,8 +27,15 @@ pub(super) fn fleet_text(fleet: &FleetAnswer, ports: &[PortAnswer]) -> String {
         return out;
     }
     line(&mut out, "");
-    let title = columns(["PORT", "LEVEL", "REASON", "CHANNEL", "SINCE", "SELF", "PEER"]);
-    line(&mut out, &title);
+    // Names are never cut: they are what people copy. A longer one makes the table wider.
+    let names = ports.iter().map(|port| port.row.port.chars().count());
+    let first = names.max().unwrap_or(0).clamp(FIRST, LONGEST_NAME);
+    let width = WIDTH + first - FIRST;
+    let title = columns(
+        first,
+        ["PORT", "LEVEL", "REASON", "CHANNEL", "SINCE", "SELF", "PEER"],
+    );
+    limited(&mut out, &title, width);
     let now = &fleet.fleet.at;
     for port in ports {
         let row = &port.row;
@@ -40,7 +51,7 @@ pub(super) fn fleet_text(fleet: &FleetAnswer, ports: &[PortAnswer]) -> String {
             &*own,
             &*peer,
         ];
-        line(&mut out, &columns(fields));
+        limited(&mut out, &columns(first, fields), width);
         if let (PortLevel::Warning | PortLevel::Critical, Some(error)) = (level, &row.last_error) {
             line(&mut out, &format!("    {}", error_text(error, now)));
         }
@@ -80,15 +91,18 @@ fn fields(row: &PortFields, now: &str) -> Vec<(&'static str, String)> {
         (
             "channel",
             Some(format!(
-                "{} for {since}, {} dials, to {}",
-                row.channel, row.dials, row.address
+                "{} for {since}, {} {}, to {}",
+                row.channel,
+                row.dials,
+                if row.dials == 1 { "dial" } else { "dials" },
+                row.address
             )),
         ),
         ("self", Some(end(&row.own))),
         ("peer", Some(end(&row.peer))),
         ("mux", row.mux.as_ref().map(mux_text)),
         ("health", Some(row.health.clone())),
-        ("maintenance", Some(row.service.clone())),
+        ("maintenance", Some(maintenance(&row.service))),
         (
             "version",
             Some(row.version.clone().unwrap_or_else(|| "unknown".to_owned())),
@@ -119,6 +133,14 @@ fn fields(row: &PortFields, now: &str) -> Vec<(&'static str, String)> {
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
     .collect()
+}
+
+/// The word for none is SONiC's, and says little to people.
+fn maintenance(service: &str) -> String {
+    match service {
+        "noop" => "noop: none announced".to_owned(),
+        service => service.to_owned(),
+    }
 }
 
 fn mux_text(mux: &MuxFields) -> String {
@@ -248,11 +270,11 @@ fn error_text(error: &ErrorFields, now: &str) -> String {
     )
 }
 
-fn columns(fields: [&str; 7]) -> String {
+/// `first`: the width of the first column.
+fn columns(first: usize, fields: [&str; 7]) -> String {
     let [port, level, reason, channel, since, own, peer] = fields;
-    // A port of a rack is not cut: many racks have the same ports.
-    let port = text::shorten(port, if port.contains('|') { 129 } else { 14 });
-    let line = format!("{port:<14} {level:<11} {reason:<20} {channel:<17} {since:<12} {own:<9} {peer}");
+    let port = text::shorten(port, first);
+    let line = format!("{port:<first$} {level:<11} {reason:<20} {channel:<17} {since:<12} {own:<9} {peer}");
     line.trim_end().to_owned()
 }
 
@@ -339,5 +361,45 @@ mod tests {
         );
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH));
         assert_eq!(shown.matches("address;").count(), 9);
+    }
+
+    #[test]
+    fn the_details_of_a_port_are_words() {
+        let fleet: FleetAnswer = serde_json::from_value(serde_json::json!({})).expect("an answer");
+        let row = serde_json::json!({"port": "Ethernet0", "channel": "ready", "dials": 2, "service": "noop"});
+        let port: PortAnswer = serde_json::from_value(row).expect("a row");
+        let shown = port_text(&fleet, &port);
+        for words in ["maintenance  noop: none announced\n", ", 2 dials, to "] {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_shown_in_full() {
+        let fleet: FleetAnswer =
+            serde_json::from_value(serde_json::json!({"host": "tor-a"})).expect("an answer");
+        let port = |name: &str| {
+            let row =
+                serde_json::json!({"port": name, "level": "ok", "reason": "healthy", "channel": "ready"});
+            serde_json::from_value::<PortAnswer>(row).expect("a row")
+        };
+        let longest = format!("{}|{}", "r".repeat(64), "p".repeat(64));
+        for names in [
+            &["Ethernet0"][..],
+            &["Ethernet0", "PortChannel1000-a"],
+            &["Ethernet0", &longest],
+        ] {
+            let ports: Vec<_> = names.iter().map(|name| port(name)).collect();
+            let shown = fleet_text(&fleet, &ports);
+            let lines: Vec<&str> = shown.lines().skip(2).collect();
+            let at = lines[0].find("LEVEL").expect("a title");
+            for (line, name) in lines[1..].iter().zip(names) {
+                assert_eq!(
+                    (line[..at].trim_end(), &line[at..at + 3]),
+                    (*name, "ok "),
+                    "{shown}"
+                );
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@
 //! | witness | verifies the SoC's certificate, and notes what it saw |
 //! | chain | what is wrong with a SoC's certificate chain, for people |
 //! | handshake_failure | errors → causes |
-//! | plain_client | TLS to servers that are no SoCs |
+//! | plain_client, server_fault | TLS to servers that are no SoCs; what their errors mean, for people |
 //! | io | the stream of a connection, plain or TLS |
 //!
 //! A *set* is the files that one [`TlsSettings`] names: CA, certificate, key. Channels with the same settings share it, and it
@@ -24,6 +24,7 @@ mod material;
 mod pem;
 mod plain_client;
 mod rotation;
+mod server_fault;
 mod witness;
 mod x509;
 
@@ -40,6 +41,7 @@ pub(super) use io::SocStream;
 pub(super) use material::Material;
 use material::TlsFiles;
 pub use plain_client::plain_client;
+pub use server_fault::ServerFault;
 pub(super) use witness::Witness;
 
 use super::failure::Failure;

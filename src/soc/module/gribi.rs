@@ -21,7 +21,7 @@ use crate::soc::transport::raw_call;
 
 const GET: &str = "/gribi.gRIBI/Get";
 /// Bytes of one message: what a gRPC server sends at most by default.
-const MAX_MESSAGE: usize = 4 * 1024 * 1024;
+const MAX_MESSAGE: u32 = 4 * 1024 * 1024;
 /// Bytes of all messages of one Get.
 const MAX_GET: usize = 64 * 1024 * 1024;
 /// Network instances that are shown; the others are summed.

@@ -25,7 +25,7 @@ use crate::soc::transport::raw_call::{self, RawReply};
 const SERVER: &str = "/RpcServerService/info";
 const INFO: &str = "/InfoService/get";
 /// A real reply is some kB.
-const MAX_REPLY: usize = 4 * 1024 * 1024;
+const MAX_REPLY: u32 = 4 * 1024 * 1024;
 /// Services that are shown, beside those of the configuration.
 const MOST_OTHERS: usize = 16;
 /// The longest name of a service, in characters.

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::HttpLogin;
 use crate::model::{TlsSettings, text};
-use crate::soc::channel::plain_client;
+use crate::soc::channel::{ServerFault, plain_client};
 
 /// Memory for the head of an answer, bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -71,7 +71,7 @@ impl Prepared {
             (Some(tls), Some(name)) => {
                 let tls = tls.connect(name, tcp).await;
                 ask(
-                    tls.map_err(|error| format!("TLS: {error}"))?,
+                    tls.map_err(|error| format!("TLS: {}", ServerFault::of(&error)))?,
                     url,
                     self.headers,
                     most,
@@ -105,7 +105,7 @@ where
     let response = sender
         .send_request(request)
         .await
-        .map_err(|error| format!("no answer: {error}"))?;
+        .map_err(|error| format!("no answer: {}", ServerFault::of(&error)))?;
     if response.status() != StatusCode::OK {
         return Err(format!(
             "expected the status 200, got {}",

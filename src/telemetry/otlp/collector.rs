@@ -28,7 +28,7 @@ use super::grpc_frames::{GrpcStatus, framed, message_of, timeout_header};
 use crate::config::files::{PATIENCE, Reader};
 use crate::config::{OtlpProtocol, OtlpTarget};
 use crate::model::text;
-use crate::soc::channel::plain_client;
+use crate::soc::channel::{ServerFault, plain_client};
 use crate::sonic::discovery::https::{host, server_name};
 
 /// The longest reply. A collector's is a few bytes, or a sentence about what it rejects.
@@ -200,15 +200,7 @@ impl HttpLink {
             Self::Http1(sender) => sender.send_request(request).await,
             Self::Http2(sender) => sender.send_request(request).await,
         };
-        response.map_err(|error| SendError::again(format!("no reply: {}", with_source(&error))))
-    }
-}
-
-/// hyper's errors have the reason in their source.
-fn with_source(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
+        response.map_err(|error| SendError::again(format!("no reply: {}", ServerFault::of(&error))))
     }
 }
 
@@ -242,7 +234,11 @@ async fn open(target: &OtlpTarget, reader: &Reader) -> Result<OpenLink, String> 
         None => shake_hands(tcp, target.protocol).await?,
         Some((name, tls)) => {
             let tls = tls.connect(name, tcp).await;
-            shake_hands(tls.map_err(|error| format!("TLS: {error}"))?, target.protocol).await?
+            shake_hands(
+                tls.map_err(|error| format!("TLS: {}", ServerFault::of(&error)))?,
+                target.protocol,
+            )
+            .await?
         }
     };
     Ok(OpenLink {
@@ -259,7 +255,7 @@ async fn shake_hands<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let failed = |error: hyper::Error| format!("HTTP: {}", with_source(&error));
+    let failed = |error: hyper::Error| format!("HTTP: {}", ServerFault::of(&error));
     // A connection's errors come out of the request, too.
     match protocol {
         OtlpProtocol::Http => {
@@ -328,7 +324,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 async fn collect(mut body: Incoming) -> Result<(Bytes, Option<HeaderMap>), String> {
     let (mut all, mut trailers) = (BytesMut::new(), None);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|error| format!("the reply breaks off: {}", with_source(&error)))?;
+        let frame = frame.map_err(|error| format!("the reply breaks off: {}", ServerFault::of(&error)))?;
         match frame.into_data() {
             Ok(data) if all.len() + data.len() > MAX_REPLY => {
                 return Err(format!("expected a reply of at most {} KiB", MAX_REPLY >> 10));

@@ -1,10 +1,11 @@
 //! `/api/v1/events`: Server-Sent Events. First the fleet, then rows of ports as they change.
 //!
 //! A task makes a view four times a second and shows it on the board, as long as a stream is open. Each stream sends at most one
-//! message in the same time. A stream ends at the stop, so that it does not hold it up, and when web.config.file has changed, as its
-//! login may be gone.
+//! message in the same time. A stream ends at the stop, so that it does not hold it up; when web.config.file has changed, as its
+//! login may be gone; and when a client with another address needs its place (`stream_places`).
 
 use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,15 +15,17 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Message, SentUpTo};
+use super::stream_places::StreamPlaces;
 use super::{Api, ApiError, NO_STORE};
 use crate::web::ViewSource;
 use crate::web::limits::{OpenStream, WebStats};
 use crate::web::out_of_date::OutOfDate;
+use crate::web::peer_address::PeerAddress;
 use crate::web::reply_body::no_body;
 
 /// The time between two views, and at least between two messages of a stream: four in a second.
@@ -39,7 +42,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The streams of all clients.
 pub(in crate::web) struct EventStreams {
     source: ViewSource,
-    slots: Arc<Semaphore>,
+    // A std mutex, as the next: it is held for a lookup, never across an await.
+    places: Mutex<StreamPlaces>,
     stats: Arc<WebStats>,
     stop: CancellationToken,
     shown: Mutex<BoardState>,
@@ -74,11 +78,15 @@ impl EventStreams {
     ) -> Self {
         Self {
             source,
-            slots: Arc::new(Semaphore::new(most)),
+            places: Mutex::new(StreamPlaces::new(most)),
             stats,
             stop,
             shown: Mutex::new(BoardState::new()),
         }
+    }
+
+    fn places(&self) -> MutexGuard<'_, StreamPlaces> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shown(&self) -> MutexGuard<'_, BoardState> {
@@ -136,6 +144,28 @@ impl EventStreams {
     }
 }
 
+/// A stream's place, until it is dropped.
+struct HeldPlace {
+    streams: Arc<EventStreams>,
+    key: u64,
+    /// Another address has taken it.
+    taken: CancellationToken,
+}
+
+impl HeldPlace {
+    fn take(streams: &Arc<EventStreams>, peer: IpAddr) -> Option<Self> {
+        let (key, taken) = streams.places().take(peer)?;
+        let streams = streams.clone();
+        Some(Self { streams, key, taken })
+    }
+}
+
+impl Drop for HeldPlace {
+    fn drop(&mut self) {
+        self.streams.places().leave(self.key);
+    }
+}
+
 /// One client's stream.
 struct Follower {
     streams: Arc<EventStreams>,
@@ -148,17 +178,22 @@ struct Follower {
     next_message: Instant,
     next_comment: Instant,
     out_of_date: OutOfDate,
-    _slot: OwnedSemaphorePermit,
+    place_of_stream: HeldPlace,
     _open: OpenStream,
 }
 
 impl Follower {
     /// The next piece of the stream; `None`: it ends.
     async fn next(&mut self) -> Option<Bytes> {
-        let (stop, out_of_date) = (self.streams.stop.clone(), self.out_of_date.0.clone());
-        out_of_date
-            .run_until_cancelled(stop.run_until_cancelled(self.piece()))
-            .await??
+        let (stop, taken) = (self.streams.stop.clone(), self.place_of_stream.taken.clone());
+        let out_of_date = self.out_of_date.0.clone();
+        // After any of the first three nothing is sent any more, so it does not matter where `piece` was.
+        tokio::select! {
+            () = stop.cancelled() => None,
+            () = taken.cancelled() => None,
+            () = out_of_date.cancelled() => None,
+            piece = self.piece() => piece,
+        }
     }
 
     async fn piece(&mut self) -> Option<Bytes> {
@@ -233,6 +268,7 @@ impl Follower {
 pub(super) async fn events(
     State(api): State<Api>,
     out_of_date: Option<Extension<OutOfDate>>,
+    peer: Option<Extension<PeerAddress>>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
@@ -246,7 +282,9 @@ pub(super) async fn events(
     if method == Method::HEAD {
         return (head, no_body()).into_response();
     }
-    let Ok(slot) = api.streams.slots.clone().try_acquire_owned() else {
+    // Without an address: one for all of these.
+    let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |Extension(peer)| peer.0);
+    let Some(place_of_stream) = HeldPlace::take(&api.streams, peer) else {
         let text = "too many event streams (--web.max-event-streams): close one, or ask again later";
         return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text).into_response();
     };
@@ -263,7 +301,7 @@ pub(super) async fn events(
         out_of_date: out_of_date.map(|Extension(token)| token).unwrap_or_default(),
         next_message: now,
         next_comment: now + COMMENT,
-        _slot: slot,
+        place_of_stream,
     };
     let pieces = stream::unfold(follower, async |mut follower| {
         let piece = follower.next().await?;

@@ -14,6 +14,9 @@ const MAX_LIMIT: usize = 5_000;
 /// The longest text to search for, bytes. A port's name has at most 64.
 const MAX_SEARCH: usize = 200;
 
+/// The parameters' names.
+const PARAMETERS: [&str; 6] = ["level", "state", "q", "sort", "limit", "offset"];
+
 /// The order of ports. Equal ports are in the order of their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::web) enum SortBy {
@@ -116,44 +119,72 @@ impl Default for Selection {
 }
 
 impl Selection {
-    /// Reads the part of the URL after `?`. The error says which parameter is bad and what was expected.
+    /// Reads the part of the URL after `?`, for the API: an unknown parameter, or one that is given twice, is an error, because the
+    /// answer would not be what the client means. The error says which parameter is bad and what was expected.
     pub(in crate::web) fn parse(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
+        let mut seen = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            let bad = |expected: &str| Err(format!("{name}: expected {expected}, got {}", quote(&value)));
-            match &*name {
-                "level" => match words(&value, PortLevel::ALL) {
-                    Some(levels) => selection.levels.extend(levels),
-                    None => return bad(&listed(PortLevel::ALL)),
-                },
-                "state" => match words(&value, ChannelState::ALL) {
-                    Some(states) => selection.states.extend(states),
-                    None => return bad(&listed(ChannelState::ALL)),
-                },
-                "q" if value.len() <= MAX_SEARCH => selection.search = value.to_lowercase(),
-                "q" => return bad(&format!("at most {MAX_SEARCH} bytes")),
-                "sort" => match SortBy::ALL.iter().find(|sort| sort.label() == value) {
-                    Some(sort) => selection.sort = *sort,
-                    None => {
-                        let all: Vec<_> = SortBy::ALL.iter().map(|sort| sort.label()).collect();
-                        return bad(&all.join(", "));
-                    }
-                },
-                "limit" => match value.parse() {
-                    Ok(limit @ 1..=MAX_LIMIT) => selection.limit = limit,
-                    _ => return bad(&format!("a number from 1 to {MAX_LIMIT}")),
-                },
-                "offset" => match value.parse::<u32>() {
-                    Ok(offset) => selection.offset = offset as usize,
-                    Err(_) => return bad("a number from 0 to 4294967295"),
-                },
-                other => {
-                    let known = "level, state, q, sort, limit and offset";
-                    return Err(format!("unknown parameter {}: expected {known}", quote(other)));
-                }
+            if !PARAMETERS.contains(&&*name) {
+                let known = PARAMETERS.join(", ");
+                return Err(format!("unknown parameter {}: expected {known}", quote(&name)));
+            }
+            if seen.contains(&name) {
+                return Err(format!(
+                    "{name}: expected once, got twice; level and state take more than one value with commas between them"
+                ));
+            }
+            selection.set(&name, &value)?;
+            seen.push(name);
+        }
+        Ok(selection)
+    }
+
+    /// The same for the page, whose URLs are pasted and followed: others add parameters to them (`utm_source`), which are ignored. Of a
+    /// parameter that is given twice the first counts, as for the page's script.
+    pub(in crate::web) fn of_page(query: &str) -> Result<Self, String> {
+        let mut selection = Self::default();
+        let mut left = PARAMETERS.to_vec();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if let Some(place) = left.iter().position(|known| *known == name) {
+                left.swap_remove(place);
+                selection.set(&name, &value)?;
             }
         }
         Ok(selection)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let bad = |expected: &str| Err(format!("{name}: expected {expected}, got {}", quote(value)));
+        match name {
+            "level" => match words(value, PortLevel::ALL) {
+                Some(levels) => self.levels = levels,
+                None => return bad(&listed(PortLevel::ALL)),
+            },
+            "state" => match words(value, ChannelState::ALL) {
+                Some(states) => self.states = states,
+                None => return bad(&listed(ChannelState::ALL)),
+            },
+            "q" if value.len() <= MAX_SEARCH => self.search = value.to_lowercase(),
+            "q" => return bad(&format!("at most {MAX_SEARCH} bytes")),
+            "sort" => match SortBy::ALL.iter().find(|sort| sort.label() == value) {
+                Some(sort) => self.sort = *sort,
+                None => {
+                    let all: Vec<_> = SortBy::ALL.iter().map(|sort| sort.label()).collect();
+                    return bad(&all.join(", "));
+                }
+            },
+            "limit" => match value.parse() {
+                Ok(limit @ 1..=MAX_LIMIT) => self.limit = limit,
+                _ => return bad(&format!("a number from 1 to {MAX_LIMIT}")),
+            },
+            "offset" => match value.parse::<u32>() {
+                Ok(offset) => self.offset = offset as usize,
+                Err(_) => return bad("a number from 0 to 4294967295"),
+            },
+            _ => {}
+        }
+        Ok(())
     }
 
     /// How many ports match, and the places of those in this answer, in their order.

@@ -28,6 +28,15 @@ pub(super) fn clock(time: SystemTime) -> String {
         .to_string()
 }
 
+/// A configured duration, which may be short: "4 s", "1.5 s", "200 ms".
+pub(super) fn setting(duration: Duration) -> String {
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (0, millis) => format!("{millis} ms"),
+        (_, 0) => lasting(duration),
+        _ => format!("{} s", duration.as_secs_f64()),
+    }
+}
+
 /// A short duration: "1.2 ms".
 pub(super) fn millis(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
@@ -55,5 +64,13 @@ mod tests {
         assert_eq!(since(then, SystemTime::UNIX_EPOCH), "0 s");
         assert_eq!(clock(then), "1970-01-01 00:01:30");
         assert_eq!(millis(Duration::from_micros(1234)), "1.2 ms");
+        for (millis, expected) in [
+            (200, "200 ms"),
+            (1_500, "1.5 s"),
+            (4_000, "4 s"),
+            (480_000, "8 min"),
+        ] {
+            assert_eq!(setting(Duration::from_millis(millis)), expected);
+        }
     }
 }

@@ -86,10 +86,6 @@ pub(super) async fn serve(Path(name): Path<String>) -> Response {
             header::CACHE_CONTROL,
             HeaderValue::from_static("public, max-age=31536000, immutable"),
         ),
-        (
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        ),
     ];
     (head, asset.content).into_response()
 }

@@ -71,6 +71,9 @@ function fleetPage() {
   function adopt(element) {
     const cells = [...element.cells];
     if (cells[1].childNodes.length < 2) cells[1].append('');
+    // Safari forgets what a table is when its style is not a table's.
+    element.role = 'row';
+    cells.forEach((cell, n) => { cell.role = n ? 'cell' : 'rowheader'; });
     const shownTexts = cells.map((cell) => cell.textContent);
     [shownTexts[1], shownTexts[10]] = [cells[1].firstChild.textContent, cells[1].lastChild.textContent];
     return { element, cells, texts: shownTexts };
@@ -93,6 +96,8 @@ function fleetPage() {
     view.texts[place] = text;
     if (place === 1) view.cells[1].firstChild.textContent = text;
     else if (place === 10) view.cells[1].lastChild.textContent = text;
+    // A new text of the same node: a new node would be styled anew.
+    else if (view.cells[place].firstChild) view.cells[place].firstChild.data = text;
     else view.cells[place].textContent = text;
   }
   function ages(entry) {
@@ -112,8 +117,8 @@ function fleetPage() {
     });
   }
 
-  // -- What is known of a port. A table of a thousand rows is slow to lay out, so the page is changed once per frame, and then only
-  // where another text is due: how long ago something was changes in each row each second, but is written where it can be seen.
+  // -- What is known of a port. A thousand rows are slow to change, so the page is changed once per second or when a row moves, and then
+  // only where another text is due: how long ago something was changes in each row each second, but is written where it can be seen.
   const views = new Map();
   const changed = new Set();
   let shown = [];
@@ -331,6 +336,10 @@ function fleetPage() {
   });
 
   $('search').hidden = false;
+  document.querySelector('#ports').role = 'table';
+  document.querySelectorAll('#ports thead, #ports tbody').forEach((part) => { part.role = 'rowgroup'; });
+  document.querySelectorAll('#ports thead tr').forEach((row) => { row.role = 'row'; });
+  document.querySelectorAll('#ports thead th').forEach((head) => { head.role = 'columnheader'; });
   for (const element of body.rows) views.set(element.cells[0].textContent, adopt(element));
   read();
   show();

@@ -108,5 +108,19 @@ function portPage() {
   }, 500);
 }
 
+// ---- Why there is no page, such as a port that is not probed: asks until the answer is another.
+
+function errorPage() {
+  setInterval(async () => {
+    try {
+      const answer = await fetch(location.href, { method: 'HEAD', cache: 'no-store' });
+      if (String(answer.status) !== page.of) location.reload();
+    } catch {
+      // The exporter does not answer. It may later.
+    }
+  }, 5000);
+}
+
 if (page.page === 'fleet') fleetPage();
 else if (page.page === 'port') portPage();
+else errorPage();

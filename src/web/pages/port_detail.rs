@@ -4,7 +4,9 @@ use maud::{Markup, html};
 
 use super::fleet_table::in_url;
 use super::{PageFrame, Pages, UP, ages, footer, port_history, runbook};
-use crate::model::{Cause, ChannelState, End, History, PortLevel, Security, Side, SocStatus, SocView, View};
+use crate::model::{
+    Cause, ChannelState, End, History, Maintenance, PortLevel, Security, Side, SocStatus, SocView, View,
+};
 
 /// `grafana`: where the port's dashboard is.
 pub(super) fn page(
@@ -76,6 +78,7 @@ fn now(view: &View, soc: &SocView) -> Markup {
             (entry("Health", seen.health.label()))
             (entry("Service", &match status.maintenance_end {
                 Some(end) => format!("{}, until {}", status.maintenance, ages::clock(end)),
+                None if status.maintenance == Maintenance::Noop => "noop: none announced".to_owned(),
                 None => status.maintenance.label().to_owned(),
             }))
             @if let Some(facts) = &soc.facts {
@@ -88,8 +91,8 @@ fn now(view: &View, soc: &SocView) -> Markup {
             }
             (entry("SoC", &format!("{}, version {}", status.target.address, seen.version.as_deref().unwrap_or("unknown"))))
             (entry("Keepalive", &match status.channel.keepalive_rtt {
-                Some(rtt) => format!("every {:?}, last answer after {}", status.channel.keepalive_time, ages::millis(rtt)),
-                None => format!("every {:?}", status.channel.keepalive_time),
+                Some(rtt) => format!("every {}, last answer after {}", ages::setting(status.channel.keepalive_time), ages::millis(rtt)),
+                None => format!("every {}", ages::setting(status.channel.keepalive_time)),
             }))
             @if let Some(expiry) = status.channel.certificate_expiry { (entry("Certificate expires", &ages::clock(expiry))) }
             (entry("Since the start", &counts(status)))

@@ -1,10 +1,9 @@
 //! Which keys the file has. What they mean is in the other files of this folder.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use crate::config::{Scalar, Value};
 
 /// The section of TLS.
 pub(super) const SECTION: &str = "tls_server_config";
@@ -39,38 +38,56 @@ pub(super) struct TlsKeys {
     pub(super) curve_preferences: Option<Vec<String>>,
     /// Without effect, as in the toolkit.
     #[serde(rename = "prefer_server_cipher_suites")]
-    pub(super) _prefer_server_cipher_suites: Option<bool>,
+    pub(super) _prefer_server_cipher_suites: Option<Value<bool>>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct HttpKeys {
-    pub(super) http2: bool,
+    http2: Option<Value<bool>>,
     pub(super) headers: Option<BTreeMap<String, String>>,
 }
 
-impl Default for HttpKeys {
-    fn default() -> Self {
-        let headers = None;
-        Self { http2: true, headers }
+impl HttpKeys {
+    pub(super) fn http2(&self) -> bool {
+        self.http2.as_ref().is_none_or(|http2| http2.0)
     }
 }
 
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RateKeys {
-    pub(super) interval: GoDuration,
-    pub(super) burst: u32,
+    pub(super) interval: Option<Value<GoDuration>>,
+    pub(super) burst: Option<Value<Burst>>,
+}
+
+/// How many requests at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Burst(pub(super) u32);
+
+impl Scalar for Burst {
+    const EXPECTED: &'static str = "a whole number from 0 to 4294967295";
+    const AS_WRITTEN: bool = false;
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
 }
 
 /// A duration as Go writes it: `1s`, `1m30s`, `1.5h`; 0 needs no unit.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GoDuration(pub(super) Duration);
 
-const EXPECTED: &str = "a duration of 0 or more, such as 1s, 100ms or 1m30s";
+impl Scalar for GoDuration {
+    const EXPECTED: &'static str = "a duration of 0 or more, such as 1s, 100ms or 1m30s";
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::read(text).map(Self)
+    }
+}
 
 impl GoDuration {
-    fn parse(text: &str) -> Option<Duration> {
+    fn read(text: &str) -> Option<Duration> {
         const UNITS: [(&str, f64); 7] = [
             ("ns", 1e-9),
             ("us", 1e-6),
@@ -97,27 +114,6 @@ impl GoDuration {
     }
 }
 
-impl<'de> Deserialize<'de> for GoDuration {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reads;
-        impl Visitor<'_> for Reads {
-            type Value = GoDuration;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(EXPECTED)
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<GoDuration, E> {
-                let duration = GoDuration::parse(text);
-                duration
-                    .map(GoDuration)
-                    .ok_or_else(|| E::invalid_value(Unexpected::Other("another value"), &self))
-            }
-        }
-        deserializer.deserialize_str(Reads)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,11 +136,11 @@ mod tests {
             ("1s ", None),
         ] {
             assert_eq!(
-                GoDuration::parse(text),
+                GoDuration::read(text),
                 millis.map(Duration::from_millis),
                 "{text:?}"
             );
         }
-        assert_eq!(GoDuration::parse(&format!("{}h", "9".repeat(400))), None);
+        assert_eq!(GoDuration::read(&format!("{}h", "9".repeat(400))), None);
     }
 }

@@ -106,8 +106,30 @@ fn each_bad_file_is_refused_with_key_and_expectation() {
         cases.held_if_known(&format!("file refused: {case}"));
     };
     let tls = "tls_server_config";
-    refused("not a mapping", "[a, b]", &[]);
-    refused("not a mapping", "text", &[]);
+    refused(
+        "not a mapping",
+        "[a, b]",
+        &["expected keys with values (KEY: VALUE)"],
+    );
+    refused("not a mapping", "[]", &["expected keys with values"]);
+    refused("not a mapping", "text", &["expected keys with values"]);
+    refused(
+        "a section that is a list",
+        "tls_server_config: [a]",
+        &[tls, "expected keys with values"],
+    );
+    refused(
+        "a list that is none",
+        &with_pair("client_auth_type: RequestClientCert, client_allowed_sans: a"),
+        &["client_allowed_sans", "expected a list"],
+    );
+    for value in ["\"yes\"", "1", "[true]"] {
+        refused(
+            "http2",
+            &format!("http_server_config: {{http2: {value}}}"),
+            &["http_server_config.http2", "expected true or false"],
+        );
+    }
     refused(
         "unknown key",
         "tls_server_config: {certfile: x}",
@@ -299,17 +321,30 @@ fn each_bad_file_is_refused_with_key_and_expectation() {
             &[headers, words],
         );
     }
-    for value in ["-1s", "1", "often", "100000h"] {
+    for value in ["-1s", "1", "often"] {
         refused(
             "interval",
             &format!("rate_limit: {{interval: {value}}}"),
-            &["rate_limit.interval"],
+            &["rate_limit.interval: expected a duration of 0 or more", value],
         );
     }
     refused(
-        "burst",
-        "rate_limit: {interval: 1s, burst: -1}",
-        &["rate_limit.burst"],
+        "interval",
+        "rate_limit: {interval: 100000h}",
+        &["rate_limit.interval: expected at most a year"],
+    );
+    for value in ["-1", "1.5", "many", "4294967296"] {
+        refused(
+            "burst",
+            &format!("rate_limit: {{interval: 1s, burst: {value}}}"),
+            &["rate_limit.burst: expected a whole number", value],
+        );
+    }
+    // It would answer 429 to everything.
+    refused(
+        "no burst",
+        "rate_limit: {interval: 1s}",
+        &["rate_limit.burst: expected a whole number"],
     );
     cases.end();
 }

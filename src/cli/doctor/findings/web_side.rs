@@ -12,7 +12,7 @@ const SOON_DAYS: i64 = 7;
 /// The same, for a note: DualTorCertificateExpiring30d.
 const LATER_DAYS: i64 = 30;
 
-/// Nothing where no flag says how the exporter serves.
+/// Nothing where it was not looked at.
 pub(super) fn check(web: Option<&WebSeen>, now: DateTime<Utc>) -> Vec<Finding> {
     let Some(web) = web else { return Vec::new() };
     let mut findings = Vec::new();
@@ -30,35 +30,7 @@ pub(super) fn check(web: Option<&WebSeen>, now: DateTime<Utc>) -> Vec<Finding> {
             findings.push(Finding::ok(Area::Web, path.display().to_string(), &file.summary));
         }
     }
-    let wide: Vec<&str> = web
-        .listen
-        .iter()
-        .map(String::as_str)
-        .filter(|at| is_wide(at))
-        .collect();
-    let wide = wide.join(", ");
-    let is_known = !matches!(&web.file, Some((_, Err(_))));
-    if wide.is_empty() {
-        findings.push(Finding::ok(
-            Area::Web,
-            "listens on",
-            format!("{}: this host only", web.listen.join(", ")),
-        ));
-    } else if is_known && !login {
-        findings.push(Finding::note(
-            Area::Web,
-            "listens on",
-            format!("{wide}: everyone who can connect can read what it serves, without a login"),
-            "--web.listen-address 127.0.0.1:9075, or a firewall, or logins (--web.config.file)".to_owned(),
-        ));
-    } else if is_known && !tls {
-        findings.push(Finding::note(
-            Area::Web,
-            "listens on",
-            format!("{wide}: passwords cross the network in plain text"),
-            "give web.config.file a certificate (tls_server_config)".to_owned(),
-        ));
-    }
+    findings.extend(listens(web, login, tls));
     for (path, mode) in web.secret_files.iter().filter(|(_, mode)| mode & 0o004 != 0) {
         findings.push(Finding::problem(
             Area::Web,
@@ -71,6 +43,42 @@ pub(super) fn check(web: Option<&WebSeen>, now: DateTime<Utc>) -> Vec<Finding> {
         findings.extend(file.expiry.map(|expiry| certificate(expiry, now)));
     }
     findings
+}
+
+/// Who can connect, if it is known what they need then.
+fn listens(web: &WebSeen, login: bool, tls: bool) -> Option<Finding> {
+    let (area, subject) = (Area::Web, "listens on");
+    let wide = web.listen.iter().map(String::as_str).filter(|at| is_wide(at));
+    let wide = wide.collect::<Vec<_>>().join(", ");
+    if wide.is_empty() {
+        let text = format!("{}: this host only", web.listen.join(", "));
+        return Some(Finding::ok(area, subject, text));
+    }
+    if matches!(&web.file, Some((_, Err(_)))) || login && tls {
+        return None;
+    }
+    let (text, remedy) = if login {
+        let remedy = "give web.config.file a certificate (tls_server_config)".to_owned();
+        (
+            format!("{wide}: passwords cross the network in plain text"),
+            remedy,
+        )
+    } else {
+        let default = if web.is_assumed { ", the default" } else { "" };
+        let text =
+            format!("{wide}{default}: everyone who can connect can read what it serves, without a login");
+        (text, open_to_all(web.is_assumed))
+    };
+    Some(Finding::note(area, subject, text, remedy))
+}
+
+/// What to do where everyone can read what is served.
+fn open_to_all(is_assumed: bool) -> String {
+    let remedy = "--web.listen-address 127.0.0.1:9075, or a firewall, or logins (--web.config.file)";
+    match is_assumed {
+        true => format!("if the exporter has one of these flags, run doctor with it too; else: {remedy}"),
+        false => remedy.to_owned(),
+    }
 }
 
 fn certificate(expiry: SystemTime, now: DateTime<Utc>) -> Finding {
@@ -127,6 +135,7 @@ mod tests {
         };
         WebSeen {
             listen: vec![listen.to_owned()],
+            is_assumed: false,
             file: Some((PathBuf::from("web.yml"), Ok(file))),
             secret_files: Vec::new(),
         }
@@ -158,6 +167,11 @@ mod tests {
         ] {
             check(&plain(wide), &[(Note, "without a login")]);
         }
+        let assumed = WebSeen {
+            is_assumed: true,
+            ..plain(":9075")
+        };
+        check(&assumed, &[(Note, ":9075, the default: everyone")]);
         check(&seen(":1", true, None), &[(Good, "TLS"), (Note, "plain text")]);
         check(
             &seen(":1", false, Some(90)),

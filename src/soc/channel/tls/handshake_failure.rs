@@ -125,7 +125,7 @@ fn of_certificate(reason: &CertificateError) -> Cause {
     }
 }
 
-fn is_about_our_certificate(alert: AlertDescription) -> bool {
+pub(super) fn is_about_our_certificate(alert: AlertDescription) -> bool {
     use AlertDescription as Alert;
     matches!(
         alert,

@@ -1,0 +1,107 @@
+//! What is wrong with a connection to a server that is no SoC (`plain_client`), for people: the errors of rustls and hyper are for
+//! programmers. Pure.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use rustls::CertificateError;
+
+use super::handshake_failure::is_about_our_certificate;
+
+/// What an error means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerFault {
+    /// We speak TLS and the server does not.
+    NoTls,
+    /// What the server sends is not HTTP.
+    NoHttp,
+    /// The server closed the connection before its answer was complete.
+    Closed,
+    /// No CA of ours has signed its certificate.
+    UnknownCa,
+    /// It does not accept our certificate, or we have none.
+    CertificateRefused,
+    /// Anything else, as the libraries describe it.
+    Other(String),
+}
+
+impl ServerFault {
+    /// What an error of TLS or of HTTP means.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut texts = Vec::new();
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(fault) = known(error) {
+                return fault;
+            }
+            texts.push(error.to_string());
+            next = error.source();
+        }
+        // hyper's errors have the reason in their source.
+        Self::Other(texts.join(": "))
+    }
+}
+
+fn known(error: &(dyn Error + 'static)) -> Option<ServerFault> {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        // Not its `source`: that would be the source of what it holds.
+        return error.get_ref().and_then(|inner| known(inner));
+    }
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return match error {
+            error if error.is_parse() => Some(ServerFault::NoHttp),
+            error if error.is_incomplete_message() => Some(ServerFault::Closed),
+            _ => None,
+        };
+    }
+    match error.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidMessage(_) => Some(ServerFault::NoTls),
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Some(ServerFault::UnknownCa),
+        rustls::Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
+            Some(ServerFault::CertificateRefused)
+        }
+        _ => None,
+    }
+}
+
+impl fmt::Display for ServerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoTls => "the server does not speak TLS",
+            Self::NoHttp => "what the server sends is not HTTP, it may expect TLS",
+            Self::Closed => "the server closed the connection before its answer was complete",
+            Self::UnknownCa => "no CA in our CA file has signed the server's certificate",
+            Self::CertificateRefused => "the server does not accept our certificate, or asks for one",
+            Self::Other(text) => text,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, InvalidMessage};
+
+    use super::*;
+
+    #[test]
+    fn the_error_inside_decides() {
+        let io = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        for (error, expected) in [
+            (io(InvalidMessage::InvalidContentType.into()), ServerFault::NoTls),
+            (io(CertificateError::UnknownIssuer.into()), ServerFault::UnknownCa),
+            (
+                io(rustls::Error::AlertReceived(
+                    AlertDescription::CertificateRequired,
+                )),
+                ServerFault::CertificateRefused,
+            ),
+            (
+                io::Error::other("a text"),
+                ServerFault::Other("a text".to_owned()),
+            ),
+        ] {
+            assert_eq!(ServerFault::of(&error), expected);
+        }
+    }
+}
