@@ -182,7 +182,7 @@ async fn tls_and_a_login() {
         Ca::new("CA", VALID),
         Ca::new("other", VALID),
     );
-    let server = ca.soc(VALID);
+    let (server, client) = (ca.soc(VALID), ca.client(VALID));
     let write = |file: &str, text: &str| {
         let path = dir.path().join(file);
         std::fs::write(&path, text).expect("written");
@@ -191,6 +191,12 @@ async fn tls_and_a_login() {
     let [certificate, key] = [
         write("server.crt", &server.cert),
         write("server.key", &server.key),
+    ];
+    let own = [
+        "--tls-cert",
+        &write("client.crt", &client.cert),
+        "--tls-key",
+        &write("client.key", &client.key),
     ];
     let [ca, other] = [write("ca.crt", &ca.cert), write("other.crt", &other.cert)];
     let [password, wrong] = [write("password", "alice123\n"), write("wrong", "bob\n")];
@@ -230,6 +236,20 @@ async fn tls_and_a_login() {
         let ended = run(&[&["status", "--url", url], more].concat()).await;
         assert!(ended.code == Some(3) && ended.stderr.contains(words), "{ended:?}");
     }
+    // One that asks for a certificate refuses after the handshake.
+    let mut setup = Setup::rack(1);
+    setup.web_config = Some(format!(
+        "tls_server_config: {{cert_file: {certificate}, key_file: {key}, client_ca_file: {ca}, \
+         client_auth_type: RequireAndVerifyClientCert}}\n"
+    ));
+    let rack = setup.start().await;
+    let url = format!("https://{}", rack.web);
+    let args = ["status", "--url", &url, "--tls-ca", &ca];
+    let ended = run(&args).await;
+    let words = "does not accept our certificate, or asks for one: --tls-cert and --tls-key";
+    assert!(ended.code == Some(3) && ended.stderr.contains(words), "{ended:?}");
+    let ended = run(&[&args[..], &own].concat()).await;
+    assert!(ended.stdout.contains("1 port"), "{ended:?}");
 }
 
 /// A SoC's text must not control the terminal.

@@ -61,7 +61,7 @@ labels: {{- toYaml (merge (deepCopy (default dict .labels)) (include "dualtor.la
 {{- if not (hasKey $databases "publish") }}{{ $_ := set $databases "publish" "off" }}{{ end -}}
 {{- $_ := set $config "databases" $databases -}}
 {{- end -}}
-{{- range $place := list (list "databases" "publish") (list "otel" "traces") (list "otel" "metrics") -}}
+{{- range $place := list (list "databases" "publish") (list "otel" "traces") (list "otel" "metrics") (list "otel" "logs") -}}
 {{- $part := get $config (first $place) -}}
 {{- if and (kindIs "map" $part) (kindIs "bool" (get $part (last $place))) -}}
 {{- $_ := set $part (last $place) (ternary "on" "off" (get $part (last $place))) -}}

@@ -40,6 +40,9 @@ pub(super) fn login(user: &str, file: &Path) -> anyhow::Result<HeaderValue> {
     login.header().map_err(|error| anyhow!("--password-file {error}"))
 }
 
+/// The task of a connection.
+type Connecting = tokio::task::JoinHandle<hyper::Result<()>>;
+
 /// Where the exporter is, and how to talk to it.
 pub(super) struct ApiClient {
     url: Uri,
@@ -148,16 +151,22 @@ impl ApiClient {
                 None => self.request(tcp, path).await,
                 Some((connector, name)) => {
                     let tls = connector.connect(name.clone(), tcp).await;
-                    let tls = tls.map_err(|error| anyhow!("TLS: {}", fault_text(&error)))?;
+                    let tls =
+                        tls.map_err(|error| anyhow!("TLS: {}", with_flags(&ServerFault::of(&error))))?;
                     self.request(tls, path).await
                 }
             }
         };
         let sender = timeout(CONNECT, connecting).await;
-        let (mut sender, request) =
+        let (mut sender, request, connection) =
             sender.unwrap_or_else(|_| bail!("cannot connect within {} s", CONNECT.as_secs()))?;
-        let response = sender.send_request(request).await;
-        let response = response.map_err(|error| anyhow!("no answer: {}", fault_text(&error)))?;
+        let response = match sender.send_request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let fault = ServerFault::of_request(error, connection).await;
+                bail!("no answer: {}", with_flags(&fault));
+            }
+        };
         let (head, body) = response.into_parts();
         // The connection lives as long as its sender, so the stream of the body keeps it.
         let pieces = Body::new(body).into_data_stream().map(move |piece| {
@@ -188,26 +197,24 @@ impl ApiClient {
         &self,
         socket: S,
         path: &str,
-    ) -> anyhow::Result<(http1::SendRequest<Body>, Request<Body>)>
+    ) -> anyhow::Result<(http1::SendRequest<Body>, Request<Body>, Connecting)>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (sender, connection) = http1::handshake(TokioIo::new(socket)).await.context("HTTP")?;
-        // Its errors come out of the request, too.
-        tokio::spawn(async move { drop(connection.await) });
+        let connection = tokio::spawn(connection);
         let prefix = self.url.path().trim_end_matches('/');
         let authority = self.url.authority().map_or("", |authority| authority.as_str());
         let mut request = Request::get(format!("{prefix}{path}")).header(header::HOST, authority);
         if let Some(login) = &self.login {
             request = request.header(header::AUTHORIZATION, login);
         }
-        Ok((sender, request.body(Body::empty())?))
+        Ok((sender, request.body(Body::empty())?, connection))
     }
 }
 
 /// What is wrong, and which flag mends it.
-fn fault_text(error: &(dyn std::error::Error + 'static)) -> String {
-    let fault = ServerFault::of(error);
+fn with_flags(fault: &ServerFault) -> String {
     let flags = match fault {
         ServerFault::NoTls => "--url with http",
         ServerFault::NoHttp => "then --url with https, and --tls-ca",

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -114,7 +115,7 @@ impl StatusWatch<'_> {
             let text = shown(fleet, ports, self.output);
             return print_part(CLEAR, &fitting(text.trim_end(), size()));
         }
-        let now = without_times(fleet, ports);
+        let now = without_times(fleet, ports, self.output);
         if self.before.as_ref() == Some(&now) {
             return Ok(true);
         }
@@ -161,23 +162,32 @@ fn adopt(event: ApiEvent, fleet: &mut Option<FleetAnswer>, rows: &mut KnownRows)
 }
 
 /// What is shown, without the times that pass while nothing changes.
-fn without_times(fleet: &FleetAnswer, ports: &[PortAnswer]) -> Value {
+fn without_times(fleet: &FleetAnswer, ports: &[PortAnswer], output: StatusOutput) -> Value {
     let ports: Vec<&Value> = ports.iter().map(|port| &port.json).collect();
     let mut all = json!({"fleet": fleet.json, "ports": ports});
     forget_times(&mut all);
-    all
+    if output == StatusOutput::Json {
+        return all;
+    }
+    // The table shows less than the answers have: what else changes is no news there. `since` is a time that does not pass.
+    let since: Vec<Value> = ports.iter().map(|port| port["since"].clone()).collect();
+    let read = |all: Value| {
+        let fleet = FleetAnswer::deserialize(&all["fleet"])?;
+        let ports = Vec::<PortAnswer>::deserialize(&all["ports"])?;
+        Ok::<_, serde_json::Error>(shown(&fleet, &ports, output))
+    };
+    // They were read before, so they can be read again.
+    json!([read(all).unwrap_or_default(), since])
 }
 
 fn forget_times(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            for (name, value) in fields {
-                match &**name {
-                    // Of the answer and of the last error; of a round; of a row in STATE_DB.
-                    "at" | "last_success" | "last_write" => *value = Value::Null,
-                    _ => forget_times(value),
-                }
+            // Of the answer and of the last error; of a round; of a row in STATE_DB.
+            for time in ["at", "last_success", "last_write"] {
+                fields.remove(time);
             }
+            fields.values_mut().for_each(forget_times);
         }
         Value::Array(items) => items.iter_mut().for_each(forget_times),
         _ => {}
@@ -208,21 +218,31 @@ mod tests {
     #[test]
     fn a_time_that_passes_is_no_change_and_everything_else_is() {
         let fleet = json!({"at": "2026-11-28T03:12:24.210Z", "last_success": null, "counts": {"ports": 1}});
-        let port =
-            json!({"port": "Ethernet0", "last_success": null, "last_error": {"at": "a", "cause": "refused"}});
-        let steady = |fleet: &Value, port: &Value| {
-            let fleet = serde_json::from_value(fleet.clone()).expect("a fleet");
-            without_times(&fleet, &[serde_json::from_value(port.clone()).expect("a port")])
-        };
-        let before = steady(&fleet, &port);
-        let (mut later, mut dialled) = (fleet.clone(), port.clone());
-        later["at"] = "2026-11-28T03:12:25.210Z".into();
-        dialled["last_error"]["at"] = "b".into();
-        dialled["last_success"] = "c".into();
-        assert_eq!(before, steady(&later, &dialled));
-        dialled["last_error"]["cause"] = "closed".into();
-        assert_ne!(before, steady(&fleet, &dialled));
-        later["counts"]["ports"] = 2.into();
-        assert_ne!(before, steady(&later, &port));
+        let port = json!({"port": "Ethernet0", "level": "critical", "version": null, "last_success": null, "since": "s",
+                          "last_error": {"at": "a", "cause": "refused"}});
+        for output in [StatusOutput::Table, StatusOutput::Json] {
+            let steady = |fleet: &Value, port: &Value| {
+                let fleet = serde_json::from_value(fleet.clone()).expect("a fleet");
+                let port = serde_json::from_value(port.clone()).expect("a port");
+                without_times(&fleet, &[port], output)
+            };
+            let before = steady(&fleet, &port);
+            let changed = |name: &str, value: Value| {
+                let mut port = port.clone();
+                port[name] = value;
+                steady(&fleet, &port) != before
+            };
+            let mut later = fleet.clone();
+            later["at"] = "2026-11-28T03:12:25.210Z".into();
+            assert_eq!(before, steady(&later, &port));
+            assert!(!changed("last_success", "c".into()));
+            assert!(!changed("last_error", json!({"at": "b", "cause": "refused"})));
+            assert!(changed("last_error", json!({"at": "a", "cause": "closed"})));
+            assert!(changed("since", "t".into()) && changed("level", "ok".into()));
+            // Only one of them shows it.
+            assert_eq!(changed("version", "2".into()), output == StatusOutput::Json);
+            later["exporter_problems"] = json!([{"alert": "a", "text": "b"}]);
+            assert_ne!(before, steady(&later, &port));
+        }
     }
 }

@@ -93,8 +93,8 @@ where
         .handshake(TokioIo::new(socket))
         .await
         .map_err(|error| format!("HTTP: {error}"))?;
-    // Its errors come out of the request, too. It ends with this function.
-    let _connection = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
+    // It ends with this function.
+    let connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let authority = url.authority().map_or("", |authority| authority.as_str());
     let mut request = Request::get(path).header(header::HOST, authority);
@@ -102,10 +102,13 @@ where
         all.extend(headers);
     }
     let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| format!("no answer: {}", ServerFault::of(&error)))?;
+    let response = match sender.send_request(request).await {
+        Ok(response) => response,
+        Err(error) => {
+            let fault = ServerFault::of_request(error, connection).await;
+            return Err(format!("no answer: {fault}"));
+        }
+    };
     if response.status() != StatusCode::OK {
         return Err(format!(
             "expected the status 200, got {}",

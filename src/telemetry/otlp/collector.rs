@@ -75,7 +75,7 @@ enum HttpLink {
 struct OpenLink {
     link: HttpLink,
     headers: HeaderMap,
-    _driver: AbortOnDropHandle<()>,
+    driver: AbortOnDropHandle<hyper::Result<()>>,
 }
 
 /// See the module's documentation.
@@ -125,7 +125,7 @@ impl Collector {
         let within = self.target.timeout;
         let request = self.request(message, &open.headers).map_err(SendError::refused)?;
         let reply = async {
-            let response = open.link.send(request).await?;
+            let response = open.send(request).await?;
             match self.target.protocol {
                 OtlpProtocol::Http => of_http(response).await,
                 OtlpProtocol::Grpc => of_grpc(response).await,
@@ -192,15 +192,19 @@ impl OpenLink {
             HttpLink::Http2(sender) => sender.is_ready(),
         }
     }
-}
 
-impl HttpLink {
     async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
-        let response = match self {
-            Self::Http1(sender) => sender.send_request(request).await,
-            Self::Http2(sender) => sender.send_request(request).await,
+        let response = match &mut self.link {
+            HttpLink::Http1(sender) => sender.send_request(request).await,
+            HttpLink::Http2(sender) => sender.send_request(request).await,
         };
-        response.map_err(|error| SendError::again(format!("no reply: {}", ServerFault::of(&error))))
+        match response {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                let fault = ServerFault::of_request(error, &mut self.driver).await;
+                Err(SendError::again(format!("no reply: {fault}")))
+            }
+        }
     }
 }
 
@@ -244,32 +248,31 @@ async fn open(target: &OtlpTarget, reader: &Reader) -> Result<OpenLink, String> 
     Ok(OpenLink {
         link,
         headers,
-        _driver: driver,
+        driver,
     })
 }
 
 async fn shake_hands<S>(
     socket: S,
     protocol: OtlpProtocol,
-) -> Result<(HttpLink, AbortOnDropHandle<()>), String>
+) -> Result<(HttpLink, AbortOnDropHandle<hyper::Result<()>>), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let failed = |error: hyper::Error| format!("HTTP: {}", ServerFault::of(&error));
-    // A connection's errors come out of the request, too.
     match protocol {
         OtlpProtocol::Http => {
             let mut http = http1::Builder::new();
             http.max_buf_size(MAX_HEAD);
             let (sender, connection) = http.handshake(TokioIo::new(socket)).await.map_err(failed)?;
-            let driver = tokio::spawn(async move { drop(connection.await) });
+            let driver = tokio::spawn(connection);
             Ok((HttpLink::Http1(sender), AbortOnDropHandle::new(driver)))
         }
         OtlpProtocol::Grpc => {
             let mut http = http2::Builder::new(TokioExecutor::new());
             http.max_header_list_size(16 * 1024);
             let (sender, connection) = http.handshake(TokioIo::new(socket)).await.map_err(failed)?;
-            let driver = tokio::spawn(async move { drop(connection.await) });
+            let driver = tokio::spawn(connection);
             Ok((HttpLink::Http2(sender), AbortOnDropHandle::new(driver)))
         }
     }

@@ -1,13 +1,18 @@
 //! What is wrong with a connection to a server that is no SoC (`plain_client`), for people: the errors of rustls and hyper are for
-//! programmers. Pure.
+//! programmers.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use rustls::CertificateError;
+use tokio::time::timeout;
 
 use super::handshake_failure::is_about_our_certificate;
+
+/// A connection that has cancelled a request has ended.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What an error means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +46,21 @@ impl ServerFault {
         // hyper's errors have the reason in their source.
         Self::Other(texts.join(": "))
     }
+
+    /// What the error of a request over `connection`, its task, means. A server refuses our certificate after the handshake of TLS 1.3:
+    /// then the connection knows why, and the request only that it was not sent.
+    pub async fn of_request(error: hyper::Error, connection: impl Future<Output = Driven>) -> Self {
+        if error.is_canceled()
+            && let Ok(Ok(Err(reason))) = timeout(SOON, connection).await
+        {
+            return Self::of(&reason);
+        }
+        Self::of(&error)
+    }
 }
+
+/// How the task of a connection ends.
+type Driven = Result<Result<(), hyper::Error>, tokio::task::JoinError>;
 
 fn known(error: &(dyn Error + 'static)) -> Option<ServerFault> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
