@@ -48,7 +48,7 @@ help:
 	@echo "make dashboard-shots   draws docs/images/*.png from the demo, and looks for what is cut; 12 minutes, needs node, npm, chromium"
 	@echo "make page-shots   draws docs/images/page*.png and status.png from the demo; two minutes, needs node, npm, chromium"
 	@echo "make bench    the benchmark, with an optimised build; some minutes"
-	@echo "make deps     installs redis-server, prometheus, alertmanager, node, npm and chromium from Debian's packages if they are missing"
+	@echo "make deps     installs redis-server, prometheus, alertmanager, etcd, gobgpd, node, npm and chromium from Debian's packages if they are missing"
 
 # The unoptimised build: the tests use it too, and it takes a third of the time of an optimised build. It is fast
 # enough for 24 SoCs.
@@ -58,7 +58,7 @@ demo:
 
 # Some tests: make test ARGS="it rounds" runs the test program `it`, only tests with "rounds" in their name.
 test:
-	@scripts/deps cargo redis-server prometheus alertmanager
+	@scripts/deps cargo redis-server prometheus alertmanager etcd gobgpd python3-venv
 	@scripts/deps $(BROWSER)
 	@CARGO="$(CARGO)" scripts/test $(ARGS)
 

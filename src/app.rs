@@ -5,9 +5,11 @@
 //!
 //! Imports every folder but `cli`.
 
+mod dump;
 mod follow_config;
 mod lately;
 mod make_view;
+mod module_part;
 mod open_files;
 mod parts;
 mod probe_source;
@@ -36,8 +38,10 @@ use crate::runtime::service_manager::{ServiceManager, Watchdog};
 use crate::soc::channel::TlsStore;
 use crate::sonic::redis_link::Servers;
 use crate::web::{AllowedHosts, Limits, ReloadRequest, Web, WebFile, WebPaths};
+pub use dump::Dumper;
 pub use follow_config::FollowedFile;
 use make_view::{Origin, Sources, history_source};
+use module_part::ModulePart;
 use parts::{Tasks, drained, unexpected};
 use probe_source::probe_source;
 use queues::Queues;
@@ -115,19 +119,20 @@ pub enum AppError {
 pub struct Exporter {
     /// The configuration in force. The inventory is made from it.
     config: watch::Sender<Arc<Config>>,
-    load: Load,
-    reader: Arc<Reader>,
+    /// How it is loaded, and with what limits for hanging files.
+    loader: (Load, Arc<Reader>),
     probe: watch::Sender<ProbeSettings>,
     config_status: watch::Sender<ConfigStatus>,
     fleet: FleetHandle,
-    reload_tx: mpsc::Sender<ReloadRequest>,
-    reloads: mpsc::Receiver<ReloadRequest>,
+    reloads: (mpsc::Sender<ReloadRequest>, mpsc::Receiver<ReloadRequest>),
     stop: CancellationToken,
     service_manager: ServiceManager,
     /// The fleet and the publishers.
     tasks: Tasks,
     /// The web server.
     servers: Tasks,
+    modules: ModulePart,
+    dumper: Dumper,
 }
 
 /// The reload that is under way, if any: the request, and the new configuration or its error.
@@ -150,26 +155,25 @@ impl Exporter {
         let (probe, probe_rx) = watch::channel(options.config.probe);
         let (mut redis, mut queues) = (Servers::default(), Queues::default());
         let (sending, kept) = Sending::new(options.otel);
-        let (feeds, state_db) = parts::publishers(&options.config, kept, &mut redis, &mut queues, &mut tasks);
+        let (feeds, rows) = parts::publishers(&options.config, kept, &mut redis, &mut queues, &mut tasks);
+        let modules = ModulePart::begin(&options.config.modules, &queues.rounds, &stop, &mut tasks);
         let (config, config_rx) = watch::channel(Arc::new(options.config));
         let emits = parts::switch(config_rx.clone(), &probe_rx, &mut redis, &mut tasks, &stop);
-        let (inventory, tls) = (emits.inventory, Arc::<TlsStore>::default());
+        let (inventory, tls) = (emits.inventory.clone(), Arc::<TlsStore>::default());
         let (feeds, settings) = ((feeds, options.watchdog), (probe_rx, tls.clone()));
-        let fleet = parts::fleet(inventory.clone(), settings, feeds, &mut queues, &mut tasks, &stop);
+        let fleet = parts::fleet(inventory, settings, feeds, &mut queues, &mut tasks, &stop);
         follow_config::start(options.follow, &config_rx, &reload_tx, &mut tasks, &stop);
         let sources = Sources {
             fleet: fleet.clone(),
-            totals: Totals::begin(state_db.clone(), options.lines_dropped, &mut tasks, &stop),
-            state_db,
-            facts: emits.facts,
-            shadow: emits.shadow,
-            inventory,
-            sources: emits.sources,
+            totals: Totals::begin(rows.clone(), options.lines_dropped, &mut tasks, &stop),
+            state_db: rows,
+            switch: emits,
             tls,
             queues,
             config: config_rx,
             config_status: config_status_rx,
             origin: Origin::now(),
+            modules: modules.reader(),
             otlp: sending.status(),
             web: Arc::default(),
         };
@@ -183,24 +187,26 @@ impl Exporter {
             view: sending.start(sources, &mut tasks, &stop),
             ready: readiness(&fleet, options.service_manager.clone()),
             reload: options.enable_lifecycle.then(|| reload_tx.clone()),
+            modules: modules.reader().source(),
             config: options.web_config,
             limits: options.limits,
         };
+        let dumper = Dumper::new(fleet.clone(), web.view.clone());
         let listeners = (options.listeners, options.grpc_listeners);
         parts::servers(listeners, web, &fleet, &mut servers, &stop);
         Self {
             config,
-            load: options.load,
-            reader: Arc::default(),
+            loader: (options.load, Arc::default()),
             probe,
             config_status,
             fleet,
-            reload_tx,
-            reloads,
+            reloads: (reload_tx, reloads),
             stop,
             service_manager: options.service_manager,
             tasks,
             servers,
+            modules,
+            dumper,
         }
     }
 
@@ -209,9 +215,14 @@ impl Exporter {
         self.fleet.clone()
     }
 
+    /// Writes what this process knows into a file.
+    pub fn dumper(&self) -> Dumper {
+        self.dumper.clone()
+    }
+
     /// Takes requests for a reload.
     pub fn reloader(&self) -> mpsc::Sender<ReloadRequest> {
-        self.reload_tx.clone()
+        self.reloads.0.clone()
     }
 
     /// Runs until `shutdown`, then stops every part, within `STOP_WITHIN` and `STOP_SERVING_WITHIN`. If a part ends too early or
@@ -237,9 +248,9 @@ impl Exporter {
         loop {
             tokio::select! {
                 () = &mut shutdown => return Ok(()),
-                Some(request) = self.reloads.recv(), if loading.is_empty() => {
+                Some(request) = self.reloads.1.recv(), if loading.is_empty() => {
                     self.service_manager.reloading();
-                    let (load, reader) = (self.load.clone(), self.reader.clone());
+                    let (load, reader) = self.loader.clone();
                     loading.spawn(async move { (request, read(load, &reader).await) });
                 }
                 // A `JoinError` would mean that the runtime is shutting down.
@@ -284,6 +295,7 @@ impl Exporter {
         }
         self.probe
             .send_if_modified(|probe| std::mem::replace(probe, config.probe) != config.probe);
+        self.modules.adopt(&config.modules, &mut self.tasks);
         self.config.send_replace(Arc::new(config));
         Ok(())
     }

@@ -13,6 +13,8 @@ mod exporter_command;
 pub mod host;
 pub mod open_telemetry;
 mod probe_command;
+mod probe_module;
+mod probe_output;
 pub mod program;
 mod status;
 
@@ -105,6 +107,9 @@ struct ExporterArgs {
     /// Grafana's URL: pages of ports then link to the Port dashboard. Its query is kept, such as ?var-instance=tor-a:9075
     #[arg(long = "web.grafana-url", value_name = "URL", value_parser = GrafanaUrl::checked)]
     grafana: Option<GrafanaUrl>,
+    /// Where SIGUSR2 writes a dump of what this process knows [default: the directory for temporary files]
+    #[arg(long = "debug.dump-directory", value_name = "DIR")]
+    dump_directory: Option<PathBuf>,
     /// Serve POST /-/reload, and let web clients probe a SoC at once (POST /api/v1/ports/PORT/probe)
     #[arg(long = "web.enable-lifecycle")]
     enable_lifecycle: bool,
@@ -112,8 +117,8 @@ struct ExporterArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Probe one SoC once and print its answers. Exit codes: 0 it answers, 1 READY but a query failed or health is
-    /// not serving, 2 never READY
+    /// Probe one SoC, or one target of a probe module, once and print its answers. Exit codes: 0 it answers, 1 READY but
+    /// a query failed or health is not serving, 2 never READY
     // clap's own usage lists each flag that has a value, also by default.
     #[command(override_usage = "dualtor-exporter probe [OPTIONS] <ADDRESS>")]
     Probe(probe_command::ProbeArgs),

@@ -2,7 +2,7 @@
 //! and nothing of it is applied.
 //!
 //! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` says where Redis is, `tls_files` reads the TLS files,
-//! `inventory_sources` says where targets come from, `http_login` how to log in there, `shard_index` which of several processes this is, and `validate` checks what
+//! `inventory_sources` says where targets come from, `http_login` how to log in there, `module_settings` what probe modules ask, `shard_index` which of several processes this is, and `validate` checks what
 //! it all means. `otel` and `otel_environment` say what is sent as OpenTelemetry. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
 //!
 //! Imports `model` and `runtime`.
@@ -12,10 +12,15 @@ pub mod files;
 mod http_login;
 mod inventory_sources;
 mod key_path;
+mod module_scalars;
+mod module_settings;
+mod module_targets;
 mod otel;
 mod otel_environment;
 mod raw;
+mod raw_modules;
 mod raw_otel;
+mod raw_shared;
 mod raw_sources;
 mod redis_url;
 mod scalar;
@@ -35,6 +40,7 @@ use std::time::Duration;
 
 pub use http_login::{HttpLogin, Secret};
 pub use inventory_sources::{FileSource, HttpSource, InventorySource, RemoteConfigDb, SourceOrigin};
+pub use module_scalars::HostPort;
 pub use otel::{OtelFile, OtelSettings, OtlpTarget};
 pub use raw_otel::{Batches, OtlpProtocol, OtlpSignal};
 pub use scalar::Address;
@@ -45,7 +51,7 @@ pub use settings::{
 pub use switch_settings::SwitchSettings;
 pub use tls_files::{is_server_name, read_pem, read_secrets};
 
-use crate::model::{ChannelSettings, ProbeSettings, Shard, Side, Target, text};
+use crate::model::{ChannelSettings, ModuleSpec, ProbeSettings, Shard, Side, Target, text};
 
 /// The TCP port where a SoC serves gRPC, unless configured otherwise. SONiC's daemons use this port.
 pub const DEFAULT_TCP_PORT: u16 = 50075;
@@ -79,6 +85,8 @@ pub struct Config {
     pub publish_notifications: bool,
     /// The rows' field names and values.
     pub schema: Schema,
+    /// The probe modules, sorted by name.
+    pub modules: Arc<[Arc<ModuleSpec>]>,
     /// What the file says about OpenTelemetry; the environment may say more.
     pub otel: OtelFile,
 }

@@ -7,13 +7,15 @@
 //! A session that ends by itself has a defect. Its port leaves READY at once, and a new session starts with another id. Events of
 //! the old session that still wait in the queue carry the old id and are ignored.
 //!
-//! Imports `model`, `runtime`, `config` and `soc`.
+//! Probe modules have a fleet of their own, `module_fleet`. Imports `model`, `runtime`, `config` and `soc`.
 
 mod diff;
 mod handle;
 pub mod kept_queue;
 mod log_lines;
 pub mod mailbox;
+mod module_changes;
+mod module_fleet;
 pub mod recorder;
 pub mod reduce;
 mod table;
@@ -33,6 +35,7 @@ use crate::runtime::service_manager::Watchdog;
 use crate::soc::session::{self, Context, Running, SessionId};
 use crate::soc::transport::OutgoingError;
 pub use handle::{FeedItem, Feeds, FleetHandle, Stopped};
+pub use module_fleet::{ModuleFleet, Modules, ModulesHandle};
 
 use diff::ToDo;
 use handle::{QUESTIONS, Question};
@@ -191,7 +194,7 @@ impl Fleet {
     }
 
     fn on_end(&mut self, ended: Result<(SessionId, Defect), JoinError>) {
-        // A `JoinError` needs no action: a session catches its own panics, and an aborted session is already out of the table.
+        // A `JoinError` needs no action: a session catches its panics, and an aborted one is already out of the table.
         let Some((id, defect)) = ended.ok() else { return };
         let Some(entry) = self.table.of_session(id) else {
             return;
@@ -209,7 +212,7 @@ impl Fleet {
         self.settle(id);
 
         let anew = self.table.new_session();
-        let task = self.spawn(anew, target, status.ping_refusals, wait);
+        let task = self.spawn(anew, target, status.channel.ping_refusals, wait);
         self.table.change_session(id, anew);
         if let Some(entry) = self.table.of_session(anew) {
             entry.task = task;

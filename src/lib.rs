@@ -52,15 +52,17 @@
 //! | task | how many | spawned by | ends |
 //! |---|---|---|---|
 //! | app ([`app::Exporter::run`]) | 1 | the command line | at the shutdown, or when one of the other tasks ends before it |
-//! | SIGHUP | 1 | the command line | with the process |
+//! | SIGHUP, SIGUSR2 | 2 | the command line | with the process |
 //! | switch ([`sonic::switch`]) | 1 | app | at the stop |
 //! | mirror ([`sonic::mirror::Mirror::run`]) | 3 per namespace (CONFIG_DB, APPL_DB, STATE_DB); 0 where no database is used | switch | with the switch task |
 //! | source of the inventory ([`sonic::discovery`]) | 1 per source in `inventory` | switch | with the switch task, or when a reload removes the source |
 //! | following the configuration file (`app::follow_config`) | 1; 0 without a file | app | at the stop |
 //! | grpc_secrets.json (`sonic::switch::secrets_reader`) | 1 | switch | with the switch task |
 //! | fleet ([`fleet::Fleet::run`]) | 1 | app | at the stop: it stops all sessions and sends the last rows |
+//! | fleet of the probe modules ([`fleet::ModuleFleet::run`]) | 1 from the first module on; 0 without modules | app | at the stop |
 //! | session ([`soc::session::start`]) | 1 per SoC | fleet | aborted when its target is removed or changed, or the fleet ends; after a defect it is started again |
-//! | round | 0-1 per SoC | its session | with its report, or with the session |
+//! | session of a module ([`soc::session::start_module`]) | 1 per module target | fleet of the probe modules | like a SoC's |
+//! | round | 0-1 per SoC and module target | its session | with its report, or with the session |
 //! | drain | 0-1 per SoC | its channel | when the RPCs in flight at a GOAWAY are done, after 5 s at most; or with the session |
 //! | TLS files | 1 per set of certificate files in use | the first channel that uses them | with the last channel that uses them |
 //! | STATE_DB publisher ([`sonic::state_db::StateDb::run`]) | 1 per namespace; 0 with `publish: off` | app | the mailbox is closed and its rows are written, 2 s at most |
@@ -96,6 +98,9 @@
 //! | `watch<LatestFiles>` | 1 per set of certificate files | TLS files → channels that dial, web | only the latest value is kept |
 //! | `mpsc<(SessionId, Event)>`, 4096 | 1 | each session → fleet | that session waits, but not long: the fleet itself never waits |
 //! | `mpsc<Question>`, 64, answered by `oneshot`: a [`Snapshot`](model::Snapshot), or one SoC's [`History`](model::History), for the page and the API | 1 | web → fleet | that scrape waits |
+//! | `watch<Modules>`; of each target `watch<Arc<ModuleJob>>`, `watch<ProbeSettings>` | 1; 2 per target | app → fleet of the modules → session | only the latest value is kept |
+//! | `mpsc<()>`, 1: a round now | 1 per module target | fleet of the modules → session | one round serves all who ask |
+//! | `mpsc<(SessionId, Event)>`, 1024, and `mpsc` of questions, 64 | 1 each, with modules | sessions, web → fleet of the modules | the sender waits |
 //! | [`mailbox`](fleet::mailbox) of rows | 1 per namespace; 0 with `publish: off` | fleet → STATE_DB publisher | never: it keeps one message per port, the newest |
 //! | [`mailbox`](fleet::mailbox) of notices | 1 per namespace with `publish_notifications`, else 0 | fleet → publisher of notices | never, for the same reason |
 //! | [`kept_queue`](fleet::kept_queue) of traces, of events | 1 each if they are sent, else 0 | fleet, STATE_DB publisher, inventory → sender of telemetry | the newest is dropped and counted |

@@ -9,6 +9,7 @@
 #[macro_use]
 mod words;
 
+mod channel_status;
 pub mod component;
 mod ends;
 mod event;
@@ -17,8 +18,11 @@ mod facts;
 mod history;
 mod kept;
 pub mod level;
+mod module_status;
+mod module_target;
 mod natural;
 mod otlp_status;
+mod peer;
 mod query;
 pub mod schema;
 mod serving_state;
@@ -31,6 +35,7 @@ mod trace;
 mod view;
 mod web_status;
 
+pub use channel_status::ChannelStatus;
 pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
     ChannelEvent, Event, MaintenanceReport, NOT_GRPC, Notice, NoticeCounts, Notices, QueryReport, Report,
@@ -40,7 +45,17 @@ pub use facts::{Facts, Inventory, PortFacts, Problem, SourceStatus, StateDbs};
 pub use history::{DETAIL_BYTES, History, ROUNDS, RoundRecord, TRANSITIONS, Transition, TransitionKind};
 pub use kept::{Happening, KeptEvent, KeptTrace, KeptWork};
 pub use level::{PortLevel, PortReason};
+pub use module_status::{
+    AftKind, AftPlane, Asked, Compatibility, EndedRound, GribiCounts, InstanceEntries, ModuleEvent,
+    ModuleReport, ModuleSnapshot, ModuleStatus, ProbeResult, Programmed, RECENT, ROUND_BUCKETS,
+    RoundDurations, Said, ServiceVersion, ServiceVersions,
+};
+pub use module_target::{
+    GribiCheck, HealthCheck, InfoDialect, ModuleId, ModuleJob, ModuleKind, ModuleSpec, ModuleTarget,
+    ServiceCheck,
+};
 pub use otlp_status::{OtlpCounts, OtlpResult, OtlpStatus};
+pub use peer::{Endpoint, MetadataValue, Peer};
 pub use query::{Query, QueryResult};
 pub use serving_state::ServingState;
 pub use shard::{MOST_SHARDS, Shard, ShardShare, owner};
@@ -50,8 +65,8 @@ pub use status::{
 };
 pub use tables::{Entry, Row, Rows, Spec, Table, Tables};
 pub use target::{
-    BackoffSettings, ChannelSettings, ClientIdentity, Port, PortError, ProbeSettings, Rack, RackError,
-    Security, SourceAddress, Target, TargetId, TlsSettings,
+    BackoffSettings, ChannelSettings, ClientIdentity, KEEPALIVE_TIME, KeepaliveRule, Port, PortError,
+    ProbeSettings, Rack, RackError, Security, SourceAddress, Target, TargetId, TlsSettings,
 };
 pub use text::quoted;
 pub use trace::{ROOT_SPAN, RoundReason, RoundTiming, SpanId, TraceId, TraceRule, query_span};

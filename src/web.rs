@@ -19,6 +19,7 @@
 //! | `handler_names` | which handler a request is counted for (pure) |
 //! | `web_paths` | where the routes are, as clients see them (pure) |
 //! | `api` | the JSON API |
+//! | `module_probe` | /probe: a round of a module's target |
 //! | `pages`, `landing` | the pages for people; a list of links instead |
 //! | `cells` | what tables show of a port, and whether that is as usual (pure) |
 //! | `exporter_problems` | what is wrong with the exporter itself (pure) |
@@ -32,7 +33,7 @@
 //! use one core at most, and probing has priority there too. The fleet gives snapshots through its queue of questions. Nothing
 //! that probes ever waits for the web side.
 //!
-//! Imports `model`, `runtime`, `config`, `sonic`, `telemetry`, and from `soc` how PEM files are read. It gets views from a function
+//! Imports `model`, `runtime`, `config`, `sonic`, `telemetry`, and from `soc` how PEM files are read and times are written. It gets views from a function
 //! (`ViewSource`), so it does not import the fleet.
 
 mod access;
@@ -51,6 +52,7 @@ mod handler_names;
 mod http_versions;
 mod landing;
 mod limits;
+mod module_probe;
 mod negotiate;
 mod out_of_date;
 mod pages;
@@ -60,6 +62,7 @@ mod reply_body;
 mod routes;
 mod same_site;
 mod scrape;
+mod scrape_patience;
 mod sign_in;
 mod web_config;
 mod web_paths;
@@ -81,6 +84,7 @@ pub use allowed_hosts::AllowedHosts;
 pub use grafana_url::GrafanaUrl;
 pub(crate) use http_versions::linger;
 pub use limits::{FilesLeft, Limits, WebStats};
+pub use module_probe::{ModuleFound, ModuleLookup, ModuleSource};
 pub use negotiate::format_for;
 pub use web_config::{WebConfig, WebFile};
 pub use web_paths::{WebPaths, external_path, route_prefix, telemetry_path_ok};
@@ -123,6 +127,8 @@ pub struct Web {
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
     /// Probes a SoC on request; `None` without `--web.enable-lifecycle`.
     pub probe: Option<ProbeSource>,
+    /// Finds a target of a probe module, for /probe.
+    pub modules: ModuleSource,
     /// web.config.file, if there is one.
     pub config: Option<WebFile>,
     /// Limits for clients.

@@ -388,6 +388,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         publish: Publish::Off,
         publish_notifications: false,
         schema: Schema::Sonic,
+        modules: Arc::new([]),
         otel,
     };
     let reloaded = config.clone();
@@ -449,8 +450,9 @@ fn queries(soc: &Arc<dualtor_exporter::model::SocStatus>, result: QueryResult) -
 }
 
 fn all_ready(snapshot: &Snapshot) -> bool {
-    let is_ready =
-        |soc: &Arc<dualtor_exporter::model::SocStatus>| soc.channel == ChannelState::Ready && soc.rounds > 0;
+    let is_ready = |soc: &Arc<dualtor_exporter::model::SocStatus>| {
+        soc.channel.state == ChannelState::Ready && soc.rounds > 0
+    };
     snapshot.socs.iter().all(is_ready)
 }
 

@@ -116,6 +116,8 @@ fn view() -> anyhow::Result<View> {
         web: WebStatus::default(),
         lines_dropped: 0,
         process: None,
+        modules: Arc::new([]),
+        module_targets: Arc::new([]),
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
+use super::module_part::ModuleReader;
 use super::parts::Published;
 use super::queues::Queues;
 use super::totals::Totals;
@@ -12,11 +13,11 @@ use crate::config::Config;
 use crate::fleet::FleetHandle;
 use crate::model::level::judge;
 use crate::model::{
-    ConfigStatus, ExemplarTable, ExporterInfo, Facts, Inventory, OtlpStatus, SocStatus, SocView,
-    SourceStatus, StateDbStatus, TargetSource, View,
+    ConfigStatus, ExemplarTable, ExporterInfo, Facts, OtlpStatus, SocStatus, SocView, StateDbStatus,
+    TargetSource, View,
 };
 use crate::soc::channel::TlsStore;
-use crate::sonic::shadow::Shadow;
+use crate::sonic::switch::Emits;
 use crate::telemetry::process;
 use crate::web::{self, WebStats};
 
@@ -35,10 +36,7 @@ pub(super) struct Sources {
     pub(super) fleet: FleetHandle,
     /// One per publisher.
     pub(super) state_db: Vec<Published>,
-    pub(super) facts: watch::Receiver<Option<Arc<Facts>>>,
-    pub(super) shadow: watch::Receiver<Option<Shadow>>,
-    pub(super) inventory: watch::Receiver<Arc<Inventory>>,
-    pub(super) sources: watch::Receiver<Arc<[SourceStatus]>>,
+    pub(super) switch: Emits,
     pub(super) tls: Arc<TlsStore>,
     pub(super) totals: Totals,
     pub(super) queues: Queues,
@@ -48,6 +46,7 @@ pub(super) struct Sources {
     /// `None`: nothing is sent as OpenTelemetry.
     pub(super) otlp: Option<OtlpSource>,
     pub(super) web: Arc<WebStats>,
+    pub(super) modules: ModuleReader,
 }
 
 /// Where and when this exporter started.
@@ -71,9 +70,13 @@ impl Sources {
     /// `None`: the exporter is stopping.
     async fn view(self) -> Option<View> {
         let snapshot = self.fleet.snapshot().await.ok()?;
+        let (modules, module_targets) = self.modules.now().await?;
         let publishers = self.state_db.iter().filter_map(|status| *status.borrow());
         let state_db = publishers.reduce(StateDbStatus::and);
-        let (facts, shadow) = (self.facts.borrow().clone(), self.shadow.borrow().clone());
+        let (facts, shadow) = (
+            self.switch.facts.borrow().clone(),
+            self.switch.shadow.borrow().clone(),
+        );
         let statuses = || snapshot.socs.iter().map(|soc| &**soc);
         let (at, exporter) = (SystemTime::now(), self.exporter());
         let interval = exporter.probe.interval;
@@ -83,8 +86,8 @@ impl Sources {
             at,
             exporter,
             side: snapshot.side,
-            inventory: self.inventory.borrow().clone(),
-            sources: self.sources.borrow().clone(),
+            inventory: self.switch.inventory.borrow().clone(),
+            sources: self.switch.sources.borrow().clone(),
             state_db,
             differences: shadow.map(|shadow| shadow.differences(statuses())),
             tls: self.tls.status(),
@@ -97,6 +100,8 @@ impl Sources {
             exemplars: self.otlp.as_ref().map(|otlp| otlp.exemplars.clone()),
             lines_dropped: totals.lines_dropped,
             process: process::read(),
+            modules,
+            module_targets,
             socs: snapshot.socs.iter().map(soc).collect(),
         })
     }

@@ -42,7 +42,7 @@ pub(super) fn count(
     stop: &CancellationToken,
 ) -> FilesLeft {
     let namespaces = sources.config.borrow().namespaces.len();
-    let (open_files, files) = OpenFiles::new(sources.inventory.clone(), namespaces, grpc_listeners);
+    let (open_files, files) = OpenFiles::new(sources.switch.inventory.clone(), namespaces, grpc_listeners);
     until(stop, tasks, "the count of files", open_files.run());
     files
 }

@@ -20,7 +20,11 @@ const WITHIN: Duration = Duration::from_secs(20);
 
 /// Needs a tokio runtime.
 pub(super) fn probe_source(sources: &Sources, probe: &watch::Sender<ProbeSettings>) -> ProbeSource {
-    let (inventory, tls, probe) = (sources.inventory.clone(), sources.tls.clone(), probe.subscribe());
+    let (inventory, tls, probe) = (
+        sources.switch.inventory.clone(),
+        sources.tls.clone(),
+        probe.subscribe(),
+    );
     let (runtime, reader) = (Handle::current(), Arc::<Reader>::default());
     Arc::new(move |id| {
         let target = inventory

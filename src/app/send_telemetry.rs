@@ -51,7 +51,7 @@ mod with {
             let Some(otlp) = self.0 else {
                 return view_source(sources);
             };
-            let (host, inventory) = (sources.origin.host.clone(), sources.inventory.clone());
+            let (host, inventory) = (sources.origin.host.clone(), sources.switch.inventory.clone());
             let view = view_source(sources);
             let problems = otlp.problems(inventory.clone());
             let (queues, metrics) = otlp.tasks(&host, inventory, view.clone(), stop);

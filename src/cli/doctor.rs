@@ -1,6 +1,6 @@
 //! `doctor`: checks once everything that the exporter depends on here, and prints in plain English what it finds, what is
-//! wrong and what to do about it. Imports `model`, `config`, `soc`, `sonic`, `telemetry` and `web`; in `cli` what all commands use (`program`, `host`,
-//! `open_telemetry`, `exporter_command`, `probe_command`).
+//! wrong and what to do about it. Imports `model`, `config`, `soc`, `sonic`, `telemetry` and `web`; in `cli` what all commands use
+//! (`program`, `host`, `probe_output`, `open_telemetry`, `exporter_command`, `probe_command`).
 //!
 //! Exit codes: 0 nothing is wrong; 1 there is a problem; 2 bad usage, a bad configuration file, or what was found could not be
 //! written to stdout.
@@ -32,7 +32,8 @@ use clap::Args;
 use super::exporter_command::{first_config, own_config_db, settings_of};
 use super::host::raise_open_files;
 use super::open_telemetry::otel_settings;
-use super::probe_command::{Output, timeout};
+use super::probe_command::timeout;
+use super::probe_output::Output;
 use super::program::{FAILED, print_result};
 use crate::config::SwitchSettings;
 use crate::sonic::settings_row::read_settings;

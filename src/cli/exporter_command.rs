@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use super::host::{listen, listen_on_loopback, raise_open_files, stop_signals};
@@ -29,6 +31,9 @@ const DEFAULT_CONFIG: &str = "/etc/dualtor-exporter/config.yml";
 
 /// Where to serve if nothing else is said.
 pub(super) const DEFAULT_LISTEN: &str = ":9075";
+
+/// Between two dumps.
+const DUMP_PAUSE: Duration = Duration::from_secs(1);
 
 /// The configuration and its file. `None`: there is no file, and SONiC's defaults are used.
 type Loaded = (Config, Option<PathBuf>);
@@ -214,6 +219,38 @@ fn announce(
     Ok(())
 }
 
+/// Signals that do not end the exporter. From now on none of them kills it.
+struct Signals {
+    hangup: Signal,
+    dump: Signal,
+    dump_directory: PathBuf,
+}
+
+impl Signals {
+    fn handle(dump_directory: Option<PathBuf>) -> anyhow::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup()).context("cannot handle SIGHUP")?,
+            dump: signal(SignalKind::user_defined2()).context("cannot handle SIGUSR2")?,
+            dump_directory: dump_directory.unwrap_or_else(std::env::temp_dir),
+        })
+    }
+
+    /// SIGHUP reloads, SIGUSR2 writes a dump. The result is logged where it happens.
+    fn serve(mut self, exporter: &Exporter) {
+        let (reloader, dumper) = (exporter.reloader(), exporter.dumper());
+        tokio::spawn(async move {
+            while self.hangup.recv().await.is_some() && app::reload(&reloader).await.is_some() {}
+        });
+        tokio::spawn(async move {
+            while self.dump.recv().await.is_some() {
+                dumper.dump(&self.dump_directory).await;
+                // At most one a second. Signals that arrive meanwhile ask for one more.
+                sleep(DUMP_PAUSE).await;
+            }
+        });
+    }
+}
+
 /// `passed`: the sockets of `--web.systemd-socket`.
 pub(super) async fn run(
     args: ExporterArgs,
@@ -230,7 +267,7 @@ pub(super) async fn run(
     let (service_manager, watchdog) = service_manager();
     raise_open_files();
     let (mut stop, paths) = (stop_signals()?, args.paths());
-    let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    let signals = Signals::handle(args.dump_directory)?;
     announce(&config, file.as_deref(), &listeners, &paths)?;
     let follow = before.map(|before| FollowedFile {
         path: config_path(args.config_file.as_deref()).to_owned(),
@@ -259,11 +296,7 @@ pub(super) async fn run(
         otel,
         lines_dropped,
     });
-    let reloader = exporter.reloader();
-    // The result is logged where the reload happens.
-    tokio::spawn(
-        async move { while hangup.recv().await.is_some() && app::reload(&reloader).await.is_some() {} },
-    );
+    signals.serve(&exporter);
     match exporter.run(async move { stop.recv().await }).await {
         Ok(()) => {
             info!(target: APP, "stopped");

@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::probe_module;
+use super::probe_output::{FAILED, NEVER_READY, Output, milliseconds};
 use super::program::print_result;
 use crate::config::files::Reader;
 use crate::config::{Config, DEFAULT_TCP_PORT};
 use crate::model::{
     ChannelSettings, ClientIdentity, Health, Port, ProbeSettings, Query, QueryReport, Report, Security, Side,
-    Target, TlsSettings,
+    Target, TlsSettings, quoted,
 };
 use crate::soc::channel::TlsStore;
 use crate::soc::look::Found;
@@ -25,9 +27,15 @@ use crate::soc::looked::{Looked, ends, utc};
 
 #[derive(Debug, Args)]
 pub(super) struct ProbeArgs {
-    /// The SoC: an IP address, with a port if it is not 50075
-    #[arg(value_name = "ADDRESS", value_parser = address)]
-    address: SocketAddr,
+    /// The SoC: an IP address, with a port if it is not 50075. With --module: the name of one of its targets, or HOST:PORT
+    #[arg(value_name = "ADDRESS")]
+    address: String,
+    /// Probe as this module of the configuration file does, with its channel's settings
+    #[arg(long, value_name = "MODULE", conflicts_with_all = ["side", "timeout", "tls_ca", "metadata"])]
+    module: Option<String>,
+    /// The configuration file that has the module [default: /etc/dualtor-exporter/config.yml]
+    #[arg(long = "config.file", value_name = "FILE", requires = "module")]
+    config_file: Option<PathBuf>,
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     output: Output,
@@ -54,22 +62,11 @@ pub(super) struct ProbeArgs {
     metadata: Vec<(String, String)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Output {
-    Text,
-    Json,
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SideArg {
     Upper,
     Lower,
 }
-
-/// Exit code: the channel was READY, but a query failed or health is not serving.
-const FAILED: u8 = 1;
-/// Exit code: the channel was never READY.
-const NEVER_READY: u8 = 2;
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
@@ -122,6 +119,13 @@ impl ProbeArgs {
 }
 
 pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
+    if let Some(module) = &args.module {
+        let file = args.config_file.as_deref();
+        return probe_module::run(module, &args.address, file, args.output).await;
+    }
+    let address = address(&args.address).map_err(|expected| {
+        anyhow::anyhow!("invalid value {} for ADDRESS: {expected}", quoted(&args.address))
+    })?;
     let side = match args.side {
         Some(SideArg::Upper) => Side::Upper,
         Some(SideArg::Lower) => Side::Lower,
@@ -130,7 +134,7 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
     let target = Target {
         namespace: "".into(),
         id: Port::new("probe")?.into(),
-        address: args.address,
+        address,
         side,
         channel: Arc::new(ChannelSettings {
             security: args.security(),
@@ -153,10 +157,6 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) fn answers(report: &Report) -> bool {
     report.is_all_answered() && matches!(report.health, Health::Serving | Health::Unimplemented)
-}
-
-pub(super) fn milliseconds(duration: Option<Duration>) -> String {
-    duration.map_or("-".to_owned(), |d| format!("{:.1} ms", d.as_secs_f64() * 1000.0))
 }
 
 fn text(looked: &Looked) -> String {

@@ -4,20 +4,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use super::raw_modules::RawModule;
 use super::raw_otel::RawOtel;
+use super::raw_shared::{RawBackoff, there};
 use super::raw_sources::{RawSide, RawSource};
-use super::scalar::{Address, Multiplier, Share, TcpPort, Value, optional};
+use super::scalar::{Address, TcpPort, Value, optional};
 use super::settings::{Publish, Schema, SourceRule};
 use super::shard_index::RawShard;
 use super::tls_files::{RawTls, SecretsFile};
-use crate::model::{BackoffSettings, ChannelSettings, Port, ProbeSettings, Rack};
-
-/// A key that is `None` only where the file does not have it: null is no value of it.
-fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
-}
+use crate::model::{ChannelSettings, KeepaliveRule, Port, ProbeSettings, Rack};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +27,7 @@ pub(super) struct RawFile {
     pub(super) inventory: Option<Vec<RawSource>>,
     pub(super) shard: Option<RawShard>,
     pub(super) databases: RawDatabases,
+    pub(super) modules: BTreeMap<String, RawModule>,
     pub(super) otel: Option<RawOtel>,
 }
 
@@ -54,7 +52,7 @@ impl Default for RawProbe {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawChannel {
     pub(super) tcp_port: Value<TcpPort>,
-    pub(super) keepalive_time: Value<Duration>,
+    pub(super) keepalive_time: Value<KeepaliveRule>,
     pub(super) keepalive_timeout: Value<Duration>,
     pub(super) backoff: RawBackoff,
     pub(super) source_address: Value<SourceRule>,
@@ -67,44 +65,12 @@ impl Default for RawChannel {
         let default = ChannelSettings::default();
         Self {
             tcp_port: Value(TcpPort(super::DEFAULT_TCP_PORT)),
-            keepalive_time: Value(default.keepalive_time),
+            keepalive_time: Value(default.keepalive),
             keepalive_timeout: Value(default.keepalive_timeout),
             backoff: RawBackoff::default(),
             source_address: Value(SourceRule::Auto),
             metadata: BTreeMap::new(),
             tls: None,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawBackoff {
-    pub(super) initial: Value<Duration>,
-    pub(super) multiplier: Value<Multiplier>,
-    pub(super) jitter: Value<Share>,
-    pub(super) max: Value<Duration>,
-}
-
-impl Default for RawBackoff {
-    fn default() -> Self {
-        let default = BackoffSettings::default();
-        Self {
-            initial: Value(default.initial),
-            multiplier: Value(Multiplier(default.multiplier)),
-            jitter: Value(Share(default.jitter)),
-            max: Value(default.max),
-        }
-    }
-}
-
-impl From<RawBackoff> for BackoffSettings {
-    fn from(raw: RawBackoff) -> Self {
-        Self {
-            initial: raw.initial.0,
-            multiplier: raw.multiplier.0.0,
-            jitter: raw.jitter.0.0,
-            max: raw.max.0,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::{Deserialize, Deserializer, EnumAccess, Error, VariantAccess, Visitor};
 
 use super::SourceRule;
-use crate::model::text;
+use crate::model::{KeepaliveRule, text};
 
 /// A value: how to parse it, and a text for what is expected.
 pub(crate) trait Scalar: Sized {
@@ -188,6 +188,17 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         rest = tail;
     }
     (!text.is_empty()).then(|| Duration::from_millis(millis))
+}
+
+impl Scalar for KeepaliveRule {
+    const EXPECTED: &'static str = "rounds, or a duration over 0 and up to 1y, such as 500ms, 4s or 1m30s";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "rounds" => Some(Self::Rounds),
+            text => <Duration as Scalar>::parse(text).map(Self::Every),
+        }
+    }
 }
 
 impl Scalar for bool {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{ClientIdentity, Security, TlsSettings};
+use crate::model::{ClientIdentity, KeepaliveRule, Security, TlsSettings};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("dualtor.yml"))
@@ -21,7 +21,10 @@ fn what_is_not_said_has_the_contracts_default() {
     assert_eq!(config.side, Side::Unknown);
     let target = &config.targets.as_ref().expect("targets")[0];
     assert_eq!(target.address.to_string(), "127.9.0.1:50075");
-    assert_eq!(target.channel.keepalive_time, Duration::from_secs(4));
+    assert_eq!(
+        target.channel.keepalive,
+        KeepaliveRule::Every(Duration::from_secs(4))
+    );
     assert_eq!(target.channel.keepalive_timeout, Duration::from_secs(8));
     let backoff = target.channel.backoff;
     assert_eq!(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::shard_index::{self, ProcessNames};
 use super::{
-    Config, KeyError, Namespace, Publish, SourceRule, SwitchSettings, at, inventory_sources, raw, tls_files,
-    yaml,
+    Config, KeyError, Namespace, Publish, SourceRule, SwitchSettings, at, inventory_sources, module_settings,
+    raw, tls_files, yaml,
 };
 use crate::model::{ChannelSettings, ProbeSettings, Rack, Security, Side, SourceAddress, Target, TargetId};
 
@@ -41,6 +41,7 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
     };
     central.check(publish, source)?;
     let publish_notifications = notifications(raw.databases.publish_notifications.0, publish)?;
+    let modules = module_settings::modules(raw.modules, probe.interval, base)?;
     let told_all = targets
         .as_deref()
         .is_some_and(|targets| are_sides_known(targets, side));
@@ -63,6 +64,7 @@ pub(super) fn validate(raw: raw::RawFile, base: &Path, switch: &SwitchSettings) 
         publish,
         publish_notifications,
         schema,
+        modules: modules.into(),
         otel,
     })
 }
@@ -105,7 +107,7 @@ fn channel(raw: raw::RawChannel, base: &Path) -> Result<ChannelSettings, KeyErro
         metadata(name, value)?;
     }
     Ok(ChannelSettings {
-        keepalive_time: raw.keepalive_time.0,
+        keepalive: raw.keepalive_time.0,
         keepalive_timeout: raw.keepalive_timeout.0,
         backoff: raw.backoff.into(),
         source_address,

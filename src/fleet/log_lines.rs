@@ -25,7 +25,9 @@ pub(super) fn failure(status: &SocStatus, event: &Event) {
     match event {
         ChannelEvent::Failed { cause, detail } => {
             let detail = &**detail;
-            if status.channel == ChannelState::TransientFailure && status.last_failure != Some(*cause) {
+            if status.channel.state == ChannelState::TransientFailure
+                && status.channel.last_failure != Some(*cause)
+            {
                 info!(target: FLEET, rack, %port, %address, %cause, detail, "channel still failing, for another reason");
             } else {
                 debug!(target: FLEET, rack, %port, %address, %cause, detail, "channel failed");
@@ -54,7 +56,7 @@ pub(super) fn failure(status: &SocStatus, event: &Event) {
 
 pub(super) fn transition(status: &SocStatus, transition: &Transition) {
     let (rack, port, address) = names(status);
-    let lost_in_a_row = status.short_readys;
+    let lost_in_a_row = status.channel.short_readys;
     let detail = transition.detail.as_deref();
     match transition.kind {
         // Every line of a flapping channel must say so: the log leaves out most of them and writes only the latest.

@@ -120,7 +120,8 @@ impl Recorder {
                 }
                 self.changes(status, &transitions, None);
             }
-            Event::Health(_) => self.changes(status, &transitions, None),
+            // Only a session of a probe module sends the last.
+            Event::Health(_) | Event::Module(_) => self.changes(status, &transitions, None),
         }
     }
 
@@ -147,7 +148,7 @@ impl Recorder {
         let kept = self.traces.is_some() && self.rule.keeps(trace, is_notable);
         self.changes(status, &transitions, kept.then_some(trace));
         if kept {
-            let channel = channel_of(&report, status.channel);
+            let channel = channel_of(&report, status.channel.state);
             self.keep(status, trace, transitions, KeptWork::Round { channel, report });
         }
     }
@@ -170,7 +171,7 @@ impl Recorder {
                     && dial.began.is_some()
                 {
                     dial.failed = Some((now, *cause));
-                    if status.channel == ChannelState::TransientFailure {
+                    if status.channel.state == ChannelState::TransientFailure {
                         self.finish(status, now);
                     }
                 }
@@ -212,7 +213,7 @@ impl Recorder {
                 began,
                 ended: dial.failed.map_or(now, |(at, _)| at),
                 cause: dial.failed.map(|(_, cause)| cause),
-                channel: status.channel,
+                channel: status.channel.state,
             };
             self.keep(status, dial.trace, dial.transitions, work);
         }

@@ -1,15 +1,16 @@
 //! The reducer: `SocStatus` after an `Event`. Pure: it never reads a clock, does no I/O, cannot fail, and costs O(1).
 //!
 //! It is the only code that writes a `SocStatus`. It also returns what publishers and the log must do (`Effect`), so that they
-//! need not compare before and after.
+//! need not compare before and after. `channel_changes` is the part that any channel has. Imports `model`.
 
-use std::sync::Arc;
+pub(super) mod channel_changes;
+
 use std::time::{Duration, SystemTime};
 
 use crate::model::{
-    Cause, ChannelEvent, ChannelState, DURATION_BUCKETS, Durations, Event, Health, LastError, Maintenance,
-    MaintenanceReport, MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report, SelfPeer,
-    SocStatus, Target, Transition, TransitionKind, Trouble,
+    Cause, ChannelEvent, ChannelState, ChannelStatus, DURATION_BUCKETS, Durations, Event, Health, LastError,
+    Maintenance, MaintenanceReport, MuxDirection, NoticeType, Observed, Plane, Query, QueryResult, Report,
+    SelfPeer, SocStatus, Target, Transition, TransitionKind, Trouble,
 };
 
 /// What publishers and the log must do after an event.
@@ -25,19 +26,8 @@ impl SocStatus {
     /// The status of a target that has not been probed yet.
     pub fn new(target: Target) -> Self {
         Self {
-            keepalive_time: target.channel.keepalive_time,
-            ping_refusals: 0,
-            short_readys: 0,
+            channel: ChannelStatus::new(&target.channel),
             target,
-            channel: ChannelState::Idle,
-            epoch: 0,
-            transitions: [0; ChannelState::COUNT],
-            last_transition: None,
-            dials: 0,
-            failures: [0; Cause::COUNT],
-            last_failure: None,
-            keepalive_rtt: None,
-            certificate_expiry: None,
             observed: Observed::UNKNOWN,
             known_direction: SelfPeer::default(),
             direction_transitions: SelfPeer::default(),
@@ -49,19 +39,16 @@ impl SocStatus {
             maintenance: Maintenance::Unknown,
             maintenance_end: None,
             notices: [[0; Plane::COUNT]; NoticeType::COUNT],
-            session_restarts: 0,
         }
     }
 
     /// Changes the port's target to one that needs a new channel. Counters continue; the known state is reset to unknown.
     pub fn retarget(&mut self, target: Target) {
+        let mut channel = self.channel.clone();
+        channel.renew(&target.channel);
         let fresh = Self::new(target);
         let old = std::mem::replace(self, fresh);
-        self.transitions = old.transitions;
-        self.last_transition = old.last_transition;
-        self.dials = old.dials;
-        self.failures = old.failures;
-        self.last_failure = old.last_failure;
+        self.channel = channel;
         self.direction_transitions = old.direction_transitions;
         self.probes = old.probes;
         self.durations = old.durations;
@@ -69,7 +56,6 @@ impl SocStatus {
         self.last_success = old.last_success;
         self.last_error = old.last_error;
         self.notices = old.notices;
-        self.session_restarts = old.session_restarts;
     }
 
     /// Changes the target to one that the same channel serves. If the side changes, everything known per end is reset to unknown
@@ -98,32 +84,28 @@ impl SocStatus {
             Event::Round(report) => self.apply_round(report, now),
             Event::Maintenance(report) => self.apply_maintenance(report, now),
             Event::Health(to) => self.apply_health(*to, now),
+            // A SoC has another kind of session.
+            Event::Module(_) => Effect::default(),
         }
     }
 
     /// Stops the channel. A READY channel counts as lost, with cause `local`.
     pub fn stop(&mut self, now: SystemTime) -> Effect {
-        let (to, cause) = (ChannelState::Shutdown, Cause::Local);
-        if self.channel == ChannelState::Ready {
-            self.failures[cause.index()] += 1;
-        }
-        self.change_state(to, Some(cause), self.epoch, now)
+        let changed = self.channel.stop(now);
+        self.on_change(changed)
     }
 
     /// The session has ended by a defect of the exporter, described by `detail`. The SoC is not probed until the next session
     /// runs, so its state is unknown. So is announced maintenance, because its END may come in between.
     pub fn lose_session(&mut self, detail: &str, now: SystemTime) -> Effect {
-        let cause = Cause::Local;
-        self.session_restarts += 1;
-        self.failures[cause.index()] += 1;
-        self.last_failure = Some(cause);
-        self.error(Trouble::Channel(cause), detail, now);
+        self.error(Trouble::Channel(Cause::Local), detail, now);
         let unknown = MaintenanceReport {
             state: Maintenance::Unknown,
             ends_in: None,
             notices: None,
         };
-        let mut effect = self.change_state(ChannelState::TransientFailure, Some(cause), self.epoch, now);
+        let changed = self.channel.lose_session(detail, now);
+        let mut effect = self.on_change(changed);
         let of_maintenance = self.apply_maintenance(&unknown, now);
         effect.write_row |= of_maintenance.write_row;
         effect.transitions.extend(of_maintenance.transitions);
@@ -131,52 +113,22 @@ impl SocStatus {
     }
 
     fn apply_channel(&mut self, event: &ChannelEvent, now: SystemTime) -> Effect {
-        match event {
-            ChannelEvent::Dialing => self.dials += 1,
-            ChannelEvent::Failed { cause, detail } => {
-                self.failures[cause.index()] += 1;
-                self.last_failure = Some(*cause);
-                self.error(Trouble::Channel(*cause), detail, now);
-            }
-            ChannelEvent::PeerCertificate { not_after } => self.certificate_expiry = Some(*not_after),
-            ChannelEvent::Rtt(rtt) => {
-                if self.channel == ChannelState::Ready {
-                    self.keepalive_rtt = Some(*rtt);
-                }
-            }
-            ChannelEvent::Short { in_a_row } => self.short_readys = *in_a_row,
-            ChannelEvent::Keepalive { time, refusals, .. } => {
-                self.keepalive_time = *time;
-                self.ping_refusals = *refusals;
-            }
-            ChannelEvent::State { to, cause, epoch } => return self.change_state(*to, *cause, *epoch, now),
+        if let ChannelEvent::Failed { cause, detail } = event {
+            self.error(Trouble::Channel(*cause), detail, now);
         }
-        Effect::default()
+        let changed = self.channel.apply(event, now);
+        self.on_change(changed)
     }
 
-    fn change_state(
-        &mut self,
-        to: ChannelState,
-        cause: Option<Cause>,
-        epoch: u64,
-        now: SystemTime,
-    ) -> Effect {
-        let from = std::mem::replace(&mut self.channel, to);
-        self.epoch = epoch;
-        if from == to {
+    /// After a change of the channel's state nothing is known of the SoC.
+    fn on_change(&mut self, changed: Option<Transition>) -> Effect {
+        let Some(transition) = changed else {
             return Effect::default();
-        }
-        self.transitions[to.index()] += 1;
-        self.last_transition = Some(now);
-        self.keepalive_rtt = None;
+        };
         self.observed = Observed::UNKNOWN;
         Effect {
             write_row: true,
-            transitions: vec![Transition {
-                at: now,
-                kind: TransitionKind::Channel { from, to, cause },
-                detail: self.detail_of(cause, to),
-            }],
+            transitions: vec![transition],
         }
     }
 
@@ -204,7 +156,7 @@ impl SocStatus {
         }
         let mut transitions = Vec::new();
         // A report from an older connection, or from one that has been lost, is counted but does not change the state.
-        if self.channel == ChannelState::Ready && report.epoch == Some(self.epoch) {
+        if self.channel.state == ChannelState::Ready && report.epoch == Some(self.channel.epoch) {
             self.believe(report, now, &mut transitions);
         }
         Effect {
@@ -238,7 +190,7 @@ impl SocStatus {
 
     /// The row has no field for health, so no row is written.
     fn apply_health(&mut self, to: Health, now: SystemTime) -> Effect {
-        if self.channel != ChannelState::Ready {
+        if self.channel.state != ChannelState::Ready {
             return Effect::default();
         }
         let from = std::mem::replace(&mut self.observed.health, to);
@@ -271,14 +223,6 @@ impl SocStatus {
             }
         }
         transitions.extend(health_changed(health_before, report.health, now));
-    }
-
-    /// The detail of the failure that has this cause. Our own stop has none.
-    fn detail_of(&self, cause: Option<Cause>, to: ChannelState) -> Option<Arc<str>> {
-        let cause = cause.filter(|_| to != ChannelState::Shutdown)?;
-        let error = self.last_error.as_ref();
-        let error = error.filter(|error| error.what == Trouble::Channel(cause))?;
-        Some(error.detail.clone())
     }
 
     fn error(&mut self, what: Trouble, detail: &str, at: SystemTime) {

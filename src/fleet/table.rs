@@ -41,7 +41,7 @@ impl Watched {
     }
 
     pub(super) fn add_round(&mut self, report: &Report, now: SystemTime) {
-        let round = RoundRecord::new(report, self.status.channel, now);
+        let round = RoundRecord::new(report, self.status.channel.state, now);
         Arc::make_mut(&mut self.history).add_round(round, !report.is_all_answered());
     }
 }

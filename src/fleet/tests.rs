@@ -144,7 +144,7 @@ impl Rig {
 }
 
 fn healthy(status: &SocStatus) -> bool {
-    status.channel == ChannelState::Ready && status.observed.direction.own != MuxDirection::Unknown
+    status.channel.state == ChannelState::Ready && status.observed.direction.own != MuxDirection::Unknown
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,33 +157,40 @@ async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
     let before = rig.status("Ethernet0").await;
     bombs.explode("Ethernet0");
     let lost = rig
-        .shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
+        .shows("Ethernet0", |s| s.channel.state == ChannelState::TransientFailure)
         .await;
     assert_eq!(lost.observed, crate::model::Observed::UNKNOWN);
     assert_eq!(
-        (lost.keepalive_rtt, lost.maintenance),
+        (lost.channel.keepalive_rtt, lost.maintenance),
         (None, Maintenance::Unknown)
     );
     assert_eq!(
-        (lost.session_restarts, lost.last_failure),
+        (lost.channel.session_restarts, lost.channel.last_failure),
         (1, Some(Cause::Local))
     );
-    assert_eq!(lost.failures[Cause::Local.index()], 1);
+    assert_eq!(lost.channel.failures[Cause::Local.index()], 1);
     let error = lost.last_error.as_ref().expect("an error");
     assert!(error.detail.contains("a bomb\u{fffd}"), "{error:?}");
 
     let again = rig.shows("Ethernet0", healthy).await;
-    assert_eq!(again.session_restarts, 1);
+    assert_eq!(again.channel.session_restarts, 1);
     let ready = ChannelState::Ready.index();
-    assert_eq!(again.transitions[ready], before.transitions[ready] + 1);
-    assert_eq!(again.dials, before.dials + 1);
+    assert_eq!(
+        again.channel.transitions[ready],
+        before.channel.transitions[ready] + 1
+    );
+    assert_eq!(again.channel.dials, before.channel.dials + 1);
     assert!(again.rounds > before.rounds, "the counters go on");
     let other = rig.status("Ethernet4").await;
-    assert_eq!((other.session_restarts, other.dials), (0, 1), "not touched");
+    assert_eq!(
+        (other.channel.session_restarts, other.channel.dials),
+        (0, 1),
+        "not touched"
+    );
 
     // The new session is watched like the first.
     bombs.explode("Ethernet0");
-    rig.shows("Ethernet0", |s| s.session_restarts == 2 && !healthy(s))
+    rig.shows("Ethernet0", |s| s.channel.session_restarts == 2 && !healthy(s))
         .await;
     let last = rig.shows("Ethernet0", healthy).await;
 
@@ -202,7 +209,7 @@ async fn a_session_that_panics_leaves_ready_at_once_and_is_started_anew() {
     for state in ChannelState::ALL {
         assert_eq!(
             to(*state).count() as u64,
-            last.transitions[state.index()],
+            last.channel.transitions[state.index()],
             "{state}"
         );
     }
@@ -251,24 +258,26 @@ async fn a_session_that_is_started_anew_knows_that_pings_were_refused_until_the_
     };
     let soc = &rig.simulator.socs()[0];
     soc.connection_fault(ConnectionFault::Goaway(refuses));
-    let with_rounds =
-        |s: &SocStatus| healthy(s) && s.ping_refusals == 1 && s.keepalive_time == Duration::from_secs(3600);
+    let with_rounds = |s: &SocStatus| {
+        healthy(s) && s.channel.ping_refusals == 1 && s.channel.keepalive_time == Duration::from_secs(3600)
+    };
     rig.shows("Ethernet0", with_rounds).await;
     bombs.explode("Ethernet0");
-    rig.shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
+    rig.shows("Ethernet0", |s| s.channel.state == ChannelState::TransientFailure)
         .await;
     let again = rig.shows("Ethernet0", with_rounds).await;
-    assert_eq!(again.session_restarts, 1);
+    assert_eq!(again.channel.session_restarts, 1);
     // A PING goes out with the round at READY. Otherwise none is due for an hour.
-    rig.shows("Ethernet0", |s| s.keepalive_rtt.is_some()).await;
+    rig.shows("Ethernet0", |s| s.channel.keepalive_rtt.is_some())
+        .await;
     rig.change(|targets| {
         targets[0].channel = Arc::new(ChannelSettings {
             keepalive_timeout: Duration::from_secs(7),
             ..ChannelSettings::default()
         });
     });
-    let fresh = |s: &SocStatus| healthy(s) && s.keepalive_time == Duration::from_secs(4);
-    assert_eq!(rig.shows("Ethernet0", fresh).await.ping_refusals, 0);
+    let fresh = |s: &SocStatus| healthy(s) && s.channel.keepalive_time == Duration::from_secs(4);
+    assert_eq!(rig.shows("Ethernet0", fresh).await.channel.ping_refusals, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,7 +292,7 @@ async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any
         bombs.explode(at);
     }
     for at in ["Ethernet0", "Ethernet4", "Ethernet8"] {
-        rig.shows(at, |s| s.channel == ChannelState::TransientFailure)
+        rig.shows(at, |s| s.channel.state == ChannelState::TransientFailure)
             .await;
     }
     let moved = rig.simulator.socs()[2].address();
@@ -294,10 +303,10 @@ async fn a_session_that_waits_to_be_started_anew_is_changed_and_removed_like_any
         targets.remove(1);
     });
     let from_there =
-        |s: &SocStatus| s.channel == ChannelState::Ready && s.observed.direction.own == before.peer;
+        |s: &SocStatus| s.channel.state == ChannelState::Ready && s.observed.direction.own == before.peer;
     rig.shows("Ethernet0", from_there).await;
     let moved = rig.shows("Ethernet8", healthy).await;
-    assert_eq!(moved.session_restarts, 1, "the counters go on");
+    assert_eq!(moved.channel.session_restarts, 1, "the counters go on");
     let snapshot = rig.handle.snapshot().await.expect("a fleet");
     let ports: Vec<&str> = snapshot.socs.iter().map(|s| s.target.id.port.as_str()).collect();
     assert_eq!(ports, ["Ethernet0", "Ethernet8"]);
@@ -319,10 +328,10 @@ async fn a_session_that_cannot_even_start_keeps_nobody_waiting() {
     let mut settled = rig.handle.settled();
     let ready = timeout(LONG, settled.wait_for(|settled| *settled)).await;
     ready.expect("in time").expect("a fleet");
-    rig.shows("Ethernet0", |s| s.channel == ChannelState::TransientFailure)
+    rig.shows("Ethernet0", |s| s.channel.state == ChannelState::TransientFailure)
         .await;
     // The second restart does not change the row.
-    while rig.status("Ethernet0").await.session_restarts < 2 {
+    while rig.status("Ethernet0").await.channel.session_restarts < 2 {
         sleep(Duration::from_millis(2)).await;
     }
     assert!(
@@ -351,7 +360,7 @@ async fn a_fleet_that_panics_leaves_no_row_ready() {
     assert!(defect.to_string().contains("the fleet's own"), "{defect}");
     let last = rows.take().remove(&port("Ethernet0"));
     assert!(
-        matches!(&last, Some(Change::Put(status)) if status.channel == ChannelState::Shutdown),
+        matches!(&last, Some(Change::Put(status)) if status.channel.state == ChannelState::Shutdown),
         "{last:?}"
     );
 }

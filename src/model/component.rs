@@ -10,6 +10,8 @@ pub const TLS: &str = "dualtor::tls";
 pub const PROBE: &str = "dualtor::probe";
 /// The table of SoCs: transitions, ports that come and go.
 pub const FLEET: &str = "dualtor::fleet";
+/// The targets of probe modules.
+pub const MODULES: &str = "dualtor::modules";
 /// What follows from the switch's databases and files: ports, side, TLS.
 pub const INVENTORY: &str = "dualtor::inventory";
 /// Reading SONiC's databases.

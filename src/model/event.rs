@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Cause, ChannelState, Health, Maintenance, MuxDirection, NoticeType, Plane, PortState, Query, QueryResult,
-    RoundTiming, UpperLower,
+    Cause, ChannelState, Health, Maintenance, ModuleEvent, MuxDirection, NoticeType, Plane, PortState, Query,
+    QueryResult, RoundTiming, UpperLower,
 };
 
 /// Something that happened to one SoC.
@@ -19,6 +19,8 @@ pub enum Event {
     Maintenance(MaintenanceReport),
     /// The health service reported a change through its `Watch` stream.
     Health(Health),
+    /// The session is one of a module. No SoC sends this.
+    Module(Box<ModuleEvent>),
 }
 
 /// The state of announced maintenance.

@@ -121,7 +121,7 @@ pub fn judge(soc: &SocStatus, facts: Option<&PortFacts>, interval: Duration, now
     if soc.maintenance == Maintenance::InProgress {
         return R::InMaintenance;
     }
-    if soc.channel != ChannelState::Ready {
+    if soc.channel.state != ChannelState::Ready {
         return R::ChannelNotReady;
     }
     let seen = &soc.observed;
@@ -159,7 +159,7 @@ pub fn judge(soc: &SocStatus, facts: Option<&PortFacts>, interval: Duration, now
         (R::DirectionUnknown, asked && no_direction),
         (R::Stale, is_stale(soc, interval, now)),
         (R::CertificateExpiring, expires_soon(soc, now)),
-        (R::ChannelFlapping, soc.short_readys >= FLAPS),
+        (R::ChannelFlapping, soc.channel.short_readys >= FLAPS),
     ];
     let first = all.into_iter().find(|(_, is_so)| *is_so);
     first.map_or(R::Healthy, |(reason, _)| reason)
@@ -172,13 +172,14 @@ fn is_blocked(soc: &SocStatus, end: End) -> bool {
 
 /// A channel that has just become READY gets the same time for its first good round.
 fn is_stale(soc: &SocStatus, interval: Duration, now: SystemTime) -> bool {
-    let since = soc.last_success.max(soc.last_transition);
+    let since = soc.last_success.max(soc.channel.last_transition);
     let age = since.and_then(|since| now.duration_since(since).ok());
     age.is_some_and(|age| age > stale_after(interval))
 }
 
 fn expires_soon(soc: &SocStatus, now: SystemTime) -> bool {
-    soc.certificate_expiry
+    soc.channel
+        .certificate_expiry
         .is_some_and(|expiry| expiry.duration_since(now).unwrap_or_default() < EXPIRES_SOON)
 }
 

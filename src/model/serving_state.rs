@@ -17,7 +17,7 @@ words! {
 impl SocStatus {
     /// READY, every query of the last round answered, and the SoC's own health is not NOT_SERVING.
     pub fn serving(&self) -> ServingState {
-        let is_good = self.channel == ChannelState::Ready
+        let is_good = self.channel.state == ChannelState::Ready
             && self.observed.all_answered == Some(true)
             && self.observed.health != Health::NotServing;
         match is_good {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Cause, ChannelState, Health, Maintenance, MuxDirection, NoticeCounts, PortState, Query, QueryResult,
+    Cause, ChannelStatus, Health, Maintenance, MuxDirection, NoticeCounts, PortState, Query, QueryResult,
     SelfPeer, Side, Target, TargetId,
 };
 
@@ -16,30 +16,8 @@ pub const DURATION_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 pub struct SocStatus {
     /// Which SoC this is.
     pub target: Target,
-    /// Connectivity.
-    pub channel: ChannelState,
-    /// How many times the channel has been READY.
-    pub epoch: u64,
-    /// Changes of `channel`, by `ChannelState::index()` of the new state.
-    pub transitions: [u64; ChannelState::COUNT],
-    /// When `channel` last changed.
-    pub last_transition: Option<SystemTime>,
-    /// Dials begun.
-    pub dials: u64,
-    /// Failed dials and lost connections, by `Cause::index()`.
-    pub failures: [u64; Cause::COUNT],
-    /// The cause of the last failed dial or lost connection.
-    pub last_failure: Option<Cause>,
-    /// The last PING's round trip; only while READY.
-    pub keepalive_rtt: Option<Duration>,
-    /// The keepalive time in force.
-    pub keepalive_time: Duration,
-    /// How many READYs in a row ended within 10 s.
-    pub short_readys: u32,
-    /// How often the SoC has refused our PINGs (too_many_pings); kept until the target's configuration changes.
-    pub ping_refusals: u32,
-    /// Expiry of the certificate that the SoC last presented; `None` before the first one, and on plain-text channels.
-    pub certificate_expiry: Option<SystemTime>,
+    /// Its channel.
+    pub channel: ChannelStatus,
     /// What the SoC last reported; unknown unless READY.
     pub observed: Observed,
     /// The last direction that was not unknown, per end.
@@ -62,8 +40,6 @@ pub struct SocStatus {
     pub maintenance_end: Option<SystemTime>,
     /// Notices received.
     pub notices: NoticeCounts,
-    /// How often the session ended because of a defect of the exporter and was started again.
-    pub session_restarts: u64,
 }
 
 /// What a SoC reported in its last round. Health may be newer: the SoC can also report it between rounds.

@@ -183,11 +183,33 @@ impl Target {
     }
 }
 
+/// The default time from PING to PING. With `rounds` it is also the part of a dial's time that is for TCP.
+pub const KEEPALIVE_TIME: Duration = Duration::from_secs(4);
+
+/// When a PING is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepaliveRule {
+    /// This long after the last one was answered.
+    Every(Duration),
+    /// With each round, and at no other time. gRPC's servers accept that, however they are configured.
+    Rounds,
+}
+
+impl KeepaliveRule {
+    /// The time between two PINGs outside rounds.
+    pub fn between_rounds(self) -> Option<Duration> {
+        match self {
+            Self::Every(time) => Some(time),
+            Self::Rounds => None,
+        }
+    }
+}
+
 /// How to dial and keep a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelSettings {
-    /// A PING goes out this long after the last one was answered.
-    pub keepalive_time: Duration,
+    /// When a PING is sent.
+    pub keepalive: KeepaliveRule,
     /// How long the answer to a PING may take.
     pub keepalive_timeout: Duration,
     /// The waits between dials.
@@ -203,7 +225,8 @@ pub struct ChannelSettings {
 impl ChannelSettings {
     /// How long a dial may take until the peer is proven: 12 s by default.
     pub fn dial_timeout(&self) -> Duration {
-        self.keepalive_time + self.keepalive_timeout
+        let tcp = self.keepalive.between_rounds().unwrap_or(KEEPALIVE_TIME);
+        tcp + self.keepalive_timeout
     }
 }
 
@@ -211,7 +234,7 @@ impl Default for ChannelSettings {
     /// The documented defaults. The keepalive values are those of SONiC's deployed client.
     fn default() -> Self {
         Self {
-            keepalive_time: Duration::from_secs(4),
+            keepalive: KeepaliveRule::Every(KEEPALIVE_TIME),
             keepalive_timeout: Duration::from_secs(8),
             backoff: BackoffSettings::default(),
             source_address: SourceAddress::Any,
@@ -243,6 +266,16 @@ pub enum Security {
     Tls(TlsSettings),
     /// The configured TLS cannot be used (the text says why, for people): each dial fails as `tls_config`.
     Unusable(Arc<str>),
+}
+
+impl Security {
+    /// The TLS settings, if the channel uses TLS.
+    pub fn tls(&self) -> Option<&TlsSettings> {
+        match self {
+            Self::Tls(settings) => Some(settings),
+            Self::Plain | Self::Unusable(_) => None,
+        }
+    }
 }
 
 /// TLS settings. They hold paths, because the files may change at any time.

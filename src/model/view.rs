@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{
-    ConfigStatus, Delays, ExemplarTable, Inventory, OtlpStatus, PortFacts, PortReason, ProbeSettings,
-    ProcessStatus, QueueLengths, Side, SocStatus, SourceStatus, StateDbStatus, TlsStatus, WebStatus,
+    ConfigStatus, Delays, ExemplarTable, Inventory, ModuleSnapshot, ModuleSpec, OtlpStatus, PortFacts,
+    PortReason, ProbeSettings, ProcessStatus, QueueLengths, Side, SocStatus, SourceStatus, StateDbStatus,
+    TlsStatus, WebStatus,
 };
 
 words! {
@@ -86,6 +87,10 @@ pub struct View {
     pub queues: QueueLengths,
     /// CPU, memory and files of this process; `None` if /proc cannot be read.
     pub process: Option<ProcessStatus>,
+    /// The probe modules, sorted by name.
+    pub modules: Arc<[Arc<ModuleSpec>]>,
+    /// Their targets, sorted by module and name.
+    pub module_targets: ModuleSnapshot,
 }
 
 /// One SoC, and its port.

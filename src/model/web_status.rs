@@ -27,6 +27,8 @@ words! {
         ApiEvents = "api_events",
         /// `/api/v1/openapi.json`
         ApiDescription = "api_openapi",
+        /// `/probe`
+        Probe = "probe",
         /// `/-/healthy`
         Healthy = "healthy",
         /// `/-/ready`

@@ -103,6 +103,8 @@ impl Limit {
 words! {
     /// Why a dial failed or a connection was lost.
     Cause {
+        /// The peer's name gave no address.
+        Resolve = "resolve",
         /// The peer's host answered that nothing listens on the port.
         Refused = "refused",
         /// No route to the network or host.

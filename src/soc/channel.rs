@@ -1,7 +1,7 @@
-//! The channel to one SoC. It dials, keeps the connection, and reports its state with the reason.
+//! The channel to one SoC, or to one target of a module. It dials, keeps the connection, and reports its state with the reason.
 //!
-//! The project has its own channel on h2, under tonic's generated clients. tonic's own `Channel` shows no state, reports
-//! success for a peer that never speaks HTTP/2, and redials only when an RPC asks for it.
+//! It is our own, on h2. tonic's `Channel` shows no state, reports success for a peer that never speaks HTTP/2, and redials only
+//! when an RPC asks for it.
 //!
 //! | file | job |
 //! |---|---|
@@ -9,16 +9,14 @@
 //! | backoff, keepalive | their timing, pure |
 //! | dial_limiter | spreads the dials of thousands of channels |
 //! | attempt | the stages of one attempt to connect, until the peer has proven itself |
-//! | dial | TCP, source address; I/O errors → causes |
+//! | name_lookup, dial | DNS names → addresses; TCP, source address, I/O errors → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
-//! | socket | TCP, with the time at which bytes arrived |
-//! | layer | what each layer of a connection passes on unchanged |
-//! | sniffer | sees the peer's SETTINGS and GOAWAY frames, ends a connection that floods |
-//! | seen_frames | what the sniffer has seen, for the driver of the connection |
+//! | socket, layer | TCP, with the time at which bytes arrived; what each layer passes on unchanged |
+//! | sniffer, seen_frames | sees the peer's SETTINGS and GOAWAY, ends a connection that floods; what it has seen |
 //! | frames, flood | which frames answer something, pure; how many others are too many, pure |
 //! | connection | one h2 connection from preface to end |
 //!
-//! READY gives a [`Transport`] for RPCs. Imports `model`, `runtime`, `config` (TLS files); in `soc` `arrivals` and `transport`.
+//! READY gives a [`Transport`]. Imports `model`, `runtime`, `config` (TLS files); in `soc` `arrivals` and `transport`.
 
 mod attempt;
 mod backoff;
@@ -31,6 +29,7 @@ pub(crate) mod flood;
 pub(crate) mod frames;
 mod keepalive;
 mod layer;
+mod name_lookup;
 mod seen_frames;
 mod sniffer;
 mod socket;
@@ -51,7 +50,7 @@ pub use tls::{
     plain_client, validity,
 };
 
-use crate::model::{Cause, ChannelEvent, ProbeSettings, Security, Target};
+use crate::model::{Cause, ChannelEvent, ChannelSettings, Peer, ProbeSettings};
 use crate::soc::transport::{Outgoing, OutgoingError, Transport};
 use attempt::{Dialed, Dialing, Opening, Proving};
 use connection::{Connection, Happened};
@@ -74,7 +73,7 @@ pub struct Signal {
 /// The channel to one SoC. It makes progress only while `next` is polled. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Channel {
-    target: Target,
+    settings: Arc<ChannelSettings>,
     outgoing: Arc<Outgoing>,
     connectivity: Connectivity,
     dials: Arc<DialLimiter>,
@@ -117,21 +116,21 @@ impl std::fmt::Debug for Phase {
 
 impl Channel {
     /// IDLE, with the first dial due at once. Needs a tokio runtime.
-    pub fn new(target: Target, dials: Arc<DialLimiter>, tls: &TlsStore) -> Result<Self, OutgoingError> {
-        let now = Instant::now().into_std();
+    pub fn new(
+        peer: impl Into<Peer>,
+        dials: Arc<DialLimiter>,
+        tls: &TlsStore,
+    ) -> Result<Self, OutgoingError> {
+        let (peer, now) = (peer.into(), Instant::now().into_std());
         // Until `rounds_every` is called, rounds have the default interval.
-        let (time, rounds) = (target.channel.keepalive_time, ProbeSettings::default().interval);
-        let tls = match &target.channel.security {
-            Security::Tls(settings) => Some(tls.set(settings)),
-            Security::Plain | Security::Unusable(_) => None,
-        };
+        let (rule, rounds) = (peer.settings.keepalive, ProbeSettings::default().interval);
         Ok(Self {
-            tls,
-            outgoing: Arc::new(Outgoing::new(&target)?),
-            connectivity: Connectivity::new(target.channel.backoff, now),
-            keepalive: Habit::new(time, rounds, 0),
+            tls: peer.settings.security.tls().map(|settings| tls.set(settings)),
+            outgoing: Arc::new(Outgoing::new(&peer)?),
+            connectivity: Connectivity::new(peer.settings.backoff, now),
+            keepalive: Habit::new(rule, rounds, 0),
             dials,
-            target,
+            settings: peer.settings,
             phase: Phase::Waiting,
             signals: VecDeque::new(),
             _draining: None,
@@ -145,9 +144,9 @@ impl Channel {
         self
     }
 
-    /// The same SoC with new settings: the next dial uses `target`. A connection that is up stays as it is.
-    pub fn adopt(&mut self, target: Target) {
-        self.target = target;
+    /// The same peer with new settings, for the next dial. A connection that is up stays as it is.
+    pub fn adopt(&mut self, settings: Arc<ChannelSettings>) {
+        self.settings = settings;
     }
 
     /// Sets the interval of the rounds. A keepalive that goes with the rounds follows.
@@ -213,21 +212,22 @@ impl Channel {
     }
 
     fn begin_dial(&mut self) {
-        let now = Instant::now();
         self.emit(ChannelEvent::Dialing);
         self.apply(ChannelInput::Dial, None);
-        let (settings, tls) = (self.target.channel.clone(), self.tls.clone());
-        self.phase = Phase::Dialing(Dialing::begin(now, self.target.address, settings, tls));
+        let (endpoint, settings) = (self.outgoing.endpoint.clone(), self.settings.clone());
+        self.phase = Phase::Dialing(Dialing::begin(endpoint, settings, self.tls.clone()));
     }
 
     /// TCP is up.
     fn open(&mut self, dialed: Dialed) {
         self.keepalive.connected();
-        let (time, timeout) = (
-            self.keepalive.between_rounds(),
-            self.target.channel.keepalive_timeout,
-        );
-        self.phase = Phase::Opening(Opening::begin(dialed, self.target.address.ip(), time, timeout));
+        let (time, timeout) = (self.keepalive.between_rounds(), self.settings.keepalive_timeout);
+        self.phase = Phase::Opening(Opening::begin(
+            dialed,
+            self.outgoing.endpoint.clone(),
+            time,
+            timeout,
+        ));
     }
 
     /// Reports the SoC's certificate, even if the handshake failed.

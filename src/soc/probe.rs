@@ -7,7 +7,7 @@
 //! Imports `model` and `runtime`; in `soc` `arrivals` and `transport`.
 
 mod dualtor;
-mod health;
+pub(super) mod health;
 pub mod health_watch;
 mod held;
 mod maintenance;
@@ -61,14 +61,14 @@ impl Ready {
 
 /// How one query ended, and its value if it succeeded.
 #[derive(Debug)]
-struct QueryAnswer<T> {
-    result: QueryResult,
-    value: T,
+pub(super) struct QueryAnswer<T> {
+    pub(super) result: QueryResult,
+    pub(super) value: T,
     error: Option<Arc<str>>,
 }
 
 impl<T: Default> QueryAnswer<T> {
-    fn ok(value: T) -> Self {
+    pub(super) fn ok(value: T) -> Self {
         let (result, error) = (QueryResult::Ok, None);
         Self { result, value, error }
     }
@@ -81,7 +81,7 @@ impl<T: Default> QueryAnswer<T> {
         }
     }
 
-    fn invalid(error: impl Into<Arc<str>>) -> Self {
+    pub(super) fn invalid(error: impl Into<Arc<str>>) -> Self {
         Self {
             result: QueryResult::InvalidReply,
             value: T::default(),
@@ -89,7 +89,7 @@ impl<T: Default> QueryAnswer<T> {
         }
     }
 
-    fn failed(status: &Status) -> Self {
+    pub(super) fn failed(status: &Status) -> Self {
         // A code may come without a text.
         let said = Some(status.message()).filter(|text| !text.is_empty());
         Self {
@@ -102,11 +102,21 @@ impl<T: Default> QueryAnswer<T> {
 
 /// One query's place in a round: empty until the query has ended. Then it also has the moment at which the reply arrived.
 #[derive(Debug)]
-struct Slot<T>(Option<(QueryAnswer<T>, Instant)>);
+pub(super) struct Slot<T>(Option<(QueryAnswer<T>, Instant)>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
 
 impl<T: Default> Slot<T> {
     /// Takes the query as a function and not as a future: a future would be in memory twice, and tonic's are large.
-    async fn fill(&mut self, transport: &Transport, query: impl AsyncFnOnce(&Transport) -> QueryAnswer<T>) {
+    pub(super) async fn fill(
+        &mut self,
+        transport: &Transport,
+        query: impl AsyncFnOnce(&Transport) -> QueryAnswer<T>,
+    ) {
         let transport = transport.for_one();
         let answer = query(&transport).await;
         let ended = transport.ended().map_or_else(Instant::now, Instant::from_std);
@@ -114,7 +124,7 @@ impl<T: Default> Slot<T> {
     }
 
     /// The outcome of a query that was sent at `sent`. If the reply had not arrived by the deadline, it is DEADLINE_EXCEEDED.
-    fn close(self, timeout: Duration, sent: Instant) -> (QueryReport, T) {
+    pub(super) fn close(self, timeout: Duration, sent: Instant) -> (QueryReport, T) {
         let ended = self.0.map(|(answer, ended)| (answer, ended.duration_since(sent)));
         let (mut answer, took) = match ended {
             Some((answer, took)) if took < timeout => (answer, took),
@@ -146,7 +156,8 @@ pub fn round(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
     Box::pin(run(ready, settings, limiter))
 }
 
-async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLimiter>) -> Report {
+/// The same, not boxed.
+pub(super) async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLimiter>) -> Report {
     let timeout = settings.timeout;
     let (since, began_at) = (Instant::now(), SystemTime::now());
     let Some(Ready { epoch, transport }) = ready else {
@@ -161,12 +172,9 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
         Query::Health,
     ]
     .map(|query| transport.of(query));
-    let place = limiter.enter().await;
     let mut slots = (Slot(None), Slot(None), Slot(None), Slot(None), Slot(None));
-    let (began, arrivals) = (Instant::now(), transport.arrivals());
-    arrivals.begin();
-    {
-        let mut all = pin!(async {
+    let sent = {
+        let all = pin!(async {
             tokio::join!(
                 slots.0.fill(&admin, dualtor::admin),
                 slots.1.fill(&operation, dualtor::operation),
@@ -175,15 +183,9 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
                 slots.4.fill(&health, health::check),
             );
         });
-        let busy = limiter.busy(settings.interval).min(timeout);
-        if timeout_at(began + busy, all.as_mut()).await.is_err() {
-            // From now on it only waits for the SoC. SoCs that hang must not keep the others waiting.
-            drop(place);
-            // Dropping the queries that have not ended resets their streams.
-            patiently(all, arrivals, began, timeout).await;
-        }
-    }
-    let sent = arrivals.sent().map_or(began, Instant::from_std);
+        // Dropping the queries that have not ended resets their streams.
+        under_deadline(&transport, settings, &limiter, all).await
+    };
 
     let (admin, direction) = slots.0.close(timeout, sent);
     let (operation, oper) = slots.1.close(timeout, sent);
@@ -213,6 +215,25 @@ async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: Arc<RoundLi
         version: server_version,
         health: health_status,
     }
+}
+
+/// Runs all queries of a round when the limiter admits it, until their deadline. Returns when they were sent.
+pub(super) async fn under_deadline(
+    transport: &Transport,
+    settings: ProbeSettings,
+    limiter: &RoundLimiter,
+    mut all: Pin<&mut impl Future<Output = ()>>,
+) -> Instant {
+    let place = limiter.enter().await;
+    let (began, arrivals) = (Instant::now(), transport.arrivals());
+    arrivals.begin();
+    let busy = limiter.busy(settings.interval).min(settings.timeout);
+    if timeout_at(began + busy, all.as_mut()).await.is_err() {
+        // From now on it only waits for the peer. Peers that hang must not keep the others waiting.
+        drop(place);
+        patiently(all, arrivals, began, settings.timeout).await;
+    }
+    arrivals.sent().map_or(began, Instant::from_std)
 }
 
 /// Waits for the queries until their deadline. Then it takes what had arrived before that: on a machine that is short of CPU

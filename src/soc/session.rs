@@ -1,15 +1,16 @@
-//! The driver of one SoC: one task that owns its channel, its rounds and its two streams (notices, health), and turns what they
-//! return into events. It decides only *when* to probe (`schedule`, pure).
+//! The driver of one target: one task that owns its channel, its rounds and its streams, and turns what they return into events.
+//! It decides only *when* to probe (`schedule`, pure). What is asked is its module's: the SoC's queries are the first of them.
 //!
 //! Every wait in `run`'s select is cancel-safe: the channel and the streams keep their progress in themselves, and the round is
 //! a task of its own. It is one because it and the connection wake each other: a task that wakes itself costs tokio a thread's
 //! wake-up (docs/performance.md). Aborting the session aborts its round and closes its connection.
 //!
-//! Imports `model` and `runtime`; in `soc` `channel`, `probe` and `transport`.
+//! Imports `model` and `runtime`; in `soc` `channel`, `module`, `probe` and `transport`.
 
 mod schedule;
 
 use std::future::poll_fn;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
@@ -19,12 +20,12 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::{
-    ChannelEvent, ChannelState, Event, ProbeSettings, Query, QueryResult, Report, RoundReason, Side, Target,
-    TraceRule,
+    ChannelEvent, ChannelState, Event, ModuleJob, Peer, ProbeSettings, RoundReason, Target, TraceRule,
 };
 use crate::runtime::defect::{Defect, caught};
 use crate::soc::channel::{Channel, DialLimiter, Signal, TlsStore};
-use crate::soc::probe::{self, Ready, RoundLimiter, health_watch::HealthWatch, notices::NoticeStream};
+use crate::soc::module::{Module, ModuleSignal};
+use crate::soc::probe::{Ready, RoundLimiter};
 use crate::soc::transport::OutgoingError;
 use schedule::Schedule;
 
@@ -51,16 +52,16 @@ pub struct Context {
     pub origin: Instant,
 }
 
-/// One SoC's session.
+/// One target's session.
 pub struct Session {
     id: SessionId,
-    context: Context,
-    /// May be replaced by a similar target while the session runs.
-    target: watch::Receiver<Target>,
-    side: Side,
+    // Of the context only what it needs after its start: it is small.
+    events: mpsc::Sender<(SessionId, Event)>,
+    probe: watch::Receiver<ProbeSettings>,
+    rounds: Arc<RoundLimiter>,
+    propagate: Option<TraceRule>,
     channel: Channel,
-    notices: NoticeStream,
-    health: HealthWatch,
+    module: Module,
     schedule: Schedule,
     /// When the last round was due, or the session began.
     last: Instant,
@@ -69,7 +70,7 @@ pub struct Session {
     /// Whether the first dial has begun. Before that the SoC cannot be blamed for not being READY.
     dialled: bool,
     ready: Option<Ready>,
-    round: Option<AbortOnDropHandle<Result<Report, Defect>>>,
+    round: Option<AbortOnDropHandle<Result<Event, Defect>>>,
     /// When the current round, or the last one, began.
     began: Instant,
     /// Why the current round, or the last one, began.
@@ -103,6 +104,20 @@ pub fn start(
     Ok(Box::pin(async move { session.run().await }))
 }
 
+/// The same for a target of a module. A round starts at once with each message of `now`, unless one is under way.
+pub fn start_module(
+    id: SessionId,
+    job: watch::Receiver<Arc<ModuleJob>>,
+    now: mpsc::Receiver<()>,
+    refusals: u32,
+    context: Context,
+) -> Result<Running, OutgoingError> {
+    let first = job.borrow().clone();
+    let module = Module::of_job(job, now);
+    let mut session = Session::of(id, (&first.id(), first.peer()), module, refusals, context)?;
+    Ok(Box::pin(async move { session.run().await }))
+}
+
 impl Session {
     /// A session for `target` that has not begun.
     pub fn new(
@@ -112,23 +127,34 @@ impl Session {
         context: Context,
     ) -> Result<Self, OutgoingError> {
         let first = target.borrow().clone();
+        let module = Module::of_soc(target);
+        Self::of(id, (&first.id, Peer::from(&first)), module, refusals, context)
+    }
+
+    fn of(
+        id: SessionId,
+        (name, peer): (&impl Hash, Peer),
+        module: Module,
+        refusals: u32,
+        context: Context,
+    ) -> Result<Self, OutgoingError> {
         let interval = context.probe.borrow().interval;
-        let schedule = Schedule::new(&first.id, context.origin.into_std(), interval);
+        let schedule = Schedule::new(name, context.origin.into_std(), interval);
         let now = Instant::now();
-        let channel = Channel::new(first.clone(), context.dials.clone(), &context.tls)?;
+        let channel = Channel::new(peer, context.dials.clone(), &context.tls)?;
         let mut channel = channel.refused_before(refusals);
         channel.rounds_every(interval);
         Ok(Self {
             id,
-            notices: NoticeStream::new(first.side),
-            side: first.side,
-            target,
-            health: HealthWatch::new(),
+            module,
             channel,
             due: Instant::from_std(schedule.after_start(now.into_std())),
             last: now,
             schedule,
-            context,
+            events: context.events,
+            probe: context.probe,
+            rounds: context.rounds,
+            propagate: context.propagate,
             dialled: false,
             ready: None,
             round: None,
@@ -138,8 +164,8 @@ impl Session {
         })
     }
 
-    /// Runs until it is dropped. Only a defect ends it. A defect of a round ends the session too: without that round, the
-    /// results of the one before would stay as if they were true.
+    /// Runs until it is dropped. Only a defect ends it. A defect of a SoC's round ends the session too: without that round, the
+    /// results of the one before would stay as if they were true. A defect of another module's round is the result of that round.
     async fn run(&mut self) -> Defect {
         loop {
             let event = tokio::select! {
@@ -147,10 +173,12 @@ impl Session {
                 signal = self.channel.next() => Some(self.on_signal(signal)),
                 ended = poll_fn(|cx| under_way(&mut self.round, cx)) => match ended {
                     Ok(report) => Some(self.on_report(report)),
-                    Err(defect) => return defect,
+                    Err(defect) => match self.module.survive(&defect, self.ready.as_ref()) {
+                        Some(report) => Some(self.on_report(report)),
+                        None => return defect,
+                    },
                 },
-                report = self.notices.next() => Some(Event::Maintenance(report)),
-                health = self.health.next() => Some(Event::Health(health)),
+                signal = self.module.next() => self.on_module(signal),
                 () = sleep_until(self.due) => {
                     self.due = Instant::from_std(self.schedule.after(Instant::now().into_std()));
                     if self.dialled {
@@ -158,12 +186,8 @@ impl Session {
                     }
                     None
                 }
-                Ok(()) = self.target.changed() => {
-                    self.adopt_target();
-                    None
-                }
-                Ok(()) = self.context.probe.changed() => {
-                    let interval = self.context.probe.borrow_and_update().interval;
+                Ok(()) = self.probe.changed() => {
+                    let interval = self.probe.borrow_and_update().interval;
                     self.schedule.set_interval(interval);
                     self.channel.rounds_every(interval);
                     let (last, now) = (self.last.into_std(), Instant::now().into_std());
@@ -172,21 +196,30 @@ impl Session {
                 }
             };
             if let Some(event) = event
-                && self.context.events.send((self.id, event)).await.is_err()
+                && self.events.send((self.id, event)).await.is_err()
             {
                 return Defect::new("the fleet has ended");
             }
         }
     }
 
-    fn adopt_target(&mut self) {
-        let target = self.target.borrow_and_update().clone();
-        if target.side != self.side {
-            self.side = target.side;
-            self.notices.change_side(target.side);
-            self.start_round(RoundReason::Side);
+    fn on_module(&mut self, signal: ModuleSignal) -> Option<Event> {
+        match signal {
+            ModuleSignal::Event(event) => return Some(event),
+            ModuleSignal::Adopt { channel, ask } => {
+                if ask {
+                    self.start_round(RoundReason::Side);
+                }
+                self.channel.adopt(channel);
+            }
+            ModuleSignal::AskNow => {
+                if self.round.is_none() {
+                    // The reason is for traces, which are kept of SoCs only.
+                    self.start_round(RoundReason::Interval);
+                }
+            }
         }
-        self.channel.adopt(target);
+        None
     }
 
     fn on_signal(&mut self, Signal { event, transport }: Signal) -> Event {
@@ -196,35 +229,24 @@ impl Session {
             match &self.ready {
                 Some(ready) => {
                     debug_assert_eq!(to, ChannelState::Ready);
-                    self.notices.attach(ready.transport.clone());
-                    self.health.attach(ready.transport.clone());
+                    self.module.attach(&ready.transport);
                     self.due = Instant::from_std(self.schedule.after_start(Instant::now().into_std()));
                     self.start_round(RoundReason::Ready);
                 }
-                None => {
-                    self.notices.detach();
-                    self.health.detach();
-                }
+                None => self.module.detach(),
             }
         }
         Event::Channel(event)
     }
 
-    fn on_report(&mut self, mut report: Report) -> Event {
+    fn on_report(&mut self, report: Event) -> Event {
         self.round = None;
-        // A round ends with its slowest query. If the SoC has reported its health since the round began, that is newer than the
-        // answer to the round's Check.
-        if report.query(Query::Health).result == QueryResult::Ok
-            && let Some(health) = self.health.said_since(self.began)
-        {
-            report.health = health;
-        }
-        report.timing.reason = self.reason;
+        let event = self.module.finish(report, self.began, self.reason);
         if let Some(reason) = self.again.take() {
             self.start_round(reason);
         }
-        self.health.round_ended();
-        Event::Round(Box::new(report))
+        self.module.round_ended();
+        event
     }
 
     fn start_round(&mut self, reason: RoundReason) {
@@ -236,21 +258,21 @@ impl Session {
         self.reason = reason;
         self.began = self.last;
         self.channel.round_begins();
-        let settings: ProbeSettings = *self.context.probe.borrow();
-        let limiter = self.context.rounds.clone();
-        let trace = self.context.propagate;
+        let settings: ProbeSettings = *self.probe.borrow();
+        let limiter = self.rounds.clone();
+        let trace = self.propagate;
         let trace = trace.and_then(|rule| rule.sampled(fastrand::u128(..)));
         let ready = self.ready.clone().map(|ready| ready.traced(trace));
-        let round = probe::round(ready, settings, limiter);
+        let round = self.module.round(ready, settings, limiter);
         self.round = Some(AbortOnDropHandle::new(tokio::spawn(caught(round))));
     }
 }
 
 /// The end of the round, if one is under way. Not an async function: that would hold a report in each resting session.
 fn under_way(
-    round: &mut Option<AbortOnDropHandle<Result<Report, Defect>>>,
+    round: &mut Option<AbortOnDropHandle<Result<Event, Defect>>>,
     cx: &mut task::Context<'_>,
-) -> Poll<Result<Report, Defect>> {
+) -> Poll<Result<Event, Defect>> {
     let Some(task) = round else {
         return Poll::Pending;
     };
@@ -283,7 +305,7 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChannelSettings, Port};
+    use crate::model::{ChannelSettings, Port, Side};
 
     /// docs/performance.md says what a SoC takes. One process keeps ten thousand of these.
     #[tokio::test]

@@ -5,23 +5,28 @@
 //! errors as gRPC status codes, decompression, and a limit for the replies of a SoC. Of a SoC's headers, tonic sees only status
 //! and message.
 //!
-//! Imports `model`, and in `soc` `arrivals`.
+//! Imports `model` and `config` (files), and in `soc` `arrivals`.
 //!
 //! | file | job |
 //! |---|---|
 //! | messages | the messages of a reply: limits, decompression; pure |
 //! | grpc_status | which headers tonic sees; the statuses that we make; pure |
 //! | reply | a response's body |
+//! | raw_call | RPCs whose messages are bytes |
+//! | metadata_files | request metadata from files |
+//! | outgoing | what all RPCs to one target have in common |
 //! | places | how many RPCs run at the same time |
 
 mod grpc_status;
 mod messages;
+mod metadata_files;
+mod outgoing;
 mod places;
+pub(crate) mod raw_call;
 mod reply;
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,17 +37,18 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryFutureExt as _;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body::Body;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use crate::model::{Limit, Query, Security, Target, TraceId, query_span};
+use crate::model::{Limit, Query, TraceId, query_span};
 use crate::soc::arrivals::Arrivals;
 pub(crate) use grpc_status::is_peers;
 use grpc_status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
-use messages::{ACCEPTED, Encoding, Messages};
+use messages::{ACCEPTED, Encoding, MAX_MESSAGE, Messages};
+pub(crate) use outgoing::Outgoing;
+pub use outgoing::OutgoingError;
 use places::{Places, StreamPlace};
 pub use reply::ReplyBody;
 
@@ -52,62 +58,6 @@ const MAX_INFORMATIONAL: usize = 8;
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
-
-/// What every RPC to one SoC has in common; made once per target.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    origin: Uri,
-    metadata: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// Metadata or an address that HTTP cannot carry. The configuration is checked earlier; this is the last check.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot be sent over HTTP/2: {0}")]
-pub struct OutgoingError(#[from] http::Error);
-
-impl Outgoing {
-    pub(crate) fn new(target: &Target) -> Result<Self, OutgoingError> {
-        let (scheme, name) = match &target.channel.security {
-            Security::Plain => ("http", None),
-            Security::Tls(tls) => ("https", tls.server_name.as_deref()),
-            // No dial succeeds, so nothing is ever sent.
-            Security::Unusable(_) => ("https", None),
-        };
-        // gRPC's own clients also send the name in place of the address: a proxy may route by it.
-        let authority = match name.and_then(authority) {
-            Some(authority) => authority,
-            None => target
-                .address
-                .to_string()
-                .parse::<Authority>()
-                .map_err(http::Error::from)?,
-        };
-        let origin = Uri::builder()
-            .scheme(scheme)
-            .authority(authority)
-            .path_and_query("/")
-            .build()?;
-        let mut metadata = vec![(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT))];
-        for (name, value) in &target.channel.metadata {
-            let value = value
-                .replace("${soc_ip}", &target.address.ip().to_string())
-                .replace("${port}", target.id.port.as_str());
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(http::Error::from)?;
-            metadata.push((name, HeaderValue::from_str(&value).map_err(http::Error::from)?));
-        }
-        Ok(Self { origin, metadata })
-    }
-}
-
-/// A server name in the form of a URI, with an IPv6 address in brackets. `None`: it is not a name, and no dial succeeds.
-fn authority(name: &str) -> Option<Authority> {
-    let text = match name.parse() {
-        Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
-        Ok(IpAddr::V4(_)) | Err(_) => name.to_owned(),
-    };
-    text.parse().ok()
-}
 
 /// Sends RPCs over one connection while that exists. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -119,6 +69,10 @@ pub struct Transport {
     stream: Option<Arc<AtomicU32>>,
     /// The trace of the round, if the SoC is told.
     traced: Option<Arc<Traced>>,
+    /// The longest message of a reply, in bytes. Small, as a session holds several of these.
+    max_message: u32,
+    /// A reply may have any number of messages, although there is a deadline.
+    many: bool,
 }
 
 /// The trace of a round.
@@ -155,6 +109,8 @@ impl Transport {
             link: Arc::new(link),
             timeout: None,
             stream: None,
+            max_message: MAX_MESSAGE as u32,
+            many: false,
             traced: None,
         }
     }
@@ -210,9 +166,27 @@ impl Transport {
         self
     }
 
+    /// The same with this limit for a message of a reply, in bytes after decompression.
+    pub fn with_limit(self, max_message: u32) -> Self {
+        Self { max_message, ..self }
+    }
+
+    /// The same for a server stream with a deadline: its reply may have any number of messages.
+    pub fn for_many(self) -> Self {
+        Self { many: true, ..self }
+    }
+
     /// The origin for tonic's `Client::with_origin`.
     pub fn origin(&self) -> Uri {
         self.link.outgoing.origin.clone()
+    }
+
+    /// Reads the files whose content is sent as metadata, if there are any. The error says which one cannot be used.
+    pub async fn refresh_metadata(&self) -> Result<(), String> {
+        match &self.link.outgoing.from_files {
+            Some(files) => files.read().await,
+            None => Ok(()),
+        }
     }
 
     /// How many RPCs the peer allows at the same time.
@@ -236,6 +210,9 @@ impl Service<Request<tonic::body::Body>> for Transport {
         for (name, value) in &self.link.outgoing.metadata {
             headers.insert(name, value.clone());
         }
+        if let Some(files) = &self.link.outgoing.from_files {
+            files.add_to(headers);
+        }
         if let Some(timeout) = &self.timeout {
             headers.insert(GRPC_TIMEOUT, HeaderValue::clone(timeout));
         }
@@ -243,7 +220,10 @@ impl Service<Request<tonic::body::Body>> for Transport {
             headers.insert(TRACEPARENT, parent.clone());
         }
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
-        let max_messages = if self.timeout.is_some() { 1 } else { u64::MAX };
+        let limits = match self.timeout {
+            Some(_) if !self.many => (1, self.max_message as usize),
+            _ => (u64::MAX, self.max_message as usize),
+        };
         let (link, number) = (self.link.clone(), self.stream.clone());
         let (head, body) = request.into_parts();
         // Two futures, of which the second replaces the first: while the reply is awaited, nothing of the request is kept. The block
@@ -265,7 +245,7 @@ impl Service<Request<tonic::body::Body>> for Transport {
                 .map_err(|error| status_of(&error))?;
             Ok((response, stream, place))
         };
-        Box::pin(sent.and_then(move |(response, stream, place)| reply(response, stream, place, max_messages)))
+        Box::pin(sent.and_then(move |(response, stream, place)| reply(response, stream, place, limits)))
     }
 }
 
@@ -288,7 +268,7 @@ async fn reply(
     response: ResponseFuture,
     stream: SendStream<Bytes>,
     place: StreamPlace,
-    max_messages: u64,
+    (messages, bytes): (u64, usize),
 ) -> Result<Response<ReplyBody>, Status> {
     let (head, body) = answer(response, stream).await?.into_parts();
     let fields = Fields::of(&head.headers);
@@ -298,7 +278,7 @@ async fn reply(
         .map_or_else(Encoding::default, |header| Encoding::of(header.as_bytes()));
     let headers = fields.told()?;
     let trailers_only = headers.contains_key(GRPC_STATUS);
-    let messages = Messages::new(encoding, max_messages);
+    let messages = Messages::new(encoding, messages, bytes);
     let mut response = Response::new(ReplyBody::new(body, trailers_only, messages, place));
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
@@ -359,7 +339,7 @@ async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ChannelSettings, Port, Side, TlsSettings};
+    use crate::model::{ChannelSettings, Peer, Port, Security, Side, Target, TlsSettings};
     use dualtor_proto::LinkStateRequest;
     use dualtor_proto::dual_to_r_active_client::DualToRActiveClient;
 
@@ -376,7 +356,7 @@ mod tests {
                     ..ChannelSettings::default()
                 }),
             };
-            let outgoing = Outgoing::new(&target).expect("sendable");
+            let outgoing = Outgoing::new(&Peer::from(&target)).expect("sendable");
             assert_eq!(outgoing.origin.to_string(), expected);
         };
         let tls = |name: Option<&str>| {
@@ -408,7 +388,7 @@ mod tests {
             side: Side::Upper,
             channel: Arc::default(),
         };
-        let outgoing = Arc::new(Outgoing::new(&target).expect("sendable"));
+        let outgoing = Arc::new(Outgoing::new(&Peer::from(&target)).expect("sendable"));
         let transport = Transport::new(requests, outgoing, Arc::default());
         let mut client = DualToRActiveClient::with_origin(transport.clone(), transport.origin());
         let status = client.query_link_state(LinkStateRequest::default()).await;

@@ -100,7 +100,7 @@ pub fn fields<'a>(
         Schema::Sonic => sonic(status),
         Schema::Hld => hld(status),
     };
-    row.push(("grpc_connection_status", status.channel.upper().into()));
+    row.push(("grpc_connection_status", status.channel.state.upper().into()));
     let counters = base.plus(Counters::own(status));
     for (name, count) in Counters::FIELDS.into_iter().zip(counters.0) {
         row.push((name, count.to_string().into()));

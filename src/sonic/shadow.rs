@@ -87,7 +87,7 @@ mod tests {
 
     fn ready(port: &str) -> SocStatus {
         let mut soc = testing::status(port);
-        soc.channel = ChannelState::Ready;
+        soc.channel.state = ChannelState::Ready;
         soc.observed.direction.own = MuxDirection::Active;
         soc.observed.version = Some("1.0".into());
         soc

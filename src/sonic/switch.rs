@@ -79,7 +79,7 @@ pub struct Switch {
 }
 
 /// What `Switch` emits.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Emits {
     /// The latest.
     pub inventory: watch::Receiver<Arc<Inventory>>,

@@ -21,95 +21,25 @@ macro_rules! labels_of {
     }};
 }
 
+mod family;
+mod module_values;
 mod values;
 
-use std::fmt;
-use std::ops::Range;
+use crate::model::{ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, OtlpResult};
 
-use crate::model::{
-    ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, OtlpResult, PortFacts, SocStatus,
-    SocView, View,
+use super::samples::Samples;
+use family::MetricOrigin;
+pub use family::{Family, MetricKind};
+use module_values::{
+    api_compatibility, api_version, channel_failures, channel_state, channel_transitions, gribi_entries,
+    gribi_statuses, keepalive_interval, module_targets, names, results, round_durations, service_health,
+    success, target_info,
 };
-
-use super::samples::{Samples, Sink};
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
     level, mux_direction, notices, port, port_states, ports, probes, problems, queues, refusals,
     request_durations, requests, sent, share, side, soc_info, sources_read, sources_up, transitions,
 };
-
-/// A metric's type, as Prometheus names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricKind {
-    /// Only goes up; its name ends in `_total`.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// `_bucket`, `_sum` and `_count`.
-    Histogram,
-}
-
-impl MetricKind {
-    /// "counter", "gauge" or "histogram".
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-/// One metric of the catalogue.
-#[derive(Debug, Clone, Copy)]
-pub struct Family {
-    /// Full name, with `_total`.
-    pub name: &'static str,
-    /// Its type.
-    pub kind: MetricKind,
-    /// Its labels, comma-separated.
-    pub labels: &'static str,
-    /// One sentence, with the unit.
-    pub help: &'static str,
-    origin: MetricOrigin,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum MetricOrigin {
-    /// The same samples for each SoC.
-    Soc(fn(&SocStatus, &mut Samples<'_>) -> fmt::Result),
-    /// The same samples for each SoC, which also need the switch's data about its port. No samples if no database is used.
-    Switch(fn(&SocStatus, &PortFacts, &mut Samples<'_>) -> fmt::Result),
-    /// The same samples for each port, from its view.
-    Port(fn(&SocView, &mut Samples<'_>) -> fmt::Result),
-    /// Samples of the whole exporter.
-    Global(fn(&View, &mut Samples<'_>) -> fmt::Result),
-}
-
-impl Family {
-    /// Whether it has samples for each SoC.
-    pub(super) fn is_per_soc(&self) -> bool {
-        !matches!(self.origin, MetricOrigin::Global(_))
-    }
-
-    /// Writes its samples for some of the view's SoCs; those of the whole exporter whatever `socs` is.
-    pub(super) fn write(&self, view: &View, socs: Range<usize>, sink: &mut dyn Sink) -> fmt::Result {
-        let mut samples = Samples { sink, rack: None };
-        if let MetricOrigin::Global(source) = self.origin {
-            return source(view, &mut samples);
-        }
-        for soc in view.socs.get(socs).unwrap_or_default() {
-            samples.rack = soc.status.target.id.rack.name();
-            match (self.origin, &soc.facts) {
-                (MetricOrigin::Soc(source), _) => source(&soc.status, &mut samples)?,
-                (MetricOrigin::Port(source), _) => source(soc, &mut samples)?,
-                (MetricOrigin::Switch(source), Some(facts)) => source(&soc.status, facts, &mut samples)?,
-                (MetricOrigin::Switch(_), None) | (MetricOrigin::Global(_), _) => {}
-            }
-        }
-        Ok(())
-    }
-}
 
 macro_rules! catalogue {
     ($($name:literal $kind:ident [$labels:literal] $help:literal, $scope:ident $source:expr;)+) => {
@@ -127,28 +57,28 @@ macro_rules! catalogue {
 catalogue! {
     "dualtor_channel_state" Gauge ["port, state"]
         "State of the gRPC channel to the SoC: 1 for the current state",
-        Soc |soc, out| out.states(&[port(soc)], labels_of!(ChannelState), soc.channel.label());
+        Soc |soc, out| out.states(&[port(soc)], labels_of!(ChannelState), soc.channel.state.label());
     "dualtor_channel_transitions_total" Counter ["port, to"]
         "Changes of the channel's state, by the new state",
         Soc transitions;
     "dualtor_channel_dials_total" Counter ["port"]
         "Dials started",
-        Soc |soc, out| out.counter(&[port(soc)], soc.dials);
+        Soc |soc, out| out.counter(&[port(soc)], soc.channel.dials);
     "dualtor_channel_failures_total" Counter ["port, cause"]
         "Failed dials and lost connections, by cause",
         Soc failures;
     "dualtor_channel_last_transition_timestamp_seconds" Gauge ["port"]
         "When the channel's state last changed, Unix time",
-        Soc |soc, out| out.timestamp(&[port(soc)], soc.last_transition);
+        Soc |soc, out| out.timestamp(&[port(soc)], soc.channel.last_transition);
     "dualtor_keepalive_rtt_seconds" Gauge ["port"]
         "Round trip of the last answered keepalive PING, only while READY",
-        Soc |soc, out| out.seconds(&[port(soc)], soc.keepalive_rtt);
+        Soc |soc, out| out.seconds(&[port(soc)], soc.channel.keepalive_rtt);
     "dualtor_keepalive_interval_seconds" Gauge ["port"]
         "Time from PING to PING: keepalive_time, or the probe interval after the SoC has sent too_many_pings",
-        Soc |soc, out| out.seconds(&[port(soc)], Some(soc.keepalive_time));
+        Soc |soc, out| out.seconds(&[port(soc)], Some(soc.channel.keepalive_time));
     "dualtor_soc_certificate_expiry_timestamp_seconds" Gauge ["port"]
         "Expiry of the certificate that the SoC last presented, Unix time; absent without TLS",
-        Soc |soc, out| out.timestamp(&[port(soc)], soc.certificate_expiry);
+        Soc |soc, out| out.timestamp(&[port(soc)], soc.channel.certificate_expiry);
     "dualtor_mux_direction" Gauge ["port, side, state"]
         "Whether this side may forward to the server, as reported by the SoC: 1 for the current state",
         Soc mux_direction;
@@ -187,7 +117,7 @@ catalogue! {
         Soc soc_info;
     "dualtor_session_restarts_total" Counter ["port"]
         "How often the port's session ended because of a defect of the exporter and was started again",
-        Soc |soc, out| out.counter(&[port(soc)], soc.session_restarts);
+        Soc |soc, out| out.counter(&[port(soc)], soc.channel.session_restarts);
     "dualtor_intended_mux_state" Gauge ["port, state"]
         "Mux state that linkmgrd wants for the port: 1 for the current state",
         Switch |soc, facts, out| out.states(&[port(soc)], labels_of!(MuxDirection), facts.intended.label());
@@ -305,6 +235,63 @@ catalogue! {
     "dualtor_scheduling_delay_seconds" Histogram [""]
         "How late tasks of this exporter run, because of a lack of CPU",
         Global delays;
+    "grpc_probe_success" Gauge ["module, target"]
+        "Whether the last round of the module's target was a success; with grpc_health a Watch changes it at once; absent until a round has ended",
+        Module success;
+    "grpc_probes_total" Counter ["module, target, result"]
+        "Rounds of the module's target, by gRPC status code, NO_SCHEMA, INVALID_REPLY or UNEXPECTED_REPLY",
+        Module results;
+    "grpc_probe_duration_seconds" Histogram ["module, target"]
+        "Time from the first RPC of a round to the end of its last; rounds that sent nothing do not count",
+        Module round_durations;
+    "grpc_probe_last_success_timestamp_seconds" Gauge ["module, target"]
+        "When the last round that was a success ended, Unix time",
+        Module |target, out| out.timestamp(&names(target), target.asked.last_success);
+    "grpc_channel_state" Gauge ["module, target, state"]
+        "State of the gRPC channel to the module's target: 1 for the current state",
+        Module channel_state;
+    "grpc_channel_transitions_total" Counter ["module, target, to"]
+        "Changes of the channel's state, by the new state",
+        Module channel_transitions;
+    "grpc_channel_dials_total" Counter ["module, target"]
+        "Dials started",
+        Module |target, out| out.counter(&names(target), target.channel.dials);
+    "grpc_channel_failures_total" Counter ["module, target, cause"]
+        "Failed dials and lost connections, by cause",
+        Module channel_failures;
+    "grpc_channel_last_transition_timestamp_seconds" Gauge ["module, target"]
+        "When the channel's state last changed, Unix time",
+        Module |target, out| out.timestamp(&names(target), target.channel.last_transition);
+    "grpc_keepalive_rtt_seconds" Gauge ["module, target"]
+        "Round trip of the last answered keepalive PING, only while READY",
+        Module |target, out| out.seconds(&names(target), target.channel.keepalive_rtt);
+    "grpc_keepalive_interval_seconds" Gauge ["module, target"]
+        "Time from PING to PING; absent while PINGs go with the rounds",
+        Module keepalive_interval;
+    "grpc_certificate_expiry_timestamp_seconds" Gauge ["module, target"]
+        "Expiry of the certificate that the target last presented, Unix time; absent without TLS",
+        Module |target, out| out.timestamp(&names(target), target.channel.certificate_expiry);
+    "grpc_target_info" Gauge ["module, target, kind, address"]
+        "What is asked of the module's target, its address, and the labels that it has in the configuration; always 1",
+        Module target_info;
+    "grpc_health_status" Gauge ["module, target, service, status"]
+        "Health of the service by grpc.health.v1: 1 for the current status",
+        Module service_health;
+    "grpc_api_version" Gauge ["module, target, service, bound"]
+        "Oldest (supported) and newest (current) version of the service's interface that the server speaks; absent while not known",
+        Module api_version;
+    "grpc_api_compatibility" Gauge ["module, target, service, state"]
+        "Whether the clients of the configuration can speak to the service: 1 for the current state",
+        Module api_compatibility;
+    "gribi_entries" Gauge ["module, target, network_instance, aft"]
+        "Entries of the network instance, by table; absent while not known",
+        Module gribi_entries;
+    "gribi_entries_by_status" Gauge ["module, target, network_instance, plane, status"]
+        "Entries of the network instance, by whether they are programmed; absent while not known",
+        Module gribi_statuses;
+    "grpc_module_targets" Gauge ["module"]
+        "Targets of the module; absent without modules",
+        Global module_targets;
     "process_cpu_seconds_total" Counter [""]
         "User and system CPU time, seconds",
         Global |view, out| view.process.map_or(Ok(()), |process| {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub(super) type Label<'a> = (&'static str, &'a str);
+pub(super) type Label<'a> = (&'a str, &'a str);
 
 /// The labels of one sample.
 #[derive(Debug, Clone, Copy)]

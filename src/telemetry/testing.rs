@@ -46,5 +46,7 @@ pub(crate) fn empty_view() -> View {
         exemplars: None,
         queues: QueueLengths::default(),
         process: None,
+        modules: Arc::new([]),
+        module_targets: Arc::new([]),
     }
 }

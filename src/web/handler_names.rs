@@ -15,6 +15,7 @@ pub(super) fn handler_of(paths: &WebPaths, uri: &Uri) -> WebHandler {
     }
     match path {
         "/" => WebHandler::Page,
+        "/probe" => WebHandler::Probe,
         "/-/healthy" => WebHandler::Healthy,
         "/-/ready" => WebHandler::Ready,
         "/-/reload" => WebHandler::Reload,
@@ -65,6 +66,7 @@ mod tests {
             ("/api/v1/events", WebHandler::ApiEvents),
             ("/api/v1/openapi.json", WebHandler::ApiDescription),
             ("/-/healthy", WebHandler::Healthy),
+            ("/probe?module=a&target=b", WebHandler::Probe),
             ("/-/ready", WebHandler::Ready),
             ("/-/reload", WebHandler::Reload),
             ("/api/v1/none", WebHandler::Other),

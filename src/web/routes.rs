@@ -4,6 +4,7 @@
 //! |---|---|
 //! | GET /, /ports/..., /static/... | the pages, see `pages`; with `--web.disable-page`: a list of links at / |
 //! | GET /metrics (`--web.telemetry-path`) | text 0.0.4 or OpenMetrics 1.0.0 by `Accept`, gzip by `Accept-Encoding` |
+//! | GET /probe | one round of a configured target of a probe module, see `module_probe` |
 //! | GET /-/healthy | 200 while the process serves |
 //! | GET /-/ready | 503 until every target has finished a round or failed a dial, at most 15 s; then 200 |
 //! | GET /api/v1/... | the JSON API, see `api` |
@@ -13,7 +14,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -28,14 +28,19 @@ use tower_service::Service as _;
 use super::api::{self, Api, EventStreams, ProbesNow};
 use super::error_form::ErrorForm;
 use super::landing;
+use super::module_probe;
 use super::negotiate::{format_for, header_lines};
 use super::pages::{self, Pages};
 use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
+use super::scrape_patience::patience;
 use super::{NO_LIFECYCLE, Web, limits::Limits, same_site};
 
 /// Seconds after which a refused scraper may ask again: about as long as it has waited.
 const RETRY_AFTER: &str = "5";
+
+/// Where blackbox_exporter has it.
+const PROBE_PATH: &str = "/probe";
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -57,6 +62,9 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
         .route("/-/healthy", get(async || "dualtor-exporter is healthy.\n"))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload));
+    if web.paths.telemetry != PROBE_PATH {
+        router = router.route(PROBE_PATH, get(probe));
+    }
     let api = Api {
         renderer: renderer.clone(),
         history: web.history.clone(),
@@ -131,17 +139,6 @@ async fn metrics(State(routes): State<Routes>, method: Method, headers: HeaderMa
     (head, encoding, body).into_response()
 }
 
-/// How long Prometheus waits for this scrape, less what the way back takes: after that it would not see the reason.
-fn patience(headers: &HeaderMap) -> Option<Duration> {
-    const WAY_BACK: f64 = 0.5;
-    let seconds = headers
-        .get("x-prometheus-scrape-timeout-seconds")?
-        .to_str()
-        .ok()?;
-    let seconds = seconds.parse::<f64>().ok().filter(|seconds| *seconds > 0.0)?;
-    Duration::try_from_secs_f64((seconds - WAY_BACK).max(seconds / 2.0)).ok()
-}
-
 fn not_rendered(reason: NotRendered) -> Response {
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     match reason {
@@ -155,6 +152,10 @@ fn not_rendered(reason: NotRendered) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
     }
+}
+
+async fn probe(State(routes): State<Routes>, uri: Uri, headers: HeaderMap) -> Response {
+    module_probe::answer(&routes.web.modules, &uri, &headers).await
 }
 
 async fn ready(State(routes): State<Routes>) -> Response {
@@ -186,29 +187,5 @@ async fn reload(State(routes): State<Routes>, uri: Uri, headers: HeaderMap) -> R
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
         None => (StatusCode::SERVICE_UNAVAILABLE, "the exporter is stopping\n").into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::http::HeaderName;
-
-    #[test]
-    fn a_scraper_that_waits_for_less_is_answered_in_its_time() {
-        let check = |value: &str, expected: Option<f64>| {
-            let mut headers = HeaderMap::new();
-            let name = "X-Prometheus-Scrape-Timeout-Seconds";
-            let name: HeaderName = name.parse().expect("a name");
-            headers.insert(name, value.parse().expect("a value"));
-            let expected = expected.map(Duration::from_secs_f64);
-            assert_eq!(patience(&headers), expected, "{value}");
-        };
-        check("10", Some(9.5));
-        check("0.8", Some(0.4));
-        for value in ["", "0", "-1", "NaN", "inf", "1e300", "ten"] {
-            check(value, None);
-        }
-        assert_eq!(patience(&HeaderMap::new()), None);
     }
 }

@@ -157,6 +157,7 @@ async fn a_scrape_that_panics_is_one_answer_of_500() {
         ready,
         reload: None,
         probe: None,
+        modules: std::sync::Arc::new(|_, _| crate::web::ModuleLookup::UnknownModule),
         config: None,
         limits: Limits::default(),
         files,
@@ -194,6 +195,7 @@ async fn a_scrape_is_refused_before_its_scraper_gives_up() {
         ready,
         reload: None,
         probe: None,
+        modules: std::sync::Arc::new(|_, _| crate::web::ModuleLookup::UnknownModule),
         config: None,
         limits: Limits {
             turn: std::time::Duration::from_secs(3600),

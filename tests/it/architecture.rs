@@ -136,7 +136,7 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
             .filter(move |(file, _)| file.starts_with(module_name) && !is_test(file))
             .collect::<Vec<_>>()
     };
-    for module in ["fleet/reduce", "model"] {
+    for module in ["fleet/reduce", "fleet/module_changes", "model"] {
         for (file, code) in of(module) {
             for forbidden in [
                 "now()",
@@ -153,6 +153,7 @@ fn the_reducer_reads_no_clock_and_does_no_io() {
         }
     }
     for pure in [
+        "soc/module/wire.rs",
         "soc/channel/connectivity.rs",
         "soc/channel/backoff.rs",
         "soc/channel/keepalive.rs",
@@ -289,6 +290,21 @@ fn nobody_calls_the_rpc_that_changes_traffic() {
     }
 }
 
+/// Probe modules call what only reads.
+#[test]
+fn nobody_calls_what_changes_a_modules_target() {
+    for (file, code) in files() {
+        for path in [
+            "gRIBI/Modify",
+            "gRIBI/Flush",
+            "RpcServerService/shutdown",
+            "RpcServerService/proxy",
+        ] {
+            assert!(!code.contains(path), "{file}: {path}");
+        }
+    }
+}
+
 #[test]
 fn nobody_writes_the_field_that_linkmgrd_acts_upon() {
     for (file, code) in files() {
@@ -303,7 +319,13 @@ fn only_the_reducer_writes_a_status_and_only_the_fleet_holds_the_table() {
             continue;
         }
         // Readers hold an `Arc<SocStatus>`: these are the ways to make a status or to change it.
-        let ways = ["SocStatus::new(", "&mut SocStatus", "make_mut(", "Arc::get_mut("];
+        let ways = [
+            "SocStatus::new(",
+            "&mut SocStatus",
+            "&mut ModuleStatus",
+            "make_mut(",
+            "Arc::get_mut(",
+        ];
         let way = ways.iter().find(|way| code.contains(**way));
         assert!(way.is_none() || file.starts_with("fleet"), "{file}: {way:?}");
     }

@@ -190,14 +190,16 @@ async fn each_metric_is_of_the_catalogue_and_each_of_the_catalogue_is_there() {
     let answer = get(rack.web, "/metrics").await;
     let scrape = Scrape::parse(answer.text());
     let shown: BTreeSet<&str> = scrape.samples.iter().map(|s| family(&s.name)).collect();
-    // These are there in central mode only: tests/it/shards.rs, tests/it/sources_of_targets.rs; or while telemetry is sent:
-    // tests/it/telemetry_sent.rs.
+    // These are there in central mode only: tests/it/shards.rs, tests/it/sources_of_targets.rs; while telemetry is sent:
+    // tests/it/telemetry_sent.rs; or with probe modules: tests/it/modules.rs.
     let elsewhere = |name: &str| {
         [
             "dualtor_shard_",
             "dualtor_inventory_up",
             "dualtor_inventory_last",
             "dualtor_otlp_",
+            "grpc_",
+            "gribi_",
         ]
         .iter()
         .any(|start| name.starts_with(start))

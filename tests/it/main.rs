@@ -20,6 +20,7 @@
 //! | pages | the pages for people |
 //! | telemetry_sent | traces, metrics and events that arrive at a receiver of OpenTelemetry, or do not |
 //! | self_observation | what metrics say of the exporter itself |
+//! | modules | probe modules: health of any gRPC server, /probe, `probe --module` |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | web_promises | what docs/web.md promises, with the real limits of half a minute |
@@ -63,6 +64,7 @@ mod hostile;
 mod hostile_redis;
 mod keepalive;
 mod lateness;
+mod modules;
 mod network_namespace;
 mod odd_databases;
 mod outages;

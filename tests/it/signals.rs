@@ -194,3 +194,62 @@ async fn sighup_reloads_the_file_and_leaves_what_is_the_same_alone() {
     program.signal("TERM");
     assert_eq!(program.ended().await.code, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigusr2_writes_what_the_process_knows_and_a_directory_that_is_not_there_is_one_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let module = "health: {grpc_health: {}, interval: 60s, channel: {metadata: {authorization: hunter2}}, targets: [{name: soc, address: \"<Ethernet0>\"}]}";
+    let mut rack = Setup::rack(1).modules(module).stage().await;
+    let file = rack.config_path();
+    let file = file.to_str().expect("UTF-8");
+    let to = |directory: &std::path::Path| {
+        let directory = directory.to_str().expect("UTF-8").to_owned();
+        [
+            "--config.file",
+            file,
+            "--web.listen-address",
+            "127.0.0.1:0",
+            "--debug.dump-directory",
+            &directory,
+        ]
+        .map(str::to_owned)
+    };
+    let arguments = to(directory.path());
+    let mut program = Program::start(&arguments.each_ref().map(String::as_str));
+    rack.web = program.address().await;
+    rack.shows(PORT, &Look::HEALTHY).await;
+    program.signal("USR2");
+    let line = program.says("dump written", 1).await;
+    let path = std::fs::read_dir(directory.path())
+        .expect("readable")
+        .next()
+        .expect("a file")
+        .expect("a file")
+        .path();
+    assert!(line.contains(path.to_str().expect("UTF-8")), "{line}");
+    let text = std::fs::read_to_string(&path).expect("text");
+    for words in [
+        "tasks ",
+        "channels   2",
+        "SoC Ethernet0",
+        "READY since",
+        "target health/soc (grpc_health)",
+        "keepalive",
+        "round ",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains("hunter2"), "{text}");
+    // Two at once are two files or one, never half of one; and it goes on.
+    program.signal("USR2");
+    program.says("dump written", 2).await;
+    rack.shows(PORT, &Look::HEALTHY).await;
+    drop(program);
+
+    let arguments = to(&directory.path().join("none"));
+    let mut program = Program::start(&arguments.each_ref().map(String::as_str));
+    rack.web = program.address().await;
+    program.signal("USR2");
+    program.says("the dump could not be written", 1).await;
+    rack.shows(PORT, &Look::HEALTHY).await;
+}

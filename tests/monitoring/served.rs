@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dualtor_exporter::model::{
-    Cause, ChannelState, DELAY_BUCKETS, DURATION_BUCKETS, Health, LinkmgrHealth, Maintenance, MuxDirection,
-    NoticeType, OrchagentMux, OtlpResult, Plane, PortLevel, PortState, ProblemKind, Query, QueryResult,
-    QueueName, REQUEST_BUCKETS, Refusal, Side, WebCode, WebHandler,
+    AftKind, AftPlane, Cause, ChannelState, Compatibility, DELAY_BUCKETS, DURATION_BUCKETS, Health,
+    LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux, OtlpResult, Plane, PortLevel,
+    PortState, ProbeResult, ProblemKind, Programmed, Query, QueryResult, QueueName, REQUEST_BUCKETS,
+    ROUND_BUCKETS, Refusal, Side, WebCode, WebHandler,
 };
 use dualtor_exporter::telemetry::catalogue::{CATALOGUE, MetricKind};
 
@@ -37,7 +38,7 @@ pub(crate) fn these(words: &[&str]) -> BTreeSet<String> {
 /// exporter.
 fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
     Some(match (metric, label) {
-        ("dualtor_channel_state", "state") | (_, "to") => words!(ChannelState),
+        ("dualtor_channel_state" | "grpc_channel_state", "state") | (_, "to") => words!(ChannelState),
         ("dualtor_mux_direction" | "dualtor_intended_mux_state", "state") => words!(MuxDirection),
         ("dualtor_orchagent_mux_state", "state") => words!(OrchagentMux),
         ("dualtor_link_state" | "dualtor_oper_state", "state") => words!(PortState),
@@ -55,9 +56,16 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
             these(&["ok", "error"])
         }
         ("dualtor_otlp_spans_total" | "dualtor_otlp_log_records_total", "result") => words!(OtlpResult),
+        ("grpc_probes_total", "result") => words!(ProbeResult),
         (_, "result") => words!(QueryResult),
+        ("grpc_api_compatibility", "state") => words!(Compatibility),
+        ("gribi_entries_by_status", "status") => words!(Programmed),
         (_, "status") => words!(Health),
         (_, "type") => words!(NoticeType),
+        ("gribi_entries_by_status", "plane") => words!(AftPlane),
+        (_, "aft") => words!(AftKind),
+        (_, "bound") => these(&["supported", "current"]),
+        (_, "kind") => these(&["grpc_health", "service_info", "gribi"]),
         (_, "plane") => words!(Plane),
         ("dualtor_web_connections_refused_total", "reason") => words!(Refusal),
         (_, "level") => words!(PortLevel),
@@ -68,12 +76,14 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
             let bounds: &[f64] = match metric {
                 "dualtor_scheduling_delay_seconds" => &DELAY_BUCKETS,
                 "dualtor_web_request_duration_seconds" => &REQUEST_BUCKETS,
+                "grpc_probe_duration_seconds" => &ROUND_BUCKETS,
                 _ => &DURATION_BUCKETS,
             };
             let bounds = bounds.iter().map(|bound| format!("{bound:?}"));
             bounds.chain(["+Inf".to_owned()]).collect()
         }
         (_, "port" | "address" | "version" | "revision" | "source") => return None,
+        (_, "module" | "target" | "service" | "network_instance") => return None,
         _ => panic!("{metric}: say in tests/monitoring/served.rs what {label} may be"),
     })
 }

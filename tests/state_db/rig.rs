@@ -121,7 +121,7 @@ pub(crate) fn idle(name: &str) -> SocStatus {
 /// A healthy SoC after this many rounds.
 pub(crate) fn ready(name: &str, rounds: u64) -> SocStatus {
     let mut status = idle(name);
-    status.channel = ChannelState::Ready;
+    status.channel.state = ChannelState::Ready;
     status.maintenance = Maintenance::Noop;
     status.observed.direction = SelfPeer {
         own: MuxDirection::Active,
@@ -145,7 +145,7 @@ pub(crate) fn ready(name: &str, rounds: u64) -> SocStatus {
 /// The same SoC after its session was stopped.
 pub(crate) fn shut(name: &str, rounds: u64) -> SocStatus {
     let mut status = ready(name, rounds);
-    status.channel = ChannelState::Shutdown;
+    status.channel.state = ChannelState::Shutdown;
     status.observed = Observed::UNKNOWN;
     status
 }

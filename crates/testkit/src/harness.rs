@@ -37,6 +37,8 @@ pub struct Settings {
     pub targets: Vec<(String, SocketAddr)>,
     /// No targets in the file: those of CONFIG_DB are used.
     pub from_config_db: bool,
+    /// The key `modules`, in one line; `<Ethernet0>` stands for that SoC's address.
+    pub modules: String,
     /// The keys of `otel`.
     pub otel: String,
     /// Variables of OpenTelemetry. Those of the test's own process are not read.
@@ -54,6 +56,7 @@ impl Settings {
             databases: "publish: own".to_owned(),
             targets: Vec::new(),
             from_config_db: false,
+            modules: String::new(),
             otel: String::new(),
             variables: Vec::new(),
         }
@@ -68,6 +71,13 @@ impl Settings {
             redis.server(),
             self.databases
         );
+        if !self.modules.is_empty() {
+            let mut modules = self.modules.clone();
+            for (port, address) in &self.targets {
+                modules = modules.replace(&format!("<{port}>"), &address.to_string());
+            }
+            let _ = writeln!(yaml, "modules: {{{modules}}}");
+        }
         if !self.otel.is_empty() {
             let _ = writeln!(yaml, "otel: {{{}}}", self.otel);
         }
@@ -146,6 +156,12 @@ impl Setup {
         let others = &self.settings.channel;
         self.settings.channel = format!("{others}, {channel}");
         self.files = Some(files);
+        self
+    }
+
+    /// The key `modules`, in one line; `<Ethernet0>` stands for that SoC's address.
+    pub fn modules(mut self, modules: &str) -> Self {
+        self.settings.modules = modules.to_owned();
         self
     }
 

@@ -20,7 +20,9 @@ use super::findings::security::files_named;
 use crate::config::{Config, Database, Namespace, RedisAddress, read_pem, read_secrets};
 use crate::model::Inventory;
 use crate::model::schema;
-use crate::model::{ChannelSettings, Security, SourceAddress, Spec, Table, Target, TlsSettings};
+use crate::model::{
+    ChannelSettings, KeepaliveRule, Security, SourceAddress, Spec, Table, Target, TlsSettings,
+};
 use crate::soc::channel::{Checked, TlsStore, check, check_certificates, check_key};
 use crate::soc::look::{Found, look};
 use crate::sonic::inventory::{ConfigDbCopy, Loopback3, Secrets, is_complete, secure};
@@ -305,7 +307,7 @@ fn impatient(target: &Target) -> Target {
     let [keepalive_time, keepalive_timeout] = DIAL;
     Target {
         channel: Arc::new(ChannelSettings {
-            keepalive_time,
+            keepalive: KeepaliveRule::Every(keepalive_time),
             keepalive_timeout,
             ..(*target.channel).clone()
         }),

@@ -1,6 +1,6 @@
 //! What was seen → what is the case, and what to do where it is wrong. Pure.
 //!
-//! Imports `model`, `config`, `soc` and `sonic`; in `cli` `probe_command`, in `doctor` `collected`.
+//! Imports `model`, `config`, `soc` and `sonic`; in `cli` `probe_output`, in `doctor` `collected`.
 //!
 //! | file | job |
 //! |---|---|

@@ -105,12 +105,15 @@ fn ready() -> SocStatus {
 #[test]
 fn a_new_target_is_idle_and_nothing_is_known_or_counted() {
     let status = SocStatus::new(target(Side::Upper));
-    assert_eq!(status.channel, ChannelState::Idle);
+    assert_eq!(status.channel.state, ChannelState::Idle);
     assert_eq!(status.observed, Observed::UNKNOWN);
-    assert_eq!(status.keepalive_time, Duration::from_secs(4));
-    assert_eq!((status.dials, status.rounds, status.epoch), (0, 0, 0));
-    assert_eq!(status.transitions, [0; ChannelState::COUNT]);
-    assert!(status.last_transition.is_none() && status.last_success.is_none());
+    assert_eq!(status.channel.keepalive_time, Duration::from_secs(4));
+    assert_eq!(
+        (status.channel.dials, status.rounds, status.channel.epoch),
+        (0, 0, 0)
+    );
+    assert_eq!(status.channel.transitions, [0; ChannelState::COUNT]);
+    assert!(status.channel.last_transition.is_none() && status.last_success.is_none());
 }
 
 #[test]
@@ -180,10 +183,10 @@ fn leaving_ready_forgets_what_was_said_but_not_what_was_counted() {
     });
     let effect = status.apply(&event, at(5));
     assert_eq!(status.observed, Observed::UNKNOWN);
-    assert_eq!(status.keepalive_rtt, None);
-    assert_eq!(status.last_transition, Some(at(5)));
+    assert_eq!(status.channel.keepalive_rtt, None);
+    assert_eq!(status.channel.last_transition, Some(at(5)));
     assert_eq!(status.last_success, Some(at(3)));
-    assert_eq!(status.failures[Cause::Closed.index()], 1);
+    assert_eq!(status.channel.failures[Cause::Closed.index()], 1);
     assert_eq!(status.probes[Query::Admin.index()][QueryResult::Ok.index()], 1);
     let kind = TransitionKind::Channel {
         from: ChannelState::Ready,
@@ -382,25 +385,25 @@ fn a_round_trip_is_shown_only_while_ready() {
     let rtt = Event::Channel(ChannelEvent::Rtt(Duration::from_millis(3)));
     let mut status = SocStatus::new(target(Side::Upper));
     status.apply(&rtt, at(1));
-    assert_eq!(status.keepalive_rtt, None);
+    assert_eq!(status.channel.keepalive_rtt, None);
     status.apply(&state(ChannelState::Ready, 1), at(1));
     status.apply(&rtt, at(1));
-    assert_eq!(status.keepalive_rtt, Some(Duration::from_millis(3)));
+    assert_eq!(status.channel.keepalive_rtt, Some(Duration::from_millis(3)));
 }
 
 #[test]
 fn the_last_certificate_that_a_soc_showed_is_remembered_until_its_target_changes() {
     let mut status = ready();
-    assert_eq!(status.certificate_expiry, None);
+    assert_eq!(status.channel.certificate_expiry, None);
     for secs in [2_000_000_000, 2_100_000_000] {
         let event = Event::Channel(ChannelEvent::PeerCertificate { not_after: at(secs) });
         let effect = status.apply(&event, at(5));
         assert!(!effect.write_row && effect.transitions.is_empty());
         status.apply(&failed(Cause::TlsExpired), at(6));
-        assert_eq!(status.certificate_expiry, Some(at(secs)));
+        assert_eq!(status.channel.certificate_expiry, Some(at(secs)));
     }
     status.retarget(target(Side::Upper));
-    assert_eq!(status.certificate_expiry, None);
+    assert_eq!(status.channel.certificate_expiry, None);
 }
 
 #[test]
@@ -490,9 +493,9 @@ fn our_own_stop_is_a_local_loss_only_where_there_was_something_to_lose() {
         status.apply(&state(before, 1), at(1));
         let effect = status.stop(at(2));
         assert!(effect.write_row);
-        assert_eq!(status.channel, ChannelState::Shutdown, "{before}");
-        assert_eq!(status.failures[Cause::Local.index()], losses, "{before}");
-        assert_eq!(status.transitions[ChannelState::Shutdown.index()], 1);
+        assert_eq!(status.channel.state, ChannelState::Shutdown, "{before}");
+        assert_eq!(status.channel.failures[Cause::Local.index()], losses, "{before}");
+        assert_eq!(status.channel.transitions[ChannelState::Shutdown.index()], 1);
     }
 }
 
@@ -508,25 +511,31 @@ fn a_changed_target_keeps_its_counters_and_begins_anew() {
     moved.address = ([127, 0, 0, 2], 50075).into();
     status.retarget(moved.clone());
     assert_eq!(status.target, moved);
-    assert_eq!((status.channel, status.epoch), (ChannelState::Idle, 0));
+    assert_eq!(
+        (status.channel.state, status.channel.epoch),
+        (ChannelState::Idle, 0)
+    );
     assert_eq!(status.observed, Observed::UNKNOWN);
     assert_eq!(
         (status.maintenance, status.maintenance_end),
         (Maintenance::Unknown, None)
     );
     assert_eq!(
-        status.keepalive_time,
+        status.channel.keepalive_time,
         Duration::from_secs(4),
         "the configured one"
     );
-    assert_eq!(status.ping_refusals, 0);
+    assert_eq!(status.channel.ping_refusals, 0);
     // A new SoC's first direction is not a change of the old SoC's.
     assert_eq!(status.known_direction, SelfPeer::default());
-    assert_eq!(status.transitions, before.transitions);
-    assert_eq!(status.failures, before.failures);
+    assert_eq!(status.channel.transitions, before.channel.transitions);
+    assert_eq!(status.channel.failures, before.channel.failures);
     assert_eq!(status.probes, before.probes);
     assert_eq!(status.durations, before.durations);
-    assert_eq!((status.dials, status.rounds), (before.dials, before.rounds));
+    assert_eq!(
+        (status.channel.dials, status.rounds),
+        (before.channel.dials, before.rounds)
+    );
     assert_eq!(status.notices, before.notices);
 }
 
@@ -609,22 +618,22 @@ proptest! {
                     let counted = report.notices.as_ref().map(|notices| notices.counts);
                     notices += counted.unwrap_or_default().as_flattened().iter().sum::<u64>();
                 }
-                Event::Channel(_) | Event::Health(_) => {}
+                Event::Channel(_) | Event::Health(_) | Event::Module(_) => {}
             }
             // The state is known only while READY.
-            if status.channel != ChannelState::Ready {
+            if status.channel.state != ChannelState::Ready {
                 prop_assert_eq!(&status.observed, &Observed::UNKNOWN);
-                prop_assert_eq!(status.keepalive_rtt, None);
+                prop_assert_eq!(status.channel.keepalive_rtt, None);
             }
             // A change of what the row shows is always written. The row does not show health.
             let shown = |status: &SocStatus| {
                 let health = Health::Unknown;
-                (status.channel, status.maintenance, Observed { health, ..status.observed.clone() })
+                (status.channel.state, status.maintenance, Observed { health, ..status.observed.clone() })
             };
             prop_assert!(effect.write_row || shown(&before) == shown(&status));
         }
-        prop_assert_eq!(status.dials, dials);
-        prop_assert_eq!(status.failures.iter().sum::<u64>(), failures);
+        prop_assert_eq!(status.channel.dials, dials);
+        prop_assert_eq!(status.channel.failures.iter().sum::<u64>(), failures);
         prop_assert_eq!(status.rounds, rounds);
         prop_assert_eq!(status.notices.as_flattened().iter().sum::<u64>(), notices);
         for query in status.probes {
@@ -637,9 +646,9 @@ proptest! {
     fn counters_never_go_back(events in prop::collection::vec(any_event(), 0..100), moves in any::<bool>()) {
         fn counters(status: &SocStatus) -> Vec<u64> {
             let pair = status.direction_transitions;
-            let mut all = vec![status.dials, status.rounds, pair.own, pair.peer];
-            all.extend(status.transitions);
-            all.extend(status.failures);
+            let mut all = vec![status.channel.dials, status.rounds, pair.own, pair.peer];
+            all.extend(status.channel.transitions);
+            all.extend(status.channel.failures);
             all.extend(status.probes.as_flattened());
             all.extend(status.durations.counts);
             all.extend(status.notices.as_flattened());
@@ -693,11 +702,11 @@ fn a_lost_session_leaves_nothing_known_and_goes_on_counting() {
     ];
     assert_eq!(kinds, expected);
     assert_eq!((&soc.observed, soc.probes), (&Observed::UNKNOWN, probes));
-    assert_eq!((soc.maintenance_end, soc.session_restarts), (None, 1));
-    assert_eq!(soc.failures[Cause::Local.index()], 1);
+    assert_eq!((soc.maintenance_end, soc.channel.session_restarts), (None, 1));
+    assert_eq!(soc.channel.failures[Cause::Local.index()], 1);
     // Lost again before the next session reported anything: the row does not change.
     assert_eq!(soc.lose_session("a defect: oh", at(4)), Effect::default());
-    assert_eq!(soc.session_restarts, 2);
+    assert_eq!(soc.channel.session_restarts, 2);
     soc.retarget(target(Side::Upper));
-    assert_eq!(soc.session_restarts, 2);
+    assert_eq!(soc.channel.session_restarts, 2);
 }

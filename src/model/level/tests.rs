@@ -26,8 +26,8 @@ fn healthy() -> (SocStatus, PortFacts) {
         channel: Arc::new(ChannelSettings::default()),
     };
     let mut soc = SocStatus::new(target);
-    soc.channel = ChannelState::Ready;
-    soc.last_transition = ago(3_600);
+    soc.channel.state = ChannelState::Ready;
+    soc.channel.last_transition = ago(3_600);
     soc.last_success = ago(60);
     soc.observed = Observed {
         direction: SelfPeer {
@@ -59,7 +59,7 @@ fn causes() -> Vec<(PortReason, Change)> {
             soc.maintenance = Maintenance::InProgress
         }),
         (PortReason::ChannelNotReady, |soc, _| {
-            soc.channel = ChannelState::TransientFailure
+            soc.channel.state = ChannelState::TransientFailure
         }),
         (PortReason::ServerDark, |soc, _| {
             soc.observed.link = SelfPeer {
@@ -95,9 +95,9 @@ fn causes() -> Vec<(PortReason, Change)> {
         }),
         (PortReason::Stale, |soc, _| soc.last_success = ago(151)),
         (PortReason::CertificateExpiring, |soc, _| {
-            soc.certificate_expiry = Some(now() + Duration::from_secs(6 * 24 * 3600))
+            soc.channel.certificate_expiry = Some(now() + Duration::from_secs(6 * 24 * 3600))
         }),
-        (PortReason::ChannelFlapping, |soc, _| soc.short_readys = 3),
+        (PortReason::ChannelFlapping, |soc, _| soc.channel.short_readys = 3),
         (PortReason::Healthy, |_, _| {}),
     ]
 }
@@ -134,7 +134,7 @@ fn what_is_not_known_is_no_reason() {
     // READY, and the first round has not ended.
     soc.observed = Observed::UNKNOWN;
     soc.last_success = None;
-    soc.last_transition = ago(1);
+    soc.channel.last_transition = ago(1);
     assert_eq!(judge(&soc, None, INTERVAL, now()), PortReason::Healthy);
     // A SoC without a health service is healthy.
     let (mut soc, facts) = healthy();
@@ -146,13 +146,13 @@ fn what_is_not_known_is_no_reason() {
 fn a_channel_that_is_back_has_time_for_its_first_round_and_a_clock_that_jumps_changes_nothing() {
     let (mut soc, facts) = healthy();
     soc.last_success = ago(100_000);
-    soc.last_transition = ago(10);
+    soc.channel.last_transition = ago(10);
     assert_eq!(judge(&soc, Some(&facts), INTERVAL, now()), PortReason::Healthy);
-    soc.last_transition = ago(151);
+    soc.channel.last_transition = ago(151);
     assert_eq!(judge(&soc, Some(&facts), INTERVAL, now()), PortReason::Stale);
     let before = now() - Duration::from_secs(1_000_000);
     assert_eq!(judge(&soc, Some(&facts), INTERVAL, before), PortReason::Healthy);
-    soc.certificate_expiry = ago(1);
+    soc.channel.certificate_expiry = ago(1);
     soc.last_success = ago(1);
     assert_eq!(
         judge(&soc, Some(&facts), INTERVAL, now()),

@@ -5,7 +5,7 @@
 //! not the peer. Each `wait` is cancel-safe: what it waits for is kept in the struct, and it awaits nothing after it has taken
 //! a result.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,36 +19,41 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::{Connection, Happened};
 use super::dial;
 use super::failure::Failure;
+use super::name_lookup;
 use super::socket::Socket;
 use super::tls::{self, SocStream, Witness};
-use crate::model::{Cause, ChannelSettings, Security};
+use crate::model::{Cause, ChannelSettings, Endpoint, Security};
 use crate::soc::arrivals::Arrivals;
 
 type Stage<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+
+/// A TCP connection with the address that was reached, and the TLS material.
+type Reached = ((TcpStream, IpAddr), Option<Arc<tls::Material>>);
 
 /// TCP is not up yet.
 pub(super) struct Dialing {
     timeout: Duration,
     deadline: Instant,
-    dial: Stage<(TcpStream, Option<Arc<tls::Material>>)>,
+    dial: Stage<Reached>,
 }
 
 /// A TCP connection, and the TLS material for it.
 pub(super) struct Dialed {
     tcp: TcpStream,
+    /// Of the addresses of a name, the one that was reached.
+    ip: IpAddr,
     material: Option<Arc<tls::Material>>,
     deadline: Instant,
 }
 
 impl Dialing {
-    /// Dials `address`. `set`: the certificate files, if TLS is used.
+    /// Dials `endpoint`. `set`: the certificate files, if TLS is used.
     pub(super) fn begin(
-        now: Instant,
-        address: SocketAddr,
+        endpoint: Endpoint,
         settings: Arc<ChannelSettings>,
         set: Option<Arc<tls::Set>>,
     ) -> Self {
-        let timeout = settings.dial_timeout();
+        let (now, timeout) = (Instant::now(), settings.dial_timeout());
         let deadline = now + timeout;
         let dial = async move {
             if let Security::Unusable(why) = &settings.security {
@@ -59,7 +64,9 @@ impl Dialing {
                 Some(set) => Some(set.material(deadline).await?),
                 None => None,
             };
-            Ok((dial::tcp(address, &settings.source_address).await?, material))
+            let addresses = name_lookup::addresses(&endpoint, now, timeout).await?;
+            let dialed = dial::first_of(&addresses, &settings.source_address, deadline).await?;
+            Ok((dialed, material))
         };
         Self {
             timeout,
@@ -80,9 +87,10 @@ impl Dialing {
             let text = format!("no TCP connection within {:?}", self.timeout);
             Failure::new(Cause::ConnectTimeout, text)
         };
-        let (tcp, material) = dialed.map_err(late)??;
+        let ((tcp, ip), material) = dialed.map_err(late)??;
         Ok(Dialed {
             tcp,
+            ip,
             material,
             deadline: self.deadline,
         })
@@ -99,10 +107,16 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Does the TLS handshake and opens the connection to `ip`. `time` and `timeout`: its keepalive.
-    pub(super) fn begin(dialed: Dialed, ip: IpAddr, time: Option<Duration>, timeout: Duration) -> Self {
+    /// Does the TLS handshake and opens the connection to `endpoint`. `time` and `timeout`: its keepalive.
+    pub(super) fn begin(
+        dialed: Dialed,
+        endpoint: Endpoint,
+        time: Option<Duration>,
+        timeout: Duration,
+    ) -> Self {
         let Dialed {
             tcp,
+            ip,
             material,
             deadline,
         } = dialed;
@@ -112,7 +126,7 @@ impl Opening {
         let of_connection = arrivals.clone();
         let opening = async move {
             let stream = match material {
-                Some(material) => tls::handshake(tcp, ip, &material, of_handshake).await?,
+                Some(material) => tls::handshake(tcp, (&endpoint, ip), &material, of_handshake).await?,
                 None => SocStream::plain(tcp),
             };
             let (connection, requests) = Connection::open(stream, of_connection, time, timeout).await?;

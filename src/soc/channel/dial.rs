@@ -1,9 +1,10 @@
 //! From an address to a connected socket. The source address is bound here.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::failure::Failure;
@@ -34,6 +35,35 @@ impl Failure {
         };
         Self::new(cause, detail)
     }
+}
+
+/// Connects TCP to the first of the addresses that can be reached, from `source`. Each gets an equal share of the time that is
+/// left. The last one has no limit: the caller drops this at `deadline`.
+pub(super) async fn first_of(
+    addresses: &[SocketAddr],
+    source: &SourceAddress,
+    deadline: Instant,
+) -> Result<(TcpStream, IpAddr), Failure> {
+    let mut failed = Failure::new(Cause::Resolve, "the name has no address");
+    for (n, address) in addresses.iter().enumerate() {
+        let dial = tcp(*address, source);
+        let left = u32::try_from(addresses.len() - n).unwrap_or(u32::MAX);
+        let dialed = match left {
+            1 => dial.await,
+            left => {
+                let share = deadline.saturating_duration_since(Instant::now()) / left;
+                timeout(share, dial).await.unwrap_or_else(|_| {
+                    let text = format!("no TCP connection to {address} within {share:?}");
+                    Err(Failure::new(Cause::ConnectTimeout, text))
+                })
+            }
+        };
+        match dialed {
+            Ok(stream) => return Ok((stream, address.ip())),
+            Err(failure) => failed = failure,
+        }
+    }
+    Err(failed)
 }
 
 /// Connects TCP from `source`. It has no time limit of its own: the caller drops it at its deadline.

@@ -9,11 +9,13 @@
 //! sends clears the strikes. So none of them refuses one PING with each round of queries.
 //!
 //! A target that has refused once therefore gets one PING per round. If it refuses even that, it gets one in every second
-//! round, then every fourth, and so on. Only a connection on which we sent a PING counts for this: a peer that sends
+//! round, then every fourth, and so on. The rule `rounds` begins with one PING per round. Only a connection on which we sent a PING counts for this: a peer that sends
 //! too_many_pings without one means something else, and fewer PINGs would not help. For the same reason, from the second
 //! refusal on, the first PING of a connection waits as long as the others.
 
 use std::time::{Duration, Instant};
+
+use crate::model::KeepaliveRule;
 
 /// The slowest keepalive, however often a peer sends too_many_pings (docs/configuration.md). gRPC's servers accept this
 /// interval without any replies in between.
@@ -23,7 +25,7 @@ const MAX_TIME: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) struct Habit {
     /// As configured.
-    time: Duration,
+    rule: KeepaliveRule,
     /// Between two rounds.
     interval: Duration,
     /// How often the target has sent too_many_pings.
@@ -35,9 +37,9 @@ pub(super) struct Habit {
 
 impl Habit {
     /// `refusals`: how often the target has refused our PINGs already.
-    pub(super) fn new(time: Duration, interval: Duration, refusals: u32) -> Self {
+    pub(super) fn new(rule: KeepaliveRule, interval: Duration, refusals: u32) -> Self {
         Self {
-            time,
+            rule,
             interval,
             refusals,
             rounds: 0,
@@ -56,13 +58,15 @@ impl Habit {
 
     /// The time between two PINGs outside rounds. `None`: PINGs are sent only with rounds.
     pub(super) fn between_rounds(&self) -> Option<Duration> {
-        (self.refusals == 0).then_some(self.time)
+        self.rule.between_rounds().filter(|_| self.refusals == 0)
     }
 
     /// A PING goes with every n-th round. 0: PINGs do not depend on rounds.
     pub(super) fn rounds(&self) -> u32 {
-        let Some(doublings) = self.refusals.checked_sub(1) else {
-            return 0;
+        let doublings = match (self.rule, self.refusals) {
+            (KeepaliveRule::Every(_), 0) => return 0,
+            (KeepaliveRule::Every(_), refusals) => refusals - 1,
+            (KeepaliveRule::Rounds, refusals) => refusals,
         };
         let most = MAX_TIME.as_nanos() / self.interval.as_nanos().max(1);
         let most = u32::try_from(most).unwrap_or(u32::MAX).max(1);
@@ -71,16 +75,17 @@ impl Habit {
 
     /// The time between two PINGs.
     pub(super) fn in_force(&self) -> Duration {
-        match self.rounds() {
-            0 => self.time,
-            rounds => self.interval * rounds,
+        match (self.rule, self.rounds()) {
+            (KeepaliveRule::Every(time), 0) => time,
+            (_, rounds) => self.interval * rounds,
         }
     }
 
     /// The target sent too_many_pings on a connection on which we had `pinged` it or not. The first refusal always counts:
     /// after it PINGs go with the rounds, which every server accepts.
     pub(super) fn refused(&mut self, pinged: bool) {
-        if self.refusals == 0 || pinged {
+        let first = self.between_rounds().is_some();
+        if first || pinged {
             self.refusals = self.refusals.saturating_add(1);
         }
     }
@@ -271,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_target_that_refuses_our_pings_gets_one_with_each_round_then_with_each_second_and_fourth() {
-        let mut habit = Habit::new(secs(4), secs(60), 0);
+        let mut habit = Habit::new(KeepaliveRule::Every(secs(4)), secs(60), 0);
         assert_eq!(
             (habit.between_rounds(), habit.in_force()),
             (Some(secs(4)), secs(4))
@@ -314,7 +319,7 @@ mod tests {
             (&[true, false, true, false, true], 4),
         ];
         for (refusals, expected) in table {
-            let mut habit = Habit::new(secs(4), secs(2), 0);
+            let mut habit = Habit::new(KeepaliveRule::Every(secs(4)), secs(2), 0);
             refusals.iter().for_each(|pinged| habit.refused(*pinged));
             assert_eq!(habit.rounds(), *expected, "{refusals:?}");
         }
@@ -322,7 +327,7 @@ mod tests {
 
     #[test]
     fn who_refuses_every_connection_is_sent_no_ping_after_two_and_none_is_made_slower_for_it() {
-        let mut habit = Habit::new(secs(4), secs(2), 0);
+        let mut habit = Habit::new(KeepaliveRule::Every(secs(4)), secs(2), 0);
         for _ in 0..20 {
             habit.connected();
             // Such a connection lives for one round, at READY.
@@ -333,8 +338,34 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_rounds_pings_with_each_round_from_the_start_and_less_often_only_if_such_a_ping_is_refused() {
+        let mut habit = Habit::new(KeepaliveRule::Rounds, secs(15), 0);
+        habit.connected();
+        assert_eq!((habit.between_rounds(), habit.in_force()), (None, secs(15)));
+        assert_eq!(rounds(&mut habit, 3), [true; 3]);
+        habit.refused(false);
+        assert_eq!(
+            (habit.refusals(), habit.in_force()),
+            (0, secs(15)),
+            "not by a PING of ours"
+        );
+        habit.refused(true);
+        habit.connected();
+        assert_eq!((habit.refusals(), habit.in_force()), (1, secs(30)));
+        assert_eq!(rounds(&mut habit, 3), [false, false, true]);
+        habit.set_interval(secs(100));
+        habit.refused(true);
+        habit.refused(true);
+        assert_eq!(
+            (habit.rounds(), habit.in_force()),
+            (3, secs(300)),
+            "at most 300 s"
+        );
+    }
+
+    #[test]
     fn what_has_been_refused_before_stays_refused() {
-        let mut habit = Habit::new(secs(4), secs(60), 2);
+        let mut habit = Habit::new(KeepaliveRule::Every(secs(4)), secs(60), 2);
         habit.connected();
         assert_eq!((habit.between_rounds(), habit.in_force()), (None, secs(120)));
         habit.refused(true);
@@ -343,7 +374,7 @@ mod tests {
 
     #[test]
     fn what_is_in_force_follows_the_interval_of_the_rounds() {
-        let mut habit = Habit::new(secs(4), secs(60), 0);
+        let mut habit = Habit::new(KeepaliveRule::Every(secs(4)), secs(60), 0);
         habit.set_interval(secs(5));
         assert_eq!(habit.in_force(), secs(4), "nothing has been refused");
         habit.refused(true);

@@ -46,7 +46,7 @@ pub(super) use witness::Witness;
 
 use super::failure::Failure;
 use super::socket::Socket;
-use crate::model::{Cause, TlsSettings, TlsStatus};
+use crate::model::{Cause, Endpoint, TlsSettings, TlsStatus};
 use io::LastWords;
 use rotation::{LatestFiles, WatchedFiles};
 
@@ -170,13 +170,13 @@ impl Set {
 /// It has no time limit of its own: the caller drops it at its deadline.
 pub(super) async fn handshake(
     tcp: Socket,
-    address: IpAddr,
+    (endpoint, address): (&Endpoint, IpAddr),
     material: &Material,
     witness: Arc<Witness>,
 ) -> Result<SocStream, Failure> {
     let connect = material
         .connector(&witness)
-        .connect(material.name(address), LastWords::new(tcp));
+        .connect(material.name(endpoint, address), LastWords::new(tcp));
     let stream = connect
         .await
         .map_err(|error| handshake_failure::of_handshake(&error, &witness))?;

@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health/Check` with service `""`.
+//! `grpc.health.v1.Health/Check`, for a SoC with service `""`.
 
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
@@ -16,19 +16,22 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 pub(super) async fn check(transport: &Transport) -> QueryAnswer<Health> {
     match ask(transport).await {
         Ok(reply) => read(reply.get_ref().status),
-        Err(status) => {
-            let mut answer = QueryAnswer::failed(&status);
-            answer.value = match status.code() {
-                // A web server's 404 is UNIMPLEMENTED too, by gRPC's table, but it says nothing about the SoC's health.
-                _ if !is_peers(&status) => Health::Unknown,
-                // No health service, or none for "": states of their own, not a failed SoC.
-                Code::Unimplemented => Health::Unimplemented,
-                Code::NotFound => Health::ServiceUnknown,
-                _ => Health::Unknown,
-            };
-            answer
-        }
+        Err(status) => failed(&status),
     }
+}
+
+/// The meaning of a status other than OK.
+pub(in crate::soc) fn failed(status: &Status) -> QueryAnswer<Health> {
+    let mut answer = QueryAnswer::failed(status);
+    answer.value = match status.code() {
+        // A web server's 404 is UNIMPLEMENTED too, by gRPC's table, but it says nothing about the peer's health.
+        _ if !is_peers(status) => Health::Unknown,
+        // No health service, or no such service: states of their own, not a failed peer.
+        Code::Unimplemented => Health::Unimplemented,
+        Code::NotFound => Health::ServiceUnknown,
+        _ => Health::Unknown,
+    };
+    answer
 }
 
 /// Does the same as tonic-health's generated client, with our codec.
@@ -41,7 +44,7 @@ async fn ask(transport: &Transport) -> Result<Response<HealthCheckResponse>, Sta
 }
 
 /// The meaning of a health status, from Check or Watch.
-pub(super) fn read(status: i32) -> QueryAnswer<Health> {
+pub(in crate::soc) fn read(status: i32) -> QueryAnswer<Health> {
     match ServingStatus::try_from(status) {
         // UNKNOWN is the enum's zero, so its message is empty on the wire. It is still an answer.
         Ok(ServingStatus::Unknown) => QueryAnswer::ok(Health::Unknown),

@@ -1,9 +1,10 @@
-//! `grpc.health.v1.Health/Watch` with service `""`: the SoC reports a change of its health at once. If it has no such RPC
+//! `grpc.health.v1.Health/Watch`, for a SoC with service `""`: the peer reports a change of its health at once. If it has no such RPC
 //! (UNIMPLEMENTED), only the Check in each round reports health. The Check is part of each round in either case.
 //!
 //! The protocol's rules: SERVICE_UNKNOWN is a status like any other and keeps the stream open. After UNIMPLEMENTED the stream
 //! is not opened again on this connection. After any other end it is, with backoff. The stream has no deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -25,22 +26,31 @@ const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// came in at one go: the replies of a round fit into 4 kB, together with the beginning of this stream they take 8.
 const FIRST_ROUND: Duration = Duration::from_millis(100);
 
+/// What a SoC has on its channel: the five queries of a round, the notices and the Watch.
+const STREAMS_OF_SOC: usize = 7;
+
 /// The RPC.
 #[derive(Debug)]
-struct Watch;
+struct Watch {
+    service: Arc<str>,
+    streams_needed: usize,
+}
 
 impl HeldRpc for Watch {
     type Message = HealthCheckResponse;
-    /// The five queries of a round, the notices and this one.
-    const STREAMS_NEEDED: usize = 7;
     /// The first status comes at once.
     const OPEN_AFTER: Option<Duration> = None;
 
+    fn streams_needed(&self) -> usize {
+        self.streams_needed
+    }
+
     fn open(&self, transport: Transport) -> Option<HeldMessages<HealthCheckResponse>> {
+        let service = self.service.to_string();
         let open = async move {
             let mut client = Grpc::with_origin(transport.clone(), transport.origin());
             client.ready().await?;
-            let request = Request::new(HealthCheckRequest::default());
+            let request = Request::new(HealthCheckRequest { service });
             let path = PathAndQuery::from_static(WATCH);
             let opened = client.server_streaming(request, path, SmallCodec::default());
             opened.await.map(tonic::Response::into_inner)
@@ -61,10 +71,19 @@ pub struct HealthWatch {
 }
 
 impl HealthWatch {
-    /// Off, until the channel is READY.
-    pub fn new() -> Self {
+    /// For a SoC. Off, until the channel is READY.
+    pub fn of_soc() -> Self {
+        Self::new("".into(), STREAMS_OF_SOC)
+    }
+
+    /// For a service. A peer that allows fewer streams than `streams_needed` is not asked. Off, until the channel is READY.
+    pub fn new(service: Arc<str>, streams_needed: usize) -> Self {
+        let watch = Watch {
+            service,
+            streams_needed,
+        };
         Self {
-            stream: Held::new(Watch),
+            stream: Held::new(watch),
             said: None,
             fresh: false,
             limiter: ReportLimiter::new(Instant::now().into_std()),
@@ -128,19 +147,13 @@ impl HealthWatch {
     }
 }
 
-impl Default for HealthWatch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn a_flood_of_changes_is_told_at_a_pace_and_the_last_one_counts() {
-        let mut watch = HealthWatch::new();
+        let mut watch = HealthWatch::of_soc();
         let began = Instant::now();
         for reports in 0..5u32 {
             for n in 0..1001 {
@@ -158,7 +171,7 @@ mod tests {
 
     #[test]
     fn only_what_was_said_since_then_is_news() {
-        let mut watch = HealthWatch::new();
+        let mut watch = HealthWatch::of_soc();
         let before = Instant::now();
         assert_eq!(watch.said_since(before), None);
         watch.hear(&HealthCheckResponse { status: 2 });

@@ -48,10 +48,11 @@ impl<T> HeldMessages<T> {
 /// The RPC that is held open.
 pub(super) trait HeldRpc {
     type Message;
-    /// A peer that allows fewer streams gets no such stream, because the queries need theirs.
-    const STREAMS_NEEDED: usize;
     /// After this long without an error the stream counts as open. `None`: the owner does not need this.
     const OPEN_AFTER: Option<Duration>;
+
+    /// A peer that allows fewer streams gets no such stream, because the queries need theirs.
+    fn streams_needed(&self) -> usize;
 
     /// `None`: there is nothing to ask for.
     fn open(&self, transport: Transport) -> Option<HeldMessages<Self::Message>>;
@@ -184,11 +185,12 @@ impl<S: HeldRpc> Held<S> {
             return;
         };
         let max = transport.max_streams();
-        if max < S::STREAMS_NEEDED {
+        let needed = self.subscription.streams_needed();
+        if max < needed {
             tracing::debug!(target: PROBE,
                 max,
-                needed = S::STREAMS_NEEDED,
-                "the SoC allows too few streams: this one is not opened"
+                needed,
+                "the peer allows too few streams: this one is not opened"
             );
             return;
         }

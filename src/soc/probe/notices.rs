@@ -17,6 +17,9 @@ use dualtor_proto::{
     GracefulAdminRequest, GracefulAdminResponse, GracefulRestartMsgType, GracefulRestartNotifyType, ToRSide,
 };
 
+/// The five queries of a round, and this stream.
+const STREAMS_NEEDED: usize = 6;
+
 /// The RPC. `None`: our side is unknown, so there is nothing to ask for.
 #[derive(Debug)]
 struct GracefulRestart(Option<ToRSide>);
@@ -36,10 +39,12 @@ impl GracefulRestart {
 
 impl HeldRpc for GracefulRestart {
     type Message = GracefulAdminResponse;
-    /// The five queries of a round, and this one.
-    const STREAMS_NEEDED: usize = 6;
     /// The response headers may come only with the first notice. So the stream counts as open after this long without an error.
     const OPEN_AFTER: Option<Duration> = Some(Duration::from_secs(1));
+
+    fn streams_needed(&self) -> usize {
+        STREAMS_NEEDED
+    }
 
     fn open(&self, transport: Transport) -> Option<HeldMessages<GracefulAdminResponse>> {
         let tor = self.0?;

@@ -27,6 +27,7 @@ pub struct RoundLimiter {
     /// Places that a round takes.
     each: AtomicU32,
     socs: AtomicUsize,
+    modules: AtomicUsize,
     /// Rounds that wait for a place.
     waiting: AtomicU64,
 }
@@ -60,6 +61,7 @@ impl RoundLimiter {
             places: Semaphore::new(rounds as usize),
             each: AtomicU32::new(1),
             socs: AtomicUsize::new(0),
+            modules: AtomicUsize::new(0),
             waiting: AtomicU64::new(0),
         }
     }
@@ -70,6 +72,11 @@ impl RoundLimiter {
         // Rounds that already wait keep the number of places that they asked for.
         self.each.store(each, Ordering::Relaxed);
         self.socs.store(socs, Ordering::Relaxed);
+    }
+
+    /// Sets how many targets of modules there are.
+    pub fn modules(&self, targets: usize) {
+        self.modules.store(targets, Ordering::Relaxed);
     }
 
     /// How many rounds wait for a place.
@@ -84,14 +91,13 @@ impl RoundLimiter {
         self.places.acquire_many(each).await.ok()
     }
 
-    /// How long a round occupies its place at most, if each SoC has one round per `interval`: so long that two thirds of the places
+    /// How long a round occupies its place at most, if each SoC and each module target has one round per `interval`: so long that two thirds of the places
     /// are enough for all of them, even if all SoCs hang.
     pub(super) fn busy(&self, interval: Duration) -> Duration {
         let (places, each) = (AT_A_TIME, self.each.load(Ordering::Relaxed));
-        let socs = u32::try_from(self.socs.load(Ordering::Relaxed))
-            .unwrap_or(u32::MAX)
-            .max(1);
-        let share = interval * (places / each) * 2 / 3 / socs;
+        let all = self.socs.load(Ordering::Relaxed) + self.modules.load(Ordering::Relaxed);
+        let all = u32::try_from(all).unwrap_or(u32::MAX).max(1);
+        let share = interval * (places / each) * 2 / 3 / all;
         share.clamp(SHORTEST, LONGEST)
     }
 }

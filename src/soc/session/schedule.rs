@@ -1,10 +1,8 @@
-//! When rounds are due: on a grid of one interval, shifted per port, so that ten thousand SoCs are not probed at the same
+//! When rounds are due: on a grid of one interval, shifted per target, so that ten thousand SoCs are not probed at the same
 //! moment. Pure: time is an argument.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
-
-use crate::model::TargetId;
 
 /// One port's grid.
 #[derive(Debug)]
@@ -16,7 +14,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(id: &TargetId, origin: Instant, interval: Duration) -> Self {
+    pub(super) fn new(id: &impl Hash, origin: Instant, interval: Duration) -> Self {
         // Not RandomState: the same SoC keeps its place in every run. With the rack, because each rack has an Ethernet0.
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
@@ -63,7 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Port, Rack};
+    use crate::model::{Port, Rack, TargetId};
 
     const MINUTE: Duration = Duration::from_secs(60);
 

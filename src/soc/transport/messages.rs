@@ -11,7 +11,8 @@ use flate2::{Decompress, FlushDecompress, Status, read::MultiGzDecoder};
 
 use crate::model::Limit;
 
-/// The longest message that is accepted from a SoC, in bytes after decompression. A real one is under 100 bytes.
+/// The longest message that is accepted from a SoC, in bytes after decompression. A real one is under 100 bytes. A module may have
+/// another limit.
 pub(super) const MAX_MESSAGE: usize = 64 * 1024;
 /// Bytes that compression may add to a message that cannot be compressed: a header of about 20 bytes, and 5 for each block.
 const MAX_OVERHEAD: usize = 1024;
@@ -24,8 +25,8 @@ pub(super) const ACCEPTED: &str = "identity, deflate, gzip";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadMessage {
     /// By the length before the message, or after its decompression.
-    #[error("{limit}: {0}, the limit is {MAX_MESSAGE}", limit = Limit::Reply)]
-    TooLong(Cow<'static, str>),
+    #[error("{limit}: {0}, the limit is {1}", limit = Limit::Reply)]
+    TooLong(Cow<'static, str>, usize),
     #[error("more than one message in the reply")]
     TooMany,
     #[error("a message with the compressed flag {0}, expected 0 or 1")]
@@ -60,52 +61,59 @@ impl Encoding {
         }
     }
 
-    fn decompress(&self, packed: &[u8]) -> Result<Vec<u8>, BadMessage> {
+    /// At most `limit` bytes.
+    fn decompress(&self, packed: &[u8], limit: usize) -> Result<Vec<u8>, BadMessage> {
         let message = match self {
             Self::Identity => return Err(BadMessage::NoEncoding),
             Self::Unknown(name) => return Err(BadMessage::UnknownEncoding(name.clone())),
             _ if packed.is_empty() => return Ok(Vec::new()),
-            Self::Gzip => gunzip(packed).map_err(|_| BadMessage::Broken("gzip"))?,
-            Self::Deflate => inflate(packed).ok_or(BadMessage::Broken("deflate"))?,
+            Self::Gzip => gunzip(packed, limit).map_err(|_| BadMessage::Broken("gzip"))?,
+            Self::Deflate => inflate(packed, limit).ok_or(BadMessage::Broken("deflate"))?,
         };
-        if message.len() > MAX_MESSAGE {
-            let text = format!("more than {MAX_MESSAGE} bytes, once decompressed");
-            return Err(BadMessage::TooLong(text.into()));
+        if message.len() > limit {
+            let text = format!("more than {limit} bytes, once decompressed");
+            return Err(BadMessage::TooLong(text.into(), limit));
         }
         Ok(message)
     }
 }
 
 /// At most one byte more than the limit, however much there would be.
-fn gunzip(packed: &[u8]) -> io::Result<Vec<u8>> {
+fn gunzip(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
     let mut message = Vec::new();
-    let mut limited = MultiGzDecoder::new(packed).take(MAX_MESSAGE as u64 + 1);
+    let mut limited = MultiGzDecoder::new(packed).take(limit as u64 + 1);
     limited.read_to_end(&mut message)?;
     Ok(message)
 }
 
 /// The same for deflate. gRPC means zlib's format by it, but some servers send it without zlib's header. flate2's reader is not
 /// used: it takes a truncated stream for a complete one.
-fn inflate(packed: &[u8]) -> Option<Vec<u8>> {
+fn inflate(packed: &[u8], limit: usize) -> Option<Vec<u8>> {
     let zlib = match packed {
         [first, second, ..] => first & 0x0f == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31),
         _ => false,
     };
     let mut inflater = Decompress::new(zlib);
-    let mut message = Vec::with_capacity(MAX_MESSAGE + 1);
+    let mut message = Vec::new();
     loop {
+        if message.len() == message.capacity() {
+            // At most one byte more than the limit. A block at a time: the limit may be megabytes.
+            message.reserve_exact((limit + 1 - message.len()).min(message.len().max(MAX_MESSAGE)));
+        }
         let before = (inflater.total_in(), inflater.total_out());
         let read = usize::try_from(before.0).ok()?;
         let rest = packed.get(read..)?;
         let status = inflater
-            .decompress_vec(rest, &mut message, FlushDecompress::Finish)
+            // Not `Finish`: it cannot go on once the output was full.
+            .decompress_vec(rest, &mut message, FlushDecompress::None)
             .ok()?;
-        let full = message.len() > MAX_MESSAGE;
+        let full = message.len() > limit;
         match status {
             Status::StreamEnd => return Some(message),
             Status::Ok | Status::BufError if full => return Some(message),
             Status::Ok | Status::BufError => {
-                if (inflater.total_in(), inflater.total_out()) == before {
+                let has_room = message.len() < message.capacity();
+                if has_room && (inflater.total_in(), inflater.total_out()) == before {
                     return None;
                 }
             }
@@ -132,16 +140,19 @@ pub(super) struct Messages {
     /// Messages begun.
     begun: u64,
     max: u64,
+    /// The longest message, in bytes after decompression.
+    limit: usize,
 }
 
 impl Messages {
-    /// At most `max` messages.
-    pub(super) fn new(encoding: Encoding, max: u64) -> Self {
+    /// At most `max` messages of at most `limit` bytes each.
+    pub(super) fn new(encoding: Encoding, max: u64, limit: usize) -> Self {
         Self {
             encoding,
             part: Part::Prefix([0; PREFIX_LEN], 0),
             begun: 0,
             max,
+            limit,
         }
     }
 
@@ -180,7 +191,7 @@ impl Messages {
             let [flag, a, b, c, d] = *data.first_chunk::<PREFIX_LEN>()?;
             left = u32::from_be_bytes([a, b, c, d]) as usize;
             begun += 1;
-            if flag != 0 || left > MAX_MESSAGE || begun > self.max {
+            if flag != 0 || left > self.limit || begun > self.max {
                 return None;
             }
             data = &data[PREFIX_LEN..];
@@ -213,7 +224,7 @@ impl Messages {
                 let n = data.len().min(*length - packed.len());
                 packed.extend_from_slice(&data[..n]);
                 if packed.len() == *length {
-                    let message = self.encoding.decompress(packed)?;
+                    let message = self.encoding.decompress(packed, self.limit)?;
                     put_prefix(out, message.len());
                     out.extend_from_slice(&message);
                     self.part = Part::Prefix([0; PREFIX_LEN], 0);
@@ -227,12 +238,12 @@ impl Messages {
     fn begin(&mut self, [flag, a, b, c, d]: [u8; PREFIX_LEN], out: &mut BytesMut) -> Result<(), BadMessage> {
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         let limit = match flag {
-            0 => MAX_MESSAGE,
-            1 => MAX_MESSAGE + MAX_OVERHEAD,
+            0 => self.limit,
+            1 => self.limit + MAX_OVERHEAD,
             flag => return Err(BadMessage::Flag(flag)),
         };
         if length > limit {
-            return Err(BadMessage::TooLong(format!("{length} bytes").into()));
+            return Err(BadMessage::TooLong(format!("{length} bytes").into(), self.limit));
         }
         self.begun += 1;
         if self.begun > self.max {
@@ -247,7 +258,7 @@ impl Messages {
             put_prefix(out, length);
         } else {
             // A message that cannot be decompressed is refused before it is complete. An empty message is complete now.
-            self.encoding.decompress(&[])?;
+            self.encoding.decompress(&[], self.limit)?;
             if length == 0 {
                 put_prefix(out, 0);
                 self.part = Part::Prefix([0; PREFIX_LEN], 0);
@@ -299,7 +310,7 @@ mod tests {
     }
 
     fn read_all(encoding: &str, bytes: &[u8], cut: usize) -> Result<Vec<u8>, BadMessage> {
-        let mut messages = Messages::new(Encoding::of(encoding.as_bytes()), u64::MAX);
+        let mut messages = Messages::new(Encoding::of(encoding.as_bytes()), u64::MAX, MAX_MESSAGE);
         let mut out = Vec::new();
         for part in bytes.chunks(cut) {
             out.extend(messages.feed(Bytes::copy_from_slice(part))?);
@@ -308,7 +319,7 @@ mod tests {
     }
 
     fn too_long(bytes: &str) -> BadMessage {
-        BadMessage::TooLong(bytes.to_owned().into())
+        BadMessage::TooLong(bytes.to_owned().into(), MAX_MESSAGE)
     }
 
     #[test]
@@ -410,7 +421,7 @@ mod tests {
 
     #[test]
     fn no_more_messages_than_are_wanted_are_taken() {
-        let mut messages = Messages::new(Encoding::Identity, 1);
+        let mut messages = Messages::new(Encoding::Identity, 1, MAX_MESSAGE);
         let one = Bytes::from(framed(0, b"a"));
         assert_eq!(messages.feed(one.clone()), Ok(one.clone()));
         assert_eq!(messages.feed(one), Err(BadMessage::TooMany));

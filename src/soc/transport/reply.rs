@@ -53,7 +53,7 @@ impl ReplyBody {
 
 fn status_of_problem(problem: &BadMessage) -> Status {
     let code = match problem {
-        BadMessage::TooLong(_) => Code::ResourceExhausted,
+        BadMessage::TooLong(..) => Code::ResourceExhausted,
         BadMessage::TooMany
         | BadMessage::Flag(_)
         | BadMessage::NoEncoding

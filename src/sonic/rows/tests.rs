@@ -24,7 +24,7 @@ fn row(status: &SocStatus, schema: Schema, base: Counters) -> BTreeMap<&'static 
 
 fn healthy() -> SocStatus {
     let mut status = testing::status("Ethernet0");
-    status.channel = ChannelState::Ready;
+    status.channel.state = ChannelState::Ready;
     status.maintenance = Maintenance::Noop;
     status.observed.direction = SelfPeer {
         own: MuxDirection::Active,
@@ -162,7 +162,7 @@ fn every_channel_state_has_grpcs_own_word() {
         (ChannelState::TransientFailure, "TRANSIENT_FAILURE"),
         (ChannelState::Shutdown, "SHUTDOWN"),
     ] {
-        status.channel = state;
+        status.channel.state = state;
         for schema in [Schema::Sonic, Schema::Hld] {
             let row = row(&status, schema, Counters::default());
             assert_eq!(row["grpc_connection_status"], word);

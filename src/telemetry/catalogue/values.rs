@@ -34,14 +34,14 @@ pub(super) fn port_states(
 }
 
 /// Causes that are shown from the start. The others appear with their first failure.
-const USUAL_CAUSES: [Cause; 4] = [
+pub(super) const USUAL_CAUSES: [Cause; 4] = [
     Cause::Refused,
     Cause::Closed,
     Cause::Reset,
     Cause::KeepaliveTimeout,
 ];
 /// Results that are shown from the start. The others appear when they first occur.
-const USUAL_RESULTS: [QueryResult; 3] = [
+pub(super) const USUAL_RESULTS: [QueryResult; 3] = [
     QueryResult::Ok,
     QueryResult::DeadlineExceeded,
     QueryResult::Unavailable,
@@ -49,7 +49,7 @@ const USUAL_RESULTS: [QueryResult; 3] = [
 
 pub(super) fn failures(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
     for cause in Cause::ALL {
-        let count = soc.failures[cause.index()];
+        let count = soc.channel.failures[cause.index()];
         if count > 0 || USUAL_CAUSES.contains(cause) {
             samples.counter(&[port(soc), ("cause", cause.label())], count)?;
         }
@@ -91,7 +91,10 @@ pub(super) fn delays(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
 
 pub(super) fn transitions(soc: &SocStatus, samples: &mut Samples<'_>) -> fmt::Result {
     for to in ChannelState::ALL {
-        samples.counter(&[port(soc), ("to", to.label())], soc.transitions[to.index()])?;
+        samples.counter(
+            &[port(soc), ("to", to.label())],
+            soc.channel.transitions[to.index()],
+        )?;
     }
     Ok(())
 }
@@ -245,7 +248,9 @@ pub(super) fn requests(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for handler in WebHandler::ALL {
         for code in WebCode::ALL {
             let count = view.web.requests[handler.index()].codes[code.index()];
-            if count > 0 || *code == WebCode::Ok {
+            // Without modules no one asks for /probe.
+            let is_usual = *code == WebCode::Ok && *handler != WebHandler::Probe;
+            if count > 0 || is_usual {
                 samples.counter(&[("handler", handler.label()), ("code", code.label())], count)?;
             }
         }

@@ -122,8 +122,8 @@ impl BoardRow {
     fn is_news(&self, soc: &SocView) -> bool {
         let (old, facts, reason) = &self.from;
         let new = &*soc.status;
-        let is_same =
-            (old.channel, old.maintenance) == (new.channel, new.maintenance) && old.observed == new.observed;
+        let is_same = (old.channel.state, old.maintenance) == (new.channel.state, new.maintenance)
+            && old.observed == new.observed;
         !is_same || *facts != soc.facts || *reason != soc.reason
     }
 }

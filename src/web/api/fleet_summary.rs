@@ -131,7 +131,7 @@ impl FleetCounts {
         let mut channel: BTreeMap<_, _> = ChannelState::ALL.iter().map(|state| (state.label(), 0)).collect();
         let mut level: BTreeMap<_, _> = PortLevel::ALL.iter().map(|level| (level.label(), 0)).collect();
         for soc in &view.socs {
-            *channel.entry(soc.status.channel.label()).or_default() += 1;
+            *channel.entry(soc.status.channel.state.label()).or_default() += 1;
             *level.entry(soc.reason.level().label()).or_default() += 1;
         }
         let ports = view.socs.len();

@@ -65,7 +65,7 @@ struct QueryEntry {
 impl<'a> PortPage<'a> {
     pub(super) fn of(soc: &'a SocView, history: &'a History) -> Self {
         let status = &*soc.status;
-        let failures = Cause::ALL.iter().zip(status.failures);
+        let failures = Cause::ALL.iter().zip(status.channel.failures);
         let failures = failures.filter(|(_, count)| *count > 0);
         let rounds = |rounds: &std::collections::VecDeque<RoundRecord>| {
             rounds.iter().rev().map(RoundEntry::of).collect()
@@ -73,12 +73,12 @@ impl<'a> PortPage<'a> {
         Self {
             row: PortRow::of(soc),
             counters: Counters::own(status).named().collect(),
-            dials: status.dials,
+            dials: status.channel.dials,
             failures: failures.map(|(cause, count)| (cause.label(), count)).collect(),
-            certificate_expiry: status.certificate_expiry.map(Time),
+            certificate_expiry: status.channel.certificate_expiry.map(Time),
             keepalive: KeepaliveOfPort {
-                rtt: status.keepalive_rtt.map(|rtt| rtt.as_secs_f64()),
-                interval: status.keepalive_time.as_secs_f64(),
+                rtt: status.channel.keepalive_rtt.map(|rtt| rtt.as_secs_f64()),
+                interval: status.channel.keepalive_time.as_secs_f64(),
             },
             maintenance_end: status.maintenance_end.map(Time),
             transitions: history

@@ -79,7 +79,7 @@ impl SortBy {
         match self {
             Self::Worst => (b.reason.level(), a.reason).cmp(&(a.reason.level(), b.reason)),
             Self::Port => Ordering::Equal,
-            Self::Since => other.last_transition.cmp(&one.last_transition),
+            Self::Since => other.channel.last_transition.cmp(&one.channel.last_transition),
             Self::Own => by(|status| cells::direction(status, End::Own)),
             Self::Peer => by(|status| cells::direction(status, End::Peer)),
             Self::Link => by(cells::links),
@@ -200,7 +200,7 @@ impl Selection {
     fn takes(&self, soc: &SocView) -> bool {
         let level = soc.reason.level();
         (self.levels.is_empty() || self.levels.contains(&level))
-            && (self.states.is_empty() || self.states.contains(&soc.status.channel))
+            && (self.states.is_empty() || self.states.contains(&soc.status.channel.state))
             && (self.search.is_empty() || self.is_found_in(soc))
     }
 
@@ -211,7 +211,7 @@ impl Selection {
         has(&status.target.id.key())
             || has(soc.reason.label())
             || has(soc.reason.text())
-            || has(status.channel.label())
+            || has(status.channel.state.label())
             || has(&status.target.address.to_string())
             || status.observed.version.as_deref().is_some_and(has)
             || status

@@ -115,7 +115,7 @@ impl Counts {
         let ready = view
             .socs
             .iter()
-            .filter(|soc| soc.status.channel == ChannelState::Ready);
+            .filter(|soc| soc.status.channel.state == ChannelState::Ready);
         Self {
             levels,
             ready: ready.count(),

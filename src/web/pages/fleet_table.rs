@@ -17,12 +17,12 @@ const ERROR: usize = 120;
 pub(super) fn row(soc: &SocView, now: SystemTime) -> String {
     let status = &*soc.status;
     let (level, port) = (soc.reason.level(), &*status.target.id.key());
-    let channel = status.channel.upper();
+    let channel = status.channel.state.upper();
     let page = html! {
         tr class=(level.label());
         th scope="row"; a href={ "ports/" (in_url(port)) } { (port) }
         td; b { (level.label()) } @if level != PortLevel::Ok { " " (soc.reason.text()) }
-        td; (channel) @if let Some(since) = status.last_transition { " " (ages::since(since, now)) }
+        td; (channel) @if let Some(since) = status.channel.last_transition { " " (ages::since(since, now)) }
         (cell(&cells::direction(status, End::Own)))
         (cell(&cells::direction(status, End::Peer)))
         (cell(&cells::links(status)))

@@ -62,9 +62,9 @@ fn now(view: &View, soc: &SocView) -> Markup {
     let ago = |time| format!("{} ago ({})", ages::since(time, view.at), ages::clock(time));
     html! {
         dl {
-            (entry("Channel", &match status.last_transition {
-                Some(since) => format!("{} for {}", status.channel.upper(), ages::since(since, view.at)),
-                None => status.channel.upper().to_owned(),
+            (entry("Channel", &match status.channel.last_transition {
+                Some(since) => format!("{} for {}", status.channel.state.upper(), ages::since(since, view.at)),
+                None => status.channel.state.upper().to_owned(),
             }))
             (entry("Last success", &status.last_success.map_or("never".to_owned(), ago)))
             @if let Some(error) = &status.last_error {
@@ -90,11 +90,11 @@ fn now(view: &View, soc: &SocView) -> Markup {
                     })))
             }
             (entry("SoC", &format!("{}, version {}", status.target.address, seen.version.as_deref().unwrap_or("unknown"))))
-            (entry("Keepalive", &match status.keepalive_rtt {
-                Some(rtt) => format!("every {}, last answer after {}", ages::setting(status.keepalive_time), ages::millis(rtt)),
-                None => format!("every {}", ages::setting(status.keepalive_time)),
+            (entry("Keepalive", &match status.channel.keepalive_rtt {
+                Some(rtt) => format!("every {}, last answer after {}", ages::setting(status.channel.keepalive_time), ages::millis(rtt)),
+                None => format!("every {}", ages::setting(status.channel.keepalive_time)),
             }))
-            @if let Some(expiry) = status.certificate_expiry { (entry("Certificate expires", &ages::clock(expiry))) }
+            @if let Some(expiry) = status.channel.certificate_expiry { (entry("Certificate expires", &ages::clock(expiry))) }
             (entry("Since the start", &counts(status)))
         }
     }
@@ -106,10 +106,10 @@ fn entry(name: &str, value: &str) -> Markup {
 
 /// Dials, READYs and failures.
 fn counts(status: &SocStatus) -> String {
-    let ready = status.transitions[ChannelState::Ready.index()];
+    let ready = status.channel.transitions[ChannelState::Ready.index()];
     let failures = Cause::ALL
         .iter()
-        .zip(status.failures)
+        .zip(status.channel.failures)
         .filter(|(_, count)| *count > 0);
     let failures: Vec<_> = failures
         .map(|(cause, count)| format!("{count} {cause}"))
@@ -119,7 +119,7 @@ fn counts(status: &SocStatus) -> String {
     } else {
         failures.join(", ")
     };
-    let SocStatus { dials, rounds, .. } = status;
+    let (dials, rounds) = (status.channel.dials, status.rounds);
     format!("rounds: {rounds}, dials: {dials}, times READY: {ready}; failures: {failures}")
 }
 

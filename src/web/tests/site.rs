@@ -152,6 +152,7 @@ impl Site {
             ready: is_ready,
             reload: None,
             probe: None,
+            modules: std::sync::Arc::new(|_, _| crate::web::ModuleLookup::UnknownModule),
             config: Some(file),
             limits,
             files,

@@ -71,6 +71,7 @@ async fn a_stream_that_is_not_read_is_closed_in_its_time_and_changes_nothing_for
         ready,
         reload: None,
         probe: None,
+        modules: std::sync::Arc::new(|_, _| crate::web::ModuleLookup::UnknownModule),
         config: None,
         limits: Limits {
             untaken,

@@ -2,7 +2,7 @@
 
 use super::{Area, Finding, listed};
 use crate::cli::doctor::collected::{Collected, Soc};
-use crate::cli::probe_command::milliseconds;
+use crate::cli::probe_output::milliseconds;
 use crate::model::{
     Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
     Report,
@@ -115,6 +115,7 @@ fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
 /// What to do about each cause of a failed dial.
 fn remedy_of(cause: Cause) -> &'static str {
     match cause {
+        Cause::Resolve => "check the name, and this host's name servers",
         Cause::Refused => {
             "the SoC is reachable, but nothing listens on this port: start its gRPC server, or set channel.tcp_port"
         }

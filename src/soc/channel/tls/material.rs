@@ -22,7 +22,7 @@ use super::pem::{self, Certificates};
 use super::witness::{Identity, Verifier, Witness};
 use super::x509::{self, not_after};
 use crate::config::read_pem;
-use crate::model::{ClientIdentity, TlsSettings, text};
+use crate::model::{ClientIdentity, Endpoint, TlsSettings, text};
 
 /// How many notes about a set are kept: enough for people to see the pattern.
 const MAX_NOTES: usize = 20;
@@ -141,9 +141,13 @@ impl Material {
         TlsConnector::from(Arc::new(config))
     }
 
-    /// The name that the certificate of the SoC at `address` must be for.
-    pub(super) fn name(&self, address: IpAddr) -> ServerName<'static> {
-        let name = self.name.clone();
+    /// The name that the certificate of the peer must be for: the configured one, its DNS name, or `address`.
+    pub(super) fn name(&self, endpoint: &Endpoint, address: IpAddr) -> ServerName<'static> {
+        let own = match endpoint {
+            Endpoint::Name(name, _) => ServerName::try_from(&**name).ok().map(|name| name.to_owned()),
+            Endpoint::Ip(_) => None,
+        };
+        let name = self.name.clone().or(own);
         name.unwrap_or_else(|| ServerName::IpAddress(address.into()))
     }
 

@@ -15,8 +15,8 @@ fn view(socs: usize) -> View {
     view.socs = (0..socs)
         .map(|n| {
             let mut soc: SocStatus = status(&format!("Ethernet{}", n * 4));
-            soc.channel = ChannelState::Ready;
-            soc.dials = n as u64;
+            soc.channel.state = ChannelState::Ready;
+            soc.channel.dials = n as u64;
             soc.durations.counts[2] = 3;
             soc.durations.sum = 0.5;
             SocView {
