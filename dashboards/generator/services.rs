@@ -280,7 +280,7 @@ fn durations() -> [Panel; 2] {
             "s",
         )
         .line(
-            "rate(grpc_probe_duration_seconds_sum{TARGET}[$__rate_interval])\n/ rate(grpc_probe_duration_seconds_count{TARGET}[$__rate_interval])\nand\ntopk(8, increase(grpc_probe_duration_seconds_sum{TARGET}[$__range] @ end()) / increase(grpc_probe_duration_seconds_count{TARGET}[$__range] @ end()))",
+            "rate(grpc_probe_duration_seconds_sum{TARGET}[$__rate_interval])\n/ (rate(grpc_probe_duration_seconds_count{TARGET}[$__rate_interval]) > 0)\nand\ntopk(8, increase(grpc_probe_duration_seconds_sum{TARGET}[$__range] @ end()) / (increase(grpc_probe_duration_seconds_count{TARGET}[$__range] @ end()) > 0))",
             TARGET,
         )
         .distinct()
