@@ -110,7 +110,11 @@ impl BoundTest {
 
 /// As much as an expression looks at: its time grows with the text.
 fn start_of(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
+    if text.len() <= MAX_TEXT {
+        return text;
+    }
+    let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 fn shown(value: &ReplyValue<'_>) -> String {
