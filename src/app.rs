@@ -68,6 +68,8 @@ pub struct Options {
     pub follow: Option<FollowedFile>,
     /// Sockets to serve on.
     pub listeners: Vec<TcpListener>,
+    /// Sockets for the exporter's own gRPC services; none: there are no such services.
+    pub grpc_listeners: Vec<TcpListener>,
     /// Where the routes are.
     pub paths: WebPaths,
     /// The names that web pages may be asked for.
@@ -102,6 +104,9 @@ pub enum AppError {
     /// The web server gave up.
     #[error("the web server failed: {0}")]
     Web(#[source] std::io::Error),
+    /// The gRPC services gave up.
+    #[error("the gRPC services failed: {0}")]
+    Grpc(#[source] std::io::Error),
     /// A task that must run as long as the exporter has ended: a defect.
     #[error("{0} has ended unexpectedly; the log says why")]
     TaskEnded(&'static str),
@@ -149,8 +154,8 @@ impl Exporter {
         let (config_status, config_status_rx) = watch::channel(ConfigStatus::loaded(SystemTime::now()));
         let (probe, probe_rx) = watch::channel(options.config.probe);
         let (mut redis, mut queues) = (Servers::default(), Queues::default());
-        let (sending, keeps) = Sending::new(options.otel);
-        let (feeds, rows) = parts::publishers(&options.config, keeps, &mut redis, &mut queues, &mut tasks);
+        let (sending, kept) = Sending::new(options.otel);
+        let (feeds, rows) = parts::publishers(&options.config, kept, &mut redis, &mut queues, &mut tasks);
         let modules = ModulePart::begin(&options.config.modules, &queues.rounds, &stop, &mut tasks);
         let (config, config_rx) = watch::channel(Arc::new(options.config));
         let emits = parts::switch(config_rx.clone(), &probe_rx, &mut redis, &mut tasks, &stop);
@@ -175,7 +180,7 @@ impl Exporter {
         let web = Web {
             paths: options.paths,
             allowed_hosts: options.allowed_hosts,
-            files: parts::open_files(&sources.switch.inventory, &sources.config, &mut tasks, &stop),
+            files: open_files::count(&sources, options.grpc_listeners.len(), &mut tasks, &stop),
             stats: sources.web.clone(),
             history: history_source(fleet.clone()),
             probe: options.enable_lifecycle.then(|| probe_source(&sources, &probe)),
@@ -187,7 +192,13 @@ impl Exporter {
             limits: options.limits,
         };
         let dumper = Dumper::new(fleet.clone(), web.view.clone());
-        parts::web_server(options.listeners, web, &mut servers, &stop);
+        parts::servers(
+            (options.listeners, options.grpc_listeners),
+            web,
+            &fleet,
+            &mut servers,
+            &stop,
+        );
         Self {
             config,
             loader: (options.load, Arc::default()),

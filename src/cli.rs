@@ -69,6 +69,10 @@ struct ExporterArgs {
     /// Serve on the sockets that systemd passes (socket activation) instead of --web.listen-address
     #[arg(long = "web.systemd-socket", conflicts_with = "listen")]
     systemd_socket: bool,
+    /// Serve gRPC's health of each target, reflection and InfoService at this HOST:PORT, repeatable; only loopback addresses.
+    /// Off by default
+    #[arg(long = "grpc.listen-address", value_name = "ADDRESS")]
+    grpc_listen: Vec<String>,
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     telemetry_path: String,

@@ -99,6 +99,7 @@ impl Fleet {
             questions: questions_tx,
             settled: settled_rx,
             feed: feed.clone(),
+            serving: feeds.serving.clone(),
         };
         let fleet = Self {
             inventory,
@@ -169,7 +170,7 @@ impl Fleet {
             return;
         };
         log_lines::failure(&entry.status, &event);
-        let now = SystemTime::now();
+        let (now, before) = (SystemTime::now(), entry.status.serving());
         let (shown, effect) = entry.change(|status| status.apply(&event, now));
         if let Event::Round(report) = &event {
             entry.add_round(report, now);
@@ -185,6 +186,9 @@ impl Fleet {
             _ => {}
         }
         self.show(&shown, &effect);
+        if shown.serving() != before {
+            self.feeds.serving_changed();
+        }
         let timeout = || self.context.probe.borrow().timeout;
         self.feeds.record(&shown, event, effect.transitions, now, timeout);
     }
@@ -203,6 +207,7 @@ impl Fleet {
         let (status, effect) = entry.change(|status| status.lose_session(&why, SystemTime::now()));
         let target = entry.target.subscribe();
         self.show(&status, &effect);
+        self.feeds.serving_changed();
         self.feeds.record_end(&status, &effect.transitions);
         self.settle(id);
 
@@ -284,6 +289,7 @@ impl Fleet {
         }
         if added + changed + removed > 0 {
             log_lines::inventory_adopted(added, changed, removed, self.table.len());
+            self.feeds.serving_changed();
         }
     }
 

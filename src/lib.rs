@@ -70,7 +70,9 @@
 //! | sender of telemetry (`telemetry::otlp`, with the feature `otel`) | 1 per signal that is sent: traces, metrics, events; 0 without an endpoint | app | at the stop, 1 s at most after what is left; that of metrics at once |
 //! | problems of the inventory → events (`telemetry::otlp`) | 1 if events are sent, else 0 | app | at the stop |
 //! | web server ([`web::serve`]) | 1, with connections and renders on a thread of its own | app | at the stop |
-//! | HTTP connection | 1 per connection | web server | with its connection; at the stop after its last answer |
+//! | gRPC services ([`grpc_surface::serve`]) | 1, with its connections on a thread of its own; 0 without `--grpc.listen-address` | app | at the stop |
+//! | health board (`grpc_surface::health_board`) | 1 with gRPC services, else 0 | gRPC services | at the stop |
+//! | HTTP connection | 1 per connection, 1 per call of a gRPC client | web server, gRPC services | with its connection; at the stop after its last answer |
 //! | render | 0-1 waiting per format; at most `--web.max-requests` running | the first request for it | when all requests that wait for it have their answer |
 //! | view for event streams | 0-1 | the first event stream | a minute after the last stream, or at the stop |
 //! | readiness | 1 | app | with the web server |
@@ -104,7 +106,9 @@
 //! | [`kept_queue`](fleet::kept_queue) of traces, of events | 1 each if they are sent, else 0 | fleet, STATE_DB publisher, inventory → sender of telemetry | the newest is dropped and counted |
 //! | `watch<Option<StateDbStatus>>` | 1 per publisher | STATE_DB publisher → web | only the latest value is kept |
 //! | `watch<ConfigStatus>` | 1 | app → web | only the latest value is kept |
-//! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web | only the latest value is kept |
+//! | `watch<bool>`: settled, ready | 2 | fleet → readiness → web, gRPC services | only the latest value is kept |
+//! | `watch<()>`: a SoC serves or no longer does | 1 | fleet → health board | changes at once are one change |
+//! | `watch<Arc<HealthBoard>>` | 1 with gRPC services, else 0 | health board → calls of gRPC clients | only the latest value is kept |
 //! | `watch<Option<Outcome>>` | 1 per render | render → HTTP connections that wait for it | never: it carries one answer, the same for all |
 //! | `mpsc<ReloadRequest>`, 8, answered by `oneshot` | 1 | SIGHUP, web → app | the sender waits |
 //! | `broadcast<FeedItem>`, 1024 | 1 | fleet → demo | a slow reader loses the oldest lines |
@@ -123,6 +127,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod fleet;
+pub mod grpc_surface;
 pub mod model;
 pub mod runtime;
 pub mod soc;

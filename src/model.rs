@@ -26,6 +26,7 @@ mod peer;
 mod probe_result;
 mod query;
 pub mod schema;
+mod serving_state;
 mod shard;
 mod status;
 mod tables;
@@ -60,6 +61,7 @@ pub use otlp_status::{OtlpCounts, OtlpResult, OtlpStatus};
 pub use peer::{Endpoint, MetadataValue, Peer};
 pub use probe_result::ProbeResult;
 pub use query::{Query, QueryResult};
+pub use serving_state::ServingState;
 pub use shard::{MOST_SHARDS, Shard, ShardShare, owner};
 pub use status::{
     ConfigStatus, DELAY_BUCKETS, DURATION_BUCKETS, Delays, Durations, LastError, Observed, ProcessStatus,

@@ -54,7 +54,6 @@ mod landing;
 mod limits;
 mod module_probe;
 mod negotiate;
-mod niceness;
 mod out_of_date;
 mod pages;
 mod peer_address;
@@ -77,11 +76,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::{History, TargetId, View};
+use crate::runtime::low_thread::on_low_thread;
 use access::Access;
 use gate::Gate;
 
 pub use allowed_hosts::AllowedHosts;
 pub use grafana_url::GrafanaUrl;
+pub(crate) use http_versions::linger;
 pub use limits::{FilesLeft, Limits, WebStats};
 pub use module_probe::{ModuleFound, ModuleLookup, ModuleSource};
 pub use negotiate::format_for;
@@ -108,10 +109,6 @@ pub type ProbeFuture = std::pin::Pin<Box<dyn Future<Output = Result<serde_json::
 
 /// The answer of routes that `--web.enable-lifecycle` enables.
 const NO_LIFECYCLE: &str = "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n";
-
-/// The web thread's niceness is raised by this, so that probing comes first. Not more: on a busy switch a scrape must still be
-/// answered within Prometheus' 10 s.
-const NICE: i32 = 5;
 
 /// What the routes need.
 #[derive(Clone)]
@@ -160,37 +157,7 @@ pub async fn serve(listeners: Vec<TcpListener>, web: Web, stop: CancellationToke
     // A socket belongs to one tokio runtime: take it out of this one, for the runtime of the web thread.
     let listeners = listeners.into_iter().map(TcpListener::into_std);
     let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
-    let abandoned = CancellationToken::new();
-    let _abandons = abandoned.clone().drop_guard();
-    let (ended, end) = oneshot::channel();
-    let serving = move || {
-        let outcome = on_this_thread(listeners, web, stop, &abandoned);
-        // An error means that `serve` was dropped.
-        let _ = ended.send(outcome);
-    };
-    std::thread::Builder::new()
-        .name("web".to_owned())
-        .spawn(serving)?;
-    match end.await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(io::Error::other("its thread has panicked")),
-    }
-}
-
-fn on_this_thread(
-    listeners: Vec<std::net::TcpListener>,
-    web: Web,
-    stop: CancellationToken,
-    abandoned: &CancellationToken,
-) -> io::Result<()> {
-    niceness::raise(NICE);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let serving = accept_all(listeners, web, stop);
-        abandoned.run_until_cancelled(serving).await.unwrap_or(Ok(()))
-    })
+    on_low_thread("web", move || accept_all(listeners, web, stop)).await
 }
 
 /// Accepts until the stop, then waits until all connections have ended.

@@ -397,6 +397,7 @@ async fn spread_ours(interval: f64, seconds: f64, spec: &Spec) -> anyhow::Result
         load: std::sync::Arc::new(move || Ok(reloaded.clone())),
         follow: None,
         listeners: Vec::new(),
+        grpc_listeners: Vec::new(),
         paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: false,

@@ -4,8 +4,12 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::make_view::Sources;
+use super::parts::{Tasks, until};
+use crate::grpc_surface::MOST_CLIENTS;
 use crate::model::Inventory;
 use crate::model::component::APP;
 use crate::web::FilesLeft;
@@ -16,26 +20,54 @@ const OWN_FILES: usize = 48;
 /// Connections to Redis per namespace: two for each of three mirrors, two for each of two publishers.
 const REDIS_FILES: usize = 10;
 
+/// Files of the exporter's own gRPC services with so many listeners: these, and twice as many as its clients: each may be
+/// leaving while another comes.
+fn grpc_files(listeners: usize) -> usize {
+    match listeners {
+        0 => 0,
+        listeners => listeners + 2 * MOST_CLIENTS,
+    }
+}
+
 /// Files that web clients must not use: one for each SoC, and our own. Pure.
-fn reserved(targets: usize, namespaces: usize) -> u64 {
-    (targets + OWN_FILES + REDIS_FILES * namespaces) as u64
+fn reserved(targets: usize, namespaces: usize, grpc_listeners: usize) -> u64 {
+    (targets + OWN_FILES + REDIS_FILES * namespaces + grpc_files(grpc_listeners)) as u64
+}
+
+/// Starts the task that counts how many files are left for web clients.
+pub(super) fn count(
+    sources: &Sources,
+    grpc_listeners: usize,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> FilesLeft {
+    let namespaces = sources.config.borrow().namespaces.len();
+    let (open_files, files) = OpenFiles::new(sources.switch.inventory.clone(), namespaces, grpc_listeners);
+    until(stop, tasks, "the count of files", open_files.run());
+    files
 }
 
 /// See the module's documentation.
-pub(super) struct OpenFiles {
+struct OpenFiles {
     inventory: watch::Receiver<Arc<Inventory>>,
     namespaces: usize,
+    grpc_listeners: usize,
     left: watch::Sender<u64>,
     /// The last shortage that was logged: the limit and the number needed.
     told: Option<(u64, u64)>,
 }
 
 impl OpenFiles {
-    pub(super) fn new(inventory: watch::Receiver<Arc<Inventory>>, namespaces: usize) -> (Self, FilesLeft) {
+    fn new(
+        inventory: watch::Receiver<Arc<Inventory>>,
+        namespaces: usize,
+        grpc_listeners: usize,
+    ) -> (Self, FilesLeft) {
         let (left, files) = watch::channel(0);
         let mut this = Self {
             inventory,
             namespaces,
+            grpc_listeners,
             left,
             told: None,
         };
@@ -44,7 +76,7 @@ impl OpenFiles {
     }
 
     /// Ends when no inventory can come any more.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         while self.inventory.changed().await.is_ok() {
             self.count();
         }
@@ -52,7 +84,7 @@ impl OpenFiles {
 
     fn count(&mut self) {
         let targets = self.inventory.borrow_and_update().targets.len();
-        let needed = reserved(targets, self.namespaces);
+        let needed = reserved(targets, self.namespaces, self.grpc_listeners);
         // The hard limit may have been raised meanwhile (prlimit).
         let raised = rlimit::increase_nofile_limit(u64::MAX);
         let soft = || rlimit::Resource::NOFILE.get_soft();

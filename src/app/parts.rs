@@ -10,13 +10,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
-use super::open_files::OpenFiles;
 use super::queues::Queues;
 use crate::config::Config;
 use crate::fleet::kept_queue::KeptSender;
 use crate::fleet::mailbox::mailbox;
 use crate::fleet::recorder::Recorder;
 use crate::fleet::{EVENT_QUEUE, Feeds, Fleet, FleetHandle};
+use crate::grpc_surface::{self, GrpcSurface};
 use crate::model::{Inventory, KeptEvent, ProbeSettings, StateDbStatus};
 use crate::runtime::defect::caught;
 use crate::runtime::service_manager::Watchdog;
@@ -26,7 +26,7 @@ use crate::sonic::appl_db::Notifications;
 use crate::sonic::redis_link::Servers;
 use crate::sonic::state_db::StateDb;
 use crate::sonic::switch::{Emits, Switch};
-use crate::web::{self, FilesLeft, Web};
+use crate::web::{self, Web};
 
 /// Each task yields its name when it ends.
 pub(super) type Tasks = JoinSet<Result<&'static str, AppError>>;
@@ -125,26 +125,25 @@ pub(super) fn fleet(
     handle
 }
 
-/// Starts the task that counts how many files are left for web clients.
-pub(super) fn open_files(
-    inventory: &watch::Receiver<Arc<Inventory>>,
-    config: &watch::Receiver<Arc<Config>>,
-    tasks: &mut Tasks,
-    stop: &CancellationToken,
-) -> FilesLeft {
-    let namespaces = config.borrow().namespaces.len();
-    let (open_files, files) = OpenFiles::new(inventory.clone(), namespaces);
-    until(stop, tasks, "the count of files", open_files.run());
-    files
-}
-
-/// Starts the web server.
-pub(super) fn web_server(
-    listeners: Vec<TcpListener>,
+/// Starts the web server, and the exporter's own gRPC services if they have an address.
+pub(super) fn servers(
+    (listeners, grpc_listeners): (Vec<TcpListener>, Vec<TcpListener>),
     web: Web,
+    fleet: &FleetHandle,
     servers: &mut Tasks,
     stop: &CancellationToken,
 ) {
+    if !grpc_listeners.is_empty() {
+        let surface = GrpcSurface {
+            view: web.view.clone(),
+            ready: web.ready.clone(),
+            changed: fleet.serving_changes(),
+        };
+        let served = grpc_surface::serve(grpc_listeners, surface, stop.clone());
+        oversee(servers, "the gRPC services", async move {
+            served.await.map_err(AppError::Grpc)
+        });
+    }
     let served = web::serve(listeners, web, stop.clone());
     oversee(servers, "the web server", async move {
         served.await.map_err(AppError::Web)

@@ -12,6 +12,7 @@ fn exporter(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'stat
         load: Arc::new(load),
         follow: None,
         listeners: Vec::new(),
+        grpc_listeners: Vec::new(),
         paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: true,

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::host::{listen, raise_open_files, stop_signals};
+use super::host::{listen, listen_on_loopback, raise_open_files, stop_signals};
 use super::open_telemetry::{otel_settings, otel_settings_at_start, otel_summary};
 use super::program::{FAILED, print_result};
 use super::{ExporterArgs, VERSION};
@@ -186,11 +186,21 @@ async fn listeners(
     Ok(listeners)
 }
 
+/// The sockets of the exporter's own gRPC services.
+async fn grpc_listeners(flags: &[String]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in flags {
+        let listener = listen_on_loopback(address).await;
+        listeners.push(listener.with_context(|| format!("--grpc.listen-address {}", text::quote(address)))?);
+    }
+    Ok(listeners)
+}
+
 /// Logs what starts, and where it serves.
 fn announce(
     config: &Config,
     file: Option<&Path>,
-    listeners: &[TcpListener],
+    (listeners, grpc_listeners): &(Vec<TcpListener>, Vec<TcpListener>),
     paths: &WebPaths,
 ) -> anyhow::Result<()> {
     let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
@@ -202,6 +212,9 @@ fn announce(
     );
     for listener in listeners {
         info!(target: APP, address = %listener.local_addr()?, path = format!("{}{}", paths.prefix, paths.telemetry), "serving");
+    }
+    for listener in grpc_listeners {
+        info!(target: APP, address = %listener.local_addr()?, "serving gRPC");
     }
     Ok(())
 }
@@ -250,10 +263,10 @@ pub(super) async fn run(
     let otel = otel_settings_at_start(&config, file.as_deref())?;
     let web_config = first_web_config(args.web_config_file.as_deref()).await?;
     let listeners = listeners(&args.listen, switch.listen.as_deref(), passed).await?;
+    let listeners = (listeners, grpc_listeners(&args.grpc_listen).await?);
     let (service_manager, watchdog) = service_manager();
     raise_open_files();
-    let mut stop = stop_signals()?;
-    let paths = args.paths();
+    let (mut stop, paths) = (stop_signals()?, args.paths());
     let signals = Signals::handle(args.dump_directory)?;
     announce(&config, file.as_deref(), &listeners, &paths)?;
     let follow = before.map(|before| FollowedFile {
@@ -262,12 +275,12 @@ pub(super) async fn run(
         always: args.config_follow,
     });
     let path = args.config_file;
-    let load = move || -> Result<Config, ConfigError> { Ok(load_config(path.as_deref(), &switch)?.0) };
     let exporter = Exporter::start(Options {
         config,
-        load: Arc::new(load),
+        load: Arc::new(move || Ok(load_config(path.as_deref(), &switch)?.0)),
         follow,
-        listeners,
+        listeners: listeners.0,
+        grpc_listeners: listeners.1,
         paths,
         allowed_hosts: AllowedHosts::new(args.allowed_hosts),
         enable_lifecycle: args.enable_lifecycle,

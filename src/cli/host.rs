@@ -72,6 +72,20 @@ pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
     })
 }
 
+/// Binds one `--grpc.listen-address`. Only addresses that no other host reaches: what is served there has neither TLS nor logins.
+pub async fn listen_on_loopback(address: &str) -> anyhow::Result<TcpListener> {
+    const EXPECTED: &str =
+        "expected an address of this host alone, such as 127.0.0.1:9076 or [::1]:9076: there is no TLS here";
+    if address.starts_with(':') {
+        bail!(EXPECTED);
+    }
+    let listener = listen(address).await?;
+    if !listener.local_addr()?.ip().to_canonical().is_loopback() {
+        bail!(EXPECTED);
+    }
+    Ok(listener)
+}
+
 /// `both_families`: an IPv6 socket also serves IPv4, whatever net.ipv6.bindv6only is. Otherwise that setting decides for
 /// `[::]`.
 fn bind(address: SocketAddr, both_families: bool) -> io::Result<TcpListener> {

@@ -47,6 +47,7 @@ pub struct FleetHandle {
     pub(super) questions: mpsc::Sender<Question>,
     pub(super) settled: watch::Receiver<bool>,
     pub(super) feed: broadcast::Sender<FeedItem>,
+    pub(super) serving: watch::Sender<()>,
 }
 
 /// The fleet has ended.
@@ -82,6 +83,11 @@ impl FleetHandle {
         self.settled.clone()
     }
 
+    /// Reports that SoCs came or went, or that one of them serves or no longer does. Costs nothing while no one listens.
+    pub fn serving_changes(&self) -> watch::Receiver<()> {
+        self.serving.subscribe()
+    }
+
     /// Transitions from now on.
     pub fn feed(&self) -> broadcast::Receiver<FeedItem> {
         self.feed.subscribe()
@@ -97,6 +103,8 @@ pub struct Feeds {
     pub notices: HashMap<Arc<str>, mailbox::Sender<Notice>>,
     /// What is kept for OpenTelemetry, if it is on.
     pub recorder: Option<Recorder>,
+    /// See [`FleetHandle::serving_changes`].
+    pub serving: watch::Sender<()>,
 }
 
 impl Feeds {
@@ -106,6 +114,11 @@ impl Feeds {
 
     pub(super) fn send_notice(&self, target: &Target, notice: &Notice) {
         send(&self.notices, target, notice.clone());
+    }
+
+    pub(super) fn serving_changed(&self) {
+        // An error means that no one listens.
+        let _ = self.serving.send(());
     }
 
     /// After the reducer has applied `event`. `timeout`: a query's deadline.

@@ -24,5 +24,7 @@ pub const APPL_DB: &str = "dualtor::appl_db";
 pub const OTLP: &str = "dualtor::otlp";
 /// The web server.
 pub const WEB: &str = "dualtor::web";
+/// The exporter's own gRPC services.
+pub const GRPC: &str = "dualtor::grpc";
 /// The beginning of all these names. Lines of other crates do not have it and are not logged.
 pub const ALL: &str = "dualtor::";

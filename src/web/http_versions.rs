@@ -237,7 +237,7 @@ impl Serving {
 }
 
 /// Closes our direction, and reads what the client still sends.
-pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
+pub(crate) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
     let reading = async {
         socket.shutdown().await?;
         let mut scratch = [0; 4096];

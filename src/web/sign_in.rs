@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::niceness;
 use super::web_config::{PasswordHash, Users};
+use crate::runtime::low_thread::lower_priority;
 
 /// Logins that are computed or wait: one, and eight.
 const PLACES: usize = 9;
@@ -131,7 +131,7 @@ impl SignIn {
         let memory = self.memory.clone();
         let (computed, result) = oneshot::channel();
         let compute = move || {
-            niceness::raise(NICE);
+            lower_priority(NICE);
             // Held until the end, also if the client has gone meanwhile.
             let _held = (place, turn);
             let right = login.hash.is_of(&login.password);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use imports::{Crate, Name};
 
 /// The folders of src/. Each imports only folders to its left.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "model",
     "runtime",
     "unary",
@@ -21,6 +21,7 @@ const ORDER: [&str; 11] = [
     "sonic",
     "telemetry",
     "web",
+    "grpc_surface",
     "app",
     "cli",
 ];

@@ -28,6 +28,7 @@
 //! | web_config | `--web.config.file` of the real binary: TLS, logins, what is logged |
 //! | switch_row | the real binary with settings from CONFIG_DB |
 //! | shards, sources_of_targets | central mode: processes that share SoCs; files, HTTP servers and other switches that list them |
+//! | grpc_surface | the exporter's own gRPC services: health, reflection, InfoService; rude clients of them |
 //! | status | the command `status` against a running exporter |
 //! | cli, signals | flags, exit codes, stop and reload of the real binary |
 //! | service_manager | the real binary under systemd: sockets that it passes, what it is told |
@@ -56,6 +57,7 @@ mod connections;
 mod doctor;
 mod documents;
 mod exposition;
+mod grpc_surface;
 mod handshakes;
 mod health;
 mod hostile;

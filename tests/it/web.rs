@@ -246,6 +246,7 @@ async fn a_configuration_whose_file_system_hangs_fails_its_reload_and_not_the_ne
         load: Arc::new(load),
         follow: None,
         listeners: Vec::new(),
+        grpc_listeners: Vec::new(),
         paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: true,

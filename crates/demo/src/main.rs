@@ -96,6 +96,7 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         load: Arc::new(move || Ok(reloaded.clone())),
         follow: None,
         listeners: vec![listener],
+        grpc_listeners: Vec::new(),
         paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: false,

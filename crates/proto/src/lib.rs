@@ -1,6 +1,7 @@
 //! The generated code for `proto/`.
 
 pub mod codec;
+pub mod served;
 
 pub use generated::*;
 

@@ -103,6 +103,8 @@ pub struct Setup {
     pub paths: WebPaths,
     /// The limits for web clients.
     pub limits: Limits,
+    /// Whether the exporter has its own gRPC services.
+    pub grpc: bool,
     /// The text of web.config.file, if there is one.
     pub web_config: Option<String>,
     /// They exist as long as the rack.
@@ -119,6 +121,7 @@ impl Setup {
             lifecycle: true,
             paths: WebPaths::default(),
             limits: Limits::default(),
+            grpc: false,
             web_config: None,
             files: None,
         }
@@ -217,6 +220,7 @@ impl Setup {
             web_config: self.web_config,
             files: self.files,
             web: ([127, 0, 0, 1], 0).into(),
+            grpc: self.grpc.then(|| ([127, 0, 0, 1], 0).into()),
             running: None,
         };
         rack.write_config(&rack.settings.yaml(&rack.redis));
@@ -253,6 +257,8 @@ pub struct Rack {
     files: Option<Files>,
     /// Where the exporter serves.
     pub web: SocketAddr,
+    /// Where its gRPC services are, if it has them.
+    grpc: Option<SocketAddr>,
     running: Option<Running>,
 }
 
@@ -263,6 +269,12 @@ impl Rack {
         let path = self.config_path();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         self.web = listener.local_addr().expect("an address");
+        let mut grpc_listeners = Vec::new();
+        if self.grpc.is_some() {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            self.grpc = listener.local_addr().ok();
+            grpc_listeners.push(listener);
+        }
         let web_config = self.web_config.as_ref().map(|text| {
             let path = self.dir.path().join("web.yml");
             std::fs::write(&path, text).expect("written");
@@ -280,6 +292,7 @@ impl Rack {
             load: std::sync::Arc::new(move || Config::load(&path)),
             follow: None,
             listeners: vec![listener],
+            grpc_listeners,
             paths: self.paths.clone(),
             allowed_hosts: Default::default(),
             enable_lifecycle: self.lifecycle,
@@ -304,6 +317,11 @@ impl Rack {
         let _ = running.stop.send(());
         let ended = tokio::time::timeout(LONG, running.task).await;
         ended.expect("an end").expect("no panic").expect("a clean stop");
+    }
+
+    /// Where the exporter's gRPC services are.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc.expect("a rack with gRPC services")
     }
 
     /// The PEM files of a rack with TLS.

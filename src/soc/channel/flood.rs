@@ -11,23 +11,23 @@ use crate::runtime::bucket::Bucket;
 /// Frames per second in the long run. A round is five queries, and a server sends at most about ten such frames for each
 /// (window updates, PINGs, resets): so 20 rounds per second fit. At this rate the frames cost 0.2 % of a core. A long frame
 /// counts as one plus one per KiB, so this is also one MiB per second.
-pub(super) const PER_SECOND: u32 = 1_000;
+pub(crate) const PER_SECOND: u32 = 1_000;
 /// Frames at once: what piled up while this process was stopped, or when a SoC that was stopped continues.
-pub(super) const BURST: u32 = 10_000;
+pub(crate) const BURST: u32 = 10_000;
 /// The time that pays for one frame.
 const EACH: Duration = Duration::from_nanos(1_000_000_000 / PER_SECOND as u64);
 
 /// Counts the frames of one connection.
 #[derive(Debug)]
-pub(super) struct Flood(Bucket);
+pub(crate) struct Flood(Bucket);
 
 impl Flood {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Bucket::new(BURST, EACH))
     }
 
     /// Counts `frames` more. Returns whether that is too many.
-    pub(super) fn saw(&mut self, frames: u32, now: Instant) -> bool {
+    pub(crate) fn saw(&mut self, frames: u32, now: Instant) -> bool {
         !self.0.spend_all(frames, now)
     }
 }

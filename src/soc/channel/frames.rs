@@ -4,24 +4,26 @@
 //! frame after that is late and answers nothing.
 
 /// Length of a frame's header, in bytes (RFC 9113, section 4.1). The types and flags below are also from RFC 9113.
-pub(super) const HEADER_LEN: usize = 9;
+pub(crate) const HEADER_LEN: usize = 9;
 /// Of SETTINGS and PING.
-pub(super) const FLAG_ACK: u8 = 0x1;
+pub(crate) const FLAG_ACK: u8 = 0x1;
 /// Of DATA and HEADERS.
 const FLAG_END_STREAM: u8 = 0x1;
 const FLAG_PADDED: u8 = 0x8;
 /// Of HEADERS, PUSH_PROMISE and CONTINUATION.
 const FLAG_END_HEADERS: u8 = 0x4;
-const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
+pub(crate) const DATA: u8 = 0x0;
+pub(crate) const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
 const PUSH_PROMISE: u8 = 0x5;
+pub(crate) const PING: u8 = 0x6;
+pub(crate) const GOAWAY: u8 = 0x7;
 const CONTINUATION: u8 = 0x9;
 /// Length of the text that a client sends first, in bytes (RFC 9113, section 3.4).
 const PREFACE_LEN: usize = 24;
 
 /// A frame type's name, for people.
-pub(super) fn type_name(kind: u8) -> String {
+pub(crate) fn type_name(kind: u8) -> String {
     const NAMES: [&str; 10] = [
         "DATA",
         "HEADERS",
@@ -40,15 +42,15 @@ pub(super) fn type_name(kind: u8) -> String {
 
 /// What a frame's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) length: usize,
-    pub(super) kind: u8,
-    flags: u8,
-    stream: u32,
+pub(crate) struct Head {
+    pub(crate) length: usize,
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
 }
 
 impl Head {
-    pub(super) fn of([l0, l1, l2, kind, flags, s0, s1, s2, s3]: [u8; HEADER_LEN]) -> Self {
+    pub(crate) fn of([l0, l1, l2, kind, flags, s0, s1, s2, s3]: [u8; HEADER_LEN]) -> Self {
         Self {
             length: usize::from(l0) << 16 | usize::from(l1) << 8 | usize::from(l2),
             kind,
@@ -129,27 +131,39 @@ impl Streams {
     }
 }
 
-/// Splits what we send into frames.
+/// Splits what one side of a connection sends into frames.
 #[derive(Debug)]
-pub(super) struct CutOutgoing {
+pub(crate) struct FrameCutter {
     header: [u8; HEADER_LEN],
     have: usize,
     /// Bytes to skip before the next header.
     skip: usize,
 }
 
-impl Default for CutOutgoing {
-    fn default() -> Self {
+impl FrameCutter {
+    /// Of what a client sends: its preface comes first.
+    pub(crate) fn of_client() -> Self {
+        Self {
+            skip: PREFACE_LEN,
+            ..Self::of_server()
+        }
+    }
+
+    /// Of what a server sends.
+    pub(crate) fn of_server() -> Self {
         Self {
             header: [0; HEADER_LEN],
             have: 0,
-            skip: PREFACE_LEN,
+            skip: 0,
         }
     }
-}
 
-impl CutOutgoing {
-    pub(super) fn feed(&mut self, mut bytes: &[u8], mut on_head: impl FnMut(Head)) {
+    /// Whether the last frame is complete.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.have == 0 && self.skip == 0
+    }
+
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut on_head: impl FnMut(Head)) {
         while !bytes.is_empty() {
             let skipped = bytes.len().min(self.skip);
             (self.skip, bytes) = (self.skip - skipped, &bytes[skipped..]);
@@ -230,7 +244,7 @@ mod tests {
             head(RST_STREAM, 0, 256, 4),
         ];
         for cut in 1..40 {
-            let (mut outgoing, mut heads) = (CutOutgoing::default(), Vec::new());
+            let (mut outgoing, mut heads) = (FrameCutter::of_client(), Vec::new());
             for part in bytes.chunks(cut) {
                 outgoing.feed(part, |head| heads.push(head));
             }

@@ -18,14 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::failure::Failure;
 use super::flood::{BURST, Flood, PER_SECOND};
-use super::frames::{CutOutgoing, FLAG_ACK, HEADER_LEN, Head, Streams, type_name};
+use super::frames::{FLAG_ACK, FrameCutter, GOAWAY, HEADER_LEN, Head, Streams, type_name};
 use super::layer::as_below;
 use super::seen_frames::{GoAway, SeenFrames};
 use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 
 const TYPE_SETTINGS: u8 = 0x4;
-const TYPE_GOAWAY: u8 = 0x7;
 /// The first bytes of a TLS record: alert or handshake, then the version's 3.
 const TLS_ALERT: u8 = 21;
 const TLS_HANDSHAKE: u8 = 22;
@@ -56,7 +55,7 @@ const PART: usize = 4 * 1024;
 pub(super) struct Sniffer<IO> {
     io: IO,
     frames: Frames,
-    outgoing: CutOutgoing,
+    outgoing: FrameCutter,
     flood: Flood,
 }
 
@@ -67,7 +66,7 @@ impl<IO> Sniffer<IO> {
         let sniffer = Self {
             io,
             frames: Frames::new(seen.clone(), arrivals),
-            outgoing: CutOutgoing::default(),
+            outgoing: FrameCutter::of_client(),
             flood: Flood::new(),
         };
         (sniffer, seen)
@@ -171,7 +170,7 @@ impl Frames {
                 }
             } else {
                 let n = bytes.len().min(self.payload_left);
-                if self.header[3] == TYPE_GOAWAY {
+                if self.header[3] == GOAWAY {
                     let room = (GOAWAY_FIXED + MAX_DEBUG) - self.goaway.len();
                     self.goaway.extend_from_slice(&bytes[..n.min(room)]);
                 }
@@ -218,7 +217,7 @@ impl Frames {
             (TYPE_SETTINGS, flags) if flags & FLAG_ACK == 0 => {
                 self.seen.set_settings();
             }
-            (TYPE_GOAWAY, _) => {
+            (GOAWAY, _) => {
                 let payload = std::mem::take(&mut self.goaway);
                 if let Some((fixed, debug)) = payload.split_at_checked(GOAWAY_FIXED) {
                     self.seen.set_goaway(GoAway {

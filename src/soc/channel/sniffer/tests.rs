@@ -43,7 +43,7 @@ fn the_peers_settings_are_proof_and_nothing_else_is() {
 fn a_goaway_is_told_once_with_its_code_and_debug_data() {
     let mut payload = vec![0, 0, 0, 1, 0, 0, 0, 11];
     payload.extend(b"too_many_pings");
-    let seen = seen_in(&[&frame(TYPE_GOAWAY, 0, &payload)]);
+    let seen = seen_in(&[&frame(GOAWAY, 0, &payload)]);
     let goaway = seen.take_goaway().expect("a goaway");
     assert_eq!(
         (goaway.code, goaway.debug.as_slice()),
@@ -56,7 +56,7 @@ fn a_goaway_is_told_once_with_its_code_and_debug_data() {
 fn of_two_goaways_the_one_with_an_error_counts_else_the_first() {
     let goaway = |code: u8, debug: &[u8]| {
         let payload = [&[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, code], debug].concat();
-        frame(TYPE_GOAWAY, 0, &payload)
+        frame(GOAWAY, 0, &payload)
     };
     let check = |frames: [Vec<u8>; 2], expected: u32| {
         let seen = seen_in(&[&frames.concat()]);
@@ -86,7 +86,7 @@ fn a_peer_that_begins_with_a_tls_record_speaks_tls() {
 
 #[test]
 fn a_huge_debug_text_is_cut() {
-    let seen = seen_in(&[&frame(TYPE_GOAWAY, 0, &[b'x'; 60_000])]);
+    let seen = seen_in(&[&frame(GOAWAY, 0, &[b'x'; 60_000])]);
     assert_eq!(seen.take_goaway().map(|g| g.debug.len()), Some(MAX_DEBUG));
 }
 
@@ -119,7 +119,7 @@ proptest! {
             frame(0x6, 0, &[1; 8]),
             frame(TYPE_SETTINGS, 0, &[0, 3, 0, 0, 0, 100]),
             frame(0x0, 0, &[9; 50]),
-            frame(TYPE_GOAWAY, 0, &payload),
+            frame(GOAWAY, 0, &payload),
         ]
         .concat();
         let mut rest = bytes.as_slice();
