@@ -192,8 +192,13 @@ impl Exporter {
             limits: options.limits,
         };
         let dumper = Dumper::new(fleet.clone(), web.view.clone());
-        let listeners = (options.listeners, options.grpc_listeners);
-        parts::servers(listeners, web, &fleet, &mut servers, &stop);
+        parts::servers(
+            (options.listeners, options.grpc_listeners),
+            web,
+            &fleet,
+            &mut servers,
+            &stop,
+        );
         Self {
             config,
             loader: (options.load, Arc::default()),

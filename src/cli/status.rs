@@ -145,7 +145,8 @@ async fn work(args: &StatusArgs) -> anyhow::Result<PortLevel> {
         Some(pause) => watch(&client, &levels, pause, args.output).await,
         None => {
             let fleet: FleetAnswer = client.get("/api/v1/fleet").await?;
-            let ports = chosen(&all_ports(&client).await?, &levels);
+            let rows = all_ports(&client).await?;
+            let ports = chosen(&rows, &levels);
             print_result(shown(&fleet, &ports, args.output).trim_end())?;
             Ok(worst(&ports))
         }
@@ -194,7 +195,7 @@ async fn all_ports(client: &ApiClient) -> anyhow::Result<KnownRows> {
     Ok(rows)
 }
 
-fn shown(fleet: &FleetAnswer, ports: &[PortAnswer], output: StatusOutput) -> String {
+fn shown(fleet: &FleetAnswer, ports: &[&PortAnswer], output: StatusOutput) -> String {
     match output {
         StatusOutput::Table => fleet_text(fleet, ports),
         StatusOutput::Json => {
@@ -205,14 +206,14 @@ fn shown(fleet: &FleetAnswer, ports: &[PortAnswer], output: StatusOutput) -> Str
 }
 
 /// Those of these levels, the worst first, as the API sorts them.
-fn chosen(rows: &KnownRows, levels: &[PortLevel]) -> Vec<PortAnswer> {
+fn chosen<'a>(rows: &'a KnownRows, levels: &[PortLevel]) -> Vec<&'a PortAnswer> {
     let ports = rows.values().filter(|port| levels.contains(&port.row.level()));
-    let mut ports: Vec<PortAnswer> = ports.cloned().collect();
+    let mut ports: Vec<_> = ports.collect();
     ports.sort_by_key(|port| (std::cmp::Reverse(port.row.level()), port.row.place_of_reason()));
     ports
 }
 
-fn worst(ports: &[PortAnswer]) -> PortLevel {
+fn worst(ports: &[&PortAnswer]) -> PortLevel {
     let levels = ports.iter().map(|port| port.row.level());
     levels.max().unwrap_or(PortLevel::Ok)
 }

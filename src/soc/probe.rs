@@ -42,6 +42,15 @@ const LOOK: Duration = Duration::from_millis(40);
 /// Requests that were sent this long after the round began were sent late. Usually it is a few microseconds.
 const LEFT_LATE: Duration = Duration::from_millis(5);
 
+/// The queries in the order of a round's slots.
+const QUERIES: [Query; Query::COUNT] = [
+    Query::Admin,
+    Query::Operation,
+    Query::Link,
+    Query::Version,
+    Query::Health,
+];
+
 /// A READY channel to probe.
 #[derive(Debug, Clone)]
 pub struct Ready {
@@ -164,14 +173,7 @@ pub(super) async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: 
         return not_ready(began_at);
     };
     let transport = transport.for_queries(timeout);
-    let [admin, operation, link, version, health] = [
-        Query::Admin,
-        Query::Operation,
-        Query::Link,
-        Query::Version,
-        Query::Health,
-    ]
-    .map(|query| transport.of(query));
+    let [admin, operation, link, version, health] = QUERIES.map(|query| transport.of(query));
     let mut slots = (Slot(None), Slot(None), Slot(None), Slot(None), Slot(None));
     let sent = {
         let all = pin!(async {
@@ -193,13 +195,7 @@ pub(super) async fn run(ready: Option<Ready>, settings: ProbeSettings, limiter: 
     let (version, server_version) = slots.3.close(timeout, sent);
     let (health, health_status) = slots.4.close(timeout, sent);
     let mut queries = unavailable();
-    for (query, report) in [
-        (Query::Admin, admin),
-        (Query::Operation, operation),
-        (Query::Link, link),
-        (Query::Version, version),
-        (Query::Health, health),
-    ] {
+    for (query, report) in QUERIES.into_iter().zip([admin, operation, link, version, health]) {
         queries[query.index()] = report;
     }
     Report {

@@ -16,6 +16,7 @@
 //! | metadata_files | request metadata from files |
 //! | outgoing | what all RPCs to one target have in common |
 //! | places | how many RPCs run at the same time |
+//! | round_trace | the trace that a SoC is told |
 
 mod grpc_status;
 mod messages;
@@ -24,8 +25,8 @@ mod outgoing;
 mod places;
 pub(crate) mod raw_call;
 mod reply;
+mod round_trace;
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ use http_body::Body;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use crate::model::{Limit, Query, TraceId, query_span};
+use crate::model::Limit;
 use crate::soc::arrivals::Arrivals;
 pub(crate) use grpc_status::is_peers;
 use grpc_status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
@@ -51,12 +52,12 @@ pub(crate) use outgoing::Outgoing;
 pub use outgoing::OutgoingError;
 use places::{Places, StreamPlace};
 pub use reply::ReplyBody;
+use round_trace::{RoundTrace, TRACEPARENT};
 
 /// Informational heads (1xx) before the head of a response. HTTP allows any number of them, and h2 keeps each until it is read.
 /// A gRPC server sends none.
 const MAX_INFORMATIONAL: usize = 8;
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Sends RPCs over one connection while that exists. Cheap to clone.
@@ -68,19 +69,11 @@ pub struct Transport {
     /// The stream of the last RPC, if the caller needs it. 0: none yet.
     stream: Option<Arc<AtomicU32>>,
     /// The trace of the round, if the SoC is told.
-    traced: Option<Arc<Traced>>,
+    traced: Option<Arc<RoundTrace>>,
     /// The longest message of a reply, in bytes. Small, as a session holds several of these.
     max_message: u32,
     /// A reply may have any number of messages, although there is a deadline.
     many: bool,
-}
-
-/// The trace of a round.
-#[derive(Debug)]
-struct Traced {
-    id: TraceId,
-    /// Names the span of one RPC.
-    parent: Option<HeaderValue>,
 }
 
 /// What all RPCs on one connection share. Cloning h2's handle takes the connection's lock, and dropping the clone takes it
@@ -127,30 +120,6 @@ impl Transport {
             stream,
             ..self.clone()
         }
-    }
-
-    /// The same in this trace.
-    pub fn traced(self, trace: Option<TraceId>) -> Self {
-        let traced = trace.map(|id| Arc::new(Traced { id, parent: None }));
-        Self { traced, ..self }
-    }
-
-    /// The trace, if there is one.
-    pub fn trace(&self) -> Option<TraceId> {
-        Some(self.traced.as_ref()?.id)
-    }
-
-    /// The same for the RPC of `query`: if there is a trace, the SoC is told the span.
-    pub fn of(&self, query: Query) -> Cow<'_, Self> {
-        let Some(traced) = &self.traced else {
-            return Cow::Borrowed(self);
-        };
-        let id = traced.id;
-        let parent = id.parent(id.span(query_span(query))).parse().ok();
-        Cow::Owned(Self {
-            traced: Some(Arc::new(Traced { id, parent })),
-            ..self.clone()
-        })
     }
 
     /// When the last bytes of this RPC's reply arrived. `None`: there were none, or it is not known.
@@ -216,7 +185,7 @@ impl Service<Request<tonic::body::Body>> for Transport {
         if let Some(timeout) = &self.timeout {
             headers.insert(GRPC_TIMEOUT, HeaderValue::clone(timeout));
         }
-        if let Some(parent) = self.traced.as_ref().and_then(|traced| traced.parent.as_ref()) {
+        if let Some(parent) = self.traced.as_ref().and_then(|trace| trace.parent()) {
             headers.insert(TRACEPARENT, parent.clone());
         }
         headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));

@@ -32,8 +32,8 @@ use family::MetricOrigin;
 pub use family::{Family, MetricKind};
 use module_values::{
     api_compatibility, api_version, channel_failures, channel_state, channel_transitions, gribi_entries,
-    gribi_statuses, keepalive_interval, module_targets, names, results, round_durations, service_health,
-    success, target_info,
+    gribi_statuses, keepalive_interval, module_targets, names, reply_info, reply_value, results,
+    round_durations, service_health, success, target_info,
 };
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
@@ -277,6 +277,12 @@ catalogue! {
     "grpc_health_status" Gauge ["module, target, service, status"]
         "Health of the service by grpc.health.v1: 1 for the current status",
         Module service_health;
+    "grpc_reply_info" Gauge ["module, target"]
+        "Values of the last reply, in the labels that the module's `info` makes; always 1; absent while not known",
+        Module reply_info;
+    "grpc_reply_value" Gauge ["module, target, field"]
+        "Numbers of the last reply, by the paths of the module's `values`; absent while not known",
+        Module reply_value;
     "grpc_api_version" Gauge ["module, target, service, bound"]
         "Oldest (supported) and newest (current) version of the service's interface that the server speaks; absent while not known",
         Module api_version;

@@ -21,7 +21,7 @@ const LONGEST_NAME: usize = 129;
 const LONG: usize = 400;
 
 /// The fleet, and a line for each port; a second line for one that is not well, with its last error.
-pub(super) fn fleet_text(fleet: &FleetAnswer, ports: &[PortAnswer]) -> String {
+pub(super) fn fleet_text(fleet: &FleetAnswer, ports: &[&PortAnswer]) -> String {
     let mut out = head(fleet);
     if ports.is_empty() {
         return out;
@@ -390,7 +390,7 @@ mod tests {
             &["Ethernet0", &longest],
         ] {
             let ports: Vec<_> = names.iter().map(|name| port(name)).collect();
-            let shown = fleet_text(&fleet, &ports);
+            let shown = fleet_text(&fleet, &ports.iter().collect::<Vec<_>>());
             let lines: Vec<&str> = shown.lines().skip(2).collect();
             let at = lines[0].find("LEVEL").expect("a title");
             for (line, name) in lines[1..].iter().zip(names) {

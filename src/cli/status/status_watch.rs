@@ -109,7 +109,7 @@ impl StatusWatch<'_> {
     }
 
     /// Whether someone still reads.
-    fn show(&mut self, fleet: &FleetAnswer, ports: &[PortAnswer]) -> anyhow::Result<bool> {
+    fn show(&mut self, fleet: &FleetAnswer, ports: &[&PortAnswer]) -> anyhow::Result<bool> {
         self.worst = worst(ports);
         if self.in_place {
             let text = shown(fleet, ports, self.output);
@@ -162,7 +162,7 @@ fn adopt(event: ApiEvent, fleet: &mut Option<FleetAnswer>, rows: &mut KnownRows)
 }
 
 /// What is shown, without the times that pass while nothing changes.
-fn without_times(fleet: &FleetAnswer, ports: &[PortAnswer], output: StatusOutput) -> Value {
+fn without_times(fleet: &FleetAnswer, ports: &[&PortAnswer], output: StatusOutput) -> Value {
     let ports: Vec<&Value> = ports.iter().map(|port| &port.json).collect();
     let mut all = json!({"fleet": fleet.json, "ports": ports});
     forget_times(&mut all);
@@ -174,6 +174,7 @@ fn without_times(fleet: &FleetAnswer, ports: &[PortAnswer], output: StatusOutput
     let read = |all: Value| {
         let fleet = FleetAnswer::deserialize(&all["fleet"])?;
         let ports = Vec::<PortAnswer>::deserialize(&all["ports"])?;
+        let ports: Vec<&PortAnswer> = ports.iter().collect();
         Ok::<_, serde_json::Error>(shown(&fleet, &ports, output))
     };
     // They were read before, so they can be read again.
@@ -224,7 +225,7 @@ mod tests {
             let steady = |fleet: &Value, port: &Value| {
                 let fleet = serde_json::from_value(fleet.clone()).expect("a fleet");
                 let port = serde_json::from_value(port.clone()).expect("a port");
-                without_times(&fleet, &[port], output)
+                without_times(&fleet, &[&port], output)
             };
             let before = steady(&fleet, &port);
             let changed = |name: &str, value: Value| {
