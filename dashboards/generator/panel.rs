@@ -289,6 +289,11 @@ impl Panel {
         self
     }
 
+    /// The same of what need not be configured: these words stand in its place then.
+    pub(crate) fn empty_without(self, words: &'static str, data_when: &str) -> Self {
+        self.empty_while_healthy(data_when).set("noValue", json!(words))
+    }
+
     /// Says that a view of the fleet made of what rules record has no data for it; the tests look for these words.
     pub(crate) fn needs_raw_series(mut self) -> Self {
         self.description += " Needs raw series.";

@@ -19,6 +19,7 @@ const TARGET: &str = "{{module}} {{target}}";
 /// When a panel of a kind has data.
 const OF_HEALTH: &str = "if a module of the kind grpc_health is configured";
 const OF_VERSIONS: &str = "if a module of the kind service_info is configured";
+const OF_UNARY: &str = "if a module of the kind grpc_unary has info or values, and a reply was as expected";
 const OF_GRIBI: &str = "if a module of the kind gribi is configured";
 const OF_ANY: &str = "if modules are configured (modules in the configuration)";
 
@@ -240,7 +241,7 @@ fn channels() -> [Panel; 4] {
         .whole()
         .many()
         .bars()
-        .empty_while_healthy(OF_ANY)
+        .empty_without(NO_MODULES, OF_ANY)
         .size(12, 8),
         timeseries(
             "Failing rounds by result",
@@ -258,7 +259,7 @@ fn channels() -> [Panel; 4] {
         .many()
         .bars()
         .per_round()
-        .empty_while_healthy(OF_ANY)
+        .empty_without(NO_MODULES, OF_ANY)
         .size(12, 8),
     ]
 }
@@ -272,7 +273,7 @@ fn durations() -> [Panel; 2] {
             "sum by (le) (rate(grpc_probe_duration_seconds_bucket{TARGET}[$__rate_interval]))",
         )
         .per_round()
-        .empty_while_healthy(OF_ANY),
+        .empty_without(NO_MODULES, OF_ANY),
         timeseries(
             "Slowest targets",
             "Time of a round, on average within each window: the 8 targets with the highest average in the time shown. A colour only tells a target \
@@ -286,7 +287,7 @@ fn durations() -> [Panel; 2] {
         .distinct()
         .many()
         .per_round()
-        .empty_while_healthy(OF_ANY),
+        .empty_without(NO_MODULES, OF_ANY),
     ]
 }
 
@@ -307,6 +308,36 @@ fn health() -> Panel {
     .points(200)
     .empty_while_healthy(OF_HEALTH)
     .size(24, 9)
+}
+
+fn replies() -> [Panel; 2] {
+    [
+        table(
+            "Replies",
+            "What the last reply of each target contained, in a column for each path of info in the configuration of the module. Only while \
+             the target is READY. Empty without a module of the kind grpc_unary that has info.",
+        )
+        .key("module", "Module")
+        .key("target", "Target")
+        .labels_of("max without (job, instance, rack) (grpc_reply_info{TARGET})")
+        .then_by(&["Module", "Target"])
+        .widths(&[("Module", 150)])
+        .size(12, 9),
+        timeseries(
+            "Values of replies",
+            "Numbers of the last reply of each target, by the paths of values in the configuration of the module. A colour only tells a line from \
+             the others.",
+            "none",
+        )
+        .line(
+            "max by (module, target, field) (grpc_reply_value{TARGET})",
+            "{{module}} {{target}} {{field}}",
+        )
+        .distinct()
+        .many()
+        .empty_without(NOT_USED, OF_UNARY)
+        .size(12, 9),
+    ]
 }
 
 fn versions() -> [Panel; 2] {
@@ -355,7 +386,7 @@ fn versions() -> [Panel; 2] {
         .distinct()
         .whole()
         .many()
-        .empty_while_healthy(OF_VERSIONS)
+        .empty_without(NOT_USED, OF_VERSIONS)
         .size(8, 10),
     ]
 }
@@ -375,7 +406,7 @@ fn gribi() -> [Panel; 3] {
         .distinct()
         .whole()
         .many()
-        .empty_while_healthy(OF_GRIBI)
+        .empty_without(NOT_USED, OF_GRIBI)
         .size(8, 8),
         timeseries(
             "Entries by table",
@@ -386,7 +417,7 @@ fn gribi() -> [Panel; 3] {
         .distinct()
         .whole()
         .many()
-        .empty_while_healthy(OF_GRIBI)
+        .empty_without(NOT_USED, OF_GRIBI)
         .size(8, 8),
         timeseries(
             "Entries by status",
@@ -401,7 +432,7 @@ fn gribi() -> [Panel; 3] {
         .state_colours(&["programmed", "not_programmed", "unknown"])
         .whole()
         .many()
-        .empty_while_healthy(OF_GRIBI)
+        .empty_without(NOT_USED, OF_GRIBI)
         .size(8, 8),
     ]
 }
@@ -417,6 +448,7 @@ pub(crate) fn dashboard() -> Dashboard {
     .row("Channels and rounds", channels())
     .row("Durations", durations())
     .row("Health", [health()])
+    .row("Replies", replies())
     .row("API versions", versions())
     .row("gRIBI", gribi())
 }

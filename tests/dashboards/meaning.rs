@@ -302,7 +302,7 @@ pub(crate) fn scales(dashboards: &[Value]) -> Vec<String> {
 
 /// What the rows of each table are sorted by: `-` the most first. Dead exporters and dark servers come first, and rows that are alike stand
 /// in the order of their names.
-const ORDERS: [(&str, &str); 14] = [
+const ORDERS: [(&str, &str); 15] = [
     ("Firing alerts", "-Severity -Since Alert Rack ToR Port"),
     (
         "Servers dark or with one side out",
@@ -319,6 +319,7 @@ const ORDERS: [(&str, &str); 14] = [
     ("SoCs", ""),
     ("All targets", "-Channel -Last round Module Target Exporter"),
     ("What is asked", "Module Target"),
+    ("Replies", "Module Target"),
     ("Certificates", "Expires Module Target"),
     ("API versions", "-Clients Module Service Target"),
 ];
