@@ -16,6 +16,7 @@
 //! | routes | a server of gRIBI |
 //! | synthetic | series of which all is known, and queries over them, put to promtool |
 //! | numbers | what the dashboards' numbers count, and which words they become |
+//! | targets | the same of *Services* |
 //! | central | the same in central mode: racks in one exporter, processes that share them |
 //! | paging | from a fault of a SoC to the page, and back |
 
@@ -37,3 +38,4 @@ mod served;
 mod sources;
 mod stack;
 mod synthetic;
+mod targets;
