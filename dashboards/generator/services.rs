@@ -173,7 +173,7 @@ fn asked() -> Panel {
     .labels_of("max without (job, instance, rack) (grpc_target_info{TARGET})")
     .then_by(&["Module", "Target"])
     .widths(&[("Module", 150), ("Kind", 120)])
-    .size(12, 9)
+    .size(14, 9)
 }
 
 fn certificates() -> Panel {
@@ -191,9 +191,9 @@ fn certificates() -> Panel {
         &format!("{BY} (grpc_certificate_expiry_timestamp_seconds{{TARGET}}) * 1000"),
     )
     .then_by(&["Expires", "Module", "Target"])
-    .widths(&[("Module", 150), ("Expires", 130)])
+    .widths(&[("Module", 100), ("Exporter", 140), ("Expires", 130)])
     .none_while_healthy(UP, "if a module has channel.tls")
-    .size(12, 9)
+    .size(10, 9)
 }
 
 fn channels() -> [Panel; 4] {

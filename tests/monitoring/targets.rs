@@ -11,7 +11,7 @@ fn of(name: &str, instance: &str) -> String {
     format!("{}, module=\"db\", target=\"{name}\"", target(instance))
 }
 
-/// tor-a has four targets, tor-b no modules, and tor-c does not answer.
+/// tor-a has five targets, tor-b no modules, and tor-c does not answer.
 fn exporters() -> Test {
     let mut test = Test::default();
     for (instance, up) in [
@@ -25,6 +25,7 @@ fn exporters() -> Test {
         ("well", "ready", "1x40"),
         ("ill", "ready", "0x40"),
         ("gone", "transient_failure", "0x40"),
+        ("away", "transient_failure", "0x40"),
         ("new", "connecting", "_x40"),
     ] {
         let of = of(name, "tor-a:9075");
@@ -78,8 +79,8 @@ fn each_number_counts_what_it_says_and_says_why_it_counts_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut test = exporters();
     for (title, count) in [
-        ("Targets", 4),
-        ("Down", 2),
+        ("Targets", 5),
+        ("Down", 3),
         ("Failing", 1),
         ("Not serving", 2),
         ("Incompatible", 1),
