@@ -25,6 +25,7 @@ mod otlp_status;
 mod peer;
 mod query;
 pub mod schema;
+mod service_level;
 mod serving_state;
 mod shard;
 mod status;
@@ -57,6 +58,7 @@ pub use module_target::{
 pub use otlp_status::{OtlpCounts, OtlpResult, OtlpStatus};
 pub use peer::{Endpoint, MetadataValue, Peer};
 pub use query::{Query, QueryResult};
+pub use service_level::ServiceReason;
 pub use serving_state::ServingState;
 pub use shard::{MOST_SHARDS, Shard, ShardShare, owner};
 pub use status::{

@@ -79,6 +79,7 @@ mod scaffolding;
 mod self_observation;
 mod service;
 mod service_manager;
+mod services;
 mod shadow;
 mod shards;
 mod signals;
