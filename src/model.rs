@@ -30,6 +30,7 @@ pub mod text;
 mod trace;
 mod view;
 mod web_status;
+mod ycabled_facts;
 
 pub use ends::{End, SelfPeer, UpperLower};
 pub use event::{
@@ -63,3 +64,4 @@ pub use words::{
     Cause, ChannelState, Health, Limit, LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux,
     Plane, PortState, ProblemKind, Refusal, Side,
 };
+pub use ycabled_facts::{Heartbeats, MuxChange, YcabledFacts, YcabledState};
