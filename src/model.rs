@@ -37,6 +37,7 @@ mod unary_check;
 mod view;
 mod web_status;
 pub mod wire;
+mod ycabled_facts;
 
 pub use channel_status::ChannelStatus;
 pub use ends::{End, SelfPeer, UpperLower};
@@ -83,3 +84,4 @@ pub use words::{
     Cause, ChannelState, Health, Limit, LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux,
     Plane, PortState, ProblemKind, Refusal, Side,
 };
+pub use ycabled_facts::{Heartbeats, MuxChange, YcabledFacts, YcabledState};
