@@ -5,7 +5,7 @@
 //! `inventory_sources` says where targets come from, `http_login` how to log in there, `module_settings` what probe modules ask, `shard_index` which of several processes this is, and `validate` checks what
 //! it all means. `otel` and `otel_environment` say what is sent as OpenTelemetry. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
 //!
-//! Imports `model` and `runtime`.
+//! Imports `model`, `runtime` and `unary`.
 
 mod databases;
 pub mod files;
@@ -15,6 +15,8 @@ mod key_path;
 mod module_scalars;
 mod module_settings;
 mod module_targets;
+#[cfg(feature = "unary")]
+mod module_unary;
 mod otel;
 mod otel_environment;
 mod raw;
@@ -22,8 +24,12 @@ mod raw_modules;
 mod raw_otel;
 mod raw_shared;
 mod raw_sources;
+#[cfg(feature = "unary")]
+mod raw_unary;
 mod redis_url;
 mod scalar;
+#[cfg(feature = "unary")]
+mod schema_files;
 mod settings;
 mod shard_index;
 pub mod stamp;
@@ -256,7 +262,11 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new(""));
         validate::validate(raw, base, switch).map_err(|(key, message)| ConfigError {
             file,
-            line: None,
+            // Modules are written in many lines.
+            line: key
+                .starts_with("modules.")
+                .then(|| key_path::line_of(text, &key))
+                .flatten(),
             key: Some(key),
             message,
         })

@@ -133,4 +133,6 @@ pub mod runtime;
 pub mod soc;
 pub mod sonic;
 pub mod telemetry;
+#[cfg(feature = "unary")]
+pub mod unary;
 pub mod web;

@@ -23,6 +23,7 @@ mod module_target;
 mod natural;
 mod otlp_status;
 mod peer;
+mod probe_result;
 mod query;
 pub mod schema;
 mod service_level;
@@ -33,8 +34,11 @@ mod tables;
 mod target;
 pub mod text;
 mod trace;
+mod unary_check;
 mod view;
 mod web_status;
+pub mod wire;
+mod ycabled_facts;
 
 pub use channel_status::ChannelStatus;
 pub use ends::{End, SelfPeer, UpperLower};
@@ -48,8 +52,8 @@ pub use kept::{Happening, KeptEvent, KeptTrace, KeptWork};
 pub use level::{PortLevel, PortReason};
 pub use module_status::{
     AftKind, AftPlane, Asked, Compatibility, EndedRound, GribiCounts, InstanceEntries, ModuleEvent,
-    ModuleReport, ModuleSnapshot, ModuleStatus, ProbeResult, Programmed, RECENT, ROUND_BUCKETS,
-    RoundDurations, Said, ServiceVersion, ServiceVersions,
+    ModuleReport, ModuleSnapshot, ModuleStatus, Programmed, RECENT, ROUND_BUCKETS, RoundDurations, Said,
+    ServiceVersion, ServiceVersions, UnaryReply,
 };
 pub use module_target::{
     GribiCheck, HealthCheck, InfoDialect, ModuleId, ModuleJob, ModuleKind, ModuleSpec, ModuleTarget,
@@ -57,6 +61,7 @@ pub use module_target::{
 };
 pub use otlp_status::{OtlpCounts, OtlpResult, OtlpStatus};
 pub use peer::{Endpoint, MetadataValue, Peer};
+pub use probe_result::ProbeResult;
 pub use query::{Query, QueryResult};
 pub use service_level::ServiceReason;
 pub use serving_state::ServingState;
@@ -72,6 +77,7 @@ pub use target::{
 };
 pub use text::quoted;
 pub use trace::{ROOT_SPAN, RoundReason, RoundTiming, SpanId, TraceId, TraceRule, query_span};
+pub use unary_check::{ReplyTest, UnaryCheck, UnarySchema};
 pub use view::{ExporterInfo, Lately, SocView, TargetSource, View};
 pub use web_status::{
     HandlerRequests, QueueLengths, QueueName, REQUEST_BUCKETS, WebCode, WebHandler, WebStatus,
@@ -80,3 +86,4 @@ pub use words::{
     Cause, ChannelState, Health, Limit, LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux,
     Plane, PortState, ProblemKind, Refusal, Side,
 };
+pub use ycabled_facts::{Heartbeats, MuxChange, YcabledFacts, YcabledState};

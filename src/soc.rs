@@ -3,7 +3,7 @@
 //! Owns everything about a connection. Receives a `Target`, emits `Event`s. `channel` and `probe` do not import each other;
 //! `transport` connects them.
 //!
-//! Imports `model`, `runtime` and `config`.
+//! Imports `model`, `runtime`, `unary` and `config`.
 //!
 //! | module | job |
 //! |---|---|

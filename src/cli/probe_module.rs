@@ -13,6 +13,7 @@ use super::exporter_command::first_config;
 use super::probe_output::{FAILED, NEVER_READY, Output, milliseconds};
 use super::program::print_result;
 use crate::config::{Config, HostPort, SwitchSettings};
+use crate::model::text::clean;
 use crate::model::{AftKind, AftPlane, ModuleJob, ModuleTarget, Programmed, Said, quoted};
 use crate::soc::channel::TlsStore;
 use crate::soc::looked::utc;
@@ -86,6 +87,9 @@ fn text(looked: &ModuleLooked) -> String {
                 let _ = writeln!(out, "health     {health:<16} {}", quoted(&service));
             }
             out += &findings(looked.said());
+            if let Some(reply) = looked.reply() {
+                let _ = writeln!(out, "reply      {}", clean(reply, reply.len()));
+            }
             let success = if report.success { "success" } else { "no success" };
             let took = milliseconds(report.took);
             let _ = writeln!(out, "result     {} ({success}) {took}", report.result);
@@ -127,7 +131,7 @@ fn findings(said: Option<&Said>) -> String {
                 out.push('\n');
             }
         }
-        Some(Said::Health(_) | Said::Services(None) | Said::Gribi(None)) | None => {}
+        Some(Said::Health(_) | Said::Reply(_) | Said::Services(None) | Said::Gribi(None)) | None => {}
     }
     out
 }

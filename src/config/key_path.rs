@@ -70,6 +70,42 @@ pub(super) fn at(text: &str, line: u64, column: u64, about: ErrorAbout) -> Optio
     written(&open)
 }
 
+/// The line of this key, or of the last one around it that is there.
+pub(super) fn line_of(text: &str, key: &str) -> Option<u64> {
+    let mut open: Vec<OpenNode> = Vec::new();
+    let (mut line, mut longest) = (None, 0);
+    for event in Parser::new_from_str(text) {
+        let Ok((event, span)) = event else { break };
+        let begins = match event {
+            Event::MappingStart(..) => Some(OpenNode::Mapping(None)),
+            Event::SequenceStart(..) => Some(OpenNode::List(0)),
+            Event::MappingEnd | Event::SequenceEnd => {
+                open.pop();
+                passed(open.last_mut());
+                continue;
+            }
+            Event::Scalar(..) | Event::Alias(_) => None,
+            _ => continue,
+        };
+        let mut is_key = false;
+        if let (Some(OpenNode::Mapping(key @ None)), Event::Scalar(value, ..)) = (open.last_mut(), event) {
+            *key = Some(value.into_owned());
+            is_key = true;
+        }
+        let path = written(&open).unwrap_or_default();
+        let rest = key.strip_prefix(&*path).filter(|_| path.len() > longest);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])) {
+            (line, longest) = (Some(span.start.line() as u64), path.len());
+        }
+        match begins {
+            Some(begins) => open.push(begins),
+            None if !is_key => passed(open.last_mut()),
+            None => {}
+        }
+    }
+    line
+}
+
 /// A value of `parent` is over.
 fn passed(parent: Option<&mut OpenNode>) {
     match parent {
@@ -99,6 +135,25 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "probe: {interval: 1s, timeout: x}\ntargets:\n  - port: a\n    address: [1, 2]\n  - &b {port: b}\n  - *b\nempty: {}\nlast: |\n  text\n";
+
+    #[test]
+    fn each_key_has_its_line() {
+        for (key, line) in [
+            ("probe", Some(1)),
+            ("probe.timeout", Some(1)),
+            ("targets", Some(2)),
+            ("targets[0].port", Some(3)),
+            ("targets[0].address[1]", Some(4)),
+            ("targets[1].port", Some(5)),
+            ("targets[2]", Some(6)),
+            ("empty.key", Some(7)),
+            ("last", Some(8)),
+            ("la", None),
+            ("none.at.all", None),
+        ] {
+            assert_eq!(line_of(TEXT, key), line, "{key}");
+        }
+    }
 
     #[test]
     fn each_value_has_its_key() {

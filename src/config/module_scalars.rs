@@ -1,9 +1,10 @@
-//! Single values of `modules` in the configuration file.
+//! Single values of `modules` in the configuration file, and lists of them.
 
 use std::net::IpAddr;
 
 use super::scalar::Scalar;
 use super::tls_files::is_server_name;
+use super::{KeyError, at};
 use crate::model::{Endpoint, Health, InfoDialect, text};
 
 /// A health service's name.
@@ -161,4 +162,25 @@ impl Scalar for InfoDialect {
     fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|dialect| dialect.label() == text)
     }
+}
+
+/// One to `most` values, each once.
+pub(super) fn unique<T: PartialEq>(
+    values: impl Iterator<Item = T>,
+    most: usize,
+    key: &str,
+) -> Result<Vec<T>, KeyError> {
+    let values: Vec<T> = values.collect();
+    if values.is_empty() || values.len() > most {
+        return at(key, format!("expected 1 to {most}, got {}", values.len()));
+    }
+    for (n, value) in values.iter().enumerate() {
+        if let Some(before) = values[..n].iter().position(|other| other == value) {
+            return at(
+                &format!("{key}[{n}]"),
+                format!("expected each once, it is already {key}[{before}]"),
+            );
+        }
+    }
+    Ok(values)
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use super::module_scalars::{ApiVersion, HealthyStatus, LabelText, ServiceName};
+use super::module_scalars::{ApiVersion, HealthyStatus, LabelText, ServiceName, unique};
 use super::raw_modules::{
     RawGribi, RawHealthCheck, RawInstances, RawMetadata, RawModule, RawModuleChannel, RawServiceCheck,
+    RawUnaryKind,
 };
 use super::scalar::{Scalar as _, Value};
 use super::{KeyError, at, module_targets, tls_files, yaml};
@@ -59,7 +60,7 @@ pub(super) fn modules(
     Ok(modules)
 }
 
-fn module(name: &str, raw: RawModule, interval: Duration, base: &Path) -> Result<ModuleSpec, KeyError> {
+fn module(name: &str, mut raw: RawModule, interval: Duration, base: &Path) -> Result<ModuleSpec, KeyError> {
     let key = format!("modules.{name}");
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
@@ -71,39 +72,10 @@ fn module(name: &str, raw: RawModule, interval: Duration, base: &Path) -> Result
     if name == "dualtor" {
         return at(&key, "expected another name: dualtor is reserved for the SoCs");
     }
-    let kinds = [
-        ("grpc_health", raw.grpc_health.is_some()),
-        ("grpc_unary", raw.grpc_unary.is_some()),
-        ("service_info", raw.service_info.is_some()),
-        ("gribi", raw.gribi.is_some()),
-    ];
-    let given: Vec<&str> = kinds
-        .iter()
-        .filter(|(_, given)| *given)
-        .map(|(kind, _)| *kind)
-        .collect();
-    let kind = match (raw.grpc_health, raw.service_info, raw.gribi) {
-        _ if given.len() == 1 && raw.grpc_unary.is_some() => {
-            let message =
-                "expected grpc_health, service_info or gribi: this version does not have grpc_unary";
-            return at(&format!("{key}.grpc_unary"), message);
-        }
-        (Some(check), None, None) if given.len() == 1 => ModuleKind::GrpcHealth(health_check(check, &key)?),
-        (None, Some(check), None) if given.len() == 1 => ModuleKind::ServiceInfo(service_check(check, &key)?),
-        (None, None, Some(check)) if given.len() == 1 => ModuleKind::Gribi(gribi_check(check, &key)?),
-        _ => {
-            let got = match &given[..] {
-                [] => "none".to_owned(),
-                given => given.join(" and "),
-            };
-            let message =
-                format!("expected exactly one of grpc_health, grpc_unary, service_info and gribi, got {got}");
-            return at(&key, message);
-        }
-    };
+    let kind = kind(&mut raw, base, &key)?;
     let timeout = match &kind {
         ModuleKind::Gribi(_) => GRIBI_TIMEOUT,
-        ModuleKind::GrpcHealth(_) | ModuleKind::ServiceInfo(_) => TIMEOUT,
+        ModuleKind::GrpcHealth(_) | ModuleKind::GrpcUnary(_) | ModuleKind::ServiceInfo(_) => TIMEOUT,
     };
     let probe = probe((raw.interval, interval), (raw.timeout, timeout), &key)?;
     let (channel, metadata) = channel(raw.channel, base, &format!("{key}.channel"))?;
@@ -116,6 +88,56 @@ fn module(name: &str, raw: RawModule, interval: Duration, base: &Path) -> Result
         metadata,
         targets,
     })
+}
+
+/// The only kind that a module has.
+fn kind(raw: &mut RawModule, base: &Path, key: &str) -> Result<ModuleKind, KeyError> {
+    let kinds = [
+        ("grpc_health", raw.grpc_health.is_some()),
+        ("grpc_unary", raw.grpc_unary.is_some()),
+        ("service_info", raw.service_info.is_some()),
+        ("gribi", raw.gribi.is_some()),
+    ];
+    let given: Vec<&str> = kinds
+        .iter()
+        .filter(|(_, given)| *given)
+        .map(|(kind, _)| *kind)
+        .collect();
+    if given.len() != 1 {
+        let got = match &given[..] {
+            [] => "none".to_owned(),
+            given => given.join(" and "),
+        };
+        let message =
+            format!("expected exactly one of grpc_health, grpc_unary, service_info and gribi, got {got}");
+        return at(key, message);
+    }
+    if let Some(check) = raw.grpc_unary.take() {
+        return unary_check(check, base, &format!("{key}.grpc_unary"));
+    }
+    if let Some(check) = raw.grpc_health.take() {
+        return Ok(ModuleKind::GrpcHealth(health_check(check, key)?));
+    }
+    if let Some(check) = raw.service_info.take() {
+        return Ok(ModuleKind::ServiceInfo(service_check(check, key)?));
+    }
+    Ok(ModuleKind::Gribi(gribi_check(
+        raw.gribi.take().unwrap_or_default(),
+        key,
+    )?))
+}
+
+#[cfg(feature = "unary")]
+fn unary_check(raw: RawUnaryKind, base: &Path, key: &str) -> Result<ModuleKind, KeyError> {
+    super::module_unary::unary_check(raw, base, key).map(ModuleKind::GrpcUnary)
+}
+
+#[cfg(not(feature = "unary"))]
+fn unary_check(_: RawUnaryKind, _: &Path, key: &str) -> Result<ModuleKind, KeyError> {
+    at(
+        key,
+        "expected grpc_health, service_info or gribi: this program was built without grpc_unary (the feature `unary`)",
+    )
 }
 
 /// Values of the file, and their defaults.
@@ -182,23 +204,6 @@ fn gribi_check(raw: RawGribi, key: &str) -> Result<GribiCheck, KeyError> {
         }
     };
     Ok(GribiCheck { instances })
-}
-
-/// One to `most` values, each once.
-fn unique<T: PartialEq>(values: impl Iterator<Item = T>, most: usize, key: &str) -> Result<Vec<T>, KeyError> {
-    let values: Vec<T> = values.collect();
-    if values.is_empty() || values.len() > most {
-        return at(key, format!("expected 1 to {most}, got {}", values.len()));
-    }
-    for (n, value) in values.iter().enumerate() {
-        if let Some(before) = values[..n].iter().position(|other| other == value) {
-            return at(
-                &format!("{key}[{n}]"),
-                format!("expected each once, it is already {key}[{before}]"),
-            );
-        }
-    }
-    Ok(values)
 }
 
 /// The settings of a module's channels, and what is sent with each RPC.

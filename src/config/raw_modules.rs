@@ -5,16 +5,20 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, de};
 
 use super::module_scalars::{
     ApiVersion, HealthyStatus, HostPort, InstanceName, LabelText, ServiceName, SourceIp, TargetName,
 };
 use super::raw_shared::{RawBackoff, there};
+#[cfg(feature = "unary")]
+pub(super) use super::raw_unary::RawUnary as RawUnaryKind;
 use super::scalar::Value;
 use super::tls_files::RawTls;
 use crate::model::{ChannelSettings, Health, InfoDialect, KeepaliveRule};
+#[cfg(not(feature = "unary"))]
+pub(super) use serde::de::IgnoredAny as RawUnaryKind;
 
 /// One module: exactly one of the kinds, and what all have.
 #[derive(Debug, Default, Deserialize)]
@@ -22,7 +26,8 @@ use crate::model::{ChannelSettings, Health, InfoDialect, KeepaliveRule};
 pub(super) struct RawModule {
     #[serde(deserialize_with = "there")]
     pub(super) grpc_health: Option<RawHealthCheck>,
-    pub(super) grpc_unary: Option<de::IgnoredAny>,
+    #[serde(deserialize_with = "there")]
+    pub(super) grpc_unary: Option<RawUnaryKind>,
     #[serde(deserialize_with = "there")]
     pub(super) service_info: Option<RawServiceCheck>,
     #[serde(deserialize_with = "there")]

@@ -31,6 +31,13 @@ impl ModuleStatus {
 
     /// The job has changed to one that the same channel serves.
     pub fn adopt(&mut self, job: Arc<ModuleJob>) {
+        if let (ModuleKind::GrpcUnary(old), ModuleKind::GrpcUnary(new)) =
+            (&self.job.spec.kind, &job.spec.kind)
+            && (&old.info, &old.values) != (&new.info, &new.values)
+        {
+            // What was read was read for other labels.
+            self.said = Said::unknown(&job.spec.kind);
+        }
         self.job = job;
     }
 
@@ -99,9 +106,14 @@ impl ModuleStatus {
             return;
         }
         self.asked.success = Some(report.success);
-        if is_ready {
-            let said = report.said.clone();
-            self.said = said.unwrap_or_else(|| Said::unknown(&self.job.spec.kind));
+        if !is_ready {
+            return;
+        }
+        match (&report.said, &self.said) {
+            (Some(said), _) => self.said = said.clone(),
+            (None, Said::Health(_)) => self.said = Said::unknown(&self.job.spec.kind),
+            // What the last round that was answered has found is still the latest.
+            (None, Said::Reply(_) | Said::Services(_) | Said::Gribi(_)) => {}
         }
     }
 
@@ -134,6 +146,7 @@ impl Said {
     fn unknown(kind: &ModuleKind) -> Self {
         match kind {
             ModuleKind::GrpcHealth(check) => Self::Health(vec![Health::Unknown; check.services.len()]),
+            ModuleKind::GrpcUnary(_) => Self::Reply(None),
             ModuleKind::ServiceInfo(_) => Self::Services(None),
             ModuleKind::Gribi(_) => Self::Gribi(None),
         }

@@ -4,71 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{ChannelStatus, Health, ModuleId, ModuleJob, QueryResult};
-
-words! {
-    /// How a round of a module ended: the gRPC status codes in the order of their numbers, and results of our own.
-    ProbeResult {
-        /// 0
-        Ok = "OK",
-        /// 1
-        Cancelled = "CANCELLED",
-        /// 2
-        Unknown = "UNKNOWN",
-        /// 3
-        InvalidArgument = "INVALID_ARGUMENT",
-        /// 4: the peer reported it, or our own deadline passed.
-        DeadlineExceeded = "DEADLINE_EXCEEDED",
-        /// 5
-        NotFound = "NOT_FOUND",
-        /// 6
-        AlreadyExists = "ALREADY_EXISTS",
-        /// 7
-        PermissionDenied = "PERMISSION_DENIED",
-        /// 8: the peer reported it, or its reply was over our limit.
-        ResourceExhausted = "RESOURCE_EXHAUSTED",
-        /// 9
-        FailedPrecondition = "FAILED_PRECONDITION",
-        /// 10
-        Aborted = "ABORTED",
-        /// 11
-        OutOfRange = "OUT_OF_RANGE",
-        /// 12
-        Unimplemented = "UNIMPLEMENTED",
-        /// 13
-        Internal = "INTERNAL",
-        /// 14: also each round on a channel that is not READY.
-        Unavailable = "UNAVAILABLE",
-        /// 15
-        DataLoss = "DATA_LOSS",
-        /// 16: also each round whose metadata file cannot be used.
-        Unauthenticated = "UNAUTHENTICATED",
-        /// The method's schema is not known or does not fit: nothing was sent.
-        NoSchema = "NO_SCHEMA",
-        /// The reply cannot be decoded, or contradicts its protocol.
-        InvalidReply = "INVALID_REPLY",
-        /// The reply is not what was expected.
-        UnexpectedReply = "UNEXPECTED_REPLY",
-    }
-}
-
-impl ProbeResult {
-    /// The number of the gRPC code; `None`: it is a result of our own.
-    pub fn code(self) -> Option<u8> {
-        (self < Self::NoSchema).then_some(self as u8)
-    }
-}
-
-impl From<QueryResult> for ProbeResult {
-    fn from(result: QueryResult) -> Self {
-        match result {
-            QueryResult::EmptyReply => Self::Ok,
-            QueryResult::InvalidReply => Self::InvalidReply,
-            // Both have the codes in the order of their numbers.
-            code => Self::ALL[code.index()],
-        }
-    }
-}
+use super::{ChannelStatus, Health, ModuleId, ModuleJob, ProbeResult};
 
 /// Upper bounds of the histogram of rounds, seconds.
 pub const ROUND_BUCKETS: [f64; 12] = [
@@ -141,10 +77,23 @@ pub struct EndedRound {
 pub enum Said {
     /// The status of each service, in the order of the configuration.
     Health(Vec<Health>),
+    /// What was read of a reply; `None`: not known.
+    Reply(Option<UnaryReply>),
     /// The services of a server; `None`: not known.
     Services(Option<ServiceVersions>),
     /// The entries of routing tables; `None`: not known.
     Gribi(Option<GribiCounts>),
+}
+
+/// What was read of the last reply that came with OK.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnaryReply {
+    /// The values of the labels of `grpc_reply_info`, in the order of the configuration.
+    pub info: Vec<Arc<str>>,
+    /// The numbers of `grpc_reply_value`, in the order of the configuration. `None`: absent.
+    pub values: Vec<Option<f64>>,
+    /// The whole reply, for someone who asks once. `None`: no one does, or it is too long.
+    pub json: Option<Arc<str>>,
 }
 
 /// Which services a server has, and whether their clients can speak to them.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ChannelSettings, Endpoint, Health, MetadataValue, Peer, ProbeSettings};
+use super::{ChannelSettings, Endpoint, Health, MetadataValue, Peer, ProbeSettings, UnaryCheck};
 
 /// A probe module.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,8 @@ pub struct ModuleSpec {
 pub enum ModuleKind {
     /// `grpc.health.v1.Health`: Check, and Watch.
     GrpcHealth(HealthCheck),
+    /// Any unary method.
+    GrpcUnary(UnaryCheck),
     /// The versions of interfaces that a server of grpc-helper reports.
     ServiceInfo(ServiceCheck),
     /// `gribi.gRIBI/Get`: the entries of a switch's routing tables.
@@ -38,6 +40,7 @@ impl ModuleKind {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::GrpcHealth(_) => "grpc_health",
+            Self::GrpcUnary(_) => "grpc_unary",
             Self::ServiceInfo(_) => "service_info",
             Self::Gribi(_) => "gribi",
         }
@@ -49,6 +52,7 @@ impl ModuleKind {
             (Self::GrpcHealth(one), Self::GrpcHealth(other)) => {
                 one.services == other.services && one.watch == other.watch
             }
+            (Self::GrpcUnary(one), Self::GrpcUnary(other)) => one.asks_the_same(other),
             // What they ask is read at the beginning of each round.
             (Self::ServiceInfo(_), Self::ServiceInfo(_)) | (Self::Gribi(_), Self::Gribi(_)) => true,
             _ => false,

@@ -15,6 +15,8 @@ words! {
         NoRound = "no_round",
         /// An RPC of the last round failed.
         RoundFailed = "round_failed",
+        /// A reply is not what the module expects.
+        UnexpectedReply = "unexpected_reply",
         /// A service has another health than the module takes for healthy.
         NotHealthy = "not_healthy",
         /// The server lacks a service, or has another version than a client speaks.
@@ -40,6 +42,7 @@ impl ServiceReason {
             Self::ChannelNotReady => PortLevel::Critical,
             Self::NoRound
             | Self::RoundFailed
+            | Self::UnexpectedReply
             | Self::NotHealthy
             | Self::Incompatible
             | Self::NoSuccess
@@ -55,6 +58,7 @@ impl ServiceReason {
             Self::ChannelNotReady => "the channel is not READY",
             Self::NoRound => "no round has ended yet",
             Self::RoundFailed => "an RPC of the last round failed",
+            Self::UnexpectedReply => "a reply is not as expected",
             Self::NotHealthy => "a service is not healthy",
             Self::Incompatible => "a client cannot speak to this server",
             Self::NoSuccess => "the last round was no success",
@@ -93,6 +97,9 @@ impl ModuleStatus {
                     && last.is_none_or(|last| last.success || is_answer(last.result)) =>
             {
                 ServiceReason::NotHealthy
+            }
+            _ if last.is_some_and(|last| last.result == ProbeResult::UnexpectedReply) => {
+                ServiceReason::UnexpectedReply
             }
             _ if last.is_some_and(|last| last.result != ProbeResult::Ok) => ServiceReason::RoundFailed,
             (_, Said::Services(Some(versions)))

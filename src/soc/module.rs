@@ -3,25 +3,31 @@
 //! A module owns its streams, starts its rounds, and says when its target has changed. It never sees the channel: the session gives
 //! it a transport while the channel is READY.
 //!
-//! Imports `model` and `runtime`; in `soc` `probe` and `transport`.
+//! Imports `model`, `runtime` and `unary`; in `soc` `probe` and `transport`.
 //!
 //! | file | job |
 //! |---|---|
 //! | dual_tor | a SoC: the queries of DualToRActive, its notices, its health |
 //! | grpc_health | grpc.health.v1, for any service |
+//! | grpc_unary | any unary method, by its schema |
+//! | reflection | a schema from the server itself |
 //! | module_round | what the rounds of all probe modules have in common |
 //! | service_info | the versions of interfaces that a server of grpc-helper reports |
 //! | gribi | the entries of a switch's routing tables |
 //! | job_changes | what the fleet tells a session of a probe module |
-//! | wire | reads replies field by field; pure |
 
 mod dual_tor;
 mod gribi;
 mod grpc_health;
+#[cfg(feature = "unary")]
+mod grpc_unary;
 mod job_changes;
 mod module_round;
+#[cfg(not(feature = "unary"))]
+mod no_unary;
+#[cfg(feature = "unary")]
+mod reflection;
 mod service_info;
-mod wire;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,7 +45,11 @@ use crate::soc::transport::Transport;
 use dual_tor::DualTor;
 use gribi::Gribi;
 use grpc_health::GrpcHealth;
+#[cfg(feature = "unary")]
+use grpc_unary::GrpcUnary;
 use job_changes::JobChanges;
+#[cfg(not(feature = "unary"))]
+use no_unary::NoUnary as GrpcUnary;
 use service_info::ServiceInfo;
 
 /// A running round. It ends with its report. Boxed: five queries take about 8 kB while they run, which an idle session need not
@@ -67,6 +77,7 @@ pub(super) enum ModuleSignal {
 pub(super) enum Module {
     DualTor(DualTor),
     GrpcHealth(Box<GrpcHealth>),
+    GrpcUnary(Box<GrpcUnary>),
     ServiceInfo(Box<ServiceInfo>),
     Gribi(Box<Gribi>),
 }
@@ -81,8 +92,16 @@ impl Module {
         let changes = JobChanges::new(job, now);
         match &first.spec.kind {
             ModuleKind::GrpcHealth(check) => Self::GrpcHealth(Box::new(GrpcHealth::new(check, changes))),
+            ModuleKind::GrpcUnary(_) => Self::GrpcUnary(Box::new(GrpcUnary::new(changes))),
             ModuleKind::ServiceInfo(_) => Self::ServiceInfo(Box::new(ServiceInfo::new(changes))),
             ModuleKind::Gribi(_) => Self::Gribi(Box::new(Gribi::new(changes))),
+        }
+    }
+
+    /// Whole replies are kept from now on, for someone who asks once.
+    pub(super) fn keep_reply(&mut self) {
+        if let Self::GrpcUnary(module) = self {
+            module.keep_reply();
         }
     }
 
@@ -91,7 +110,7 @@ impl Module {
         match self {
             Self::DualTor(module) => module.attach(transport),
             Self::GrpcHealth(module) => module.attach(transport),
-            Self::ServiceInfo(_) | Self::Gribi(_) => {}
+            Self::GrpcUnary(_) | Self::ServiceInfo(_) | Self::Gribi(_) => {}
         }
     }
 
@@ -100,7 +119,7 @@ impl Module {
         match self {
             Self::DualTor(module) => module.detach(),
             Self::GrpcHealth(module) => module.detach(),
-            Self::ServiceInfo(_) | Self::Gribi(_) => {}
+            Self::GrpcUnary(_) | Self::ServiceInfo(_) | Self::Gribi(_) => {}
         }
     }
 
@@ -114,6 +133,7 @@ impl Module {
         match self {
             Self::DualTor(_) => dual_tor::round(ready, settings, limiter),
             Self::GrpcHealth(module) => module.round(ready, settings, limiter),
+            Self::GrpcUnary(module) => module.round(ready, settings, limiter),
             Self::ServiceInfo(module) => module.round(ready, settings, limiter),
             Self::Gribi(module) => module.round(ready, settings, limiter),
         }
@@ -133,7 +153,7 @@ impl Module {
         match self {
             Self::DualTor(module) => module.round_ended(),
             Self::GrpcHealth(module) => module.round_ended(),
-            Self::ServiceInfo(_) | Self::Gribi(_) => {}
+            Self::GrpcUnary(_) | Self::ServiceInfo(_) | Self::Gribi(_) => {}
         }
     }
 
@@ -141,7 +161,7 @@ impl Module {
     pub(super) fn survive(&self, defect: &Defect, ready: Option<&Ready>) -> Option<Event> {
         match self {
             Self::DualTor(_) => None,
-            Self::GrpcHealth(_) | Self::ServiceInfo(_) | Self::Gribi(_) => {
+            Self::GrpcHealth(_) | Self::GrpcUnary(_) | Self::ServiceInfo(_) | Self::Gribi(_) => {
                 let detail = format!("a defect of this program, please report it: {defect}");
                 let epoch = ready.map(|ready| ready.epoch);
                 let report = ModuleReport::failed(epoch, ProbeResult::Internal, Some(detail.into()));
@@ -156,6 +176,7 @@ impl Module {
             Self::DualTor(module) => module.next().await,
             // Boxed, so that they make no SoC's session larger.
             Self::GrpcHealth(module) => Box::pin(module.next()).await,
+            Self::GrpcUnary(module) => Box::pin(module.next()).await,
             Self::ServiceInfo(module) => Box::pin(module.next()).await,
             Self::Gribi(module) => Box::pin(module.next()).await,
         }

@@ -54,6 +54,14 @@ impl ModuleLooked {
         each.map(|(service, health)| (service, health.label())).collect()
     }
 
+    /// The reply of a grpc_unary module, as JSON; `None`: there is none, or it is too long.
+    pub fn reply(&self) -> Option<&str> {
+        match self.said() {
+            Some(Said::Reply(Some(reply))) => reply.json.as_deref(),
+            _ => None,
+        }
+    }
+
     /// What the peer reported in the round.
     pub fn said(&self) -> Option<&Said> {
         let report = self.found.as_ref().ok().map(|(_, report)| report);
@@ -88,7 +96,7 @@ impl ModuleLooked {
                 "ready_after_seconds": after,
             },
             "health": matches!(self.job.spec.kind, ModuleKind::GrpcHealth(_)).then_some(healths),
-            "reply": null,
+            "reply": self.reply().and_then(|reply| serde_json::from_str::<Value>(reply).ok()),
             "services": self.said().and_then(services_json),
             "gribi": self.said().and_then(gribi_json),
         })
@@ -151,7 +159,8 @@ async fn look_once(job: Arc<ModuleJob>, tls: &TlsStore) -> Result<ModuleLooked, 
     let mut channel = Channel::new(job.peer(), Arc::default(), tls)?;
     let (_jobs, changes) = watch::channel(job.clone());
     let (_now, asked) = mpsc::channel(1);
-    let module = Module::of_job(changes, asked);
+    let mut module = Module::of_job(changes, asked);
+    module.keep_reply();
     let (began, mut expiry) = (Instant::now(), None);
     let looked = |found, expiry| ModuleLooked { job, expiry, found };
     loop {

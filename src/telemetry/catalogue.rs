@@ -24,6 +24,7 @@ macro_rules! labels_of {
 mod family;
 mod module_values;
 mod values;
+mod ycabled_values;
 
 use crate::model::{ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, OtlpResult};
 
@@ -32,14 +33,15 @@ use family::MetricOrigin;
 pub use family::{Family, MetricKind};
 use module_values::{
     api_compatibility, api_version, channel_failures, channel_state, channel_transitions, gribi_entries,
-    gribi_statuses, keepalive_interval, module_targets, names, results, round_durations, service_health,
-    success, target_info,
+    gribi_statuses, keepalive_interval, module_targets, names, reply_info, reply_value, results,
+    round_durations, service_health, success, target_info,
 };
 use values::{
     build_info, certificates, delays, differences, direction_transitions, durations, failures, health, known,
     level, mux_direction, notices, port, port_states, ports, probes, problems, queues, refusals,
     request_durations, requests, sent, share, side, soc_info, sources_read, sources_up, transitions,
 };
+use ycabled_values::{ycabled_agrees, ycabled_changes};
 
 macro_rules! catalogue {
     ($($name:literal $kind:ident [$labels:literal] $help:literal, $scope:ident $source:expr;)+) => {
@@ -133,6 +135,12 @@ catalogue! {
     "dualtor_port_oper_up" Gauge ["port"]
         "Whether the switch's port is up; absent while unknown",
         Switch |soc, facts, out| known(soc, out, facts.oper_up);
+    "dualtor_ycabled_agrees" Gauge ["port, side"]
+        "Whether ycabled last answered linkmgrd what the SoC reports; absent while either is unknown to us",
+        Switch ycabled_agrees;
+    "dualtor_ycabled_change_duration_seconds" Gauge ["port, side"]
+        "How long ycabled's last change of the side took, from linkmgrd's order to the SoC's answer; absent without one",
+        Switch ycabled_changes;
     "dualtor_port_level" Gauge ["port, level"]
         "How bad the state of the port is, as the page judges it: 1 for the current level",
         Port level;
@@ -277,6 +285,12 @@ catalogue! {
     "grpc_health_status" Gauge ["module, target, service, status"]
         "Health of the service by grpc.health.v1: 1 for the current status",
         Module service_health;
+    "grpc_reply_info" Gauge ["module, target"]
+        "Values of the last reply, in the labels that the module's `info` makes; always 1; absent while not known",
+        Module reply_info;
+    "grpc_reply_value" Gauge ["module, target, field"]
+        "Numbers of the last reply, by the paths of the module's `values`; absent while not known",
+        Module reply_value;
     "grpc_api_version" Gauge ["module, target, service, bound"]
         "Oldest (supported) and newest (current) version of the service's interface that the server speaks; absent while not known",
         Module api_version;

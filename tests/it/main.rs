@@ -36,6 +36,7 @@
 //! | stalled | output and log of the real binary are not read, or cannot be written |
 //! | words | text from outside in rows, labels, log and terminal |
 //! | doctor | what `doctor` reports about a switch |
+//! | ycabled_facts | what ycabled has written for linkmgrd, beside what the SoC reports |
 //! | documents, scaffolding | documentation, workflows and templates against the code and the Makefile |
 //! | architecture | the rules that the source must keep |
 
@@ -76,6 +77,7 @@ mod rotation;
 mod rounds;
 mod rows;
 mod scaffolding;
+mod schema_server;
 mod self_observation;
 mod service;
 mod service_manager;
@@ -90,6 +92,7 @@ mod stock_servers;
 mod switch_row;
 mod telemetry_sent;
 mod tls;
+mod unary;
 mod web;
 mod web_addresses;
 mod web_config;
@@ -97,3 +100,4 @@ mod web_floods;
 mod web_limits;
 mod web_promises;
 mod words;
+mod ycabled_facts;

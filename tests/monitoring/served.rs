@@ -65,12 +65,14 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         ("gribi_entries_by_status", "plane") => words!(AftPlane),
         (_, "aft") => words!(AftKind),
         (_, "bound") => these(&["supported", "current"]),
-        (_, "kind") => these(&["grpc_health", "service_info", "gribi"]),
+        (_, "kind") => these(&["grpc_health", "grpc_unary", "service_info", "gribi"]),
         (_, "plane") => words!(Plane),
         ("dualtor_web_connections_refused_total", "reason") => words!(Refusal),
         (_, "level") => words!(PortLevel),
         (_, "reason") => words!(ProblemKind),
         (_, "role") => these(&["ca", "client", "web"]),
+        // What the configuration asks for.
+        ("grpc_reply_value", "field") => return None,
         (_, "field") => these(&soc_view::FIELDS),
         (_, "le") => {
             let bounds: &[f64] = match metric {

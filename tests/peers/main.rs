@@ -8,3 +8,4 @@
 mod health;
 mod rig;
 mod services;
+mod unary;

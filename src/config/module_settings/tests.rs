@@ -9,6 +9,8 @@ use crate::model::{
     Endpoint, Health, InfoDialect, KeepaliveRule, MetadataValue, ModuleKind, ModuleSpec, Security,
     SourceAddress,
 };
+#[cfg(feature = "unary")]
+use crate::model::{ProbeResult, ReplyTest, UnarySchema};
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("/etc/x/dualtor.yml"))
@@ -199,10 +201,6 @@ fn each_mistake_in_modules_is_told_with_its_place_and_what_was_expected() {
     of_m("gribi: {}, colour: red", &["colour"]);
     of_m("gribi: 5", &["modules.m.gribi"]);
     of_m(
-        "grpc_unary: {method: a.B/c}",
-        &["modules.m.grpc_unary", "this version"],
-    );
-    of_m(
         "grpc_health: {}, timeout: 5s, interval: 5s",
         &["modules.m.timeout", "less than the interval (5s), got 5s"],
     );
@@ -320,6 +318,188 @@ fn each_mistake_in_modules_is_told_with_its_place_and_what_was_expected() {
         "gribi: {}, channel: {source_address: 10.0.0.1}, targets: [{address: \"[::1]:1\"}]",
         &["targets[0].address", "same family"],
     );
+}
+
+#[test]
+fn an_error_has_the_line_of_its_key() {
+    let text = "modules:\n  m:\n    gribi: {}\n    interval: 1s\n    timeout: 1s\n    targets:\n      - {address: \"h:1\"}\n      - {address: \"h:1\"}\n";
+    let error = |text: &str| {
+        parse(text)
+            .map(|config| config.modules)
+            .expect_err(text)
+            .to_string()
+    };
+    assert!(
+        error(text).starts_with("/etc/x/dualtor.yml:5: modules.m.timeout: "),
+        "{}",
+        error(text)
+    );
+    let text = text.replace("interval: 1s", "interval: 9s");
+    assert!(
+        error(&text).starts_with("/etc/x/dualtor.yml:8: modules.m.targets[1].address: "),
+        "{}",
+        error(&text)
+    );
+}
+
+#[cfg(feature = "unary")]
+#[test]
+fn what_grpc_unary_asks_and_each_mistake_in_it() {
+    let unary = |keys: &str| {
+        let spec = module(&format!("modules: {{m: {{grpc_unary: {{{keys}}}}}}}"));
+        match &spec.kind {
+            ModuleKind::GrpcUnary(check) => check.clone(),
+            kind => panic!("{kind:?}"),
+        }
+    };
+    for method in ["a.b.C/Get", "a.b.C.Get"] {
+        let check = unary(&format!("method: {method}"));
+        assert_eq!(
+            (&*check.service, &*check.method, &*check.request),
+            ("a.b.C", "Get", "{}")
+        );
+        assert_eq!(
+            (&check.statuses[..], &check.schema),
+            (&[ProbeResult::Ok][..], &UnarySchema::Reflection)
+        );
+    }
+    let check = unary(
+        "method: A/b, request: {name: x, big: 9007199254740993, list: [1, true, null]}, info: [a.b, c], values: [d.0],
+         expect: {status: [OK, NOT_FOUND], fields: {n: 9007199254740993, f: 1.5, t: true, s: \"1.10\", e: \"\",
+         a: {equals: 010, matches: \"^x\", min: 1, max: 2.5, present: true}}}",
+    );
+    assert_eq!(
+        &*check.request,
+        "{\"big\":9007199254740993,\"list\":[1,true,null],\"name\":\"x\"}"
+    );
+    assert_eq!(
+        check.info,
+        [("a_b".into(), "a.b".into()), ("c".into(), "c".into())]
+    );
+    assert_eq!(check.statuses, [ProbeResult::Ok, ProbeResult::NotFound]);
+    let equals = |text: &str| vec![ReplyTest::Equals(text.into())];
+    let all = vec![
+        ReplyTest::Equals("010".into()),
+        ReplyTest::Matches("^x".into()),
+        ReplyTest::Min("1".into()),
+        ReplyTest::Max("2.5".into()),
+        ReplyTest::Present(true),
+    ];
+    let expected = [
+        ("a", all),
+        ("e", equals("")),
+        ("f", equals("1.5")),
+        ("n", equals("9007199254740993")),
+        ("s", equals("1.10")),
+        ("t", equals("true")),
+    ];
+    let expected: Vec<(Arc<str>, _)> = expected
+        .into_iter()
+        .map(|(path, tests)| (path.into(), tests))
+        .collect();
+    assert_eq!(check.fields, expected);
+
+    let check = |keys: &str, words: &[&str]| {
+        let text = format!("modules: {{m: {{grpc_unary: {{{keys}}}}}}}");
+        let error = parse(&text)
+            .map(|config| config.modules)
+            .expect_err(keys)
+            .to_string();
+        for word in words.iter().chain(&["/etc/x/dualtor.yml:1"]) {
+            assert!(error.contains(word), "{keys}\n{word:?} is not in: {error}");
+        }
+    };
+    check("request: {}", &["modules.m.grpc_unary", "method"]);
+    for method in ["Get", "/a/b", "a b/c", "a..b/c", "a/b/c", "9a/b", "a/", "\"\""] {
+        check(
+            &format!("method: {method}"),
+            &["grpc_unary.method", "pkg.Service/Method"],
+        );
+    }
+    for method in [
+        "DualToRActive/Get",
+        "GracefulRestart.Get",
+        "gribi.gRIBI/Any",
+        "InfoService/get",
+        "RpcServerService/any",
+        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ] {
+        check(
+            &format!("method: {method}"),
+            &["grpc_unary.method", "expected a method of another service"],
+        );
+    }
+    check(
+        "method: A/b, schema: {}",
+        &["grpc_unary.schema", "exactly one of descriptor_set and proto"],
+    );
+    check("method: A/b, schema: {file: x}", &["file"]);
+    check(
+        "method: A/b, expect: {status: ok}",
+        &["expect.status", "the name of a gRPC status code"],
+    );
+    check(
+        "method: A/b, expect: {status: [NO_SCHEMA]}",
+        &["expect.status[0]", "the name of a gRPC status code"],
+    );
+    check(
+        "method: A/b, expect: {status: []}",
+        &["expect.status", "expected 1 to"],
+    );
+    check(
+        "method: A/b, expect: {status: [OK, OK]}",
+        &["expect.status[1]", "each once"],
+    );
+    check(
+        "method: A/b, expect: {status: NOT_FOUND, fields: {a: 1}}",
+        &["expect.fields", "expected OK among"],
+    );
+    check(
+        "method: A/b, expect: {status: NOT_FOUND}, info: [a]",
+        &["grpc_unary.info", "expected OK among"],
+    );
+    check(
+        "method: A/b, expect: {status: NOT_FOUND}, values: [a]",
+        &["grpc_unary.values", "expected OK among"],
+    );
+    check(
+        "method: A/b, expect: {fields: {a: [1]}}",
+        &["expect.fields.a", "one value, or a mapping"],
+    );
+    check(
+        "method: A/b, expect: {fields: {a: {}}}",
+        &["expect.fields.a", "an empty mapping"],
+    );
+    check(
+        "method: A/b, expect: {fields: {a: {equals: [1]}}}",
+        &["expect.fields.a.equals", "one value"],
+    );
+    check(
+        "method: A/b, expect: {fields: {a: {like: 1}}}",
+        &["expect.fields.a.like"],
+    );
+    check(
+        "method: A/b, expect: {fields: {a: {present: maybe}}}",
+        &["expect.fields.a.present", "true or false"],
+    );
+    check("method: A/b, info: [a.b, a_b]", &["info[1]", "a.b is a_b, too"]);
+    check(
+        "method: A/b, info: [module]",
+        &["info[0]", "another label than module"],
+    );
+    check("method: A/b, info: [__a]", &["info[0]", "another label"]);
+    check("method: A/b, info: [\"\"]", &["info[0]", "a path in the reply"]);
+    check(
+        "method: A/b, info: [a, b, c, d, e, f, g, h, i]",
+        &["info", "at most 8, got 9"],
+    );
+    check(
+        "method: A/b, values: [a, b, c, d, e, f, g, h, i]",
+        &["values", "1 to 8, got 9"],
+    );
+    check("method: A/b, values: [a, a]", &["values[1]", "each once"]);
+    let long = format!("method: A/b, request: {{a: {}}}", "x".repeat(70_000));
+    check(&long, &["grpc_unary.request", "at most 65536 bytes"]);
 }
 
 #[test]

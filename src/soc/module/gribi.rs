@@ -9,8 +9,8 @@ use tonic::{Code, Status};
 
 use super::job_changes::JobChanges;
 use super::module_round::{ask_all, left, report_of_one};
-use super::wire::{Malformed, WireFields, WireValue, put_bytes};
 use super::{ModuleRound, ModuleSignal};
+use crate::model::wire::{Malformed, WireFields, WireValue, put_bytes};
 use crate::model::{
     AftKind, Event, GribiCheck, GribiCounts, InstanceEntries, ModuleEvent, ModuleKind, ModuleReport,
     ProbeSettings, Programmed, Said, text,
@@ -108,7 +108,7 @@ async fn ask(transport: &Transport, check: &GribiCheck, settings: ProbeSettings)
 }
 
 /// A GetRequest: 1 a name or 2 all, and 3 the kind of entries: 1 is ALL.
-fn request(field: u8, name: &[u8]) -> Vec<u8> {
+fn request(field: u64, name: &[u8]) -> Vec<u8> {
     let mut request = Vec::new();
     put_bytes(&mut request, field, name);
     request.extend([3 << 3, 1]);
@@ -229,7 +229,7 @@ mod tests {
     fn entry(name: &str, field: u8, rib: u8, fib: u8) -> Vec<u8> {
         let mut entry = Vec::new();
         put_bytes(&mut entry, 1, name.as_bytes());
-        put_bytes(&mut entry, field, b"never decoded");
+        put_bytes(&mut entry, field.into(), b"never decoded");
         entry.extend([11 << 3, rib, 12 << 3, fib]);
         entry
     }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use super::job_changes::JobChanges;
 use super::module_round::{EndedQuestion, ask_all};
-use super::wire::{Malformed, WireFields, WireValue, text_field};
 use super::{ModuleRound, ModuleSignal};
+use crate::model::wire::{Malformed, WireFields, WireValue, text_field};
 use crate::model::{
     Event, Health, HealthCheck, ModuleEvent, ModuleKind, ModuleReport, ProbeResult, ProbeSettings, Said,
 };

@@ -12,8 +12,8 @@ use tonic::Code;
 
 use super::job_changes::JobChanges;
 use super::module_round::{ask_all, detail, left, report_of_one};
-use super::wire::{Malformed, WireFields, WireValue};
 use super::{ModuleRound, ModuleSignal};
+use crate::model::wire::{Malformed, WireFields, WireValue};
 use crate::model::{
     Compatibility, Event, InfoDialect, ModuleEvent, ModuleKind, ModuleReport, ProbeResult, ProbeSettings,
     Said, ServiceCheck, ServiceVersion, ServiceVersions, text,
@@ -227,8 +227,8 @@ fn judge(check: &ServiceCheck, versions: Vec<ServiceVersion>) -> ServiceVersions
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::put_bytes;
     use super::*;
+    use crate::model::wire::put_bytes;
 
     fn check(clients: &[(&str, u32)]) -> ServiceCheck {
         ServiceCheck {

@@ -107,6 +107,33 @@ pub(super) fn service_health(target: &ModuleStatus, samples: &mut Samples<'_>) -
     Ok(())
 }
 
+pub(super) fn reply_info(target: &ModuleStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let (ModuleKind::GrpcUnary(check), Said::Reply(Some(reply))) = (&target.job.spec.kind, &target.said)
+    else {
+        return Ok(());
+    };
+    if check.info.is_empty() {
+        return Ok(());
+    }
+    let mut labels: Vec<Label<'_>> = names(target).to_vec();
+    let own = check.info.iter().zip(&reply.info);
+    labels.extend(own.map(|((label, _), value)| (&**label, &**value)));
+    samples.whole(&labels, 1)
+}
+
+pub(super) fn reply_value(target: &ModuleStatus, samples: &mut Samples<'_>) -> fmt::Result {
+    let (ModuleKind::GrpcUnary(check), Said::Reply(Some(reply))) = (&target.job.spec.kind, &target.said)
+    else {
+        return Ok(());
+    };
+    for (field, value) in check.values.iter().zip(&reply.values) {
+        if let Some(value) = value {
+            samples.gauge(&labelled(target, ("field", &**field)), *value)?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn api_version(target: &ModuleStatus, samples: &mut Samples<'_>) -> fmt::Result {
     let Said::Services(Some(versions)) = &target.said else {
         return Ok(());

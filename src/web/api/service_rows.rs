@@ -166,10 +166,35 @@ pub(super) struct ServicePage<'a> {
     keepalive: ServiceKeepalive,
     /// Newest first.
     rounds: Vec<ServiceRound<'a>>,
+    /// Of a grpc_unary module: what was read of the last reply.
+    reply: Option<ReadOfReply<'a>>,
     /// Of a service_info module, as `probe` prints it.
     services: Option<Value>,
     /// Of a gribi module, as `probe` prints it.
     gribi: Option<Value>,
+}
+
+/// What the metrics have of a reply, too.
+#[derive(Debug, Serialize)]
+struct ReadOfReply<'a> {
+    info: BTreeMap<&'a str, &'a str>,
+    /// By path; `None`: not in the reply.
+    values: BTreeMap<&'a str, Option<f64>>,
+}
+
+impl<'a> ReadOfReply<'a> {
+    fn of(status: &'a ModuleStatus) -> Option<Self> {
+        let (ModuleKind::GrpcUnary(check), Said::Reply(Some(reply))) = (&status.job.spec.kind, &status.said)
+        else {
+            return None;
+        };
+        let labels = check.info.iter().map(|(label, _)| &**label);
+        let paths = check.values.iter().map(|path| &**path);
+        Some(Self {
+            info: labels.zip(reply.info.iter().map(|value| &**value)).collect(),
+            values: paths.zip(reply.values.iter().copied()).collect(),
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -203,6 +228,7 @@ impl<'a> ServicePage<'a> {
                 interval: (!channel.pings_with_rounds).then_some(interval),
             },
             rounds: asked.recent.iter().rev().map(ServiceRound::of).collect(),
+            reply: ReadOfReply::of(status),
             services: services_json(&status.said),
             gribi: gribi_json(&status.said),
         }

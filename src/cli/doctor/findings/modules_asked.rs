@@ -70,7 +70,8 @@ fn what(looked: &ModuleLooked) -> Option<String> {
             bad.map(|(client, found)| format!("client {}: {found}", quoted(client)))
                 .collect()
         }
-        Said::Gribi(_) => Vec::new(),
+        // The report's detail has what is not as expected.
+        Said::Reply(_) | Said::Gribi(_) => Vec::new(),
     };
     (!found.is_empty()).then(|| found.join(", "))
 }
@@ -86,6 +87,12 @@ fn remedy(kind: &ModuleKind, report: &ModuleReport) -> &'static str {
         }
         (ProbeResult::Unimplemented, _) => {
             "this server does not have the service that the module asks: choose another kind, or another address"
+        }
+        (ProbeResult::NoSchema, _) => {
+            "correct grpc_unary.method and request; if the server has no reflection, give grpc_unary.schema"
+        }
+        (ProbeResult::UnexpectedReply, ModuleKind::GrpcUnary(_)) => {
+            "`dualtor-exporter probe --module` shows the whole reply: correct grpc_unary.expect, or see the log of this server"
         }
         (ProbeResult::NotFound, ModuleKind::GrpcHealth(_)) => {
             "the server does not know this name: correct grpc_health.services"
