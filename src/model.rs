@@ -26,6 +26,7 @@ mod peer;
 mod probe_result;
 mod query;
 pub mod schema;
+mod service_level;
 mod serving_state;
 mod shard;
 mod status;
@@ -37,6 +38,7 @@ mod unary_check;
 mod view;
 mod web_status;
 pub mod wire;
+mod ycabled_facts;
 
 pub use channel_status::ChannelStatus;
 pub use ends::{End, SelfPeer, UpperLower};
@@ -61,6 +63,7 @@ pub use otlp_status::{OtlpCounts, OtlpResult, OtlpStatus};
 pub use peer::{Endpoint, MetadataValue, Peer};
 pub use probe_result::ProbeResult;
 pub use query::{Query, QueryResult};
+pub use service_level::ServiceReason;
 pub use serving_state::ServingState;
 pub use shard::{MOST_SHARDS, Shard, ShardShare, owner};
 pub use status::{
@@ -83,3 +86,4 @@ pub use words::{
     Cause, ChannelState, Health, Limit, LinkmgrHealth, Maintenance, MuxDirection, NoticeType, OrchagentMux,
     Plane, PortState, ProblemKind, Refusal, Side,
 };
+pub use ycabled_facts::{Heartbeats, MuxChange, YcabledFacts, YcabledState};

@@ -17,6 +17,7 @@
 //! | rows | a status → the fields of its row (pure) |
 //! | state_db | the task that writes rows |
 //! | appl_db | the task that writes notices |
+//! | ycabled_rows | what ycabled has written for linkmgrd (pure) |
 //! | shadow | shadow mode compared with ycabled's rows (pure) |
 
 pub mod appl_db;
@@ -30,3 +31,4 @@ pub mod settings_row;
 pub mod shadow;
 pub mod state_db;
 pub mod switch;
+mod ycabled_rows;

@@ -8,6 +8,7 @@
 //! | file | job |
 //! |---|---|
 //! | collect | reads databases and files, asks the kernel for routes, probes each SoC: all I/O, all of it bounded |
+//! | collect_modules | asks each target of the probe modules once |
 //! | collect_sources | reads each source of `inventory` once |
 //! | collect_web | the same for web.config.file and the files that it names |
 //! | collect_telemetry | sends one empty message to each collector of OpenTelemetry |
@@ -16,6 +17,7 @@
 //! | render | findings → text or JSON (pure) |
 
 mod collect;
+mod collect_modules;
 mod collect_sources;
 mod collect_telemetry;
 mod collect_web;
@@ -38,6 +40,7 @@ use super::program::{FAILED, print_result};
 use crate::config::SwitchSettings;
 use crate::sonic::settings_row::read_settings;
 use collect::collect;
+use collect_modules::ask_modules;
 use collect_telemetry::telemetry;
 use collect_web::web_side;
 use findings::{Level, diagnose};
@@ -79,8 +82,10 @@ pub(super) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let web = web_side(args.listen, switch.listen, args.web_config_file);
     let (otel, warnings) = otel_settings(&config, file.as_deref())?;
     let telemetry = telemetry(otel, warnings);
-    let (mut seen, web, telemetry) = tokio::join!(collect(config, timeout), web, telemetry);
-    (seen.web, seen.telemetry) = (Some(web), telemetry);
+    let asked = config.clone();
+    let modules = ask_modules(&asked);
+    let (mut seen, web, telemetry, modules) = tokio::join!(collect(config, timeout), web, telemetry, modules);
+    (seen.web, seen.telemetry, seen.modules) = (Some(web), telemetry, modules);
     let findings = diagnose(&seen);
     let text = match args.output {
         Output::Text => render::text(&findings),

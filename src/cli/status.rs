@@ -1,6 +1,6 @@
 //! `status [PORT]`: what a running exporter knows, read from its API, for a person at a terminal or for Nagios.
 //!
-//! Exit codes: 0 all ports are ok or in maintenance; 1 the worst is a warning; 2 the worst is critical; 3 the exporter did not
+//! Exit codes: 0 all ports, and all targets of probe modules, are ok or in maintenance; 1 the worst is a warning; 2 the worst is critical; 3 the exporter did not
 //! answer, or bad usage.
 //!
 //! | file | job |
@@ -8,12 +8,14 @@
 //! | api_client | HTTP to the exporter: TLS, login, answers, events |
 //! | api_types | the parts of the answers that are shown |
 //! | status_table | answers → text (pure) |
+//! | services_text | the same for targets of probe modules (pure) |
 //! | status_watch | `--watch`: follows the event stream |
 //!
 //! Imports `model`, `config` (files, durations), `soc` (PEM files, what errors mean), and its sibling `program`.
 
 mod api_client;
 mod api_types;
+mod services_text;
 mod status_table;
 mod status_watch;
 
@@ -23,13 +25,15 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
+use percent_encoding::utf8_percent_encode;
 use serde_json::json;
 
 use super::program::print_result;
 use crate::config::Config;
 use crate::model::{PortError, PortLevel, TargetId};
-use api_client::{ApiClient, login as read_login};
-use api_types::{FleetAnswer, PortAnswer, PortsAnswer};
+use api_client::{ApiClient, NotThere, login as read_login};
+use api_types::{FleetAnswer, PortAnswer, PortsAnswer, ServiceAnswer, ServicesAnswer};
+use services_text::{service_text, services_text};
 use status_table::{fleet_text, port_text};
 use status_watch::{KnownRows, watch};
 
@@ -44,9 +48,9 @@ const PAGE: usize = 5_000;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Show all about this port, with what happened to it lately
-    #[arg(value_name = "PORT", value_parser = port, conflicts_with_all = ["port_level", "watch"])]
-    port: Option<TargetId>,
+    /// Show all about this port, with what happened to it lately; or about a target of a probe module: MODULE/TARGET
+    #[arg(value_name = "PORT", value_parser = asked, conflicts_with_all = ["port_level", "watch"])]
+    port: Option<AskedName>,
     /// Where the exporter serves, with --web.route-prefix if it has one
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9075")]
     url: http::Uri,
@@ -120,8 +124,27 @@ fn user(name: &str) -> Result<String, String> {
     }
 }
 
-fn port(name: &str) -> Result<TargetId, String> {
-    TargetId::parse(name).ok_or_else(|| format!("{PortError}, or r17|Ethernet0 with a rack"))
+/// What is asked for. A port's name may have a slash, too.
+#[derive(Debug, Clone)]
+struct AskedName {
+    port: Option<TargetId>,
+    /// Module and target.
+    service: Option<(String, String)>,
+}
+
+fn asked(name: &str) -> Result<AskedName, String> {
+    let port = TargetId::parse(name);
+    let service = name.split_once('/');
+    let service = service.filter(|(module, target)| !module.is_empty() && !target.is_empty());
+    if port.is_none() && service.is_none() {
+        return Err(format!(
+            "{PortError}, or r17|Ethernet0 with a rack, or MODULE/TARGET"
+        ));
+    }
+    Ok(AskedName {
+        port,
+        service: service.map(|(module, target)| (module.to_owned(), target.to_owned())),
+    })
 }
 
 pub(super) async fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
@@ -137,18 +160,22 @@ async fn work(args: &StatusArgs) -> anyhow::Result<PortLevel> {
     if args.scrape {
         return scrape(&client).await;
     }
-    if let Some(port) = &args.port {
-        return one_port(&client, port, args.output).await;
+    if let Some(name) = &args.port {
+        return one(&client, name, args.output).await;
     }
     let levels = args.level.unwrap_or(LevelArg::Ok).and_worse();
     match args.watch {
         Some(pause) => watch(&client, &levels, pause, args.output).await,
         None => {
             let fleet: FleetAnswer = client.get("/api/v1/fleet").await?;
-            let rows = all_ports(&client).await?;
-            let ports = chosen(&rows, &levels);
-            print_result(shown(&fleet, &ports, args.output).trim_end())?;
-            Ok(worst(&ports))
+            let (rows, services) = (all_ports(&client).await?, all_services(&client, &fleet).await?);
+            let shown = StatusPicture {
+                fleet: &fleet,
+                ports: chosen(&rows, &levels),
+                services: chosen_services(&services, &levels),
+            };
+            print_result(shown.as_text(args.output).trim_end())?;
+            Ok(shown.worst())
         }
     }
 }
@@ -167,9 +194,42 @@ async fn scrape(client: &ApiClient) -> anyhow::Result<PortLevel> {
     Ok(PortLevel::Ok)
 }
 
+/// A target of a module, or a port.
+async fn one(client: &ApiClient, name: &AskedName, output: StatusOutput) -> anyhow::Result<PortLevel> {
+    if let Some((module, target)) = &name.service {
+        match (one_service(client, module, target, output).await, &name.port) {
+            // Then it is a port's name.
+            (Err(error), Some(_)) if error.downcast_ref::<NotThere>().is_some() => {}
+            (outcome, _) => return outcome,
+        }
+    }
+    match &name.port {
+        Some(port) => one_port(client, port, output).await,
+        None => Ok(PortLevel::Ok),
+    }
+}
+
+async fn one_service(
+    client: &ApiClient,
+    module: &str,
+    target: &str,
+    output: StatusOutput,
+) -> anyhow::Result<PortLevel> {
+    let [module, target] =
+        [module, target].map(|name| utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC));
+    let fleet: FleetAnswer = client.get("/api/v1/fleet").await?;
+    let found: ServiceAnswer = client.get(&format!("/api/v1/targets/{module}/{target}")).await?;
+    let text = match output {
+        StatusOutput::Table => service_text(&fleet, &found),
+        StatusOutput::Json => found.json.to_string(),
+    };
+    print_result(text.trim_end())?;
+    Ok(found.row.level())
+}
+
 async fn one_port(client: &ApiClient, port: &TargetId, output: StatusOutput) -> anyhow::Result<PortLevel> {
     let key = port.key();
-    let name = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
+    let name = utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
     let fleet: FleetAnswer = client.get("/api/v1/fleet").await?;
     let found: PortAnswer = client.get(&format!("/api/v1/ports/{name}")).await?;
     let text = match output {
@@ -195,14 +255,50 @@ async fn all_ports(client: &ApiClient) -> anyhow::Result<KnownRows> {
     Ok(rows)
 }
 
-fn shown(fleet: &FleetAnswer, ports: &[&PortAnswer], output: StatusOutput) -> String {
-    match output {
-        StatusOutput::Table => fleet_text(fleet, ports),
-        StatusOutput::Json => {
-            let ports: Vec<_> = ports.iter().map(|port| &port.json).collect();
-            json!({"fleet": fleet.json, "ports": ports}).to_string()
+/// All targets of modules, the worst first. An exporter without any, or an older one, has none.
+async fn all_services(client: &ApiClient, fleet: &FleetAnswer) -> anyhow::Result<Vec<ServiceAnswer>> {
+    if fleet.fleet.services.targets == 0 {
+        return Ok(Vec::new());
+    }
+    let path = format!("/api/v1/targets?limit={PAGE}");
+    Ok(client.get::<ServicesAnswer>(&path).await?.targets)
+}
+
+/// What is shown.
+struct StatusPicture<'a> {
+    fleet: &'a FleetAnswer,
+    ports: Vec<&'a PortAnswer>,
+    services: Vec<&'a ServiceAnswer>,
+}
+
+impl StatusPicture<'_> {
+    fn as_text(&self, output: StatusOutput) -> String {
+        match output {
+            StatusOutput::Table => {
+                fleet_text(self.fleet, &self.ports) + &services_text(self.fleet, &self.services)
+            }
+            StatusOutput::Json => self.as_json().to_string(),
         }
     }
+
+    fn as_json(&self) -> serde_json::Value {
+        let ports: Vec<_> = self.ports.iter().map(|port| &port.json).collect();
+        let targets: Vec<_> = self.services.iter().map(|service| &service.json).collect();
+        json!({"fleet": self.fleet.json, "ports": ports, "targets": targets})
+    }
+
+    fn worst(&self) -> PortLevel {
+        let ports = self.ports.iter().map(|port| port.row.level());
+        let levels = ports.chain(self.services.iter().map(|service| service.row.level()));
+        levels.max().unwrap_or(PortLevel::Ok)
+    }
+}
+
+fn chosen_services<'a>(services: &'a [ServiceAnswer], levels: &[PortLevel]) -> Vec<&'a ServiceAnswer> {
+    let chosen = services
+        .iter()
+        .filter(|service| levels.contains(&service.row.level()));
+    chosen.collect()
 }
 
 /// Those of these levels, the worst first, as the API sorts them.
@@ -211,11 +307,6 @@ fn chosen<'a>(rows: &'a KnownRows, levels: &[PortLevel]) -> Vec<&'a PortAnswer> 
     let mut ports: Vec<_> = ports.collect();
     ports.sort_by_key(|port| (std::cmp::Reverse(port.row.level()), port.row.place_of_reason()));
     ports
-}
-
-fn worst(ports: &[&PortAnswer]) -> PortLevel {
-    let levels = ports.iter().map(|port| port.row.level());
-    levels.max().unwrap_or(PortLevel::Ok)
 }
 
 fn code(level: PortLevel) -> u8 {

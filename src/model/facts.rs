@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::{
     LinkmgrHealth, MuxDirection, OrchagentMux, Port, ProblemKind, Shard, ShardShare, Side, Tables, Target,
-    text,
+    YcabledFacts, text,
 };
 
 /// A row of the inventory that cannot be used.
@@ -85,6 +85,8 @@ pub struct PortFacts {
     pub linkmgr: LinkmgrHealth,
     /// Whether the switch's port is up; `None`: unknown.
     pub oper_up: Option<bool>,
+    /// What ycabled has written about it.
+    pub ycabled: YcabledFacts,
 }
 
 impl PortFacts {

@@ -105,13 +105,13 @@ impl PortReason {
 }
 
 /// A certificate that expires sooner is a warning. DualTorCertificateExpiring7d has the same limit.
-const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// So many connections in a row that ended within 10 s of READY are flapping. The first may be a SoC that restarts.
 pub const FLAPS: u32 = 3;
 
 /// Data older than this is stale: two rounds were missed, and half an interval is left for delays.
-fn stale_after(interval: Duration) -> Duration {
+pub(super) fn stale_after(interval: Duration) -> Duration {
     interval.mul_f64(2.5)
 }
 

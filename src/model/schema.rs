@@ -36,6 +36,17 @@ pub const PORT_TABLE: &str = "PORT_TABLE";
 /// APPL_DB: what a SoC has announced; written.
 pub const MUX_SERVICE_NOTIFICATION: &str = "MUX_SERVICE_NOTIFICATION";
 
+/// APPL_DB: what ycabled last answered linkmgrd.
+pub const FORWARDING_STATE_RESPONSE: &str = "FORWARDING_STATE_RESPONSE";
+/// STATE_DB: what ycabled last set of our side.
+pub const HW_MUX_CABLE_TABLE: &str = "HW_MUX_CABLE_TABLE";
+/// STATE_DB: what ycabled last set of the peer's side.
+pub const HW_MUX_CABLE_TABLE_PEER: &str = "HW_MUX_CABLE_TABLE_PEER";
+/// STATE_DB: when the steps of the last switchover began and ended.
+pub const MUX_METRICS_TABLE: &str = "MUX_METRICS_TABLE";
+/// STATE_DB: linkmgrd's heartbeats.
+pub const LINK_PROBE_STATS: &str = "LINK_PROBE_STATS";
+
 /// STATE_DB: what linkmgrd thinks of a port.
 pub const MUX_LINKMGR_TABLE: &str = "MUX_LINKMGR_TABLE";
 /// STATE_DB: what a SoC says; written.

@@ -53,6 +53,9 @@ pub struct Spec {
     pub rows: Rows,
     /// Tables.
     pub tables: &'static [Table],
+    /// Tables that are read as often as everything is, and not when they change; only for [`Rows::OfPorts`]. Where this user may
+    /// not read them, they are as if they were empty.
+    pub extras: &'static [Table],
     /// Keys without a table that hold a string.
     pub values: &'static [&'static str],
 }

@@ -97,13 +97,14 @@ impl ModuleLooked {
             },
             "health": matches!(self.job.spec.kind, ModuleKind::GrpcHealth(_)).then_some(healths),
             "reply": self.reply().and_then(|reply| serde_json::from_str::<Value>(reply).ok()),
-            "services": self.said().and_then(services),
-            "gribi": self.said().and_then(gribi),
+            "services": self.said().and_then(services_json),
+            "gribi": self.said().and_then(gribi_json),
         })
     }
 }
 
-fn services(said: &Said) -> Option<Value> {
+/// What a server of grpc-helper reported, for programs.
+pub fn services_json(said: &Said) -> Option<Value> {
     let Said::Services(versions) = said else {
         return None;
     };
@@ -128,7 +129,8 @@ fn services(said: &Said) -> Option<Value> {
     Some(versions.services.iter().map(service).chain(missing).collect())
 }
 
-fn gribi(said: &Said) -> Option<Value> {
+/// How many entries a switch's routing tables have, for programs.
+pub fn gribi_json(said: &Said) -> Option<Value> {
     let Said::Gribi(counts) = said else {
         return None;
     };

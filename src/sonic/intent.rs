@@ -1,12 +1,16 @@
-//! What the switch's own daemons write about its ports: linkmgrd's intent and health, orchagent's state, whether a port is up.
+//! What the switch's own daemons write about its ports: linkmgrd's intent and health, orchagent's state, whether a port is up, and
+//! what ycabled has written (`ycabled_rows`).
 //!
 //! Pure: takes the tables of a mirror and emits `Facts` for the metrics. While a database cannot be read, its facts are
 //! unknown, because its last content may be an hour old.
+
+use std::collections::BTreeSet;
 
 use crate::model::schema;
 use crate::model::{
     Facts, LinkmgrHealth, MuxDirection, OrchagentMux, Port, PortFacts, Row, Rows, Spec, Table, Tables,
 };
+use crate::sonic::ycabled_rows;
 
 /// What is read from APPL_DB.
 pub const APPL_DB: Spec = Spec {
@@ -19,6 +23,7 @@ pub const APPL_DB: Spec = Spec {
             fields: &["oper_status"],
         },
     ],
+    extras: ycabled_rows::APPL_DB,
     values: &[],
 };
 
@@ -27,6 +32,7 @@ pub const STATE_DB: Spec = Spec {
     name: schema::STATE_DB,
     rows: Rows::OfPorts,
     tables: &[MUX_CABLE_TABLE, MUX_LINKMGR_TABLE],
+    extras: ycabled_rows::STATE_DB,
     values: &[],
 };
 
@@ -55,6 +61,10 @@ const MUX_LINKMGR_TABLE: Table = Table {
 /// Adds the content of one namespace's databases to `facts`.
 pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut Facts) {
     if let Some(tables) = appl_db {
+        for port in ports(tables, ycabled_rows::APPL_DB) {
+            let facts = facts.entry(port.clone()).or_default();
+            ycabled_rows::of_appl_db(tables, port.as_str(), &mut facts.ycabled);
+        }
         each(tables, schema::MUX_CABLE_TABLE, facts, |facts, row| {
             facts.intended = direction(row);
             facts.intended_error = is_error(row);
@@ -68,6 +78,10 @@ pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut 
         });
     }
     if let Some(tables) = state_db {
+        for port in ports(tables, ycabled_rows::STATE_DB) {
+            let facts = facts.entry(port.clone()).or_default();
+            ycabled_rows::of_state_db(tables, port.as_str(), &mut facts.ycabled);
+        }
         each(tables, schema::MUX_CABLE_TABLE, facts, |facts, row| {
             facts.orchagent = if is_error(row) {
                 OrchagentMux::Error
@@ -83,6 +97,15 @@ pub fn collect(appl_db: Option<&Tables>, state_db: Option<&Tables>, facts: &mut 
             facts.linkmgr = health(row)
         });
     }
+}
+
+/// The ports that have a row in one of these tables.
+fn ports(tables: &Tables, of: &[Table]) -> BTreeSet<Port> {
+    let keys = of
+        .iter()
+        .flat_map(|table| tables.table(table.name))
+        .map(|(key, _)| key);
+    keys.filter_map(|key| Port::new(key).ok()).collect()
 }
 
 fn each(tables: &Tables, table: &str, facts: &mut Facts, note: impl Fn(&mut PortFacts, &Row)) {
@@ -156,6 +179,7 @@ mod tests {
             orchagent: OrchagentMux::Standby,
             linkmgr: LinkmgrHealth::Unhealthy,
             oper_up: Some(false),
+            ..PortFacts::default()
         };
         let port = |name: &str| Port::new(name).expect("a port");
         assert_eq!(facts[&port("Ethernet0")], expected);

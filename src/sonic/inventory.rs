@@ -72,6 +72,7 @@ pub const CONFIG_DB: Spec = Spec {
             fields: grpc_rows::FIELDS,
         },
     ],
+    extras: &[],
     values: &[schema::CONFIG_DB_INITIALIZED],
 };
 

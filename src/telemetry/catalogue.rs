@@ -24,6 +24,7 @@ macro_rules! labels_of {
 mod family;
 mod module_values;
 mod values;
+mod ycabled_values;
 
 use crate::model::{ChannelState, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, OtlpResult};
 
@@ -40,6 +41,7 @@ use values::{
     level, mux_direction, notices, port, port_states, ports, probes, problems, queues, refusals,
     request_durations, requests, sent, share, side, soc_info, sources_read, sources_up, transitions,
 };
+use ycabled_values::{ycabled_agrees, ycabled_changes};
 
 macro_rules! catalogue {
     ($($name:literal $kind:ident [$labels:literal] $help:literal, $scope:ident $source:expr;)+) => {
@@ -133,6 +135,12 @@ catalogue! {
     "dualtor_port_oper_up" Gauge ["port"]
         "Whether the switch's port is up; absent while unknown",
         Switch |soc, facts, out| known(soc, out, facts.oper_up);
+    "dualtor_ycabled_agrees" Gauge ["port, side"]
+        "Whether ycabled last answered linkmgrd what the SoC reports; absent while either is unknown to us",
+        Switch ycabled_agrees;
+    "dualtor_ycabled_change_duration_seconds" Gauge ["port, side"]
+        "How long ycabled's last change of the side took, from linkmgrd's order to the SoC's answer; absent without one",
+        Switch ycabled_changes;
     "dualtor_port_level" Gauge ["port, level"]
         "How bad the state of the port is, as the page judges it: 1 for the current level",
         Port level;

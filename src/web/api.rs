@@ -7,6 +7,8 @@
 //! | `fleet_summary` | the exporter and its counts |
 //! | `event_stream` | `/api/v1/events`: rows as they change |
 //! | `board` | which rows changed, in which order (no I/O) |
+//! | `service_rows` | probe modules and their targets |
+//! | `service_selection` | which targets a request asks for (pure) |
 //! | `probe_now` | `POST /api/v1/ports/{port}/probe` |
 //! | `probe_turns` | how often that may happen (pure) |
 //! | `stream_places` | how the places of event streams are shared (pure) |
@@ -16,7 +18,7 @@
 //! Words are those of metrics and log. Times are RFC 3339, UTC, with milliseconds. Durations are seconds. What is unknown is
 //! `null` or the word `unknown`; no field is ever absent.
 //!
-//! Imports `model`, `runtime` (a limit), `sonic` (the names of a row's counters), its parent, and its siblings `cells`,
+//! Imports `model`, `runtime` (a limit), `soc` (what modules found, as JSON), `sonic` (the names of a row's counters), its parent, and its siblings `cells`,
 //! `error_form`, `exporter_problems`, `limits`, `out_of_date`, `peer_address`, `port_lookup`, `reply_body`, `same_site` and `scrape`.
 
 mod board;
@@ -27,6 +29,8 @@ mod port_row;
 mod probe_now;
 mod probe_turns;
 pub(super) mod selection;
+mod service_rows;
+pub(super) mod service_selection;
 mod stream_places;
 
 use std::sync::Arc;
@@ -54,6 +58,8 @@ use port_page::PortPage;
 use port_row::PortRow;
 pub(super) use probe_now::ProbesNow;
 use selection::Selection;
+use service_rows::{ModuleRow, ServicePage, ServiceRow};
+use service_selection::{JudgedService, ServiceSelection};
 
 /// After this time a refused client may ask again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -78,10 +84,13 @@ pub(super) fn router(api: Api) -> Router {
             "/ports/{port}/probe",
             post(probe_now::probe).fallback(probe_now::other_method),
         )
+        .route("/modules", get(modules))
+        .route("/targets/{module}/{target}", get(target))
         .route("/events", get(event_stream::events))
         .route("/openapi.json", get(openapi))
         .route_layer(from_fn(without_parameters))
         .route("/ports", get(ports))
+        .route("/targets", get(targets))
         .method_not_allowed_fallback(async || {
             let error = ApiError::method_not_allowed().into_response();
             ([(header::ALLOW, HeaderValue::from_static("GET, HEAD"))], error)
@@ -220,6 +229,57 @@ async fn port(
     let pieces = |view: View| {
         let soc = port_lookup::row(&view, &id).map_err(unknown)?;
         Ok(std::iter::once(line(&PortPage::of(soc, &history))))
+    };
+    answered(&api, &method, &headers, pieces).await
+}
+
+async fn modules(State(api): State<Api>, method: Method, headers: HeaderMap) -> ApiResult {
+    let pieces = |view: View| {
+        let modules = json(&ModuleRow::all(&view));
+        Ok(std::iter::once(format!("{{\"modules\":{modules}}}\n")))
+    };
+    answered(&api, &method, &headers, pieces).await
+}
+
+async fn targets(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> ApiResult {
+    let selection = ServiceSelection::parse(query.as_deref().unwrap_or("")).map_err(ApiError::bad_request)?;
+    let pieces = move |view: View| {
+        let (total, chosen) = selection.of(&view);
+        let rows: Vec<String> = chosen
+            .into_iter()
+            .map(|service| json(&ServiceRow::of(service)))
+            .collect();
+        let rows = rows.join(",\n");
+        Ok(std::iter::once(format!(
+            "{{\"total\":{total},\"targets\":[{rows}]}}\n"
+        )))
+    };
+    answered(&api, &method, &headers, pieces).await
+}
+
+async fn target(
+    State(api): State<Api>,
+    name: Result<Path<(String, String)>, PathRejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> ApiResult {
+    let Path((module, name)) =
+        name.map_err(|_| ApiError::not_found("no such target: its name is not UTF-8"))?;
+    let pieces = |view: View| {
+        let found = JudgedService::all(&view).find(|service| {
+            let job = &service.status.job;
+            (&*job.spec.name, &*job.target.name) == (&*module, &*name)
+        });
+        let Some(service) = found else {
+            let asked = text::quote(format!("{module}/{name}"));
+            return Err(ApiError::not_found(format!("no such target: {asked}")));
+        };
+        Ok(std::iter::once(line(&ServicePage::of(service))))
     };
     answered(&api, &method, &headers, pieces).await
 }

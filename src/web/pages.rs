@@ -1,10 +1,11 @@
-//! The pages for people: `/` shows the fleet, `/ports/{port}` one port. They are complete without a script. With it, they follow
+//! The pages for people: `/` shows the fleet, `/ports/{port}` one port, `/services` the targets of probe modules. They are complete without a script. With it, they follow
 //! `/api/v1/events`.
 //!
 //! | file | job |
 //! |---|---|
 //! | `fleet_page` | the fleet: one sentence, what is wrong with the exporter, the frame of the table |
 //! | `fleet_table` | the rows of the table |
+//! | `services_table` | the targets of probe modules: a part of the fleet's page, and a page |
 //! | `port_detail` | one port: what it is now, what to do, which commands show more |
 //! | `port_history` | its transitions and rounds |
 //! | `ages` | times in words (pure) |
@@ -23,6 +24,7 @@ mod fleet_table;
 mod port_detail;
 mod port_history;
 mod runbook;
+mod services_table;
 
 use std::sync::Arc;
 
@@ -36,6 +38,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::HistorySource;
 use super::api::selection::Selection;
+use super::api::service_selection::ServiceSelection;
 use super::grafana_url::GrafanaUrl;
 use super::port_lookup::{self, NoPort, look_up};
 use super::reply_body::reply_body;
@@ -68,6 +71,7 @@ pub(super) struct Pages {
 pub(super) fn router<S>(pages: Pages) -> Router<S> {
     let mut router = Router::new()
         .route("/ports/{port}", get(port))
+        .route("/services", get(services))
         .route("/static/{name}", get(assets::serve));
     if pages.metrics != "/" {
         router = router.route("/", get(fleet));
@@ -145,7 +149,7 @@ struct PageFrame<'a> {
     base: &'static str,
     /// Which page it is, for the script.
     kind: &'static str,
-    /// For the script: the port, the reasons' texts as JSON, or an error's status.
+    /// For the script: the port, the texts of the reasons as JSON, or an error's status.
     data: &'a str,
     /// Whether a browser without scripts asks again every 10 s.
     refresh: bool,
@@ -223,6 +227,21 @@ async fn fleet(
     let selection = Selection::of_page(query.as_deref().unwrap_or("")).map_err(bad)?;
     let metrics = pages.metrics.clone();
     let pieces = |view| Ok(fleet_page::pieces(view, selection, &metrics));
+    answered(&pages, &method, &headers, pieces).await
+}
+
+async fn services(
+    State(pages): State<Pages>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, PageError> {
+    let bad = |text: String| PageError::new(StatusCode::BAD_REQUEST, text);
+    let selection = ServiceSelection::of_page(query.as_deref().unwrap_or("")).map_err(bad)?;
+    let pieces = |view: View| {
+        let page = services_table::page(&view, &selection, &pages.metrics);
+        Ok(std::iter::once(page.into_string()))
+    };
     answered(&pages, &method, &headers, pieces).await
 }
 

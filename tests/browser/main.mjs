@@ -133,6 +133,55 @@ test('what a SoC sends is text', async () => {
 });
 
 /// Kills the last SoC of `world` while a page shows it: how long after /metrics does the page say so?
+/// Targets of a probe module: that of Ethernet0 is well, that of Ethernet4 refuses; the third one can be killed.
+const served = await world(3, {
+  others: { Ethernet4: { fault: 'refuse' } },
+  modules: (address) => `modules: {health: {grpc_health: {}, interval: 1s, timeout: 500ms, targets: [{name: a, address: "${address(0)}"}, {name: b, address: "${address(1)}"}, {name: c, address: "${address(2)}"}]}}\n`,
+});
+const services = (page) => page.$$eval('#services tbody tr', (all) => all.map((row) => `${row.cells[0].textContent} ${row.className}`));
+async function untilServices(page, expected) {
+  for (const end = Date.now() + LONG; ; await sleep(50)) {
+    const found = await services(page).catch(() => []);
+    if (found.join() === expected.join()) return;
+    assert.ok(Date.now() < end, `${found} instead of ${expected}`);
+  }
+}
+
+test('targets of probe modules are below the ports, for everyone, and follow', async () => {
+  const live = await open(served, '/');
+  await isLive(live.page);
+  await untilServices(live.page, ['health/b critical', 'health/a ok', 'health/c ok']);
+  const still = await open(served, '/', { javaScriptEnabled: false });
+  assert.deepEqual(await services(still.page), await services(live.page));
+  await still.close();
+  const all = await open(served, '/services');
+  await untilServices(all.page, ['health/b critical', 'health/a ok', 'health/c ok']);
+  for (const colorScheme of ['light', 'dark']) {
+    for (const path of ['/', '/services']) {
+      const { page, faults, close } = await open(served, path, { viewport: { width: 390, height: 844 }, colorScheme });
+      const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']).analyze();
+      assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), [], path);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(wide <= 390, `${path}: ${wide} px`);
+      assert.deepEqual(faults, []);
+      if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/served-${path.replaceAll('/', '-')}-${colorScheme}-390.png`, fullPage: true });
+      await close();
+    }
+  }
+  if (process.env.SHOTS) await live.page.screenshot({ path: `${process.env.SHOTS}/served-1200.png`, fullPage: true });
+  served.kill();
+  for (const { page } of [live, all]) await untilServices(page, ['health/b critical', 'health/c critical', 'health/a ok']);
+  await live.page.locator('#counts', { hasText: 'Of 3 services: 2 critical.' }).waitFor();
+  for (const { faults, close } of [live, all]) {
+    assert.deepEqual(faults, []);
+    await close();
+  }
+  const none = await open(small, '/');
+  await isLive(none.page);
+  assert.equal(await none.page.locator('#services').count(), 0);
+  await none.close();
+});
+
 async function killed(world) {
   const { page, faults, close } = await open(world, '/');
   const { victim } = world;

@@ -45,7 +45,8 @@ function addresses() {
 }
 
 /// `count` SoCs that answer, but for those in `others` (port: keys of its scenario). The last one can be killed. `flags`: of the exporter.
-export async function world(count, { others = {}, interval = '1s', flags = [] } = {}) {
+/// `modules`: the key of the configuration, made from the addresses of the ports.
+export async function world(count, { others = {}, interval = '1s', flags = [], modules = () => '' } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'dualtor-browser-'));
   made.push(dir);
   const address = addresses();
@@ -65,7 +66,7 @@ export async function world(count, { others = {}, interval = '1s', flags = [] } 
     const targets = ports.map((port, n) => `  - {port: ${port}, address: "${address(n)}:50075"}`).filter((_, n) => probed(ports[n]));
     writeFileSync(
       join(dir, 'config.yml'),
-      `probe: {interval: ${interval}}\nside: upper\ndatabases: {publish: off}\ntargets:\n${targets.join('\n')}\n`,
+      `probe: {interval: ${interval}}\nside: upper\ndatabases: {publish: off}\ntargets:\n${targets.join('\n')}\n${modules((n) => `${address(n)}:50075`)}`,
     );
   };
   configure(() => true);

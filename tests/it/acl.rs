@@ -247,6 +247,10 @@ async fn a_user_who_may_read_our_tables_alone_is_enough() {
         "%R~PORT_TABLE:*",
         "%R~MUX_LINKMGR_TABLE|*",
         "%R~DUALTOR_EXPORTER|config",
+        "%R~FORWARDING_STATE_RESPONSE:*",
+        "%R~HW_MUX_CABLE_TABLE*",
+        "%R~MUX_METRICS_TABLE|*",
+        "%R~LINK_PROBE_STATS|*",
     ];
     let mut rack = switch_of(&with("%R~", &tables), "publish: own").await;
     what_a_life_changes(&mut rack, "MUX_CABLE_INFO").await;
@@ -263,6 +267,37 @@ async fn a_user_who_may_read_our_tables_alone_is_enough() {
     for table in tables {
         assert!(text.contains(table), "docs/sonic.md does not say {table}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_read_what_ycabled_has_written_reads_everything_else() {
+    let tables = [
+        "%R~DEVICE_METADATA|*",
+        "%R~MUX_CABLE*",
+        "%R~LOOPBACK_INTERFACE|*",
+        "%R~GRPC*",
+        "%R~CONFIG_DB_INITIALIZED",
+        "%R~PORT_TABLE:*",
+        "%R~MUX_LINKMGR_TABLE|*",
+    ];
+    let mut rack = switch_of(&with("%R~", &tables), "publish: own").await;
+    what_a_life_changes(&mut rack, "MUX_CABLE_INFO").await;
+    let refused = refused(&rack);
+    let of_ycabled = |entry: &BTreeMap<String, Value>| {
+        let object = format!("{:?}", entry["object"]);
+        [
+            "FORWARDING_STATE_RESPONSE:",
+            "HW_MUX_CABLE_TABLE",
+            "MUX_METRICS_TABLE|",
+            "LINK_PROBE_STATS|",
+        ]
+        .iter()
+        .any(|table| object.contains(table))
+    };
+    assert!(
+        !refused.is_empty() && refused.iter().all(of_ycabled),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

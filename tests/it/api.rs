@@ -377,13 +377,13 @@ fn check(api: &Value, schema: &Value, value: &Value, at: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openapi_describes_exactly_what_is_answered() {
-    let rack = rack().await;
+    let rack = crate::services::rack().await;
     rack.redis
         .ask_db::<u64>(0, "HSET MUX_CABLE_TABLE:Ethernet0 state active");
     let api = json(&rack, "/api/v1/openapi.json").await;
     let paths = api["paths"].as_object().expect("paths");
     for (path, item) in paths.iter().filter(|(path, _)| *path != "/api/v1/events") {
-        for port in ["Ethernet0", "Ethernet4"] {
+        for (port, target) in [("Ethernet0", "db1"), ("Ethernet4", "db2")] {
             if path == PROBE {
                 let answer = ask(rack.web, "POST", &path.replace("{port}", port), &[]).await;
                 let content = &item["post"]["responses"]["200"]["content"];
@@ -395,7 +395,10 @@ async fn openapi_describes_exactly_what_is_answered() {
                 );
                 continue;
             }
-            let answer = json(&rack, &path.replace("{port}", port)).await;
+            let path_of = path
+                .replace("{port}", port)
+                .replace("{module}/{target}", &format!("health/{target}"));
+            let answer = json(&rack, &path_of).await;
             let response = &item["get"]["responses"]["200"]["content"]["application/json"]["schema"];
             if path != "/api/v1/openapi.json" {
                 check(&api, response, &answer, path);
@@ -413,7 +416,7 @@ async fn openapi_describes_exactly_what_is_answered() {
 fn openapi_knows_every_word() {
     use dualtor_exporter::model::{
         ChannelState, Health, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortLevel, PortReason,
-        PortState, Query, Side,
+        PortState, ProbeResult, Query, ServiceReason, Side,
     };
     let api: Value = serde_json::from_str(include_str!("../../src/web/api/openapi.json")).expect("JSON");
     let schemas = &api["components"]["schemas"];
@@ -444,6 +447,13 @@ fn openapi_knows_every_word() {
     same!(Query, schemas["LastError"]["properties"]["query"]);
     same!(Side, schemas["Fleet"]["properties"]["side"]);
     assert_eq!(schemas["PortPage"]["properties"]["reason"], row["reason"]);
+    let service = &schemas["ServiceRow"]["properties"];
+    same!(ServiceReason, service["reason"]);
+    same!(ProbeResult, schemas["ServiceRound"]["properties"]["result"]);
+    same!(Health, service["health"]["items"]["properties"]["status"]);
+    for (name, described) in service.as_object().expect("properties") {
+        assert_eq!(schemas["ServicePage"]["properties"][name], *described, "{name}");
+    }
 }
 
 /// A SoC's text is data: it stays text in JSON, and what controls a terminal is gone.

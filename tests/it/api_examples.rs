@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::api::rack;
 use crate::harness::{LONG, Rack};
 use crate::http::ask;
+use crate::services::rack;
 
 const HOST: &str = "http://127.0.0.1:9075";
 
@@ -38,8 +38,8 @@ fn examples() -> Vec<Example> {
     commands.map(example).collect()
 }
 
-/// These have a key for each cause that occurred.
-const OPEN: [&str; 1] = ["failures"];
+/// These have a key for each cause or result that occurred, or for each label that is configured.
+const OPEN: [&str; 3] = ["failures", "results", "labels"];
 
 /// Whether `shown` could be `real`: the same fields in each object, values of the same types. Lists may be shorter or longer.
 fn compare(shown: &Value, real: &Value, at: &str) {
@@ -116,7 +116,16 @@ fn events(text: &str) -> Vec<(String, Value)> {
 async fn what_the_document_shows_is_what_is_answered() {
     let rack = rack().await;
     let examples = examples();
-    for route in ["/fleet", "/ports?", "/ports/Ethernet", "/probe", "/events"] {
+    for route in [
+        "/fleet",
+        "/ports?",
+        "/ports/Ethernet",
+        "/probe",
+        "/events",
+        "/modules",
+        "/targets?",
+        "/targets/",
+    ] {
         let shown = examples
             .iter()
             .any(|example| example.path.contains(route) && !example.shown.is_empty());

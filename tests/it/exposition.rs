@@ -182,9 +182,19 @@ async fn each_metric_is_of_the_catalogue_and_each_of_the_catalogue_is_there() {
         .redis
         .ask_db(0, "HSET MUX_CABLE_TABLE:Ethernet0 state active");
     let _: redis::Value = rack.redis.ask_db(0, "HSET PORT_TABLE:Ethernet0 oper_status up");
+    let _: redis::Value = rack
+        .redis
+        .ask_db(0, "HSET FORWARDING_STATE_RESPONSE:Ethernet0 response active");
+    let mut change = redis::cmd("HSET");
+    change.arg("MUX_METRICS_TABLE|Ethernet0");
+    change.arg(&["grpc_switch_self_active_start", "2026-Nov-21 00:06:31.400000"]);
+    change.arg(&["grpc_switch_self_active_end", "2026-Nov-21 00:06:31.650000"]);
+    let mut state_db = rack.redis.connect(6).expect("a connection");
+    change.exec(&mut state_db).expect("written");
     let all = |scrape: &Scrape| {
         let there = |name| scrape.find(name, &[]).count() > 0;
-        there("dualtor_mux_consistent") && there("dualtor_port_oper_up")
+        let of_ycabled = there("dualtor_ycabled_agrees") && there("dualtor_ycabled_change_duration_seconds");
+        of_ycabled && there("dualtor_mux_consistent") && there("dualtor_port_oper_up")
     };
     rack.scraped("dualtor_mux_consistent", all).await;
     let answer = get(rack.web, "/metrics").await;

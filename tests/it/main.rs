@@ -36,6 +36,7 @@
 //! | stalled | output and log of the real binary are not read, or cannot be written |
 //! | words | text from outside in rows, labels, log and terminal |
 //! | doctor | what `doctor` reports about a switch |
+//! | ycabled_facts | what ycabled has written for linkmgrd, beside what the SoC reports |
 //! | documents, scaffolding | documentation, workflows and templates against the code and the Makefile |
 //! | architecture | the rules that the source must keep |
 
@@ -80,6 +81,7 @@ mod schema_server;
 mod self_observation;
 mod service;
 mod service_manager;
+mod services;
 mod shadow;
 mod shards;
 mod signals;
@@ -98,3 +100,4 @@ mod web_floods;
 mod web_limits;
 mod web_promises;
 mod words;
+mod ycabled_facts;

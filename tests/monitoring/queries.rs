@@ -38,9 +38,20 @@ fn facts(rack: &Rack, state: &str) {
             (0, format!("HSET PORT_TABLE:{port} oper_status up")),
             (6, format!("HSET MUX_CABLE_TABLE|{port} state {state}")),
             (6, format!("HSET MUX_LINKMGR_TABLE|{port} state healthy")),
+            (
+                0,
+                format!("HSET FORWARDING_STATE_RESPONSE:{port} response {state} response_peer {state}"),
+            ),
         ] {
             let _: redis::Value = rack.redis.ask_db(db, &command);
         }
+        // A time has a space.
+        let mut redis = rack.redis.connect(6).expect("a connection");
+        let mut change = redis::cmd("HSET");
+        change.arg(format!("MUX_METRICS_TABLE|{port}"));
+        change.arg(&["grpc_switch_self_active_start", "2026-Nov-21 00:06:31.400000"]);
+        change.arg(&["grpc_switch_self_active_end", "2026-Nov-21 00:06:31.650000"]);
+        change.exec(&mut redis).expect("written");
     }
 }
 

@@ -71,6 +71,7 @@ fn closed_set(metric: &str, label: &str) -> Option<BTreeSet<String>> {
         (_, "level") => words!(PortLevel),
         (_, "reason") => words!(ProblemKind),
         (_, "role") => these(&["ca", "client", "web"]),
+        // What the configuration asks for.
         ("grpc_reply_value", "field") => return None,
         (_, "field") => these(&soc_view::FIELDS),
         (_, "le") => {

@@ -116,6 +116,7 @@ pub(super) async fn collect(config: Config, query_timeout: Duration) -> Collecte
         socs,
         web: None,
         telemetry: None,
+        modules: Vec::new(),
     }
 }
 

@@ -11,9 +11,10 @@ use chrono::{DateTime, Utc};
 use crate::config::{Config, Database, Namespace, RedisAddress};
 use crate::model::Inventory;
 use crate::model::schema;
-use crate::model::{Port, Tables, Target, TlsSettings};
+use crate::model::{ModuleJob, Port, Tables, Target, TlsSettings};
 use crate::soc::channel::Checked;
 use crate::soc::look::Found;
+use crate::soc::module_look::ModuleLooked;
 use crate::sonic::inventory::{NamedContent, Secrets, Secured, is_complete};
 
 /// Everything.
@@ -44,6 +45,8 @@ pub(super) struct Collected {
     pub(super) web: Option<WebSeen>,
     /// `None`: nothing is sent as OpenTelemetry.
     pub(super) telemetry: Option<TelemetrySeen>,
+    /// One per target of the probe modules.
+    pub(super) modules: Vec<ModuleSeen>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -54,6 +57,14 @@ pub(super) struct TelemetrySeen {
     pub(super) trials: Vec<(String, Result<(), String>)>,
     /// What is wrong with the environment.
     pub(super) warnings: Vec<String>,
+}
+
+/// A target of a probe module.
+#[derive(Debug)]
+pub(super) struct ModuleSeen {
+    pub(super) job: Arc<ModuleJob>,
+    /// One dial and one round, or why there is neither.
+    pub(super) looked: Result<ModuleLooked, String>,
 }
 
 impl Collected {

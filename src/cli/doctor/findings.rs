@@ -9,10 +9,12 @@
 //! | security | GRPCCLIENT against the files, YANG's model and ycabled |
 //! | row_writers | who writes MUX_CABLE_INFO |
 //! | socs | routes, probes, intent |
+//! | modules_asked | targets of probe modules |
 //! | collectors | what the collectors of OpenTelemetry answer |
 //! | web_side | who can read what the exporter serves; web.config.file |
 
 mod collectors;
+mod modules_asked;
 mod redis_servers;
 mod row_writers;
 pub(super) mod security;
@@ -65,17 +67,19 @@ pub(super) enum Area {
     Security,
     Rows,
     Socs,
+    Modules,
     Web,
     Telemetry,
 }
 
 impl Area {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Databases,
         Self::Switch,
         Self::Security,
         Self::Rows,
         Self::Socs,
+        Self::Modules,
         Self::Web,
         Self::Telemetry,
     ];
@@ -88,6 +92,7 @@ impl Area {
             Self::Security => "security",
             Self::Rows => "rows",
             Self::Socs => "socs",
+            Self::Modules => "modules",
             Self::Web => "web",
             Self::Telemetry => "telemetry",
         }
@@ -101,6 +106,7 @@ impl Area {
             Self::Security => "Security of the channels",
             Self::Rows => "Rows in STATE_DB",
             Self::Socs => "SoCs",
+            Self::Modules => "Targets of probe modules",
             Self::Web => "Web side",
             Self::Telemetry => "OpenTelemetry",
         }
@@ -185,6 +191,7 @@ pub(super) fn diagnose(seen: &Collected) -> Vec<Finding> {
         security::check(seen),
         row_writers::check(seen),
         socs::check(seen),
+        modules_asked::check(&seen.modules),
         web_side::check(seen.web.as_ref(), seen.now),
         collectors::check(seen.telemetry.as_ref()),
     ]

@@ -188,7 +188,11 @@ impl ApiClient {
                     serde_json::from_slice::<ErrorAnswer>(&bytes).map(|answer| answer.error.message);
                 let message =
                     message.unwrap_or_else(|_| "this is not the API of a dualtor-exporter".to_owned());
-                bail!("{}: {}", status.as_u16(), text::quote(message))
+                let text = format!("{}: {}", status.as_u16(), text::quote(message));
+                match status {
+                    StatusCode::NOT_FOUND => Err(NotThere(text).into()),
+                    _ => bail!(text),
+                }
             }
         }
     }
@@ -212,6 +216,18 @@ impl ApiClient {
         Ok((sender, request.body(Body::empty())?, connection))
     }
 }
+
+/// The exporter knows no such thing.
+#[derive(Debug)]
+pub(super) struct NotThere(String);
+
+impl std::fmt::Display for NotThere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotThere {}
 
 /// What is wrong, and which flag mends it.
 fn with_flags(fault: &ServerFault) -> String {

@@ -57,6 +57,7 @@ pub(super) struct FleetFields {
     pub(super) host: String,
     pub(super) side: String,
     pub(super) counts: CountFields,
+    pub(super) services: ServiceCountFields,
     pub(super) last_success: Option<String>,
     pub(super) exporter_problems: Vec<ProblemFields>,
 }
@@ -66,6 +67,12 @@ pub(super) struct FleetFields {
 pub(super) struct CountFields {
     pub(super) ports: u64,
     pub(super) level: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ServiceCountFields {
+    pub(super) targets: u64,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -175,4 +182,80 @@ pub(super) struct RoundFields {
 #[serde(default)]
 pub(super) struct QueryFields {
     pub(super) result: String,
+}
+
+/// A target of a probe module in a list, or all about it.
+#[derive(Debug, Clone)]
+pub(super) struct ServiceAnswer {
+    pub(super) json: Value,
+    pub(super) row: ServiceFields,
+}
+
+with_json!(ServiceAnswer row);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ServicesAnswer {
+    pub(super) targets: Vec<ServiceAnswer>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ServiceFields {
+    module: String,
+    target: String,
+    pub(super) kind: String,
+    pub(super) address: String,
+    level: String,
+    pub(super) reason: String,
+    pub(super) channel: String,
+    pub(super) since: Option<String>,
+    pub(super) last_round: Option<ServiceRoundFields>,
+    pub(super) last_success: Option<String>,
+    pub(super) last_failure: Option<ErrorFields>,
+    pub(super) health: Option<Vec<HealthFields>>,
+    pub(super) results: BTreeMap<String, u64>,
+    pub(super) dials: u64,
+    pub(super) failures: BTreeMap<String, u64>,
+    pub(super) certificate_expiry: Option<String>,
+    pub(super) rounds: Vec<ServiceRoundFields>,
+    pub(super) services: Option<Vec<VersionFields>>,
+}
+
+impl ServiceFields {
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.module, self.target)
+    }
+
+    /// A level of a newer exporter that is not known here counts as a warning.
+    pub(super) fn level(&self) -> PortLevel {
+        let known = PortLevel::ALL.iter().find(|level| level.label() == self.level);
+        known.copied().unwrap_or(PortLevel::Warning)
+    }
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ServiceRoundFields {
+    pub(super) at: String,
+    pub(super) duration: Option<f64>,
+    pub(super) result: String,
+    pub(super) success: bool,
+    pub(super) detail: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct HealthFields {
+    pub(super) service: String,
+    pub(super) status: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct VersionFields {
+    pub(super) name: String,
+    pub(super) current: Option<u32>,
+    pub(super) supported: Option<u32>,
+    pub(super) compatibility: Option<String>,
 }

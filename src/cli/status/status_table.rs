@@ -12,13 +12,13 @@ use super::api_types::{
 use crate::model::{PortLevel, PortReason, Query, text};
 
 /// The widest line of the table, characters.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 /// The width of the first column, if no name is longer.
 const FIRST: usize = 14;
 /// The longest name: that of a rack, a bar, and that of a port.
 const LONGEST_NAME: usize = 129;
 /// The longest line about one port, characters: a detail in full.
-const LONG: usize = 400;
+pub(super) const LONG: usize = 400;
 
 /// The fleet, and a line for each port; a second line for one that is not well, with its last error.
 pub(super) fn fleet_text(fleet: &FleetAnswer, ports: &[&PortAnswer]) -> String {
@@ -279,7 +279,7 @@ fn columns(first: usize, fields: [&str; 7]) -> String {
 }
 
 /// Adds a line that fits the terminal and cannot control it.
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     limited(out, text, WIDTH);
 }
 
@@ -299,13 +299,13 @@ fn wrapped(out: &mut String, text: &str) {
     line(out, &current);
 }
 
-fn limited(out: &mut String, text: &str, width: usize) {
+pub(super) fn limited(out: &mut String, text: &str, width: usize) {
     // Writing into a String cannot fail.
     let _ = writeln!(out, "{}", text::shorten(text, width));
 }
 
 /// `3 min 12 s ago`, or `never`.
-fn before(then: Option<&str>, now: &str) -> String {
+pub(super) fn before(then: Option<&str>, now: &str) -> String {
     match then {
         Some(_) => format!("{} ago", ago(then, now)),
         None => "never".to_owned(),
@@ -313,7 +313,7 @@ fn before(then: Option<&str>, now: &str) -> String {
 }
 
 /// The time from `then` to `now` in words.
-fn ago(then: Option<&str>, now: &str) -> String {
+pub(super) fn ago(then: Option<&str>, now: &str) -> String {
     let time = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(DateTime::<Utc>::from);
     let Some((then, now)) = then.and_then(time).zip(time(now)) else {
         return "-".to_owned();

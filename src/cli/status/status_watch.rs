@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::api_client::{ApiClient, ApiEvent};
-use super::api_types::{FleetAnswer, PortAnswer};
-use super::{StatusOutput, all_ports, chosen, shown, worst};
+use super::api_types::{FleetAnswer, PortAnswer, ServiceAnswer};
+use super::{StatusOutput, StatusPicture, all_ports, all_services, chosen, chosen_services};
 use crate::cli::program::{print_part, reader_gone};
 use crate::model::{PortLevel, TargetId, text};
 
@@ -98,9 +98,17 @@ impl StatusWatch<'_> {
                 // Time to show what has changed.
                 Err(_) => {
                     due = None;
-                    if let Some(fleet) = &fleet
-                        && !self.show(fleet, &chosen(&rows, self.levels))?
-                    {
+                    let Some(fleet) = &fleet else { continue };
+                    let services = match all_services(self.client, fleet).await {
+                        Ok(services) => services,
+                        Err(error) => return Ok(Err(error)),
+                    };
+                    let shown = StatusPicture {
+                        fleet,
+                        ports: chosen(&rows, self.levels),
+                        services: chosen_services(&services, self.levels),
+                    };
+                    if !self.show(&shown)? {
                         return Ok(Ok(()));
                     }
                 }
@@ -109,18 +117,18 @@ impl StatusWatch<'_> {
     }
 
     /// Whether someone still reads.
-    fn show(&mut self, fleet: &FleetAnswer, ports: &[&PortAnswer]) -> anyhow::Result<bool> {
-        self.worst = worst(ports);
+    fn show(&mut self, shown: &StatusPicture<'_>) -> anyhow::Result<bool> {
+        self.worst = shown.worst();
         if self.in_place {
-            let text = shown(fleet, ports, self.output);
+            let text = shown.as_text(self.output);
             return print_part(CLEAR, &fitting(text.trim_end(), size()));
         }
-        let now = without_times(fleet, ports, self.output);
+        let now = without_times(shown, self.output);
         if self.before.as_ref() == Some(&now) {
             return Ok(true);
         }
         self.before = Some(now);
-        print_part("", &shown(fleet, ports, self.output))
+        print_part("", &shown.as_text(self.output))
     }
 }
 
@@ -162,20 +170,26 @@ fn adopt(event: ApiEvent, fleet: &mut Option<FleetAnswer>, rows: &mut KnownRows)
 }
 
 /// What is shown, without the times that pass while nothing changes.
-fn without_times(fleet: &FleetAnswer, ports: &[&PortAnswer], output: StatusOutput) -> Value {
-    let ports: Vec<&Value> = ports.iter().map(|port| &port.json).collect();
-    let mut all = json!({"fleet": fleet.json, "ports": ports});
+fn without_times(shown: &StatusPicture<'_>, output: StatusOutput) -> Value {
+    let mut all = shown.as_json();
     forget_times(&mut all);
     if output == StatusOutput::Json {
         return all;
     }
     // The table shows less than the answers have: what else changes is no news there. `since` is a time that does not pass.
-    let since: Vec<Value> = ports.iter().map(|port| port["since"].clone()).collect();
+    let ports = shown.ports.iter().map(|port| &port.json);
+    let rows = ports.chain(shown.services.iter().map(|service| &service.json));
+    let since: Vec<Value> = rows.map(|row| row["since"].clone()).collect();
     let read = |all: Value| {
         let fleet = FleetAnswer::deserialize(&all["fleet"])?;
         let ports = Vec::<PortAnswer>::deserialize(&all["ports"])?;
-        let ports: Vec<&PortAnswer> = ports.iter().collect();
-        Ok::<_, serde_json::Error>(shown(&fleet, &ports, output))
+        let services = Vec::<ServiceAnswer>::deserialize(&all["targets"])?;
+        let shown = StatusPicture {
+            fleet: &fleet,
+            ports: ports.iter().collect(),
+            services: services.iter().collect(),
+        };
+        Ok::<_, serde_json::Error>(shown.as_text(output))
     };
     // They were read before, so they can be read again.
     json!([read(all).unwrap_or_default(), since])
@@ -184,8 +198,8 @@ fn without_times(fleet: &FleetAnswer, ports: &[&PortAnswer], output: StatusOutpu
 fn forget_times(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            // Of the answer and of the last error; of a round; of a row in STATE_DB.
-            for time in ["at", "last_success", "last_write"] {
+            // Of the answer and of the last error; of a round, and how long it took; of a row in STATE_DB.
+            for time in ["at", "last_success", "last_write", "duration"] {
                 fields.remove(time);
             }
             fields.values_mut().for_each(forget_times);
@@ -225,7 +239,12 @@ mod tests {
             let steady = |fleet: &Value, port: &Value| {
                 let fleet = serde_json::from_value(fleet.clone()).expect("a fleet");
                 let port = serde_json::from_value(port.clone()).expect("a port");
-                without_times(&fleet, &[&port], output)
+                let shown = StatusPicture {
+                    fleet: &fleet,
+                    ports: vec![&port],
+                    services: Vec::new(),
+                };
+                without_times(&shown, output)
             };
             let before = steady(&fleet, &port);
             let changed = |name: &str, value: Value| {

@@ -46,6 +46,7 @@ fn healthy() -> (SocStatus, PortFacts) {
         orchagent: OrchagentMux::Active,
         linkmgr: LinkmgrHealth::Healthy,
         oper_up: Some(true),
+        ..PortFacts::default()
     };
     (soc, facts)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
 use tokio::time::{Instant, timeout};
 
 use super::pattern;
@@ -62,7 +62,7 @@ pub(super) async fn read_all(
 
 /// The keys of these ports' rows.
 pub(super) fn of_ports(spec: &Spec, ports: &BTreeSet<Port>, separator: &str) -> Keys {
-    let rows = spec.tables.iter().flat_map(|table| {
+    let rows = spec.tables.iter().chain(spec.extras).flat_map(|table| {
         let key = move |port| format!("{}{separator}{port}", table.name);
         ports.iter().take(Tables::MOST_ROWS).map(key)
     });
@@ -139,7 +139,7 @@ async fn scan(
 
 /// The table that `key` belongs to.
 pub(super) fn table_of(spec: &Spec, separator: &str, key: &str) -> Option<Table> {
-    let mut tables = spec.tables.iter();
+    let mut tables = spec.tables.iter().chain(spec.extras);
     let is_of = |table: &&Table| {
         let rest = key.strip_prefix(table.name);
         rest.is_some_and(|rest| rest.starts_with(separator))
@@ -157,27 +157,41 @@ pub(super) async fn read_keys(
     let separator = tables.separator().to_owned();
     for keys in keys.chunks(CHUNK) {
         let mut ask = Pipeline::with_capacity(keys.len());
-        let mut fields = Vec::with_capacity(keys.len());
+        let mut of_keys = Vec::with_capacity(keys.len());
         for key in keys {
-            let of_key = table_of(spec, &separator, key).map_or(&[][..], |table| table.fields);
+            let table = table_of(spec, &separator, key);
             let mut read = Cmd::new();
-            match of_key {
+            match fields_of(table) {
                 _ if spec.values.contains(&key.as_str()) => read.arg("GET").arg(key),
                 [] => read.arg("HGETALL").arg(key),
-                of_key => read.arg("HMGET").arg(key).arg(of_key),
+                fields => read.arg("HMGET").arg(key).arg(fields),
             };
             ask.add_command(read);
-            fields.push(of_key);
+            of_keys.push(table);
         }
         let replies = link.ask(&ask).await?;
-        for ((key, fields), reply) in keys.iter().zip(fields).zip(replies) {
-            tables.set(key.clone(), entry(reply, fields)?);
+        for ((key, table), reply) in keys.iter().zip(of_keys).zip(replies) {
+            let entry = match reply {
+                Err(error) if table.is_some_and(|table| may_be_denied(spec, &table, &error)) => None,
+                reply => entry(reply, fields_of(table))?,
+            };
+            tables.set(key.clone(), entry);
         }
         if tables.size() > MOST_BYTES {
             return Err(Breach::Size(MOST_BYTES).into());
         }
     }
     Ok(())
+}
+
+/// The fields that are read of a row; empty: all.
+fn fields_of(table: Option<Table>) -> &'static [&'static str] {
+    table.map_or(&[], |table| table.fields)
+}
+
+/// Whether this user may not read a table that is not needed.
+fn may_be_denied(spec: &Spec, table: &Table, error: &RedisError) -> bool {
+    spec.extras.contains(table) && error.code() == Some("NOPERM")
 }
 
 fn entry(reply: Reply, fields: &[&str]) -> Result<Option<Entry>, RedisFailure> {

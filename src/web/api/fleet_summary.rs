@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Time;
+use super::service_rows::counts;
+use super::service_selection::JudgedService;
 use crate::model::{ChannelState, PortLevel, Problem, View};
 use crate::web::exporter_problems::{self, ExporterProblem};
 
@@ -28,6 +30,8 @@ pub(super) struct RestOfFleet<'a> {
     source: &'static str,
     probe: ProbeTimes,
     counts: FleetCounts,
+    /// The targets of probe modules.
+    services: ServiceCounts,
     /// The newest of all ports.
     last_success: Option<Time>,
     state_db: PublishState,
@@ -47,6 +51,13 @@ struct ProbeTimes {
 struct FleetCounts {
     ports: usize,
     channel: BTreeMap<&'static str, usize>,
+    level: BTreeMap<&'static str, usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceCounts {
+    modules: usize,
+    targets: usize,
     level: BTreeMap<&'static str, usize>,
 }
 
@@ -94,6 +105,7 @@ impl<'a> FleetSummary<'a> {
                 timeout: exporter.probe.timeout.as_secs_f64(),
             },
             counts: FleetCounts::of(view),
+            services: ServiceCounts::of(view),
             last_success: view
                 .socs
                 .iter()
@@ -122,6 +134,18 @@ impl<'a> FleetSummary<'a> {
         self.rest.last_success = None;
         self.rest.state_db.last_write = None;
         self.rest
+    }
+}
+
+impl ServiceCounts {
+    fn of(view: &View) -> Self {
+        let (targets, level) = counts(JudgedService::all(view));
+        let modules = view.modules.len();
+        Self {
+            modules,
+            targets,
+            level,
+        }
     }
 }
 

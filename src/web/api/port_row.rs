@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::Time;
-use crate::model::{End, LastError, PortFacts, SocStatus, SocView, Trouble};
+use crate::model::{End, LastError, PortFacts, SocStatus, SocView, Trouble, YcabledFacts, YcabledState};
 
 /// What lists show of a port.
 #[derive(Debug, Serialize)]
@@ -55,6 +55,37 @@ struct MuxOfPort {
     orchagent: &'static str,
     linkmgr: &'static str,
     consistent: Option<bool>,
+    ycabled: YcabledOfPort,
+}
+
+/// What ycabled has written about the port.
+#[derive(Debug, Serialize)]
+struct YcabledOfPort {
+    #[serde(rename = "self")]
+    own: YcabledOfEnd,
+    peer: YcabledOfEnd,
+    heartbeats: Option<HeartbeatsOfPort>,
+}
+
+#[derive(Debug, Serialize)]
+struct YcabledOfEnd {
+    answered: Option<&'static str>,
+    agrees: Option<bool>,
+    set: Option<&'static str>,
+    change: Option<ChangeOfEnd>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangeOfEnd {
+    to: &'static str,
+    ended: Time,
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct HeartbeatsOfPort {
+    lost: u64,
+    expected: u64,
 }
 
 impl<'a> PortRow<'a> {
@@ -114,6 +145,29 @@ impl MuxOfPort {
             orchagent: facts.orchagent.label(),
             linkmgr: facts.linkmgr.label(),
             consistent: facts.consistent(status.observed.direction.own),
+            ycabled: YcabledOfPort {
+                own: YcabledOfEnd::of(&facts.ycabled, status, End::Own),
+                peer: YcabledOfEnd::of(&facts.ycabled, status, End::Peer),
+                heartbeats: facts.ycabled.heartbeats.map(|heartbeats| HeartbeatsOfPort {
+                    lost: heartbeats.lost,
+                    expected: heartbeats.expected,
+                }),
+            },
+        }
+    }
+}
+
+impl YcabledOfEnd {
+    fn of(facts: &YcabledFacts, status: &SocStatus, end: End) -> Self {
+        Self {
+            answered: facts.answered.at(end).map(YcabledState::label),
+            agrees: facts.agrees(end, *status.observed.direction.at(end)),
+            set: facts.set.at(end).map(YcabledState::label),
+            change: facts.change.at(end).map(|change| ChangeOfEnd {
+                to: change.to.label(),
+                ended: Time(change.ended),
+                seconds: change.took.as_secs_f64(),
+            }),
         }
     }
 }

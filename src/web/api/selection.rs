@@ -8,7 +8,7 @@ use crate::model::{ChannelState, End, PortLevel, SocView};
 use crate::web::cells;
 
 /// How many ports an answer has at most, if the request does not say.
-const DEFAULT_LIMIT: usize = 1_000;
+pub(super) const DEFAULT_LIMIT: usize = 1_000;
 /// How many a request may ask for.
 const MAX_LIMIT: usize = 5_000;
 /// The longest text to search for, bytes. A port's name has at most 64.
@@ -165,8 +165,10 @@ impl Selection {
                 Some(states) => self.states = states,
                 None => return bad(&listed(ChannelState::ALL)),
             },
-            "q" if value.len() <= MAX_SEARCH => self.search = value.to_lowercase(),
-            "q" => return bad(&format!("at most {MAX_SEARCH} bytes")),
+            "q" => match search(value) {
+                Ok(search) => self.search = search,
+                Err(expected) => return bad(&expected),
+            },
             "sort" => match SortBy::ALL.iter().find(|sort| sort.label() == value) {
                 Some(sort) => self.sort = *sort,
                 None => {
@@ -174,13 +176,13 @@ impl Selection {
                     return bad(&all.join(", "));
                 }
             },
-            "limit" => match value.parse() {
-                Ok(limit @ 1..=MAX_LIMIT) => self.limit = limit,
-                _ => return bad(&format!("a number from 1 to {MAX_LIMIT}")),
+            "limit" => match limit(value) {
+                Ok(limit) => self.limit = limit,
+                Err(expected) => return bad(&expected),
             },
-            "offset" => match value.parse::<u32>() {
-                Ok(offset) => self.offset = offset as usize,
-                Err(_) => return bad("a number from 0 to 4294967295"),
+            "offset" => match offset(value) {
+                Ok(offset) => self.offset = offset,
+                Err(expected) => return bad(&expected),
             },
             _ => {}
         }
@@ -221,13 +223,36 @@ impl Selection {
     }
 }
 
+/// A text to search for, in lower case; or what was expected.
+pub(super) fn search(value: &str) -> Result<String, String> {
+    if value.len() > MAX_SEARCH {
+        return Err(format!("at most {MAX_SEARCH} bytes"));
+    }
+    Ok(value.to_lowercase())
+}
+
+/// How many rows an answer has at most; or what was expected.
+pub(super) fn limit(value: &str) -> Result<usize, String> {
+    match value.parse() {
+        Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
+        _ => Err(format!("a number from 1 to {MAX_LIMIT}")),
+    }
+}
+
+/// How many rows are left out at the beginning; or what was expected.
+pub(super) fn offset(value: &str) -> Result<usize, String> {
+    let offset = value.parse::<u32>();
+    let offset = offset.map_err(|_| "a number from 0 to 4294967295".to_owned())?;
+    Ok(offset as usize)
+}
+
 /// Words with commas between them, all of the set.
-fn words<T: Copy + Display>(value: &str, all: &[T]) -> Option<Vec<T>> {
+pub(super) fn words<T: Copy + Display>(value: &str, all: &[T]) -> Option<Vec<T>> {
     let known = |word: &str| all.iter().find(|known| known.to_string() == word).copied();
     value.split(',').map(known).collect()
 }
 
-fn listed<T: Display>(all: &[T]) -> String {
+pub(super) fn listed<T: Display>(all: &[T]) -> String {
     let words: Vec<String> = all.iter().map(ToString::to_string).collect();
     format!("{} (more than one: with commas)", words.join(", "))
 }

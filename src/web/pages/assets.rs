@@ -17,6 +17,7 @@ struct Asset {
 const SCRIPT: Asset = Asset {
     content: concat!(
         include_str!("fleet.js"),
+        include_str!("services.js"),
         include_str!("live.js"),
         include_str!("probe_now.js")
     ),

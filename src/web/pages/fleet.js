@@ -269,8 +269,15 @@ function fleetPage() {
     const named = [['critical', 'critical'], ['warning', 'with a warning'], ['maintenance', 'in maintenance']]
       .filter(([name]) => level[name] > 0)
       .map(([name, words]) => `${level[name]} ${words}`);
-    write($('counts'), total === 0 ? 'No ports to probe.' : named.length ? `Of ${total} ports: ${named.join(', ')}.` : `All ${total} ports are well.`);
-    document.title = level.critical > 0 ? `(${level.critical}) ${fleet.host}` : fleet.host;
+    const failing = [['critical', 'critical'], ['warning', 'with a warning']]
+      .filter(([name]) => fleet.services.level[name] > 0)
+      .map(([name, words]) => `${fleet.services.level[name]} ${words}`)
+      .join(', ');
+    const { targets } = fleet.services;
+    const others = !failing ? '' : targets === 1 ? ` The only service: ${failing}.` : ` Of ${targets} services: ${failing}.`;
+    write($('counts'), (total === 0 ? 'No ports to probe.' : named.length ? `Of ${total} ports: ${named.join(', ')}.` : `All ${total} ports are well.`) + others);
+    const critical = level.critical + fleet.services.level.critical;
+    document.title = critical > 0 ? `(${critical}) ${fleet.host}` : fleet.host;
     document.querySelectorAll('a.level').forEach((button) => {
       const own = button.dataset.level;
       write(button.querySelector('b'), String(own ? level[own] : total));
@@ -335,6 +342,7 @@ function fleetPage() {
     show();
   });
 
+  const services = servicesSection('?limit=50');
   $('search').hidden = false;
   document.querySelector('#ports').role = 'table';
   document.querySelectorAll('#ports thead, #ports tbody').forEach((part) => { part.role = 'rowgroup'; });
@@ -352,6 +360,7 @@ function fleetPage() {
       ahead = time(data.at) - Date.now();
       sentence();
       exporter();
+      services.news(data.services);
       enough();
     },
     ports(data) {
@@ -396,6 +405,7 @@ function fleetPage() {
   }
   setInterval(() => {
     watch();
+    services.second();
     tick += 1;
     moved ||= wandered;
     soon();

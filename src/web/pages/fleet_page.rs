@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use form_urlencoded::Serializer;
 use maud::{Markup, html};
 
-use super::{CUT, PageFrame, ages, cut, fleet_table, footer, runbook};
+use super::{CUT, PageFrame, ages, cut, fleet_table, footer, runbook, services_table};
 use crate::model::{ChannelState, PortLevel, PortReason, Side, View};
 use crate::web::api::selection::{Selection, SortBy};
 use crate::web::exporter_problems;
@@ -48,7 +48,7 @@ pub(super) fn pieces(
 fn page(view: &View, selection: &Selection, total: usize, shown: usize, metrics: &str) -> Markup {
     let counts = Counts::of(view);
     let host = &*view.exporter.host;
-    let critical = counts.at(PortLevel::Critical);
+    let critical = counts.at(PortLevel::Critical) + services_table::critical(view);
     let title = if critical > 0 {
         format!("({critical}) {host}")
     } else {
@@ -61,7 +61,7 @@ fn page(view: &View, selection: &Selection, total: usize, shown: usize, metrics:
     let body = html! {
         header {
             h1 { (host) " " small { (side(view.side)) } }
-            p.sentence { strong #counts aria-live="polite" { (counts.sentence()) } " " span #rest { (rest(view, &counts)) } }
+            p.sentence { strong #counts aria-live="polite" { (counts.sentence()) (services_table::failing(view)) } " " span #rest { (rest(view, &counts)) } }
             (exporter(view))
         }
         main {
@@ -78,6 +78,7 @@ fn page(view: &View, selection: &Selection, total: usize, shown: usize, metrics:
                 }
             }
             p #none hidden[shown > 0] { "No port matches." }
+            (services_table::on_fleet_page(view))
         }
         (footer(view, "", metrics, "api/v1/fleet"))
     };

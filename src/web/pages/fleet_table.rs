@@ -47,7 +47,7 @@ pub(super) fn in_url(port: &str) -> String {
     port.replace('/', "%2F")
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(ERROR) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

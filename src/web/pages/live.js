@@ -1,5 +1,5 @@
 // Follows /api/v1/events: rows, sentence and title change in place. Without this script the pages are complete, but stand still.
-// fleet.js is the first part of it.
+// fleet.js and services.js are the first parts of it.
 'use strict';
 
 const page = document.body.dataset;
@@ -66,7 +66,7 @@ function portPage() {
         for (const section of fresh.querySelectorAll('section[id]')) {
           const shown = $(section.id);
           if (shown.className !== section.className) shown.className = section.className;
-          if (shown.innerHTML !== section.innerHTML) replace(shown, section);
+          if (shown.innerHTML !== section.innerHTML) replaceSection(shown, section);
         }
       } else if (answer.status === 404) {
         location.reload();
@@ -75,17 +75,6 @@ function portPage() {
       due = true;
     }
     busy = false;
-  }
-  // Boxes keep how far they are scrolled.
-  function replace(shown, section) {
-    const scrolled = [...shown.querySelectorAll('.box')].map((box) => box.scrollLeft);
-    const focused = [...shown.querySelectorAll('.box, a')].indexOf(document.activeElement);
-    shown.innerHTML = section.innerHTML;
-    shown.querySelectorAll('.box').forEach((box, n) => {
-      box.scrollLeft = scrolled[n] || 0;
-    });
-    const again = shown.querySelectorAll('.box, a')[focused];
-    if (again) again.focus({ preventScroll: true });
   }
   follow({
     fleet(data) {
@@ -123,4 +112,5 @@ function errorPage() {
 
 if (page.page === 'fleet') fleetPage();
 else if (page.page === 'port') portPage();
+else if (page.page === 'services') servicesPage();
 else errorPage();

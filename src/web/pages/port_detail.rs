@@ -5,7 +5,8 @@ use maud::{Markup, html};
 use super::fleet_table::in_url;
 use super::{PageFrame, Pages, UP, ages, footer, port_history, runbook};
 use crate::model::{
-    Cause, ChannelState, End, History, Maintenance, PortLevel, Security, Side, SocStatus, SocView, View,
+    Cause, ChannelState, End, History, Maintenance, Observed, PortLevel, Security, Side, SocStatus, SocView,
+    View, YcabledFacts,
 };
 
 /// `grafana`: where the port's dashboard is.
@@ -88,6 +89,7 @@ fn now(view: &View, soc: &SocView) -> Markup {
                         Some(false) => ": not what the SoC reports",
                         None => "",
                     })))
+                (entry("ycabled", &ycabled(&facts.ycabled, seen)))
             }
             (entry("SoC", &format!("{}, version {}", status.target.address, seen.version.as_deref().unwrap_or("unknown"))))
             (entry("Keepalive", &match status.channel.keepalive_rtt {
@@ -97,6 +99,35 @@ fn now(view: &View, soc: &SocView) -> Markup {
             @if let Some(expiry) = status.channel.certificate_expiry { (entry("Certificate expires", &ages::clock(expiry))) }
             (entry("Since the start", &counts(status)))
         }
+    }
+}
+
+/// What ycabled has written, beside what the SoC reports.
+fn ycabled(facts: &YcabledFacts, seen: &Observed) -> String {
+    let mut parts = Vec::new();
+    for (end, answered) in facts.answered.ends() {
+        if let Some(answered) = answered {
+            let agrees = match facts.agrees(end, *seen.direction.at(end)) {
+                Some(true) => " (as the SoC reports)",
+                Some(false) => " (not what the SoC reports)",
+                None => "",
+            };
+            parts.push(format!("reported {end} {answered}{agrees} to linkmgrd"));
+        }
+    }
+    for (end, change) in facts.change.ends() {
+        if let Some(change) = change {
+            let (took, ended) = (ages::millis(change.took), ages::clock(change.ended));
+            parts.push(format!("changed {end} to {} in {took}, {ended}", change.to));
+        }
+    }
+    if let Some(heartbeats) = facts.heartbeats {
+        let (lost, expected) = (heartbeats.lost, heartbeats.expected);
+        parts.push(format!("linkmgrd lost {lost} of {expected} heartbeats"));
+    }
+    match parts.is_empty() {
+        true => "nothing is known".to_owned(),
+        false => parts.join("; "),
     }
 }
 

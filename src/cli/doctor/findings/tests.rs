@@ -188,6 +188,7 @@ impl Switch {
             tls: tls.collect(),
             web: None,
             telemetry: None,
+            modules: Vec::new(),
             socs: socs.collect(),
             loopback3: loopback3.addresses().iter().map(|ip| (*ip, self.here)).collect(),
             files: files.into_iter().map(|file| (file, self.file.clone())).collect(),

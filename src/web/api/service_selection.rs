@@ -1,0 +1,152 @@
+//! The parameters of `/api/v1/targets` and of the page `/services`: which targets of modules, the worst first, how many. Pure.
+
+use super::selection::{DEFAULT_LIMIT, limit, listed, offset, search, words};
+use crate::model::text::quote;
+use crate::model::{ChannelState, ModuleStatus, PortLevel, ServiceReason, View};
+
+/// The parameters' names.
+const PARAMETERS: [&str; 6] = ["module", "level", "state", "q", "limit", "offset"];
+
+/// A target, and why it has its level.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::web) struct JudgedService<'a> {
+    pub(in crate::web) status: &'a ModuleStatus,
+    pub(in crate::web) reason: ServiceReason,
+}
+
+impl<'a> JudgedService<'a> {
+    /// All targets, in the order of their modules and names.
+    pub(in crate::web) fn all(view: &'a View) -> impl Iterator<Item = Self> {
+        view.module_targets.iter().map(|status| Self {
+            reason: status.reason(view.at),
+            status,
+        })
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::web) struct ServiceSelection {
+    /// `None`: all modules.
+    module: Option<String>,
+    /// Empty: all levels.
+    levels: Vec<PortLevel>,
+    /// Empty: all states.
+    states: Vec<ChannelState>,
+    /// Lower case; empty: all targets.
+    search: String,
+    limit: usize,
+    offset: usize,
+}
+
+impl Default for ServiceSelection {
+    fn default() -> Self {
+        Self {
+            module: None,
+            levels: Vec::new(),
+            states: Vec::new(),
+            search: String::new(),
+            limit: DEFAULT_LIMIT,
+            offset: 0,
+        }
+    }
+}
+
+impl ServiceSelection {
+    /// The worst `limit` targets.
+    pub(in crate::web) fn worst(limit: usize) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Reads the part of the URL after `?`, for the API: an unknown parameter, or one that is given twice, is an error.
+    pub(in crate::web) fn parse(query: &str) -> Result<Self, String> {
+        let mut selection = Self::default();
+        let mut seen = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if !PARAMETERS.contains(&&*name) {
+                let known = PARAMETERS.join(", ");
+                return Err(format!("unknown parameter {}: expected {known}", quote(&name)));
+            }
+            if seen.contains(&name) {
+                return Err(format!(
+                    "{name}: expected once, got twice; level and state take more than one value with commas between them"
+                ));
+            }
+            selection.set(&name, &value)?;
+            seen.push(name);
+        }
+        Ok(selection)
+    }
+
+    /// The same for the page: of a parameter that is given twice the first counts, and unknown ones are ignored.
+    pub(in crate::web) fn of_page(query: &str) -> Result<Self, String> {
+        let mut selection = Self::default();
+        let mut left = PARAMETERS.to_vec();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if let Some(place) = left.iter().position(|known| *known == name) {
+                left.swap_remove(place);
+                selection.set(&name, &value)?;
+            }
+        }
+        Ok(selection)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let set = match name {
+            "module" => search(value).map(|_| self.module = Some(value.to_owned())),
+            "level" => words(value, PortLevel::ALL)
+                .map(|levels| self.levels = levels)
+                .ok_or_else(|| listed(PortLevel::ALL)),
+            "state" => words(value, ChannelState::ALL)
+                .map(|states| self.states = states)
+                .ok_or_else(|| listed(ChannelState::ALL)),
+            "q" => search(value).map(|found| self.search = found),
+            "limit" => limit(value).map(|found| self.limit = found),
+            "offset" => offset(value).map(|found| self.offset = found),
+            _ => Ok(()),
+        };
+        set.map_err(|expected| format!("{name}: expected {expected}, got {}", quote(value)))
+    }
+
+    /// How many targets match, and those in this answer, in their order.
+    pub(in crate::web) fn of<'a>(&self, view: &'a View) -> (usize, Vec<JudgedService<'a>>) {
+        let mut all: Vec<_> = JudgedService::all(view)
+            .filter(|service| self.takes(service))
+            .collect();
+        // Stable: equals stay in the order of their names.
+        all.sort_by_key(|service| (std::cmp::Reverse(service.reason.level()), service.reason));
+        let total = all.len();
+        (
+            total,
+            all.into_iter().skip(self.offset).take(self.limit).collect(),
+        )
+    }
+
+    fn takes(&self, JudgedService { status, reason }: &JudgedService<'_>) -> bool {
+        self.module
+            .as_deref()
+            .is_none_or(|module| *status.job.spec.name == *module)
+            && (self.levels.is_empty() || self.levels.contains(&reason.level()))
+            && (self.states.is_empty() || self.states.contains(&status.channel.state))
+            && (self.search.is_empty() || self.is_found_in(status, *reason))
+    }
+
+    /// In everything that a table shows of the target as text.
+    fn is_found_in(&self, status: &ModuleStatus, reason: ServiceReason) -> bool {
+        let has = |text: &str| text.to_lowercase().contains(&self.search);
+        let (spec, target) = (&status.job.spec, &status.job.target);
+        let last = status.asked.recent.back();
+        has(&status.id().to_string())
+            || has(&target.address)
+            || has(spec.kind.label())
+            || has(reason.label())
+            || has(reason.text())
+            || has(status.channel.state.label())
+            || target.labels.iter().any(|(_, value)| has(value))
+            || status.channel.last_detail.as_deref().is_some_and(has)
+            || last.is_some_and(|last| has(last.result.label()) || last.detail.as_deref().is_some_and(has))
+    }
+}
