@@ -58,6 +58,15 @@ const STOP_SERVING_WITHIN: Duration = Duration::from_millis(500);
 /// Loads the configuration: at start and at each reload. A reload runs it on a separate thread, because reading files may hang.
 pub type Load = Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>;
 
+/// Sockets to serve on.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Pages, API and metrics.
+    pub web: Vec<TcpListener>,
+    /// The exporter's own gRPC services; none: there are no such services.
+    pub grpc: Vec<TcpListener>,
+}
+
 /// The arguments of [`Exporter::start`].
 pub struct Options {
     /// The configuration in force at the start.
@@ -67,9 +76,7 @@ pub struct Options {
     /// The file that it is loaded from, to load it again when it changes; `None`: only a request does that.
     pub follow: Option<FollowedFile>,
     /// Sockets to serve on.
-    pub listeners: Vec<TcpListener>,
-    /// Sockets for the exporter's own gRPC services; none: there are no such services.
-    pub grpc_listeners: Vec<TcpListener>,
+    pub listeners: Listeners,
     /// Where the routes are.
     pub paths: WebPaths,
     /// The names that web pages may be asked for.
@@ -180,7 +187,7 @@ impl Exporter {
         let web = Web {
             paths: options.paths,
             allowed_hosts: options.allowed_hosts,
-            files: open_files::count(&sources, options.grpc_listeners.len(), &mut tasks, &stop),
+            files: open_files::count(&sources, options.listeners.grpc.len(), &mut tasks, &stop),
             stats: sources.web.clone(),
             history: history_source(fleet.clone()),
             probe: options.enable_lifecycle.then(|| probe_source(&sources, &probe)),
@@ -192,13 +199,7 @@ impl Exporter {
             limits: options.limits,
         };
         let dumper = Dumper::new(fleet.clone(), web.view.clone());
-        parts::servers(
-            (options.listeners, options.grpc_listeners),
-            web,
-            &fleet,
-            &mut servers,
-            &stop,
-        );
+        parts::servers(options.listeners, web, &fleet, &mut servers, &stop);
         Self {
             config,
             loader: (options.load, Arc::default()),

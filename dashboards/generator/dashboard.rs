@@ -25,6 +25,7 @@ pub(crate) enum Page {
     Tor,
     Port,
     Exporter,
+    Services,
 }
 
 /// Whose data a dashboard shows.
@@ -36,7 +37,7 @@ enum Choice {
 }
 
 impl Page {
-    const ALL: [Self; 4] = [Self::Fleet, Self::Tor, Self::Port, Self::Exporter];
+    const ALL: [Self; 5] = [Self::Fleet, Self::Tor, Self::Port, Self::Exporter, Self::Services];
 
     const fn uid(self) -> &'static str {
         match self {
@@ -44,6 +45,7 @@ impl Page {
             Self::Tor => "dualtor-tor",
             Self::Port => "dualtor-port",
             Self::Exporter => "dualtor-exporter",
+            Self::Services => "dualtor-services",
         }
     }
 
@@ -53,6 +55,7 @@ impl Page {
             Self::Tor => "Dual-ToR / ToR",
             Self::Port => "Dual-ToR / Port",
             Self::Exporter => "Dual-ToR / Exporter",
+            Self::Services => "Dual-ToR / Services",
         }
     }
 
@@ -60,20 +63,20 @@ impl Page {
     const fn refresh(self) -> &'static str {
         match self {
             Self::Fleet => "1m",
-            Self::Tor | Self::Port | Self::Exporter => "30s",
+            Self::Tor | Self::Port | Self::Exporter | Self::Services => "30s",
         }
     }
 
     const fn instance(self) -> Choice {
         match self {
-            Self::Fleet => Choice::Many,
+            Self::Fleet | Self::Services => Choice::Many,
             Self::Tor | Self::Port | Self::Exporter => Choice::One,
         }
     }
 
     const fn port(self) -> Choice {
         match self {
-            Self::Fleet | Self::Exporter => Choice::None,
+            Self::Fleet | Self::Exporter | Self::Services => Choice::None,
             Self::Tor => Choice::Many,
             Self::Port => Choice::One,
         }
@@ -98,6 +101,15 @@ impl Page {
             Choice::One => format!(r#"{}, port="$port""#, Self::rack()),
             Choice::Many => format!(r#"{}, port=~"$port""#, Self::rack()),
         }
+    }
+
+    /// The labels of a module, for `{MODULE}`, and of its targets, for `{TARGET}`.
+    fn modules() -> String {
+        format!(r#"{}, module=~"$module""#, Self::target())
+    }
+
+    fn targets() -> String {
+        format!(r#"{}, target=~"$target""#, Self::modules())
     }
 
     /// Where ports are chosen, they are those of one rack.
@@ -147,6 +159,15 @@ pub(crate) fn drill_down(page: Page, [rack, instance]: [&str; 2], port: Option<&
     format!(
         "/d/{}?${{datasource:queryparam}}&${{job:queryparam}}&var-instance={instance}{rack}{port}&${{__url_time_range}}",
         page.uid()
+    )
+}
+
+/// The address of *Services* about the target of a module.
+pub(crate) fn to_service(instance: &str, module: &str, target: &str) -> String {
+    drill_down(
+        Page::Services,
+        ["", &format!("{instance}&var-module={module}&var-target={target}")],
+        None,
     )
 }
 
@@ -211,6 +232,8 @@ impl Dashboard {
             query
                 .replace("{TOR", &format!("{{{}", Page::target()))
                 .replace("{RACK", &format!("{{{}", Page::rack()))
+                .replace("{MODULE", &format!("{{{}", Page::modules()))
+                .replace("{TARGET", &format!("{{{}", Page::targets()))
                 .replace("{PORT", &format!("{{{}", self.page.ports()))
         };
         let mut panels: Vec<Value> = Vec::new();
@@ -327,6 +350,13 @@ fn variables(page: Page) -> Vec<Value> {
         let query = format!("label_values(dualtor_channel_state{{{}}}, port)", Page::rack());
         variables.push(variable("port", "Port", &query, page.port(), ".+"));
     }
+    if page == Page::Services {
+        let query = |metric: &str, of: &str, label: &str| format!("label_values({metric}{{{of}}}, {label})");
+        let modules = query("grpc_module_targets", &Page::target(), "module");
+        let targets = query("grpc_channel_state", &Page::modules(), "target");
+        variables.push(variable("module", "Module", &modules, Choice::Many, ".+"));
+        variables.push(variable("target", "Target", &targets, Choice::Many, ".+"));
+    }
     variables
 }
 
@@ -353,6 +383,9 @@ pub(crate) fn firing(page: Page, matchers: &str) -> String {
     let mut labels = vec!["job", "instance"];
     if page.port() != Choice::None {
         labels.extend(["rack", "port"]);
+    }
+    if page == Page::Services {
+        labels.extend(["module", "target"]);
     }
     let ours = labels.iter().map(|label| format!(r#", {label}=~"${label}|""#));
     let names = if matchers.contains("alertname") {

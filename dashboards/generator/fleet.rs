@@ -1,6 +1,6 @@
 //! All ToRs: how many, what is broken, since when, where.
 
-use super::dashboard::{Dashboard, Page, drill_down, firing, muted};
+use super::dashboard::{Dashboard, Page, drill_down, firing, muted, to_service};
 use super::palette::{self, Colour, flag};
 use super::panel::{Panel, heatmap, stat, table, timeseries};
 use super::queries::{MAINTENANCE, NOT_READY, ONE_SIDE_OUT, SERVERS_DARK, failed_probes};
@@ -29,6 +29,12 @@ fn to_tor() -> Vec<(&'static str, String)> {
 fn to_port() -> Vec<(&'static str, String)> {
     let port = Some("${__data.fields.Port}");
     vec![("This port", drill_down(Page::Port, ROW, port))]
+}
+
+fn to_target() -> Vec<(&'static str, String)> {
+    let [instance, module, target] =
+        ["ToR", "Module", "Target"].map(|column| format!("${{__data.fields.{column}}}"));
+    vec![("This target", to_service(&instance, &module, &target))]
 }
 
 fn to_tor_of_line(panel: Panel) -> Panel {
@@ -78,7 +84,7 @@ fn worst_ports(
 
 fn firing_alerts() -> Panel {
     let firing = firing(Page::Fleet, "");
-    let by = "by (alertname, rack, instance, port, side, role)";
+    let by = "by (alertname, rack, instance, port, side, role, module, target)";
     let since = firing
         .replace("ALERTS{", "ALERTS_FOR_STATE{")
         .replace(r#"alertstate="firing", "#, "");
@@ -92,8 +98,8 @@ fn firing_alerts() -> Panel {
         "Firing alerts",
         "What is broken, where, on which side and since when: 100 alerts, the most severe first, and the newest of \
          these. muted: part of another alert that fires, so that it notifies no one (by the inhibition rules of the \
-         delivered Alertmanager configuration). An alert without ToR is of a rack or of all, one without port of the ToR. \
-         The runbook describes what to do.",
+         delivered Alertmanager configuration). An alert without ToR is of a rack or of all, one without port of the ToR; \
+         one with a target is of a probe module. The runbook describes what to do.",
     )
     .state_column(
         "Severity",
@@ -106,6 +112,8 @@ fn firing_alerts() -> Panel {
     .linked_key("port", "Port", &to_port())
     .key("side", "Side")
     .key("role", "Certificate")
+    .key("module", "Module")
+    .linked_key("target", "Target", &to_target())
     .column(
         "Since",
         "dateTimeFromNow",
@@ -121,8 +129,10 @@ fn firing_alerts() -> Panel {
         ("Rack", 110),
         ("Port", 110),
         ("Side", 70),
-        ("Certificate", 100),
-        ("Since", 150),
+        ("Certificate", 90),
+        ("Module", 100),
+        ("Target", 110),
+        ("Since", 130),
     ])
     .none_while_healthy(UP, "while an alert fires")
     .size(24, 9)

@@ -2,7 +2,7 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | fleet, tor, port, exporter | one dashboard each: a list of panels with title, description, query, unit and size |
+//! | fleet, tor, port, exporter, services | one dashboard each: a list of panels with title, description, query, unit and size |
 //! | panel | the kinds of panels |
 //! | dashboard | what surrounds the panels: layout, variables, links, annotations; what `{TOR}` and `{PORT}` in a query mean |
 //! | queries | what several dashboards ask |
@@ -17,6 +17,7 @@ mod palette;
 mod panel;
 mod port;
 mod queries;
+mod services;
 mod tor;
 
 use std::path::Path;
@@ -32,6 +33,7 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
         ("tor", text(tor::dashboard())),
         ("port", text(port::dashboard())),
         ("exporter", text(exporter::dashboard())),
+        ("services", text(services::dashboard())),
     ]
 }
 

@@ -5,7 +5,8 @@
 //! there too.
 
 use dualtor_exporter::model::{
-    ChannelState, Health, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortState, Side,
+    ChannelState, Compatibility, Health, LinkmgrHealth, Maintenance, MuxDirection, OrchagentMux, PortState,
+    Side,
 };
 use serde_json::{Map, Value, json};
 
@@ -71,7 +72,7 @@ impl Colour {
 }
 
 /// Every state of every metric. A state's number, which only its value mapping sees, is its place here, from 1.
-const STATES: [(&str, Colour); 43] = [
+const STATES: [(&str, Colour); 51] = [
     ("ready", Colour::Good),
     ("connecting", Colour::Starting),
     ("idle", Colour::Starting),
@@ -125,6 +126,17 @@ const STATES: [(&str, Colour); 43] = [
     ("critical", Colour::Bad),
     // Of orchagent.
     ("error", Colour::Bad),
+    // Whether the last round of a module was a success.
+    ("success", Colour::Good),
+    ("failed", Colour::Bad),
+    // Of the versions of interfaces.
+    ("compatible", Colour::Good),
+    ("server_too_old", Colour::Bad),
+    ("client_too_old", Colour::Bad),
+    ("missing", Colour::Bad),
+    // Of the entries of routing tables.
+    ("programmed", Colour::Good),
+    ("not_programmed", Colour::Bad),
 ];
 
 /// What a number or a state shows that is not there.
@@ -144,6 +156,9 @@ pub(crate) const RESULTS: [&str; 5] = [
     "DEADLINE_EXCEEDED",
     "UNAVAILABLE",
 ];
+
+/// Those that the result of a module's round may be.
+pub(crate) const ROUNDS: [&str; 4] = ["OK", "UNIMPLEMENTED", "DEADLINE_EXCEEDED", "UNAVAILABLE"];
 
 /// The first of them that is a failure.
 pub(crate) const FAILURE: &str = "DEADLINE_EXCEEDED";
@@ -209,6 +224,8 @@ states! {
     linkmgr: LinkmgrHealth, "state";
     /// Of dualtor_side.
     side: Side, "side";
+    /// Of grpc_api_compatibility.
+    compatibility: Compatibility, "state";
 }
 
 /// How bad an alert is.

@@ -252,6 +252,13 @@ impl Panel {
         self
     }
 
+    /// A number of all that is shown: these words where nothing is counted because there is nothing to count.
+    pub(crate) fn nothing_is(mut self, words: &'static str) -> Self {
+        self.more(&format!("or max(up{{TOR}} == 1) * {ABSENT}"));
+        self.absent.push((ABSENT, words));
+        self
+    }
+
     /// Adds to the first query.
     fn more(&mut self, text: &str) {
         let query = self.targets[0]["expr"].as_str().unwrap_or_default();
@@ -280,6 +287,11 @@ impl Panel {
     pub(crate) fn empty_while_healthy(mut self, data_when: &str) -> Self {
         self.description += &format!(" Empty while healthy: it has data {data_when}.");
         self
+    }
+
+    /// The same of what need not be configured: these words stand in its place then.
+    pub(crate) fn empty_without(self, words: &'static str, data_when: &str) -> Self {
+        self.empty_while_healthy(data_when).set("noValue", json!(words))
     }
 
     /// Says that a view of the fleet made of what rules record has no data for it; the tests look for these words.
@@ -407,6 +419,23 @@ impl Panel {
     /// A row for each series of this metric.
     pub(crate) fn states(self, states: &States, metric: &str, legend: &str) -> Self {
         self.line(&states.query(metric), legend)
+    }
+
+    /// The same, and one row in grey while there is no such series at all: the words are its name and its value.
+    pub(crate) fn states_or(
+        mut self,
+        states: &States,
+        metric: &str,
+        legend: &str,
+        (label, words): (&str, &'static str),
+    ) -> Self {
+        let grey = with_missing(json!([]), &[(ABSENT, words)])[0].clone();
+        if let Some(mappings) = self.defaults["mappings"].as_array_mut() {
+            mappings.push(grey);
+        }
+        let query = states.query(metric);
+        let none = format!(r#"label_replace(max(up{{TOR}} == 1) * {ABSENT}, "{label}", "-", "", "")"#);
+        self.line(&format!("{query}\nor on ()\n{none}"), legend)
     }
 
     /// The same, and a row in grey where there is none. Of one port: the row has no labels, so that it stays one when its series comes.

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::AppError;
 use super::queues::Queues;
+use super::{AppError, Listeners};
 use crate::config::Config;
 use crate::fleet::kept_queue::KeptSender;
 use crate::fleet::mailbox::mailbox;
@@ -127,24 +126,24 @@ pub(super) fn fleet(
 
 /// Starts the web server, and the exporter's own gRPC services if they have an address.
 pub(super) fn servers(
-    (listeners, grpc_listeners): (Vec<TcpListener>, Vec<TcpListener>),
+    listeners: Listeners,
     web: Web,
     fleet: &FleetHandle,
     servers: &mut Tasks,
     stop: &CancellationToken,
 ) {
-    if !grpc_listeners.is_empty() {
+    if !listeners.grpc.is_empty() {
         let surface = GrpcSurface {
             view: web.view.clone(),
             ready: web.ready.clone(),
             changed: fleet.serving_changes(),
         };
-        let served = grpc_surface::serve(grpc_listeners, surface, stop.clone());
+        let served = grpc_surface::serve(listeners.grpc, surface, stop.clone());
         oversee(servers, "the gRPC services", async move {
             served.await.map_err(AppError::Grpc)
         });
     }
-    let served = web::serve(listeners, web, stop.clone());
+    let served = web::serve(listeners.web, web, stop.clone());
     oversee(servers, "the web server", async move {
         served.await.map_err(AppError::Web)
     });

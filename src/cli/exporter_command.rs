@@ -16,7 +16,7 @@ use super::host::{listen, listen_on_loopback, raise_open_files, stop_signals};
 use super::open_telemetry::{otel_settings, otel_settings_at_start, otel_summary};
 use super::program::{FAILED, print_result};
 use super::{ExporterArgs, VERSION};
-use crate::app::{self, Exporter, FollowedFile, Options};
+use crate::app::{self, Exporter, FollowedFile, Listeners, Options};
 use crate::config::files::{PATIENCE, Reader};
 use crate::config::stamp::Stamp;
 use crate::config::{Config, ConfigError, Database, SwitchSettings};
@@ -200,7 +200,7 @@ async fn grpc_listeners(flags: &[String]) -> anyhow::Result<Vec<TcpListener>> {
 fn announce(
     config: &Config,
     file: Option<&Path>,
-    (listeners, grpc_listeners): &(Vec<TcpListener>, Vec<TcpListener>),
+    listeners: &Listeners,
     paths: &WebPaths,
 ) -> anyhow::Result<()> {
     let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
@@ -210,10 +210,10 @@ fn announce(
         from_config_db = config.is_from_config_db(),
         "starting"
     );
-    for listener in listeners {
+    for listener in &listeners.web {
         info!(target: APP, address = %listener.local_addr()?, path = format!("{}{}", paths.prefix, paths.telemetry), "serving");
     }
-    for listener in grpc_listeners {
+    for listener in &listeners.grpc {
         info!(target: APP, address = %listener.local_addr()?, "serving gRPC");
     }
     Ok(())
@@ -262,8 +262,10 @@ pub(super) async fn run(
     let (config, file) = first_config(args.config_file.as_deref(), &switch).await?;
     let otel = otel_settings_at_start(&config, file.as_deref())?;
     let web_config = first_web_config(args.web_config_file.as_deref()).await?;
-    let listeners = listeners(&args.listen, switch.listen.as_deref(), passed).await?;
-    let listeners = (listeners, grpc_listeners(&args.grpc_listen).await?);
+    let listeners = Listeners {
+        web: listeners(&args.listen, switch.listen.as_deref(), passed).await?,
+        grpc: grpc_listeners(&args.grpc_listen).await?,
+    };
     let (service_manager, watchdog) = service_manager();
     raise_open_files();
     let (mut stop, paths) = (stop_signals()?, args.paths());
@@ -279,8 +281,7 @@ pub(super) async fn run(
         config,
         load: Arc::new(move || Ok(load_config(path.as_deref(), &switch)?.0)),
         follow,
-        listeners: listeners.0,
-        grpc_listeners: listeners.1,
+        listeners,
         paths,
         allowed_hosts: AllowedHosts::new(args.allowed_hosts),
         enable_lifecycle: args.enable_lifecycle,

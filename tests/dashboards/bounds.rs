@@ -7,12 +7,13 @@ use crate::sight::written;
 
 /// For each dashboard, how often it refreshes and the number of its queries: those of all panels, collapsed ones too, and of its
 /// variables. More must be worth its load: a wall of screens asks all of them each time.
-const QUERIES: [(&str, &str, usize); 4] = [
+const QUERIES: [(&str, &str, usize); 5] = [
     ("dualtor-fleet", "1m", 35),
     ("dualtor-tor", "30s", 30),
     ("dualtor-port", "30s", 39),
     // Two of them in a row that is closed at first.
     ("dualtor-exporter", "30s", 32),
+    ("dualtor-services", "30s", 36),
 ];
 
 /// Points of a row of states per port. With these a *ToR* of 64 ports stays under 3 MB.

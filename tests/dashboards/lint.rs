@@ -272,7 +272,7 @@ fn windows(dashboards: &[Value]) -> Vec<String> {
     complaints
 }
 
-/// Every selector names the job and the ToR that the reader has chosen, and rack and port where there is one to choose; nothing
+/// Every selector names the job and the ToR that the reader has chosen, and rack and port, or module and target, where there is one to choose; nothing
 /// uses a variable that is not there.
 fn variables(dashboards: &[Value]) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -292,8 +292,12 @@ fn variables(dashboards: &[Value]) -> Vec<String> {
         }
         for (metric, selector) in selectors {
             let mut wanted = vec!["job", "instance"];
-            if known.contains("port") && has_port(metric) {
+            if known.contains("port") && has_label(metric, "port") {
                 wanted.extend(["rack", "port"]);
+            }
+            if known.contains("target") {
+                let of_modules = ["module", "target"];
+                wanted.extend(of_modules.into_iter().filter(|label| has_label(metric, label)));
             }
             for label in wanted
                 .into_iter()
@@ -337,14 +341,14 @@ fn variables(dashboards: &[Value]) -> Vec<String> {
     complaints
 }
 
-fn has_port(metric: &str) -> bool {
+fn has_label(metric: &str, label: &str) -> bool {
     let suffixes = ["_bucket", "_sum", "_count"];
     let base = suffixes
         .iter()
         .find_map(|suffix| metric.strip_suffix(suffix))
         .unwrap_or(metric);
     let family = CATALOGUE.iter().find(|family| family.name == base);
-    family.is_some_and(|family| family.labels.split(", ").any(|label| label == "port"))
+    family.is_some_and(|family| family.labels.split(", ").any(|of| of == label))
 }
 
 /// The project's address, from Cargo.toml; empty while it has none: then there is no link to the runbook.

@@ -25,11 +25,12 @@ use mistakes::MISTAKES;
 use serde_json::{Value, json};
 
 /// File names (without `.json`) and uids. They are in people's bookmarks and provisioning: they stay.
-const UIDS: [(&str, &str); 4] = [
+const UIDS: [(&str, &str); 5] = [
     ("fleet", "dualtor-fleet"),
     ("tor", "dualtor-tor"),
     ("port", "dualtor-port"),
     ("exporter", "dualtor-exporter"),
+    ("services", "dualtor-services"),
 ];
 
 fn committed(name: &str) -> String {

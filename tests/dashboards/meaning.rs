@@ -33,6 +33,8 @@ const WORDS: [(&str, &[&str]); 8] = [
             "OK",
             "both sides",
             "none",
+            "success",
+            "compatible",
         ],
     ),
     (LIGHT_BLUE, &["standby"]),
@@ -63,6 +65,10 @@ const WORDS: [(&str, &[&str]); 8] = [
             "link down",
             "critical",
             "error",
+            "failed",
+            "server_too_old",
+            "client_too_old",
+            "missing",
         ],
     ),
     (PURPLE, &["inprogress"]),
@@ -82,6 +88,7 @@ const WORDS: [(&str, &[&str]); 8] = [
             "not known",
             "not announced",
             "never",
+            "no modules",
         ],
     ),
     (DARK_BLUE, &["upper", "lower", "EMPTY_REPLY", "info"]),
@@ -196,7 +203,7 @@ pub(crate) fn server(dashboards: &[Value]) -> Vec<String> {
 type Scale = &'static [(Option<f64>, &'static str)];
 
 /// From which value on a number is bad, by the title of its panel or column, and the colours up to there and from there on.
-const SCALES: [(&str, Scale); 22] = {
+const SCALES: [(&str, Scale); 30] = {
     const BAD: Scale = &[(None, GREEN), (Some(1.0), RED)];
     const WARNING: Scale = &[(None, GREEN), (Some(1.0), ORANGE)];
     const SHARE: Scale = &[(None, GREEN), (Some(0.01), ORANGE)];
@@ -229,6 +236,15 @@ const SCALES: [(&str, Scale); 22] = {
         ("ToRs: Maintenance", SERVICE),
         ("ToRs: Errors, 5m", SHARE),
         ("ToRs: Errors, 1h", SHARE),
+        // Of the targets of modules.
+        ("Down", BAD),
+        ("Failing", BAD),
+        ("Bad replies", WARNING),
+        ("Not serving", BAD),
+        ("Incompatible", BAD),
+        ("Not in FIB", BAD),
+        ("Certificate", LEFT),
+        ("All targets: Errors", WARNING),
         // No thresholds: a number that says neither good nor bad.
         ("ToRs", &[]),
         ("Ports", &[]),
@@ -286,7 +302,7 @@ pub(crate) fn scales(dashboards: &[Value]) -> Vec<String> {
 
 /// What the rows of each table are sorted by: `-` the most first. Dead exporters and dark servers come first, and rows that are alike stand
 /// in the order of their names.
-const ORDERS: [(&str, &str); 10] = [
+const ORDERS: [(&str, &str); 15] = [
     ("Firing alerts", "-Severity -Since Alert Rack ToR Port"),
     (
         "Servers dark or with one side out",
@@ -301,10 +317,15 @@ const ORDERS: [(&str, &str); 10] = [
     ("Versions", "-Ports Version"),
     // By a transformation: see sight::port_order.
     ("SoCs", ""),
+    ("All targets", "-Channel -Last round Module Target Exporter"),
+    ("What is asked", "Module Target"),
+    ("Replies", "Module Target"),
+    ("Certificates", "Expires Module Target"),
+    ("API versions", "-Clients Module Service Target"),
 ];
 
 /// Which words have the higher number, so that they come first.
-const WORSE: [(&str, &str); 8] = [
+const WORSE: [(&str, &str); 11] = [
     ("down", "up"),
     ("dark", "at most one side"),
     ("at most one side", "one side only"),
@@ -313,6 +334,9 @@ const WORSE: [(&str, &str); 8] = [
     ("info", "muted"),
     ("DEADLINE_EXCEEDED", "UNIMPLEMENTED"),
     ("another failure", "UNAVAILABLE"),
+    ("failed", "success"),
+    ("TRANSIENT_FAILURE", "READY"),
+    ("server_too_old", "compatible"),
 ];
 
 /// Each table is sorted as the table says, by columns that it has, and by numbers that rise with what is worse.
@@ -353,7 +377,7 @@ pub(crate) fn orders(dashboards: &[Value]) -> Vec<String> {
 }
 
 /// Words instead of a number that is rightly missing: their number is in the query, and that of the query has words.
-const INSTEAD: [(&str, &[(&str, &str)]); 6] = [
+const INSTEAD: [(&str, &[(&str, &str)]); 14] = [
     ("STATE_DB", &[("-1", "not used")]),
     ("Last good answer", &[("-1", "never")]),
     ("Maintenance ends", &[("-1", "not announced")]),
@@ -366,6 +390,14 @@ const INSTEAD: [(&str, &[(&str, &str)]); 6] = [
         "First SoC's certificate expires",
         &[("-2", "not shown yet"), ("-1", "no TLS")],
     ),
+    ("Targets", &[("-1", "no modules")]),
+    ("Down", &[("-1", "no modules")]),
+    ("Failing", &[("-1", "no modules")]),
+    ("Bad replies", &[("-1", "no modules")]),
+    ("Not serving", &[("-1", "not used")]),
+    ("Incompatible", &[("-1", "not used")]),
+    ("Not in FIB", &[("-1", "not used")]),
+    ("Certificate", &[("-1", "no TLS")]),
 ];
 
 pub(crate) fn instead(dashboards: &[Value]) -> Vec<String> {

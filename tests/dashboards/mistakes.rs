@@ -68,8 +68,8 @@ fn mapping<'a>(value: &'a mut Value, shown: &str) -> &'a mut Value {
     find(&mut value["fieldConfig"], shown).unwrap_or_else(|| panic!("nothing shows {shown}"))
 }
 
-/// A way to break what is committed: the rule that must notice, and what is done to Fleet (0), ToR (1), Port (2) or
-/// Exporter (3).
+/// A way to break what is committed: the rule that must notice, and what is done to Fleet (0), ToR (1), Port (2),
+/// Exporter (3) or Services (4).
 pub(crate) type Mistake = (&'static str, usize, fn(&mut Value));
 
 pub(crate) const MISTAKES: &[Mistake] = &[
@@ -127,6 +127,29 @@ pub(crate) const MISTAKES: &[Mistake] = &[
     }),
     ("variables", 0, |d| {
         panel(d, "stat")["targets"][0]["expr"] = json!(r#"up{job=~"$job", instance=~"$tor"}"#)
+    }),
+    ("variables", 4, |d| {
+        replace(named(d, "Down", "stat"), 0, r#", target=~"$target""#, "");
+    }),
+    ("variables", 4, |d| {
+        replace(
+            named(d, "Channels", "state-timeline"),
+            0,
+            r#", module=~"$module""#,
+            "",
+        );
+    }),
+    ("meanings", 4, |d| {
+        mapping(named(d, "Rounds", "state-timeline"), "failed")["color"] = json!("#00815E");
+    }),
+    ("scales", 4, |d| {
+        named(d, "Failing", "stat")["fieldConfig"]["defaults"]["thresholds"]["steps"][1]["value"] = json!(2);
+    }),
+    ("instead", 4, |d| {
+        replace(named(d, "Targets", "stat"), 0, "* -1", "* 0");
+    }),
+    ("orders", 4, |d| {
+        named(d, "All targets", "table")["options"]["sortBy"][0]["desc"] = json!(false);
     }),
     ("links", 0, |d| {
         d["links"][0]["url"] = json!("/d/dualtor-rack?${datasource:queryparam}&${job:queryparam}")

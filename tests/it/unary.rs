@@ -83,7 +83,20 @@ async fn a_schema_is_asked_for_once_for_each_connection_in_each_way_that_servers
             Reflecting::OneByOne | Reflecting::Alpha => 2,
             _ => 1,
         };
-        assert_eq!(server.seen("ServerReflectionInfo"), exchanges, "{reflecting:?}");
+        // On a busy machine a round may fail at its deadline, or the channel be lost: then it is asked for again.
+        let of = |metric: &str, labels: &[(&str, &str)]| scrape.count(metric, labels) as usize;
+        let rounds = of("grpc_probes_total", &[("module", "m")]);
+        let failed = rounds - of("grpc_probes_total", &[("module", "m"), ("result", "OK")]);
+        let readys = of(
+            "grpc_channel_transitions_total",
+            &[("module", "m"), ("to", "ready")],
+        );
+        let seen = server.seen("ServerReflectionInfo");
+        let most = exchanges * (readys + failed);
+        assert!(
+            (exchanges..=most).contains(&seen),
+            "{reflecting:?}: {seen} of {most}"
+        );
         let sent = scrape.count("grpc_probe_duration_seconds_count", &[("module", "m")]);
         assert!(sent >= 5, "{sent}");
     }

@@ -16,18 +16,19 @@ use crate::wait::wait_until;
 
 /// Which alert mutes which, and the labels on which that depends: with another value of any of them, the target is delivered.
 /// All names begin with DualTor. An alert that is not in this list mutes none.
-const MUTED: [(&str, &str, &str); 16] = [
+const MUTED: [(&str, &str, &str); 20] = [
     ("ExporterAbsent", "ExporterDown RackUnwatched", ""),
     ("RackUnwatched", "ExporterDown", "rack"),
     (
         "ExporterDown",
         "ChannelFlapping DirectionFlapping ExporterRestarting ExporterStarved ForeignWriter LogLinesDropped \
-         ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow SessionRestarted TelemetryLost VersionSkew",
+         ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow ServiceFailing ServiceSlow \
+         ServiceUnexpectedReply ServiceVersionSkew SessionRestarted TelemetryLost VersionSkew",
         "job instance",
     ),
     (
         "ExporterStarved",
-        "DataStale ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow",
+        "DataStale ProbeErrorBudgetBurnSlow ProbeErrorBudgetBurnSteady ProbesSlow ServiceFailing ServiceSlow",
         "job instance",
     ),
     (
@@ -79,6 +80,23 @@ const MUTED: [(&str, &str, &str); 16] = [
         "CertificateExpiring7d",
         "CertificateExpiring30d",
         "job instance rack role",
+    ),
+    (
+        "ServiceDown",
+        "GribiNotProgrammed ServiceApiTooNew ServiceApiTooOld ServiceFailing ServiceNotServing ServiceSlow \
+         ServiceUnexpectedReply",
+        "job instance rack module target",
+    ),
+    (
+        "ServiceApiTooNew ServiceApiTooOld ServiceNotServing ServiceUnexpectedReply",
+        "ServiceFailing",
+        "job instance rack module target",
+    ),
+    ("ServiceFailing", "ServiceSlow", "job instance rack module target"),
+    (
+        "ServiceCertificate7d",
+        "ServiceCertificate30d",
+        "job instance rack module target",
     ),
 ];
 

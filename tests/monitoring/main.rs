@@ -13,8 +13,10 @@
 //! | levels | which alert speaks of which reason, as docs/api.md says |
 //! | inhibition | which alert mutes which, and what arrives as one message |
 //! | queries | every query of every dashboard, put to a real Prometheus, returns data |
+//! | routes | a server of gRIBI |
 //! | synthetic | series of which all is known, and queries over them, put to promtool |
 //! | numbers | what the dashboards' numbers count, and which words they become |
+//! | targets | the same of *Services* |
 //! | central | the same in central mode: racks in one exporter, processes that share them |
 //! | paging | from a fault of a SoC to the page, and back |
 
@@ -30,8 +32,10 @@ mod pager;
 mod paging;
 mod promql;
 mod queries;
+mod routes;
 mod rules;
 mod served;
 mod sources;
 mod stack;
 mod synthetic;
+mod targets;

@@ -19,6 +19,7 @@ use crate::certificates::{Ca, Files, VALID};
 use crate::grafana::{self, Asks, Query, label_values, substitute};
 use crate::harness::{Rack, Setup};
 use crate::promql::Values;
+use crate::routes::Routes;
 use crate::served::of_exporter;
 use crate::sources;
 use crate::stack::{Prometheus, Target};
@@ -54,23 +55,49 @@ fn facts(rack: &Rack, state: &str) {
     }
 }
 
-/// Where everything happens.
-async fn eventful() -> Rack {
+/// How the targets of modules are asked here.
+const ROUNDS: &str = "interval: 600ms, timeout: 500ms";
+
+/// Where everything happens. Its modules ask SoCs, as servers with a health service, of which some are ill or away, and a switch.
+async fn eventful(routes: &Routes) -> Rack {
     let scenario = sources::read(&sources::path("tests/data/everything.yaml"));
-    let mut setup = Setup::rack(0);
+    let soc = |name: &str, port: &str| format!("{{name: {name}, address: \"<{port}>\"}}");
+    let socs = [
+        soc("well", WELL),
+        soc("ill", "Ethernet20"),
+        soc("gone", "Ethernet4"),
+    ];
+    let modules = format!(
+        "health: {{grpc_health: {{}}, {ROUNDS}, channel: {{keepalive: 10s}}, targets: [{}]}}, \
+         routes: {{gribi: {{}}, {ROUNDS}, targets: [{{name: switch, address: \"{}\"}}]}}",
+        socs.join(", "),
+        routes.address
+    );
+    let mut setup = Setup::rack(0).modules(&modules);
+    setup.grpc = true;
     setup.scenario = Scenario::from_yaml(&scenario).expect("a scenario");
     let rack = setup.start().await;
     facts(&rack, "active");
     rack
 }
 
-/// With TLS, telemetry, and beside ycabled, whose row says something else.
-async fn beside_ycabled() -> Rack {
+/// With TLS, telemetry, and beside ycabled, whose row says something else. Its modules ask a SoC with TLS, and the other exporter for
+/// its interfaces and its health.
+async fn beside_ycabled(other: &Rack) -> Rack {
     let (files, ca) = (Files::new(), Ca::new("CA", VALID));
     files.write("ca.crt", &ca.cert);
     files.client(&ca.client(VALID));
     let (soc, channel) = (files.soc(&ca.soc(VALID)), files.mutual(""));
+    let modules = format!(
+        "secure: {{grpc_health: {{}}, {ROUNDS}, channel: {{{channel}}}, targets: [{{name: soc, address: \"<{WELL}>\"}}]}}, \
+         versions: {{service_info: {{clients: {{dualtor-exporter: 1, other: 2}}}}, {ROUNDS}, \
+         targets: [{{name: tor1, address: \"{grpc}\"}}]}}, \
+         unary: {{grpc_unary: {{method: grpc.health.v1.Health/Check, info: [status], values: [status]}}, {ROUNDS}, \
+         targets: [{{name: tor1, address: \"{grpc}\"}}]}}",
+        grpc = other.grpc()
+    );
     let mut setup = Setup::rack(2)
+        .modules(&modules)
         .side("lower")
         .databases("publish: shadow")
         // Nothing listens there: what is lost is counted.
@@ -108,11 +135,15 @@ struct View {
 struct Scraped {
     view: View,
     _racks: [Rack; 2],
+    _routes: Routes,
 }
 
 impl Scraped {
     async fn start() -> Self {
-        let racks = [eventful().await, beside_ycabled().await];
+        let routes = Routes::start().await;
+        let eventful = eventful(&routes).await;
+        let beside_ycabled = beside_ycabled(&eventful).await;
+        let racks = [eventful, beside_ycabled];
         let target = |n: usize| Target {
             address: racks[n].web,
             labels: vec![("instance", TORS[n]), ("rack", "r1")],
@@ -125,6 +156,7 @@ impl Scraped {
         Self {
             view: View { prometheus, began },
             _racks: racks,
+            _routes: routes,
         }
     }
 }
@@ -259,7 +291,11 @@ async fn returns_data_somewhere(view: &View, query: &Query, choices: &[Choice]) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_of_every_dashboard_returns_data() {
-    let Scraped { view, _racks } = Scraped::start().await;
+    let Scraped {
+        view,
+        _racks,
+        _routes,
+    } = Scraped::start().await;
     for (file, dashboard) in sources::dashboards() {
         let choices = choices(&view, &file, &dashboard).await;
         let well = |choice: &&Choice| {
@@ -476,6 +512,8 @@ async fn the_catalogue_is_what_is_served(prometheus: &Prometheus) {
             match known.get(label) {
                 Some(Values::Any) => {}
                 Some(Values::Words(words)) => assert!(words.contains(value), "{name}: {label}={value}"),
+                // Those of the configuration.
+                None if name == "grpc_reply_info" => {}
                 None => panic!("{name} has a label {label}"),
             }
         }

@@ -98,6 +98,8 @@ impl Test {
             of("instance", instance),
             of("rack", "r1"),
             of("port", port),
+            of("module", ".+"),
+            of("target", ".+"),
         ]);
         let query = panel["targets"][target]["expr"].as_str().expect("a query");
         let query = fill(query, &choice).replace("[4s]", "[5m]");

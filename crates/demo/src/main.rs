@@ -34,7 +34,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use demo_switch::Switch;
-use dualtor_exporter::app::{Exporter, Options};
+use dualtor_exporter::app::{Exporter, Listeners, Options};
 use dualtor_exporter::cli::host::{listen, raise_open_files, stop_signals};
 use dualtor_exporter::cli::open_telemetry::otel_settings_at_start;
 use dualtor_exporter::cli::program::{self, FAILED, LogArgs, Program, print};
@@ -95,8 +95,10 @@ async fn run(at: &str, lines_dropped: Arc<AtomicU64>) -> anyhow::Result<ExitCode
         config,
         load: Arc::new(move || Ok(reloaded.clone())),
         follow: None,
-        listeners: vec![listener],
-        grpc_listeners: Vec::new(),
+        listeners: Listeners {
+            web: vec![listener],
+            grpc: Vec::new(),
+        },
         paths: Default::default(),
         allowed_hosts: Default::default(),
         enable_lifecycle: false,

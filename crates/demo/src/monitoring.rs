@@ -28,11 +28,12 @@ const PROMETHEUS_PORT: u16 = 9090;
 const ALERTMANAGER_PORT: u16 = 9093;
 
 /// All files of alerts/ with their names.
-const RULES: [(&str, &str); 5] = [
+const RULES: [(&str, &str); 6] = [
     ("recording.yaml", include_str!("../../../alerts/recording.yaml")),
     ("traffic.yaml", include_str!("../../../alerts/traffic.yaml")),
     ("channel.yaml", include_str!("../../../alerts/channel.yaml")),
     ("probe.yaml", include_str!("../../../alerts/probe.yaml")),
+    ("services.yaml", include_str!("../../../alerts/services.yaml")),
     ("exporter.yaml", include_str!("../../../alerts/exporter.yaml")),
 ];
 const ROUTES: &str = include_str!("../../../alerts/alertmanager/alertmanager.example.yaml");

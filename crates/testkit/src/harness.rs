@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use dualtor_exporter::app::{AppError, Exporter, Options};
+use dualtor_exporter::app::{AppError, Exporter, Listeners, Options};
 use dualtor_exporter::config::Config;
 use dualtor_exporter::web::{Limits, WebFile, WebPaths};
 use dualtor_sim::{ConnectionFault, Scenario, Simulator, Soc, SocSpec, Tls};
@@ -291,8 +291,10 @@ impl Rack {
             config,
             load: std::sync::Arc::new(move || Config::load(&path)),
             follow: None,
-            listeners: vec![listener],
-            grpc_listeners,
+            listeners: Listeners {
+                web: vec![listener],
+                grpc: grpc_listeners,
+            },
             paths: self.paths.clone(),
             allowed_hosts: Default::default(),
             enable_lifecycle: self.lifecycle,
