@@ -135,3 +135,113 @@ fn is_answer(result: ProbeResult) -> bool {
         ProbeResult::Ok | ProbeResult::NotFound | ProbeResult::Unimplemented
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{
+        ChannelSettings, EndedRound, Endpoint, Health, HealthCheck, ModuleJob, ModuleSpec, ModuleTarget,
+        ProbeSettings,
+    };
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)
+    }
+
+    fn well() -> ModuleStatus {
+        let target = Arc::new(ModuleTarget {
+            name: "db".into(),
+            address: "192.0.2.1:1".into(),
+            endpoint: Endpoint::Ip(([192, 0, 2, 1], 1).into()),
+            labels: Vec::new(),
+        });
+        let spec = ModuleSpec {
+            name: "health".into(),
+            kind: ModuleKind::GrpcHealth(HealthCheck {
+                services: vec!["".into()],
+                healthy: vec![Health::Serving],
+                watch: true,
+            }),
+            probe: ProbeSettings {
+                interval: Duration::from_secs(10),
+                timeout: Duration::from_secs(2),
+            },
+            channel: Arc::new(ChannelSettings::default()),
+            metadata: Vec::new(),
+            targets: vec![target.clone()],
+        };
+        let spec = Arc::new(spec);
+        let mut status = ModuleStatus::new(Arc::new(ModuleJob { spec, target }));
+        status.channel.state = ChannelState::Ready;
+        status.said = Said::Health(vec![Health::Serving]);
+        ended(&mut status, ProbeResult::Ok, true);
+        status
+    }
+
+    fn ended(status: &mut ModuleStatus, result: ProbeResult, success: bool) {
+        let at = now() - Duration::from_secs(5);
+        status.asked.success = Some(success);
+        if success {
+            status.asked.last_success = Some(at);
+        }
+        status.asked.recent.push_back(EndedRound {
+            at,
+            result,
+            success,
+            took: None,
+            detail: None,
+        });
+    }
+
+    /// Each alone; what comes first in `ServiceReason` wins, as each also has a certificate that expires.
+    #[test]
+    fn each_reason_is_found() {
+        use ServiceReason as R;
+        let check = |change: fn(&mut ModuleStatus), expected: R| {
+            let mut status = well();
+            if expected != R::Healthy && expected != R::ChannelFlapping {
+                status.channel.certificate_expiry = Some(now() + Duration::from_secs(24 * 3600));
+            }
+            change(&mut status);
+            assert_eq!(status.reason(now()), expected);
+        };
+        check(|_| {}, R::Healthy);
+        check(
+            |status| status.channel.state = ChannelState::Connecting,
+            R::ChannelNotReady,
+        );
+        check(|status| status.asked.success = None, R::NoRound);
+        check(
+            |status| ended(status, ProbeResult::DeadlineExceeded, false),
+            R::RoundFailed,
+        );
+        check(
+            |status| ended(status, ProbeResult::UnexpectedReply, false),
+            R::UnexpectedReply,
+        );
+        check(|status| ended(status, ProbeResult::Ok, false), R::NoSuccess);
+        check(
+            |status| {
+                status.said = Said::Health(vec![Health::ServiceUnknown]);
+                ended(status, ProbeResult::NotFound, false);
+            },
+            R::NotHealthy,
+        );
+        // A Watch reported it after a good round.
+        check(
+            |status| {
+                status.said = Said::Health(vec![Health::NotServing]);
+                status.asked.success = Some(false);
+            },
+            R::NotHealthy,
+        );
+        check(
+            |status| status.asked.last_success = Some(now() - Duration::from_secs(28)),
+            R::Stale,
+        );
+        check(|_| {}, R::CertificateExpiring);
+        check(|status| status.channel.short_readys = FLAPS, R::ChannelFlapping);
+    }
+}

@@ -55,6 +55,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// Where a port's page is, seen from the first page, and back.
 const UP: &str = "../";
 
+/// The page of the targets of probe modules.
+const SERVICES: &str = "/services";
+
 /// What the handlers share.
 #[derive(Clone)]
 pub(super) struct Pages {
@@ -71,10 +74,13 @@ pub(super) struct Pages {
 pub(super) fn router<S>(pages: Pages) -> Router<S> {
     let mut router = Router::new()
         .route("/ports/{port}", get(port))
-        .route("/services", get(services))
         .route("/static/{name}", get(assets::serve));
     if pages.metrics != "/" {
         router = router.route("/", get(fleet));
+    }
+    // A path that was free for metrics before there was this page.
+    if pages.metrics != SERVICES {
+        router = router.route(SERVICES, get(services));
     }
     router.with_state(pages)
 }

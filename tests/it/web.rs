@@ -74,7 +74,7 @@ async fn each_route_answers_and_others_are_not_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_are_where_the_telemetry_path_says() {
-    for path in ["/probe/metrics.txt", "/"] {
+    for path in ["/probe/metrics.txt", "/", "/services"] {
         let mut setup = Setup::rack(1);
         setup.paths.telemetry = path.to_owned();
         let rack = setup.start().await;

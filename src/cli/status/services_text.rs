@@ -67,73 +67,61 @@ pub(super) fn service_text(fleet: &FleetAnswer, service: &ServiceAnswer) -> Stri
     let mut out = String::new();
     line(&mut out, &format!("{}  {}: {reason}", row.name(), row.level()));
     line(&mut out, "");
-    let mut field = |name: &str, value: String| limited(&mut out, &format!("{name:<13}{value}"), LONG);
-    field("kind", row.kind.clone());
-    let since = ago(row.since.as_deref(), now);
-    let dials = if row.dials == 1 { "dial" } else { "dials" };
-    field(
-        "channel",
-        format!(
-            "{} for {since}, {} {dials}, to {}",
-            row.channel, row.dials, row.address
-        ),
-    );
-    for health in row.health.iter().flatten() {
-        field("health", format!("{} \"{}\"", health.status, health.service));
-    }
-    for service in row.services.iter().flatten() {
-        let found = service.compatibility.as_deref().unwrap_or("no client");
-        let version = |version: Option<u32>| version.map_or("none".to_owned(), |version| version.to_string());
-        let (supported, current) = (version(service.supported), version(service.current));
-        field(
-            "service",
-            format!("\"{}\": versions {supported} to {current}, {found}", service.name),
-        );
-    }
-    field("last success", before(row.last_success.as_deref(), now));
-    let counts: Vec<String> = row
-        .results
-        .iter()
-        .map(|(result, count)| format!("{result} {count}"))
-        .collect();
-    field(
-        "rounds",
-        if counts.is_empty() {
-            "none".to_owned()
-        } else {
-            counts.join(", ")
-        },
-    );
-    let failures: Vec<String> = row
-        .failures
-        .iter()
-        .map(|(cause, count)| format!("{cause} {count}"))
-        .collect();
-    if !failures.is_empty() {
-        field("failures", failures.join(", "));
-    }
-    if let Some(expiry) = &row.certificate_expiry {
-        field("certificate", format!("expires {expiry}"));
-    }
-    if let Some(failure) = &row.last_failure {
-        field("last failure", format!("{}: {}", failure.cause, failure.text));
+    for (name, value) in fields(row, now) {
+        limited(&mut out, &format!("{name:<13}{value}"), LONG);
     }
     if !row.rounds.is_empty() {
         line(&mut out, "");
         line(&mut out, "rounds, the newest first");
     }
     for round in &row.rounds {
-        let took = round
-            .duration
-            .map_or("nothing sent".to_owned(), |took| format!("{:.1} ms", took * 1e3));
+        let took = round.duration.map(|took| format!("{:.1} ms", took * 1e3));
+        let took = took.unwrap_or_else(|| "nothing sent".to_owned());
         let success = if round.success { "success" } else { "no success" };
         let detail = round.detail.as_deref().unwrap_or("");
-        let text = format!(
-            "  {:<14}{} ({success}) {took} {detail}",
-            before(Some(&round.at), now),
-            round.result
-        );
+        let before = before(Some(&round.at), now);
+        let text = format!("  {before:<14}{} ({success}) {took} {detail}", round.result);
         limited(&mut out, text.trim_end(), LONG);
     }
     out
+}
+
+/// What it is now: names and values.
+fn fields(row: &ServiceFields, now: &str) -> Vec<(&'static str, String)> {
+    let (since, dials) = (ago(row.since.as_deref(), now), row.dials);
+    let times = if dials == 1 { "dial" } else { "dials" };
+    let channel = format!("{} for {since}, {dials} {times}, to {}", row.channel, row.address);
+    let mut all = vec![("kind", row.kind.clone()), ("channel", channel)];
+    for health in row.health.iter().flatten() {
+        all.push(("health", format!("{} \"{}\"", health.status, health.service)));
+    }
+    for service in row.services.iter().flatten() {
+        let found = service.compatibility.as_deref().unwrap_or("no client");
+        let version = |version: Option<u32>| version.map_or("none".to_owned(), |version| version.to_string());
+        let (supported, current) = (version(service.supported), version(service.current));
+        let text = format!("\"{}\": versions {supported} to {current}, {found}", service.name);
+        all.push(("service", text));
+    }
+    all.push(("last success", before(row.last_success.as_deref(), now)));
+    all.push(("rounds", counted(&row.results)));
+    all.push(("failures", counted(&row.failures)));
+    if let Some(expiry) = &row.certificate_expiry {
+        all.push(("certificate", format!("expires {expiry}")));
+    }
+    if let Some(failure) = &row.last_failure {
+        all.push(("last failure", format!("{}: {}", failure.cause, failure.text)));
+    }
+    all
+}
+
+fn counted(counts: &std::collections::BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    if counts.is_empty() {
+        "none".to_owned()
+    } else {
+        counts.join(", ")
+    }
 }
