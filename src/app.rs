@@ -163,7 +163,7 @@ impl Exporter {
         let (mut redis, mut queues) = (Servers::default(), Queues::default());
         let (sending, kept) = Sending::new(options.otel);
         let (feeds, rows) = parts::publishers(&options.config, kept, &mut redis, &mut queues, &mut tasks);
-        let modules = ModulePart::begin(&options.config.modules, &queues.rounds, &stop, &mut tasks);
+        let modules = ModulePart::begin(&options.config, &queues, &feeds, &stop, &mut tasks);
         let (config, config_rx) = watch::channel(Arc::new(options.config));
         let emits = parts::switch(config_rx.clone(), &probe_rx, &mut redis, &mut tasks, &stop);
         let (inventory, tls) = (emits.inventory.clone(), Arc::<TlsStore>::default());

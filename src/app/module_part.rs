@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::AppError;
 use super::parts::{Tasks, oversee};
-use crate::fleet::{ModuleFleet, Modules, ModulesHandle};
+use super::queues::Queues;
+use crate::config::Config;
+use crate::fleet::{Feeds, ModuleFleet, Modules, ModulesHandle};
 use crate::model::{ModuleId, ModuleSnapshot, ModuleTarget};
 use crate::soc::channel::TlsStore;
 use crate::soc::probe::RoundLimiter;
@@ -20,6 +22,8 @@ pub(super) struct ModulePart {
     handle: watch::Sender<Option<ModulesHandle>>,
     /// The limiter of the SoCs' rounds.
     rounds: Arc<RoundLimiter>,
+    /// Reports that a target serves or no longer does.
+    serving: watch::Sender<()>,
     stop: CancellationToken,
 }
 
@@ -31,20 +35,22 @@ pub(super) struct ModuleReader {
 }
 
 impl ModulePart {
-    /// Starts with these modules, if there are any. `rounds` is the limiter of the SoCs' rounds.
+    /// Starts with the modules of `config`, if there are any. Their rounds are limited with those of the SoCs.
     pub(super) fn begin(
-        modules: &Modules,
-        rounds: &Arc<RoundLimiter>,
+        config: &Config,
+        queues: &Queues,
+        feeds: &Feeds,
         stop: &CancellationToken,
         tasks: &mut Tasks,
     ) -> Self {
         let part = Self {
             modules: watch::Sender::new(Arc::new([])),
             handle: watch::Sender::new(None),
-            rounds: rounds.clone(),
+            rounds: queues.rounds.clone(),
+            serving: feeds.serving.clone(),
             stop: stop.clone(),
         };
-        part.adopt(modules, tasks);
+        part.adopt(&config.modules, tasks);
         part
     }
 
@@ -62,7 +68,8 @@ impl ModulePart {
         }
         // A store of its own: the certificate files of the modules are not the SoCs'.
         let tls = Arc::<TlsStore>::default();
-        let (fleet, handle) = ModuleFleet::new(self.modules.subscribe(), self.rounds.clone(), tls);
+        let (rounds, serving) = (self.rounds.clone(), self.serving.clone());
+        let (fleet, handle) = ModuleFleet::new(self.modules.subscribe(), rounds, tls, serving);
         self.handle.send_replace(Some(handle));
         let stop = self.stop.clone();
         oversee(tasks, "the fleet of the modules", async move {

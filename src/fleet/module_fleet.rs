@@ -10,12 +10,13 @@
 
 mod module_handle;
 mod module_log;
+mod watched_target;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
@@ -28,6 +29,7 @@ use crate::soc::probe::RoundLimiter;
 use crate::soc::session::{self, Context, SessionId};
 pub use module_handle::ModulesHandle;
 use module_handle::{ModuleQuestion, QUESTIONS};
+use watched_target::WatchedTarget;
 
 /// Length of the queue of events. When it is full, sessions of modules wait.
 const EVENTS: usize = 1024;
@@ -37,35 +39,13 @@ const FRESH: Duration = Duration::from_secs(1);
 /// The modules that are configured.
 pub type Modules = Arc<[Arc<ModuleSpec>]>;
 
-/// One target.
-struct WatchedTarget {
-    status: Arc<ModuleStatus>,
-    /// Sends the session a changed job that its channel can still serve.
-    job: watch::Sender<Arc<ModuleJob>>,
-    probe: watch::Sender<ProbeSettings>,
-    /// Asks the session for a round.
-    now: mpsc::Sender<()>,
-    /// Aborting the task closes the connection.
-    task: AbortHandle,
-    began: Instant,
-    restarts: Restarts,
-    /// When the last round ended.
-    round_ended: Option<Instant>,
-    /// Those who wait for the next end of a round.
-    waiting: Vec<oneshot::Sender<Option<Arc<ModuleStatus>>>>,
-}
-
-impl WatchedTarget {
-    fn change<T>(&mut self, change: impl FnOnce(&mut ModuleStatus) -> T) -> T {
-        change(Arc::make_mut(&mut self.status))
-    }
-}
-
 /// See the module's documentation.
 pub struct ModuleFleet {
     modules: watch::Receiver<Modules>,
     context: Context,
     events: mpsc::Receiver<(SessionId, Event)>,
+    /// Reports that targets came or went, or that one serves or no longer does.
+    serving: watch::Sender<()>,
     sessions: JoinSet<(SessionId, Defect)>,
     questions: mpsc::Receiver<ModuleQuestion>,
     entries: HashMap<SessionId, WatchedTarget>,
@@ -82,11 +62,12 @@ impl std::fmt::Debug for ModuleFleet {
 }
 
 impl ModuleFleet {
-    /// A fleet that does not run yet. `rounds` is the limiter of the SoCs' rounds.
+    /// A fleet that does not run yet. `rounds` is the limiter of the SoCs' rounds; `serving` is that of their changes.
     pub fn new(
         modules: watch::Receiver<Modules>,
         rounds: Arc<RoundLimiter>,
         tls: Arc<TlsStore>,
+        serving: watch::Sender<()>,
     ) -> (Self, ModulesHandle) {
         let (questions_tx, questions) = mpsc::channel(QUESTIONS);
         let (events_tx, events) = mpsc::channel(EVENTS);
@@ -104,6 +85,7 @@ impl ModuleFleet {
             modules,
             context,
             events,
+            serving,
             sessions: JoinSet::new(),
             questions,
             entries: HashMap::new(),
@@ -143,9 +125,12 @@ impl ModuleFleet {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let before = entry.status.asked.recent.back().cloned();
+        let (before, served) = (entry.status.asked.recent.back().cloned(), entry.status.serving());
         let now = SystemTime::now();
         let changed = entry.change(|status| status.apply(event, now));
+        if entry.status.serving() != served {
+            self.serving.send_replace(());
+        }
         if let Some(transition) = changed {
             module_log::transition(&entry.status, &transition);
         }
@@ -172,6 +157,7 @@ impl ModuleFleet {
         module_log::session_lost(&entry.status, &defect, wait);
         let why = format!("a defect: {defect}");
         let changed = entry.change(|status| status.lose_session(&why, SystemTime::now()));
+        self.serving.send_replace(());
         if let Some(transition) = changed {
             module_log::transition(&entry.status, &transition);
         }
@@ -267,6 +253,7 @@ impl ModuleFleet {
         }
         self.context.rounds.modules(self.by_id.len());
         if added + changed + removed > 0 {
+            self.serving.send_replace(());
             module_log::adopted(modules.len(), added, changed, removed, self.by_id.len());
         }
     }

@@ -44,13 +44,17 @@ pub(super) struct HealthBoard {
 /// Reads the board.
 pub(super) type BoardReader = watch::Receiver<Arc<HealthBoard>>;
 
-/// All targets and their states. A further kind of target is one more iterator here.
+/// All targets and their states.
 fn services_of(view: &View) -> Vec<(String, ServingState)> {
     let ports = view.socs.iter().map(|soc| {
         let name = format!("port/{}", soc.status.target.id.key());
         (name, soc.status.serving())
     });
-    let mut services: Vec<_> = ports.collect();
+    let targets = view.module_targets.iter().map(|target| {
+        let id = target.id();
+        (format!("module/{}/{}", id.module, id.target), target.serving())
+    });
+    let mut services: Vec<_> = ports.chain(targets).collect();
     services.sort_unstable();
     services
 }

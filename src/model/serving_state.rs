@@ -1,6 +1,6 @@
 //! Whether a target serves, as gRPC's health service has it: what the exporter's own health service answers.
 
-use super::{ChannelState, Health, SocStatus};
+use super::{ChannelState, Health, ModuleStatus, SocStatus};
 
 words! {
     /// gRPC's statuses of a service that is known.
@@ -24,6 +24,17 @@ impl SocStatus {
             true => ServingState::Serving,
             false if self.rounds == 0 => ServingState::Unknown,
             false => ServingState::NotServing,
+        }
+    }
+}
+
+impl ModuleStatus {
+    /// READY, and the last round was a success. A Watch may have changed that since.
+    pub fn serving(&self) -> ServingState {
+        match (self.channel.state, self.asked.success) {
+            (ChannelState::Ready, Some(true)) => ServingState::Serving,
+            (_, None) => ServingState::Unknown,
+            _ => ServingState::NotServing,
         }
     }
 }

@@ -554,3 +554,30 @@ async fn without_the_flag_there_is_no_thread_and_an_address_that_others_reach_is
     let (with, _) = program(&mut rack).await;
     runs(&with, "grpc").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_target_of_a_module_is_a_service_and_its_changes_are_sent() {
+    let rack = served(1)
+        .modules(
+            "m: {grpc_health: {}, interval: 300s, timeout: 1s, \
+             targets: [{name: db, address: \"<Ethernet0>\"}, {name: away, address: \"127.0.0.1:1\"}]}",
+        )
+        .start()
+        .await;
+    let client = Client::connect(rack.grpc()).await;
+    checks(&client, "module/m/db", Ok(SERVING)).await;
+    assert_eq!(check(&client, "module/m/other").await, Err(NOT_FOUND));
+    let mut watch = client.ask(WATCH, &[], &service("module/m/db")).await;
+    assert_eq!(next(&mut watch).await, SERVING);
+    // The module hears of it by its own Watch, long before its next round.
+    rack.soc(PORT).set(|state| state.health = Health::NotServing);
+    assert_eq!(next(&mut watch).await, NOT_SERVING);
+    rack.soc(PORT).set(|state| state.health = Health::Serving);
+    assert_eq!(next(&mut watch).await, SERVING);
+    let list: HealthListResponse = client
+        .unary(LIST, &[], &HealthListRequest {})
+        .await
+        .expect("a list");
+    assert_eq!(list.statuses["module/m/db"].status, SERVING);
+    assert_ne!(list.statuses["module/m/away"].status, SERVING);
+}
