@@ -349,7 +349,9 @@ async function busiest(world, count) {
       }, 250);
       request.on('close', () => clearInterval(timer));
     } else {
-      const answer = await world.get(request.url);
+      // The world may end while the page still asks.
+      const answer = await world.get(request.url).catch(() => null);
+      if (!answer) return response.destroy();
       response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') });
       response.end(answer.text);
     }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use dualtor_exporter::model::{PortLevel, PortReason};
+use dualtor_exporter::model::{PortLevel, PortReason, ServiceReason};
 
 use crate::sources;
 
-/// The cells of the table under "Level and reason", and the text after the table.
-fn documented() -> (Vec<Vec<String>>, String) {
+/// The cells of the table under this heading, and the text after the table.
+fn documented(heading: &str) -> (Vec<Vec<String>>, String) {
     let text = std::fs::read_to_string(sources::path("docs/api.md")).expect("docs/api.md");
-    let section = text.split("## Level and reason").nth(1).expect("the section");
+    let section = text.split(heading).nth(1).expect("the section");
     let section = section.split("\n## ").next().expect("the section");
     let (rows, rest): (Vec<&str>, Vec<&str>) = section.lines().partition(|line| line.starts_with("| `"));
     let cells = |row: &&str| {
@@ -21,6 +21,9 @@ fn documented() -> (Vec<Vec<String>>, String) {
     (rows.iter().map(cells).collect(), rest.join(" "))
 }
 
+const OF_PORTS: &str = "\n## Level and reason\n";
+const OF_TARGETS: &str = "\n## Reasons of module targets\n";
+
 fn alerts_in(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
     words
@@ -31,20 +34,37 @@ fn alerts_in(text: &str) -> Vec<String> {
 
 #[test]
 fn each_reason_is_documented_with_its_level_in_their_order() {
-    let (rows, _) = documented();
-    let rows: Vec<(&str, &str)> = rows
-        .iter()
-        .map(|row| (row[0].trim_matches('`'), &*row[1]))
+    let ports = PortReason::ALL.iter();
+    let ports: Vec<_> = ports
+        .map(|reason| (reason.label(), reason.level().label()))
         .collect();
-    let expected = PortReason::ALL
-        .iter()
-        .map(|reason| (reason.label(), reason.level().label()));
-    assert_eq!(rows, expected.collect::<Vec<_>>());
+    let targets = ServiceReason::ALL.iter();
+    let targets: Vec<_> = targets
+        .map(|reason| (reason.label(), reason.level().label()))
+        .collect();
+    for (heading, expected) in [(OF_PORTS, ports), (OF_TARGETS, targets)] {
+        let (rows, _) = documented(heading);
+        let rows: Vec<(&str, &str)> = rows
+            .iter()
+            .map(|row| (row[0].trim_matches('`'), &*row[1]))
+            .collect();
+        assert_eq!(rows, expected, "{heading}");
+    }
+}
+
+#[test]
+fn the_alerts_of_module_targets_exist() {
+    let rules = sources::rules();
+    for row in documented(OF_TARGETS).0 {
+        for alert in alerts_in(&row[3]) {
+            assert!(rules.iter().any(|(_, rule)| rule.alert == alert), "{row:?}");
+        }
+    }
 }
 
 #[test]
 fn each_reason_has_an_alert_and_each_alert_about_a_port_is_named() {
-    let (rows, rest) = documented();
+    let (rows, rest) = documented(OF_PORTS);
     let rules = sources::rules();
     let known: BTreeSet<&str> = rules
         .iter()
