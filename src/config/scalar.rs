@@ -27,47 +27,54 @@ pub(crate) trait Scalar: Sized {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Value<T>(pub(crate) T);
 
-/// What reading needs to know of a `Scalar`. All are read by the same code: the library writes what it is given a visitor for once
-/// for each type of visitor, some kB each.
-#[derive(Clone, Copy)]
-struct ScalarRule {
+/// Reads a `Scalar`. One type for all of them: the library writes what it is given a visitor for once for each type of visitor, some
+/// kB each.
+struct ScalarVisitor<'a> {
     expected: &'static str,
     as_written: bool,
-    is_valid: fn(&str) -> bool,
+    /// Takes the text; false: it is no such value.
+    take: &'a mut dyn FnMut(&str) -> bool,
 }
 
-impl ScalarRule {
-    fn of<T: Scalar>() -> Self {
+impl<'a> ScalarVisitor<'a> {
+    fn of<T: Scalar>(take: &'a mut dyn FnMut(&str) -> bool) -> Self {
         Self {
             expected: T::EXPECTED,
             as_written: T::AS_WRITTEN,
-            is_valid: |text| T::parse(text).is_some(),
+            take,
         }
     }
 
-    /// The text of a valid value.
-    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+    fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let expected = self.expected;
         let read = match self.as_written {
             // Only this gives the text of each scalar, also of a null.
-            true => deserializer.deserialize_enum("", &[], ScalarVisitor(self)),
-            false => deserializer.deserialize_any(ScalarVisitor(self)),
+            true => deserializer.deserialize_enum("", &[], self),
+            false => deserializer.deserialize_any(self),
         };
         read.map_err(|error| match error.to_string() {
             // A list, or a mapping without a key. The library's message is for programmers.
             words if words.contains("externally tagged enum") => {
-                D::Error::custom(format!("expected {}, got a list or a mapping", self.expected))
+                D::Error::custom(format!("expected {expected}, got a list or a mapping"))
             }
             _ => error,
         })
     }
 }
 
+/// What is made of a text, kept in `value`.
+fn into<T: Scalar>(value: &mut Option<T>) -> impl FnMut(&str) -> bool {
+    |text| {
+        *value = T::parse(text);
+        value.is_some()
+    }
+}
+
 impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = ScalarRule::of::<T>().read(deserializer)?;
-        // It has been parsed once before: it is valid.
-        let value = T::parse(&text).ok_or_else(|| D::Error::custom(T::EXPECTED))?;
-        Ok(Self(value))
+        let mut value = None;
+        ScalarVisitor::of::<T>(&mut into(&mut value)).read(deserializer)?;
+        value.map(Self).ok_or_else(|| D::Error::custom(T::EXPECTED))
     }
 }
 
@@ -75,80 +82,79 @@ impl<'de, T: Scalar> Deserialize<'de> for Value<T> {
 pub(super) fn optional<'de, T: Scalar, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Value<T>>, D::Error> {
-    let text = deserializer.deserialize_option(OptionalVisitor(ScalarRule::of::<T>()))?;
-    Ok(text.and_then(|text| T::parse(&text)).map(Value))
+    let mut value = None;
+    deserializer.deserialize_option(OptionalVisitor(ScalarVisitor::of::<T>(&mut into(&mut value))))?;
+    Ok(value.map(Value))
 }
 
-struct OptionalVisitor(ScalarRule);
+struct OptionalVisitor<'a>(ScalarVisitor<'a>);
 
-impl<'de> Visitor<'de> for OptionalVisitor {
-    type Value = Option<String>;
+impl<'de> Visitor<'de> for OptionalVisitor<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.expected)
     }
 
-    fn visit_none<E: Error>(self) -> Result<Option<String>, E> {
-        Ok(None)
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Option<String>, E> {
-        Ok(None)
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<String>, D::Error> {
-        self.0.read(deserializer).map(Some)
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.0.read(deserializer)
     }
 }
 
-struct ScalarVisitor(ScalarRule);
-
-impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = String;
+impl<'de> Visitor<'de> for ScalarVisitor<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.expected)
+        f.write_str(self.expected)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-        match (self.0.is_valid)(text) {
-            true => Ok(text.to_owned()),
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        match (self.take)(text) {
+            true => Ok(()),
             false => Err(E::custom(format!(
                 "expected {}, got {:?}",
-                self.0.expected,
+                self.expected,
                 text::quote(text)
             ))),
         }
     }
 
-    fn visit_enum<A: EnumAccess<'de>>(self, scalar: A) -> Result<String, A::Error> {
+    fn visit_enum<A: EnumAccess<'de>>(self, scalar: A) -> Result<(), A::Error> {
         let (text, rest) = scalar.variant::<String>()?;
         // A mapping may have more than its first key.
-        let expected = |_| A::Error::custom(format!("expected {}, got a mapping", self.0.expected));
+        let expected = |_| A::Error::custom(format!("expected {}, got a mapping", self.expected));
         rest.unit_variant().map_err(expected)?;
         match &*text {
             // The value is a ~, or empty.
             "~" => Err(A::Error::custom(format!(
                 "expected {}, got nothing",
-                self.0.expected
+                self.expected
             ))),
             text => self.visit_str(text),
         }
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<String, E> {
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
         self.visit_str(&value.to_string())
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<String, E> {
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
         self.visit_str(&value.to_string())
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<String, E> {
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
         self.visit_str(&value.to_string())
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<String, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
         self.visit_str(&value.to_string())
     }
 }
