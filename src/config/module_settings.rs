@@ -10,9 +10,9 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::module_scalars::{ApiVersion, HealthyStatus, LabelText, ServiceName, unique};
 use super::raw_modules::{
-    RawGribi, RawHealthCheck, RawInstances, RawMetadata, RawModule, RawModuleChannel, RawServiceCheck,
-    RawUnaryKind,
+    RawGribi, RawHealthCheck, RawInstances, RawModule, RawModuleChannel, RawServiceCheck, RawUnaryKind,
 };
+use super::raw_shared::{TextOrFile, is_metadata_name, is_reserved_metadata};
 use super::scalar::{Scalar as _, Value};
 use super::{KeyError, at, module_targets, tls_files, yaml};
 use crate::model::{
@@ -217,8 +217,8 @@ fn channel(raw: RawModuleChannel, base: &Path, key: &str) -> Result<OfChannel, K
     let mut metadata = Vec::new();
     for (name, value) in raw.metadata {
         let value = match value {
-            RawMetadata::Text(text) => MetadataValue::Text(text),
-            RawMetadata::File(file) => MetadataValue::File(base.join(file)),
+            TextOrFile::Text(text) => MetadataValue::Text(text),
+            TextOrFile::File(file) => MetadataValue::File(base.join(file)),
         };
         check_metadata(&name, &value, &format!("{key}.metadata.{name}"))?;
         metadata.push((name, value));
@@ -240,22 +240,13 @@ fn channel(raw: RawModuleChannel, base: &Path, key: &str) -> Result<OfChannel, K
 
 /// Whether this entry may be sent. A message never has the value.
 fn check_metadata(name: &str, value: &MetadataValue, key: &str) -> Result<(), KeyError> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
-    let reserved = [
-        "te",
-        "content-type",
-        "user-agent",
-        "content-length",
-        "connection",
-        "host",
-    ];
-    if name.is_empty() || name.len() > 128 || !name.chars().all(allowed) {
+    if name.len() > 128 || !is_metadata_name(name) {
         return at(
             key,
             "expected a name of lower-case letters, digits, '_', '-' and '.'",
         );
     }
-    if reserved.contains(&name) || name.starts_with("grpc-") {
+    if is_reserved_metadata(name) {
         return at(key, "expected a name that gRPC does not use itself");
     }
     let MetadataValue::Text(text) = value else {

@@ -10,7 +10,8 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::http_login::Secret;
 use super::otel_environment::Variables;
-use super::raw_otel::{Batches, OtlpProtocol, OtlpSignal, RawHeader, RawOtel, TraceChoice, header_name};
+use super::raw_otel::{Batches, OtlpProtocol, OtlpSignal, RawOtel, TraceChoice, header_name};
+use super::raw_shared::TextOrFile;
 use super::{ConfigError, KeyError, at, tls_files};
 use crate::model::{ClientIdentity, TlsSettings, TraceRule};
 
@@ -123,7 +124,7 @@ pub(super) fn of_file(raw: RawOtel, base: &Path) -> Result<OtelFile, KeyError> {
     })
 }
 
-fn header(name: &str, value: RawHeader, base: &Path) -> Result<(HeaderName, Secret), KeyError> {
+fn header(name: &str, value: TextOrFile, base: &Path) -> Result<(HeaderName, Secret), KeyError> {
     let key = format!("otel.headers.{name}");
     let Some(parsed) = header_name(name) else {
         return at(
@@ -132,9 +133,9 @@ fn header(name: &str, value: RawHeader, base: &Path) -> Result<(HeaderName, Secr
         );
     };
     let value = match value {
-        RawHeader::File(file) => Secret::File(base.join(file)),
-        RawHeader::Text(text) if HeaderValue::from_str(&text).is_ok() => Secret::Text(text),
-        RawHeader::Text(_) => return at(&key, "expected a value of printable characters"),
+        TextOrFile::File(file) => Secret::File(base.join(file)),
+        TextOrFile::Text(text) if HeaderValue::from_str(&text).is_ok() => Secret::Text(text),
+        TextOrFile::Text(_) => return at(&key, "expected a value of printable characters"),
     };
     Ok((parsed, value))
 }

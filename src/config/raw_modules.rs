@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 use super::module_scalars::{
     ApiVersion, HealthyStatus, HostPort, InstanceName, LabelText, ServiceName, SourceIp, TargetName,
 };
-use super::raw_shared::{RawBackoff, there};
+use super::raw_shared::{RawBackoff, TextOrFile, there};
 #[cfg(feature = "unary")]
 pub(super) use super::raw_unary::RawUnary as RawUnaryKind;
 use super::scalar::Value;
@@ -117,7 +116,7 @@ pub(super) struct RawModuleChannel {
     pub(super) keepalive_timeout: Value<Duration>,
     pub(super) backoff: RawBackoff,
     pub(super) source_address: Value<SourceIp>,
-    pub(super) metadata: BTreeMap<String, RawMetadata>,
+    pub(super) metadata: BTreeMap<String, TextOrFile>,
     pub(super) tls: Option<RawTls>,
 }
 
@@ -142,71 +141,4 @@ pub(super) struct RawModuleTarget {
     pub(super) name: Option<Value<TargetName>>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, Value<LabelText>>,
-}
-
-/// A value of metadata. Messages never repeat it.
-pub(super) enum RawMetadata {
-    Text(String),
-    File(PathBuf),
-}
-
-impl fmt::Debug for RawMetadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
-impl<'de> Deserialize<'de> for RawMetadata {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MetadataVisitor;
-
-        const EXPECTED: &str = "expected text in quotes, or {file: PATH}";
-
-        impl<'de> Visitor<'de> for MetadataVisitor {
-            type Value = RawMetadata;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text in quotes, or {file: PATH}")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<RawMetadata, E> {
-                Ok(RawMetadata::Text(text.to_owned()))
-            }
-
-            fn visit_bool<E: Error>(self, _: bool) -> Result<RawMetadata, E> {
-                Err(E::custom(EXPECTED))
-            }
-
-            fn visit_i64<E: Error>(self, _: i64) -> Result<RawMetadata, E> {
-                Err(E::custom(EXPECTED))
-            }
-
-            fn visit_u64<E: Error>(self, _: u64) -> Result<RawMetadata, E> {
-                Err(E::custom(EXPECTED))
-            }
-
-            fn visit_f64<E: Error>(self, _: f64) -> Result<RawMetadata, E> {
-                Err(E::custom(EXPECTED))
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<RawMetadata, E> {
-                Err(E::custom(EXPECTED))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawMetadata, A::Error> {
-                let mut file = None;
-                while let Some(key) = map.next_key::<String>()? {
-                    if key != "file" || file.is_some() {
-                        return Err(A::Error::custom(EXPECTED));
-                    }
-                    file = Some(map.next_value::<PathBuf>()?);
-                }
-                let file = file.filter(|file| !file.as_os_str().is_empty());
-                file.map(RawMetadata::File)
-                    .ok_or_else(|| A::Error::custom(EXPECTED))
-            }
-        }
-
-        deserializer.deserialize_any(MetadataVisitor)
-    }
 }

@@ -1,13 +1,11 @@
 //! The shape of `otel` in the configuration file, and its values, which the environment has too. `otel` says what they mean.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
+use super::raw_shared::TextOrFile;
 use super::scalar::{Scalar, Value, optional};
 use super::tls_files::RawTls;
 
@@ -27,7 +25,7 @@ pub(super) struct RawOtel {
     pub(super) metrics_interval: Option<Value<Duration>>,
     #[serde(deserialize_with = "optional")]
     pub(super) logs: Option<Value<OnOff>>,
-    pub(super) headers: BTreeMap<String, RawHeader>,
+    pub(super) headers: BTreeMap<String, TextOrFile>,
     pub(super) tls: Option<RawTls>,
     pub(super) resource: BTreeMap<String, String>,
     #[serde(deserialize_with = "optional")]
@@ -200,48 +198,4 @@ pub(super) fn header_name(name: &str) -> Option<HeaderName> {
     let name: HeaderName = name.to_ascii_lowercase().parse().ok()?;
     let is_ours = OURS.contains(&name.as_str()) || name.as_str().starts_with("grpc-");
     (!is_ours).then_some(name)
-}
-
-/// The value of a header: text, or `{file: PATH}`. Never shown.
-#[derive(Clone, PartialEq)]
-pub(super) enum RawHeader {
-    Text(String),
-    File(PathBuf),
-}
-
-impl fmt::Debug for RawHeader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<secret>")
-    }
-}
-
-impl<'de> Deserialize<'de> for RawHeader {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(HeaderVisitor)
-    }
-}
-
-struct HeaderVisitor;
-
-impl<'de> Visitor<'de> for HeaderVisitor {
-    type Value = RawHeader;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text in quotes, or {file: PATH}")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<RawHeader, E> {
-        Ok(RawHeader::Text(text.to_owned()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
-        let expected = || A::Error::custom("expected text in quotes, or {file: PATH}");
-        match map.next_entry::<String, PathBuf>()? {
-            Some((key, file)) if key == "file" && !file.as_os_str().is_empty() => {
-                let is_last = map.next_key::<String>()?.is_none();
-                is_last.then_some(RawHeader::File(file)).ok_or_else(expected)
-            }
-            _ => Err(expected()),
-        }
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::raw_shared::{is_metadata_name, is_reserved_metadata};
 use super::shard_index::{self, ProcessNames};
 use super::{
     Config, KeyError, Namespace, Publish, SourceRule, SwitchSettings, at, inventory_sources, module_settings,
@@ -119,22 +120,13 @@ fn channel(raw: raw::RawChannel, base: &Path) -> Result<ChannelSettings, KeyErro
 /// Whether a channel may send this entry with each request.
 pub(super) fn metadata(name: &str, value: &str) -> Result<(), KeyError> {
     let key = format!("channel.metadata.{name}");
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
-    let reserved = [
-        "te",
-        "content-type",
-        "user-agent",
-        "content-length",
-        "connection",
-        "host",
-    ];
-    if name.is_empty() || !name.chars().all(allowed) {
+    if !is_metadata_name(name) {
         return at(
             &key,
             "expected a name of lower-case letters, digits, '_', '-' and '.'",
         );
     }
-    if reserved.contains(&name) || name.starts_with("grpc-") || name.ends_with("-bin") {
+    if is_reserved_metadata(name) || name.ends_with("-bin") {
         return at(
             &key,
             "expected a name that gRPC does not use itself and that does not end in -bin",

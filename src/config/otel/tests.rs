@@ -299,3 +299,17 @@ fn a_soc_is_told_only_what_is_certain_to_be_kept() {
     assert!(told(&format!("{file}, traces: off, metrics: on}}"), &[]));
     assert!(!told("otel: {endpoint: 'http://c:4318', traces: all}", &[]));
 }
+
+#[test]
+fn a_header_that_is_no_text_is_refused_without_its_value() {
+    for value in ["48151623", "-48151623", "48151623.5"] {
+        let refused = try_settings(&format!("otel: {{headers: {{authorization: {value}}}}}"), &[]);
+        let refused = refused.expect_err("a number");
+        let place = refused.lines().next().unwrap_or_default();
+        assert!(
+            place.contains("expected text in quotes, or {file: PATH}"),
+            "{refused}"
+        );
+        assert!(!refused.contains("48151623"), "{refused}");
+    }
+}
