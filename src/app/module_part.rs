@@ -10,7 +10,7 @@ use super::parts::{Tasks, oversee};
 use super::queues::Queues;
 use crate::config::Config;
 use crate::fleet::{Feeds, ModuleFleet, Modules, ModulesHandle};
-use crate::model::{ModuleId, ModuleSnapshot, ModuleTarget};
+use crate::model::{ModuleId, ModuleSnapshot};
 use crate::soc::channel::TlsStore;
 use crate::soc::probe::RoundLimiter;
 use crate::web::{ModuleFound, ModuleLookup, ModuleSource};
@@ -103,8 +103,7 @@ impl ModuleReader {
             let Some(spec) = modules.iter().find(|spec| *spec.name == *module) else {
                 return ModuleLookup::UnknownModule;
             };
-            let is_it = |known: &&Arc<ModuleTarget>| *known.name == *target || *known.address == *target;
-            let Some(found) = spec.targets.iter().find(is_it) else {
+            let Some(found) = spec.target(target) else {
                 return ModuleLookup::UnknownTarget;
             };
             let id = ModuleId {

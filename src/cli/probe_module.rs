@@ -50,8 +50,7 @@ fn job(config: &Config, module: &str, target: &str) -> anyhow::Result<ModuleJob>
         };
         bail!("--module: there is no module {}: {known}", quoted(module));
     };
-    let is_it = |known: &&Arc<ModuleTarget>| *known.name == *target || *known.address == *target;
-    let target = match (spec.targets.iter().find(is_it), HostPort::read(target)) {
+    let target = match (spec.target(target), HostPort::read(target)) {
         (Some(known), _) => known.clone(),
         (None, Ok(HostPort { text, endpoint })) => Arc::new(ModuleTarget {
             name: text.as_str().into(),

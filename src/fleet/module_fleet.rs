@@ -20,9 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep};
 
-use crate::model::{
-    Event, ModuleEvent, ModuleId, ModuleJob, ModuleSpec, ModuleStatus, ModuleTarget, ProbeSettings,
-};
+use crate::model::{Event, ModuleEvent, ModuleId, ModuleJob, ModuleSpec, ModuleStatus, ProbeSettings};
 use crate::runtime::defect::{Defect, Restarts, attempt, caught};
 use crate::soc::channel::{DialLimiter, TlsStore};
 use crate::soc::probe::RoundLimiter;
@@ -207,14 +205,8 @@ impl ModuleFleet {
     /// Starts, stops and changes sessions to match the configuration. A session whose job is unchanged is not touched.
     fn adopt(&mut self) {
         let modules = self.modules.borrow_and_update().clone();
-        let jobs = modules.iter().flat_map(|spec| {
-            let job = |target: &Arc<ModuleTarget>| ModuleJob {
-                spec: spec.clone(),
-                target: target.clone(),
-            };
-            spec.targets.iter().map(job)
-        });
-        let wanted: BTreeMap<ModuleId, Arc<ModuleJob>> = jobs.map(|job| (job.id(), Arc::new(job))).collect();
+        let jobs = modules.iter().flat_map(ModuleSpec::jobs);
+        let wanted: BTreeMap<ModuleId, Arc<ModuleJob>> = jobs.map(|job| (job.id(), job)).collect();
         let gone: Vec<ModuleId> = self
             .by_id
             .keys()

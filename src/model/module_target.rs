@@ -143,6 +143,24 @@ pub struct ModuleJob {
     pub target: Arc<ModuleTarget>,
 }
 
+impl ModuleSpec {
+    /// The target with this name or address, as written.
+    pub fn target(&self, name: &str) -> Option<&Arc<ModuleTarget>> {
+        let is_it = |target: &&Arc<ModuleTarget>| *target.name == *name || *target.address == *name;
+        self.targets.iter().find(is_it)
+    }
+
+    /// The work of its sessions, one for each target.
+    pub fn jobs(self: &Arc<Self>) -> impl Iterator<Item = Arc<ModuleJob>> {
+        self.targets.iter().map(|target| {
+            Arc::new(ModuleJob {
+                spec: self.clone(),
+                target: target.clone(),
+            })
+        })
+    }
+}
+
 impl ModuleJob {
     /// What identifies it.
     pub fn id(&self) -> ModuleId {

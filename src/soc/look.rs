@@ -8,7 +8,7 @@ use super::channel::{Channel, Failure, TlsStore};
 use super::probe::{self, Ready};
 use super::transport::OutgoingError;
 use crate::model::{Cause, ChannelEvent, ProbeSettings, Report, Target};
-use crate::runtime::defect::caught;
+use crate::runtime::defect::{Defect, caught};
 
 /// The result of one look.
 #[derive(Debug)]
@@ -73,13 +73,16 @@ pub async fn look(
 async fn unless_defect(
     look: impl Future<Output = Result<(Found, Option<SystemTime>), OutgoingError>>,
 ) -> Result<(Found, Option<SystemTime>), OutgoingError> {
-    caught(Box::pin(look)).await.unwrap_or_else(|defect| {
-        let failure = Failure {
-            cause: Cause::Local,
-            detail: format!("a defect of this program, please report it: {defect}").into(),
-        };
-        Ok((Found::NeverReady(failure), None))
-    })
+    let looked = caught(Box::pin(look)).await;
+    looked.unwrap_or_else(|defect| Ok((Found::NeverReady(of_defect(&defect)), None)))
+}
+
+/// Why nothing was found.
+pub(super) fn of_defect(defect: &Defect) -> Failure {
+    Failure {
+        cause: Cause::Local,
+        detail: format!("a defect of this program, please report it: {defect}").into(),
+    }
 }
 
 async fn look_once(
@@ -91,7 +94,33 @@ async fn look_once(
         timeout,
         ..ProbeSettings::default()
     };
-    let mut channel = Channel::new(target, Arc::default(), tls)?;
+    let channel = Channel::new(target, Arc::default(), tls)?;
+    let round = |ready| probe::round(Some(ready), settings, Arc::default());
+    let DialedOnce { expiry, found } = dial_once(channel, round).await;
+    let found = match found {
+        Err(failure) => Found::NeverReady(failure),
+        Ok((after, report, left)) => Found::Ready {
+            after,
+            report: Box::new(report),
+            left,
+        },
+    };
+    Ok((found, expiry))
+}
+
+/// What one dial, and one round, gave.
+pub(super) struct DialedOnce<T> {
+    /// When the peer's certificate expires, if it sent one.
+    pub(super) expiry: Option<SystemTime>,
+    /// From the dial to READY, the round, and whether the connection ended before it did; or why it was never READY.
+    pub(super) found: Result<(Duration, T, Option<Left>), Failure>,
+}
+
+/// Dials once, and runs the round if the channel becomes READY.
+pub(super) async fn dial_once<T, R: Future<Output = T> + Unpin>(
+    mut channel: Channel,
+    round: impl FnOnce(Ready) -> R,
+) -> DialedOnce<T> {
     let began = Instant::now();
     let mut expiry = None;
     loop {
@@ -99,18 +128,19 @@ async fn look_once(
         match (signal.event, signal.transport) {
             (ChannelEvent::PeerCertificate { not_after }, _) => expiry = Some(not_after),
             (ChannelEvent::Failed { cause, detail }, _) => {
-                return Ok((Found::NeverReady(Failure { cause, detail }), expiry));
+                let found = Err(Failure { cause, detail });
+                return DialedOnce { expiry, found };
             }
             (ChannelEvent::State { epoch, .. }, Some(transport)) => {
                 let after = began.elapsed();
-                let ready = Some(Ready { epoch, transport });
-                let mut round = probe::round(ready, settings, Arc::default());
+                let mut round = round(Ready { epoch, transport });
                 let (began, mut left) = (Instant::now(), None);
                 loop {
-                    // The channel and its queries make progress only while the channel is polled.
+                    // The channel and its RPCs make progress only while the channel is polled.
                     tokio::select! {
-                        report = &mut round => {
-                            return Ok((Found::Ready { after, report: Box::new(report), left }, expiry));
+                        ended = &mut round => {
+                            let found = Ok((after, ended, left));
+                            return DialedOnce { expiry, found };
                         }
                         // It dials only once: after the end of the connection there is nothing more to wait for.
                         signal = channel.next(), if left.is_none() => {

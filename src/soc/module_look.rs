@@ -1,18 +1,20 @@
 //! One look at a target of a module, for those who ask once: one dial, one round; and the same as JSON.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::channel::{Channel, Failure, TlsStore};
+use super::look::{DialedOnce, dial_once, of_defect};
 use super::module::Module;
-use super::probe::Ready;
 use super::transport::OutgoingError;
 use crate::model::{
-    AftKind, AftPlane, Cause, ChannelEvent, Compatibility, Event, InstanceEntries, ModuleEvent, ModuleJob,
-    ModuleKind, ModuleReport, ProbeResult, Programmed, RoundReason, Said, ServiceVersion,
+    AftKind, AftPlane, Compatibility, Event, InstanceEntries, ModuleEvent, ModuleJob, ModuleKind,
+    ModuleReport, ProbeResult, Programmed, RoundReason, Said, ServiceVersion,
 };
 use crate::runtime::defect::caught;
 
@@ -32,14 +34,10 @@ impl ModuleLooked {
     pub async fn at(job: Arc<ModuleJob>, tls: &TlsStore) -> Result<Self, OutgoingError> {
         let looked = caught(Box::pin(look_once(job.clone(), tls))).await;
         looked.unwrap_or_else(|defect| {
-            let failure = Failure {
-                cause: Cause::Local,
-                detail: format!("a defect of this program, please report it: {defect}").into(),
-            };
             Ok(Self {
                 job,
                 expiry: None,
-                found: Err(failure),
+                found: Err(of_defect(&defect)),
             })
         })
     }
@@ -156,41 +154,21 @@ pub fn gribi_json(said: &Said) -> Option<Value> {
 
 async fn look_once(job: Arc<ModuleJob>, tls: &TlsStore) -> Result<ModuleLooked, OutgoingError> {
     let settings = job.spec.probe;
-    let mut channel = Channel::new(job.peer(), Arc::default(), tls)?;
+    let channel = Channel::new(job.peer(), Arc::default(), tls)?;
     let (_jobs, changes) = watch::channel(job.clone());
     let (_now, asked) = mpsc::channel(1);
     let mut module = Module::of_job(changes, asked);
     module.keep_reply();
-    let (began, mut expiry) = (Instant::now(), None);
-    let looked = |found, expiry| ModuleLooked { job, expiry, found };
-    loop {
-        let signal = channel.next().await;
-        match (signal.event, signal.transport) {
-            (ChannelEvent::PeerCertificate { not_after }, _) => expiry = Some(not_after),
-            (ChannelEvent::Failed { cause, detail }, _) => {
-                return Ok(looked(Err(Failure { cause, detail }), expiry));
-            }
-            (ChannelEvent::State { epoch, .. }, Some(transport)) => {
-                let (after, began) = (began.elapsed(), tokio::time::Instant::now());
-                let ready = Some(Ready { epoch, transport });
-                let mut round = module.round(ready, settings, Arc::default());
-                let mut is_up = true;
-                let report = loop {
-                    // The channel and its RPCs make progress only while the channel is polled.
-                    tokio::select! {
-                        report = &mut round => break module.finish(report, began, RoundReason::Ready),
-                        // It dials only once: after the end of the connection there is nothing more to wait for.
-                        signal = channel.next(), if is_up => {
-                            let ends = matches!(signal.event, ChannelEvent::Failed { .. } | ChannelEvent::State { .. });
-                            is_up = !ends;
-                        }
-                    }
-                };
-                return Ok(looked(Ok((after, report_of(report))), expiry));
-            }
-            _ => {}
-        }
-    }
+    let round = move |ready| {
+        let (round, began) = (
+            module.round(Some(ready), settings, Arc::default()),
+            Instant::now(),
+        );
+        round.map(move |report| report_of(module.finish(report, began, RoundReason::Ready)))
+    };
+    let DialedOnce { expiry, found } = dial_once(channel, round).await;
+    let found = found.map(|(after, report, _)| (after, report));
+    Ok(ModuleLooked { job, expiry, found })
 }
 
 /// A module's round ends with its report.

@@ -25,18 +25,9 @@ pub(super) async fn ask_modules(config: &Config) -> Vec<ModuleSeen> {
     let deadline = Instant::now() + ALL;
     // The certificate files of the modules are not the SoCs'.
     let tls = TlsStore::default();
-    let jobs: Vec<Arc<ModuleJob>> = config.modules.iter().flat_map(jobs).collect();
+    let jobs: Vec<Arc<ModuleJob>> = config.modules.iter().flat_map(ModuleSpec::jobs).collect();
     let each = jobs.into_iter().map(|job| ask(job, &tls, deadline));
     stream::iter(each).buffered(AT_A_TIME).collect().await
-}
-
-fn jobs(spec: &Arc<ModuleSpec>) -> impl Iterator<Item = Arc<ModuleJob>> {
-    spec.targets.iter().map(|target| {
-        Arc::new(ModuleJob {
-            spec: spec.clone(),
-            target: target.clone(),
-        })
-    })
 }
 
 async fn ask(job: Arc<ModuleJob>, tls: &TlsStore, deadline: Instant) -> ModuleSeen {

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::job_changes::JobChanges;
-use super::module_round::{ask_all, left, report_of_one};
+use super::module_round::{ask_all, left, report_of_one, round_of};
 use super::{ModuleRound, ModuleSignal};
 use crate::model::wire::{Malformed, WireFields, WireValue, put_bytes};
 use crate::model::{
-    AftKind, Event, GribiCheck, GribiCounts, InstanceEntries, ModuleEvent, ModuleKind, ModuleReport,
-    ProbeSettings, Programmed, Said, text,
+    AftKind, GribiCheck, GribiCounts, InstanceEntries, ModuleKind, ModuleReport, ProbeSettings, Programmed,
+    Said, text,
 };
 use crate::soc::probe::{QueryAnswer, Ready, RoundLimiter};
 use crate::soc::transport::Transport;
@@ -48,13 +48,12 @@ impl Gribi {
         limiter: Arc<RoundLimiter>,
     ) -> ModuleRound {
         let job = self.changes.job();
-        Box::pin(async move {
-            let report = match &job.spec.kind {
+        round_of(async move {
+            match &job.spec.kind {
                 ModuleKind::Gribi(check) => run(ready, check, settings, &limiter).await,
                 // A session whose kind changes is started anew.
                 _ => ModuleReport::not_ready(),
-            };
-            Event::Module(Box::new(ModuleEvent::Round(report)))
+            }
         })
     }
 

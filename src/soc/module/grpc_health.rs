@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
 use super::job_changes::JobChanges;
-use super::module_round::{EndedQuestion, ask_all};
+use super::module_round::{EndedQuestion, ask_all, round_of};
 use super::{ModuleRound, ModuleSignal};
 use crate::model::wire::{Malformed, WireFields, WireValue, text_field};
 use crate::model::{
@@ -64,10 +64,7 @@ impl GrpcHealth {
         limiter: Arc<RoundLimiter>,
     ) -> ModuleRound {
         let services = self.services.clone();
-        Box::pin(async move {
-            let report = run(ready, &services, settings, &limiter).await;
-            Event::Module(Box::new(ModuleEvent::Round(report)))
-        })
+        round_of(async move { run(ready, &services, settings, &limiter).await })
     }
 
     /// The newest status counts, whether it is from Check or from Watch. Then it is a success or not.

@@ -14,12 +14,12 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::job_changes::JobChanges;
-use super::module_round::ask_all;
+use super::module_round::{ask_all, round_of};
 use super::reflection::{Unreflected, reflect};
 use super::{ModuleRound, ModuleSignal};
 use crate::model::{
-    Event, ModuleEvent, ModuleJob, ModuleKind, ModuleReport, ProbeResult, ProbeSettings, Said, UnaryCheck,
-    UnaryReply, UnarySchema, text,
+    ModuleJob, ModuleKind, ModuleReport, ProbeResult, ProbeSettings, Said, UnaryCheck, UnaryReply,
+    UnarySchema, text,
 };
 use crate::soc::probe::{QueryAnswer, Ready, RoundLimiter};
 use crate::soc::transport::Transport;
@@ -79,11 +79,10 @@ impl GrpcUnary {
             limiter,
             keeps_reply: self.keeps_reply,
         };
-        Box::pin(async move {
-            let report = match round.run(ready).await {
+        round_of(async move {
+            match round.run(ready).await {
                 Ok(report) | Err(report) => report,
-            };
-            Event::Module(Box::new(ModuleEvent::Round(report)))
+            }
         })
     }
 

@@ -7,9 +7,15 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::model::{ModuleReport, ProbeResult, ProbeSettings, QueryReport, Said};
+use super::ModuleRound;
+use crate::model::{Event, ModuleEvent, ModuleReport, ProbeResult, ProbeSettings, QueryReport, Said};
 use crate::soc::probe::{QueryAnswer, Ready, RoundLimiter, Slot, under_deadline};
 use crate::soc::transport::Transport;
+
+/// A round that ends with this report.
+pub(super) fn round_of(report: impl Future<Output = ModuleReport> + Send + 'static) -> ModuleRound {
+    Box::pin(async move { Event::Module(Box::new(ModuleEvent::Round(report.await))) })
+}
 
 /// How one of a round's questions ended, and what was reported.
 pub(super) type EndedQuestion<T> = (QueryReport, T);

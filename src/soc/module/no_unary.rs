@@ -1,10 +1,12 @@
 //! In place of `grpc_unary` in a program that was built without it. The configuration refuses such modules before.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use super::job_changes::JobChanges;
+use super::module_round::round_of;
 use super::{ModuleRound, ModuleSignal};
-use crate::model::{Event, ModuleEvent, ModuleReport, ProbeResult, ProbeSettings};
+use crate::model::{ModuleReport, ProbeResult, ProbeSettings};
 use crate::soc::probe::{Ready, RoundLimiter};
 
 #[derive(Debug)]
@@ -17,11 +19,16 @@ impl NoUnary {
 
     pub(super) fn keep_reply(&mut self) {}
 
-    pub(super) fn round(&self, ready: Option<Ready>, _: ProbeSettings, _: Arc<RoundLimiter>) -> ModuleRound {
-        let epoch = ready.map(|ready| ready.epoch);
+    pub(super) fn round(
+        &self,
+        channel: Option<Ready>,
+        _: ProbeSettings,
+        _: Arc<RoundLimiter>,
+    ) -> ModuleRound {
+        let epoch = channel.map(|ready| ready.epoch);
         let why = "this program was built without grpc_unary";
         let report = ModuleReport::failed(epoch, ProbeResult::NoSchema, Some(why.into()));
-        Box::pin(async move { Event::Module(Box::new(ModuleEvent::Round(report))) })
+        round_of(ready(report))
     }
 
     /// Cancel-safe.

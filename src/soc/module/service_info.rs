@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::job_changes::JobChanges;
-use super::module_round::{ask_all, detail, left, report_of_one};
+use super::module_round::{ask_all, detail, left, report_of_one, round_of};
 use super::{ModuleRound, ModuleSignal};
 use crate::model::wire::{Malformed, WireFields, WireValue};
 use crate::model::{
-    Compatibility, Event, InfoDialect, ModuleEvent, ModuleKind, ModuleReport, ProbeResult, ProbeSettings,
-    Said, ServiceCheck, ServiceVersion, ServiceVersions, text,
+    Compatibility, InfoDialect, ModuleKind, ModuleReport, ProbeResult, ProbeSettings, Said, ServiceCheck,
+    ServiceVersion, ServiceVersions, text,
 };
 use crate::soc::probe::{QueryAnswer, Ready, RoundLimiter};
 use crate::soc::transport::Transport;
@@ -53,13 +53,12 @@ impl ServiceInfo {
         limiter: Arc<RoundLimiter>,
     ) -> ModuleRound {
         let (job, older_on) = (self.changes.job(), self.older_on.clone());
-        Box::pin(async move {
-            let report = match &job.spec.kind {
+        round_of(async move {
+            match &job.spec.kind {
                 ModuleKind::ServiceInfo(check) => run(ready, check, &older_on, settings, &limiter).await,
                 // A session whose kind changes is started anew.
                 _ => ModuleReport::not_ready(),
-            };
-            Event::Module(Box::new(ModuleEvent::Round(report)))
+            }
         })
     }
 
