@@ -13,6 +13,7 @@
 //! | `probe_turns` | how often that may happen (pure) |
 //! | `stream_places` | how the places of event streams are shared (pure) |
 //! | `selection` | which ports a request asks for, in which order (pure) |
+//! | `url_parameters` | the parameters that all lists have (pure) |
 //! | `openapi.json` | the description for programs; a test compares it with the answers |
 //!
 //! Words are those of metrics and log. Times are RFC 3339, UTC, with milliseconds. Durations are seconds. What is unknown is
@@ -32,7 +33,9 @@ pub(super) mod selection;
 mod service_rows;
 pub(super) mod service_selection;
 mod stream_places;
+mod url_parameters;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -51,7 +54,7 @@ use super::error_form::ErrorForm;
 use super::port_lookup::{self, NoPort, look_up};
 use super::reply_body::reply_body;
 use super::scrape::{NotRendered, Renderer};
-use crate::model::{View, text};
+use crate::model::{Cause, ChannelStatus, View, text};
 pub(super) use event_stream::EventStreams;
 use fleet_summary::FleetSummary;
 use port_page::PortPage;
@@ -120,6 +123,13 @@ impl Serialize for Time {
         let time = DateTime::<Utc>::from(self.0).to_rfc3339_opts(SecondsFormat::Millis, true);
         serializer.serialize_str(&time)
     }
+}
+
+/// Failed dials and lost connections by cause: those that happened.
+fn failures(channel: &ChannelStatus) -> BTreeMap<&'static str, u64> {
+    let failures = Cause::ALL.iter().zip(channel.failures);
+    let failures = failures.filter(|(_, count)| *count > 0);
+    failures.map(|(cause, count)| (cause.label(), count)).collect()
 }
 
 /// An answer that is not data.

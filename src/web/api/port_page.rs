@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Time;
 use super::port_row::PortRow;
+use super::{Time, failures};
 use crate::model::{Cause, History, Query, RoundRecord, SocView, Transition, TransitionKind};
 use crate::sonic::rows::Counters;
 
@@ -65,8 +65,6 @@ struct QueryEntry {
 impl<'a> PortPage<'a> {
     pub(super) fn of(soc: &'a SocView, history: &'a History) -> Self {
         let status = &*soc.status;
-        let failures = Cause::ALL.iter().zip(status.channel.failures);
-        let failures = failures.filter(|(_, count)| *count > 0);
         let rounds = |rounds: &std::collections::VecDeque<RoundRecord>| {
             rounds.iter().rev().map(RoundEntry::of).collect()
         };
@@ -74,7 +72,7 @@ impl<'a> PortPage<'a> {
             row: PortRow::of(soc),
             counters: Counters::own(status).named().collect(),
             dials: status.channel.dials,
-            failures: failures.map(|(cause, count)| (cause.label(), count)).collect(),
+            failures: failures(&status.channel),
             certificate_expiry: status.channel.certificate_expiry.map(Time),
             keepalive: KeepaliveOfPort {
                 rtt: status.channel.keepalive_rtt.map(|rtt| rtt.as_secs_f64()),

@@ -1,18 +1,11 @@
 //! The parameters of `/api/v1/ports` and of the page `/`: which ports, in which order, how many. Pure.
 
 use std::cmp::Ordering;
-use std::fmt::Display;
 
+use super::url_parameters::{DEFAULT_LIMIT, each_known, first_of_each, limit, offset, search, words};
 use crate::model::text::quote;
 use crate::model::{ChannelState, End, PortLevel, SocView};
 use crate::web::cells;
-
-/// How many ports an answer has at most, if the request does not say.
-pub(super) const DEFAULT_LIMIT: usize = 1_000;
-/// How many a request may ask for.
-const MAX_LIMIT: usize = 5_000;
-/// The longest text to search for, bytes. A port's name has at most 64.
-const MAX_SEARCH: usize = 200;
 
 /// The parameters' names.
 const PARAMETERS: [&str; 6] = ["level", "state", "q", "sort", "limit", "offset"];
@@ -72,6 +65,12 @@ impl SortBy {
         }
     }
 
+    /// The order with this name; or what was expected.
+    fn read(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|sort| sort.label() == name);
+        found.ok_or_else(|| Self::ALL.map(Self::label).join(", "))
+    }
+
     fn compare(self, a: &SocView, b: &SocView) -> Ordering {
         let (one, other) = (&*a.status, &*b.status);
         let by = |cell: fn(&crate::model::SocStatus) -> cells::PortCell| cell(one).cmp(&cell(other));
@@ -119,74 +118,31 @@ impl Default for Selection {
 }
 
 impl Selection {
-    /// Reads the part of the URL after `?`, for the API: an unknown parameter, or one that is given twice, is an error, because the
-    /// answer would not be what the client means. The error says which parameter is bad and what was expected.
+    /// Reads the part of the URL after `?`, for the API.
     pub(in crate::web) fn parse(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
-        let mut seen = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if !PARAMETERS.contains(&&*name) {
-                let known = PARAMETERS.join(", ");
-                return Err(format!("unknown parameter {}: expected {known}", quote(&name)));
-            }
-            if seen.contains(&name) {
-                return Err(format!(
-                    "{name}: expected once, got twice; level and state take more than one value with commas between them"
-                ));
-            }
-            selection.set(&name, &value)?;
-            seen.push(name);
-        }
+        each_known(query, &PARAMETERS, |name, value| selection.set(name, value))?;
         Ok(selection)
     }
 
-    /// The same for the page, whose URLs are pasted and followed: others add parameters to them (`utm_source`), which are ignored. Of a
-    /// parameter that is given twice the first counts, as for the page's script.
+    /// The same for the page.
     pub(in crate::web) fn of_page(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
-        let mut left = PARAMETERS.to_vec();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if let Some(place) = left.iter().position(|known| *known == name) {
-                left.swap_remove(place);
-                selection.set(&name, &value)?;
-            }
-        }
+        first_of_each(query, &PARAMETERS, |name, value| selection.set(name, value))?;
         Ok(selection)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let bad = |expected: &str| Err(format!("{name}: expected {expected}, got {}", quote(value)));
-        match name {
-            "level" => match words(value, PortLevel::ALL) {
-                Some(levels) => self.levels = levels,
-                None => return bad(&listed(PortLevel::ALL)),
-            },
-            "state" => match words(value, ChannelState::ALL) {
-                Some(states) => self.states = states,
-                None => return bad(&listed(ChannelState::ALL)),
-            },
-            "q" => match search(value) {
-                Ok(search) => self.search = search,
-                Err(expected) => return bad(&expected),
-            },
-            "sort" => match SortBy::ALL.iter().find(|sort| sort.label() == value) {
-                Some(sort) => self.sort = *sort,
-                None => {
-                    let all: Vec<_> = SortBy::ALL.iter().map(|sort| sort.label()).collect();
-                    return bad(&all.join(", "));
-                }
-            },
-            "limit" => match limit(value) {
-                Ok(limit) => self.limit = limit,
-                Err(expected) => return bad(&expected),
-            },
-            "offset" => match offset(value) {
-                Ok(offset) => self.offset = offset,
-                Err(expected) => return bad(&expected),
-            },
-            _ => {}
-        }
-        Ok(())
+        let set = match name {
+            "level" => words(value, PortLevel::ALL).map(|levels| self.levels = levels),
+            "state" => words(value, ChannelState::ALL).map(|states| self.states = states),
+            "q" => search(value).map(|found| self.search = found),
+            "sort" => SortBy::read(value).map(|sort| self.sort = sort),
+            "limit" => limit(value).map(|found| self.limit = found),
+            "offset" => offset(value).map(|found| self.offset = found),
+            _ => Ok(()),
+        };
+        set.map_err(|expected| format!("{name}: expected {expected}, got {}", quote(value)))
     }
 
     /// How many ports match, and the places of those in this answer, in their order.
@@ -221,38 +177,4 @@ impl Selection {
                 .as_ref()
                 .is_some_and(|error| has(&error.to_string()))
     }
-}
-
-/// A text to search for, in lower case; or what was expected.
-pub(super) fn search(value: &str) -> Result<String, String> {
-    if value.len() > MAX_SEARCH {
-        return Err(format!("at most {MAX_SEARCH} bytes"));
-    }
-    Ok(value.to_lowercase())
-}
-
-/// How many rows an answer has at most; or what was expected.
-pub(super) fn limit(value: &str) -> Result<usize, String> {
-    match value.parse() {
-        Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
-        _ => Err(format!("a number from 1 to {MAX_LIMIT}")),
-    }
-}
-
-/// How many rows are left out at the beginning; or what was expected.
-pub(super) fn offset(value: &str) -> Result<usize, String> {
-    let offset = value.parse::<u32>();
-    let offset = offset.map_err(|_| "a number from 0 to 4294967295".to_owned())?;
-    Ok(offset as usize)
-}
-
-/// Words with commas between them, all of the set.
-pub(super) fn words<T: Copy + Display>(value: &str, all: &[T]) -> Option<Vec<T>> {
-    let known = |word: &str| all.iter().find(|known| known.to_string() == word).copied();
-    value.split(',').map(known).collect()
-}
-
-pub(super) fn listed<T: Display>(all: &[T]) -> String {
-    let words: Vec<String> = all.iter().map(ToString::to_string).collect();
-    format!("{} (more than one: with commas)", words.join(", "))
 }

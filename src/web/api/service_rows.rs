@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Time;
 use super::service_selection::JudgedService;
+use super::{Time, failures};
 use crate::model::{
     Cause, EndedRound, ModuleKind, ModuleSpec, ModuleStatus, PortLevel, ProbeResult, Said, View,
 };
@@ -209,7 +209,6 @@ impl<'a> ServicePage<'a> {
         let JudgedService { status, .. } = service;
         let (channel, asked) = (&status.channel, &status.asked);
         let results = ProbeResult::ALL.iter().zip(asked.results);
-        let failures = Cause::ALL.iter().zip(channel.failures);
         let interval = channel.keepalive_time.as_secs_f64();
         Self {
             row: ServiceRow::of(service),
@@ -218,10 +217,7 @@ impl<'a> ServicePage<'a> {
                 .map(|(result, count)| (result.label(), count))
                 .collect(),
             dials: channel.dials,
-            failures: failures
-                .filter(|(_, count)| *count > 0)
-                .map(|(cause, count)| (cause.label(), count))
-                .collect(),
+            failures: failures(channel),
             certificate_expiry: channel.certificate_expiry.map(Time),
             keepalive: ServiceKeepalive {
                 rtt: channel.keepalive_rtt.map(|rtt| rtt.as_secs_f64()),

@@ -1,6 +1,6 @@
 //! The parameters of `/api/v1/targets` and of the page `/services`: which targets of modules, the worst first, how many. Pure.
 
-use super::selection::{DEFAULT_LIMIT, limit, listed, offset, search, words};
+use super::url_parameters::{DEFAULT_LIMIT, each_known, first_of_each, limit, offset, search, words};
 use crate::model::text::quote;
 use crate::model::{ChannelState, ModuleStatus, PortLevel, ServiceReason, View};
 
@@ -61,48 +61,25 @@ impl ServiceSelection {
         }
     }
 
-    /// Reads the part of the URL after `?`, for the API: an unknown parameter, or one that is given twice, is an error.
+    /// Reads the part of the URL after `?`, for the API.
     pub(in crate::web) fn parse(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
-        let mut seen = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if !PARAMETERS.contains(&&*name) {
-                let known = PARAMETERS.join(", ");
-                return Err(format!("unknown parameter {}: expected {known}", quote(&name)));
-            }
-            if seen.contains(&name) {
-                return Err(format!(
-                    "{name}: expected once, got twice; level and state take more than one value with commas between them"
-                ));
-            }
-            selection.set(&name, &value)?;
-            seen.push(name);
-        }
+        each_known(query, &PARAMETERS, |name, value| selection.set(name, value))?;
         Ok(selection)
     }
 
-    /// The same for the page: of a parameter that is given twice the first counts, and unknown ones are ignored.
+    /// The same for the page.
     pub(in crate::web) fn of_page(query: &str) -> Result<Self, String> {
         let mut selection = Self::default();
-        let mut left = PARAMETERS.to_vec();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if let Some(place) = left.iter().position(|known| *known == name) {
-                left.swap_remove(place);
-                selection.set(&name, &value)?;
-            }
-        }
+        first_of_each(query, &PARAMETERS, |name, value| selection.set(name, value))?;
         Ok(selection)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let set = match name {
             "module" => search(value).map(|_| self.module = Some(value.to_owned())),
-            "level" => words(value, PortLevel::ALL)
-                .map(|levels| self.levels = levels)
-                .ok_or_else(|| listed(PortLevel::ALL)),
-            "state" => words(value, ChannelState::ALL)
-                .map(|states| self.states = states)
-                .ok_or_else(|| listed(ChannelState::ALL)),
+            "level" => words(value, PortLevel::ALL).map(|levels| self.levels = levels),
+            "state" => words(value, ChannelState::ALL).map(|states| self.states = states),
             "q" => search(value).map(|found| self.search = found),
             "limit" => limit(value).map(|found| self.limit = found),
             "offset" => offset(value).map(|found| self.offset = found),
