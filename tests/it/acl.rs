@@ -236,22 +236,27 @@ async fn in_shadow_mode_nothing_but_the_shadow_rows_is_ever_written() {
     assert_eq!(refused(&rack), []);
 }
 
+/// What a Redis user must be able to read.
+const NEEDED: [&str; 7] = [
+    "%R~DEVICE_METADATA|*",
+    "%R~MUX_CABLE*",
+    "%R~LOOPBACK_INTERFACE|*",
+    "%R~GRPC*",
+    "%R~CONFIG_DB_INITIALIZED",
+    "%R~PORT_TABLE:*",
+    "%R~MUX_LINKMGR_TABLE|*",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_read_our_tables_alone_is_enough() {
-    let tables = [
-        "%R~DEVICE_METADATA|*",
-        "%R~MUX_CABLE*",
-        "%R~LOOPBACK_INTERFACE|*",
-        "%R~GRPC*",
-        "%R~CONFIG_DB_INITIALIZED",
-        "%R~PORT_TABLE:*",
-        "%R~MUX_LINKMGR_TABLE|*",
+    let more = [
         "%R~DUALTOR_EXPORTER|config",
         "%R~FORWARDING_STATE_RESPONSE:*",
         "%R~HW_MUX_CABLE_TABLE*",
         "%R~MUX_METRICS_TABLE|*",
         "%R~LINK_PROBE_STATS|*",
     ];
+    let tables = [&NEEDED[..], &more].concat();
     let mut rack = switch_of(&with("%R~", &tables), "publish: own").await;
     what_a_life_changes(&mut rack, "MUX_CABLE_INFO").await;
     // The settings in CONFIG_DB, which `--config.database` waits for.
@@ -271,16 +276,7 @@ async fn a_user_who_may_read_our_tables_alone_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_not_read_what_ycabled_has_written_reads_everything_else() {
-    let tables = [
-        "%R~DEVICE_METADATA|*",
-        "%R~MUX_CABLE*",
-        "%R~LOOPBACK_INTERFACE|*",
-        "%R~GRPC*",
-        "%R~CONFIG_DB_INITIALIZED",
-        "%R~PORT_TABLE:*",
-        "%R~MUX_LINKMGR_TABLE|*",
-    ];
-    let mut rack = switch_of(&with("%R~", &tables), "publish: own").await;
+    let mut rack = switch_of(&with("%R~", &NEEDED), "publish: own").await;
     what_a_life_changes(&mut rack, "MUX_CABLE_INFO").await;
     let refused = refused(&rack);
     let of_ycabled = |entry: &BTreeMap<String, Value>| {

@@ -377,6 +377,12 @@ async fn probe_asks_configured_targets_only_over_their_standing_channel() {
     }
 }
 
+/// `/probe` gives a result again for a second. Only time ends that: nothing that could be waited for happens then, and asking would
+/// begin the second anew.
+async fn outdate_the_last_round() {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_is_a_round_like_any_other_shared_by_all_who_wait_and_given_again_for_a_second() {
     let rack = asked(NO_ROUNDS).start().await;
@@ -389,8 +395,7 @@ async fn a_probe_is_a_round_like_any_other_shared_by_all_who_wait_and_given_agai
         },
         &[Rpc::Health],
     );
-    // The round at READY is older than a second.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    outdate_the_last_round().await;
     let ask = || http::get(rack.web, "/probe?module=health&target=soc");
     let (one, two, three) = tokio::join!(ask(), ask(), ask());
     for answer in [one, two, three, ask().await] {
@@ -410,7 +415,7 @@ async fn a_probe_that_the_scraper_does_not_wait_for_is_cut() {
     let rack = asked(NO_ROUNDS).start().await;
     shows(&rack, "ready serving 1").await;
     rack.soc(SOC).reply_fault_only(ReplyFault::Stall, &[Rpc::Health]);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    outdate_the_last_round().await;
     let began = Instant::now();
     let timeout = [("X-Prometheus-Scrape-Timeout-Seconds", "1")];
     let answer = http::ask(rack.web, "GET", "/probe?module=health&target=soc", &timeout).await;

@@ -193,8 +193,10 @@ async fn metrics_arrive_with_the_values_of_a_scrape() {
         })
     })
     .await;
-    let scrape = rack.scrape().await;
-    assert!(scrape.count("dualtor_otlp_metric_exports_total", &[("result", "ok")]) > 0);
+    // It is counted when the answer has come, a moment later.
+    let scrape = rack
+        .counts("dualtor_otlp_metric_exports_total", &[("result", "ok")], 1)
+        .await;
     assert_eq!(
         scrape.value(SPANS, &[("result", "ok")]),
         None,

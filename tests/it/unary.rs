@@ -1,8 +1,6 @@
 //! grpc_unary against a server that shares no code with the exporter: schemas by reflection and from files, replies, and what a
 //! hostile server can send.
 
-use std::time::Duration;
-
 use prost_reflect::prost::Message as _;
 use prost_reflect::prost_types::{FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
 
@@ -40,6 +38,8 @@ fn answer() -> Vec<u8> {
 }
 
 const ROUNDS: &str = "interval: 200ms, timeout: 150ms, channel: {backoff: {initial: 50ms, max: 100ms}}";
+/// With time for replies of many megabytes.
+const SLOW_ROUNDS: &str = "interval: 3s, timeout: 2900ms, channel: {backoff: {initial: 50ms, max: 100ms}}";
 const KEYS: &str = "method: shop.Info/Version";
 
 fn module(server: &SchemaServer, keys: &str, rounds: &str) -> String {
@@ -50,8 +50,12 @@ fn module(server: &SchemaServer, keys: &str, rounds: &str) -> String {
 }
 
 async fn asked(server: &SchemaServer, keys: &str) -> Rack {
+    asked_at(server, keys, ROUNDS).await
+}
+
+async fn asked_at(server: &SchemaServer, keys: &str, rounds: &str) -> Rack {
     Setup::rack(1)
-        .modules(&module(server, keys, ROUNDS))
+        .modules(&module(server, keys, rounds))
         .start()
         .await
 }
@@ -206,14 +210,7 @@ async fn the_status_that_is_expected_is_the_success() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_cannot_be_one_is_invalid_and_one_over_the_limit_is_refused() {
     let server = SchemaServer::start(script()).await;
-    let rack = Setup::rack(1)
-        .modules(&module(
-            &server,
-            KEYS,
-            "interval: 3s, timeout: 2900ms, channel: {backoff: {initial: 50ms, max: 100ms}}",
-        ))
-        .start()
-        .await;
+    let rack = asked_at(&server, KEYS, SLOW_ROUNDS).await;
     for (replying, result) in [
         (Replying::Nothing, "INVALID_REPLY"),
         (Replying::Two, "INVALID_REPLY"),
@@ -578,20 +575,14 @@ async fn hostile_schemas_and_replies_cost_little_memory() {
         file.message_type[0].field = (1..11_000).map(field).collect();
     };
     let server = SchemaServer::start(Script::raw(file(fields))).await;
-    let rack = Setup::rack(1)
-        .modules(&module(
-            &server,
-            KEYS,
-            "interval: 3s, timeout: 2900ms, channel: {backoff: {initial: 50ms, max: 100ms}}",
-        ))
-        .start()
-        .await;
+    let rack = asked_at(&server, KEYS, SLOW_ROUNDS).await;
     let resident = async || {
         rack.scrape()
             .await
             .value("process_resident_memory_bytes", &[])
             .expect("a value")
     };
+    let rounds = async || rack.scrape().await.count("grpc_probes_total", &[("module", "m")]);
     let before = resident().await;
     for replying in [
         Replying::Message(field(1, &[])),
@@ -600,8 +591,16 @@ async fn hostile_schemas_and_replies_cost_little_memory() {
         Replying::Message([0x78, 1].repeat(2_000_000)),
     ] {
         server.set(|script| script.replying = replying);
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-        let _ = http::get(rack.web, "/probe?module=m&target=t").await;
+        let (calls, ended) = (server.seen("Version"), rounds().await);
+        wait_until("a round with this reply", async || {
+            // For a second it is the result of the last round.
+            let _ = http::get(rack.web, "/probe?module=m&target=t").await;
+            match server.seen("Version") > calls && rounds().await > ended {
+                true => Ok(()),
+                false => Err("none".to_owned()),
+            }
+        })
+        .await;
     }
     let more = resident().await - before;
     assert!(more < 100e6, "{more} bytes");

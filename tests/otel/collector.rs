@@ -127,8 +127,11 @@ impl Collector {
     }
 }
 
+/// Where it listens. The collector cannot be asked for a free port, and no other test takes one here meanwhile.
+pub(crate) const HOST: &str = "127.77.0.1";
+
 fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let listener = std::net::TcpListener::bind((HOST, 0)).expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
@@ -143,7 +146,7 @@ fn yaml(directory: &Path, grpc: u16, http: u16, files: Option<&Files>) -> String
         )
     });
     let mut yaml = format!(
-        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"127.0.0.1:{grpc}\"{tls}}}, http: {{endpoint: \"127.0.0.1:{http}\"{tls}}}}}}}}}\n\
+        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"{HOST}:{grpc}\"{tls}}}, http: {{endpoint: \"{HOST}:{http}\"{tls}}}}}}}}}\n\
          exporters:\n"
     );
     for signal in ["traces", "metrics", "logs"] {

@@ -9,7 +9,7 @@ mod collector;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use collector::{Collector, SpanLine};
+use collector::{Collector, HOST, SpanLine};
 use dualtor_sim::ConnectionFault;
 use dualtor_testkit::certificates::{Ca, Files, VALID};
 use dualtor_testkit::harness::{ONLY_AT_READY, Setup, wait_until};
@@ -35,7 +35,7 @@ fn sends_to(collector: &Collector, grpc: bool, keys: &str) -> Setup {
         .databases("publish: off")
         .probe(ONLY_AT_READY)
         .otel(&format!(
-            "endpoint: \"{scheme}://127.0.0.1:{port}\", protocol: {protocol}, traces: all, {keys}"
+            "endpoint: \"{scheme}://{HOST}:{port}\", protocol: {protocol}, traces: all, {keys}"
         ))
         .variable("OTEL_BSP_SCHEDULE_DELAY", "50")
 }
@@ -174,7 +174,7 @@ async fn what_a_real_collector_gets_is_complete_over_both_protocols() {
 async fn a_collector_that_wants_our_certificate_gets_it() {
     let (ca, files) = (Ca::new("collector CA", VALID), Files::new());
     files.write("ca.crt", &ca.cert);
-    files.soc(&ca.soc(VALID));
+    files.soc(&ca.named("collector"));
     files.client(&ca.client(VALID));
     for grpc in [false, true] {
         let Some(collector) = Collector::start(Some(&files)).await else {
@@ -182,7 +182,7 @@ async fn a_collector_that_wants_our_certificate_gets_it() {
         };
         let path = |name: &str| files.path(name).display().to_string();
         let keys = format!(
-            "tls: {{ca: \"{}\", cert: \"{}\", key: \"{}\"}}",
+            "tls: {{ca: \"{}\", cert: \"{}\", key: \"{}\", server_name: collector}}",
             path("ca.crt"),
             path("client.crt"),
             path("client.key")
