@@ -519,7 +519,10 @@ mod tests {
     #[test]
     fn a_port_that_leaves_as_a_stream_begins_is_removed_as_its_client_may_have_it() {
         let mut board = Board::default();
-        board.show(&view(&[soc("Ethernet0"), soc("Ethernet4"), soc("Ethernet8")]), false);
+        board.show(
+            &view(&[soc("Ethernet0"), soc("Ethernet4"), soc("Ethernet8")]),
+            false,
+        );
         board.show(&view(&[soc("Ethernet0"), soc("Ethernet4")]), false);
         let place = board.beginning();
         board.show(&view(&[soc("Ethernet0")]), false);
@@ -527,7 +530,10 @@ mod tests {
             .into_iter()
             .filter(|(event, _)| *event != "fleet")
             .collect();
-        let expected = [("ports", names(&["Ethernet0"])), ("removed", names(&["Ethernet4"]))];
+        let expected = [
+            ("ports", names(&["Ethernet0"])),
+            ("removed", names(&["Ethernet4"])),
+        ];
         assert_eq!(of_ports, expected);
     }
 
@@ -537,7 +543,10 @@ mod tests {
         let mut board = Board::default();
         board.show(&view(&many), false);
         board.show(&view(&many[..150]), false);
-        assert!(board.forgotten > 150, "rows that are older than a forgotten removal");
+        assert!(
+            board.forgotten > 150,
+            "rows that are older than a forgotten removal"
+        );
         let mut place = board.beginning();
         while board.after(&mut place).is_some() {
             assert!(!board.is_lost(&place));
