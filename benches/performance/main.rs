@@ -1,14 +1,15 @@
 //! `make bench`: the cost of a round, an idle channel and a scrape, compared with the possible minimum. Prints Markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`. Only if named: `full` (10,000
-//! SoCs for three minutes), `otel-away` (a bad collector, `MINUTES` four times), `otel-feature` (builds the program twice), and
-//! docs/scale.md's `scale`, `shards`, `prometheus` (half an hour). `cargo bench --bench performance -- rounds idle`
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`, `modules`. Only if named:
+//! `full` (10,000 SoCs for three minutes), `otel-away` (a bad collector, `MINUTES` four times), `otel-feature` (builds the program
+//! twice), and docs/scale.md's `scale`, `shards`, `prometheus` (half an hour). `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
 
 mod bare;
 mod client;
 mod exposition;
+mod module_targets;
 mod otel_away;
 mod otel_costs;
 mod otel_feature;
@@ -76,6 +77,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("otel") {
         otel_costs::run()?;
+    }
+    if wanted("modules") {
+        module_targets::run()?;
     }
     if named.contains(&"otel-away") {
         otel_away::run()?;
