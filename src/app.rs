@@ -198,7 +198,7 @@ impl Exporter {
             config: options.web_config,
             limits: options.limits,
         };
-        let dumper = Dumper::new(fleet.clone(), web.view.clone());
+        let dumper = Dumper::new(fleet.clone(), web.view.clone(), modules.pulses());
         parts::servers(options.listeners, web, &fleet, &mut servers, &stop);
         Self {
             config,

@@ -1,6 +1,7 @@
 //! `make bench`: the cost of a round, an idle channel and a scrape, compared with the possible minimum. Prints Markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`. Only if named: `full` (10,000
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`,
+//! `modules`. Only if named: `full` (10,000
 //! SoCs for three minutes), and docs/scale.md's `scale`, `shards`, `prometheus` (half an hour). `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
@@ -8,6 +9,7 @@
 mod bare;
 mod client;
 mod exposition;
+mod module_targets;
 mod otel_costs;
 mod rack;
 mod scale;
@@ -68,6 +70,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("otel") {
         otel_costs::run()?;
+    }
+    if wanted("modules") {
+        module_targets::run()?;
     }
     if named.contains(&"full") {
         whole::large()?;

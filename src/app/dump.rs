@@ -20,6 +20,7 @@ use crate::model::component::APP;
 use crate::model::{
     ChannelState, ChannelStatus, History, ModuleStatus, Query, QueryResult, SocView, View, text,
 };
+use crate::soc::session::{Doing, Pulses};
 use crate::web::ViewSource;
 
 /// Rounds of each target.
@@ -30,6 +31,7 @@ const ROUNDS: usize = 10;
 pub struct Dumper {
     fleet: FleetHandle,
     view: ViewSource,
+    pulses: Arc<Pulses>,
     reader: Arc<Reader>,
 }
 
@@ -40,10 +42,11 @@ impl std::fmt::Debug for Dumper {
 }
 
 impl Dumper {
-    pub(super) fn new(fleet: FleetHandle, view: ViewSource) -> Self {
+    pub(super) fn new(fleet: FleetHandle, view: ViewSource, pulses: Arc<Pulses>) -> Self {
         Self {
             fleet,
             view,
+            pulses,
             reader: Arc::default(),
         }
     }
@@ -56,10 +59,11 @@ impl Dumper {
         for soc in &view.socs {
             let history = self.fleet.history(soc.status.target.id.clone()).await;
             let history = history.ok().flatten().unwrap_or_default();
-            put_soc(&mut text, soc, &history);
+            let doing = self.pulses.of(&soc.status.target.id);
+            put_soc(&mut text, soc, doing, &history);
         }
         for target in &*view.module_targets {
-            put_module(&mut text, target);
+            put_module(&mut text, target, self.pulses.of(&target.id()));
         }
         let path = directory.join(name(view.at));
         let shown = text::quote(path.display());
@@ -147,10 +151,31 @@ fn put_channel(out: &mut String, channel: &ChannelStatus) {
     );
 }
 
-fn put_soc(out: &mut String, soc: &SocView, history: &History) {
+/// The next round, and what is pending.
+fn put_doing(out: &mut String, doing: Option<Doing>) {
+    let Some(doing) = doing else {
+        let _ = writeln!(out, "  session    none at this moment");
+        return;
+    };
+    let _ = match doing.next_round {
+        Ok(after) => writeln!(out, "  next round in {after:?}"),
+        Err(late) => writeln!(out, "  next round due since {late:?}"),
+    };
+    let round = doing
+        .round
+        .map_or_else(|| "no round".to_owned(), |age| format!("a round for {age:?}"));
+    let _ = writeln!(
+        out,
+        "  pending    {round}; {} RPCs and streams are open",
+        doing.open_rpcs
+    );
+}
+
+fn put_soc(out: &mut String, soc: &SocView, doing: Option<Doing>, history: &History) {
     let status = &soc.status;
     let _ = writeln!(out, "SoC {} at {}", status.target.id, status.target.address);
     put_channel(out, &status.channel);
+    put_doing(out, doing);
     for round in history.rounds().iter().rev().take(ROUNDS) {
         let failed = Query::ALL.iter().filter_map(|query| {
             let (result, _) = round.query(*query);
@@ -172,11 +197,12 @@ fn put_soc(out: &mut String, soc: &SocView, history: &History) {
     out.push('\n');
 }
 
-fn put_module(out: &mut String, target: &ModuleStatus) {
+fn put_module(out: &mut String, target: &ModuleStatus, doing: Option<Doing>) {
     let job = &target.job;
     let kind = job.spec.kind.label();
     let _ = writeln!(out, "target {} ({kind}) at {}", job.id(), job.target.address);
     put_channel(out, &target.channel);
+    put_doing(out, doing);
     for round in target.asked.recent.iter().rev() {
         let took = round
             .took

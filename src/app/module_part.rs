@@ -13,6 +13,7 @@ use crate::fleet::{Feeds, ModuleFleet, Modules, ModulesHandle};
 use crate::model::{ModuleId, ModuleSnapshot};
 use crate::soc::channel::TlsStore;
 use crate::soc::probe::RoundLimiter;
+use crate::soc::session::Pulses;
 use crate::web::{ModuleFound, ModuleLookup, ModuleSource};
 
 /// See the module's documentation.
@@ -20,8 +21,8 @@ use crate::web::{ModuleFound, ModuleLookup, ModuleSource};
 pub(super) struct ModulePart {
     modules: watch::Sender<Modules>,
     handle: watch::Sender<Option<ModulesHandle>>,
-    /// The limiter of the SoCs' rounds.
-    rounds: Arc<RoundLimiter>,
+    /// The limiter of the SoCs' rounds, and what each session is doing.
+    shared: (Arc<RoundLimiter>, Arc<Pulses>),
     /// Reports that a target serves or no longer does.
     serving: watch::Sender<()>,
     stop: CancellationToken,
@@ -46,7 +47,7 @@ impl ModulePart {
         let part = Self {
             modules: watch::Sender::new(Arc::new([])),
             handle: watch::Sender::new(None),
-            rounds: queues.rounds.clone(),
+            shared: (queues.rounds.clone(), queues.pulses.clone()),
             serving: feeds.serving.clone(),
             stop: stop.clone(),
         };
@@ -68,14 +69,19 @@ impl ModulePart {
         }
         // A store of its own: the certificate files of the modules are not the SoCs'.
         let tls = Arc::<TlsStore>::default();
-        let (rounds, serving) = (self.rounds.clone(), self.serving.clone());
-        let (fleet, handle) = ModuleFleet::new(self.modules.subscribe(), rounds, tls, serving);
+        let (shared, serving) = (self.shared.clone(), self.serving.clone());
+        let (fleet, handle) = ModuleFleet::new(self.modules.subscribe(), shared, tls, serving);
         self.handle.send_replace(Some(handle));
         let stop = self.stop.clone();
         oversee(tasks, "the fleet of the modules", async move {
             let ended = fleet.run(stop.cancelled()).await;
             ended.map_err(|defect| AppError::Defect("the fleet of the modules", defect))
         });
+    }
+
+    /// What each session is doing.
+    pub(super) fn pulses(&self) -> Arc<Pulses> {
+        self.shared.1.clone()
     }
 
     pub(super) fn reader(&self) -> ModuleReader {

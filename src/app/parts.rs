@@ -111,6 +111,7 @@ pub(super) fn fleet(
         dials: queues.dials.clone(),
         tls,
         rounds: queues.rounds.clone(),
+        pulses: queues.pulses.clone(),
         propagate: feeds.recorder.as_ref().and_then(Recorder::propagated),
         origin: Instant::now(),
     };

@@ -10,7 +10,7 @@ use crate::fleet::mailbox::Backlog;
 use crate::model::{Event, Notice, QueueLengths, QueueName, StateDbStatus};
 use crate::soc::channel::DialLimiter;
 use crate::soc::probe::RoundLimiter;
-use crate::soc::session::SessionId;
+use crate::soc::session::{Pulses, SessionId};
 
 /// Where it waits.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,8 @@ pub(super) struct Queues {
     pub(super) notices: Vec<Backlog<Notice>>,
     pub(super) rounds: Arc<RoundLimiter>,
     pub(super) dials: Arc<DialLimiter>,
+    /// What each session is doing.
+    pub(super) pulses: Arc<Pulses>,
 }
 
 impl Queues {

@@ -19,6 +19,7 @@ mod services_text;
 mod status_table;
 mod status_watch;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,7 +44,7 @@ const WARNING: u8 = 1;
 const CRITICAL: u8 = 2;
 /// Exit code: nothing is known, because the exporter did not answer or was not asked correctly.
 pub(super) const NOT_KNOWN: u8 = 3;
-/// Ports in one answer: the most that the API gives.
+/// Ports, or targets of modules, in one answer: the most that the API gives.
 const PAGE: usize = 5_000;
 
 #[derive(Debug, Args)]
@@ -255,14 +256,30 @@ async fn all_ports(client: &ApiClient) -> anyhow::Result<KnownRows> {
     Ok(rows)
 }
 
-/// All targets of modules, the worst first. An exporter without any, or an older one, has none.
-async fn all_services(client: &ApiClient, fleet: &FleetAnswer) -> anyhow::Result<Vec<ServiceAnswer>> {
+/// All targets of modules by name, read as ports are. An exporter without any, or an older one, has none.
+async fn all_services(client: &ApiClient, fleet: &FleetAnswer) -> anyhow::Result<KnownServices> {
+    let mut services = KnownServices::new();
     if fleet.fleet.services.targets == 0 {
-        return Ok(Vec::new());
+        return Ok(services);
     }
-    let path = format!("/api/v1/targets?limit={PAGE}");
-    Ok(client.get::<ServicesAnswer>(&path).await?.targets)
+    for offset in (0..).step_by(PAGE) {
+        let path = format!("/api/v1/targets?sort=target&limit={PAGE}&offset={offset}");
+        let page: ServicesAnswer = client.get(&path).await?;
+        let is_last = page.targets.len() < PAGE;
+        services.extend(
+            page.targets
+                .into_iter()
+                .map(|service| (service.row.name(), service)),
+        );
+        if is_last {
+            break;
+        }
+    }
+    Ok(services)
 }
+
+/// All targets of modules, by name.
+type KnownServices = BTreeMap<String, ServiceAnswer>;
 
 /// What is shown.
 struct StatusPicture<'a> {
@@ -294,11 +311,18 @@ impl StatusPicture<'_> {
     }
 }
 
-fn chosen_services<'a>(services: &'a [ServiceAnswer], levels: &[PortLevel]) -> Vec<&'a ServiceAnswer> {
+fn chosen_services<'a>(services: &'a KnownServices, levels: &[PortLevel]) -> Vec<&'a ServiceAnswer> {
     let chosen = services
-        .iter()
+        .values()
         .filter(|service| levels.contains(&service.row.level()));
-    chosen.collect()
+    let mut chosen: Vec<_> = chosen.collect();
+    chosen.sort_by_key(|service| {
+        (
+            std::cmp::Reverse(service.row.level()),
+            service.row.place_of_reason(),
+        )
+    });
+    chosen
 }
 
 /// Those of these levels, the worst first, as the API sorts them.

@@ -24,7 +24,7 @@ use crate::model::{Event, ModuleEvent, ModuleId, ModuleJob, ModuleSpec, ModuleSt
 use crate::runtime::defect::{Defect, Restarts, attempt, caught};
 use crate::soc::channel::{DialLimiter, TlsStore};
 use crate::soc::probe::RoundLimiter;
-use crate::soc::session::{self, Context, SessionId};
+use crate::soc::session::{self, Context, Pulses, SessionId};
 pub use module_handle::ModulesHandle;
 use module_handle::{ModuleQuestion, QUESTIONS};
 use watched_target::WatchedTarget;
@@ -60,10 +60,11 @@ impl std::fmt::Debug for ModuleFleet {
 }
 
 impl ModuleFleet {
-    /// A fleet that does not run yet. `rounds` is the limiter of the SoCs' rounds; `serving` is that of their changes.
+    /// A fleet that does not run yet. `rounds` is the limiter of the SoCs' rounds, `pulses` the table of their sessions; `serving`
+    /// is that of their changes.
     pub fn new(
         modules: watch::Receiver<Modules>,
-        rounds: Arc<RoundLimiter>,
+        (rounds, pulses): (Arc<RoundLimiter>, Arc<Pulses>),
         tls: Arc<TlsStore>,
         serving: watch::Sender<()>,
     ) -> (Self, ModulesHandle) {
@@ -76,6 +77,7 @@ impl ModuleFleet {
             dials: Arc::new(DialLimiter::default()),
             tls,
             rounds,
+            pulses,
             propagate: None,
             origin: Instant::now(),
         };

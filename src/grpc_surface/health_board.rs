@@ -170,7 +170,11 @@ pub(super) async fn is_read(mut board: BoardReader) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+    use crate::model::{PortReason, SocView};
+    use crate::telemetry::testing::{empty_view, status};
 
     fn board(services: &[(&str, ServingState)]) -> HealthBoard {
         HealthBoard {
@@ -198,6 +202,62 @@ mod tests {
         check("Ethernet0", None);
         let ready = HealthBoard { ready: true, ..board };
         assert_eq!(ready.status(""), Some(ServingStatus::Serving));
+    }
+
+    /// How long after a change the board shows it: the change comes `after` a view was last begun, and a view takes `takes`.
+    async fn delay(takes: Duration, after: Duration) -> Duration {
+        let is_there = Arc::new(AtomicBool::new(false));
+        let seen = is_there.clone();
+        let view = move || -> crate::web::ViewFuture {
+            let mut view = empty_view();
+            if seen.load(Ordering::Relaxed) {
+                view.socs.push(SocView {
+                    status: Arc::new(status("Ethernet0")),
+                    facts: None,
+                    reason: PortReason::Healthy,
+                });
+            }
+            Box::pin(async move {
+                sleep(takes).await;
+                Some(view)
+            })
+        };
+        let ((change, changed), (_ready, ready)) = (watch::channel(()), watch::channel(true));
+        let surface = GrpcSurface {
+            view: Arc::new(view),
+            ready,
+            changed,
+        };
+        let (keeping, mut board) = keep(surface);
+        let keeping = tokio::spawn(keeping);
+        board.wait_for(|board| board.is_read).await.expect("a view");
+        sleep(MOST_PAUSE * 2).await;
+        // A view begins now, and the change comes after it.
+        change.send_replace(());
+        sleep(after).await;
+        is_there.store(true, Ordering::Relaxed);
+        change.send_replace(());
+        let began = Instant::now();
+        board
+            .wait_for(|board| board.status("port/Ethernet0").is_some())
+            .await
+            .expect("the change");
+        keeping.abort();
+        began.elapsed()
+    }
+
+    /// What is promised, on a clock that only moves while all wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_on_the_board_within_100_ms_whenever_it_comes() {
+        for takes in [0, 1, 5, 15] {
+            for after in 0..150 {
+                let delay = delay(Duration::from_millis(takes), Duration::from_millis(after)).await;
+                assert!(
+                    delay <= Duration::from_millis(100),
+                    "{delay:?}: {after} ms after a view of {takes} ms began"
+                );
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ words! {
         Page = "page",
         /// The page of a port.
         PortPage = "port_page",
+        /// The page of the probe modules' targets.
+        ServicesPage = "services_page",
         /// Script, style sheet and icon of the pages.
         Static = "static",
         /// `/api/v1/fleet`
@@ -23,6 +25,12 @@ words! {
         ApiPort = "api_port",
         /// `/api/v1/ports/{port}/probe`
         ApiProbe = "api_probe",
+        /// `/api/v1/modules`
+        ApiModules = "api_modules",
+        /// `/api/v1/targets`
+        ApiTargets = "api_targets",
+        /// `/api/v1/targets/{module}/{target}`
+        ApiTarget = "api_target",
         /// `/api/v1/events`
         ApiEvents = "api_events",
         /// `/api/v1/openapi.json`
@@ -37,6 +45,29 @@ words! {
         Reload = "reload",
         /// Nothing that is there, or a redirect.
         Other = "other",
+    }
+}
+
+impl WebHandler {
+    /// Without probe modules no one asks for these.
+    pub fn is_for_modules(self) -> bool {
+        match self {
+            Self::Probe | Self::ServicesPage | Self::ApiModules | Self::ApiTargets | Self::ApiTarget => true,
+            Self::Metrics
+            | Self::Page
+            | Self::PortPage
+            | Self::Static
+            | Self::ApiFleet
+            | Self::ApiPorts
+            | Self::ApiPort
+            | Self::ApiProbe
+            | Self::ApiEvents
+            | Self::ApiDescription
+            | Self::Healthy
+            | Self::Ready
+            | Self::Reload
+            | Self::Other => false,
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Imports `model` and `runtime`; in `soc` `channel`, `module`, `probe` and `transport`.
 
+mod pulse;
 mod schedule;
 
 use std::future::poll_fn;
@@ -27,6 +28,8 @@ use crate::soc::channel::{Channel, DialLimiter, Signal, TlsStore};
 use crate::soc::module::{Module, ModuleSignal};
 use crate::soc::probe::{Ready, RoundLimiter};
 use crate::soc::transport::OutgoingError;
+use pulse::PulsePlace;
+pub use pulse::{Doing, Pulses};
 use schedule::Schedule;
 
 /// Distinguishes the events of this session from those of an earlier session of the same port.
@@ -46,6 +49,8 @@ pub struct Context {
     pub tls: Arc<TlsStore>,
     /// Limits how many rounds run at the same time, over all SoCs.
     pub rounds: Arc<RoundLimiter>,
+    /// What each session is doing, for who asks.
+    pub pulses: Arc<Pulses>,
     /// Of which rounds the SoCs are told the trace (`otel.propagate`); `None`: of none.
     pub propagate: Option<TraceRule>,
     /// The moment from which all schedules count, so that the SoCs stay spread over the interval.
@@ -62,6 +67,7 @@ pub struct Session {
     propagate: Option<TraceRule>,
     channel: Channel,
     module: Module,
+    pulse: PulsePlace,
     schedule: Schedule,
     /// When the last round was due, or the session began.
     last: Instant,
@@ -146,6 +152,7 @@ impl Session {
         channel.rounds_every(interval);
         Ok(Self {
             id,
+            pulse: context.pulses.begin(name, now),
             module,
             channel,
             due: Instant::from_std(schedule.after_start(now.into_std())),
@@ -168,6 +175,7 @@ impl Session {
     /// results of the one before would stay as if they were true. A defect of another module's round is the result of that round.
     async fn run(&mut self) -> Defect {
         loop {
+            self.pulse.beat(self.due, self.round.as_ref().map(|_| self.began));
             let event = tokio::select! {
                 biased;
                 signal = self.channel.next() => Some(self.on_signal(signal)),
@@ -228,6 +236,7 @@ impl Session {
             self.ready = transport.map(|transport| Ready { epoch, transport });
             match &self.ready {
                 Some(ready) => {
+                    self.pulse.connected(ready.transport.open_rpcs());
                     debug_assert_eq!(to, ChannelState::Ready);
                     self.module.attach(&ready.transport);
                     self.due = Instant::from_std(self.schedule.after_start(Instant::now().into_std()));
@@ -296,6 +305,7 @@ impl Context {
             dials: Arc::default(),
             tls: Arc::default(),
             rounds: Arc::default(),
+            pulses: Arc::default(),
             propagate: None,
             origin: Instant::now(),
         }
@@ -304,8 +314,89 @@ impl Context {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use dualtor_sim::{Scenario, Simulator};
+    use tokio::time::timeout;
+
     use super::*;
-    use crate::model::{ChannelSettings, Port, Side};
+    use crate::model::{
+        ChannelSettings, Endpoint, Health, HealthCheck, ModuleEvent, ModuleKind, ModuleReport, ModuleSpec,
+        ModuleTarget, Port, ProbeResult, Side,
+    };
+    use crate::soc::module::ModuleRound;
+
+    /// Health of the server at this address, asked 20 times a second.
+    fn job(simulator: &Simulator) -> Arc<ModuleJob> {
+        let address = simulator.socs()[0].address();
+        let check = HealthCheck {
+            services: vec!["".into()],
+            healthy: vec![Health::Serving],
+            watch: false,
+        };
+        let target = Arc::new(ModuleTarget {
+            name: "t".into(),
+            address: address.to_string().into(),
+            endpoint: Endpoint::Ip(address),
+            labels: Vec::new(),
+        });
+        let spec = ModuleSpec {
+            name: "m".into(),
+            kind: ModuleKind::GrpcHealth(check),
+            probe: ProbeSettings {
+                interval: Duration::from_millis(50),
+                timeout: Duration::from_secs(30),
+            },
+            channel: Arc::new(ChannelSettings::default()),
+            metadata: Vec::new(),
+            targets: vec![target.clone()],
+        };
+        Arc::new(ModuleJob {
+            spec: Arc::new(spec),
+            target,
+        })
+    }
+
+    /// The next report of a round.
+    async fn report(heard: &mut mpsc::Receiver<(SessionId, Event)>) -> ModuleReport {
+        let reported = async {
+            loop {
+                let (_, event) = heard.recv().await.expect("a session");
+                if let Event::Module(event) = event
+                    && let ModuleEvent::Round(report) = *event
+                {
+                    return report;
+                }
+            }
+        };
+        timeout(Duration::from_secs(60), reported).await.expect("a round")
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_modules_round_is_the_result_of_that_round_and_the_next_one_is_as_ever() {
+        let simulator = Simulator::start(Scenario::uniform(1)).await.expect("a SoC");
+        let job = job(&simulator);
+        let (events, mut heard) = mpsc::channel(16);
+        let context = Context::alone(events, job.spec.probe);
+        let ((_job, jobs), (_now, now)) = (watch::channel(job.clone()), mpsc::channel(1));
+        let module = Module::of_job(jobs, now);
+        let mut session =
+            Session::of(SessionId(1), (&job.id(), job.peer()), module, 0, context).expect("a session");
+        // As `start_round` starts a round, but with one that panics.
+        let panics: ModuleRound = Box::pin(async { panic!("in a round") });
+        session.round = Some(AbortOnDropHandle::new(tokio::spawn(caught(panics))));
+        let running = tokio::spawn(async move { session.run().await });
+        let first = report(&mut heard).await;
+        assert_eq!((first.result, first.success), (ProbeResult::Internal, false));
+        let detail = first.detail.expect("a text");
+        assert!(
+            detail.starts_with("a defect of this program, please report it: in a round"),
+            "{detail}"
+        );
+        while report(&mut heard).await.result != ProbeResult::Ok {}
+        assert!(!running.is_finished());
+        running.abort();
+    }
 
     /// docs/performance.md says what a SoC takes. One process keeps ten thousand of these.
     #[tokio::test]

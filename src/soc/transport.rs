@@ -9,7 +9,8 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | messages | the messages of a reply: limits, decompression; pure |
+//! | messages | the messages of a reply, their limits; pure |
+//! | unpacker | decompresses one of them; pure |
 //! | grpc_status | which headers tonic sees; the statuses that we make; pure |
 //! | reply | a response's body |
 //! | raw_call | RPCs whose messages are bytes |
@@ -26,6 +27,7 @@ mod places;
 pub(crate) mod raw_call;
 mod reply;
 mod round_trace;
+mod unpacker;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -50,6 +52,7 @@ use grpc_status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
 use messages::{ACCEPTED, Encoding, MAX_MESSAGE, Messages};
 pub(crate) use outgoing::Outgoing;
 pub use outgoing::OutgoingError;
+pub(crate) use places::OpenRpcs;
 use places::{Places, StreamPlace};
 pub use reply::ReplyBody;
 use round_trace::{RoundTrace, TRACEPARENT};
@@ -156,6 +159,11 @@ impl Transport {
             Some(files) => files.read().await,
             None => Ok(()),
         }
+    }
+
+    /// Counts the RPCs that are open on the connection.
+    pub(crate) fn open_rpcs(&self) -> OpenRpcs {
+        OpenRpcs::of(&self.link.places)
     }
 
     /// How many RPCs the peer allows at the same time.

@@ -202,7 +202,7 @@ catalogue! {
         "Web connections closed over a limit: too many (total, peer), TLS handshake or request too slow, answer not read",
         Global refusals;
     "dualtor_web_requests_total" Counter ["handler, code"]
-        "Web requests answered, by handler and status; every handler has its 200, other statuses appear when they first occur",
+        "Web requests answered, by handler and status; every handler has its 200, but those for probe modules, and other statuses, appear when they first occur",
         Global requests;
     "dualtor_web_request_duration_seconds" Histogram ["handler"]
         "Time from a web request's header to that of its answer (metrics: how long a scrape took); a handler appears with its first request",

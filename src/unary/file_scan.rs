@@ -17,6 +17,9 @@ const MAX_IMPORTS: usize = 512;
 /// What prost-reflect needs for a field with short names, in bytes: it keeps three descriptions of each.
 const ITEM_WEIGHT: usize = 1000;
 
+/// What an import needs beside its name: it is kept here, and in prost-reflect's two descriptions of the file.
+const IMPORT_WEIGHT: usize = 200;
+
 /// A file that may be used.
 #[derive(Debug)]
 pub(super) struct ScannedFile {
@@ -127,6 +130,7 @@ pub(super) fn scan(file: &[u8]) -> Result<ScannedFile, SchemaError> {
             (1, WireValue::Bytes(given)) => name = text(given).map_err(unreadable)?,
             (3, WireValue::Bytes(given)) if imports.len() < MAX_IMPORTS => {
                 imports.push(text(given).map_err(unreadable)?);
+                size.weight += IMPORT_WEIGHT;
             }
             (3, _) => return Err(unreadable(Malformed)),
             (12, WireValue::Bytes(given)) => syntax = text(given).map_err(unreadable)?,

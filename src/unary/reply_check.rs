@@ -15,9 +15,6 @@ use crate::model::{ReplyTest, quoted};
 /// What a compiled expression may need in memory, in bytes.
 const MAX_EXPRESSION: usize = 1024 * 1024;
 
-/// The longest text that an expression looks at, in bytes.
-const MAX_TEXT: usize = 64 * 1024;
-
 /// A test of one value.
 #[derive(Debug)]
 pub(super) enum BoundTest {
@@ -82,7 +79,7 @@ impl BoundTest {
             Self::Equals(expected) => (expected.is(value), format!("{expected}")),
             Self::Matches(expression) => {
                 let is_there = *value != ReplyValue::Absent;
-                let matches = is_there && expression.is_match(start_of(&value.text()));
+                let matches = is_there && expression.is_match(&value.text());
                 (matches, format!("a match of {}", quoted(expression.as_str())))
             }
             Self::Min(bound) => {
@@ -106,15 +103,6 @@ impl BoundTest {
         }
         Err(format!("expected {what}, got {}", shown(value)))
     }
-}
-
-/// As much as an expression looks at: its time grows with the text.
-fn start_of(text: &str) -> &str {
-    if text.len() <= MAX_TEXT {
-        return text;
-    }
-    let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
 }
 
 fn shown(value: &ReplyValue<'_>) -> String {

@@ -8,6 +8,9 @@ use super::reply_path::LeafKind;
 use super::reply_walk::LeafFound;
 use crate::model::wire::WireValue;
 
+/// The longest text of a value, in bytes. An expression's time grows with it.
+const MAX_TEXT: usize = 64 * 1024;
+
 /// A value of a reply.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ReplyValue<'a> {
@@ -82,15 +85,15 @@ impl<'a> ReplyValue<'a> {
         }
     }
 
-    /// For people, and for labels.
+    /// For people, for labels, and for expressions. At most `MAX_TEXT` bytes: a reply may have megabytes.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Absent => String::new(),
             Self::Bool(value) => value.to_string(),
             Self::Int(value) => value.to_string(),
             Self::Real(value) | Self::Seconds(value) => value.to_string(),
-            Self::Text(text) => (*text).to_owned(),
-            Self::Bytes(bytes) => STANDARD.encode(bytes),
+            Self::Text(text) => start_of(text).to_owned(),
+            Self::Bytes(bytes) => STANDARD.encode(&bytes[..bytes.len().min(MAX_TEXT / 4 * 3)]),
             Self::Enum(number, of) => match of.get_value(*number) {
                 Some(value) => value.name().to_owned(),
                 None => number.to_string(),
@@ -111,6 +114,14 @@ impl<'a> ReplyValue<'a> {
             Self::Absent | Self::Text(_) | Self::Bytes(_) | Self::Message => None,
         }
     }
+}
+
+fn start_of(text: &str) -> &str {
+    if text.len() <= MAX_TEXT {
+        return text;
+    }
+    let end = (0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Whether values at the end of such a path are numbers.

@@ -36,29 +36,88 @@ struct Walk<'a, 'p> {
     /// Whether the message with the last step's field is there.
     reached: bool,
     found: LeafFound<'a>,
-    keys: HashSet<u64>,
+    keys: DistinctKeys,
+}
+
+/// A map's keys by their hashes, each once. Of a crowded map they are counted part by part: a hostile reply has hundreds of
+/// thousands of them.
+struct DistinctKeys {
+    hashes: HashSet<u64>,
     hasher: RandomState,
+    /// Which part is counted, of how many.
+    part: (u64, u64),
+    /// There are more than `MOST_KEYS`, of which the others were not kept.
+    is_crowded: bool,
+}
+
+/// Keys that are counted at a time.
+const MOST_KEYS: usize = 64 * 1024;
+/// Parts of a crowded map. In the longest reply 700,000 keys have room: 44,000 in each part.
+const PARTS: u64 = 16;
+
+impl DistinctKeys {
+    fn insert(&mut self, key: Option<WireValue<'_>>) {
+        let (part, parts) = self.part;
+        let hash = self.hasher.hash_one(key);
+        if hash % parts != part {
+            return;
+        }
+        match parts == 1 && self.hashes.len() == MOST_KEYS {
+            true => self.is_crowded |= !self.hashes.contains(&hash),
+            false => {
+                self.hashes.insert(hash);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.hashes.clear();
+        self.is_crowded = false;
+    }
 }
 
 /// Follows a path.
 pub(super) fn walk<'a>(reply: &'a [u8], path: &ReplyPath) -> Result<LeafFound<'a>, Malformed> {
-    let mut walk = Walk {
-        path,
-        passed: vec![0; path.steps.len()],
-        reached: false,
-        found: LeafFound::Absent,
-        keys: HashSet::new(),
-        hasher: RandomState::new(),
-    };
-    walk.message(reply, 0)?;
+    let hasher = RandomState::new();
+    let walk = walked(reply, path, &hasher, (0, 1))?;
     Ok(match (walk.found, &path.leaf) {
         (LeafFound::Absent, LeafKind::Size { map: true }) if walk.reached => {
-            LeafFound::Size(walk.keys.len() as u64)
+            let mut keys = walk.keys.hashes.len();
+            if walk.keys.is_crowded {
+                keys = 0;
+                for part in 0..PARTS {
+                    keys += walked(reply, path, &hasher, (part, PARTS))?.keys.hashes.len();
+                }
+            }
+            LeafFound::Size(keys as u64)
         }
         (LeafFound::Absent, LeafKind::Size { map: false }) if walk.reached => LeafFound::Size(0),
         (LeafFound::Absent, LeafKind::Scalar(_)) if walk.reached && path.implicit => LeafFound::Default,
         (found, _) => found,
     })
+}
+
+/// Follows a path, and counts the keys of this part.
+fn walked<'a, 'p>(
+    reply: &'a [u8],
+    path: &'p ReplyPath,
+    hasher: &RandomState,
+    part: (u64, u64),
+) -> Result<Walk<'a, 'p>, Malformed> {
+    let mut walk = Walk {
+        path,
+        passed: vec![0; path.steps.len()],
+        reached: false,
+        found: LeafFound::Absent,
+        keys: DistinctKeys {
+            hashes: HashSet::new(),
+            hasher: hasher.clone(),
+            part,
+            is_crowded: false,
+        },
+    };
+    walk.message(reply, 0)?;
+    Ok(walk)
 }
 
 impl<'a> Walk<'a, '_> {
@@ -154,7 +213,7 @@ impl<'a> Walk<'a, '_> {
             (LeafKind::Seconds, before) => time(inner.unwrap_or(b""), before)?,
             (LeafKind::Size { map: true }, _) => {
                 let (key, _) = key_and_value(inner.unwrap_or(b""))?;
-                self.keys.insert(self.hasher.hash_one(key));
+                self.keys.insert(key);
                 LeafFound::Absent
             }
             (LeafKind::Size { map: false }, before) => {

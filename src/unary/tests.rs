@@ -334,6 +334,22 @@ fn a_reply_is_read_as_protobuf_says_however_it_is_written() {
 }
 
 #[test]
+fn each_key_of_a_crowded_map_counts_once_however_many_there_are() {
+    let mut check = check();
+    check.values = vec!["counts".into()];
+    let call = call(&check).expect("it fits");
+    // counts: an entry with a key of eight digits.
+    let entry = |n: usize| [&[0xa2, 1, 10, 0x0a, 8][..], format!("{n:08}").as_bytes()].concat();
+    for count in [65_535, 65_536, 65_537, 200_000] {
+        let once: Vec<u8> = (0..count).flat_map(entry).collect();
+        // Some of them come twice.
+        let again: Vec<u8> = (0..1000).flat_map(entry).collect();
+        let read = call.read(&[once, again].concat()).expect("a reply");
+        assert_eq!(read.values, [Some(count as f64)]);
+    }
+}
+
+#[test]
 fn what_is_not_of_the_type_is_malformed() {
     let call = call(&check()).expect("it fits");
     for bad in [

@@ -63,7 +63,7 @@ impl SchemaFiles {
         }
         if self.size.weight > MAX_WEIGHT {
             return Err(SchemaError::new(
-                "the schema has too many fields, or too long names",
+                "the schema has too many fields or imports, or too long names",
             ));
         }
         self.files.push(scanned);

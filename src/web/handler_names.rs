@@ -22,6 +22,7 @@ pub(super) fn handler_of(paths: &WebPaths, uri: &Uri) -> WebHandler {
         _ => match path.strip_prefix("/api/v1/") {
             Some(rest) => of_api(rest),
             None if paths.pages && path.starts_with("/ports/") => WebHandler::PortPage,
+            None if paths.pages && path == "/services" => WebHandler::ServicesPage,
             None if paths.pages && path.starts_with("/static/") => WebHandler::Static,
             None => WebHandler::Other,
         },
@@ -32,8 +33,11 @@ fn of_api(rest: &str) -> WebHandler {
     match rest {
         "fleet" => WebHandler::ApiFleet,
         "ports" => WebHandler::ApiPorts,
+        "modules" => WebHandler::ApiModules,
+        "targets" => WebHandler::ApiTargets,
         "events" => WebHandler::ApiEvents,
         "openapi.json" => WebHandler::ApiDescription,
+        _ if rest.starts_with("targets/") => WebHandler::ApiTarget,
         _ => match rest.strip_prefix("ports/") {
             Some(port) if port.ends_with("/probe") => WebHandler::ApiProbe,
             Some(_) => WebHandler::ApiPort,
@@ -63,6 +67,12 @@ mod tests {
             ("/api/v1/ports?limit=1", WebHandler::ApiPorts),
             ("/api/v1/ports/Ethernet0", WebHandler::ApiPort),
             ("/api/v1/ports/Ethernet0/probe", WebHandler::ApiProbe),
+            ("/services?limit=1", WebHandler::ServicesPage),
+            ("/services/", WebHandler::Other),
+            ("/api/v1/modules", WebHandler::ApiModules),
+            ("/api/v1/targets?limit=1", WebHandler::ApiTargets),
+            ("/api/v1/targets/health/db1", WebHandler::ApiTarget),
+            ("/api/v1/targets.json", WebHandler::Other),
             ("/api/v1/events", WebHandler::ApiEvents),
             ("/api/v1/openapi.json", WebHandler::ApiDescription),
             ("/-/healthy", WebHandler::Healthy),

@@ -25,6 +25,8 @@ mod client;
 use client::{Call, Client, framed, framed_bytes};
 
 const PORT: &str = "Ethernet0";
+/// `GAP` of soc/probe/report_limiter.rs.
+const BETWEEN_REPORTS: Duration = Duration::from_millis(100);
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const LIST: &str = "/grpc.health.v1.Health/List";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -154,13 +156,16 @@ async fn a_watch_reports_each_change_at_once() {
     // More of them in a row would be reported later: what a SoC may report is limited.
     for _ in 0..4 {
         for (health, expected) in [(Health::NotServing, NOT_SERVING), (Health::Serving, SERVING)] {
+            // What a SoC reports sooner after its last report is held back until then.
+            tokio::time::sleep(BETWEEN_REPORTS).await;
             let began = Instant::now();
             rack.soc(PORT).set(|state| state.health = health);
             assert_eq!(next(&mut watch).await, expected);
             slowest = slowest.max(began.elapsed());
         }
     }
-    // Promised are 100 ms, on a machine that is not busy. Seen are 15 ms.
+    // The promise of 100 ms is tested on a clock that stands still while all wait (grpc_surface/health_board.rs). On a real one this
+    // only shows that a change is not left for the next round.
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     // A loss that is over after some milliseconds need not be reported.
     rack.soc(PORT).connection_fault(ConnectionFault::Mute);

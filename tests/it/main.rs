@@ -20,7 +20,10 @@
 //! | pages | the pages for people |
 //! | telemetry_sent | traces, metrics and events that arrive at a receiver of OpenTelemetry, or do not |
 //! | self_observation | what metrics say of the exporter itself |
-//! | modules | probe modules: health of any gRPC server, /probe, `probe --module` |
+//! | modules, unary | probe modules: health of any gRPC server, /probe, `probe --module`; any unary method |
+//! | services | targets of probe modules on page, API, `status` and `doctor` |
+//! | module_tls | TLS of probe modules |
+//! | hostile_modules | what a hostile target of a module costs in memory |
 //! | web, exposition | the endpoint, its formats and the catalogue |
 //! | web_limits, web_floods, web_addresses | limits for web clients; memory and files after floods; listen addresses |
 //! | web_promises | what docs/web.md promises, with the real limits of half a minute |
@@ -62,9 +65,11 @@ mod grpc_surface;
 mod handshakes;
 mod health;
 mod hostile;
+mod hostile_modules;
 mod hostile_redis;
 mod keepalive;
 mod lateness;
+mod module_tls;
 mod modules;
 mod network_namespace;
 mod odd_databases;

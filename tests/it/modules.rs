@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use dualtor_exporter::telemetry::catalogue::CATALOGUE;
 use dualtor_sim::{ConnectionFault, H2Code, Health, ReplyFault, Rpc};
 
-use crate::child;
+use crate::child::{self, Program};
 use crate::connections::goaway;
-use crate::harness::{LONG, Rack, Setup, wait_until};
+use crate::harness::{LONG, ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::{self, Scrape};
 use crate::soc_view::Look;
 
@@ -375,6 +375,121 @@ async fn probe_asks_configured_targets_only_over_their_standing_channel() {
     for words in ["Rounds of soc", "OK (success)", "probe_success 1", "GrpcHealth"] {
         assert!(answer.text().contains(words), "{words}: {}", answer.text());
     }
+}
+
+/// What a program has at rest: tasks, and sockets that listen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct AtRest {
+    tasks: usize,
+    listening: usize,
+}
+
+/// Reads them until they are the same in three dumps in a row: a connection that has just ended may still have its task.
+async fn at_rest(program: &mut Program, directory: &std::path::Path) -> AtRest {
+    let mut seen = Vec::new();
+    for times in 1.. {
+        program.signal("USR2");
+        // There is at most one dump a second.
+        let line = program.says("dump written", times).await;
+        let path = line
+            .split("path=")
+            .nth(1)
+            .and_then(|rest| rest.split([' ', '"']).find(|word| !word.is_empty()));
+        let text = std::fs::read_to_string(directory.join(path.expect("a path"))).expect("a dump");
+        let tasks = text
+            .lines()
+            .find_map(|line| line.strip_prefix("tasks"))
+            .expect("tasks");
+        seen.push(AtRest {
+            tasks: tasks.trim().parse().expect("a number"),
+            listening: listening(program.id()),
+        });
+        if let [.., one, two, three] = seen[..]
+            && one == two
+            && two == three
+        {
+            return three;
+        }
+        assert!(times < 60, "no rest: {seen:?}");
+    }
+    unreachable!("it ends in the loop")
+}
+
+/// The sockets of a process that listen.
+fn listening(process: u32) -> usize {
+    let inodes = |file: &str| -> BTreeSet<String> {
+        let text = std::fs::read_to_string(format!("/proc/{process}/net/{file}")).unwrap_or_default();
+        let lines = text
+            .lines()
+            .skip(1)
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // 0A: it listens.
+        let listen = lines.filter(|fields| fields.get(3) == Some(&"0A"));
+        listen
+            .filter_map(|fields| fields.get(9).map(|inode| (*inode).to_owned()))
+            .collect()
+    };
+    let all: BTreeSet<String> = inodes("tcp").union(&inodes("tcp6")).cloned().collect();
+    let files = std::fs::read_dir(format!("/proc/{process}/fd")).expect("running");
+    let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    links
+        .filter(|link| {
+            let link = link.to_string_lossy();
+            let inode = link
+                .strip_prefix("socket:[")
+                .and_then(|rest| rest.strip_suffix(']'));
+            inode.is_some_and(|inode| all.contains(inode))
+        })
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_modules_there_is_neither_a_task_nor_a_socket_for_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut rack = Setup::rack(1)
+        .probe(ONLY_AT_READY)
+        .databases("publish: off")
+        .stage()
+        .await;
+    let away = "127.0.0.1:1";
+    // The backoff is so long that no target is dialled twice.
+    let with = |targets: &str| {
+        format!(
+            "m: {{grpc_health: {{}}, interval: 300d, channel: {{backoff: {{initial: 1h, max: 1h}}}}, targets: [{targets}]}}"
+        )
+    };
+    let mut seen = Vec::new();
+    for modules in [
+        String::new(),
+        with(""),
+        with(&format!(
+            "{{name: a, address: \"{away}\"}}, {{name: b, address: \"{away}0\"}}"
+        )),
+    ] {
+        rack.settings.modules = modules;
+        rack.write_config(&rack.settings.yaml(&rack.redis));
+        let path = rack.config_path();
+        let own = directory.path().to_str().expect("UTF-8");
+        let mut program = Program::start(&[
+            "--config.file",
+            path.to_str().expect("UTF-8"),
+            "--web.listen-address",
+            "127.0.0.1:0",
+            "--debug.dump-directory",
+            own,
+        ]);
+        program.address().await;
+        program.says("to=ready", 1).await;
+        seen.push(at_rest(&mut program, directory.path()).await);
+    }
+    let absent = seen[0];
+    // The fleet of the modules has a task, and so has each target; none of them listens.
+    let more = |tasks| AtRest {
+        tasks: absent.tasks + tasks,
+        ..absent
+    };
+    assert_eq!(seen, [absent, more(1), more(3)]);
+    assert_eq!(absent.listening, 1, "the web side");
 }
 
 /// `/probe` gives a result again for a second. Only time ends that: nothing that could be waited for happens then, and asking would

@@ -9,8 +9,12 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use prost_reflect::prost::Message as _;
+use prost_reflect::prost_types::{
+    DescriptorProto, FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto,
+};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// How it answers questions for its schema.
 #[derive(Debug, Clone)]
@@ -33,6 +37,8 @@ pub(crate) enum Reflecting {
     Endless,
     /// Replies of these bytes.
     Bytes(Vec<u8>),
+    /// These bytes as they are, packed messages or not, in answer to each question.
+    Frames(Vec<u8>),
 }
 
 /// How it answers the method.
@@ -45,6 +51,10 @@ pub(crate) enum Replying {
     Nothing,
     Two,
     Hanging,
+    /// These bytes as they are, packed messages or not, so many times.
+    Frames(Arc<[u8]>, usize),
+    /// These bytes, and then nothing.
+    Unfinished(Arc<[u8]>),
 }
 
 impl Replying {
@@ -120,11 +130,39 @@ impl Script {
     }
 }
 
+/// A file with the service, which no compiler has checked.
+pub(crate) fn file(change: impl FnOnce(&mut FileDescriptorProto)) -> Vec<u8> {
+    let mut file = FileDescriptorProto {
+        name: Some("raw.proto".to_owned()),
+        package: Some("shop".to_owned()),
+        syntax: Some("proto3".to_owned()),
+        message_type: vec![DescriptorProto {
+            name: Some("M".to_owned()),
+            ..Default::default()
+        }],
+        service: vec![ServiceDescriptorProto {
+            name: Some("Info".to_owned()),
+            method: vec![MethodDescriptorProto {
+                name: Some("Version".to_owned()),
+                input_type: Some(".shop.M".to_owned()),
+                output_type: Some(".shop.M".to_owned()),
+                ..Default::default()
+            }],
+            options: None,
+        }],
+        ..Default::default()
+    };
+    change(&mut file);
+    file.encode_to_vec()
+}
+
 pub(crate) struct SchemaServer {
     pub(crate) address: SocketAddr,
     script: Arc<Mutex<Script>>,
     /// The paths of all RPCs.
     seen: Arc<Mutex<Vec<String>>>,
+    /// Counts how often all connections were closed.
+    closing: watch::Sender<u64>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -141,18 +179,33 @@ impl SchemaServer {
         let script = Arc::new(Mutex::new(script));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (shared, log) = (script.clone(), seen.clone());
+        let (closing, closes) = watch::channel(0);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(connection(stream, shared.clone(), log.clone()));
+                let mut closes = closes.clone();
+                closes.mark_unchanged();
+                let served = connection(stream, shared.clone(), log.clone());
+                connections.spawn(async move {
+                    tokio::select! {
+                        () = served => {}
+                        _ = closes.changed() => {}
+                    }
+                });
             }
         });
         Self {
             address,
             script,
             seen,
+            closing,
             task,
         }
+    }
+
+    /// Closes all connections.
+    pub(crate) fn close_connections(&self) {
+        self.closing.send_modify(|times| *times += 1);
     }
 
     pub(crate) fn set(&self, change: impl FnOnce(&mut Script)) {
@@ -203,6 +256,7 @@ async fn answer(
     let questions = messages(request.into_body()).await?;
     let response = Response::builder()
         .header("content-type", "application/grpc")
+        .header("grpc-encoding", "gzip")
         .body(());
     match &script.reflecting {
         Reflecting::Failing(code) => return end(&mut respond, *code),
@@ -220,6 +274,7 @@ async fn answer(
                 send(&mut body, &framed(0, &files(&script, &name, true))).await?;
             },
             Reflecting::Bytes(bytes) => send(&mut body, &framed(0, bytes)).await?,
+            Reflecting::Frames(frames) => send(&mut body, frames).await?,
             Reflecting::Refusing => {
                 // error_response {error_code: 5, error_message: "no such\nthing"}
                 let error = field(7, &[&[8, 5][..], &field(2, b"no such\nthing")].concat());
@@ -258,21 +313,36 @@ async fn reply(
     replying: &Replying,
 ) -> Result<(), h2::Error> {
     let _ = messages(request.into_body()).await?;
-    let (code, frames) = match replying {
+    let (frames, times) = match replying {
         Replying::Failing(code) => return end(respond, *code),
         Replying::Hanging => std::future::pending().await,
-        Replying::Nothing => (0, Vec::new()),
-        Replying::Two => (0, [framed(0, b""), framed(0, b"")].concat()),
-        Replying::Message(message) => (0, framed(0, message)),
-        Replying::Packed(packed) => (0, framed(1, packed)),
+        Replying::Nothing => (Bytes::new(), 1),
+        Replying::Two => ([framed(0, b""), framed(0, b"")].concat().into(), 1),
+        Replying::Message(message) => (framed(0, message).into(), 1),
+        Replying::Packed(packed) => (framed(1, packed).into(), 1),
+        Replying::Frames(frames, times) => (Bytes::copy_from_slice(frames), *times),
+        Replying::Unfinished(frames) => (Bytes::copy_from_slice(frames), 1),
     };
     let response = Response::builder()
         .header("content-type", "application/grpc")
         .header("grpc-encoding", "gzip")
         .body(());
     let mut body = respond.send_response(response.expect("a head"), false)?;
-    send(&mut body, &frames).await?;
-    body.send_trailers(trailers(code))
+    for _ in 0..times {
+        send(&mut body, &frames).await?;
+    }
+    if let Replying::Unfinished(_) = replying {
+        std::future::pending().await
+    }
+    body.send_trailers(trailers(0))
+}
+
+/// Packs bytes.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(bytes).expect("memory");
+    packer.finish().expect("memory")
 }
 
 fn packed(size: usize) -> Vec<u8> {
@@ -334,7 +404,8 @@ async fn messages(mut body: h2::RecvStream) -> Result<Vec<Vec<u8>>, h2::Error> {
     Ok(messages)
 }
 
-fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+/// A message as it is sent: `flag` 1 says that it is packed.
+pub(crate) fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
     let mut bytes = vec![flag];
     bytes.extend(u32::try_from(message.len()).expect("fits").to_be_bytes());
     bytes.extend(message);

@@ -31,6 +31,15 @@ async fn each_answer_is_counted_by_its_handler_and_its_code() {
         "there from the start"
     );
     assert_eq!(requests(&before, "page", "400"), None);
+    for for_modules in [
+        "services_page",
+        "api_modules",
+        "api_targets",
+        "api_target",
+        "probe",
+    ] {
+        assert_eq!(requests(&before, for_modules, "200"), None, "no one has asked");
+    }
     for path in [
         "/",
         "/?level=none",
@@ -38,6 +47,11 @@ async fn each_answer_is_counted_by_its_handler_and_its_code() {
         "/ports/none",
         "/api/v1/fleet",
         "/api/v1/ports/none",
+        "/services",
+        "/api/v1/modules",
+        "/api/v1/targets?limit=0",
+        "/api/v1/targets/none/none",
+        "/probe",
         "/-/healthy",
         "/what/is/this",
     ] {
@@ -61,6 +75,11 @@ async fn each_answer_is_counted_by_its_handler_and_its_code() {
         ("api_fleet", "200", 1.0),
         ("api_port", "404", 1.0),
         ("api_probe", "404", 1.0),
+        ("services_page", "200", 1.0),
+        ("api_modules", "200", 1.0),
+        ("api_targets", "400", 1.0),
+        ("api_target", "404", 1.0),
+        ("probe", "400", 1.0),
         ("healthy", "200", 1.0),
         ("reload", "403", 1.0),
         ("reload", "413", 1.0),

@@ -235,6 +235,34 @@ async fn status_has_a_block_of_targets_and_counts_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn status_reads_all_targets_page_after_page() {
+    // More than one answer of the API has. No one listens there, and a dial is repeated after a day.
+    let targets: Vec<String> = (1..=5_003)
+        .map(|port| format!("{{address: \"127.0.0.1:{port}\"}}"))
+        .collect();
+    let rack = Setup::rack(1)
+        .modules(&format!(
+            "health: {{grpc_health: {{}}, interval: 300d, channel: {{backoff: {{initial: 1d, max: 1d}}}}, targets: [{}]}}",
+            targets.join(", ")
+        ))
+        .start()
+        .await;
+    for sort in ["worst", "target"] {
+        let list = json(&rack, &format!("/api/v1/targets?sort={sort}&limit=5000")).await;
+        assert_eq!(
+            (&list["total"], names(&list).len()),
+            (&5_003.into(), 5_000),
+            "{sort}"
+        );
+    }
+    assert_eq!(get(rack.web, "/api/v1/targets?sort=port").await.status, 400);
+    let ended = status(&rack, &["--output=json"]).await;
+    let all: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    let all: std::collections::BTreeSet<&str> = names(&all).into_iter().collect();
+    assert_eq!(all.len(), 5_003);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_modules_nothing_is_shown() {
     let rack = Setup::rack(1).start().await;
     assert_eq!(

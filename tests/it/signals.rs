@@ -235,6 +235,9 @@ async fn sigusr2_writes_what_the_process_knows_and_a_directory_that_is_not_there
         "READY since",
         "target health/soc (grpc_health)",
         "keepalive",
+        "next round in ",
+        "pending    ",
+        " RPCs and streams are open",
         "round ",
     ] {
         assert!(text.contains(words), "{words}: {text}");

@@ -1,13 +1,12 @@
 //! grpc_unary against a server that shares no code with the exporter: schemas by reflection and from files, replies, and what a
 //! hostile server can send.
 
-use prost_reflect::prost::Message as _;
-use prost_reflect::prost_types::{FileDescriptorProto, MethodDescriptorProto, ServiceDescriptorProto};
+use prost_reflect::prost_types::FileDescriptorProto;
 
 use crate::child;
 use crate::harness::{Rack, Setup, wait_until};
 use crate::http::{self, Scrape};
-use crate::schema_server::{Reflecting, Replying, SchemaServer, Script, field};
+use crate::schema_server::{Reflecting, Replying, SchemaServer, Script, field, file};
 
 const MAIN: &str = r#"
 syntax = "proto3";
@@ -242,32 +241,6 @@ async fn a_reply_that_cannot_be_one_is_invalid_and_one_over_the_limit_is_refused
         })
         .await;
     }
-}
-
-/// A file with the service, which no compiler has checked.
-fn file(change: impl FnOnce(&mut FileDescriptorProto)) -> Vec<u8> {
-    let mut file = FileDescriptorProto {
-        name: Some("raw.proto".to_owned()),
-        package: Some("shop".to_owned()),
-        syntax: Some("proto3".to_owned()),
-        message_type: vec![prost_reflect::prost_types::DescriptorProto {
-            name: Some("M".to_owned()),
-            ..Default::default()
-        }],
-        service: vec![ServiceDescriptorProto {
-            name: Some("Info".to_owned()),
-            method: vec![MethodDescriptorProto {
-                name: Some("Version".to_owned()),
-                input_type: Some(".shop.M".to_owned()),
-                output_type: Some(".shop.M".to_owned()),
-                ..Default::default()
-            }],
-            options: None,
-        }],
-        ..Default::default()
-    };
-    change(&mut file);
-    file.encode_to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -560,48 +533,4 @@ async fn the_command_probe_shows_the_reply() {
         ended.stdout.contains("NO_SCHEMA (no success)") && ended.stdout.contains("no reflection"),
         "{ended:?}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_schemas_and_replies_cost_little_memory() {
-    let fields = |file: &mut FileDescriptorProto| {
-        let field = |n: i32| prost_reflect::prost_types::FieldDescriptorProto {
-            name: Some(format!("f{n}")),
-            number: Some(n),
-            label: Some(1),
-            r#type: Some(5),
-            ..Default::default()
-        };
-        file.message_type[0].field = (1..11_000).map(field).collect();
-    };
-    let server = SchemaServer::start(Script::raw(file(fields))).await;
-    let rack = asked_at(&server, KEYS, SLOW_ROUNDS).await;
-    let resident = async || {
-        rack.scrape()
-            .await
-            .value("process_resident_memory_bytes", &[])
-            .expect("a value")
-    };
-    let rounds = async || rack.scrape().await.count("grpc_probes_total", &[("module", "m")]);
-    let before = resident().await;
-    for replying in [
-        Replying::Message(field(1, &[])),
-        Replying::bomb(200_000_000),
-        // Four million unknown fields.
-        Replying::Message([0x78, 1].repeat(2_000_000)),
-    ] {
-        server.set(|script| script.replying = replying);
-        let (calls, ended) = (server.seen("Version"), rounds().await);
-        wait_until("a round with this reply", async || {
-            // For a second it is the result of the last round.
-            let _ = http::get(rack.web, "/probe?module=m&target=t").await;
-            match server.seen("Version") > calls && rounds().await > ended {
-                true => Ok(()),
-                false => Err("none".to_owned()),
-            }
-        })
-        .await;
-    }
-    let more = resident().await - before;
-    assert!(more < 100e6, "{more} bytes");
 }

@@ -94,8 +94,24 @@ impl Program {
 
     /// Resident memory in kB.
     pub fn memory_kb(&self) -> u64 {
+        self.status_kb("VmRSS:")
+    }
+
+    /// The most resident memory in kB since the start, or since `forget_peak`.
+    pub fn peak_memory_kb(&self) -> u64 {
+        self.status_kb("VmHWM:")
+    }
+
+    /// The peak is measured anew from now on.
+    pub fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.id());
+        // The kernel's word for this (proc(5)).
+        std::fs::write(path, "5").expect("our own child");
+    }
+
+    fn status_kb(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("running");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.expect("its size").trim().trim_end_matches(" kB");
         number.parse().expect("a number")
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{PortLevel, PortReason, TargetId};
+use crate::model::{PortLevel, PortReason, ServiceReason, TargetId};
 
 /// `/api/v1/fleet`.
 #[derive(Debug, Clone)]
@@ -225,6 +225,14 @@ pub(super) struct ServiceFields {
 impl ServiceFields {
     pub(super) fn name(&self) -> String {
         format!("{}/{}", self.module, self.target)
+    }
+
+    /// Where the API sorts it among targets of its level.
+    pub(super) fn place_of_reason(&self) -> usize {
+        let place = ServiceReason::ALL
+            .iter()
+            .position(|reason| reason.label() == self.reason);
+        place.unwrap_or(ServiceReason::ALL.len())
     }
 
     /// A level of a newer exporter that is not known here counts as a warning.

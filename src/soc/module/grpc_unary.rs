@@ -286,3 +286,19 @@ async fn heavy<T: Send + 'static>(within: Duration, work: impl FnOnce() -> T + S
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::defect::caught;
+
+    #[tokio::test]
+    async fn a_panic_over_a_reply_on_another_thread_is_that_rounds_and_the_next_has_its_turn() {
+        let within = Duration::from_secs(60);
+        let round = async move { heavy(within, || -> u8 { panic!("a schema") }).await };
+        let ended = caught(Box::pin(round)).await;
+        let defect = ended.expect_err("a defect").to_string();
+        assert!(defect.starts_with("a schema"), "{defect}");
+        assert_eq!(heavy(within, || 7).await, Some(7));
+    }
+}

@@ -74,6 +74,6 @@ pub(super) fn left(began: Instant, settings: ProbeSettings) -> Duration {
 }
 
 /// A text for people about an answer that is not as expected.
-pub(super) fn detail(text: &str) -> Arc<str> {
+pub(super) fn detail(text: impl std::fmt::Display) -> Arc<str> {
     crate::model::text::quote(text).into()
 }

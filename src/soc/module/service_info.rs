@@ -172,18 +172,16 @@ fn read(reply: &[u8], check: &ServiceCheck) -> Result<Info, Malformed> {
 
 /// A Result: 1 a code, 2 a message. What else it has is not for us.
 fn refusal(result: &[u8]) -> Result<Option<Arc<str>>, Malformed> {
-    let (mut code, mut message) = (0, String::new());
+    let (mut code, mut message) = (0, "");
     for field in WireFields::of(result) {
         match field? {
             (1, WireValue::Varint(value)) => code = value as i32,
-            (2, WireValue::Bytes(text)) => {
-                message = std::str::from_utf8(text).map_err(|_| Malformed)?.to_owned()
-            }
+            (2, WireValue::Bytes(text)) => message = std::str::from_utf8(text).map_err(|_| Malformed)?,
             (1 | 2, _) => return Err(Malformed),
             _ => {}
         }
     }
-    let why = || detail(&format!("the server's result is code {code}: {message}"));
+    let why = || detail(format_args!("the server's result is code {code}: {message}"));
     Ok((code != 0).then(why))
 }
 

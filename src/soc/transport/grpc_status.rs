@@ -24,7 +24,11 @@ const MAX_SHOWN: usize = 80;
 
 /// Marks a status as ours: the peer has not sent it.
 #[derive(Debug)]
-struct Ours;
+enum Ours {
+    /// The reply had more than one message.
+    TooMany,
+    Other,
+}
 
 impl fmt::Display for Ours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,9 +40,24 @@ impl std::error::Error for Ours {}
 
 /// A status that we make.
 pub(super) fn ours(code: Code, text: impl Into<String>) -> Status {
+    marked(code, text, Ours::Other)
+}
+
+/// The status of a unary RPC whose reply had more than one message.
+pub(super) fn too_many(text: impl Into<String>) -> Status {
+    marked(Code::Internal, text, Ours::TooMany)
+}
+
+fn marked(code: Code, text: impl Into<String>, mark: Ours) -> Status {
     let mut status = Status::new(code, text);
-    status.set_source(Arc::new(Ours));
+    status.set_source(Arc::new(mark));
     status
+}
+
+/// Whether a reply had more than one message.
+pub(super) fn is_too_many(status: &Status) -> bool {
+    let source = std::error::Error::source(status);
+    source.is_some_and(|source| matches!(source.downcast_ref(), Some(Ours::TooMany)))
 }
 
 /// Whether the peer itself, as a gRPC server, sent this code. A status that we make must never count as the SoC's.

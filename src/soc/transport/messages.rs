@@ -1,125 +1,21 @@
 //! gRPC's messages in a stream of DATA, however the stream is split: their limits and their decompression. No I/O.
 //!
 //! The output is the same stream with every message uncompressed, so that tonic need not know of compression. tonic would
-//! refuse `grpc-encoding` even if no message is compressed, and it does not have our limit.
+//! refuse `grpc-encoding` even if no message is compressed, and it does not have our limit. Only one message is decompressed at a
+//! time: one frame may hold hundreds of them, of which each grows a thousandfold.
 
-use std::borrow::Cow;
-use std::io::{self, Read};
+use bytes::{Bytes, BytesMut};
 
-use bytes::{BufMut, Bytes, BytesMut};
-use flate2::{Decompress, FlushDecompress, Status, read::MultiGzDecoder};
-
-use crate::model::Limit;
+pub(super) use super::unpacker::{BadMessage, Encoding, PREFIX_LEN};
+use super::unpacker::{Unpacker, prefix};
 
 /// The longest message that is accepted from a SoC, in bytes after decompression. A real one is under 100 bytes. A module may have
 /// another limit.
 pub(super) const MAX_MESSAGE: usize = 64 * 1024;
 /// Bytes that compression may add to a message that cannot be compressed: a header of about 20 bytes, and 5 for each block.
 const MAX_OVERHEAD: usize = 1024;
-/// Bytes before each gRPC message: a compressed flag and a length.
-const PREFIX_LEN: usize = 5;
 /// What we offer, in the order of gRPC's own C client.
 pub(super) const ACCEPTED: &str = "identity, deflate, gzip";
-
-/// Why a reply's messages cannot be taken.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadMessage {
-    /// By the length before the message, or after its decompression.
-    #[error("{limit}: {0}, the limit is {1}", limit = Limit::Reply)]
-    TooLong(Cow<'static, str>, usize),
-    #[error("more than one message in the reply")]
-    TooMany,
-    #[error("a message with the compressed flag {0}, expected 0 or 1")]
-    Flag(u8),
-    #[error("a message is marked as compressed, but there is no grpc-encoding")]
-    NoEncoding,
-    #[error("a message is compressed with {0:?}, but only gzip and deflate were offered")]
-    UnknownEncoding(Box<str>),
-    #[error("a compressed message cannot be decompressed ({0})")]
-    Broken(&'static str),
-}
-
-/// The value of `grpc-encoding`. It alone decides nothing: each message has a flag that says whether it is compressed.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) enum Encoding {
-    #[default]
-    Identity,
-    Gzip,
-    Deflate,
-    Unknown(Box<str>),
-}
-
-impl Encoding {
-    pub(super) fn of(header: &[u8]) -> Self {
-        match header.trim_ascii() {
-            b"" => Self::Identity,
-            name if name.eq_ignore_ascii_case(b"identity") => Self::Identity,
-            name if name.eq_ignore_ascii_case(b"gzip") => Self::Gzip,
-            name if name.eq_ignore_ascii_case(b"deflate") => Self::Deflate,
-            // Enough of the name to recognise it.
-            name => Self::Unknown(String::from_utf8_lossy(&name[..name.len().min(40)]).into()),
-        }
-    }
-
-    /// At most `limit` bytes.
-    fn decompress(&self, packed: &[u8], limit: usize) -> Result<Vec<u8>, BadMessage> {
-        let message = match self {
-            Self::Identity => return Err(BadMessage::NoEncoding),
-            Self::Unknown(name) => return Err(BadMessage::UnknownEncoding(name.clone())),
-            _ if packed.is_empty() => return Ok(Vec::new()),
-            Self::Gzip => gunzip(packed, limit).map_err(|_| BadMessage::Broken("gzip"))?,
-            Self::Deflate => inflate(packed, limit).ok_or(BadMessage::Broken("deflate"))?,
-        };
-        if message.len() > limit {
-            let text = format!("more than {limit} bytes, once decompressed");
-            return Err(BadMessage::TooLong(text.into(), limit));
-        }
-        Ok(message)
-    }
-}
-
-/// At most one byte more than the limit, however much there would be.
-fn gunzip(packed: &[u8], limit: usize) -> io::Result<Vec<u8>> {
-    let mut message = Vec::new();
-    let mut limited = MultiGzDecoder::new(packed).take(limit as u64 + 1);
-    limited.read_to_end(&mut message)?;
-    Ok(message)
-}
-
-/// The same for deflate. gRPC means zlib's format by it, but some servers send it without zlib's header. flate2's reader is not
-/// used: it takes a truncated stream for a complete one.
-fn inflate(packed: &[u8], limit: usize) -> Option<Vec<u8>> {
-    let zlib = match packed {
-        [first, second, ..] => first & 0x0f == 8 && u16::from_be_bytes([*first, *second]).is_multiple_of(31),
-        _ => false,
-    };
-    let mut inflater = Decompress::new(zlib);
-    let mut message = Vec::new();
-    loop {
-        if message.len() == message.capacity() {
-            // At most one byte more than the limit. A block at a time: the limit may be megabytes.
-            message.reserve_exact((limit + 1 - message.len()).min(message.len().max(MAX_MESSAGE)));
-        }
-        let before = (inflater.total_in(), inflater.total_out());
-        let read = usize::try_from(before.0).ok()?;
-        let rest = packed.get(read..)?;
-        let status = inflater
-            // Not `Finish`: it cannot go on once the output was full.
-            .decompress_vec(rest, &mut message, FlushDecompress::None)
-            .ok()?;
-        let full = message.len() > limit;
-        match status {
-            Status::StreamEnd => return Some(message),
-            Status::Ok | Status::BufError if full => return Some(message),
-            Status::Ok | Status::BufError => {
-                let has_room = message.len() < message.capacity();
-                if has_room && (inflater.total_in(), inflater.total_out()) == before {
-                    return None;
-                }
-            }
-        }
-    }
-}
 
 /// The present place in the stream.
 #[derive(Debug)]
@@ -128,8 +24,8 @@ enum Part {
     Prefix([u8; PREFIX_LEN], usize),
     /// In an uncompressed message, this many bytes before its end.
     Plain(usize),
-    /// In a compressed message of this length.
-    Packed(usize, BytesMut),
+    /// In a compressed message, this many bytes before its end.
+    Packed(usize, Unpacker),
 }
 
 /// Follows the messages of one reply.
@@ -137,6 +33,8 @@ enum Part {
 pub(super) struct Messages {
     encoding: Encoding,
     part: Part,
+    /// What has come and was not passed on yet.
+    rest: Bytes,
     /// Messages begun.
     begun: u64,
     max: u64,
@@ -150,29 +48,48 @@ impl Messages {
         Self {
             encoding,
             part: Part::Prefix([0; PREFIX_LEN], 0),
+            rest: Bytes::new(),
             begun: 0,
             max,
             limit,
         }
     }
 
-    /// The next bytes of the reply to pass on. May be empty.
-    pub(super) fn feed(&mut self, data: Bytes) -> Result<Bytes, BadMessage> {
+    /// The reply goes on with these bytes. Before that `next` must have returned `None`.
+    pub(super) fn feed(&mut self, data: Bytes) {
+        debug_assert!(self.rest.is_empty());
+        self.rest = data;
+    }
+
+    /// The next bytes of the reply to pass on. `None`: more must come before.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, BadMessage> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
         // The usual case: nothing is compressed, and no prefix is split.
-        if let Some((left, begun)) = self.plain(&data) {
+        if let Some((left, begun)) = self.plain(&self.rest) {
             self.part = match left {
                 0 => Part::Prefix([0; PREFIX_LEN], 0),
                 left => Part::Plain(left),
             };
             self.begun = begun;
-            return Ok(data);
+            return Ok(Some(std::mem::take(&mut self.rest)));
         }
-        let mut rest = &data[..];
-        let mut out = BytesMut::with_capacity(data.len());
-        while !rest.is_empty() {
-            rest = self.step(rest, &mut out)?;
+        let mut out = BytesMut::new();
+        while !self.rest.is_empty() {
+            if matches!(self.part, Part::Packed(..)) {
+                if !out.is_empty() {
+                    break;
+                }
+                if let Some(message) = self.unpack()? {
+                    return Ok(Some(message));
+                }
+            } else {
+                out.reserve(self.rest.len());
+                self.step(&mut out)?;
+            }
         }
-        Ok(out.freeze())
+        Ok((!out.is_empty()).then(|| out.freeze()))
     }
 
     /// Where the data ends, if it can be passed on unchanged: how much of a message is left, and how many messages have begun.
@@ -198,40 +115,45 @@ impl Messages {
         }
     }
 
-    /// Takes some of the data and returns the rest.
-    fn step<'a>(&mut self, data: &'a [u8], out: &mut BytesMut) -> Result<&'a [u8], BadMessage> {
+    /// Passes some of the rest on that is not compressed.
+    fn step(&mut self, out: &mut BytesMut) -> Result<(), BadMessage> {
         match &mut self.part {
             Part::Prefix(bytes, have) => {
-                let n = data.len().min(PREFIX_LEN - *have);
-                bytes[*have..*have + n].copy_from_slice(&data[..n]);
-                *have += n;
+                let part = self.rest.split_to(self.rest.len().min(PREFIX_LEN - *have));
+                bytes[*have..*have + part.len()].copy_from_slice(&part);
+                *have += part.len();
                 if *have == PREFIX_LEN {
                     let prefix = *bytes;
                     self.begin(prefix, out)?;
                 }
-                Ok(&data[n..])
             }
             Part::Plain(left) => {
-                let n = data.len().min(*left);
-                out.extend_from_slice(&data[..n]);
-                *left -= n;
+                let part = self.rest.split_to(self.rest.len().min(*left));
+                out.extend_from_slice(&part);
+                *left -= part.len();
                 if *left == 0 {
                     self.part = Part::Prefix([0; PREFIX_LEN], 0);
                 }
-                Ok(&data[n..])
             }
-            Part::Packed(length, packed) => {
-                let n = data.len().min(*length - packed.len());
-                packed.extend_from_slice(&data[..n]);
-                if packed.len() == *length {
-                    let message = self.encoding.decompress(packed, self.limit)?;
-                    put_prefix(out, message.len());
-                    out.extend_from_slice(&message);
-                    self.part = Part::Prefix([0; PREFIX_LEN], 0);
-                }
-                Ok(&data[n..])
-            }
+            Part::Packed(..) => {}
         }
+        Ok(())
+    }
+
+    /// Takes more of a compressed message from the rest. Returns the message with its prefix when it is complete.
+    fn unpack(&mut self) -> Result<Option<Bytes>, BadMessage> {
+        let Part::Packed(left, unpacker) = &mut self.part else {
+            return Ok(None);
+        };
+        let part = self.rest.split_to(self.rest.len().min(*left));
+        *left -= part.len();
+        unpacker.feed(&part)?;
+        if *left > 0 {
+            return Ok(None);
+        }
+        let message = unpacker.finish()?;
+        self.part = Part::Prefix([0; PREFIX_LEN], 0);
+        Ok(Some(message))
     }
 
     /// A prefix is complete.
@@ -252,26 +174,18 @@ impl Messages {
         self.part = match (flag, length) {
             (0, 0) => Part::Prefix([0; PREFIX_LEN], 0),
             (0, length) => Part::Plain(length),
-            _ => Part::Packed(length, BytesMut::new()),
+            // A message that cannot be decompressed is refused before it comes.
+            (_, length) => Part::Packed(length, self.encoding.unpacker(length, self.limit)?),
         };
         if flag == 0 {
-            put_prefix(out, length);
-        } else {
-            // A message that cannot be decompressed is refused before it is complete. An empty message is complete now.
-            self.encoding.decompress(&[], self.limit)?;
-            if length == 0 {
-                put_prefix(out, 0);
-                self.part = Part::Prefix([0; PREFIX_LEN], 0);
-            }
+            out.extend_from_slice(&prefix(length));
+        } else if length == 0 {
+            // An empty message is complete now.
+            out.extend_from_slice(&prefix(0));
+            self.part = Part::Prefix([0; PREFIX_LEN], 0);
         }
         Ok(())
     }
-}
-
-fn put_prefix(out: &mut BytesMut, length: usize) {
-    out.put_u8(0);
-    // It is never longer than the limit.
-    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }
 
 #[cfg(test)]
@@ -313,7 +227,10 @@ mod tests {
         let mut messages = Messages::new(Encoding::of(encoding.as_bytes()), u64::MAX, MAX_MESSAGE);
         let mut out = Vec::new();
         for part in bytes.chunks(cut) {
-            out.extend(messages.feed(Bytes::copy_from_slice(part))?);
+            messages.feed(Bytes::copy_from_slice(part));
+            while let Some(data) = messages.next()? {
+                out.extend(data);
+            }
         }
         Ok(out)
     }
@@ -423,8 +340,27 @@ mod tests {
     fn no_more_messages_than_are_wanted_are_taken() {
         let mut messages = Messages::new(Encoding::Identity, 1, MAX_MESSAGE);
         let one = Bytes::from(framed(0, b"a"));
-        assert_eq!(messages.feed(one.clone()), Ok(one.clone()));
-        assert_eq!(messages.feed(one), Err(BadMessage::TooMany));
+        messages.feed(one.clone());
+        assert_eq!(messages.next(), Ok(Some(one.clone())));
+        assert_eq!(messages.next(), Ok(None));
+        messages.feed(one);
+        assert_eq!(messages.next(), Err(BadMessage::TooMany));
+    }
+
+    #[test]
+    fn of_many_compressed_messages_one_at_a_time_is_in_memory() {
+        let zeros = [0; MAX_MESSAGE];
+        let one = framed(0, b"one");
+        let bytes = [&one[..], &framed(1, &gzip(&zeros)).repeat(100), &one].concat();
+        let mut messages = Messages::new(Encoding::Gzip, u64::MAX, MAX_MESSAGE);
+        messages.feed(bytes.into());
+        let whole = framed(0, &zeros);
+        assert_eq!(messages.next(), Ok(Some(one.clone().into())));
+        for _ in 0..100 {
+            assert_eq!(messages.next(), Ok(Some(whole.clone().into())));
+        }
+        assert_eq!(messages.next(), Ok(Some(one.into())));
+        assert_eq!(messages.next(), Ok(None));
     }
 
     proptest! {

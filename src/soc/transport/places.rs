@@ -4,8 +4,8 @@
 //! a peer that allows no stream, or fewer than are held open, it would keep more with every round.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
 
@@ -14,6 +14,21 @@ use tokio::sync::Notify;
 pub(super) struct Places {
     taken: AtomicUsize,
     freed: Notify,
+}
+
+/// How many RPCs are open on a connection, as long as it exists.
+#[derive(Debug, Default)]
+pub(crate) struct OpenRpcs(Weak<Places>);
+
+impl OpenRpcs {
+    pub(super) fn of(places: &Arc<Places>) -> Self {
+        Self(Arc::downgrade(places))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        let places = self.0.upgrade();
+        places.map_or(0, |places| places.taken.load(Ordering::Relaxed))
+    }
 }
 
 /// A place; dropping it frees it.
@@ -62,6 +77,8 @@ mod tests {
         let first = places.enter(|| 1).await;
         let mut second = Box::pin(places.enter(|| 1));
         assert!(second.as_mut().now_or_never().is_none());
+        let open = OpenRpcs::of(&places);
+        assert_eq!(open.count(), 1);
         drop(first);
         let second = second.await;
         let allowed = places.enter(|| 2).now_or_never();

@@ -1,65 +1,24 @@
 //! One RPC whose messages are bytes: for replies that are read field by field, because a peer decides how many there are of each.
+//!
+//! Not with tonic's client: it copies a message twice, and holds twice its length once more. A module's reply may have megabytes.
 
+use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, TE};
 use http::uri::PathAndQuery;
-use tonic::client::Grpc;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::{Request, Status, Streaming};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http_body::{Body, Frame};
+use tonic::{Code, Status};
+use tower_service::Service as _;
 
-use super::Transport;
+use super::grpc_status::{GRPC_STATUS, is_too_many, ours};
+use super::messages::PREFIX_LEN;
+use super::{ReplyBody, Transport};
 
-/// Bytes. Requests are small, and a reply's buffer grows with it; tonic would allocate 8 KiB for each.
-const BUFFER: usize = 256;
-/// Bytes. No request has this much.
-const YIELD_THRESHOLD: usize = 32 * 1024;
-
-/// Messages as they are on the wire.
-#[derive(Debug, Clone, Copy)]
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(message);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD_THRESHOLD)
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD_THRESHOLD)
-    }
-}
+const MORE_THAN_ONE: &str = "more than one message in the reply";
 
 /// How a unary RPC ended.
 #[derive(Debug)]
@@ -73,24 +32,48 @@ pub(crate) enum RawReply {
 }
 
 /// The messages of a reply.
-pub(crate) type RawMessages = Streaming<Bytes>;
+#[derive(Debug)]
+pub(crate) struct RawMessages {
+    body: ReplyBody,
+    /// What has come and belongs to no message yet.
+    rest: Bytes,
+    /// The beginning of a message that comes in more than one piece, with its prefix.
+    partial: BytesMut,
+}
+
+/// The body of a request: all of it is there.
+struct WholeBody(Option<Bytes>);
+
+impl Body for WholeBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+}
 
 /// A unary RPC.
 pub(crate) async fn unary(transport: &Transport, path: &PathAndQuery, message: Bytes) -> RawReply {
     match exactly_one(transport, path, message).await {
         Ok(reply) => reply,
+        Err(status) if is_too_many(&status) => RawReply::NotOne(MORE_THAN_ONE),
         Err(status) => RawReply::Failed(status),
     }
 }
 
 async fn exactly_one(transport: &Transport, path: &PathAndQuery, message: Bytes) -> Result<RawReply, Status> {
-    let mut messages = stream(transport, path, vec![message]).await?;
+    // The transport takes one message: a second one is refused by its prefix, while the first is still in memory.
+    let mut messages = open(transport.clone(), path, vec![message]).await?;
     let Some(first) = messages.message().await? else {
         return Ok(RawReply::NotOne("no message in the reply"));
     };
     match messages.message().await? {
         None => Ok(RawReply::One(first)),
-        Some(_) => Ok(RawReply::NotOne("more than one message in the reply")),
+        Some(_) => Ok(RawReply::NotOne(MORE_THAN_ONE)),
     }
 }
 
@@ -100,14 +83,119 @@ pub(crate) async fn stream(
     path: &PathAndQuery,
     messages: Vec<Bytes>,
 ) -> Result<RawMessages, Status> {
-    let transport = transport.clone().for_many();
-    let origin = transport.origin();
-    // `transport` has the limit for a message.
-    let mut client = Grpc::with_origin(transport, origin).max_decoding_message_size(usize::MAX);
-    client.ready().await?;
-    let requests = futures_util::stream::iter(messages);
-    let opened = client.streaming(Request::new(requests), path.clone(), RawCodec);
-    // Boxed: tonic's futures are large.
-    let opened: Pin<Box<_>> = Box::pin(opened);
-    opened.await.map(tonic::Response::into_inner)
+    open(transport.clone().for_many(), path, messages).await
+}
+
+async fn open(
+    mut transport: Transport,
+    path: &PathAndQuery,
+    messages: Vec<Bytes>,
+) -> Result<RawMessages, Status> {
+    let response = transport.call(request(&transport, path, &messages)?).await?;
+    ended_well(response.headers())?;
+    Ok(RawMessages {
+        body: response.into_body(),
+        rest: Bytes::new(),
+        partial: BytesMut::new(),
+    })
+}
+
+fn request(
+    transport: &Transport,
+    path: &PathAndQuery,
+    messages: &[Bytes],
+) -> Result<Request<tonic::body::Body>, Status> {
+    let mut framed = BytesMut::new();
+    for message in messages {
+        framed.put_u8(0);
+        // Requests are small.
+        framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+        framed.extend_from_slice(message);
+    }
+    let mut uri = transport.origin().into_parts();
+    uri.path_and_query = Some(path.clone());
+    let uri = Uri::from_parts(uri).map_err(|error| ours(Code::Internal, error.to_string()))?;
+    let mut request = Request::new(tonic::body::Body::new(WholeBody(Some(framed.freeze()))));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_2;
+    let headers = request.headers_mut();
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    Ok(request)
+}
+
+/// The status of a head or of trailers. A head need not have one.
+fn ended_well(headers: &HeaderMap) -> Result<(), Status> {
+    match Status::from_header_map(headers) {
+        Some(status) if status.code() != Code::Ok => Err(status),
+        _ => Ok(()),
+    }
+}
+
+impl RawMessages {
+    /// The next message. `None`: the RPC has ended with OK.
+    pub(crate) async fn message(&mut self) -> Result<Option<Bytes>, Status> {
+        loop {
+            if let Some(message) = self.whole() {
+                return Ok(Some(message));
+            }
+            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
+            match frame.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => self.rest = data,
+                Some(Err(trailers)) => {
+                    let trailers = trailers.into_trailers().unwrap_or_default();
+                    ended_well(&trailers)?;
+                    if !trailers.contains_key(GRPC_STATUS) {
+                        let text = "the stream ended without a grpc-status";
+                        return Err(ours(Code::Internal, text));
+                    }
+                    return self.end();
+                }
+                None => return self.end(),
+            }
+        }
+    }
+
+    fn end(&self) -> Result<Option<Bytes>, Status> {
+        match self.partial.is_empty() {
+            true => Ok(None),
+            false => Err(ours(Code::Internal, "the stream ended within a message")),
+        }
+    }
+
+    /// The next message, if all of it has come.
+    fn whole(&mut self) -> Option<Bytes> {
+        loop {
+            if self.partial.is_empty()
+                && let Some(length) = length(&self.rest)
+                && self.rest.len() >= PREFIX_LEN + length
+            {
+                // In one piece: it is not copied.
+                self.rest.advance(PREFIX_LEN);
+                return Some(self.rest.split_to(length));
+            }
+            let (have, wanted) = (
+                self.partial.len(),
+                PREFIX_LEN + length(&self.partial).unwrap_or(0),
+            );
+            if have >= PREFIX_LEN && have == wanted {
+                let mut message = std::mem::take(&mut self.partial).freeze();
+                message.advance(PREFIX_LEN);
+                return Some(message);
+            }
+            if self.rest.is_empty() {
+                return None;
+            }
+            let part = self.rest.split_to(self.rest.len().min(wanted - have));
+            self.partial.reserve(wanted - have);
+            self.partial.extend_from_slice(&part);
+        }
+    }
+}
+
+/// The length of the message that begins here, if its prefix is there. The transport has checked it.
+fn length(bytes: &[u8]) -> Option<usize> {
+    let [_, a, b, c, d] = *bytes.first_chunk::<PREFIX_LEN>()?;
+    Some(u32::from_be_bytes([a, b, c, d]) as usize)
 }

@@ -8,7 +8,7 @@ use h2::RecvStream;
 use http_body::{Body, Frame};
 use tonic::{Code, Status};
 
-use super::grpc_status::{ours, status_of, told};
+use super::grpc_status::{ours, status_of, told, too_many};
 use super::messages::{BadMessage, Messages};
 use super::places::StreamPlace;
 
@@ -54,8 +54,8 @@ impl ReplyBody {
 fn status_of_problem(problem: &BadMessage) -> Status {
     let code = match problem {
         BadMessage::TooLong(..) => Code::ResourceExhausted,
-        BadMessage::TooMany
-        | BadMessage::Flag(_)
+        BadMessage::TooMany => return too_many(problem.to_string()),
+        BadMessage::Flag(_)
         | BadMessage::NoEncoding
         | BadMessage::UnknownEncoding(_)
         | BadMessage::Broken(_) => Code::Internal,
@@ -70,15 +70,16 @@ impl Body for ReplyBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         while this.state == BodyState::Data {
+            match this.messages.next() {
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(None) => {}
+                Err(problem) => return this.fail(status_of_problem(&problem)),
+            }
             match ready!(this.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     // An error here means that the stream is gone: the next poll reports it.
                     let _ = this.stream.flow_control().release_capacity(data.len());
-                    match this.messages.feed(data) {
-                        Ok(data) if data.is_empty() => {}
-                        Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                        Err(problem) => return this.fail(status_of_problem(&problem)),
-                    }
+                    this.messages.feed(data);
                 }
                 Some(Err(error)) => {
                     let status = status_of(&error);

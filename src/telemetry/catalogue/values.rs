@@ -248,8 +248,7 @@ pub(super) fn requests(view: &View, samples: &mut Samples<'_>) -> fmt::Result {
     for handler in WebHandler::ALL {
         for code in WebCode::ALL {
             let count = view.web.requests[handler.index()].codes[code.index()];
-            // Without modules no one asks for /probe.
-            let is_usual = *code == WebCode::Ok && *handler != WebHandler::Probe;
+            let is_usual = *code == WebCode::Ok && !handler.is_for_modules();
             if count > 0 || is_usual {
                 samples.counter(&[("handler", handler.label()), ("code", code.label())], count)?;
             }

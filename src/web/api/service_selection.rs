@@ -5,7 +5,7 @@ use crate::model::text::quote;
 use crate::model::{ChannelState, ModuleStatus, PortLevel, ServiceReason, View};
 
 /// The parameters' names.
-const PARAMETERS: [&str; 6] = ["module", "level", "state", "q", "limit", "offset"];
+const PARAMETERS: [&str; 7] = ["module", "level", "state", "q", "sort", "limit", "offset"];
 
 /// A target, and why it has its level.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,8 @@ pub(in crate::web) struct ServiceSelection {
     states: Vec<ChannelState>,
     /// Lower case; empty: all targets.
     search: String,
+    /// Whether they are in the order of modules and names: for who reads page after page. Else the worst come first.
+    by_name: bool,
     limit: usize,
     offset: usize,
 }
@@ -46,6 +48,7 @@ impl Default for ServiceSelection {
             levels: Vec::new(),
             states: Vec::new(),
             search: String::new(),
+            by_name: false,
             limit: DEFAULT_LIMIT,
             offset: 0,
         }
@@ -81,6 +84,7 @@ impl ServiceSelection {
             "level" => words(value, PortLevel::ALL).map(|levels| self.levels = levels),
             "state" => words(value, ChannelState::ALL).map(|states| self.states = states),
             "q" => search(value).map(|found| self.search = found),
+            "sort" => by_name(value).map(|found| self.by_name = found),
             "limit" => limit(value).map(|found| self.limit = found),
             "offset" => offset(value).map(|found| self.offset = found),
             _ => Ok(()),
@@ -93,8 +97,10 @@ impl ServiceSelection {
         let mut all: Vec<_> = JudgedService::all(view)
             .filter(|service| self.takes(service))
             .collect();
-        // Stable: equals stay in the order of their names.
-        all.sort_by_key(|service| (std::cmp::Reverse(service.reason.level()), service.reason));
+        if !self.by_name {
+            // Stable: equals stay in the order of their names.
+            all.sort_by_key(|service| (std::cmp::Reverse(service.reason.level()), service.reason));
+        }
         let total = all.len();
         (
             total,
@@ -125,5 +131,14 @@ impl ServiceSelection {
             || target.labels.iter().any(|(_, value)| has(value))
             || status.channel.last_detail.as_deref().is_some_and(has)
             || last.is_some_and(|last| has(last.result.label()) || last.detail.as_deref().is_some_and(has))
+    }
+}
+
+/// The order; or what was expected.
+fn by_name(value: &str) -> Result<bool, String> {
+    match value {
+        "worst" => Ok(false),
+        "target" => Ok(true),
+        _ => Err("worst, target".to_owned()),
     }
 }
