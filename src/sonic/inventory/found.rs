@@ -37,6 +37,48 @@ pub struct SourceContent {
 /// A source's name and what it has found.
 pub type NamedContent = (Arc<str>, SourceContent);
 
+/// Problems that are kept of one source. The API and its events show all that are kept, and a source may list 200,000 targets twice.
+const MOST_PROBLEMS: usize = 1000;
+
+/// What cannot be used in one source.
+struct SourceProblems<'a> {
+    source: &'a str,
+    kept: Vec<Problem>,
+    /// Those over the limit.
+    more: usize,
+}
+
+impl<'a> SourceProblems<'a> {
+    /// Those that were found while it was read.
+    fn of(source: &'a str, found: &SourceContent) -> Self {
+        let mut problems = Self {
+            source,
+            kept: Vec::new(),
+            more: 0,
+        };
+        for Problem { port, kind, text } in found.problems.iter() {
+            problems.add(port, *kind, &format!("{text}, in {source}"));
+        }
+        problems
+    }
+
+    fn add(&mut self, id: &str, kind: ProblemKind, text: &str) {
+        match self.kept.len() < MOST_PROBLEMS {
+            true => self.kept.push(Problem::new(id, kind, text)),
+            false => self.more += 1,
+        }
+    }
+
+    fn into_list(mut self) -> Vec<Problem> {
+        if self.more > 0 {
+            let text = format!("{} more targets cannot be used, in {}", self.more, self.source);
+            self.kept
+                .push(Problem::new(self.source, ProblemKind::BadGroup, &text));
+        }
+        self.kept
+    }
+}
+
 /// The targets of all sources. Of two with the same rack and port the first is used.
 pub(super) fn merge(config: &Config, found: &[NamedContent], channels: &mut Channels<'_>) -> Inventory {
     let mut inventory = Inventory {
@@ -46,22 +88,14 @@ pub(super) fn merge(config: &Config, found: &[NamedContent], channels: &mut Chan
     };
     let mut taken: HashMap<&TargetId, &str> = HashMap::new();
     for (source, found) in found {
-        let named = |problem: &Problem| {
-            let text = format!("{}, in {source}", problem.text);
-            Problem::new(&problem.port, problem.kind, &text)
-        };
-        inventory.problems.extend(found.problems.iter().map(named));
+        let mut problems = SourceProblems::of(source, found);
         let mut left_out = 0;
         for target in found.targets.iter() {
             if inventory.targets.len() >= yaml::MAX_TARGETS {
                 left_out += 1;
                 continue;
             }
-            let mut problem = |kind, text: &str| {
-                inventory
-                    .problems
-                    .push(Problem::new(&target.id.to_string(), kind, text));
-            };
+            let mut problem = |kind, text: &str| problems.add(&target.id.to_string(), kind, text);
             if let Some(first) = taken.get(&target.id) {
                 let text = format!("{source} has a port that {first} has: the first is used");
                 problem(ProblemKind::DuplicatePort, &text);
@@ -86,6 +120,7 @@ pub(super) fn merge(config: &Config, found: &[NamedContent], channels: &mut Chan
                 channel: channels.of(&"".into(), address.ip()),
             });
         }
+        inventory.problems.extend(problems.into_list());
         if left_out > 0 {
             let most = yaml::MAX_TARGETS;
             let text = format!(
@@ -97,4 +132,40 @@ pub(super) fn merge(config: &Config, found: &[NamedContent], channels: &mut Chan
         }
     }
     inventory
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::sonic::inventory::Inventory;
+
+    #[test]
+    fn a_source_with_too_many_bad_targets_has_a_bounded_list_of_problems() {
+        let yaml = "inventory: [{file_sd: {files: [a.yml]}}]\ndatabases: {publish: off}";
+        let config = Config::parse(yaml, Path::new("test.yml")).expect("a configuration");
+        let target = FoundTarget {
+            id: TargetId::parse("r1|Ethernet0").expect("a key"),
+            address: Address::read("192.0.2.1").expect("an address"),
+            side: Side::Upper,
+        };
+        let content = SourceContent {
+            targets: Arc::new(vec![target; 5000]),
+            up: Some(true),
+            ..SourceContent::default()
+        };
+        let found = [("one".into(), content.clone()), ("two".into(), content)];
+        let inventory = Inventory::of(&config, &[], &found);
+        assert_eq!(inventory.targets.len(), 1);
+        assert_eq!(inventory.problems.len(), 2 * (MOST_PROBLEMS + 1));
+        assert_eq!(
+            inventory.problems[MOST_PROBLEMS].text,
+            "3999 more targets cannot be used, in one"
+        );
+        assert_eq!(
+            inventory.problems[2 * MOST_PROBLEMS + 1].text,
+            "4000 more targets cannot be used, in two"
+        );
+    }
 }
