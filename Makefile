@@ -8,8 +8,11 @@ SECONDS ?= 600
 SOCS ?= 300
 SEED ?=
 
-# Sections of the benchmark: make bench SECTIONS="rounds idle". Without it: all except `full` and those of docs/scale.md.
+# Sections of the benchmark: make bench SECTIONS="rounds idle". Without it: all except `full`, `otel-away`, `otel-feature` and those of
+# docs/scale.md. For otel-away: minutes of each of four cases, and the probe interval.
 SECTIONS ?=
+MINUTES ?= 10
+INTERVAL ?= 1s
 
 CARGO ?= cargo
 
@@ -148,7 +151,7 @@ page-shots:
 bench:
 	@scripts/deps cargo redis-server
 	$(CARGO) build --locked --release -p dualtor-sim
-	$(CARGO) bench --locked --bench performance -- $(SECTIONS)
+	MINUTES=$(MINUTES) INTERVAL=$(INTERVAL) $(CARGO) bench --locked --bench performance -- $(SECTIONS)
 
 deps:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager

@@ -1,8 +1,8 @@
 //! `make bench`: the cost of a round, an idle channel and a scrape, compared with the possible minimum. Prints Markdown.
 //!
-//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`,
-//! `modules`. Only if named: `full` (10,000
-//! SoCs for three minutes), and docs/scale.md's `scale`, `shards`, `prometheus` (half an hour). `cargo bench --bench performance -- rounds idle`
+//! Sections: `rounds`, `hung`, `idle`, `scrape`, `process`, `scrapers`, `pages`, `streams`, `logins`, `otel`, `modules`. Only if named:
+//! `full` (10,000 SoCs for three minutes), `otel-away` (a bad collector, `MINUTES` four times), `otel-feature` (builds the program
+//! twice), and docs/scale.md's `scale`, `shards`, `prometheus` (half an hour). `cargo bench --bench performance -- rounds idle`
 
 #![allow(clippy::print_stdout)]
 
@@ -10,7 +10,9 @@ mod bare;
 mod client;
 mod exposition;
 mod module_targets;
+mod otel_away;
 mod otel_costs;
+mod otel_feature;
 mod rack;
 mod scale;
 mod scrapers;
@@ -32,6 +34,11 @@ fn main() -> anyhow::Result<()> {
         && flag == "--client"
     {
         return client::run(spec);
+    }
+    if let [flag, address, behaviour] = &arguments[..]
+        && flag == "--collector"
+    {
+        return otel_away::collector(address, behaviour);
     }
     // cargo adds `--bench`.
     let named: Vec<&str> = arguments
@@ -73,6 +80,12 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("modules") {
         module_targets::run()?;
+    }
+    if named.contains(&"otel-away") {
+        otel_away::run()?;
+    }
+    if named.contains(&"otel-feature") {
+        otel_feature::run()?;
     }
     if named.contains(&"full") {
         whole::large()?;

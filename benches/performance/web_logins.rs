@@ -35,7 +35,8 @@ fn rounds(ports: &[String]) -> anyhow::Result<Vec<f64>> {
     Ok(all)
 }
 
-fn at(sorted: &[f64], share: f64) -> f64 {
+/// The value at this share of sorted ones.
+pub(crate) fn at(sorted: &[f64], share: f64) -> f64 {
     let place = (sorted.len() as f64 * share) as usize;
     sorted
         .get(place.min(sorted.len().saturating_sub(1)))

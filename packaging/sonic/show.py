@@ -132,17 +132,17 @@ def database(namespace, name):
 
 def of_each_namespace(name, read):
     """What `read` returns for the database of this name in each namespace. An error ends the command with its reason."""
-    results = []
-    for namespace in namespaces():
-        try:
+    place, results = NAMESPACES, []
+    try:
+        for namespace in namespaces():
+            place = namespace or SOCKET
             with database(namespace, name) as opened:
                 results.append(read(opened))
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            reason = "no %s in it" % error if isinstance(error, KeyError) else error
-            raise click.ClickException(
-                "cannot read %s (%s): %s. Is the container `database` running, and may you read it?"
-                % (name, namespace or SOCKET, reason)
-            )
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = "no %s in it" % error if isinstance(error, KeyError) else error
+        raise click.ClickException(
+            "cannot read %s (%s): %s. Is the container `database` running, and may you read it?" % (name, place, reason)
+        )
     return results
 
 
@@ -165,8 +165,10 @@ def port_rows(table):
 
 
 def natural(port):
-    """Ethernet8 before Ethernet10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split("([0-9]+)", port) if part]
+    """Ethernet8 before Ethernet10. The key of a row may be any text, so a number is not turned into one."""
+    parts = [part for part in re.split("([0-9]+)", port) if part]
+    digits = [part.lstrip("0") if part[0] in "0123456789" else None for part in parts]
+    return [(1, 0, part) if number is None else (0, len(number), number) for part, number in zip(parts, digits)], port
 
 
 def facts(row):

@@ -1,8 +1,7 @@
 //! From YAML to the shape of the file. An error has the line and the key; for a file that is too big, the limit.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_saphyr::Error;
-use serde_saphyr::budget::BudgetBreach;
 
 use super::key_path::{self, ErrorAbout};
 use crate::model::text;
@@ -27,59 +26,71 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
             max_events: 2 * MAX_NODES,
         },
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let place = error.location();
-        let line = place.map(|place| place.line());
-        let error = error.without_snippet();
-        if let Some(message) = over_limit(error) {
+    // The library's code is written once for each type of visitor. Here it is written for one type, whatever is read.
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
+        let mut deserializer = <dyn erased_serde::Deserializer>::erase(deserializer);
+        erased_serde::deserialize(&mut deserializer).map_err(Error::custom)
+    });
+    read.map_err(|error| {
+        let message = error.without_snippet().to_string();
+        let place = place_in(&message);
+        let line = place.map(|(line, _)| line);
+        if let Some(message) = over_limit(&message) {
             // No single key is wrong: there are too many.
             return (line, None, message);
         }
-        let message = error.to_string();
-        let about = about(error);
-        let key = place.and_then(|place| key_path::at(text, place.line(), place.column(), about));
+        let key = place.and_then(|(line, column)| key_path::at(text, line, column, about(&message)));
         (line, key.map(|key| without_urls(&key)), words(&message))
     })
 }
 
+/// Before the line and column that end each message. From within a value, each value around it adds its own.
+const AT_LINE: &str = " at line ";
+
+/// Line and column of what is wrong.
+fn place_in(message: &str) -> Option<(u64, u64)> {
+    let (_, rest) = message.split_once(AT_LINE)?;
+    let (line, rest) = rest.split_once(", column ")?;
+    let column = rest.split(|each: char| !each.is_ascii_digit()).next()?;
+    Some((line.parse().ok()?, column.parse().ok()?))
+}
+
 /// What the library's place of an error is.
-fn about(error: &Error) -> ErrorAbout {
-    match error {
-        Error::SerdeUnknownField { .. } => ErrorAbout::Key,
-        Error::SerdeMissingField { .. } | Error::DuplicateMappingKey { .. } => ErrorAbout::Mapping,
-        _ => ErrorAbout::Value,
+fn about(message: &str) -> ErrorAbout {
+    if message.starts_with("unknown field") {
+        ErrorAbout::Key
+    } else if message.starts_with("missing field") || message.starts_with("duplicate mapping key") {
+        ErrorAbout::Mapping
+    } else {
+        ErrorAbout::Value
     }
 }
 
 /// The message for a file that is over a limit.
-fn over_limit(error: &Error) -> Option<String> {
-    let aliases =
-        "expected fewer YAML aliases (*name): they make a small file huge. Write out what they stand for";
-    Some(match error {
-        Error::AliasError { error, .. } => return over_limit(error.without_snippet()),
-        Error::Budget { breach, .. } => match breach {
-            BudgetBreach::Nodes { .. } | BudgetBreach::Events { .. } => format!(
-                "expected at most {MAX_TARGETS} targets, which are {MAX_NODES} keys and values in all, got more: let several \
-                 exporters share the targets"
-            ),
-            BudgetBreach::Depth { .. } => "expected less nesting".to_owned(),
-            BudgetBreach::Aliases { .. }
-            | BudgetBreach::Anchors { .. }
-            | BudgetBreach::AliasAnchorRatio { .. }
-            | BudgetBreach::MergeKeys { .. }
-            | BudgetBreach::RecordedAnchorEvents { .. }
-            | BudgetBreach::RecordedAnchorBytes { .. } => aliases.to_owned(),
-            BudgetBreach::ScalarBytes { .. } => "expected less text".to_owned(),
-            BudgetBreach::Documents { .. } => "expected one YAML document, got several".to_owned(),
-            _ => return None,
-        },
-        Error::AliasReplayCounterOverflow { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => aliases.to_owned(),
+fn over_limit(message: &str) -> Option<String> {
+    let Some(breach) = message.strip_prefix("budget breached: ") else {
+        return message.starts_with("alias ").then(|| FEWER_ALIASES.to_owned());
+    };
+    Some(match breach.split([' ', '(']).next()? {
+        "Nodes" | "Events" => format!(
+            "expected at most {MAX_TARGETS} targets, which are {MAX_NODES} keys and values in all, got more: let several \
+             exporters share the targets"
+        ),
+        "Depth" => "expected less nesting".to_owned(),
+        "ScalarBytes" => "expected less text".to_owned(),
+        "Documents" => "expected one YAML document, got several".to_owned(),
+        "Aliases"
+        | "Anchors"
+        | "AliasAnchorRatio"
+        | "MergeKeys"
+        | "RecordedAnchorEvents"
+        | "RecordedAnchorBytes" => FEWER_ALIASES.to_owned(),
         _ => return None,
     })
 }
+
+const FEWER_ALIASES: &str =
+    "expected fewer YAML aliases (*name): they make a small file huge. Write out what they stand for";
 
 /// The library's message without its advice to programmers. The line number is given once, at the front.
 fn words(message: &str) -> String {

@@ -32,20 +32,24 @@ impl Exemplar {
 pub struct ExemplarTable(Mutex<HashMap<TargetId, Vec<Exemplar>>>);
 
 impl ExemplarTable {
-    /// Adds one. It replaces an older one of its bucket.
-    pub fn add(&self, id: &TargetId, exemplar: Exemplar) {
+    /// Adds these of a SoC. Each replaces an older one of its bucket.
+    pub fn add(&self, id: &TargetId, exemplars: impl IntoIterator<Item = Exemplar>) {
+        let mut exemplars = exemplars.into_iter().peekable();
+        if exemplars.peek().is_none() {
+            return;
+        }
         let mut all = self.lock();
         let of_soc = match all.get_mut(id) {
             Some(of_soc) => of_soc,
             None => all.entry(id.clone()).or_default(),
         };
-        match of_soc
-            .iter_mut()
-            .find(|other| other.bucket() == exemplar.bucket())
-        {
-            Some(other) if other.at <= exemplar.at => *other = exemplar,
-            Some(_) => {}
-            None => of_soc.push(exemplar),
+        for exemplar in exemplars {
+            let bucket = exemplar.bucket();
+            match of_soc.iter_mut().find(|other| other.bucket() == bucket) {
+                Some(other) if other.at <= exemplar.at => *other = exemplar,
+                Some(_) => {}
+                None => of_soc.push(exemplar),
+            }
         }
     }
 
@@ -93,7 +97,7 @@ mod tests {
             TargetId::from(Port::new("Ethernet0").expect("a port")),
         );
         for (seconds, at) in [(0.0005, 1), (0.0007, 3), (0.0009, 2), (0.3, 2), (7.0, 5)] {
-            table.add(&id, exemplar(seconds, at));
+            table.add(&id, [exemplar(seconds, at)]);
         }
         let kept = [(0.0007, 3), (0.3, 2), (7.0, 5)].map(|(seconds, at)| exemplar(seconds, at));
         assert_eq!(table.of(&id), kept);
@@ -105,7 +109,7 @@ mod tests {
         let table = ExemplarTable::default();
         let ids = ["Ethernet0", "Ethernet4"].map(|name| TargetId::from(Port::new(name).expect("a port")));
         for id in &ids {
-            table.add(id, exemplar(0.1, 1));
+            table.add(id, [exemplar(0.1, 1)]);
         }
         table.keep(1, ids[1..].iter());
         assert_eq!((table.of(&ids[0]).len(), table.of(&ids[1]).len()), (0, 1));

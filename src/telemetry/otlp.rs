@@ -7,7 +7,7 @@
 //!
 //! | module | job |
 //! |---|---|
-//! | spans, log_records, metric_points | what was kept → OTLP, pure; `attributes` and the names in `semantics` |
+//! | spans, log_records, metric_points | what was kept → OTLP, pure; `attributes` and the names in `semantics`; `wire_fields`: protobuf |
 //! | inventory_events | problems of the inventory → events |
 //! | resource | what describes this process |
 //! | sendable, queue_task | traces and events: messages, and the task that sends them |
@@ -34,6 +34,7 @@ mod semantics;
 mod sendable;
 mod spans;
 mod trial;
+mod wire_fields;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -34,17 +34,21 @@ impl AllowedHosts {
     }
 
     fn allow_host(&self, host: &str) -> bool {
-        let name = match host.strip_prefix('[') {
-            Some(rest) => {
-                let inner = rest.split_once(']').map(|(address, _)| address);
-                return inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok());
-            }
-            None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        let (host, port) = match host.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (host, ""),
         };
-        if name.parse::<IpAddr>().is_ok() {
+        if !port.bytes().all(|digit| digit.is_ascii_digit()) {
+            return false;
+        }
+        let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        if let Some(address) = in_brackets {
+            return address.parse::<Ipv6Addr>().is_ok();
+        }
+        if host.parse::<IpAddr>().is_ok() {
             return true;
         }
-        let name = without_dot(name);
+        let name = without_dot(host);
         name.eq_ignore_ascii_case("localhost") || self.0.iter().any(|one| one.eq_ignore_ascii_case(name))
     }
 }
@@ -80,6 +84,11 @@ mod tests {
             ("127.0.0.1@evil.example", false),
             ("[evil.example]", false),
             ("[::1", false),
+            ("[::1]x", false),
+            ("[::1]:x", false),
+            ("[::1]:", true),
+            ("localhost:80@evil.example", false),
+            ("127.0.0.1:x", false),
             ("", false),
             (":9075", false),
         ] {

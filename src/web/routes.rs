@@ -171,7 +171,9 @@ async fn reload(State(routes): State<Routes>, uri: Uri, headers: HeaderMap) -> R
     let Some(reload) = routes.web.reload else {
         return (StatusCode::FORBIDDEN, NO_LIFECYCLE).into_response();
     };
-    if same_site::is_from_elsewhere(&headers, &uri) {
+    // Another site may have its own name lead here. Then its pages seem to be ours.
+    let is_rebound = headers.contains_key(header::ORIGIN) && !routes.web.allowed_hosts.allow(&uri, &headers);
+    if is_rebound || same_site::is_from_elsewhere(&headers, &uri) {
         let text = "a page of another site must not reload the configuration\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }

@@ -12,6 +12,7 @@ use crate::certificates::{Ca, VALID};
 use crate::child::{Program, assert_cannot_start, run};
 use crate::harness::{LONG, ONLY_AT_READY, Setup, wait_until};
 use crate::http::{Scrape, ask, get};
+use crate::web_limits::send;
 
 const CONFIG: &str =
     "side: upper\ndatabases: {publish: off}\ntargets: [{port: Ethernet0, address: 127.0.0.1}]\n";
@@ -178,6 +179,15 @@ async fn a_reload_from_another_sites_page_is_refused() {
     ] {
         let answer = ask(rack.web, "POST", "/-/reload", &[(header, value)]).await;
         assert_eq!(answer.status, status, "{header}: {value}");
+    }
+    // Its own name leads here, so for its browser it is the same site. A program sends no Origin.
+    for (origin, status) in [("Origin: http://evil.example\r\n", 403), ("", 200)] {
+        let request = format!("POST /-/reload HTTP/1.0\r\nHost: evil.example\r\n{origin}\r\n");
+        let answer = send(rack.web, request.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.0 {status} ")),
+            "{origin}: {answer}"
+        );
     }
 }
 

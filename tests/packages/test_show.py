@@ -93,6 +93,12 @@ class Show(unittest.TestCase):
         self.assertEqual(lines[0][:-1], "Ethernet8 READY active standby up/down noop 1.4.2".split())
         self.assertRegex(lines[0][-1], "^[0-9]+s$")
 
+    def test_a_key_that_is_no_port_is_a_line_too(self):
+        keys = ["Ethernet1", "Ethernet" + "9" * 5000, "\u00b2", "Ethernet\u0663", "", "Ethernet01"]
+        for key in keys:
+            self.redis.hset(6, "MUX_CABLE_INFO|" + key, ROW)
+        self.assertEqual(len(json.loads(self.show("dualtor", "status", "--json"))), len(keys))
+
     def test_one_port_the_shadow_and_json(self):
         self.redis.hset(6, "MUX_CABLE_INFO|Ethernet0", {**ROW, "time_post": time_post(200)})
         self.redis.hset(6, "MUX_CABLE_INFO|Ethernet4", ROW)
@@ -170,6 +176,11 @@ class Show(unittest.TestCase):
             with open(self.plugin.DATABASES, "w", encoding="utf-8") as file:
                 file.write(text)
             self.assertIn("cannot read STATE_DB", self.show("dualtor", "status", code=1))
+        for text in ("{", "[]", '{"INCLUDES": 7}', '{"INCLUDES": [{}]}'):
+            with open(self.plugin.NAMESPACES, "w", encoding="utf-8") as file:
+                file.write(text)
+            self.assertIn(f"cannot read STATE_DB ({self.plugin.NAMESPACES})", self.show("dualtor", "status", code=1))
+        os.remove(self.plugin.NAMESPACES)
         # Without the files of SONiC there is still a socket to try.
         os.remove(self.plugin.DATABASES)
         self.assertIn("/nowhere/redis.sock", self.show("dualtor", "status", code=1))

@@ -16,8 +16,8 @@
 
 {{/* What selects the pods. It never changes, so no version and no chart is in it. */}}
 {{- define "dualtor.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: exporter
 {{- end -}}
 
@@ -33,8 +33,8 @@ app.kubernetes.io/component: exporter
 
 {{/* metadata of an object. Arguments: root; name, what follows the name; labels, of this object alone: they come first. */}}
 {{- define "dualtor.metadata" -}}
-name: {{ include "dualtor.fullname" .root }}{{ .name }}
-namespace: {{ include "dualtor.namespace" .root }}
+name: {{ printf "%s%s" (include "dualtor.fullname" .root) .name | quote }}
+namespace: {{ include "dualtor.namespace" .root | quote }}
 labels: {{- toYaml (merge (deepCopy (default dict .labels)) (include "dualtor.labels" .root | fromYaml)) | nindent 2 }}
 {{- end -}}
 
@@ -147,6 +147,8 @@ metricRelabelings: {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 {{- $text := join "\n      - alert: " $out -}}
+{{- /* A file whose alerts are all disabled. */ -}}
+{{- if and (eq (len $out) 1) (not (contains "\n      - record: " $text)) }}{{ $text = regexReplaceAll "(?m)^(    rules:)$" $text "${1} []" }}{{ end -}}
 {{- with .root.Values.prometheusRule.runbookUrl -}}
 {{- $text = regexReplaceAll "(runbook_url: )[^#\n]*#" $text (printf "${1}%s#" .) -}}
 {{- end -}}

@@ -9,7 +9,7 @@ metadata:
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}
 spec:
-  serviceAccountName: {{ include "dualtor.serviceAccountName" . }}
+  serviceAccountName: {{ include "dualtor.serviceAccountName" . | quote }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   {{- if $isDaemonset }}
@@ -20,11 +20,11 @@ spec:
   {{- with .Values.global.imagePullSecrets }}
   imagePullSecrets:
     {{- range . }}
-    - name: {{ . }}
+    - name: {{ quote . }}
     {{- end }}
   {{- end }}
   {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ quote . }}
   {{- end }}
   {{- $context := deepCopy .Values.securityContext -}}
   {{- if and $isDaemonset .Values.redis.group -}}
@@ -33,7 +33,7 @@ spec:
   securityContext: {{- toYaml $context | nindent 4 }}
   containers:
     - name: dualtor-exporter
-      image: {{ include "dualtor.image" . }}
+      image: {{ include "dualtor.image" . | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       args:
         - --config.file=/etc/dualtor-exporter/config/config.yml
@@ -86,21 +86,21 @@ spec:
   volumes:
     - name: config
       {{- if .Values.configSecret.name }}
-      secret: {secretName: {{ .Values.configSecret.name }}, items: [{key: {{ .Values.configSecret.key }}, path: config.yml}]}
+      secret: {secretName: {{ quote .Values.configSecret.name }}, items: [{key: {{ quote .Values.configSecret.key }}, path: config.yml}]}
       {{- else }}
-      configMap: {name: {{ include "dualtor.fullname" . }}}
+      configMap: {name: {{ include "dualtor.fullname" . | quote }}}
       {{- end }}
     {{- if $web.file }}
     - name: web
-      secret: {secretName: {{ ternary (printf "%s-web" (include "dualtor.fullname" .)) .Values.webConfig.existingSecret.name $web.own }}}
+      secret: {secretName: {{ ternary (printf "%s-web" (include "dualtor.fullname" .)) .Values.webConfig.existingSecret.name $web.own | quote }}}
     {{- end }}
     {{- if $isDaemonset }}
     # Without Redis' directory the pod waits: it is there once the switch's database service runs.
     - name: redis
-      hostPath: {path: {{ .Values.redis.hostPath }}, type: Directory}
+      hostPath: {path: {{ quote .Values.redis.hostPath }}, type: Directory}
     {{- with .Values.sonic.hostPath }}
     - name: sonic
-      hostPath: {path: {{ . }}, type: Directory}
+      hostPath: {path: {{ quote . }}, type: Directory}
     {{- end }}
     {{- end }}
     {{- with .Values.extraVolumes }}

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
+use anyhow::bail;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::api_client::{ApiClient, ApiEvent};
 use super::api_types::{FleetAnswer, PortAnswer, ServiceAnswer};
-use super::{StatusOutput, StatusPicture, all_ports, all_services, chosen, chosen_services};
+use super::{MOST_PORTS, StatusOutput, StatusPicture, all_ports, all_services, chosen, chosen_services};
 use crate::cli::program::{print_part, reader_gone};
 use crate::model::{PortLevel, TargetId, text};
 
@@ -92,6 +93,9 @@ impl StatusWatch<'_> {
             match event {
                 Ok(Ok(event)) => {
                     adopt(event, &mut fleet, &mut rows);
+                    if rows.len() > MOST_PORTS {
+                        bail!("more than {MOST_PORTS} ports: this is not the API of a dualtor-exporter");
+                    }
                     due = due.or(Some(Instant::now() + self.pause));
                 }
                 Ok(Err(error)) => return Ok(Err(error)),

@@ -4,16 +4,14 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
 use prost::Message as _;
 
 use super::log_records::record_of;
 use super::resource::{Described, scope};
-use super::spans::{exemplars_of, spans_of};
+use super::spans::{exemplars_of, write_spans};
+use super::wire_fields::ProtoFields;
 use crate::config::OtlpSignal;
 use crate::fleet::kept_queue::Weight;
 use crate::model::{ExemplarTable, KeptEvent, KeptTrace};
@@ -22,6 +20,14 @@ use crate::model::{ExemplarTable, KeptEvent, KeptTrace};
 pub(super) const TRACE_METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 pub(super) const LOGS_METHOD: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 pub(super) const METRICS_METHOD: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+
+/// Fields of ExportTraceServiceRequest, ResourceSpans and ScopeSpans.
+const RESOURCE_SPANS: u64 = 1;
+const RESOURCE: u64 = 1;
+const SCOPE_SPANS: u64 = 2;
+const SCOPE: u64 = 1;
+/// About as many bytes as the trace of a round has. More of them cost a copy.
+const TRACE_SIZE: usize = 2_000;
 
 /// How much of a message the collector has rejected, and why.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -57,25 +63,21 @@ impl Sendable for KeptTrace {
     const SIGNAL: OtlpSignal = OtlpSignal::Traces;
 
     fn message(batch: &[Self], described: &Described) -> Vec<u8> {
-        let spans: Vec<_> = batch.iter().flat_map(spans_of).collect();
-        let resource_spans = ResourceSpans {
-            resource: Some(described.resource()),
-            scope_spans: vec![ScopeSpans {
-                scope: Some(scope()),
-                spans,
-                ..ScopeSpans::default()
-            }],
-            ..ResourceSpans::default()
-        };
-        let resource_spans = vec![resource_spans];
-        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+        let (resource, scope) = (described.resource().encode_to_vec(), scope().encode_to_vec());
+        let mut message = ProtoFields::with_capacity(batch.len() * TRACE_SIZE);
+        message.message(RESOURCE_SPANS, |out| {
+            out.bytes(RESOURCE, resource);
+            out.message(SCOPE_SPANS, |out| {
+                out.bytes(SCOPE, scope);
+                batch.iter().for_each(|kept| write_spans(out, kept));
+            });
+        });
+        message.into_bytes()
     }
 
     fn arrived(batch: &[Self], exemplars: &ExemplarTable) {
         for kept in batch {
-            for exemplar in exemplars_of(kept) {
-                exemplars.add(&kept.id, exemplar);
-            }
+            exemplars.add(&kept.id, exemplars_of(kept));
         }
     }
 

@@ -75,11 +75,6 @@ impl SentUpTo {
         }
     }
 
-    /// Whether nothing was sent yet.
-    pub(super) fn is_start(&self) -> bool {
-        self.all == 0
-    }
-
     pub(super) fn number(&self) -> u64 {
         self.all
     }
@@ -193,6 +188,20 @@ impl Board {
         self.rows.insert(soc.status.target.id.clone(), row);
     }
 
+    /// Where a stream begins that has nothing yet. Its client may ask for all rows at once by another request, so a port that
+    /// leaves from now on is one that it may have.
+    pub(super) fn beginning(&self) -> SentUpTo {
+        SentUpTo {
+            never_had: self.last,
+            ..SentUpTo::default()
+        }
+    }
+
+    /// Whether a stream at `place` missed removals that are forgotten.
+    pub(super) fn is_lost(&self, place: &SentUpTo) -> bool {
+        !self.knows(place.all.max(place.never_had))
+    }
+
     /// The fleet now: what a stream begins with.
     pub(super) fn fleet(&self) -> Message {
         Message {
@@ -216,7 +225,6 @@ impl Board {
         // What changed before a stream began is not news to it: it gets all rows.
         if place.news == 0 {
             (place.news, place.news_from) = (self.last, self.last);
-            place.never_had = if place.is_start() { self.last } else { 0 };
         }
         let queues = match place.news_is_next {
             // The removal of a port must not follow the news that it is back.
@@ -357,8 +365,11 @@ mod tests {
 
     /// All messages after `sent`: the event, and the ports in it.
     fn messages(board: &Board, sent: u64) -> Vec<(&'static str, Vec<String>)> {
+        messages_from(board, SentUpTo::at(sent))
+    }
+
+    fn messages_from(board: &Board, mut place: SentUpTo) -> Vec<(&'static str, Vec<String>)> {
         let mut all = Vec::new();
-        let mut place = SentUpTo::at(sent);
         while let Some(message) = board.after(&mut place) {
             assert_eq!(message.number, place.number());
             assert!(all.len() < 100, "it does not end: {all:?}");
@@ -480,7 +491,7 @@ mod tests {
         let mut socs: Vec<SocView> = (0..300).map(|n| soc(&format!("Ethernet{n}"))).collect();
         let mut board = Board::default();
         board.show(&view(&socs), false);
-        let mut places = [SentUpTo::default(), SentUpTo::at(board.last)];
+        let mut places = [board.beginning(), SentUpTo::at(board.last)];
         for soc in &mut socs {
             soc.reason = PortReason::Healthy;
         }
@@ -501,8 +512,51 @@ mod tests {
                 removals += usize::from(message.event == "removed");
             }
             assert_eq!(last, Some("ports"));
-            assert_eq!(removals, usize::from(place.never_had == 0));
+            assert_eq!(removals, 1, "both may have the port from before");
         }
+    }
+
+    #[test]
+    fn a_port_that_leaves_as_a_stream_begins_is_removed_as_its_client_may_have_it() {
+        let mut board = Board::default();
+        board.show(
+            &view(&[soc("Ethernet0"), soc("Ethernet4"), soc("Ethernet8")]),
+            false,
+        );
+        board.show(&view(&[soc("Ethernet0"), soc("Ethernet4")]), false);
+        let place = board.beginning();
+        board.show(&view(&[soc("Ethernet0")]), false);
+        let of_ports: Vec<_> = messages_from(&board, place)
+            .into_iter()
+            .filter(|(event, _)| *event != "fleet")
+            .collect();
+        let expected = [
+            ("ports", names(&["Ethernet0"])),
+            ("removed", names(&["Ethernet4"])),
+        ];
+        assert_eq!(of_ports, expected);
+    }
+
+    #[test]
+    fn a_stream_begins_once_though_many_ports_left_before() {
+        let many: Vec<SocView> = (0..1_250).map(|n| soc(&format!("Ethernet{n}"))).collect();
+        let mut board = Board::default();
+        board.show(&view(&many), false);
+        board.show(&view(&many[..150]), false);
+        assert!(
+            board.forgotten > 150,
+            "rows that are older than a forgotten removal"
+        );
+        let mut place = board.beginning();
+        while board.after(&mut place).is_some() {
+            assert!(!board.is_lost(&place));
+        }
+        // As many again, and it had all of them.
+        board.show(&view(&many), false);
+        let mut place = board.beginning();
+        assert!(board.after(&mut place).is_some());
+        board.show(&view(&[]), false);
+        assert!(board.is_lost(&place));
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl Follower {
             return None;
         }
         if !self.begun {
-            (self.begun, self.run) = (true, shown.run);
+            (self.begun, self.run, self.place) = (true, shown.run, shown.board.beginning());
             if let Some(id) = self.resume.take() {
                 let number = id
                     .strip_prefix(&format!("{:x}-", shown.run))
@@ -246,9 +246,8 @@ impl Follower {
             });
         }
         // A stream that could not be sent for long may have missed more than is remembered.
-        let is_lost = !shown.board.knows(self.place.number()) && !self.place.is_start();
-        if self.run != shown.run || is_lost {
-            (self.run, self.place) = (shown.run, SentUpTo::default());
+        if self.run != shown.run || shown.board.is_lost(&self.place) {
+            (self.run, self.place) = (shown.run, shown.board.beginning());
             let (event, data) = ("reset", "{}".to_owned());
             return Some(Message {
                 event,

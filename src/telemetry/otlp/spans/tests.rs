@@ -4,18 +4,28 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
 
 use super::*;
 use crate::model::{
     Cause, ChannelState, End, Health, MuxDirection, Port, PortState, QueryReport, Rack, RoundReason,
-    TargetId, TransitionKind, UpperLower,
+    TargetId, TraceId, TransitionKind, UpperLower,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn trace() -> TraceId {
     TraceId::new(0x1234)
+}
+
+/// The spans as a collector reads them.
+fn spans_of(kept: &KeptTrace) -> Vec<Span> {
+    let mut out = ProtoFields::default();
+    write_spans(&mut out, kept);
+    let read = ScopeSpans::decode(&*out.into_bytes());
+    read.expect("protobuf").spans
 }
 
 /// The spans as text: one line each, then its attributes and events. Times in microseconds after 1970's first second.
@@ -111,7 +121,7 @@ fn a_good_round_is_a_span_with_one_child_per_query() {
     let kept = round_of(report());
     let spans = spans_of(&kept);
     assert_eq!(spans.len(), kept.spans());
-    let peer = "rpc.system.name=grpc rpc.method=M rpc.status_code=OK server.address=192.0.2.7 server.port=50075 \
+    let peer = "rpc.method=M rpc.status_code=OK rpc.system.name=grpc server.address=192.0.2.7 server.port=50075 \
                 network.peer.address=192.0.2.7 network.peer.port=50075";
     let mut expected = "dualtor.round parent none kind 1 0..1100 status 0: network.interface.name=Ethernet4 \
                         server.address=192.0.2.7 server.port=50075 dualtor.channel.state=ready dualtor.round.reason=ready \
