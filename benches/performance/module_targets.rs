@@ -1,7 +1,7 @@
 //! 1,000 targets of a module that hang, beside SoCs that are healthy: do they delay a round or a scrape? And what modules cost where
 //! there are none.
 //!
-//! `MODULE_TARGETS=50` and `MODULE_SECONDS=3` make it short.
+//! `MODULE_TARGETS=50`, `MODULE_SECONDS=3` and `MODULE_TURNS=1` make it short.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ use crate::web_clients::all_ready;
 use crate::whole::{Process, Setting};
 
 /// Each way is measured so often, in turn.
-const TURNS: usize = 3;
+const TURNS: u64 = 3;
 /// Scrapes in each measurement.
 const SCRAPES: u32 = 10;
 /// The interval of the SoCs' rounds: short, so that many are seen.
@@ -205,8 +205,9 @@ fn turn(healthy: &[Simulator], hang: Hang, hung: &Simulator, seconds: u64) -> an
 pub(crate) fn run() -> anyhow::Result<()> {
     let targets = number("MODULE_TARGETS", 1_000)? as usize;
     let seconds = number("MODULE_SECONDS", 20)?;
+    let turns = number("MODULE_TURNS", TURNS)?;
     println!(
-        "\n### Targets of a module that hang, beside healthy SoCs probed each {INTERVAL}: {TURNS} turns of {seconds} s each\n"
+        "\n### Targets of a module that hang, beside healthy SoCs probed each {INTERVAL}: {turns} turns of {seconds} s each\n"
     );
     println!(
         "| SoCs | modules | queries to SoCs | late | p99 | scrape, median | longest | CPU per query | memory | rounds of the module |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -215,7 +216,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let healthy = [Simulator::start(Ipv4Addr::new(127, 80, 0, 1), socs, false)?];
         let hung = Simulator::start(Ipv4Addr::new(127, 90, 0, 1), targets, true)?;
         let mut all: Vec<Vec<Seen>> = Hang::ALL.iter().map(|_| Vec::new()).collect();
-        for _ in 0..TURNS {
+        for _ in 0..turns {
             for (hang, seen) in Hang::ALL.iter().zip(&mut all) {
                 seen.push(turn(&healthy, *hang, &hung, seconds)?);
             }

