@@ -264,7 +264,7 @@ async fn all_services(client: &ApiClient, fleet: &FleetAnswer) -> anyhow::Result
     if fleet.fleet.services.targets == 0 {
         return Ok(services);
     }
-    for offset in (0..).step_by(PAGE) {
+    for offset in (0..=MOST_PORTS).step_by(PAGE) {
         let path = format!("/api/v1/targets?sort=target&limit={PAGE}&offset={offset}");
         let page: ServicesAnswer = client.get(&path).await?;
         let is_last = page.targets.len() < PAGE;
@@ -274,10 +274,10 @@ async fn all_services(client: &ApiClient, fleet: &FleetAnswer) -> anyhow::Result
                 .map(|service| (service.row.name(), service)),
         );
         if is_last {
-            break;
+            return Ok(services);
         }
     }
-    Ok(services)
+    bail!("more than {MOST_PORTS} targets: this is not the API of a dualtor-exporter");
 }
 
 /// All targets of modules, by name.
