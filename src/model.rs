@@ -18,6 +18,7 @@ mod facts;
 mod history;
 mod kept;
 pub mod level;
+mod message_prefix;
 mod module_status;
 mod module_target;
 mod natural;
@@ -50,6 +51,7 @@ pub use facts::{Facts, Inventory, PortFacts, Problem, SourceStatus, StateDbs};
 pub use history::{DETAIL_BYTES, History, ROUNDS, RoundRecord, TRANSITIONS, Transition, TransitionKind};
 pub use kept::{Happening, KeptEvent, KeptTrace, KeptWork};
 pub use level::{PortLevel, PortReason};
+pub use message_prefix::{MessagePrefix, PREFIX_LEN};
 pub use module_status::{
     AftKind, AftPlane, Asked, Compatibility, EndedRound, GribiCounts, InstanceEntries, ModuleEvent,
     ModuleReport, ModuleSnapshot, ModuleStatus, Programmed, RECENT, ROUND_BUCKETS, RoundDurations, Said,

@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::{Body, Frame};
 use tonic::Status;
 
 use super::client_places::OpenCall;
+use crate::model::{MessagePrefix, PREFIX_LEN};
 
 /// Messages as they are sent, or pieces of them. An error is the status that ends the call; otherwise it ends with OK.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
@@ -18,10 +19,8 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Sen
 /// A message as it is sent: with its compressed flag and its length.
 pub(super) fn framed(message: &impl prost::Message) -> Bytes {
     let length = message.encoded_len();
-    let mut bytes = BytesMut::with_capacity(5 + length);
-    bytes.put_u8(0);
-    // No answer is so long.
-    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    let mut bytes = BytesMut::with_capacity(PREFIX_LEN + length);
+    bytes.extend_from_slice(&MessagePrefix::plain(length));
     // A `BytesMut` grows, so this cannot fail.
     let _ = message.encode(&mut bytes);
     bytes.freeze()

@@ -10,11 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
 use super::WINDOW;
+use crate::model::{MessagePrefix, PREFIX_LEN};
 
 /// Bytes of a message. The same as for a SoC's replies.
 const LONGEST: usize = 64 * 1024;
-/// Bytes before each message: a compressed flag and a length.
-const PREFIX_LEN: usize = 5;
 
 /// A message. While it is held, it counts for the limit of the long ones.
 #[derive(Debug)]
@@ -44,14 +43,13 @@ impl<B: Body<Data = Bytes> + Unpin> RequestMessages<B> {
 
     /// The next message; `None`: there are no more. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<RequestMessage>, Status> {
-        if !self.has(PREFIX_LEN).await? {
+        self.has(PREFIX_LEN).await?;
+        let Some(MessagePrefix { flag, length }) = MessagePrefix::first(&self.arrived) else {
             return match self.arrived.is_empty() {
                 true => Ok(None),
                 false => Err(Status::internal("the request ends within a message")),
             };
-        }
-        let mut prefix = &self.arrived[..PREFIX_LEN];
-        let (flag, length) = (prefix.get_u8(), prefix.get_u32() as usize);
+        };
         match flag {
             0 => {}
             1 => return Err(Status::unimplemented("compressed messages are not accepted here")),

@@ -6,8 +6,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-pub(super) use super::unpacker::{BadMessage, Encoding, PREFIX_LEN};
-use super::unpacker::{Unpacker, prefix};
+use super::unpacker::Unpacker;
+pub(super) use super::unpacker::{BadMessage, Encoding};
+use crate::model::{MessagePrefix, PREFIX_LEN};
 
 /// The longest message that is accepted from a SoC, in bytes after decompression. A real one is under 100 bytes. A module may have
 /// another limit.
@@ -105,10 +106,10 @@ impl Messages {
             if data.is_empty() {
                 return Some((left, begun));
             }
-            let [flag, a, b, c, d] = *data.first_chunk::<PREFIX_LEN>()?;
-            left = u32::from_be_bytes([a, b, c, d]) as usize;
+            let prefix = MessagePrefix::first(data)?;
+            left = prefix.length;
             begun += 1;
-            if flag != 0 || left > self.limit || begun > self.max {
+            if prefix.flag != 0 || left > self.limit || begun > self.max {
                 return None;
             }
             data = &data[PREFIX_LEN..];
@@ -124,7 +125,7 @@ impl Messages {
                 *have += part.len();
                 if *have == PREFIX_LEN {
                     let prefix = *bytes;
-                    self.begin(prefix, out)?;
+                    self.begin(prefix.into(), out)?;
                 }
             }
             Part::Plain(left) => {
@@ -157,8 +158,8 @@ impl Messages {
     }
 
     /// A prefix is complete.
-    fn begin(&mut self, [flag, a, b, c, d]: [u8; PREFIX_LEN], out: &mut BytesMut) -> Result<(), BadMessage> {
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    fn begin(&mut self, prefix: MessagePrefix, out: &mut BytesMut) -> Result<(), BadMessage> {
+        let MessagePrefix { flag, length } = prefix;
         let limit = match flag {
             0 => self.limit,
             1 => self.limit + MAX_OVERHEAD,
@@ -178,10 +179,10 @@ impl Messages {
             (_, length) => Part::Packed(length, self.encoding.unpacker(length, self.limit)?),
         };
         if flag == 0 {
-            out.extend_from_slice(&prefix(length));
+            out.extend_from_slice(&MessagePrefix::plain(length));
         } else if length == 0 {
             // An empty message is complete now.
-            out.extend_from_slice(&prefix(0));
+            out.extend_from_slice(&MessagePrefix::plain(0));
             self.part = Part::Prefix([0; PREFIX_LEN], 0);
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
@@ -15,8 +15,8 @@ use tonic::{Code, Status};
 use tower_service::Service as _;
 
 use super::grpc_status::{GRPC_STATUS, is_too_many, ours};
-use super::messages::PREFIX_LEN;
 use super::{ReplyBody, Transport};
+use crate::model::{MessagePrefix, PREFIX_LEN};
 
 const MORE_THAN_ONE: &str = "more than one message in the reply";
 
@@ -107,9 +107,7 @@ fn request(
 ) -> Result<Request<tonic::body::Body>, Status> {
     let mut framed = BytesMut::new();
     for message in messages {
-        framed.put_u8(0);
-        // Requests are small.
-        framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+        framed.extend_from_slice(&MessagePrefix::plain(message.len()));
         framed.extend_from_slice(message);
     }
     let mut uri = transport.origin().into_parts();
@@ -164,11 +162,11 @@ impl RawMessages {
         }
     }
 
-    /// The next message, if all of it has come.
+    /// The next message, if all of it has come. The transport has checked its length.
     fn whole(&mut self) -> Option<Bytes> {
         loop {
             if self.partial.is_empty()
-                && let Some(length) = length(&self.rest)
+                && let Some(MessagePrefix { length, .. }) = MessagePrefix::first(&self.rest)
                 && self.rest.len() >= PREFIX_LEN + length
             {
                 // In one piece: it is not copied.
@@ -177,7 +175,7 @@ impl RawMessages {
             }
             let (have, wanted) = (
                 self.partial.len(),
-                PREFIX_LEN + length(&self.partial).unwrap_or(0),
+                PREFIX_LEN + MessagePrefix::first(&self.partial).map_or(0, |prefix| prefix.length),
             );
             if have >= PREFIX_LEN && have == wanted {
                 let mut message = std::mem::take(&mut self.partial).freeze();
@@ -192,10 +190,4 @@ impl RawMessages {
             self.partial.extend_from_slice(&part);
         }
     }
-}
-
-/// The length of the message that begins here, if its prefix is there. The transport has checked it.
-fn length(bytes: &[u8]) -> Option<usize> {
-    let [_, a, b, c, d] = *bytes.first_chunk::<PREFIX_LEN>()?;
-    Some(u32::from_be_bytes([a, b, c, d]) as usize)
 }

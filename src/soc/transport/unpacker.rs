@@ -6,10 +6,8 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status, write::MultiGzDecoder};
 
-use crate::model::Limit;
+use crate::model::{Limit, MessagePrefix, PREFIX_LEN};
 
-/// Bytes before each gRPC message: a compressed flag and a length.
-pub(super) const PREFIX_LEN: usize = 5;
 /// Why a reply's messages cannot be taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadMessage {
@@ -96,7 +94,7 @@ impl CappedMessage {
     fn take(&mut self) -> Bytes {
         let mut bytes = std::mem::take(&mut self.bytes);
         let length = bytes.len() - PREFIX_LEN;
-        bytes[..PREFIX_LEN].copy_from_slice(&prefix(length));
+        bytes[..PREFIX_LEN].copy_from_slice(&MessagePrefix::plain(length));
         bytes.into()
     }
 
@@ -230,11 +228,4 @@ impl Inflating {
             false => Err(BadMessage::Broken("deflate")),
         }
     }
-}
-
-/// What stands before a message that is not compressed.
-pub(super) fn prefix(length: usize) -> [u8; PREFIX_LEN] {
-    // It is never longer than the limit.
-    let [a, b, c, d] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
-    [0, a, b, c, d]
 }

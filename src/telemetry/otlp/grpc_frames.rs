@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-/// Length of the head of a message: whether it is packed, and its length.
-const HEAD: usize = 5;
+use crate::model::{MessagePrefix, PREFIX_LEN};
 
 /// One message, ready to be sent.
 pub(super) fn framed(message: &[u8], packed: bool) -> Bytes {
-    let mut framed = BytesMut::with_capacity(HEAD + message.len());
-    framed.put_u8(packed.into());
-    // A message is a few MiB at most.
-    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    framed.put_slice(message);
+    let prefix = MessagePrefix {
+        flag: packed.into(),
+        length: message.len(),
+    };
+    let mut framed = BytesMut::with_capacity(PREFIX_LEN + message.len());
+    framed.extend_from_slice(&prefix.bytes());
+    framed.extend_from_slice(message);
     framed.freeze()
 }
 
@@ -24,14 +25,13 @@ pub(super) fn message_of(mut body: Bytes) -> Result<Bytes, String> {
     if body.is_empty() {
         return Ok(body);
     }
-    if body.len() < HEAD {
+    let Some(MessagePrefix { flag, length }) = MessagePrefix::first(&body) else {
         return Err("the reply's message has no head".to_owned());
-    }
-    let (packed, length) = (body.get_u8(), body.get_u32());
-    if packed != 0 {
+    };
+    if flag != 0 {
         return Err("the reply is compressed, which was not asked for".to_owned());
     }
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    body.advance(PREFIX_LEN);
     if body.len() < length {
         return Err(format!(
             "the reply's message has {} of {length} bytes",
