@@ -84,7 +84,7 @@ verify:
 	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --test soak -- -D warnings
-	@# A switch's build can leave OpenTelemetry out.
+	@# A switch's build can leave OpenTelemetry and grpc_unary out.
 	$(CARGO) clippy --locked -p dualtor-exporter --lib --bins --no-default-features -- -D warnings
 	scripts/deny --optional
 	$(MAKE) test
