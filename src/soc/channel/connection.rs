@@ -20,6 +20,7 @@ use super::failure::Failure;
 use super::keepalive::{Due, Keepalive};
 use super::seen_frames::SeenFrames;
 use super::sniffer::Sniffer;
+use super::tls;
 use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 
@@ -248,7 +249,7 @@ fn failure_of(error: &h2::Error, seen: &SeenFrames) -> Failure {
         return failure;
     }
     if let Some(io) = error.get_io() {
-        return seen.failure().cloned().unwrap_or_else(|| Failure::from_io(io));
+        return seen.failure().cloned().unwrap_or_else(|| tls::of_io(io));
     }
     // h2's own limits for empty DATA and CONTINUATION frames. The SoC did not send this error, so the text must say that we
     // closed.

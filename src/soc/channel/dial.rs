@@ -11,32 +11,6 @@ use super::failure::Failure;
 use crate::model::component::CHANNEL;
 use crate::model::{Cause, SourceAddress};
 
-impl Failure {
-    /// What an I/O error on an established connection means.
-    pub(super) fn from_io(error: &io::Error) -> Self {
-        use io::ErrorKind as Kind;
-        if let Some(failure) = super::tls::of_io(error) {
-            return failure;
-        }
-        let cause = match error.kind() {
-            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Cause::Reset,
-            Kind::UnexpectedEof | Kind::NotConnected => Cause::Closed,
-            Kind::TimedOut => Cause::KeepaliveTimeout,
-            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Cause::Unreachable,
-            Kind::InvalidData | Kind::InvalidInput => Cause::Protocol,
-            _ => Cause::Closed,
-        };
-        let detail = match cause {
-            // rustls's own message for this is a link to its documentation.
-            Cause::Closed if error.kind() == Kind::UnexpectedEof => {
-                "the peer closed the connection".to_owned()
-            }
-            _ => error.to_string(),
-        };
-        Self::new(cause, detail)
-    }
-}
-
 /// Connects TCP to the first of the addresses that can be reached, from `source`. Each gets an equal share of the time that is
 /// left. The last one has no limit: the caller drops this at `deadline`.
 pub(super) async fn first_of(

@@ -1,5 +1,6 @@
 //! Why a channel failed: a cause of the closed set, and the details for people.
 
+use std::io;
 use std::sync::Arc;
 
 use h2::Reason;
@@ -26,6 +27,27 @@ impl Failure {
             cause,
             detail: text::shorten(detail.as_ref(), MAX_DETAIL).into(),
         }
+    }
+
+    /// What an error of the TCP connection means. On one with TLS, `tls::of_io` knows more.
+    pub(super) fn from_io(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let cause = match error.kind() {
+            Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Cause::Reset,
+            Kind::UnexpectedEof | Kind::NotConnected => Cause::Closed,
+            Kind::TimedOut => Cause::KeepaliveTimeout,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Cause::Unreachable,
+            Kind::InvalidData | Kind::InvalidInput => Cause::Protocol,
+            _ => Cause::Closed,
+        };
+        let detail = match cause {
+            // rustls's own message for this is a link to its documentation.
+            Cause::Closed if error.kind() == Kind::UnexpectedEof => {
+                "the peer closed the connection".to_owned()
+            }
+            _ => error.to_string(),
+        };
+        Self::new(cause, detail)
     }
 
     /// The peer closes the connection with a GOAWAY.

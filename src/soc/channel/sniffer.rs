@@ -21,6 +21,7 @@ use super::flood::{BURST, Flood, PER_SECOND};
 use super::frames::{FLAG_ACK, FrameCutter, GOAWAY, HEADER_LEN, Head, Streams, type_name};
 use super::layer::as_below;
 use super::seen_frames::{GoAway, SeenFrames};
+use super::tls;
 use crate::model::{Cause, Limit};
 use crate::soc::arrivals::Arrivals;
 
@@ -267,7 +268,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Sniffer<IO> {
                 return Poll::Ready(judgement);
             }
             Poll::Ready(Err(error)) => {
-                this.frames.seen.set_failure(Failure::from_io(error));
+                this.frames.seen.set_failure(tls::of_io(error));
             }
             Poll::Pending => {}
         }

@@ -12,7 +12,8 @@
 //! | io | the stream of a connection, plain or TLS |
 //!
 //! A *set* is the files that one [`TlsSettings`] names: CA, certificate, key. Channels with the same settings share it, and it
-//! is watched while one of them exists. TLS files are read here and nowhere else. Only dials use them: a connection that is up
+//! is watched while one of them exists. The files for SoCs and module targets are read
+//! here and nowhere else. Only dials use them: a connection that is up
 //! is left alone.
 //!
 //! Imports `model`, `runtime` and `config`; in `channel` `failure`, `socket` and `layer`.

@@ -39,9 +39,9 @@ pub(in crate::soc::channel) fn of_silence(failure: Failure, witness: &Witness) -
     failure
 }
 
-/// What an I/O error means, if it is a TLS error.
-pub(in crate::soc::channel) fn of_io(error: &io::Error) -> Option<Failure> {
-    tls_error(error).map(of)
+/// What an error of an established connection means, with TLS or without.
+pub(in crate::soc::channel) fn of_io(error: &io::Error) -> Failure {
+    tls_error(error).map_or_else(|| Failure::from_io(error), of)
 }
 
 fn tls_error(error: &io::Error) -> Option<&Error> {
@@ -151,9 +151,7 @@ mod tests {
     use super::*;
 
     fn cause(error: Error) -> Cause {
-        of_io(&io::Error::new(io::ErrorKind::InvalidData, error))
-            .expect("an error of TLS")
-            .cause
+        of_io(&io::Error::new(io::ErrorKind::InvalidData, error)).cause
     }
 
     #[test]
@@ -216,8 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_is_none_of_tls_is_left_alone() {
-        assert_eq!(of_io(&io::ErrorKind::ConnectionReset.into()), None);
-        assert_eq!(of_io(&io::Error::other("something else")), None);
+    fn an_error_that_is_none_of_tls_is_one_of_the_socket() {
+        let cause = |error: io::Error| of_io(&error).cause;
+        assert_eq!(cause(io::ErrorKind::ConnectionReset.into()), Cause::Reset);
+        assert_eq!(cause(io::Error::other("something else")), Cause::Closed);
     }
 }
