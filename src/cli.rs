@@ -1,7 +1,7 @@
-//! The command line: flags in the exporters' style, and the commands `probe` and `doctor`.
+//! The command line: flags in the exporters' style, and the commands `probe`, `doctor` and `status`.
 //!
 //! Exit codes: 0 done; 1 the exporter failed while running; 2 it could not start (bad flag, bad file, port in use), or a
-//! command's output could not be written. `probe` and `doctor` have their own, see there. Logs go to stderr. stdout has only a
+//! command's output could not be written. The commands have their own, see there. Logs go to stderr. stdout has only a
 //! command's output.
 //!
 //! The demo also uses `program` and `host`.

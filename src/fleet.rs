@@ -7,7 +7,7 @@
 //! A session that ends by itself has a defect. Its port leaves READY at once, and a new session starts with another id. Events of
 //! the old session that still wait in the queue carry the old id and are ignored.
 //!
-//! Probe modules have a fleet of their own, `module_fleet`. Imports `model`, `runtime`, `config` and `soc`.
+//! Probe modules have a fleet of their own, `module_fleet`. Imports `model`, `runtime` and `soc`.
 
 mod diff;
 mod handle;

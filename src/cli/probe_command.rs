@@ -18,8 +18,8 @@ use super::program::print_result;
 use crate::config::files::Reader;
 use crate::config::{Config, DEFAULT_TCP_PORT};
 use crate::model::{
-    ChannelSettings, ClientIdentity, Health, Port, ProbeSettings, Query, QueryReport, Report, Security, Side,
-    Target, TlsSettings, quoted,
+    ChannelSettings, ClientIdentity, Port, ProbeSettings, Query, QueryReport, Report, Security, Side, Target,
+    TlsSettings, quoted,
 };
 use crate::soc::channel::TlsStore;
 use crate::soc::look::Found;
@@ -156,7 +156,7 @@ pub(super) async fn run(args: ProbeArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn answers(report: &Report) -> bool {
-    report.is_all_answered() && matches!(report.health, Health::Serving | Health::Unimplemented)
+    report.is_all_answered() && report.health.is_good()
 }
 
 fn text(looked: &Looked) -> String {

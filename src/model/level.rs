@@ -5,7 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    ChannelState, End, Health, Maintenance, MuxDirection, OrchagentMux, PortFacts, PortState, Side, SocStatus,
+    ChannelState, End, Maintenance, MuxDirection, OrchagentMux, PortFacts, PortState, Side, SocStatus,
 };
 
 words! {
@@ -129,7 +129,7 @@ pub fn judge(soc: &SocStatus, facts: Option<&PortFacts>, interval: Duration, now
     let own = seen.direction.own;
     let orchagent = facts.map(|facts| facts.orchagent);
     let asked = seen.all_answered.is_some();
-    let not_serving = matches!(seen.health, Health::NotServing | Health::ServiceUnknown);
+    let not_serving = seen.health.is_bad();
     let is_oper_down = seen
         .oper
         .ends()

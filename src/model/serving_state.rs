@@ -15,7 +15,8 @@ words! {
 }
 
 impl SocStatus {
-    /// READY, every query of the last round answered, and the SoC's own health is not NOT_SERVING.
+    /// READY, every query of the last round answered, and the SoC's own health is not NOT_SERVING. Others go by `Health::is_bad`:
+    /// that a SoC does not know the service "" is odd, but its answers are good.
     pub fn serving(&self) -> ServingState {
         let is_good = self.channel.state == ChannelState::Ready
             && self.observed.all_answered == Some(true)

@@ -205,6 +205,18 @@ words! {
     }
 }
 
+impl Health {
+    /// The SoC itself says that it does not serve, or that it does not know itself.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::NotServing | Self::ServiceUnknown)
+    }
+
+    /// Nothing is wrong with it: it serves, or it has no health service.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Serving | Self::Unimplemented)
+    }
+}
+
 words! {
     /// Whether the SoC has announced maintenance of its own (GracefulRestart).
     Maintenance {

@@ -1,7 +1,7 @@
 //! What a table shows of a port in one value, and whether that is as usual. Pure. The page's script (`pages/live.js`) has the
 //! same rules; tests/browser compares the two.
 
-use crate::model::{End, Health, Maintenance, MuxDirection, PortState, SocStatus};
+use crate::model::{End, Maintenance, MuxDirection, PortState, SocStatus};
 
 /// A value, and whether it is as usual. Unknown is usual: the reason of the port's level says why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +34,7 @@ pub(super) fn links(status: &SocStatus) -> PortCell {
 
 pub(super) fn health(status: &SocStatus) -> PortCell {
     let health = status.observed.health;
-    let is_bad = matches!(health, Health::NotServing | Health::ServiceUnknown);
-    cell(health.label(), !is_bad)
+    cell(health.label(), !health.is_bad())
 }
 
 pub(super) fn service(status: &SocStatus) -> PortCell {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::model::{ChannelSettings, LinkmgrHealth, Observed, Port, SelfPeer, Target};
+use crate::model::{ChannelSettings, Health, LinkmgrHealth, Observed, Port, SelfPeer, Target};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 

@@ -4,8 +4,7 @@ use super::{Area, Finding, listed};
 use crate::cli::doctor::collected::{Collected, Soc};
 use crate::cli::probe_output::milliseconds;
 use crate::model::{
-    Cause, Facts, Health, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult,
-    Report,
+    Cause, Facts, Limit, LinkmgrHealth, OrchagentMux, PortFacts, Query, QueryReport, QueryResult, Report,
 };
 use crate::soc::channel::Failure;
 use crate::soc::look::Found;
@@ -168,10 +167,8 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
     for query in Query::ALL {
         let answer = report.query(*query);
         match answer.result {
-            QueryResult::Ok => {}
             QueryResult::EmptyReply => empty.push(query.label()),
-            QueryResult::Unimplemented
-                if *query == Query::Health && report.health == Health::Unimplemented => {}
+            _ if report.is_answered(*query) => {}
             _ => match failed.iter_mut().find(|(_, other)| is_same(other, answer)) {
                 Some((queries, _)) => queries.push(query.label()),
                 None => failed.push((vec![query.label()], answer)),
@@ -200,7 +197,7 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
         );
         found.push(Finding::note(AREA, port, format!("{address}: {alike}"), None).alike(alike));
     }
-    if matches!(report.health, Health::NotServing | Health::ServiceUnknown) {
+    if report.health.is_bad() {
         let alike = format!("READY, but their health is {}", report.health);
         let (text, remedy) = (
             format!("{address}: READY, but its health is {}", report.health),
