@@ -154,5 +154,5 @@ bench:
 	MINUTES=$(MINUTES) INTERVAL=$(INTERVAL) $(CARGO) bench --locked --bench performance -- $(SECTIONS)
 
 deps:
-	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager
+	@scripts/deps cargo rustfmt clippy redis-server prometheus alertmanager etcd gobgpd python3-venv
 	@scripts/deps $(BROWSER)
