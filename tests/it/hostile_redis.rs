@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::certificates::Files;
 use crate::child::Program;
-use crate::fake_redis::{Answer, FakeRedis, Script, bulk};
+use crate::fake_redis::{FakeRedis, FakeReply, Script, bulk};
 use crate::http;
 use crate::wait::wait_until;
 
@@ -53,14 +53,14 @@ impl Watch {
     }
 }
 
-fn to(word: &'static str, answer: impl Fn() -> Answer + Send + Sync + 'static) -> Script {
+fn to(word: &'static str, answer: impl Fn() -> FakeReply + Send + Sync + 'static) -> Script {
     Box::new(move |command| (command[0] == word).then(&answer))
 }
 
 /// Each script with the reason that is logged.
 fn scripts() -> Vec<(Script, &'static str)> {
     let endless = |first: &'static str, more: String| {
-        move || Answer::Endless(first.as_bytes().to_vec(), more.clone().into_bytes())
+        move || FakeReply::Endless(first.as_bytes().to_vec(), more.clone().into_bytes())
     };
     let cursor = AtomicU64::new(0);
     let new_keys = move || {
@@ -68,13 +68,13 @@ fn scripts() -> Vec<(Script, &'static str)> {
         let keys: String = (0..1000)
             .map(|key| bulk(&format!("MUX_CABLE|Ethernet{}", n * 1000 + key)))
             .collect();
-        Answer::Say(format!("*2\r\n{}*1000\r\n{keys}", bulk(&n.to_string())).into_bytes())
+        FakeReply::Say(format!("*2\r\n{}*1000\r\n{keys}", bulk(&n.to_string())).into_bytes())
     };
-    let say = |text: String| move || Answer::Say(text.clone().into_bytes());
+    let say = |text: String| move || FakeReply::Say(text.clone().into_bytes());
     let cursor = AtomicU64::new(0);
     let no_keys = move || {
         let n = cursor.fetch_add(1, Ordering::Relaxed) + 1;
-        Answer::Say(format!("*2\r\n{}*0\r\n", bulk(&n.to_string())).into_bytes())
+        FakeReply::Say(format!("*2\r\n{}*0\r\n", bulk(&n.to_string())).into_bytes())
     };
     vec![
         (to("SCAN", new_keys), "more than 200000 keys"),
@@ -145,7 +145,7 @@ async fn a_flood_of_notifications_costs_no_memory_and_takes_no_database_away() {
                 let channel = bulk(&format!("{channel}{n}"));
                 format!("*4\r\n$8\r\npmessage\r\n{pattern}{channel}$4\r\nhset\r\n")
             });
-            Answer::Endless(first, many.collect::<String>().into_bytes())
+            FakeReply::Endless(first, many.collect::<String>().into_bytes())
         })
     };
     let redis = FakeRedis::start(Box::new(flood));
@@ -187,7 +187,7 @@ async fn a_notification_of_a_key_that_is_nobodys_row_is_not_kept_and_the_key_not
                 format!("*4\r\n$8\r\npmessage\r\n{pattern}{channel}$4\r\nhset\r\n")
             });
             let first = crate::fake_redis::healthy(command);
-            Some(Answer::Endless(first, many.collect::<String>().into_bytes()))
+            Some(FakeReply::Endless(first, many.collect::<String>().into_bytes()))
         }
         "HMGET" | "HGETALL" if command[1].len() > 1000 => {
             reads.fetch_add(1, Ordering::Relaxed);
@@ -212,7 +212,7 @@ async fn a_notification_of_a_key_that_is_nobodys_row_is_not_kept_and_the_key_not
 async fn rows_that_are_answered_without_bound_are_a_state_db_that_is_down() {
     let endless = |command: &[String]| {
         let hmget = command[0] == "HMGET" && command[1].starts_with("MUX_CABLE_INFO|");
-        hmget.then(|| Answer::Endless(b"*6\r\n$500000000\r\n".to_vec(), vec![b'x'; 65_536]))
+        hmget.then(|| FakeReply::Endless(b"*6\r\n$500000000\r\n".to_vec(), vec![b'x'; 65_536]))
     };
     let redis = FakeRedis::start(Box::new(endless));
     let mut watch = Watch::of(&redis, "targets: [{port: Ethernet0, address: 127.0.0.1}]");

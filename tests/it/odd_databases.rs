@@ -8,7 +8,7 @@ use redis::Value;
 
 use crate::child::run;
 use crate::config_db::{TELLS, switch, switch_on};
-use crate::fake_redis::{Answer, FakeRedis, bulk};
+use crate::fake_redis::{FakeRedis, FakeReply, bulk};
 use crate::harness::{Rack, wait_until};
 use crate::http::Scrape;
 use crate::redis_server::Redis;
@@ -267,7 +267,7 @@ async fn a_redis_that_tells_nothing_is_searched_for_a_twentieth_of_its_time_at_m
             cursor => cursor + 1,
         };
         std::thread::sleep(Duration::from_micros(500));
-        Some(Answer::Say(
+        Some(FakeReply::Say(
             format!("*2\r\n{}*0\r\n", bulk(&next.to_string())).into_bytes(),
         ))
     }));

@@ -9,7 +9,7 @@ use dualtor_exporter::fleet::mailbox;
 use dualtor_exporter::model::{Notice, NoticeType, Plane};
 use dualtor_exporter::sonic::appl_db::Notifications;
 
-use crate::fake_redis::{Answer, FakeRedis};
+use crate::fake_redis::{FakeRedis, FakeReply};
 use crate::redis_server::eventually;
 use crate::rig::*;
 
@@ -21,7 +21,7 @@ async fn broken_five_times(start: impl FnOnce(RedisServer)) -> (Arc<AtomicU64>, 
     let fake = FakeRedis::start(Box::new(move |command| match command[0].as_str() {
         "PING" => {
             count.fetch_add(1, Ordering::Relaxed);
-            Some(Answer::Say(b"no Redis says this\r\n".to_vec()))
+            Some(FakeReply::Say(b"no Redis says this\r\n".to_vec()))
         }
         _ => None,
     }));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Its reply to a command.
-pub enum Answer {
+pub enum FakeReply {
     /// Only this.
     Say(Vec<u8>),
     /// This, and then the other again and again, until the client is gone.
@@ -15,7 +15,7 @@ pub enum Answer {
 }
 
 /// Its reply to each command. `None`: the reply of a healthy, empty Redis.
-pub type Script = Box<dyn Fn(&[String]) -> Option<Answer> + Send + Sync>;
+pub type Script = Box<dyn Fn(&[String]) -> Option<FakeReply> + Send + Sync>;
 
 /// A server on a free port, until the process ends.
 pub struct FakeRedis {
@@ -63,9 +63,9 @@ fn serve(stream: TcpStream, scripts: &Mutex<Arc<Script>>, sent: &AtomicU64) -> O
     loop {
         let command = command(&mut reader)?;
         let script = scripts.lock().expect("no panic").clone();
-        match script(&command).unwrap_or_else(|| Answer::Say(healthy(&command))) {
-            Answer::Say(bytes) => say(&bytes)?,
-            Answer::Endless(first, more) => {
+        match script(&command).unwrap_or_else(|| FakeReply::Say(healthy(&command))) {
+            FakeReply::Say(bytes) => say(&bytes)?,
+            FakeReply::Endless(first, more) => {
                 say(&first)?;
                 loop {
                     say(&more)?;
