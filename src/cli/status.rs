@@ -11,7 +11,7 @@
 //! | services_text | the same for targets of probe modules (pure) |
 //! | status_watch | `--watch`: follows the event stream |
 //!
-//! Imports `model`, `config` (files, durations), `soc` (PEM files, what errors mean), and its sibling `program`.
+//! Imports `model`, `config` (files, durations), `runtime` (how much may be read), `soc` (PEM files, what errors mean), and its sibling `program`.
 
 mod api_client;
 mod api_types;

@@ -92,10 +92,16 @@ fn over_limit(message: &str) -> Option<String> {
 const FEWER_ALIASES: &str =
     "expected fewer YAML aliases (*name): they make a small file huge. Write out what they stand for";
 
+/// Before what was expected where there is nothing.
+const NULL: &str = "invalid type: unit value, expected ";
+
 /// The library's message without its advice to programmers. The line number is given once, at the front.
 fn words(message: &str) -> String {
     let ends = [" at line ", ", set DuplicateKeyPolicy"];
     let end = ends.iter().filter_map(|tail| message.find(tail)).min();
+    if let Some(expected) = message[..end.unwrap_or(message.len())].strip_prefix(NULL) {
+        return format!("expected {expected}, got null");
+    }
     with_short_quotes(&without_urls(&message[..end.unwrap_or(message.len())]))
         .replace(
             "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
@@ -105,6 +111,10 @@ fn words(message: &str) -> String {
         .replace("expected mapping start", "expected keys with values (KEY: VALUE)")
         .replace("expected sequence start", "expected a list (- ITEM)")
         .replace("expected string scalar", "expected a text")
+        .replace(
+            "cannot deserialize null into string; use Option<String>",
+            "expected a text, got null",
+        )
 }
 
 /// Shortens what a message quotes in serde's notation: in backticks, or as `string "..."`.

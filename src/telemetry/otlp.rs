@@ -17,7 +17,7 @@
 //! | trial | whether an endpoint takes an empty message, for `doctor` |
 //! | collector_health | whether it arrives, and how much; what is logged |
 //!
-//! Imports `model`, `config`, `soc` (`plain_client`), `fleet` and `sonic` (`https`); in `telemetry` `catalogue` and `samples`.
+//! Imports `model`, `runtime` (how much may be read), `config`, `soc` (`plain_client`), `fleet` and `sonic` (`https`); in `telemetry` `catalogue` and `samples`.
 
 mod attributes;
 mod collector;

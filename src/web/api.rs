@@ -79,7 +79,8 @@ pub(super) struct Api {
     pub(super) probes: Option<Arc<ProbesNow>>,
 }
 
-pub(super) fn router(api: Api) -> Router {
+/// To be nested, not a service: that would take `/api/v1//ports` for `/api/v1/ports`.
+pub(super) fn router<S: Clone + Send + Sync + 'static>(api: Api) -> Router<S> {
     Router::new()
         .route("/fleet", get(fleet))
         .route("/ports/{port}", get(port))

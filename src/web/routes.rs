@@ -76,7 +76,7 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
         )),
         probes: web.probe.clone().map(|source| Arc::new(ProbesNow::new(source))),
     };
-    router = router.nest_service("/api/v1", api::router(api));
+    router = router.nest("/api/v1", api::router(api));
     if web.paths.pages {
         let pages = Pages {
             renderer: renderer.clone(),
@@ -96,7 +96,7 @@ pub(super) fn router(web: Web, stop: CancellationToken) -> Router {
     };
     // The API has its own for both.
     router
-        .fallback(async || ErrorForm::Text.nothing_here())
+        .fallback(async |uri: Uri| ErrorForm::at(uri.path()).nothing_here())
         .method_not_allowed_fallback(other_method)
         .with_state(Routes { web, renderer })
 }

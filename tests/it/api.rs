@@ -56,6 +56,24 @@ pub(crate) async fn rack() -> Rack {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_with_one_slash_too_many_leads_nowhere() {
+    let rack = rack().await;
+    for path in [
+        "/api/v1/",
+        "/api/v1//",
+        "/api/v1/ports/",
+        "/api/v1//ports",
+        "/api/v1///ports",
+        "/api/v1//ports/Ethernet0",
+        "/api/v1//events",
+    ] {
+        let answer = get(rack.web, path).await;
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+        assert_eq!(parse(&answer)["error"]["code"], "not_found", "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_and_its_counts() {
     let rack = rack().await;
     let fleet = json(&rack, "/api/v1/fleet").await;

@@ -44,7 +44,7 @@
 //! | architecture | the rules that the source must keep |
 
 use dualtor_testkit::{
-    certificates, child, fake_redis, harness, http, otlp_receiver, redis_server, soc_view, wait,
+    certificates, child, endless, fake_redis, harness, http, otlp_receiver, redis_server, soc_view, wait,
 };
 
 mod acl;

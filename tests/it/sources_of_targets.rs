@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::child::{Program, run};
+use crate::endless::{Endless, pour};
 use crate::harness::wait_until;
 use crate::http::{self, Scrape};
 use crate::redis_server::Redis;
@@ -23,6 +24,8 @@ enum Reply {
     Half(String),
     /// This many bytes of JSON.
     Long(usize),
+    /// Something without end.
+    Endless(Endless),
     /// Nothing, for ever.
     Mute,
     /// The connection is closed at once.
@@ -64,6 +67,7 @@ impl TargetServer {
                         Reply::Long(length) => {
                             send(200, "application/json", length) + &format!("[{}]", " ".repeat(length - 2))
                         }
+                        Reply::Endless(what) => return pour(socket, what).await,
                         Reply::Mute => return tokio::time::sleep(Duration::from_secs(600)).await,
                         Reply::Down => return,
                     };
@@ -201,6 +205,7 @@ async fn whatever_an_http_server_does_the_last_targets_stay_but_for_an_honest_em
         Reply::Whole(200, "application/json", "{}".to_owned()),
         Reply::Half(groups[0].clone()),
         Reply::Long(20 << 20),
+        Reply::Endless(Endless::Interim),
     ] {
         server.replies(bad.clone());
         server.asked(2).await;
@@ -245,6 +250,19 @@ async fn whatever_an_http_server_does_the_last_targets_stay_but_for_an_honest_em
     );
     server.replies(json(&[]));
     shows(web, &[], true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_sends_interim_answers_without_end_is_given_up_before_it_costs_much() {
+    let server = TargetServer::start(Reply::Endless(Endless::Interim)).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let inventory = format!("http_sd: {{url: 'http://{}/', refresh: 1s}}", server.address);
+    let (mut program, _) = exporter(dir.path(), &inventory).await;
+    let line = program.says("a source of the inventory cannot be read", 1).await;
+    assert!(
+        line.contains("the server sends too much: more than 32832 KiB for one answer"),
+        "{line}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

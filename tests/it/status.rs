@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::api::rack;
 use crate::certificates::{Ca, VALID};
 use crate::child::{Ended, Program, binary, run};
+use crate::endless::{Endless, serve};
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::soc_view::Look;
 
@@ -173,6 +174,15 @@ async fn what_went_wrong_is_said_and_the_exit_code_is_3() {
         let expected = "Usage: dualtor-exporter status [OPTIONS] [PORT]";
         assert!(usage.is_none_or(|usage| usage == expected), "{usage:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_sends_interim_answers_without_end_is_given_up() {
+    let url = format!("http://{}", serve(Endless::Interim).await);
+    let ended = run(&["status", "--url", &url]).await;
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    let words = "no answer: the server sends too much: more than 65536 KiB for one answer";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

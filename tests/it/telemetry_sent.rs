@@ -7,6 +7,7 @@ use dualtor_sim::{Code, ConnectionFault, ReplyFault, Rpc};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use crate::child::Program;
+use crate::endless::{Endless, serve};
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::otlp_receiver::{Behaviour, OtlpReceiver, attribute, spans_counted};
 
@@ -460,6 +461,23 @@ async fn doctor_says_whether_the_collector_takes_what_we_send() {
         bad.stdout
     );
     assert_eq!(bad.code, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_sends_interim_answers_without_end_is_given_up_before_it_costs_much() {
+    for (endless, protocol) in [(Endless::Interim, "http/protobuf"), (Endless::Interim2, "grpc")] {
+        let endpoint = format!("http://{}", serve(endless).await);
+        let rack = Setup::rack(1).databases("publish: off").stage().await;
+        let config = rack.config_path();
+        let args = ["doctor", "--config.file", config.to_str().expect("UTF-8")];
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ];
+        let doctor = Program::start_with(&args, &variables).ended().await;
+        let words = "the server sends too much: more than 256 KiB for one answer";
+        assert!(doctor.stdout.contains(words), "{protocol}: {}", doctor.stdout);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

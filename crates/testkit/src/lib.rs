@@ -19,6 +19,7 @@
 
 pub mod certificates;
 pub mod child;
+pub mod endless;
 pub mod fake_redis;
 pub mod harness;
 pub mod http;

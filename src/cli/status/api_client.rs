@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
+use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use hyper::client::conn::http1;
@@ -21,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::api_types::{FleetAnswer, PortAnswer, PortsAnswer};
 use crate::config::{HttpLogin, Secret};
 use crate::model::{ClientIdentity, TargetId, TlsSettings, text};
+use crate::runtime::ration::Ration;
 use crate::soc::channel::{ServerFault, plain_client};
 
 /// TCP and TLS together. The exporter is on this host or in this rack.
@@ -33,6 +35,10 @@ const SILENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: usize = 32 << 20;
 /// The longest event, bytes. 100 ports take about 80 kB.
 const MAX_EVENT: usize = 4 << 20;
+/// The longest answer that reports an error.
+const MAX_ERROR: usize = 64 << 10;
+/// Framing may add as many bytes again: chunks of a kilobyte add a hundredth, TLS less.
+const FRAMING: usize = 2;
 
 /// The login. The password is the file's first line.
 pub(super) fn login(user: &str, file: &Path) -> anyhow::Result<HeaderValue> {
@@ -117,8 +123,8 @@ impl ApiClient {
 
     async fn bytes(&self, path: &str) -> anyhow::Result<Bytes> {
         let asking = async {
-            let body = self.ask(path).await?;
-            to_bytes(body, MAX_ANSWER).await.context("the answer breaks off")
+            let body = self.ask(path, &Ration::new(FRAMING * MAX_ANSWER)).await?;
+            whole(body, MAX_ANSWER).await
         };
         let answered = timeout(ANSWER, asking).await;
         let answered = answered.unwrap_or_else(|_| bail!("no answer within {} s", ANSWER.as_secs()));
@@ -128,12 +134,14 @@ impl ApiClient {
     /// The events from now on.
     pub(super) async fn events(&self) -> anyhow::Result<ApiEvents> {
         let path = "/api/v1/events";
-        let answered = timeout(ANSWER, self.ask(path)).await;
+        let ration = Ration::new(FRAMING * MAX_EVENT);
+        let answered = timeout(ANSWER, self.ask(path, &ration)).await;
         let answered = answered.unwrap_or_else(|_| bail!("no answer within {} s", ANSWER.as_secs()));
         let body = answered.with_context(|| self.place(path))?;
         Ok(ApiEvents {
             pieces: body.into_data_stream(),
             unread: Vec::new(),
+            ration,
         })
     }
 
@@ -141,12 +149,13 @@ impl ApiClient {
         format!("{}{path}", self.url.to_string().trim_end_matches('/'))
     }
 
-    /// The body of a good answer.
-    async fn ask(&self, path: &str) -> anyhow::Result<Body> {
+    /// The body of a good answer, of which `ration` may come.
+    async fn ask(&self, path: &str, ration: &Ration) -> anyhow::Result<Body> {
         let connecting = async {
             let tcp = TcpStream::connect((&*self.host, self.port))
                 .await
                 .context("cannot connect")?;
+            let tcp = ration.of(tcp);
             match &self.tls {
                 None => self.request(tcp, path).await,
                 Some((connector, name)) => {
@@ -183,7 +192,7 @@ impl ApiClient {
                 bail!("401: the exporter asks for a login: --user and --password-file")
             }
             status => {
-                let bytes = to_bytes(body, MAX_EVENT).await.unwrap_or_default();
+                let bytes = whole(body, MAX_ERROR).await.unwrap_or_default();
                 let message =
                     serde_json::from_slice::<ErrorAnswer>(&bytes).map(|answer| answer.error.message);
                 let message =
@@ -217,6 +226,19 @@ impl ApiClient {
     }
 }
 
+/// A body of at most `most` bytes. Its pieces may be of one byte, so none is kept.
+async fn whole(body: Body, most: usize) -> anyhow::Result<Bytes> {
+    let (mut pieces, mut all) = (body.into_data_stream(), BytesMut::new());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| anyhow!("the answer breaks off: {}", ServerFault::of(&error)))?;
+        if all.len() + piece.len() > most {
+            bail!("the answer is longer than {} KiB", most >> 10);
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(all.freeze())
+}
+
 /// The exporter knows no such thing.
 #[derive(Debug)]
 pub(super) struct NotThere(String);
@@ -236,7 +258,9 @@ fn with_flags(fault: &ServerFault) -> String {
         ServerFault::NoHttp => "then --url with https, and --tls-ca",
         ServerFault::UnknownCa => "--tls-ca",
         ServerFault::CertificateRefused => "--tls-cert and --tls-key",
-        ServerFault::Closed | ServerFault::Other(_) => return fault.to_string(),
+        ServerFault::Closed | ServerFault::HeadTooLong | ServerFault::TooMuch(_) | ServerFault::Other(_) => {
+            return fault.to_string();
+        }
     };
     format!("{fault}: {flags}")
 }
@@ -284,6 +308,8 @@ impl ApiEvent {
 pub(super) struct ApiEvents {
     pieces: axum::body::BodyDataStream,
     unread: Vec<u8>,
+    /// For each event anew.
+    ration: Ration,
 }
 
 impl ApiEvents {
@@ -298,6 +324,7 @@ impl ApiEvents {
                 let (Some(kind), Some(data)) = (field("event: "), field("data: ")) else {
                     continue;
                 };
+                self.ration.renew();
                 return ApiEvent::read(kind, data).context("an event that is not the API's");
             }
             if self.unread.len() > MAX_EVENT {
@@ -306,8 +333,9 @@ impl ApiEvents {
             let piece = timeout(SILENCE, self.pieces.next()).await;
             let piece = piece.with_context(|| format!("no event for {} s", SILENCE.as_secs()))?;
             let piece = piece.context("the exporter has ended the stream")?;
-            self.unread
-                .extend_from_slice(&piece.context("the stream broke off")?);
+            let piece =
+                piece.map_err(|error| anyhow!("the stream broke off: {}", ServerFault::of(&error)))?;
+            self.unread.extend_from_slice(&piece);
         }
     }
 }

@@ -17,10 +17,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::HttpLogin;
 use crate::model::{TlsSettings, text};
+use crate::runtime::ration::Ration;
 use crate::soc::channel::{ServerFault, plain_client};
 
 /// Memory for the head of an answer, bytes.
 const MAX_HEAD: usize = 64 * 1024;
+
+/// Framing may add this many bytes to a body of one: chunks of a kilobyte add a hundredth, TLS less.
+const FRAMING: usize = 2;
 
 /// A good answer.
 #[derive(Debug)]
@@ -67,6 +71,7 @@ impl Prepared {
             .unwrap_or(if self.tls.is_some() { 443 } else { 80 });
         let tcp = TcpStream::connect((host, port)).await;
         let tcp = tcp.map_err(|error| format!("cannot connect: {error}"))?;
+        let tcp = Ration::new(FRAMING * most + MAX_HEAD).of(tcp);
         match (self.tls, self.name) {
             (Some(tls), Some(name)) => {
                 let tls = tls.connect(name, tcp).await;
@@ -123,7 +128,8 @@ where
     let mut pieces = Body::new(body).into_data_stream();
     let mut read = Vec::new();
     while let Some(piece) = pieces.next().await {
-        let piece: Bytes = piece.map_err(|error| format!("the answer breaks off: {error}"))?;
+        let piece: Bytes =
+            piece.map_err(|error| format!("the answer breaks off: {}", ServerFault::of(&error)))?;
         if read.len() + piece.len() > most {
             return Err(too_long());
         }

@@ -28,6 +28,7 @@ use super::grpc_frames::{GrpcStatus, framed, message_of, timeout_header};
 use crate::config::files::{PATIENCE, Reader};
 use crate::config::{OtlpProtocol, OtlpTarget};
 use crate::model::text;
+use crate::runtime::ration::Ration;
 use crate::soc::channel::{ServerFault, plain_client};
 use crate::sonic::discovery::https::{host, server_name};
 
@@ -35,6 +36,8 @@ use crate::sonic::discovery::https::{host, server_name};
 const MAX_REPLY: usize = 64 * 1024;
 /// Memory for the head of a reply over HTTP/1.1.
 const MAX_HEAD: usize = 64 * 1024;
+/// What may come for one request, in bytes: head and reply, twice, because of their framing.
+const MAX_RECEIVED: usize = 2 * (MAX_HEAD + MAX_REPLY);
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// Why a request did not succeed.
@@ -75,6 +78,7 @@ enum HttpLink {
 struct OpenLink {
     link: HttpLink,
     headers: HeaderMap,
+    ration: Ration,
     driver: AbortOnDropHandle<hyper::Result<()>>,
 }
 
@@ -194,6 +198,7 @@ impl OpenLink {
     }
 
     async fn send(&mut self, request: Request<Body>) -> Result<Response<Incoming>, SendError> {
+        self.ration.renew();
         let response = match &mut self.link {
             HttpLink::Http1(sender) => sender.send_request(request).await,
             HttpLink::Http2(sender) => sender.send_request(request).await,
@@ -234,6 +239,8 @@ async fn open(target: &OtlpTarget, reader: &Reader) -> Result<OpenLink, String> 
     let tcp = tcp.map_err(|error| format!("cannot connect: {error}"))?;
     // A request is one write.
     let _ = tcp.set_nodelay(true);
+    let ration = Ration::new(MAX_RECEIVED);
+    let tcp = ration.of(tcp);
     let (link, driver) = match tls {
         None => shake_hands(tcp, target.protocol).await?,
         Some((name, tls)) => {
@@ -248,6 +255,7 @@ async fn open(target: &OtlpTarget, reader: &Reader) -> Result<OpenLink, String> 
     Ok(OpenLink {
         link,
         headers,
+        ration,
         driver,
     })
 }
@@ -314,14 +322,8 @@ async fn of_grpc(response: Response<Incoming>) -> Result<Bytes, SendError> {
 
 /// Seconds only. A date would need a clock that both sides agree on.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    Some(Duration::from_secs(seconds))
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 async fn collect(mut body: Incoming) -> Result<(Bytes, Option<HeaderMap>), String> {

@@ -284,6 +284,13 @@ fn each_bad_file_is_refused_with_key_and_expectation() {
         &format!("basic_auth_users: {{a: {}}}", HASHES[0].1.replace("$2b", "$2c")),
         &["bcrypt"],
     );
+    for nothing in ["null", "~", ""] {
+        refused(
+            "a user without a hash",
+            &format!("basic_auth_users: {{a: {nothing}}}"),
+            &["web.yml:1: basic_auth_users.a: expected a text, got null"],
+        );
+    }
     refused("a short hash", "basic_auth_users: {a: $2b$04$abc}", &["bcrypt"]);
     refused(
         "a cost of hours",

@@ -10,6 +10,7 @@ use rustls::CertificateError;
 use tokio::time::timeout;
 
 use super::handshake_failure::is_about_our_certificate;
+use crate::runtime::ration::RationUsed;
 
 /// A connection that has cancelled a request has ended.
 const SOON: Duration = Duration::from_secs(1);
@@ -21,8 +22,12 @@ pub enum ServerFault {
     NoTls,
     /// What the server sends is not HTTP.
     NoHttp,
+    /// The head of its answer is over our limit.
+    HeadTooLong,
     /// The server closed the connection before its answer was complete.
     Closed,
+    /// It sends more than an answer may have, such as interim answers without end.
+    TooMuch(RationUsed),
     /// No CA of ours has signed its certificate.
     UnknownCa,
     /// It does not accept our certificate, or we have none.
@@ -40,7 +45,11 @@ impl ServerFault {
             if let Some(fault) = known(error) {
                 return fault;
             }
-            texts.push(error.to_string());
+            let text = error.to_string();
+            // A wrapper says the same as what it holds.
+            if texts.last() != Some(&text) {
+                texts.push(text);
+            }
             next = error.source();
         }
         // hyper's errors have the reason in their source.
@@ -69,14 +78,21 @@ fn known(error: &(dyn Error + 'static)) -> Option<ServerFault> {
     }
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         return match error {
+            error if error.is_parse_too_large() => Some(ServerFault::HeadTooLong),
             error if error.is_parse() => Some(ServerFault::NoHttp),
             error if error.is_incomplete_message() => Some(ServerFault::Closed),
             _ => None,
         };
     }
+    if let Some(used) = error.downcast_ref::<RationUsed>() {
+        return Some(ServerFault::TooMuch(*used));
+    }
     match error.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidMessage(_) => Some(ServerFault::NoTls),
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Some(ServerFault::UnknownCa),
+        // A bad signature: a CA of this name has another key.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => Some(ServerFault::UnknownCa),
         rustls::Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
             Some(ServerFault::CertificateRefused)
         }
@@ -90,6 +106,8 @@ impl fmt::Display for ServerFault {
             Self::NoTls => "the server does not speak TLS",
             Self::NoHttp => "what the server sends is not HTTP, it may expect TLS",
             Self::Closed => "the server closed the connection before its answer was complete",
+            Self::TooMuch(used) => return used.fmt(f),
+            Self::HeadTooLong => "the head of the server's answer is too long",
             Self::UnknownCa => "no CA in our CA file has signed the server's certificate",
             Self::CertificateRefused => "the server does not accept our certificate, or asks for one",
             Self::Other(text) => text,
@@ -109,6 +127,7 @@ mod tests {
         for (error, expected) in [
             (io(InvalidMessage::InvalidContentType.into()), ServerFault::NoTls),
             (io(CertificateError::UnknownIssuer.into()), ServerFault::UnknownCa),
+            (io(CertificateError::BadSignature.into()), ServerFault::UnknownCa),
             (
                 io(rustls::Error::AlertReceived(
                     AlertDescription::CertificateRequired,
