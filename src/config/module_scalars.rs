@@ -83,7 +83,9 @@ impl Scalar for HostPort {
                 // A number at the end is a bad IP address, and no name.
                 let last = name.trim_end_matches('.').rsplit('.').next()?;
                 let is_number = last.chars().all(|c| c.is_ascii_digit());
-                if is_number || name.len() > 253 || !is_server_name(name) {
+                // Without brackets, no one can say where an IPv6 address ends.
+                let is_ipv6 = name.contains(':');
+                if is_number || is_ipv6 || name.len() > 253 || !is_server_name(name) {
                     return None;
                 }
                 Endpoint::Name(name.into(), port.parse().ok()?)

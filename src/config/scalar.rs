@@ -17,7 +17,7 @@ pub(crate) trait Scalar: Sized {
     const EXPECTED: &'static str;
 
     /// Whether the value is taken as it is written (`1.10`, `010`, `true`, `null`). Otherwise it is what YAML makes of it
-    /// (`0x10` is 16, `yes` is true).
+    /// (`0x10` is 16).
     const AS_WRITTEN: bool = true;
 
     fn parse(text: &str) -> Option<Self>;

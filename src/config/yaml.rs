@@ -25,6 +25,8 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
             // Mappings and lists have an end event too.
             max_events: 2 * MAX_NODES,
         },
+        // YAML 1.2: `on`, `yes` and `no` are texts. They are names of enums and words of replies.
+        strict_booleans: true,
     };
     // The library's code is written once for each type of visitor. Here it is written for one type, whatever is read.
     let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {

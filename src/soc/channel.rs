@@ -158,7 +158,7 @@ impl Channel {
     /// A round begins. It sends a PING too, if this target's keepalive goes with its rounds.
     pub fn round_begins(&mut self) {
         if let Phase::Ready(connection) = &mut self.phase
-            && self.keepalive.round()
+            && self.keepalive.round(connection.take_reply())
         {
             connection.ask_for_ping();
         }

@@ -163,6 +163,15 @@ impl ExpectedNumber {
         named.parse().ok().map(Self::Real)
     }
 
+    /// This number as a `float` has it, so that 0.1 is the 0.1 of a reply.
+    fn of_float(self) -> Self {
+        let rounded = match self {
+            Self::Int(number) => number as f32,
+            Self::Real(number) => number as f32,
+        };
+        Self::Real(rounded.into())
+    }
+
     /// This number compared with a value of a reply. `None`: they have no order.
     fn compare(self, value: &ReplyValue<'_>) -> Option<Ordering> {
         let whole = match value {
@@ -200,7 +209,11 @@ fn number_of(text: &str, leaf: &LeafKind, test: &str) -> Result<ExpectedNumber, 
             named(leaf)
         ));
     }
-    ExpectedNumber::parse(text)
+    let number = ExpectedNumber::parse(text).map(|number| match leaf {
+        LeafKind::Scalar(Kind::Float) => number.of_float(),
+        _ => number,
+    });
+    number
         .filter(|number| !matches!(number, ExpectedNumber::Real(number) if number.is_nan()))
         .ok_or_else(|| format!("{test}: expected a number, got {}", quoted(text)))
 }
@@ -236,14 +249,7 @@ fn expected(text: &str, leaf: &LeafKind) -> Result<ExpectedValue, String> {
             let number = number.ok_or_else(|| wrong(&format!("a value of {}", of.full_name())))?;
             Ok(ExpectedValue::Number(ExpectedNumber::Int(number)))
         }
-        Kind::Float => {
-            // The reply's value has this precision.
-            let rounded = match number()? {
-                ExpectedNumber::Int(number) => number as f32,
-                ExpectedNumber::Real(number) => number as f32,
-            };
-            Ok(ExpectedValue::Number(ExpectedNumber::Real(rounded.into())))
-        }
+        Kind::Float => number().map(|number| ExpectedValue::Number(number.of_float())),
         Kind::Double => match number()? {
             ExpectedNumber::Int(number) => Ok(ExpectedValue::Number(ExpectedNumber::Real(number as f64))),
             real @ ExpectedNumber::Real(_) => Ok(ExpectedValue::Number(real)),

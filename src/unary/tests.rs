@@ -161,6 +161,9 @@ fn each_type_is_compared_and_shown_as_what_it_is() {
         Ok(()),
         "with a float's precision"
     );
+    for bound in [ReplyTest::Min("0.1".into()), ReplyTest::Max("0.1".into())] {
+        assert_eq!(judged(json, "real", bound), Ok(()), "a bound, too");
+    }
     assert_eq!(judged(json, "color", equals("1")), Ok(()));
     // One more or less, beyond what a float can hold.
     for other in ["-9007199254740992", "-9007199254740994"] {

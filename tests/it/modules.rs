@@ -139,6 +139,18 @@ async fn a_change_that_watch_reports_is_shown_long_before_the_next_round() {
         rack.soc(SOC).set(|state| state.health = health);
         shows(&rack, expected).await;
     }
+    // A server that flaps: the fortieth change is shown as soon as the first. 40 changes would take a minute if they were shown
+    // each two seconds.
+    let began = Instant::now();
+    for n in 1..=40 {
+        let (health, expected) = match n % 2 {
+            0 => (Health::Serving, "ready serving 1"),
+            _ => (Health::NotServing, "ready not_serving 0"),
+        };
+        rack.soc(SOC).set(|state| state.health = health);
+        shows(&rack, expected).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -227,6 +227,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         self.keepalive.ask(Instant::now().into_std());
     }
 
+    /// Whether any part of a reply has arrived since this was last called.
+    pub(super) fn take_reply(&self) -> bool {
+        self.seen.take_reply()
+    }
+
     /// Whether a PING may have been sent to the peer.
     pub(super) fn has_pinged(&self) -> bool {
         self.pinged

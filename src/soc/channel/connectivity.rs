@@ -15,7 +15,9 @@
 //! - After a READY of 10 s or more: at once, and the backoff starts again.
 //! - After a shorter READY: the first time in a row also at once, because a server that restarts may close two connections.
 //!   From the second time on, one backoff after the *loss*. Otherwise a peer that proves itself and closes again and again (for
-//!   example at its first query) would flap as fast as it can be dialled. A graceful GOAWAY makes no difference here.
+//!   example at its first query) would flap as fast as it can be dialled.
+//! - A graceful GOAWAY is no failure. A server that gives its connections an age (grpc-go's MaxConnectionAge) sends it also after
+//!   seconds. So it counts as short only after a READY of less than one second.
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,10 @@ use crate::model::{BackoffSettings, ChannelState};
 
 /// A channel that was READY for this long was well (docs/reliability.md).
 const WELL_AFTER: Duration = Duration::from_secs(10);
+
+/// The same if it ends with a graceful GOAWAY. As long as the first backoff: such a peer is not dialled more often than one that
+/// cannot be reached.
+const WELL_BEFORE_GRACEFUL_END: Duration = Duration::from_secs(1);
 
 /// What can happen to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +55,7 @@ pub(super) struct Connectivity {
     dial_began: Option<Instant>,
     next_dial: Instant,
     ready_since: Option<Instant>,
-    /// READYs in a row that were shorter than `WELL_AFTER`.
+    /// READYs in a row that were too short.
     short: u32,
     repeating: bool,
 }
@@ -79,7 +85,7 @@ impl Connectivity {
         self.epoch
     }
 
-    /// READYs in a row that were shorter than `WELL_AFTER`.
+    /// READYs in a row that were too short.
     pub(super) fn short(&self) -> u32 {
         self.short
     }
@@ -109,7 +115,8 @@ impl Connectivity {
                 let began = self.dial_began.unwrap_or(now);
                 self.next_dial = (began + self.backoff.next(unit)).max(now);
             }
-            ChannelInput::Lost | ChannelInput::Drained => self.next_dial = self.after_loss(now, unit),
+            ChannelInput::Lost => self.next_dial = self.after_ready(WELL_AFTER, now, unit),
+            ChannelInput::Drained => self.next_dial = self.after_ready(WELL_BEFORE_GRACEFUL_END, now, unit),
         }
         let to = match (self.state, input) {
             (Idle, ChannelInput::Dial) => Connecting,
@@ -124,11 +131,11 @@ impl Connectivity {
     }
 
     /// When to redial a peer that was READY: see the module's page.
-    fn after_loss(&mut self, now: Instant, unit: f64) -> Instant {
+    fn after_ready(&mut self, well_after: Duration, now: Instant, unit: f64) -> Instant {
         let well = self
             .ready_since
             .take()
-            .is_some_and(|since| now.duration_since(since) >= WELL_AFTER);
+            .is_some_and(|since| now.duration_since(since) >= well_after);
         self.short = if well { 0 } else { self.short.saturating_add(1) };
         self.repeating = self.short > 1;
         if self.short <= 1 {
@@ -261,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_leaves_soon_after_each_proof_is_redialled_by_its_backoff() {
-        for how in [Lost, Drained] {
+        for (how, longest) in [(Lost, 9_999), (Drained, 999)] {
             // At once, then 1 s, 1.6 s and so on up to 10 s, after each loss.
             let dials = dials_of_a_peer_that_leaves(how, Duration::ZERO, 12);
             let gaps: Vec<f64> = dials.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -272,8 +279,9 @@ mod tests {
                     .all(|(gap, expected)| (gap - expected).abs() < 1e-6),
                 "{gaps:?}"
             );
-            let dials = dials_of_a_peer_that_leaves(how, Duration::from_millis(9_999), 4);
-            assert!((dials[2] - dials[1] - 10.999).abs() < 1e-6, "{dials:?}");
+            let dials = dials_of_a_peer_that_leaves(how, Duration::from_millis(longest), 4);
+            let expected = longest as f64 / 1e3 + 1.0;
+            assert!((dials[2] - dials[1] - expected).abs() < 1e-6, "{dials:?}");
         }
     }
 
@@ -283,6 +291,12 @@ mod tests {
             let dials = dials_of_a_peer_that_leaves(how, Duration::from_secs(10), 5);
             assert_eq!(dials, [0.0, 10.0, 20.0, 30.0, 40.0]);
         }
+    }
+
+    #[test]
+    fn a_server_that_gives_its_connections_an_age_of_a_second_is_redialled_at_once_each_time() {
+        let dials = dials_of_a_peer_that_leaves(Drained, Duration::from_secs(1), 5);
+        assert_eq!(dials, [0.0, 1.0, 2.0, 3.0, 4.0]);
     }
 
     #[test]

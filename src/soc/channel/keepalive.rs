@@ -6,7 +6,8 @@
 //! [`Habit`] belongs to one target, over all its connections: how often it may be PINGed. It begins with one PING every `time`,
 //! also while idle. gRPC's own servers (grpcio, grpc-go, grpc-java and servers built on them) refuse that by default. A PING
 //! within five minutes of the last one is a strike, and the third strike is a GOAWAY `too_many_pings`. A reply that the server
-//! sends clears the strikes. So none of them refuses one PING with each round of queries.
+//! sends clears the strikes. So none of them refuses one PING with each round of queries, while there are replies. Without (a method
+//! that hangs, a round that sends nothing) two rounds send a PING, and then only one round in more than five minutes.
 //!
 //! A target that has refused once therefore gets one PING per round. If it refuses even that, it gets one in every second
 //! round, then every fourth, and so on. The rule `rounds` begins with one PING per round. Only a connection on which we sent a PING counts for this: a peer that sends
@@ -20,6 +21,9 @@ use crate::model::KeepaliveRule;
 /// The slowest keepalive, however often a peer sends too_many_pings (docs/configuration.md). gRPC's servers accept this
 /// interval without any replies in between.
 const MAX_TIME: Duration = Duration::from_secs(300);
+/// PINGs in a row without a reply in between. The first is no strike, the fourth would be the third strike. One less, because
+/// we see a reply some time before or after the server counts it.
+const MAX_WITHOUT_REPLY: u32 = 2;
 
 /// How often a target is PINGed.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(super) struct Habit {
     /// Rounds on this connection since the last one with a PING, that one included. Before the first PING: since the connection
     /// began.
     rounds: u32,
+    /// Rounds with a PING on this connection since the target last sent a reply.
+    without_reply: u32,
 }
 
 impl Habit {
@@ -43,6 +49,7 @@ impl Habit {
             interval,
             refusals,
             rounds: 0,
+            without_reply: 0,
         }
     }
 
@@ -68,8 +75,7 @@ impl Habit {
             (KeepaliveRule::Every(_), refusals) => refusals - 1,
             (KeepaliveRule::Rounds, refusals) => refusals,
         };
-        let most = MAX_TIME.as_nanos() / self.interval.as_nanos().max(1);
-        let most = u32::try_from(most).unwrap_or(u32::MAX).max(1);
+        let most = self.rounds_in(MAX_TIME).max(1);
         1u32.checked_shl(doublings).unwrap_or(most).min(most)
     }
 
@@ -98,15 +104,30 @@ impl Habit {
     /// A new connection: its first round sends a PING if every round does.
     pub(super) fn connected(&mut self) {
         self.rounds = 0;
+        self.without_reply = 0;
     }
 
-    /// A round begins. Returns whether it sends a PING.
-    pub(super) fn round(&mut self) -> bool {
-        let each = self.rounds();
+    /// A round begins. `replied`: the target has sent a reply since the round before. Returns whether the round sends a PING.
+    pub(super) fn round(&mut self, replied: bool) -> bool {
+        if replied {
+            self.without_reply = 0;
+        }
+        let each = match self.rounds() {
+            0 => 0,
+            each if self.without_reply < MAX_WITHOUT_REPLY => each,
+            each => each.max(self.rounds_in(MAX_TIME).saturating_add(1)),
+        };
         // `>=`: with a shorter interval the count may already be higher.
         let takes = each == 1 || each > 1 && self.rounds >= each;
         self.rounds = if takes { 1 } else { self.rounds.saturating_add(1) };
+        self.without_reply = self.without_reply.saturating_add(u32::from(takes));
         takes
+    }
+
+    /// How many rounds begin in this time.
+    fn rounds_in(&self, time: Duration) -> u32 {
+        let rounds = time.as_nanos() / self.interval.as_nanos().max(1);
+        u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 }
 
@@ -271,7 +292,7 @@ mod tests {
 
     /// Which of the next rounds take a PING along.
     fn rounds(habit: &mut Habit, count: usize) -> Vec<bool> {
-        (0..count).map(|_| habit.round()).collect()
+        (0..count).map(|_| habit.round(true)).collect()
     }
 
     #[test]
@@ -331,7 +352,7 @@ mod tests {
         for _ in 0..20 {
             habit.connected();
             // Such a connection lives for one round, at READY.
-            let pinged = habit.between_rounds().is_none() && habit.round();
+            let pinged = habit.between_rounds().is_none() && habit.round(true);
             habit.refused(pinged);
         }
         assert_eq!((habit.rounds(), habit.in_force()), (2, secs(4)));
@@ -364,6 +385,25 @@ mod tests {
     }
 
     #[test]
+    fn while_no_reply_comes_two_rounds_ping_and_then_one_in_more_than_five_minutes() {
+        let mut habit = Habit::new(KeepaliveRule::Rounds, secs(60), 0);
+        habit.connected();
+        let mut without = |count: usize| -> Vec<bool> { (0..count).map(|_| habit.round(false)).collect() };
+        // 0 s, 60 s, then 420 s.
+        let expected = [true, true, false, false, false, false, false, true, false];
+        assert_eq!(without(9), expected);
+        assert_eq!(rounds(&mut habit, 3), [true; 3], "replies again");
+        habit.connected();
+        assert!(habit.round(false) && habit.round(false), "a new connection");
+        // Rounds that are further apart are no strikes.
+        let mut habit = Habit::new(KeepaliveRule::Rounds, secs(301), 0);
+        assert!((0..10).all(|_| habit.round(false)));
+        // A PING that does not go with rounds is no matter of rounds.
+        let mut habit = Habit::new(KeepaliveRule::Every(secs(4)), secs(60), 0);
+        assert!((0..10).all(|_| !habit.round(false)));
+    }
+
+    #[test]
     fn what_has_been_refused_before_stays_refused() {
         let mut habit = Habit::new(KeepaliveRule::Every(secs(4)), secs(60), 2);
         habit.connected();
@@ -387,7 +427,7 @@ mod tests {
         assert_eq!(rounds(&mut habit, 4), [false; 4]);
         habit.set_interval(secs(100));
         assert_eq!((habit.in_force(), habit.rounds()), (secs(300), 3));
-        assert!(habit.round(), "four rounds are past");
+        assert!(habit.round(true), "four rounds are past");
         // Longer intervals have a PING in each round: there is no slower way.
         habit.set_interval(secs(3600));
         assert_eq!((habit.in_force(), habit.rounds()), (secs(3600), 1));

@@ -12,6 +12,7 @@ const SEEN_SETTINGS: u8 = 1;
 const SEEN_GOAWAY: u8 = 2;
 const SEEN_TLS: u8 = 4;
 const SEEN_HTTP1: u8 = 8;
+const SEEN_REPLY: u8 = 16;
 
 /// Bytes that h2 may read in one turn. A round's replies are under 2 kB, and this much is decoded within a few milliseconds.
 const TURN: usize = 64 * 1024;
@@ -84,6 +85,17 @@ impl SeenFrames {
     #[inline]
     pub(super) fn set_settings(&self) {
         self.flags.fetch_or(SEEN_SETTINGS, Ordering::AcqRel);
+    }
+
+    /// A part of a reply (HEADERS or DATA) has begun to arrive.
+    #[inline]
+    pub(super) fn set_reply(&self) {
+        self.flags.fetch_or(SEEN_REPLY, Ordering::Relaxed);
+    }
+
+    /// Whether any part of a reply has arrived since this was last called.
+    pub(super) fn take_reply(&self) -> bool {
+        self.flags.fetch_and(!SEEN_REPLY, Ordering::Relaxed) & SEEN_REPLY != 0
     }
 
     /// The first bytes were a TLS record.

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::failure::Failure;
 use super::flood::{BURST, Flood, PER_SECOND};
-use super::frames::{FLAG_ACK, FrameCutter, GOAWAY, HEADER_LEN, Head, Streams, type_name};
+use super::frames::{DATA, FLAG_ACK, FrameCutter, GOAWAY, HEADER_LEN, HEADERS, Head, Streams, type_name};
 use super::layer::as_below;
 use super::seen_frames::{GoAway, SeenFrames};
 use super::tls;
@@ -188,6 +188,9 @@ impl Frames {
 
     fn frame_begins(&mut self, head: Head) {
         self.payload_left = head.length;
+        if matches!(head.kind, HEADERS | DATA) {
+            self.seen.set_reply();
+        }
         self.block = match head.continues_block() {
             true => self.block + head.length,
             false => head.length * usize::from(head.begins_block()),

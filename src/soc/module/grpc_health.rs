@@ -35,7 +35,7 @@ impl GrpcHealth {
         let watched = services.iter().filter(|_| check.watch);
         // The Checks and the Watches of all services.
         let streams = 2 * services.len();
-        let watches = watched.map(|service| HealthWatch::new(service.clone(), streams));
+        let watches = watched.map(|service| HealthWatch::of_service(service.clone(), streams));
         Self {
             changes,
             watches: watches.collect(),

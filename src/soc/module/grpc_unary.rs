@@ -1,6 +1,7 @@
 //! Any unary method, by its schema: server reflection, or files of the configuration.
 //!
-//! A schema of reflection is kept while the channel is READY. Its exchange is part of the round's deadline, but not of its
+//! A schema of reflection is kept while the channel is READY. One that does not fit, or none, is asked for again after some minutes:
+//! rounds that send nothing are PINGs without replies, and gRPC's servers close a connection for those. The exchange is part of the round's deadline, but not of its
 //! duration. Work that depends on how much a server sends runs on a thread for blocking work, one piece at a time, so that it delays no
 //! other round.
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::job_changes::JobChanges;
 use super::module_round::{ask_all, round_of};
@@ -30,6 +31,9 @@ use crate::unary::{Call, SchemaFiles, TypePool};
 const MAX_REPLY: u32 = 4 * 1024 * 1024;
 /// A reply up to this is read at once: that takes less than a millisecond.
 const SMALL_REPLY: usize = 64 * 1024;
+/// When a server without a schema that fits is asked again. gRPC's servers count PINGs within five minutes, and a reply clears the
+/// count.
+const ASK_AGAIN: Duration = Duration::from_secs(300);
 /// One piece of work at a time: each may need some MiB.
 static HEAVY: Semaphore = Semaphore::const_new(1);
 
@@ -50,6 +54,14 @@ struct KnownCall {
     /// The job for which the call was made.
     job: Arc<ModuleJob>,
     call: Result<Arc<Call>, Arc<str>>,
+    made: Instant,
+}
+
+impl KnownCall {
+    /// Whether it is known on this connection, still at `now`.
+    fn is_valid(&self, epoch: u64, now: Instant) -> bool {
+        self.epoch == epoch && (self.call.is_ok() || now.duration_since(self.made) < ASK_AGAIN)
+    }
 }
 
 impl GrpcUnary {
@@ -140,7 +152,7 @@ impl UnaryRound {
     async fn call(&mut self, ready: &Ready, check: &UnaryCheck) -> Result<Arc<Call>, ModuleReport> {
         let epoch = ready.epoch;
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let known = known.filter(|known| known.epoch == epoch);
+        let known = known.filter(|known| known.is_valid(epoch, Instant::now()));
         if let Some(known) = &known
             && Arc::ptr_eq(&known.job, &self.job)
         {
@@ -161,6 +173,7 @@ impl UnaryRound {
             types,
             job: self.job.clone(),
             call: call.clone(),
+            made: Instant::now(),
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
         call.map_err(|why| no_schema(epoch, why))
@@ -289,7 +302,10 @@ async fn heavy<T: Send + 'static>(within: Duration, work: impl FnOnce() -> T + S
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::Config;
     use crate::runtime::defect::caught;
 
     #[tokio::test]
@@ -300,5 +316,22 @@ mod tests {
         let defect = ended.expect_err("a defect").to_string();
         assert!(defect.starts_with("a schema"), "{defect}");
         assert_eq!(heavy(within, || 7).await, Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_there_is_no_schema_is_known_for_five_minutes_on_one_connection() {
+        let text = "modules: {m: {grpc_unary: {method: p.S/M}, targets: [{address: \"127.0.0.1:1\"}]}}";
+        let config = Config::parse(text, Path::new("/c.yml")).expect("valid");
+        let known = KnownCall {
+            epoch: 7,
+            types: Err("none".into()),
+            job: config.modules[0].jobs().next().expect("a target"),
+            call: Err("none".into()),
+            made: Instant::now(),
+        };
+        let after = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert!(known.is_valid(7, after(299)));
+        assert!(!known.is_valid(8, after(0)), "another connection");
+        assert!(!known.is_valid(7, after(300)), "asked again");
     }
 }

@@ -73,11 +73,17 @@ pub struct HealthWatch {
 impl HealthWatch {
     /// For a SoC. Off, until the channel is READY.
     pub fn of_soc() -> Self {
-        Self::new("".into(), STREAMS_OF_SOC)
+        let limiter = ReportLimiter::of_soc(Instant::now().into_std());
+        Self::new("".into(), STREAMS_OF_SOC, limiter)
     }
 
-    /// For a service. A peer that allows fewer streams than `streams_needed` is not asked. Off, until the channel is READY.
-    pub fn new(service: Arc<str>, streams_needed: usize) -> Self {
+    /// For a service of a probe module's target. A peer that allows fewer streams than `streams_needed` is not asked. Off, until the channel is READY.
+    pub fn of_service(service: Arc<str>, streams_needed: usize) -> Self {
+        let limiter = ReportLimiter::of_module(Instant::now().into_std());
+        Self::new(service, streams_needed, limiter)
+    }
+
+    fn new(service: Arc<str>, streams_needed: usize, limiter: ReportLimiter) -> Self {
         let watch = Watch {
             service,
             streams_needed,
@@ -86,7 +92,7 @@ impl HealthWatch {
             stream: Held::new(watch),
             said: None,
             fresh: false,
-            limiter: ReportLimiter::new(Instant::now().into_std()),
+            limiter,
         }
     }
 

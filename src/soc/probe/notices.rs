@@ -78,7 +78,7 @@ impl NoticeStream {
             announced: Announcements::default(),
             fresh: None,
             told: (Maintenance::default(), None),
-            limiter: ReportLimiter::new(Instant::now().into_std()),
+            limiter: ReportLimiter::of_soc(Instant::now().into_std()),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Real changes are minutes apart and are reported at once, also a few in a row. A SoC that sends without end must not fill the
 //! log or the database: then counts and the latest state are reported at intervals. Its stream is still read, because h2 keeps
-//! what is not read (`WINDOW` and `SMALL_FRAMES` in channel/connection.rs).
+//! what is not read (`WINDOW` and `SMALL_FRAMES` in channel/connection.rs). What a target of a probe module reports goes to no
+//! database, and the log has a limit of its own: each change is reported within 100 ms, however many there are.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use crate::runtime::bucket::Bucket;
 
 /// The shortest time between two reports.
 const GAP: Duration = Duration::from_millis(100);
+/// The same for a target of a probe module. Half of the 100 ms in which a change is shown: the rest is for what follows.
+const GAP_OF_MODULE: Duration = Duration::from_millis(50);
 /// The time per report in the long run: one line in two seconds fills no log.
 const EVERY: Duration = Duration::from_secs(2);
 /// How many reports may come in a row before that: several services that begin and end together, or a restart that flaps.
@@ -23,11 +26,19 @@ pub(super) struct ReportLimiter {
 }
 
 impl ReportLimiter {
-    /// Nothing has been reported.
-    pub(super) fn new(now: Instant) -> Self {
+    /// For a SoC. Nothing has been reported.
+    pub(super) fn of_soc(now: Instant) -> Self {
         Self {
             next: now,
             bucket: Bucket::new(BURST, EVERY),
+        }
+    }
+
+    /// For a target of a probe module. Nothing has been reported.
+    pub(super) fn of_module(now: Instant) -> Self {
+        Self {
+            next: now,
+            bucket: Bucket::new(1, GAP_OF_MODULE),
         }
     }
 
@@ -39,7 +50,7 @@ impl ReportLimiter {
     /// There was a report.
     pub(super) fn reported(&mut self, now: Instant) {
         self.bucket.spend(now);
-        self.next = self.bucket.next(now + GAP);
+        self.next = self.bucket.next(now + GAP.min(self.bucket.every()));
     }
 }
 
@@ -61,7 +72,7 @@ mod tests {
     #[test]
     fn a_few_are_told_at_once_and_an_endless_flood_now_and_then() {
         let start = Instant::now();
-        let mut limiter = ReportLimiter::new(start);
+        let mut limiter = ReportLimiter::of_soc(start);
         let told = flood(&mut limiter, start, 100);
         for (n, at) in (0u32..).zip(&told[..10]) {
             assert_eq!(*at, Duration::from_millis(100) * n, "report {n}");
@@ -78,9 +89,18 @@ mod tests {
     }
 
     #[test]
+    fn each_change_of_a_modules_target_is_told_within_100_ms_however_many_there_are() {
+        let start = Instant::now();
+        let mut limiter = ReportLimiter::of_module(start);
+        for (n, at) in (0u32..).zip(flood(&mut limiter, start, 1000)) {
+            assert_eq!(at, Duration::from_millis(50) * n, "report {n}");
+        }
+    }
+
+    #[test]
     fn what_comes_each_two_seconds_is_never_held_back() {
         let start = Instant::now();
-        let mut limiter = ReportLimiter::new(start);
+        let mut limiter = ReportLimiter::of_soc(start);
         for n in 0..1000 {
             let now = start + EVERY * n;
             assert!(limiter.next() <= now, "report {n}");
