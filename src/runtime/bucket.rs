@@ -21,11 +21,6 @@ impl Bucket {
         Self { burst, every, paid }
     }
 
-    /// The time for each in the long run.
-    pub fn every(&self) -> Duration {
-        self.every
-    }
-
     /// When the next time is allowed: `now` or later.
     pub fn next(&self, now: Instant) -> Instant {
         let Some(paid) = self.paid else { return now };

@@ -3,7 +3,7 @@
 //! Real changes are minutes apart and are reported at once, also a few in a row. A SoC that sends without end must not fill the
 //! log or the database: then counts and the latest state are reported at intervals. Its stream is still read, because h2 keeps
 //! what is not read (`WINDOW` and `SMALL_FRAMES` in channel/connection.rs). What a target of a probe module reports goes to no
-//! database, and the log has a limit of its own: each change is reported within 100 ms, however many there are.
+//! database, and the log has a limit of its own: a hundred changes in a row are each reported within 100 ms.
 
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,14 @@ const GAP_OF_MODULE: Duration = Duration::from_millis(50);
 const EVERY: Duration = Duration::from_secs(2);
 /// How many reports may come in a row before that: several services that begin and end together, or a restart that flaps.
 const BURST: u32 = 10;
+/// The same for a target of a probe module: a thousand that flood cost a few hundredths of a core.
+const EVERY_OF_MODULE: Duration = Duration::from_millis(200);
+const BURST_OF_MODULE: u32 = 100;
 
 /// When the next report is allowed.
 #[derive(Debug)]
 pub(super) struct ReportLimiter {
+    gap: Duration,
     next: Instant,
     bucket: Bucket,
 }
@@ -29,6 +33,7 @@ impl ReportLimiter {
     /// For a SoC. Nothing has been reported.
     pub(super) fn of_soc(now: Instant) -> Self {
         Self {
+            gap: GAP,
             next: now,
             bucket: Bucket::new(BURST, EVERY),
         }
@@ -37,8 +42,9 @@ impl ReportLimiter {
     /// For a target of a probe module. Nothing has been reported.
     pub(super) fn of_module(now: Instant) -> Self {
         Self {
+            gap: GAP_OF_MODULE,
             next: now,
-            bucket: Bucket::new(1, GAP_OF_MODULE),
+            bucket: Bucket::new(BURST_OF_MODULE, EVERY_OF_MODULE),
         }
     }
 
@@ -50,7 +56,7 @@ impl ReportLimiter {
     /// There was a report.
     pub(super) fn reported(&mut self, now: Instant) {
         self.bucket.spend(now);
-        self.next = self.bucket.next(now + GAP.min(self.bucket.every()));
+        self.next = self.bucket.next(now + self.gap);
     }
 }
 
@@ -89,11 +95,23 @@ mod tests {
     }
 
     #[test]
-    fn each_change_of_a_modules_target_is_told_within_100_ms_however_many_there_are() {
+    fn a_hundred_changes_of_a_modules_target_are_each_told_within_100_ms_and_then_five_a_second() {
         let start = Instant::now();
         let mut limiter = ReportLimiter::of_module(start);
-        for (n, at) in (0u32..).zip(flood(&mut limiter, start, 1000)) {
-            assert_eq!(at, Duration::from_millis(50) * n, "report {n}");
+        let told = flood(&mut limiter, start, 1000);
+        for (n, at) in (0u32..).zip(&told[..100]) {
+            assert_eq!(*at, Duration::from_millis(50) * n, "report {n}");
+        }
+        for pair in told[200..].windows(2) {
+            assert_eq!(pair[1] - pair[0], Duration::from_millis(200));
+        }
+        // Five changes a second are never held back.
+        let later = start + Duration::from_secs(3600);
+        let mut limiter = ReportLimiter::of_module(later);
+        for n in 0..1000 {
+            let now = later + EVERY_OF_MODULE * n;
+            assert!(limiter.next() <= now, "report {n}");
+            limiter.reported(now);
         }
     }
 
