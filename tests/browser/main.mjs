@@ -98,6 +98,36 @@ for (const scheme of ['light', 'dark']) {
   }, 'second');
 }
 
+test('no word is cut in two', async () => {
+  const { page, close } = await open(small, '/');
+  const cut = await page.evaluate(() => {
+    // By column; the last list is of those that are bold there.
+    const words = {
+      2: [['TRANSIENT_FAILURE', 'CONNECTING'], []],
+      3: [['unknown'], ['standby']],
+      4: [['unknown'], ['standby']],
+      5: [['unknown'], ['down,']],
+      6: [['unimplemented', 'unknown'], ['not_serving', 'service_unknown']],
+      7: [['unknown'], ['inprogress']],
+    };
+    const cells = document.querySelector('#ports tbody tr').cells;
+    const found = [];
+    for (const [column, [usual, odd]] of Object.entries(words)) {
+      for (const text of [...usual, ...odd]) {
+        const cell = cells[column];
+        cell.className = odd.includes(text) ? 'odd' : '';
+        cell.textContent = text;
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        if (range.getClientRects().length !== 1) found.push(text);
+      }
+    }
+    return found;
+  });
+  assert.deepEqual(cut, []);
+  await close();
+}, 'second');
+
 test('filter, levels and order by keyboard; the address has them', async () => {
   const { page, faults, close } = await open(small, '/');
   await isLive(page);
