@@ -20,6 +20,8 @@ use crate::schema_server::{Reflecting, Replying, SchemaServer, Script, field, fi
 const ALLOWED: u64 = 16 * 1024;
 /// The longest reply of a unary method, in bytes.
 const LONGEST: usize = 4 * 1024 * 1024;
+/// All of a Get of gRIBI.
+const MOST_GRIBI: usize = 64 * 1024 * 1024;
 /// The longest reply of health.
 const LONGEST_HEALTH: usize = 64 * 1024;
 
@@ -421,6 +423,21 @@ async fn hostile_replies_of_the_other_kinds_cost_at_most_sixteen_mebibytes() {
             "gRIBI: without end",
             GRIBI,
             without_end(framed(0, &huge)),
+            "RESOURCE_EXHAUSTED",
+        ),
+        (
+            "gRIBI: as much as is allowed",
+            GRIBI,
+            Replying::Frames(framed(0, &huge).into(), MOST_GRIBI / LONGEST),
+            "OK",
+        ),
+        (
+            "gRIBI: one byte more",
+            GRIBI,
+            Replying::Frames(
+                [framed(0, &field(15, b"")), framed(0, &huge)].concat().into(),
+                MOST_GRIBI / LONGEST,
+            ),
             "RESOURCE_EXHAUSTED",
         ),
         (

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -33,6 +34,8 @@ pub(crate) enum Reflecting {
     Failing(u8),
     /// The stream stays open without a reply.
     Hanging,
+    /// v1, after this time.
+    Late(Duration),
     /// The same reply again and again.
     Endless,
     /// Replies of these bytes.
@@ -45,6 +48,8 @@ pub(crate) enum Reflecting {
 #[derive(Debug, Clone)]
 pub(crate) enum Replying {
     Message(Vec<u8>),
+    /// A message of the method with this path; the others are UNIMPLEMENTED.
+    OnlyAt(&'static str, Vec<u8>),
     /// A message that is packed with gzip.
     Packed(Vec<u8>),
     Failing(u8),
@@ -261,6 +266,7 @@ async fn answer(
     match &script.reflecting {
         Reflecting::Failing(code) => return end(&mut respond, *code),
         Reflecting::Hanging => std::future::pending().await,
+        Reflecting::Late(by) => tokio::time::sleep(*by).await,
         _ => {}
     }
     let mut body = respond.send_response(response.expect("a head"), false)?;
@@ -312,8 +318,11 @@ async fn reply(
     request: Request<h2::RecvStream>,
     replying: &Replying,
 ) -> Result<(), h2::Error> {
+    let path = request.uri().path().to_owned();
     let _ = messages(request.into_body()).await?;
     let (frames, times) = match replying {
+        Replying::OnlyAt(only, _) if *only != path => return end(respond, 12),
+        Replying::OnlyAt(_, message) => (framed(0, message).into(), 1),
         Replying::Failing(code) => return end(respond, *code),
         Replying::Hanging => std::future::pending().await,
         Replying::Nothing => (Bytes::new(), 1),

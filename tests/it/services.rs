@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::child::{Ended, run};
 use crate::harness::{Rack, Setup, wait_until};
-use crate::http::get;
+use crate::http::{Scrape, get};
+use crate::schema_server::{Replying, SchemaServer, Script, field};
 
 /// Four SoCs whose health a module asks, too: Ethernet4 refuses every connection, so its target db2 fails; db1 is well.
 pub(crate) async fn rack() -> Rack {
@@ -260,6 +261,43 @@ async fn status_reads_all_targets_page_after_page() {
     let all: Value = serde_json::from_str(&ended.stdout).expect("JSON");
     let all: std::collections::BTreeSet<&str> = names(&all).into_iter().collect();
     assert_eq!(all.len(), 5_003);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_servers_dialect_is_remembered_and_all_clients_must_be_compatible() {
+    // 2: a service {1: its name, 3: the current version, 4: the oldest that is supported}.
+    let services = field(2, &[&field(1, b"srv")[..], &[0x18, 3, 0x20, 1]].concat());
+    let server = SchemaServer::start(Script {
+        replying: Replying::OnlyAt("/InfoService/get", services),
+        ..Script::raw(Vec::new())
+    })
+    .await;
+    let module = |name: &str, clients: &str| {
+        format!(
+            "{name}: {{service_info: {{clients: {{{clients}}}}}, interval: 200ms, timeout: 150ms, \
+             targets: [{{name: t, address: \"{}\"}}]}}",
+            server.address
+        )
+    };
+    let modules = [module("good", "srv: 3"), module("bad", "srv: 3, none: 1")].join(", ");
+    let rack = Setup::rack(1).modules(&modules).start().await;
+    for (name, success) in [("good", 1.0), ("bad", 0.0)] {
+        let labels = [("module", name), ("result", "OK")];
+        let scrape = rack.counts("grpc_probes_total", &labels, 5).await;
+        assert_eq!(
+            scrape.value("grpc_probe_success", &labels[..1]),
+            Some(success),
+            "{name}"
+        );
+    }
+    // Once for each connection, and again after a round that the deadline ended.
+    let text = get(rack.web, "/metrics").await;
+    let scrape = Scrape::parse(text.text());
+    let of = |metric: &str, label| -> f64 { scrape.find(metric, &[label]).map(|sample| sample.value).sum() };
+    let asked_first = server.seen("/RpcServerService/info") as f64;
+    let at_most = of("grpc_channel_transitions_total", ("to", "ready"))
+        + of("grpc_probes_total", ("result", "DEADLINE_EXCEEDED"));
+    assert!(asked_first <= at_most, "{asked_first}, at most {at_most}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! grpc_unary against a server that shares no code with the exporter: schemas by reflection and from files, replies, and what a
 //! hostile server can send.
 
+use std::time::Duration;
+
 use prost_reflect::prost_types::FileDescriptorProto;
 
 use crate::child;
@@ -371,6 +373,21 @@ async fn a_reflection_that_fails_or_never_ends_costs_its_round_and_is_asked_agai
     .await;
     let rack = asked(&server, KEYS).await;
     ends(&rack, "NO_SCHEMA", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reflection_takes_its_time_from_the_rounds_deadline() {
+    let server = SchemaServer::start(Script {
+        reflecting: Reflecting::Late(Duration::from_secs(1)),
+        replying: Replying::Hanging,
+        ..script()
+    })
+    .await;
+    let rack = asked_at(&server, KEYS, "interval: 300d, timeout: 4s").await;
+    let scrape = ends(&rack, "DEADLINE_EXCEEDED", 1).await;
+    let took = scrape.value("grpc_probe_duration_seconds_sum", &[("module", "m")]);
+    let took = took.expect("the method was called");
+    assert!((0.1..3.5).contains(&took), "{took} of 4 s");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,11 +73,7 @@ impl GrpcHealth {
             && let Some(Said::Health(healths)) = &mut report.said
         {
             for (health, watch) in healths.iter_mut().zip(&self.watches) {
-                if *health != Health::Unknown
-                    && let Some(newer) = watch.said_since(began)
-                {
-                    *health = newer;
-                }
+                *health = newest(*health, watch.said_since(began));
             }
             if let ModuleKind::GrpcHealth(check) = &self.changes.job().spec.kind {
                 report.success = check.is_success(healths);
@@ -95,6 +91,15 @@ impl GrpcHealth {
             }
             signal = self.changes.next() => signal,
         }
+    }
+}
+
+/// The newest status: that of Check, or what Watch reported since the round began. A Check that failed stays unknown: its service was
+/// asked and did not answer.
+fn newest(checked: Health, watched: Option<Health>) -> Health {
+    match checked {
+        Health::Unknown => checked,
+        _ => watched.unwrap_or(checked),
     }
 }
 
@@ -166,6 +171,14 @@ fn read(reply: &[u8]) -> QueryAnswer<Health> {
 mod tests {
     use super::*;
     use crate::model::QueryResult;
+
+    #[test]
+    fn what_watch_reported_during_a_round_counts_unless_its_check_failed() {
+        assert_eq!(newest(Health::Serving, None), Health::Serving);
+        let newer = Some(Health::NotServing);
+        assert_eq!(newest(Health::Serving, newer), Health::NotServing);
+        assert_eq!(newest(Health::Unknown, Some(Health::Serving)), Health::Unknown);
+    }
 
     #[test]
     fn a_reply_is_one_status_of_the_protocol_or_invalid() {
