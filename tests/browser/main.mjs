@@ -128,6 +128,19 @@ test('no word is cut in two', async () => {
   await close();
 }, 'second');
 
+test('on a phone a long error, which is out of sight, makes no row tall', async () => {
+  const { page, close } = await open(small, '/', { viewport: { width: 390, height: 844 } });
+  const lines = await page.evaluate(() => {
+    const [first] = document.querySelector('#ports tbody tr.ok').cells;
+    const row = first.parentElement;
+    row.cells[row.cells.length - 1].textContent = 'unavailable: the SoC answered late. '.repeat(4).slice(0, 121);
+    return row.getBoundingClientRect().height / parseFloat(getComputedStyle(first).lineHeight);
+  });
+  // The text, and the space around it.
+  assert.ok(lines < 3.5, `${lines} lines`);
+  await close();
+}, 'second');
+
 test('filter, levels and order by keyboard; the address has them', async () => {
   const { page, faults, close } = await open(small, '/');
   await isLive(page);
