@@ -10,6 +10,7 @@
 mod databases;
 pub mod files;
 mod http_login;
+mod http_url;
 mod inventory_sources;
 mod key_path;
 mod module_scalars;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use http_login::{HttpLogin, Secret};
+pub use http_url::is_http_url;
 pub use inventory_sources::{FileSource, HttpSource, InventorySource, RemoteConfigDb, SourceOrigin};
 pub use module_scalars::HostPort;
 pub use otel::{OtelFile, OtelSettings, OtlpTarget};

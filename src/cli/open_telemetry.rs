@@ -22,7 +22,7 @@ pub fn otel_settings(
             message.to_owned(),
         ));
     }
-    let read = |name: &str| std::env::var(name).ok();
+    let read = |name: &str| std::env::var_os(name);
     let (mut settings, mut warnings) = config.otel.with_environment(file, &read)?;
     if !cfg!(feature = "otel") && settings.is_some() {
         warnings =
@@ -30,7 +30,8 @@ pub fn otel_settings(
         settings = None;
     }
     // In central mode a host may have several processes. What is configured comes after it and wins.
-    let pod = read("POD_NAME").filter(|pod| config.is_central() && !pod.is_empty());
+    let pod = std::env::var("POD_NAME").ok();
+    let pod = pod.filter(|pod| config.is_central() && !pod.is_empty());
     if let (Some(settings), Some(pod)) = (&mut settings, pod) {
         settings
             .resource

@@ -19,6 +19,7 @@ mod services_text;
 mod status_table;
 mod status_watch;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use percent_encoding::utf8_percent_encode;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::program::print_result;
@@ -46,8 +48,8 @@ const CRITICAL: u8 = 2;
 pub(super) const NOT_KNOWN: u8 = 3;
 /// Ports, or targets of modules, in one answer: the most that the API gives.
 const PAGE: usize = 5_000;
-/// Ports of one exporter: ten times as many as it was ever tried with. What answers with more is none.
-const MOST_PORTS: usize = 100_000;
+/// Ports, or targets, of one exporter: ten times as many as it was ever tried with. What answers with more is none.
+const MOST_ROWS: usize = 100_000;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -245,39 +247,39 @@ async fn one_port(client: &ApiClient, port: &TargetId, output: StatusOutput) -> 
 
 /// All rows. By port, so that none is missed or doubled between two pages while levels change.
 async fn all_ports(client: &ApiClient) -> anyhow::Result<KnownRows> {
-    let mut rows = KnownRows::new();
-    for offset in (0..=MOST_PORTS).step_by(PAGE) {
-        let path = format!("/api/v1/ports?sort=port&limit={PAGE}&offset={offset}");
-        let page: PortsAnswer = client.get(&path).await?;
-        let is_last = page.ports.len() < PAGE;
-        rows.extend(page.ports.into_iter().map(|port| (port.name(), port)));
-        if is_last {
-            return Ok(rows);
-        }
-    }
-    bail!("more than {MOST_PORTS} ports: this is not the API of a dualtor-exporter");
+    let ports = pages(client, "ports?sort=port", |page: PortsAnswer| page.ports).await?;
+    Ok(ports.into_iter().map(|port| (port.name(), port)).collect())
 }
 
 /// All targets of modules by name, read as ports are. An exporter without any, or an older one, has none.
 async fn all_services(client: &ApiClient, fleet: &FleetAnswer) -> anyhow::Result<KnownServices> {
-    let mut services = KnownServices::new();
     if fleet.fleet.services.targets == 0 {
-        return Ok(services);
+        return Ok(KnownServices::new());
     }
-    for offset in (0..=MOST_PORTS).step_by(PAGE) {
-        let path = format!("/api/v1/targets?sort=target&limit={PAGE}&offset={offset}");
-        let page: ServicesAnswer = client.get(&path).await?;
-        let is_last = page.targets.len() < PAGE;
-        services.extend(
-            page.targets
-                .into_iter()
-                .map(|service| (service.row.name(), service)),
-        );
+    let services = pages(client, "targets?sort=target", |page: ServicesAnswer| page.targets).await?;
+    Ok(services
+        .into_iter()
+        .map(|service| (service.row.name(), service))
+        .collect())
+}
+
+/// All parts of a long list, in the order of its names.
+async fn pages<P: DeserializeOwned, R>(
+    client: &ApiClient,
+    list: &str,
+    rows: impl Fn(P) -> Vec<R>,
+) -> anyhow::Result<Vec<R>> {
+    let mut all = Vec::new();
+    while all.len() <= MOST_ROWS {
+        let path = format!("/api/v1/{list}&limit={PAGE}&offset={}", all.len());
+        let page = rows(client.get(&path).await?);
+        let is_last = page.len() < PAGE;
+        all.extend(page);
         if is_last {
-            return Ok(services);
+            return Ok(all);
         }
     }
-    bail!("more than {MOST_PORTS} targets: this is not the API of a dualtor-exporter");
+    bail!("{list}: more than {MOST_ROWS}: this is not the API of a dualtor-exporter");
 }
 
 /// All targets of modules, by name.
@@ -314,25 +316,29 @@ impl StatusPicture<'_> {
 }
 
 fn chosen_services<'a>(services: &'a KnownServices, levels: &[PortLevel]) -> Vec<&'a ServiceAnswer> {
-    let chosen = services
-        .values()
-        .filter(|service| levels.contains(&service.row.level()));
-    let mut chosen: Vec<_> = chosen.collect();
-    chosen.sort_by_key(|service| {
-        (
-            std::cmp::Reverse(service.row.level()),
-            service.row.place_of_reason(),
-        )
-    });
-    chosen
+    worst_first(services.values(), levels, |service| {
+        (service.row.level(), service.row.place_of_reason())
+    })
 }
 
 /// Those of these levels, the worst first, as the API sorts them.
 fn chosen<'a>(rows: &'a KnownRows, levels: &[PortLevel]) -> Vec<&'a PortAnswer> {
-    let ports = rows.values().filter(|port| levels.contains(&port.row.level()));
-    let mut ports: Vec<_> = ports.collect();
-    ports.sort_by_key(|port| (std::cmp::Reverse(port.row.level()), port.row.place_of_reason()));
-    ports
+    worst_first(rows.values(), levels, |port| {
+        (port.row.level(), port.row.place_of_reason())
+    })
+}
+
+fn worst_first<'a, R>(
+    rows: impl Iterator<Item = &'a R>,
+    levels: &[PortLevel],
+    place: impl Fn(&R) -> (PortLevel, usize),
+) -> Vec<&'a R> {
+    let mut chosen: Vec<_> = rows.filter(|row| levels.contains(&place(row).0)).collect();
+    chosen.sort_by_key(|row| {
+        let (level, reason) = place(row);
+        (Reverse(level), reason)
+    });
+    chosen
 }
 
 fn code(level: PortLevel) -> u8 {

@@ -3,6 +3,7 @@
 //! Off without an endpoint. What the file says is checked when it is loaded. A variable that cannot be used counts as unset, with a
 //! warning: that is the specification's rule.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -146,7 +147,7 @@ impl OtelFile {
     pub fn with_environment(
         &self,
         path: &Path,
-        variable: &dyn Fn(&str) -> Option<String>,
+        variable: &dyn Fn(&str) -> Option<OsString>,
     ) -> Result<(Option<OtelSettings>, Vec<String>), ConfigError> {
         let mut variables = Variables::new(variable);
         let settings = self.joined(&mut variables);
@@ -212,9 +213,9 @@ impl OtelFile {
 
     /// Whether metrics or events are sent: a variable for the exporter, an endpoint of their own, or the file says so.
     fn is_wanted(&self, signal: OtlpSignal, file: bool, variables: &mut Variables<'_>) -> bool {
-        let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.variable());
-        let own = variables.is_set(&own);
-        variables.exporter(signal).unwrap_or(own || file)
+        let protocol = variables.protocol(signal).unwrap_or(self.protocol);
+        let has_own = variables.own_endpoint(signal, protocol).is_some();
+        variables.exporter(signal).unwrap_or(has_own || file)
     }
 
     /// `None`: there is no endpoint for it, or it cannot be used.

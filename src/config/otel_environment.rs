@@ -2,6 +2,7 @@
 //! never have values of headers.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,13 +20,13 @@ const MOST_MILLIS: u64 = 3_600_000;
 
 /// See the module's documentation.
 pub(super) struct Variables<'a> {
-    read: &'a dyn Fn(&str) -> Option<String>,
+    read: &'a dyn Fn(&str) -> Option<OsString>,
     /// A set: some variables are read once per signal.
     warnings: BTreeSet<String>,
 }
 
 impl<'a> Variables<'a> {
-    pub(super) fn new(read: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn new(read: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
         Self {
             read,
             warnings: BTreeSet::new(),
@@ -40,14 +41,13 @@ impl<'a> Variables<'a> {
         self.warnings.insert(format!("{variable}: {message}"));
     }
 
-    fn get(&self, variable: &str) -> Option<String> {
-        let value = (self.read)(variable)?;
+    fn get(&mut self, variable: &str) -> Option<String> {
+        let Ok(value) = (self.read)(variable)?.into_string() else {
+            self.warn(variable, "expected text in UTF-8; it is ignored");
+            return None;
+        };
         let value = value.trim();
         (!value.is_empty()).then(|| value.to_owned())
-    }
-
-    pub(super) fn is_set(&self, variable: &str) -> bool {
-        self.get(variable).is_some()
     }
 
     /// The value as `parse` reads it.
@@ -142,18 +142,38 @@ impl<'a> Variables<'a> {
 
     /// The endpoint, and whether it is the signal's own, which is used as it is.
     pub(super) fn endpoint(&mut self, signal: OtlpSignal, protocol: OtlpProtocol) -> Option<(Uri, bool)> {
-        let scheme = self.scheme(signal, protocol);
-        let parse = |value: &str| match scheme {
+        if let Some(own) = self.own_endpoint(signal, protocol) {
+            return Some((own, true));
+        }
+        let all = self.url("OTEL_EXPORTER_OTLP_ENDPOINT", signal, protocol)?;
+        Some((all, false))
+    }
+
+    /// The endpoint of this signal alone.
+    pub(super) fn own_endpoint(&mut self, signal: OtlpSignal, protocol: OtlpProtocol) -> Option<Uri> {
+        let variable = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.variable());
+        self.url(&variable, signal, protocol)
+    }
+
+    fn url(&mut self, variable: &str, signal: OtlpSignal, protocol: OtlpProtocol) -> Option<Uri> {
+        let value = self.get(variable)?;
+        let url = match self.scheme(signal, protocol) {
             // gRPC's endpoints may be HOST:PORT.
             Some(scheme) if !value.contains("://") => OtlpUrl::parse(&format!("{scheme}://{value}")),
-            _ => OtlpUrl::parse(value),
+            _ => OtlpUrl::parse(&value),
         };
-        let own = format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.variable());
-        let own = self.read(&own, OtlpUrl::EXPECTED, parse).map(|url| (url.0, true));
-        own.or_else(|| {
-            let all = self.read("OTEL_EXPORTER_OTLP_ENDPOINT", OtlpUrl::EXPECTED, parse);
-            all.map(|url| (url.0, false))
-        })
+        if url.is_none() {
+            // A login is a secret.
+            let got = match value.contains('@') {
+                true => String::new(),
+                false => format!(", got {:?}", text::quote(&value)),
+            };
+            self.warn(
+                variable,
+                &format!("expected {}{got}; it is ignored", OtlpUrl::EXPECTED),
+            );
+        }
+        url.map(|url| url.0)
     }
 
     /// Of an endpoint without one. Only gRPC's may be like that.

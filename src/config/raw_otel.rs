@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
+use super::http_url::is_http_url;
 use super::raw_shared::TextOrFile;
 use super::scalar::{Scalar, Value, optional};
 use super::tls_files::RawTls;
@@ -41,10 +42,7 @@ impl Scalar for OtlpUrl {
 
     fn parse(text: &str) -> Option<Self> {
         let url: Uri = text.parse().ok()?;
-        let authority = url.authority()?.as_str();
-        let is_usable = matches!(url.scheme_str(), Some("http" | "https")) && !authority.contains('@');
-        let has_host = url.host().is_some_and(|host| !host.is_empty());
-        (is_usable && has_host && url.query().is_none()).then_some(Self(url))
+        (is_http_url(&url) && url.query().is_none()).then_some(Self(url))
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Uri;
 use serde::Deserialize;
 
+use super::http_url::is_http_url;
 use super::scalar::{Scalar, Value, optional};
 use super::tls_files::RawTls;
 use crate::model::{Rack, Side};
@@ -111,9 +112,7 @@ impl Scalar for TargetUrl {
 
     fn parse(text: &str) -> Option<Self> {
         let url: Uri = text.parse().ok()?;
-        let authority = url.authority()?.as_str();
-        let is_usable = matches!(url.scheme_str(), Some("http" | "https")) && !authority.contains('@');
-        (is_usable && url.host().is_some_and(|host| !host.is_empty())).then_some(Self(url))
+        is_http_url(&url).then_some(Self(url))
     }
 }
 

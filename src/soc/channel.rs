@@ -9,8 +9,7 @@
 //! | backoff, keepalive | their timing, pure |
 //! | dial_limiter | spreads the dials of thousands of channels |
 //! | attempt | the stages of one attempt to connect, until the peer has proven itself |
-//! | name_lookup, dial | DNS names → addresses; TCP, source address |
-//! | failure | a cause of the closed set with its detail; errors of a socket → causes |
+//! | name_lookup, dial, failure | DNS names → addresses; TCP, source address; errors of a socket → causes |
 //! | tls | certificate files, the handshake, its errors → causes |
 //! | socket, layer | TCP, with the time at which bytes arrived; what each layer passes on unchanged |
 //! | sniffer, seen_frames | sees the peer's SETTINGS and GOAWAY, ends a connection that floods; what it has seen |

@@ -22,6 +22,7 @@
 mod attributes;
 mod collector;
 mod collector_health;
+mod collector_reply;
 mod delivery;
 mod grpc_frames;
 mod inventory_events;
@@ -198,6 +199,7 @@ impl QueueTaskParts {
             exemplars: self.exemplars.clone(),
             batches: self.batches,
             in_flight: AtomicU64::new(0),
+            takes_nothing: false,
         };
         Box::pin(task.run(stop.clone()))
     }

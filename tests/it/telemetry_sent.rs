@@ -306,6 +306,71 @@ async fn a_message_is_sent_again_only_after_the_statuses_that_allow_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_odd_answer_is_counted_for_what_it_is_and_ends_nothing() {
+    const LONGEST: (&str, &str) = ("retry-after", "18446744073709551615");
+    for (behaviour, is_good) in [
+        (Behaviour::Odd(503, LONGEST), false),
+        (
+            Behaviour::Odd(200, ("content-type", "text/html; charset=utf-8")),
+            false,
+        ),
+        (Behaviour::Odd(204, ("server", "one that takes it")), true),
+        (Behaviour::Odd(202, ("server", "one that takes it later")), true),
+        // Everything.
+        (Behaviour::Reject(i64::MAX), false),
+    ] {
+        let receiver = OtlpReceiver::start(false).await;
+        receiver.behave(behaviour);
+        let rack = sends_to(&receiver, 1, "traces: all")
+            .probe("interval: 100ms, timeout: 80ms")
+            .start()
+            .await;
+        wait_until(&format!("{behaviour:?}: counted"), async || {
+            let (counts, up) = (
+                spans_counted(&rack).await,
+                rack.scrape().await.value("dualtor_otlp_up", &[]),
+            );
+            match (counts, up) {
+                ([(8..), 0, 0], Some(1.0)) if is_good => Ok(()),
+                ([0, (8..), 0], Some(0.0)) if !is_good => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        receiver.behave(Behaviour::Accept);
+        let before = receiver.spans();
+        spans(&receiver, "more spans", |spans| spans.len() > before).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_login_in_its_file_is_used_before_anything_is_lost() {
+    let receiver = OtlpReceiver::start(false).await;
+    receiver.behave(Behaviour::Login("Bearer old"));
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let token = directory.path().join("token");
+    std::fs::write(&token, "Bearer old").expect("written");
+    let keys = format!(
+        "traces: all, headers: {{authorization: {{file: \"{}\"}}}}",
+        token.display()
+    );
+    let rack = sends_to(&receiver, 1, &keys)
+        .probe("interval: 100ms, timeout: 80ms")
+        .start()
+        .await;
+    spans(&receiver, "spans with the old login", |spans| spans.len() > 8).await;
+    std::fs::write(&token, "Bearer new").expect("written");
+    receiver.behave(Behaviour::Login("Bearer new"));
+    let before = receiver.spans();
+    spans(&receiver, "spans with the new login", |spans| {
+        spans.len() > before + 8
+    })
+    .await;
+    let [_, error, dropped] = spans_counted(&rack).await;
+    assert_eq!((error, dropped), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_is_logged_once_each_way_and_holds_up_no_stop() {
     let receiver = OtlpReceiver::start(false).await;
     let address = receiver.address;

@@ -284,7 +284,7 @@ impl Rack {
         let variables = self.settings.variables.clone();
         let variable = |name: &str| {
             let found = variables.iter().find(|(other, _)| other == name);
-            found.map(|(_, value)| value.clone())
+            found.map(|(_, value)| value.into())
         };
         let otel = config.otel.with_environment(&path, &variable);
         let exporter = Exporter::start(Options {

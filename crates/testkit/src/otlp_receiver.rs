@@ -48,6 +48,10 @@ pub enum Behaviour {
     Reject(i64),
     /// Answers with this status: of HTTP, or of gRPC.
     Fail(u16),
+    /// Over HTTP: answers with this status and this header, and takes nothing.
+    Odd(u16, (&'static str, &'static str)),
+    /// Over HTTP: takes only what comes with this value of `authorization`; else 401.
+    Login(&'static str),
 }
 
 /// What has arrived and was taken.
@@ -178,7 +182,12 @@ async fn answer(
         received.headers = headers
             .map(|(name, value)| (name.to_string(), text(value)))
             .collect();
-        if !matches!(behaviour, Behaviour::Mute | Behaviour::Fail(_)) {
+        let is_taken = match behaviour {
+            Behaviour::Mute | Behaviour::Fail(_) | Behaviour::Odd(..) => false,
+            Behaviour::Login(login) => has_login(&head.headers, login),
+            Behaviour::Accept | Behaviour::Slow(_) | Behaviour::Reject(_) => true,
+        };
+        if is_taken {
             received.take(&path, message.clone());
         }
     }
@@ -194,6 +203,15 @@ async fn answer(
             });
         }
         Behaviour::Fail(status) => return Ok(failed(status, grpc)),
+        Behaviour::Odd(status, (name, value)) => {
+            let mut response = failed(status, grpc);
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+            return Ok(response);
+        }
+        Behaviour::Login(login) if has_login(&head.headers, login) => {}
+        Behaviour::Login(_) => return Ok(failed(401, grpc)),
     }
     let reply = reply.encode_to_vec();
     Ok(if grpc {
@@ -205,6 +223,10 @@ async fn answer(
     } else {
         Response::new(Full::new(Bytes::from(reply)).boxed_unsync())
     })
+}
+
+fn has_login(headers: &HeaderMap, login: &str) -> bool {
+    headers.get("authorization").is_some_and(|value| value == login)
 }
 
 fn failed(status: u16, grpc: bool) -> Response<Body> {

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::api_types::{FleetAnswer, PortAnswer, PortsAnswer};
-use crate::config::{HttpLogin, Secret};
+use crate::config::{HttpLogin, Secret, is_http_url};
 use crate::model::{ClientIdentity, TargetId, TlsSettings, text};
 use crate::runtime::ration::Ration;
 use crate::soc::channel::{ServerFault, plain_client};
@@ -68,12 +68,14 @@ impl ApiClient {
         let expected = "--url: expected http://HOST:PORT or https://HOST:PORT";
         let host = url.host().filter(|host| !host.is_empty()).context(expected)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        if url.query().is_some()
-            || url
-                .authority()
-                .is_some_and(|authority| authority.as_str().contains('@'))
+        if url
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
         {
             bail!("{expected}; for a login there are --user and --password-file");
+        }
+        if url.query().is_some() || !is_http_url(url) {
+            bail!("{expected}, got {}", text::quote(url));
         }
         let tls = match (url.scheme_str(), files) {
             (Some("http"), [None, None, None]) => None,

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::api_client::{ApiClient, ApiEvent};
 use super::api_types::{FleetAnswer, PortAnswer, ServiceAnswer};
-use super::{MOST_PORTS, StatusOutput, StatusPicture, all_ports, all_services, chosen, chosen_services};
+use super::{MOST_ROWS, StatusOutput, StatusPicture, all_ports, all_services, chosen, chosen_services};
 use crate::cli::program::{print_part, reader_gone};
 use crate::model::{PortLevel, TargetId, text};
 
@@ -93,8 +93,8 @@ impl StatusWatch<'_> {
             match event {
                 Ok(Ok(event)) => {
                     adopt(event, &mut fleet, &mut rows);
-                    if rows.len() > MOST_PORTS {
-                        bail!("more than {MOST_PORTS} ports: this is not the API of a dualtor-exporter");
+                    if rows.len() > MOST_ROWS {
+                        bail!("more than {MOST_ROWS} ports: this is not the API of a dualtor-exporter");
                     }
                     due = due.or(Some(Instant::now() + self.pause));
                 }

@@ -21,7 +21,7 @@ fn try_settings(
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let read = |name: &str| variables.get(name).cloned();
+    let read = |name: &str| variables.get(name).map(OsString::from);
     let joined = config.otel.with_environment(path, &read);
     joined.map_err(|error| error.to_string())
 }
@@ -312,4 +312,40 @@ fn a_header_that_is_no_text_is_refused_without_its_value() {
         );
         assert!(!refused.contains("48151623"), "{refused}");
     }
+}
+
+#[test]
+fn a_login_in_an_endpoint_is_in_no_warning() {
+    let endpoint = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:PASSWORD@c:1")];
+    let (settings, warnings) = settings("", &endpoint);
+    assert_eq!((settings, warnings.len()), (None, 1));
+    assert!(!warnings[0].contains("PASSWORD"), "{warnings:?}");
+    let (_, warnings) = self::settings("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:431800")]);
+    assert!(warnings[0].contains("got \"http://c:431800\""), "{warnings:?}");
+}
+
+#[test]
+fn an_endpoint_of_a_signal_that_cannot_be_read_does_not_turn_it_on() {
+    let own = [ENDPOINT, ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "nonsense")];
+    let (settings, warnings) = settings("", &own);
+    assert!(settings.expect("traces").metrics.is_none());
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
+fn a_variable_that_is_no_text_counts_as_unset_with_a_warning() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let path = Path::new("/etc/x/dualtor.yml");
+    let config = Config::parse("side: upper", path).expect("valid");
+    let read = |name: &str| (name == "OTEL_SERVICE_NAME").then(|| OsString::from_vec(vec![b'a', 0xff]));
+    let endpoint = |name: &str| match name {
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://c:4318".into()),
+        name => read(name),
+    };
+    let (settings, warnings) = config.otel.with_environment(path, &endpoint).expect("valid");
+    assert_eq!(settings.expect("traces").resource, Vec::new());
+    assert_eq!(
+        warnings,
+        ["OTEL_SERVICE_NAME: expected text in UTF-8; it is ignored"]
+    );
 }

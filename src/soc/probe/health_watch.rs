@@ -167,7 +167,7 @@ mod tests {
             }
             assert_eq!(watch.next().await, Health::Serving);
             assert!(
-                began.elapsed() >= Duration::from_millis(100) * reports,
+                began.elapsed() >= Duration::from_millis(50) * reports,
                 "report {reports}"
             );
         }

@@ -256,7 +256,7 @@ mod tests {
             let notices = stream.next().await.notices.expect("notices");
             told += notices.counts.as_flattened().iter().sum::<u64>();
             assert!(
-                began.elapsed() >= Duration::from_millis(100) * reports,
+                began.elapsed() >= Duration::from_millis(50) * reports,
                 "report {reports}"
             );
         }

@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::runtime::bucket::Bucket;
 
-/// The shortest time between two reports.
-const GAP: Duration = Duration::from_millis(100);
-/// The same for a target of a probe module. Half of the 100 ms in which a change is shown: the rest is for what follows.
-const GAP_OF_MODULE: Duration = Duration::from_millis(50);
+/// The shortest time between two reports. Half of the 100 ms in which a change is shown: the rest is for what follows.
+const GAP: Duration = Duration::from_millis(50);
 /// The time per report in the long run: one line in two seconds fills no log.
 const EVERY: Duration = Duration::from_secs(2);
 /// How many reports may come in a row before that: several services that begin and end together, or a restart that flaps.
@@ -24,7 +22,6 @@ const BURST_OF_MODULE: u32 = 100;
 /// When the next report is allowed.
 #[derive(Debug)]
 pub(super) struct ReportLimiter {
-    gap: Duration,
     next: Instant,
     bucket: Bucket,
 }
@@ -33,7 +30,6 @@ impl ReportLimiter {
     /// For a SoC. Nothing has been reported.
     pub(super) fn of_soc(now: Instant) -> Self {
         Self {
-            gap: GAP,
             next: now,
             bucket: Bucket::new(BURST, EVERY),
         }
@@ -42,7 +38,6 @@ impl ReportLimiter {
     /// For a target of a probe module. Nothing has been reported.
     pub(super) fn of_module(now: Instant) -> Self {
         Self {
-            gap: GAP_OF_MODULE,
             next: now,
             bucket: Bucket::new(BURST_OF_MODULE, EVERY_OF_MODULE),
         }
@@ -56,7 +51,7 @@ impl ReportLimiter {
     /// There was a report.
     pub(super) fn reported(&mut self, now: Instant) {
         self.bucket.spend(now);
-        self.next = self.bucket.next(now + self.gap);
+        self.next = self.bucket.next(now + GAP);
     }
 }
 
@@ -81,7 +76,7 @@ mod tests {
         let mut limiter = ReportLimiter::of_soc(start);
         let told = flood(&mut limiter, start, 100);
         for (n, at) in (0u32..).zip(&told[..10]) {
-            assert_eq!(*at, Duration::from_millis(100) * n, "report {n}");
+            assert_eq!(*at, GAP * n, "report {n}");
         }
         for pair in told[11..].windows(2) {
             assert_eq!(pair[1] - pair[0], Duration::from_secs(2));
@@ -90,7 +85,7 @@ mod tests {
         let later = start + Duration::from_secs(3600);
         assert_eq!(
             flood(&mut limiter, later, 10).last(),
-            Some(&Duration::from_millis(900))
+            Some(&Duration::from_millis(450))
         );
     }
 
@@ -100,7 +95,7 @@ mod tests {
         let mut limiter = ReportLimiter::of_module(start);
         let told = flood(&mut limiter, start, 1000);
         for (n, at) in (0u32..).zip(&told[..100]) {
-            assert_eq!(*at, Duration::from_millis(50) * n, "report {n}");
+            assert_eq!(*at, GAP * n, "report {n}");
         }
         for pair in told[200..].windows(2) {
             assert_eq!(pair[1] - pair[0], Duration::from_millis(200));

@@ -4,17 +4,14 @@
 //!
 //! Cancel-safe: a request that is cancelled closes the connection.
 
-use std::future::poll_fn;
 use std::io::Write as _;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
-use bytes::{Bytes, BytesMut};
+use axum::body::Body;
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -24,7 +21,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::grpc_frames::{GrpcStatus, framed, message_of, timeout_header};
+use super::collector_reply::{MAX_REPLY, SendError, of_grpc, of_http};
+use super::grpc_frames::{framed, timeout_header};
 use crate::config::files::{PATIENCE, Reader};
 use crate::config::{OtlpProtocol, OtlpTarget};
 use crate::model::text;
@@ -32,42 +30,11 @@ use crate::runtime::ration::Ration;
 use crate::soc::channel::{ServerFault, plain_client};
 use crate::sonic::discovery::https::{host, server_name};
 
-/// The longest reply. A collector's is a few bytes, or a sentence about what it rejects.
-const MAX_REPLY: usize = 64 * 1024;
 /// Memory for the head of a reply over HTTP/1.1.
 const MAX_HEAD: usize = 64 * 1024;
 /// What may come for one request, in bytes: head and reply, twice, because of their framing.
 const MAX_RECEIVED: usize = 2 * (MAX_HEAD + MAX_REPLY);
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
-
-/// Why a request did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SendError {
-    /// For people.
-    pub(super) text: String,
-    /// Whether it makes sense to send the same again.
-    pub(super) again: bool,
-    /// The collector asks to wait this long.
-    pub(super) after: Option<Duration>,
-}
-
-impl SendError {
-    fn again(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            again: true,
-            after: None,
-        }
-    }
-
-    fn refused(text: String) -> Self {
-        Self {
-            text,
-            again: false,
-            after: None,
-        }
-    }
-}
 
 enum HttpLink {
     Http1(http1::SendRequest<Body>),
@@ -122,6 +89,7 @@ impl Collector {
 
     /// Sends one message. Returns the message of the reply.
     pub(super) async fn send(&mut self, message: &[u8]) -> Result<Bytes, SendError> {
+        let was_open = self.open.as_ref().is_some_and(OpenLink::is_usable);
         self.connect().await?;
         let Some(mut open) = self.open.take() else {
             return Err(SendError::again("not connected"));
@@ -137,10 +105,15 @@ impl Collector {
         };
         let reply = timeout(within, reply).await;
         let reply = reply.unwrap_or_else(|_| Err(SendError::again(format!("no reply within {within:?}"))));
-        if reply.is_ok() {
-            self.open = Some(open);
+        match reply {
+            Ok(reply) => {
+                self.open = Some(open);
+                Ok(reply)
+            }
+            // The file with the login may have changed since: a new connection reads it again.
+            Err(error) if error.login && was_open => Err(SendError { again: true, ..error }),
+            Err(error) => Err(error),
         }
-        reply
     }
 
     fn request(&self, message: &[u8], headers: &HeaderMap) -> Result<Request<Body>, String> {
@@ -284,61 +257,6 @@ where
             Ok((HttpLink::Http2(sender), AbortOnDropHandle::new(driver)))
         }
     }
-}
-
-async fn of_http(response: Response<Incoming>) -> Result<Bytes, SendError> {
-    let (status, retry) = (response.status(), retry_after(response.headers()));
-    let (body, _) = collect(response.into_body()).await.map_err(SendError::again)?;
-    if status == StatusCode::OK {
-        return Ok(body);
-    }
-    /// These and no others may be repeated, by the specification of OTLP.
-    const AGAIN: [u16; 4] = [429, 502, 503, 504];
-    Err(SendError {
-        text: format!("expected the status 200, got {}", status.as_u16()),
-        again: AGAIN.contains(&status.as_u16()),
-        after: retry,
-    })
-}
-
-async fn of_grpc(response: Response<Incoming>) -> Result<Bytes, SendError> {
-    let (http, early) = (response.status(), GrpcStatus::of(response.headers()));
-    if http != StatusCode::OK {
-        let text = format!("expected the HTTP status 200, got {}", http.as_u16());
-        return Err(SendError::again(text));
-    }
-    let (body, trailers) = collect(response.into_body()).await.map_err(SendError::again)?;
-    let status = early.or_else(|| trailers.as_ref().and_then(GrpcStatus::of));
-    match status {
-        None => Err(SendError::again("the reply has no grpc-status")),
-        Some(GrpcStatus { code: 0, .. }) => message_of(body).map_err(SendError::refused),
-        Some(status) => Err(SendError {
-            text: format!("gRPC status {}: {}", status.code, text::quote(&status.message)),
-            again: status.may_be_repeated(),
-            after: None,
-        }),
-    }
-}
-
-/// Seconds only. A date would need a clock that both sides agree on.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    seconds.trim().parse().ok().map(Duration::from_secs)
-}
-
-async fn collect(mut body: Incoming) -> Result<(Bytes, Option<HeaderMap>), String> {
-    let (mut all, mut trailers) = (BytesMut::new(), None);
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|error| format!("the reply breaks off: {}", ServerFault::of(&error)))?;
-        match frame.into_data() {
-            Ok(data) if all.len() + data.len() > MAX_REPLY => {
-                return Err(format!("expected a reply of at most {} KiB", MAX_REPLY >> 10));
-            }
-            Ok(data) => all.extend_from_slice(&data),
-            Err(frame) => trailers = frame.into_trailers().ok().or(trailers),
-        }
-    }
-    Ok((all.freeze(), trailers))
 }
 
 fn gzip(message: &[u8]) -> Vec<u8> {

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::OtlpSignal;
 use crate::model::component::OTLP;
 use crate::model::{OtlpResult, text};
+use crate::runtime::defect::Defect;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -86,6 +87,17 @@ impl CollectorHealth {
         } else {
             debug!(target: OTLP, url, signal, error, "telemetry still does not arrive");
         }
+    }
+
+    /// The exporter itself cannot send it: it tries again later.
+    pub(super) fn failed_by(&self, signal: OtlpSignal, url: &str, defect: &Defect) {
+        error!(target: OTLP, signal = signal.label(), %defect, "telemetry was lost by a defect of this program, please report it");
+        self.failed(
+            signal,
+            url,
+            &format!("a defect of this program: {defect}"),
+            Instant::now(),
+        );
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HealthState> {

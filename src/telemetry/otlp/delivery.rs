@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::collector::{Collector, SendError};
+use super::collector::Collector;
+use super::collector_reply::SendError;
 
 /// Attempts after the first one.
 const MORE_ATTEMPTS: u32 = 3;
@@ -27,7 +28,10 @@ pub(super) async fn deliver(
         };
         let pause = error.after.unwrap_or_else(|| pause(attempt, fastrand::f64()));
         attempt += 1;
-        if !error.again || attempt > MORE_ATTEMPTS || Instant::now() + pause >= deadline {
+        if !error.again
+            || attempt > MORE_ATTEMPTS
+            || pause >= deadline.saturating_duration_since(Instant::now())
+        {
             return Err(error);
         }
         sleep(pause).await;

@@ -67,6 +67,11 @@ impl GrpcStatus {
         const AGAIN: [u32; 6] = [1, 4, 10, 11, 14, 15];
         AGAIN.contains(&self.code)
     }
+
+    /// PERMISSION_DENIED, UNAUTHENTICATED.
+    pub(super) fn is_about_the_login(&self) -> bool {
+        [7, 16].contains(&self.code)
+    }
 }
 
 /// The header `grpc-timeout`.

@@ -14,14 +14,16 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetr
 use prost::Message as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::collector::{Collector, SendError};
+use super::collector::Collector;
 use super::collector_health::CollectorHealth;
+use super::collector_reply::SendError;
 use super::delivery::deliver;
 use super::metric_points::MetricMessages;
 use super::resource::{Described, scope};
 use super::sendable::Rejected;
 use crate::config::OtlpSignal;
 use crate::model::View;
+use crate::runtime::defect::caught;
 
 /// Makes a view; `None`: the exporter is stopping.
 pub type ViewMaker = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Option<View>> + Send>> + Send + Sync>;
@@ -45,7 +47,11 @@ impl MetricTask {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.export().await;
+            if let Err(defect) = caught(Box::pin(self.export())).await {
+                self.health.add(OtlpSignal::Metrics, 0, 1);
+                let url = self.collector.url();
+                self.health.failed_by(OtlpSignal::Metrics, &url, &defect);
+            }
         }
     }
 
