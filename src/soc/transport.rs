@@ -47,8 +47,8 @@ use tower_service::Service;
 
 use crate::model::Limit;
 use crate::soc::arrivals::Arrivals;
-pub(crate) use grpc_status::is_peers;
 use grpc_status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
+pub(crate) use grpc_status::{is_peers, is_unreadable};
 use messages::{ACCEPTED, Encoding, MAX_MESSAGE, Messages};
 pub(crate) use outgoing::Outgoing;
 pub use outgoing::OutgoingError;

@@ -175,6 +175,21 @@ async fn a_hostile_reply_costs_at_most_sixteen_mebibytes() {
         ),
         ("a bomb", Replying::bomb(200_000_000), "RESOURCE_EXHAUSTED"),
         (
+            "packed, it says",
+            Replying::Packed(noise(LONGEST)),
+            "INVALID_REPLY",
+        ),
+        (
+            "a flag that gRPC does not know",
+            Replying::Frames(framed(7, b"").into(), 1),
+            "INVALID_REPLY",
+        ),
+        (
+            "less than was promised",
+            Replying::Frames(framed(0, b"abc")[..6].to_vec().into(), 1),
+            "INVALID_REPLY",
+        ),
+        (
             "a bomb of what is allowed",
             Replying::bomb(LONGEST),
             "INVALID_REPLY",
@@ -372,6 +387,11 @@ async fn a_hostile_schema_costs_at_most_sixteen_mebibytes() {
         (
             "garbage",
             reflecting(Reflecting::Bytes(noise(500_000))),
+            "NO_SCHEMA",
+        ),
+        (
+            "packed, it says",
+            reflecting(Reflecting::Frames(framed(1, &noise(50_000)))),
             "NO_SCHEMA",
         ),
         (

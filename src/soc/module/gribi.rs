@@ -16,8 +16,7 @@ use crate::model::{
     Said, text,
 };
 use crate::soc::probe::{QueryAnswer, Ready, RoundLimiter};
-use crate::soc::transport::Transport;
-use crate::soc::transport::raw_call;
+use crate::soc::transport::{Transport, is_unreadable, raw_call};
 
 const GET: &str = "/gribi.gRIBI/Get";
 /// Bytes of one message: what a gRPC server sends at most by default.
@@ -99,6 +98,9 @@ async fn ask(transport: &Transport, check: &GribiCheck, settings: ProbeSettings)
             .with_limit(MAX_MESSAGE);
         match get(&transport, request, &mut counting).await {
             Ok(()) => {}
+            Err(BadGet::Failed(status)) if is_unreadable(&status) => {
+                return QueryAnswer::invalid(status.message());
+            }
             Err(BadGet::Failed(status)) => return QueryAnswer::failed(&status),
             Err(BadGet::Malformed) => return QueryAnswer::invalid("a message is not a GetResponse"),
         }

@@ -146,7 +146,7 @@ async fn check(transport: &Transport, service: &str) -> QueryAnswer<Health> {
     let request = text_field(1, service).into();
     match raw_call::unary(transport, &PathAndQuery::from_static(CHECK), request).await {
         RawReply::One(reply) => read(&reply),
-        RawReply::NotOne(what) => QueryAnswer::invalid(what),
+        RawReply::Unreadable(what) => QueryAnswer::invalid(what),
         RawReply::Failed(status) => health::failed(&status),
     }
 }

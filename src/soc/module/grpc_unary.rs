@@ -247,7 +247,7 @@ async fn ask(transport: &Transport, path: &PathAndQuery, request: Bytes) -> Quer
     let transport = transport.clone().with_limit(MAX_REPLY);
     match raw_call::unary(&transport, path, request).await {
         RawReply::One(reply) => QueryAnswer::ok(reply),
-        RawReply::NotOne(what) => QueryAnswer::invalid(what),
+        RawReply::Unreadable(what) => QueryAnswer::invalid(what),
         RawReply::Failed(status) => QueryAnswer::failed(&status),
     }
 }

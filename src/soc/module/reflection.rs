@@ -11,8 +11,7 @@ use tonic::{Code, Status};
 
 use crate::model::quoted;
 use crate::model::wire::{Malformed, WireFields, WireValue, text_field};
-use crate::soc::transport::Transport;
-use crate::soc::transport::raw_call;
+use crate::soc::transport::{Transport, is_peers, is_unreadable, raw_call};
 use crate::unary::{MAX_BYTES, MAX_FILES, SchemaFiles};
 
 const V1: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
@@ -165,9 +164,13 @@ fn refused(error: &[u8]) -> Result<Unreflected, Malformed> {
 /// A reply over our limit is a schema over the limit.
 fn failed(status: Status) -> Unreflected {
     match status.code() {
-        Code::ResourceExhausted if !crate::soc::transport::is_peers(&status) => {
+        Code::ResourceExhausted if !is_peers(&status) => {
             Unreflected::NoSchema(format!("the schema is over the limit of {MAX_BYTES} bytes"))
         }
+        _ if is_unreadable(&status) => Unreflected::NoSchema(format!(
+            "the server's reflection cannot be read: {}",
+            status.message()
+        )),
         _ => Unreflected::Failed(status),
     }
 }

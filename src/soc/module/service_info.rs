@@ -141,7 +141,7 @@ async fn ask(
             Ok(info) => QueryAnswer::ok(info),
             Err(Malformed) => QueryAnswer::invalid("the reply is not a MultiServiceInfo"),
         },
-        RawReply::NotOne(what) => QueryAnswer::invalid(what),
+        RawReply::Unreadable(what) => QueryAnswer::invalid(what),
         RawReply::Failed(status) => QueryAnswer::failed(&status),
     }
 }

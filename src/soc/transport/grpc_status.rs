@@ -25,8 +25,8 @@ const MAX_SHOWN: usize = 80;
 /// Marks a status as ours: the peer has not sent it.
 #[derive(Debug)]
 enum Ours {
-    /// The reply had more than one message.
-    TooMany,
+    /// What the peer sent is not the reply that gRPC promises.
+    Unreadable,
     Other,
 }
 
@@ -43,9 +43,10 @@ pub(super) fn ours(code: Code, text: impl Into<String>) -> Status {
     marked(code, text, Ours::Other)
 }
 
-/// The status of a unary RPC whose reply had more than one message.
-pub(super) fn too_many(text: impl Into<String>) -> Status {
-    marked(Code::Internal, text, Ours::TooMany)
+/// The status of a reply that cannot be read: compressed wrongly, cut off, or with more messages than one. INTERNAL is the code that
+/// gRPC's own clients give it.
+pub(super) fn unreadable(text: impl Into<String>) -> Status {
+    marked(Code::Internal, text, Ours::Unreadable)
 }
 
 fn marked(code: Code, text: impl Into<String>, mark: Ours) -> Status {
@@ -54,10 +55,10 @@ fn marked(code: Code, text: impl Into<String>, mark: Ours) -> Status {
     status
 }
 
-/// Whether a reply had more than one message.
-pub(super) fn is_too_many(status: &Status) -> bool {
+/// Whether the status is that of a reply that cannot be read.
+pub(crate) fn is_unreadable(status: &Status) -> bool {
     let source = std::error::Error::source(status);
-    source.is_some_and(|source| matches!(source.downcast_ref(), Some(Ours::TooMany)))
+    source.is_some_and(|source| matches!(source.downcast_ref(), Some(Ours::Unreadable)))
 }
 
 /// Whether the peer itself, as a gRPC server, sent this code. A status that we make must never count as the SoC's.

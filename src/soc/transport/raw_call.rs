@@ -14,19 +14,17 @@ use http_body::{Body, Frame};
 use tonic::{Code, Status};
 use tower_service::Service as _;
 
-use super::grpc_status::{GRPC_STATUS, is_too_many, ours};
+use super::grpc_status::{GRPC_STATUS, is_unreadable, ours, unreadable};
 use super::{ReplyBody, Transport};
 use crate::model::{MessagePrefix, PREFIX_LEN};
-
-const MORE_THAN_ONE: &str = "more than one message in the reply";
 
 /// How a unary RPC ended.
 #[derive(Debug)]
 pub(crate) enum RawReply {
     /// With OK and one message.
     One(Bytes),
-    /// With OK, and with no message or more than one.
-    NotOne(&'static str),
+    /// Not with exactly one message that can be read.
+    Unreadable(String),
     /// With another status.
     Failed(Status),
 }
@@ -60,7 +58,7 @@ impl Body for WholeBody {
 pub(crate) async fn unary(transport: &Transport, path: &PathAndQuery, message: Bytes) -> RawReply {
     match exactly_one(transport, path, message).await {
         Ok(reply) => reply,
-        Err(status) if is_too_many(&status) => RawReply::NotOne(MORE_THAN_ONE),
+        Err(status) if is_unreadable(&status) => RawReply::Unreadable(status.message().to_owned()),
         Err(status) => RawReply::Failed(status),
     }
 }
@@ -69,11 +67,11 @@ async fn exactly_one(transport: &Transport, path: &PathAndQuery, message: Bytes)
     // The transport takes one message: a second one is refused by its prefix, while the first is still in memory.
     let mut messages = open(transport.clone(), path, vec![message]).await?;
     let Some(first) = messages.message().await? else {
-        return Ok(RawReply::NotOne("no message in the reply"));
+        return Err(unreadable("no message in the reply"));
     };
     match messages.message().await? {
         None => Ok(RawReply::One(first)),
-        Some(_) => Ok(RawReply::NotOne(MORE_THAN_ONE)),
+        Some(_) => Err(unreadable("more than one message in the reply")),
     }
 }
 
@@ -145,8 +143,7 @@ impl RawMessages {
                     let trailers = trailers.into_trailers().unwrap_or_default();
                     ended_well(&trailers)?;
                     if !trailers.contains_key(GRPC_STATUS) {
-                        let text = "the stream ended without a grpc-status";
-                        return Err(ours(Code::Internal, text));
+                        return Err(unreadable("the stream ended without a grpc-status"));
                     }
                     return self.end();
                 }
@@ -158,7 +155,7 @@ impl RawMessages {
     fn end(&self) -> Result<Option<Bytes>, Status> {
         match self.partial.is_empty() {
             true => Ok(None),
-            false => Err(ours(Code::Internal, "the stream ended within a message")),
+            false => Err(unreadable("the stream ended within a message")),
         }
     }
 

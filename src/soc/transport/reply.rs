@@ -8,7 +8,7 @@ use h2::RecvStream;
 use http_body::{Body, Frame};
 use tonic::{Code, Status};
 
-use super::grpc_status::{ours, status_of, told, too_many};
+use super::grpc_status::{ours, status_of, told, unreadable};
 use super::messages::{BadMessage, Messages};
 use super::places::StreamPlace;
 
@@ -52,15 +52,14 @@ impl ReplyBody {
 }
 
 fn status_of_problem(problem: &BadMessage) -> Status {
-    let code = match problem {
-        BadMessage::TooLong(..) => Code::ResourceExhausted,
-        BadMessage::TooMany => return too_many(problem.to_string()),
-        BadMessage::Flag(_)
+    match problem {
+        BadMessage::TooLong(..) => ours(Code::ResourceExhausted, problem.to_string()),
+        BadMessage::TooMany
+        | BadMessage::Flag(_)
         | BadMessage::NoEncoding
         | BadMessage::UnknownEncoding(_)
-        | BadMessage::Broken(_) => Code::Internal,
-    };
-    ours(code, problem.to_string())
+        | BadMessage::Broken(_) => unreadable(problem.to_string()),
+    }
 }
 
 impl Body for ReplyBody {
@@ -104,7 +103,7 @@ impl Body for ReplyBody {
                 Poll::Ready(None)
             }
             // Without a status, the message may be incomplete.
-            Ok(None) => this.fail(ours(Code::Internal, "the stream ended without a grpc-status")),
+            Ok(None) => this.fail(unreadable("the stream ended without a grpc-status")),
             Err(error) => {
                 let status = status_of(&error);
                 this.fail(status)
