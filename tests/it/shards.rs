@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use dualtor_exporter::model::{TargetId, owner};
 use dualtor_sim::{Scenario, Simulator};
@@ -148,6 +149,9 @@ fn ids(scrape: &Scrape, name: &str, labels: &[(&str, &str)], value: f64) -> impl
         .map(|(id, _)| id)
 }
 
+/// All SoCs that move are with their new process, and READY.
+const MOVED: Duration = Duration::from_secs(10);
+
 /// From 3 processes to 5, and to 2.
 async fn change_the_number_of_processes(socs: usize) {
     let fleet = Fleet::start(socs).await;
@@ -155,6 +159,7 @@ async fn change_the_number_of_processes(socs: usize) {
     let mut before: Vec<BTreeMap<TargetId, u64>> = Vec::new();
     for (had, count) in [(0, 3), (3, 5), (5, 2)] {
         fleet.count(count);
+        let changed = Instant::now();
         for index in had..count {
             processes.push(Process::start(&fleet.config(), index).await);
         }
@@ -165,6 +170,12 @@ async fn change_the_number_of_processes(socs: usize) {
             assert!(process.index < count || share.is_empty());
             now.push(process.probes(&share, count).await);
         }
+        let took = changed.elapsed();
+        println!("{had} -> {count}: {took:?}");
+        assert!(
+            had == 0 || took <= MOVED,
+            "{had} -> {count}: each SoC has its process after {took:?}"
+        );
         let shares: usize = now.iter().map(BTreeMap::len).sum();
         let union: BTreeSet<&TargetId> = now.iter().flat_map(BTreeMap::keys).collect();
         assert_eq!((shares, union.len()), (socs, socs), "each SoC has one process");
