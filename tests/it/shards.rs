@@ -218,7 +218,7 @@ async fn each_soc_has_one_process_and_only_those_that_move_are_dialled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: cargo test --test it shards -- --ignored"]
+#[ignore = "15 s of two processors: scripts/test it shards --ignored"]
 async fn each_of_three_thousand_socs_has_one_process() {
     change_the_number_of_processes(3000).await;
 }
