@@ -305,7 +305,15 @@ async fn one(bad: Bad, minutes: f64, interval: &str, seconds: f64) -> anyhow::Re
         }
     })
     .await;
-    let lines = ["telemetry does not arrive", "telemetry arrives again"].map(|words| with.lines(words));
+    // It is well again when nothing has failed for half a minute, and the next message tells: within a minute.
+    let lines = wait_until("the end in the log", async || {
+        let lines = ["telemetry does not arrive", "telemetry arrives again"].map(|words| with.lines(words));
+        match lines[1] >= bad.lines() {
+            true => Ok(lines),
+            false => Err(format!("{lines:?}")),
+        }
+    })
+    .await;
     let all = with.lines("telemetry");
 
     // A stop while it is bad again, and spans wait.

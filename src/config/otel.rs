@@ -240,7 +240,7 @@ impl OtelFile {
             }
             (Some("https"), None) => {
                 let variable = "OTEL_EXPORTER_OTLP_CERTIFICATE";
-                variables.warn(variable, "expected the file of a CA certificate with an https endpoint: the system's own are not used");
+                variables.warn(variable, "expected the file of a CA certificate with an https endpoint: the system's own are not used; an endpoint of grpc without a scheme is https, unless OTEL_EXPORTER_OTLP_INSECURE is true");
                 return Ok(None);
             }
             (Some("https"), Some(tls)) => Some(tls),

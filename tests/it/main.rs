@@ -96,6 +96,7 @@ mod status;
 mod stock_servers;
 mod switch_row;
 mod telemetry_sent;
+mod telemetry_trouble;
 mod tls;
 mod unary;
 mod web;

@@ -240,7 +240,7 @@ async fn tls_and_a_login() {
         (
             &url.replace("https", "http"),
             &[],
-            "not HTTP, it may expect TLS: then --url with https",
+            "not HTTP/1.1, it may speak gRPC only, or expect TLS: then --url with https",
         ),
     ] {
         let ended = run(&[&["status", "--url", url], more].concat()).await;

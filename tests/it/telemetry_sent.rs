@@ -307,9 +307,7 @@ async fn a_message_is_sent_again_only_after_the_statuses_that_allow_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_odd_answer_is_counted_for_what_it_is_and_ends_nothing() {
-    const LONGEST: (&str, &str) = ("retry-after", "18446744073709551615");
     for (behaviour, is_good) in [
-        (Behaviour::Odd(503, LONGEST), false),
         (
             Behaviour::Odd(200, ("content-type", "text/html; charset=utf-8")),
             false,

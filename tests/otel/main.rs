@@ -12,6 +12,7 @@ use std::time::Duration;
 use collector::{Collector, HOST, SpanLine};
 use dualtor_sim::ConnectionFault;
 use dualtor_testkit::certificates::{Ca, Files, VALID};
+use dualtor_testkit::child::Program;
 use dualtor_testkit::harness::{ONLY_AT_READY, Setup, wait_until};
 use dualtor_testkit::otlp_receiver::spans_counted;
 
@@ -190,6 +191,40 @@ async fn a_collector_that_wants_our_certificate_gets_it() {
         let _rack = sends_to(&collector, grpc, &keys).start().await;
         let spans = spans(&collector, "spans over TLS", |spans| spans.len() == SOCS * 7).await;
         check_rounds(&spans);
+
+        // Without a certificate `doctor` says so.
+        let keys = format!("tls: {{ca: \"{}\", server_name: collector}}", path("ca.crt"));
+        let told = told(sends_to(&collector, grpc, &keys)).await;
+        let words = "the server does not accept our certificate, or asks for one";
+        assert!(told.contains(words), "gRPC: {grpc}: {told}");
+    }
+}
+
+/// What `doctor` says.
+async fn told(setup: Setup) -> String {
+    let rack = setup.stage().await;
+    let config = rack.config_path();
+    let args = ["doctor", "--config.file", config.to_str().expect("UTF-8")];
+    Program::start(&args).ended().await.stdout
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_of_the_other_protocol_is_told_as_that() {
+    let Some(mut collector) = Collector::start(None).await else {
+        return;
+    };
+    std::mem::swap(&mut collector.grpc, &mut collector.http);
+    for (grpc, words) in [
+        (
+            false,
+            "what the server sends is not HTTP/1.1, it may speak gRPC only",
+        ),
+        (true, "what the server sends is not HTTP/2, it may not speak gRPC"),
+    ] {
+        let told = told(sends_to(&collector, grpc, "logs: off")).await;
+        // The server closes the connection at once. Its answer may or may not be read before that.
+        let closed = "the server closed the connection before its answer was complete";
+        assert!(told.contains(words) || told.contains(closed), "{told}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -63,6 +63,8 @@ pub struct Received {
     pub logs: Vec<LogRecord>,
     /// Every request, taken or not: its path.
     pub requests: Vec<String>,
+    /// When each of them came.
+    pub came: Vec<Instant>,
     /// Headers of the last request.
     pub headers: HashMap<String, String>,
 }
@@ -177,6 +179,7 @@ async fn answer(
     {
         let mut received = shared.received.lock().unwrap_or_else(PoisonError::into_inner);
         received.requests.push(path.clone());
+        received.came.push(Instant::now());
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = head.headers.iter();
         received.headers = headers

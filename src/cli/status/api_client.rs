@@ -260,9 +260,12 @@ fn with_flags(fault: &ServerFault) -> String {
         ServerFault::NoHttp => "then --url with https, and --tls-ca",
         ServerFault::UnknownCa => "--tls-ca",
         ServerFault::CertificateRefused => "--tls-cert and --tls-key",
-        ServerFault::Closed | ServerFault::HeadTooLong | ServerFault::TooMuch(_) | ServerFault::Other(_) => {
-            return fault.to_string();
-        }
+        ServerFault::Closed
+        | ServerFault::NoHttp2
+        | ServerFault::NotValidNow(_)
+        | ServerFault::HeadTooLong
+        | ServerFault::TooMuch(_)
+        | ServerFault::Other(_) => return fault.to_string(),
     };
     format!("{fault}: {flags}")
 }

@@ -1,11 +1,12 @@
 //! One connection to a collector, and one request over it: POST with protobuf over HTTP/1.1, or a unary gRPC call over HTTP/2. It is
 //! kept between requests. After any failure it is closed, and the next request makes a new one, reading certificates and headers
-//! from their files again: a rotation needs no restart.
+//! from their files again: a rotation needs no restart. It remembers how long the collector wants to be left alone (`Retry-After`).
 //!
 //! Cancel-safe: a request that is cancelled closes the connection.
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -34,6 +35,8 @@ use crate::sonic::discovery::https::{host, server_name};
 const MAX_HEAD: usize = 64 * 1024;
 /// What may come for one request, in bytes: head and reply, twice, because of their framing.
 const MAX_RECEIVED: usize = 2 * (MAX_HEAD + MAX_REPLY);
+/// A collector that asks for more is asked again after this time: a mistaken number must not end the telemetry.
+const LONGEST_REST: Duration = Duration::from_secs(300);
 const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
 
 enum HttpLink {
@@ -56,6 +59,8 @@ pub(super) struct Collector {
     method: &'static str,
     open: Option<OpenLink>,
     reader: Reader,
+    /// Until when the collector wants to be left alone.
+    rests_until: Option<Instant>,
 }
 
 impl Collector {
@@ -66,12 +71,19 @@ impl Collector {
             method,
             open: None,
             reader: Reader::default(),
+            rests_until: None,
         }
     }
 
     /// For people: where it is.
     pub(super) fn url(&self) -> String {
         text::quote(self.target.url.to_string())
+    }
+
+    /// How long the collector still wants to be left alone.
+    pub(super) fn rest(&self) -> Duration {
+        let until = self.rests_until.unwrap_or_else(Instant::now);
+        until.saturating_duration_since(Instant::now())
     }
 
     /// Connects, if it is not connected.
@@ -110,9 +122,13 @@ impl Collector {
                 self.open = Some(open);
                 Ok(reply)
             }
-            // The file with the login may have changed since: a new connection reads it again.
-            Err(error) if error.login && was_open => Err(SendError { again: true, ..error }),
-            Err(error) => Err(error),
+            Err(mut error) => {
+                let rest = error.after.map(|after| after.min(LONGEST_REST));
+                self.rests_until = rest.map(|rest| Instant::now() + rest);
+                // The file with the login may have changed since: a new connection reads it again.
+                error.again |= error.login && was_open;
+                Err(error)
+            }
         }
     }
 

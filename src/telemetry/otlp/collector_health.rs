@@ -1,9 +1,9 @@
 //! Whether what is sent arrives, over all signals; how much has arrived. One line in the log when it begins to fail, and one when it
-//! is well again.
+//! is well again: a collector that takes every second message is one that fails.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
@@ -11,6 +11,10 @@ use crate::config::OtlpSignal;
 use crate::model::component::OTLP;
 use crate::model::{OtlpResult, text};
 use crate::runtime::defect::Defect;
+
+/// After so long without a failure it is well again. Longer than the SDKs' pause between batches, and shorter than `SILENCE`, so that
+/// the first message after a quiet minute tells.
+const CALM: Duration = Duration::from_secs(30);
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -23,10 +27,36 @@ pub(super) struct CollectorHealth {
 #[derive(Debug, Default)]
 struct HealthState {
     up: [Option<bool>; OtlpSignal::COUNT],
-    /// Since when something has failed.
-    down_since: Option<Instant>,
-    /// Whether a collector takes only a part of what it gets.
-    rejects: [bool; OtlpSignal::COUNT],
+    /// What has failed, until it is well again.
+    failing: Option<LastingFault>,
+    /// What a collector takes, but not all of it, or with a warning.
+    grumbling: [Option<LastingFault>; OtlpSignal::COUNT],
+}
+
+/// Something that happens again and again.
+#[derive(Debug, Clone, Copy)]
+struct LastingFault {
+    first: Instant,
+    last: Instant,
+}
+
+impl LastingFault {
+    /// It has happened. Returns whether it begins.
+    fn happens(fault: &mut Option<Self>, now: Instant) -> bool {
+        let first = fault.map(|fault| fault.first);
+        *fault = Some(Self {
+            first: first.unwrap_or(now),
+            last: now,
+        });
+        first.is_none()
+    }
+
+    /// It has not happened this time. Returns how long it did, if it ends.
+    fn ends(fault: &mut Option<Self>, now: Instant) -> Option<Duration> {
+        let is_over = |fault: &mut Self| now.saturating_duration_since(fault.last) >= CALM;
+        let over = fault.take_if(is_over)?;
+        Some(over.last.saturating_duration_since(over.first))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,20 +89,29 @@ impl CollectorHealth {
         counts.error.fetch_add(error, Ordering::Relaxed);
     }
 
-    /// A message has arrived. Of its content the collector has rejected this much, for this reason.
+    /// A message has arrived. Of its content the collector has rejected this much, for this reason. With a reason and nothing
+    /// rejected it is a warning.
     pub(super) fn arrived(&self, signal: OtlpSignal, url: &str, rejected: u64, reason: &str, now: Instant) {
         let mut state = self.lock();
         state.up[signal as usize] = Some(true);
         if state.up.iter().all(|up| *up != Some(false))
-            && let Some(since) = state.down_since.take()
+            && let Some(failed_for) = LastingFault::ends(&mut state.failing, now)
         {
-            let after = now.saturating_duration_since(since);
-            info!(target: OTLP, url, ?after, "telemetry arrives again");
+            info!(target: OTLP, url, ?failed_for, "telemetry arrives again");
         }
-        let rejects = std::mem::replace(&mut state.rejects[signal as usize], rejected > 0);
-        if rejected > 0 && !rejects {
+        let grumbling = &mut state.grumbling[signal as usize];
+        if rejected == 0 && reason.is_empty() {
+            LastingFault::ends(grumbling, now);
+        } else if LastingFault::happens(grumbling, now) {
             let (signal, reason) = (signal.label(), text::quote(reason));
-            warn!(target: OTLP, url, signal, rejected, reason, "the collector rejects a part of the telemetry");
+            match rejected {
+                0 => {
+                    warn!(target: OTLP, url, signal, reason, "the collector takes the telemetry with a warning")
+                }
+                _ => {
+                    warn!(target: OTLP, url, signal, rejected, reason, "the collector rejects a part of the telemetry")
+                }
+            }
         }
     }
 
@@ -81,8 +120,7 @@ impl CollectorHealth {
         let mut state = self.lock();
         state.up[signal as usize] = Some(false);
         let signal = signal.label();
-        if state.down_since.is_none() {
-            state.down_since = Some(now);
+        if LastingFault::happens(&mut state.failing, now) {
             warn!(target: OTLP, url, signal, error, "telemetry does not arrive; nothing else is affected");
         } else {
             debug!(target: OTLP, url, signal, error, "telemetry still does not arrive");
@@ -118,9 +156,25 @@ mod tests {
         health.failed(OtlpSignal::Metrics, "x", "why", now);
         health.arrived(OtlpSignal::Traces, "x", 0, "", now);
         assert_eq!(health.is_up(), Some(false));
-        assert!(health.lock().down_since.is_some());
         health.arrived(OtlpSignal::Metrics, "x", 0, "", now);
         assert_eq!(health.is_up(), Some(true));
-        assert!(health.lock().down_since.is_none());
+    }
+
+    #[test]
+    fn a_fault_that_comes_and_goes_is_one_until_it_stays_away() {
+        let (begin, mut fault) = (Instant::now(), None);
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(LastingFault::ends(&mut fault, at(0)), None);
+        assert!(LastingFault::happens(&mut fault, at(0)));
+        for seconds in (10..=100).step_by(10) {
+            assert_eq!(LastingFault::ends(&mut fault, at(seconds - 5)), None);
+            assert!(!LastingFault::happens(&mut fault, at(seconds)));
+        }
+        assert_eq!(LastingFault::ends(&mut fault, at(129)), None);
+        assert_eq!(
+            LastingFault::ends(&mut fault, at(130)),
+            Some(Duration::from_secs(100))
+        );
+        assert!(LastingFault::happens(&mut fault, at(131)));
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct SendError {
     pub(super) again: bool,
     /// The collector does not accept our login.
     pub(super) login: bool,
-    /// The collector asks to wait this long.
+    /// The collector asks to wait this long before the next request.
     pub(super) after: Option<Duration>,
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn of_http(response: Response<Incoming>) -> Result<Bytes, SendE
         text: format!("expected the status 200, got {}{reason}", status.as_u16()),
         again: may_be_repeated(status),
         login: is_about_the_login(status),
-        after: retry,
+        after: retry.filter(|_| may_be_repeated(status)),
     })
 }
 

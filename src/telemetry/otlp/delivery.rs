@@ -26,7 +26,7 @@ pub(super) async fn deliver(
             Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
-        let pause = error.after.unwrap_or_else(|| pause(attempt, fastrand::f64()));
+        let pause = pause(attempt, fastrand::f64()).max(collector.rest());
         attempt += 1;
         if !error.again
             || attempt > MORE_ATTEMPTS

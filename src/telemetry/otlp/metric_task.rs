@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 };
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use prost::Message as _;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::collector::Collector;
 use super::collector_health::CollectorHealth;
@@ -47,6 +47,7 @@ impl MetricTask {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            sleep(self.collector.rest()).await;
             if let Err(defect) = caught(Box::pin(self.export())).await {
                 self.health.add(OtlpSignal::Metrics, 0, 1);
                 let url = self.collector.url();

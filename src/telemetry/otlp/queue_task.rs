@@ -91,6 +91,8 @@ impl<T: Sendable> QueueTask<T> {
                 () = self.queue.enough() => {}
                 () = sleep(self.batches.delay) => {}
             }
+            // Meanwhile they wait in the queue, not in a batch that would be lost.
+            sleep(self.collector.rest()).await;
             let batch = self.queue.take();
             self.export(batch).await;
             last = Instant::now();

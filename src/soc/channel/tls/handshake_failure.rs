@@ -55,7 +55,7 @@ fn refused(error: &Error) -> String {
 fn of(error: &Error) -> Failure {
     let (cause, detail) = match error {
         Error::InvalidCertificate(reason) => (of_certificate(reason), told(reason, error)),
-        Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
+        Error::AlertReceived(alert) if ABOUT_OUR_CERTIFICATE.contains(alert) => {
             (Cause::TlsClientRefused, refused(error))
         }
         Error::InvalidMessage(
@@ -69,20 +69,10 @@ fn of(error: &Error) -> Failure {
 /// What is wrong with the SoC's certificate, if rustls's own text is for programmers.
 fn told(reason: &CertificateError, error: &Error) -> String {
     use CertificateError as Why;
-    let date = |time: &UnixTime| {
-        let time = i64::try_from(time.as_secs()).ok();
-        let time = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-        time.map_or("?".to_owned(), |time| {
-            time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
-        })
-    };
+    if let Some(what) = not_valid_now(reason) {
+        return format!("the SoC's certificate {what}");
+    }
     let other = match reason {
-        Why::ExpiredContext { not_after, .. } => {
-            return format!("the SoC's certificate has expired: {}", date(not_after));
-        }
-        Why::NotValidYetContext { not_before, .. } => {
-            return format!("the SoC's certificate is not valid before {}", date(not_before));
-        }
         Why::UnsupportedSignatureAlgorithmContext { .. }
         | Why::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             return "the SoC's certificate, or one that signed it, is signed in a way that is not supported (SHA-1?): \
@@ -112,6 +102,26 @@ fn told(reason: &CertificateError, error: &Error) -> String {
     )
 }
 
+/// For people, after "the certificate": it has expired, or is not valid yet.
+pub(super) fn not_valid_now(reason: &CertificateError) -> Option<String> {
+    let date = |time: &UnixTime| {
+        let time = i64::try_from(time.as_secs()).ok();
+        let time = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+        time.map_or("?".to_owned(), |time| {
+            time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+        })
+    };
+    match reason {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            Some(format!("has expired: {}", date(not_after)))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            Some(format!("is not valid before {}", date(not_before)))
+        }
+        _ => None,
+    }
+}
+
 fn of_certificate(reason: &CertificateError) -> Cause {
     use CertificateError as Why;
     match reason {
@@ -125,21 +135,18 @@ fn of_certificate(reason: &CertificateError) -> Cause {
     }
 }
 
-pub(super) fn is_about_our_certificate(alert: AlertDescription) -> bool {
-    use AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::CertificateRequired
-            | Alert::NoCertificate
-            | Alert::BadCertificate
-            | Alert::UnknownCA
-            | Alert::CertificateExpired
-            | Alert::CertificateRevoked
-            | Alert::CertificateUnknown
-            | Alert::UnsupportedCertificate
-            | Alert::AccessDenied
-    )
-}
+/// With these a peer refuses our certificate, or asks for one.
+pub(super) const ABOUT_OUR_CERTIFICATE: [AlertDescription; 9] = [
+    AlertDescription::CertificateRequired,
+    AlertDescription::NoCertificate,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnknownCA,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::AccessDenied,
+];
 
 #[cfg(test)]
 mod tests {

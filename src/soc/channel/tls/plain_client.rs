@@ -35,7 +35,13 @@ pub fn plain_client(settings: &TlsSettings) -> Result<ClientConfig, String> {
             let key = pem::key(&read(&own.key)?).map_err(|error| bad(&own.key, error))?;
             config
                 .with_client_auth_cert(certificates(&own.cert)?, key)
-                .map_err(|error| bad(&own.cert, error.to_string()))
+                .map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        let cert = text::quote(own.cert.display());
+                        bad(&own.key, format!("is not the key of the certificate {cert}"))
+                    }
+                    error => bad(&own.cert, error.to_string()),
+                })
         }
     }
 }

@@ -6,22 +6,27 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use rustls::CertificateError;
+use h2::Reason;
+use rustls::{AlertDescription, CertificateError};
 use tokio::time::timeout;
 
-use super::handshake_failure::is_about_our_certificate;
+use super::handshake_failure::{ABOUT_OUR_CERTIFICATE, not_valid_now};
 use crate::runtime::ration::RationUsed;
 
 /// A connection that has cancelled a request has ended.
 const SOON: Duration = Duration::from_secs(1);
+/// hyper's text for what comes before a request.
+const UNEXPECTED: &str = "received unexpected message from connection";
 
 /// What an error means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerFault {
     /// We speak TLS and the server does not.
     NoTls,
-    /// What the server sends is not HTTP.
+    /// What the server sends is not HTTP/1.1.
     NoHttp,
+    /// What the server sends is not HTTP/2.
+    NoHttp2,
     /// The head of its answer is over our limit.
     HeadTooLong,
     /// The server closed the connection before its answer was complete.
@@ -30,6 +35,8 @@ pub enum ServerFault {
     TooMuch(RationUsed),
     /// No CA of ours has signed its certificate.
     UnknownCa,
+    /// Its certificate has expired, or is not valid yet.
+    NotValidNow(String),
     /// It does not accept our certificate, or we have none.
     CertificateRefused,
     /// Anything else, as the libraries describe it.
@@ -74,18 +81,27 @@ type Driven = Result<Result<(), hyper::Error>, tokio::task::JoinError>;
 fn known(error: &(dyn Error + 'static)) -> Option<ServerFault> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         // Not its `source`: that would be the source of what it holds.
-        return error.get_ref().and_then(|inner| known(inner));
+        let inner = error.get_ref().and_then(|inner| known(inner));
+        return inner.or_else(|| of_io(error));
     }
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         return match error {
             error if error.is_parse_too_large() => Some(ServerFault::HeadTooLong),
             error if error.is_parse() => Some(ServerFault::NoHttp),
             error if error.is_incomplete_message() => Some(ServerFault::Closed),
+            // A server of HTTP/2 speaks first. hyper has no other name for that.
+            error if error.to_string() == UNEXPECTED => Some(ServerFault::NoHttp),
             _ => None,
         };
     }
     if let Some(used) = error.downcast_ref::<RationUsed>() {
         return Some(ServerFault::TooMuch(*used));
+    }
+    if let Some(error) = error.downcast_ref::<h2::Error>() {
+        // Our side's verdict, not the peer's.
+        let is_ours = error.is_library();
+        let is_nonsense = |reason| [Reason::FRAME_SIZE_ERROR, Reason::PROTOCOL_ERROR].contains(&reason);
+        return (is_ours && error.reason().is_some_and(is_nonsense)).then_some(ServerFault::NoHttp2);
     }
     match error.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidMessage(_) => Some(ServerFault::NoTls),
@@ -93,18 +109,33 @@ fn known(error: &(dyn Error + 'static)) -> Option<ServerFault> {
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         ) => Some(ServerFault::UnknownCa),
-        rustls::Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
+        rustls::Error::AlertReceived(alert) if ABOUT_OUR_CERTIFICATE.contains(alert) => {
             Some(ServerFault::CertificateRefused)
         }
+        rustls::Error::InvalidCertificate(reason) => not_valid_now(reason).map(ServerFault::NotValidNow),
         _ => None,
     }
+}
+
+fn of_io(error: &io::Error) -> Option<ServerFault> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    // Of an error of TLS, h2 keeps only the text.
+    let text = error.to_string();
+    let is_refusal =
+        |alert: &AlertDescription| text.contains(&rustls::Error::AlertReceived(*alert).to_string());
+    if ABOUT_OUR_CERTIFICATE.iter().any(is_refusal) {
+        return Some(ServerFault::CertificateRefused);
+    }
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof).then_some(ServerFault::Closed)
 }
 
 impl fmt::Display for ServerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoTls => "the server does not speak TLS",
-            Self::NoHttp => "what the server sends is not HTTP, it may expect TLS",
+            Self::NoHttp => "what the server sends is not HTTP/1.1, it may speak gRPC only, or expect TLS",
+            Self::NoHttp2 => "what the server sends is not HTTP/2, it may not speak gRPC, or expect TLS",
+            Self::NotValidNow(what) => return write!(f, "the server's certificate {what}"),
             Self::Closed => "the server closed the connection before its answer was complete",
             Self::TooMuch(used) => return used.fmt(f),
             Self::HeadTooLong => "the head of the server's answer is too long",
@@ -117,7 +148,7 @@ impl fmt::Display for ServerFault {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{AlertDescription, InvalidMessage};
+    use rustls::InvalidMessage;
 
     use super::*;
 
@@ -134,6 +165,11 @@ mod tests {
                 )),
                 ServerFault::CertificateRefused,
             ),
+            (
+                io::Error::other("received fatal alert: CertificateRequired"),
+                ServerFault::CertificateRefused,
+            ),
+            (io::ErrorKind::BrokenPipe.into(), ServerFault::Closed),
             (
                 io::Error::other("a text"),
                 ServerFault::Other("a text".to_owned()),
