@@ -1,12 +1,17 @@
-//! Collectors that are not well, and what the log and `doctor` say about them.
+//! Collectors that are not well, and what the log and `doctor` say about them. What a SoC notices of telemetry: not a byte.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dualtor_sim::{ConnectionFault, Scenario, Simulator};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::certificates::{Ca, EXPIRED, Files, VALID};
 use crate::child::Program;
-use crate::harness::{Rack, Setup, wait_until};
+use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
 use crate::http::Scrape;
 use crate::otlp_receiver::{Behaviour, OtlpReceiver, spans_counted};
 
@@ -190,4 +195,95 @@ async fn a_wrong_port_or_certificate_is_told_in_words_that_name_the_mistake() {
         let told = told(protocol, &endpoint, tls).await;
         assert!(told.contains(words), "{protocol}, {endpoint}: {told}");
     }
+}
+
+/// Between an exporter and a SoC. It keeps what the exporter sends.
+struct Relay {
+    address: SocketAddr,
+    sent: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Relay {
+    async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let sent = Arc::<Mutex<Vec<u8>>>::default();
+        let keeps = sent.clone();
+        tokio::spawn(async move {
+            loop {
+                let (exporter, _) = listener.accept().await.expect("a connection");
+                let soc = TcpStream::connect(to).await.expect("the SoC");
+                let (mut from, mut back) = exporter.into_split();
+                let (mut answers, mut there) = soc.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut answers, &mut back).await });
+                let keeps = keeps.clone();
+                tokio::spawn(async move {
+                    let mut chunk = vec![0; 16 * 1024];
+                    while let Ok(length @ 1..) = from.read(&mut chunk).await {
+                        keeps.lock().expect("no panic").extend(&chunk[..length]);
+                        if there.write_all(&chunk[..length]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, sent }
+    }
+
+    /// What an exporter sends up to the end of the one round of the SoC.
+    async fn bytes_of_a_round(&self, rack: &mut Rack, receiver: Option<&OtlpReceiver>) -> Vec<u8> {
+        self.sent.lock().expect("no panic").clear();
+        let spans_before = receiver.map_or(0, OtlpReceiver::spans);
+        rack.start_exporter().await;
+        let all = |scrape: &Scrape| scrape.count("dualtor_probes_total", &[("result", "OK")]) == 5;
+        rack.scraped("the answers of a round", all).await;
+        let bytes = self.sent.lock().expect("no panic").clone();
+        if let Some(receiver) = receiver {
+            wait_until("the spans of the round and of the dial", async || {
+                match receiver.spans() - spans_before {
+                    7.. => Ok(()),
+                    few => Err(few.to_string()),
+                }
+            })
+            .await;
+        }
+        rack.stop_exporter().await;
+        bytes
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soc_gets_the_same_bytes_with_and_without_telemetry() {
+    let receiver = OtlpReceiver::start(false).await;
+    let quiet = |setup: Setup| {
+        let setup = setup.databases("publish: off").probe(ONLY_AT_READY);
+        setup.channel("keepalive_time: 30s, keepalive_timeout: 10s")
+    };
+    let mut without = quiet(Setup::rack(1)).stage().await;
+    let mut with = quiet(sends_to(
+        &receiver,
+        "traces: all, logs: on, metrics: on, metrics_interval: 50ms",
+    ))
+    .stage()
+    .await;
+    // One address for both: the exporter sends it as the authority.
+    let relay = Relay::start(without.settings.targets[0].1).await;
+    for rack in [&mut without, &mut with] {
+        rack.settings.targets[0].1 = relay.address;
+        rack.write_config(&rack.settings.yaml(&rack.redis));
+    }
+    let mut known = BTreeSet::new();
+    for _ in 0..3 {
+        known.insert(relay.bytes_of_a_round(&mut without, None).await);
+    }
+    // Queries leave at the same moment, rarely in another order.
+    wait_until("the same bytes", async || {
+        let bytes = relay.bytes_of_a_round(&mut with, Some(&receiver)).await;
+        match known.contains(&bytes) {
+            true => Ok(()),
+            false => Err(format!("{} bytes", bytes.len())),
+        }
+    })
+    .await;
 }
