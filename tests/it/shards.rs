@@ -171,7 +171,6 @@ async fn change_the_number_of_processes(socs: usize) {
             now.push(process.probes(&share, count).await);
         }
         let took = changed.elapsed();
-        println!("{had} -> {count}: {took:?}");
         assert!(
             had == 0 || took <= MOVED,
             "{had} -> {count}: each SoC has its process after {took:?}"
