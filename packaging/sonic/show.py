@@ -23,6 +23,9 @@ NAMESPACES = "/var/run/redis/sonic-db/database_global.json"
 SOCKET = "/var/run/redis/redis.sock"
 IDS = {"APPL_DB": 0, "CONFIG_DB": 4, "STATE_DB": 6}
 SECONDS = 5
+# The widest cell of a table of ports, and of one port, in characters.
+CELL = 40
+VALUE = 200
 
 OWN = "MUX_CABLE_INFO"
 SHADOW = "MUX_CABLE_INFO_SHADOW"
@@ -40,6 +43,10 @@ SHOWN = [
     ("version", ["server_version", "grpc server version"]),
     ("updated", ["time_post"]),
 ]
+
+
+class WrongType(OSError):
+    """A key is not of the type that was asked for."""
 
 
 class Database:
@@ -67,13 +74,16 @@ class Database:
 
     def ask(self, *commands):
         """Sends the commands together; returns the answer to the last, or of several all of them."""
+        self.send(commands)
+        answers = [self.answer() for _ in commands]
+        return answers[0] if len(answers) == 1 else answers
+
+    def send(self, commands):
         for command in commands:
             parts = [part.encode() for part in command]
             packed = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
             self.stream.write(b"*%d\r\n%s" % (len(parts), packed))
         self.stream.flush()
-        answers = [self.answer() for _ in commands]
-        return answers[0] if len(answers) == 1 else answers
 
     def answer(self):
         line = self.stream.readline()
@@ -86,16 +96,20 @@ class Database:
         if kind == b"*":
             return [self.answer() for _ in range(int(rest))]
         if kind == b"-":
-            raise OSError(rest.decode(errors="replace"))
+            raise (WrongType if rest.startswith(b"WRONGTYPE") else OSError)(rest.decode(errors="replace"))
         return rest.decode(errors="replace")
 
     def rows(self, keys):
-        """The hashes with these keys, as dicts."""
-        if not keys:
-            return []
-        answers = self.ask(*[["HGETALL", key] for key in keys])
-        answers = [answers] if len(keys) == 1 else answers
-        return [dict(zip(answer[::2], answer[1::2])) for answer in answers]
+        """The hashes with these keys, as dicts. What is no hash is an empty one: it spoils no other row."""
+        self.send([["HGETALL", key] for key in keys])
+        return [self.row() for _ in keys]
+
+    def row(self):
+        try:
+            answer = self.answer()
+        except WrongType:
+            return {}
+        return dict(zip(answer[::2], answer[1::2]))
 
     def keys(self, pattern):
         found, cursor = set(), "0"
@@ -189,9 +203,10 @@ def age(updated):
     return "%ds" % seconds
 
 
-def table(heads, lines):
-    """Columns side by side, as wide as they have to be."""
+def table(heads, lines, widest):
+    """Columns side by side, as wide as they have to be. A longer cell is cut: it would push the others away."""
     lines = [[cell or "-" for cell in line] for line in lines]
+    lines = [[cell if len(cell) <= widest else cell[: widest - 3] + "..." for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in [heads] + lines) for i in range(len(heads))]
     rule = ["-" * width for width in widths]
     for line in [heads, rule] + lines:
@@ -237,6 +252,7 @@ def status(port, shadow, as_json):
             ]
             for key, fact in ports.items()
         ],
+        CELL,
     )
     if not ports:
         click.echo("no rows of SoCs in %s: is dualtor-exporter running? `dualtor-exporter doctor` says more" % name)
@@ -261,11 +277,11 @@ def soc(port):
         ["orchagent has", orchagent.get("state")],
         ["linkmgrd's health", linkmgrd.get("state")],
     ]
-    table(["", shown(port)], [[name, shown(value) if value else None] for name, value in lines])
+    table(["", shown(port)], [[name, shown(value) if value else None] for name, value in lines], VALUE)
     click.echo()
     fields = sorted(set(own) | set(shadow))
     rows = [[shown(field), shown(own.get(field, "")), shown(shadow.get(field, ""))] for field in fields]
-    table(["Field", OWN, SHADOW], rows)
+    table(["Field", OWN, SHADOW], rows, VALUE)
 
 
 def merged(name, keys):

@@ -138,8 +138,44 @@ pub(super) fn with_short_quotes(text: &str) -> String {
 
 /// A URL may contain a password. If its key is missing, it is where a key should be: so no message repeats a URL.
 fn without_urls(text: &str) -> String {
-    let words = text.split_inclusive([' ', '`', '"', ',']);
-    words
-        .map(|word| if word.contains("://") { "(a URL) " } else { word })
-        .collect()
+    const ENDS: [char; 4] = [' ', '`', '"', ','];
+    let (mut shown, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("://") {
+        let begin = rest[..at].rfind(ENDS).map_or(0, |end| end + 1);
+        // A password may have these characters in it. It goes up to an @ or, cut short, to the end of the quotation.
+        let login = rest.rfind('@').unwrap_or(at);
+        let quoted = rest[..begin].ends_with('"').then(|| rest.rfind('"'));
+        let inside = at.max(login).max(quoted.flatten().unwrap_or(at));
+        let end = rest[inside..].find(ENDS).map_or(rest.len(), |end| inside + end);
+        shown.push_str(&rest[..begin]);
+        shown.push_str("(a URL)");
+        rest = &rest[end..];
+    }
+    shown + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_message_repeats_any_part_of_a_url() {
+        for (text, expected) in [
+            ("nothing to hide, here", "nothing to hide, here"),
+            ("got \"redis://u:p@h\"", "got \"(a URL)\""),
+            ("got \"redis://u:pa,ss w`o\"rd@h\"", "got \"(a URL)\""),
+            ("got \"redis://u:cut, sho…\"", "got \"(a URL)\""),
+            (
+                "redis://u:p,w@h: unknown field `redis://u:p,w@h`, expected url",
+                "(a URL)`, expected url",
+            ),
+            (
+                "unknown field `redis://h`, expected url",
+                "unknown field `(a URL)`, expected url",
+            ),
+            ("key redis://h and http://h", "key (a URL) and (a URL)"),
+        ] {
+            assert_eq!(without_urls(text), expected);
+        }
+    }
 }

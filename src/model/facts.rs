@@ -68,6 +68,8 @@ pub struct SourceStatus {
     pub source: Arc<str>,
     /// Whether it could be read the last time; `None`: it has not been tried yet.
     pub up: Option<bool>,
+    /// Why it could not; for people.
+    pub failure: Option<Arc<str>>,
     /// When it was last read successfully.
     pub last_success: Option<SystemTime>,
 }

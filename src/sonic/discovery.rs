@@ -2,7 +2,7 @@
 //!
 //! Whatever happens to a source (down, slow, half an answer, nonsense), its last good content stays in use: only a good answer
 //! without targets removes targets. A failure is logged once when it begins and once when it is over. In a good answer, one group
-//! that cannot be used affects itself alone.
+//! that cannot be used affects itself alone; an answer of which no group can be used is a failure.
 //!
 //! Imports `model`, `runtime`, `config` and `soc`; in `sonic` `inventory`, `mirror` and `redis_link`.
 //!

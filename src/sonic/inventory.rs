@@ -214,6 +214,7 @@ pub fn found_rows(
         },
         address: Address::from(ip),
         side,
+        file: None,
     };
     let rows = mux_cable::read(tables).map(move |row| row.map(found));
     rows.chain(mux_cable::too_many(tables).map(Err))

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::model::{Delays, View, text};
+use crate::model::{Delays, SourceStatus, View, text};
 
-/// Inventory problems that are named; the API lists all.
+/// Inventory problems, and sources that are down, that are named; the API lists all problems.
 const NAMED: usize = 3;
 /// A task that runs later than the buckets up to this bound has affected a round: half a query's deadline, as in the alert.
 const LATE: f64 = 0.25;
@@ -44,6 +44,9 @@ pub(super) fn of(view: &View) -> Vec<ExporterProblem> {
             format!("another process wrote to rows of this exporter ({times} times in the last 10 minutes)");
         add("DualTorForeignWriter", text);
     }
+    if let Some(text) = sources(view) {
+        add("DualTorInventorySourceDown", text);
+    }
     if let Some(text) = inventory(view) {
         add("DualTorInventoryProblems", text);
     }
@@ -58,6 +61,27 @@ pub(super) fn of(view: &View) -> Vec<ExporterProblem> {
         add("DualTorLogLinesDropped", text);
     }
     all
+}
+
+fn sources(view: &View) -> Option<String> {
+    let down = view.sources.iter().filter(|source| source.up == Some(false));
+    let mut named: Vec<String> = down
+        .map(|SourceStatus { source, failure, .. }| {
+            let why = failure.as_deref().unwrap_or("it has not answered");
+            format!("{source} cannot be read: {}", text::quote(why))
+        })
+        .collect();
+    let more = named.len().saturating_sub(NAMED);
+    named.truncate(NAMED);
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    (!named.is_empty()).then(|| {
+        format!(
+            "a source of targets is down, its last targets stay in use: {}",
+            named.join("; ")
+        )
+    })
 }
 
 fn inventory(view: &View) -> Option<String> {
@@ -136,5 +160,18 @@ mod tests {
                 "DualTorLogLinesDropped"
             ]
         );
+        let source = |up| SourceStatus {
+            source: "file_sd:a.yml".into(),
+            up,
+            failure: Some("gone".into()),
+            last_success: None,
+        };
+        view.sources = [None, Some(true), Some(false)].map(source).into();
+        let down =
+            "a source of targets is down, its last targets stay in use: file_sd:a.yml cannot be read: gone";
+        let problem = of(&view)
+            .into_iter()
+            .find(|problem| problem.alert == "DualTorInventorySourceDown");
+        assert_eq!(problem.expect("a problem").text, down);
     }
 }

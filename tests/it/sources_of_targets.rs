@@ -203,6 +203,13 @@ async fn whatever_an_http_server_does_the_last_targets_stay_but_for_an_honest_em
         Reply::Whole(200, "text/html", "[]".to_owned()),
         Reply::Whole(200, "application/json", page),
         Reply::Whole(200, "application/json", "{}".to_owned()),
+        // Not one group that can be used: a label that was renamed.
+        json(
+            &groups
+                .iter()
+                .map(|group| group.replace("\"port\"", "\"interface\""))
+                .collect::<Vec<_>>(),
+        ),
         Reply::Half(groups[0].clone()),
         Reply::Long(20 << 20),
         Reply::Endless(Endless::Interim),
@@ -212,6 +219,17 @@ async fn whatever_an_http_server_does_the_last_targets_stay_but_for_an_honest_em
         let scrape = shows(web, &two, false).await;
         assert!(age(&scrape) >= age(&first), "{bad:?}");
     }
+    let fleet: serde_json::Value =
+        serde_json::from_str(http::get(web, "/api/v1/fleet").await.text()).expect("JSON");
+    let problem = &fleet["exporter_problems"][0];
+    assert_eq!(problem["alert"], "DualTorInventorySourceDown");
+    let text = problem["text"].as_str().expect("a text");
+    assert!(
+        text.contains(&source) && text.contains("cannot be read: "),
+        "{text}"
+    );
+    let page = http::get(web, "/").await;
+    assert!(page.text().contains(&source) && !page.text().contains("This exporter is well"));
     server.replies(json(&groups[..2]));
     shows(web, &two, true).await;
     assert_eq!(
@@ -302,8 +320,32 @@ async fn files_are_followed_and_a_bad_or_missing_one_keeps_its_targets() {
         doctor.stdout.contains("lists 2 targets") && doctor.code == Some(0),
         "{doctor:?}"
     );
+    assert!(doctor.stdout.contains("r1|Ethernet0: "), "{doctor:?}");
     write("c.yml", &one(2));
     let three = ["Ethernet0", "Ethernet1", "Ethernet2"];
+    shows(web, &three, true).await;
+    // What is wrong names the file.
+    write(
+        "d.yml",
+        &format!("[{}, {{}}]", group(sim.socs()[2].address(), "Ethernet0")),
+    );
+    wait_until("two problems", async || {
+        let answer = http::get(web, "/api/v1/fleet").await;
+        let fleet: serde_json::Value = serde_json::from_str(answer.text()).expect("JSON");
+        let problems = &fleet["inventory_problems"];
+        let text = |n: usize| problems[n]["text"].as_str().unwrap_or_default();
+        let expected = [
+            text(1).contains("a.yml") && text(1).contains("d.yml"),
+            text(0).contains("d.yml"),
+        ];
+        if expected == [true; 2] {
+            Ok(())
+        } else {
+            Err(problems.to_string())
+        }
+    })
+    .await;
+    std::fs::remove_file(dir.path().join("targets/d.yml")).expect("removed");
     shows(web, &three, true).await;
     write("a.yml", "[{targets: [");
     shows(web, &three, false).await;
@@ -404,4 +446,6 @@ async fn the_api_and_the_pages_name_a_port_with_its_rack() {
     assert_eq!(http::get(web, "/api/v1/ports/Ethernet0").await.status, 404);
     let page = http::get(web, "/").await;
     assert!(page.text().contains("r1|Ethernet0"), "{}", page.text());
+    // Each target has its side.
+    assert!(!page.text().contains("ToR side unknown"), "{}", page.text());
 }

@@ -52,6 +52,30 @@ class Release(unittest.TestCase):
         self.heads("## 77.1.2 / 2026-01-01")
         self.assertIn("released 77.1.2 already", self.script("--commit", "77.1.2", code=1))
 
+    def test_a_release_that_fails_leaves_everything_as_it_was(self):
+        self.heads("## 77.1.2 / Unreleased")
+        head = self.git("rev-parse", "HEAD")
+        hook = self.clone / ".git/hooks/pre-commit"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text("#!/bin/sh\nexit 1\n")
+        hook.chmod(0o755)
+        self.assertIn("nothing was changed", self.script("--commit", "77.1.2", code=1))
+        self.assertEqual(self.git("status", "--porcelain"), "")
+        self.assertEqual(self.git("rev-parse", "HEAD"), head)
+        hook.unlink()
+        self.script("--commit", "77.1.2")
+
+    def test_a_tag_of_this_version_must_be_at_this_commit(self):
+        self.heads("## 77.1.2 / Unreleased")
+        self.git("tag", "v77.1.2")
+        self.assertIn("the tag v77.1.2 exists", self.script("--commit", "77.1.2", code=1))
+        self.git("tag", "--delete", "v77.1.2")
+        self.script("--commit", "77.1.2")
+        self.git("tag", "v77.1.2")
+        self.script("--commit", "77.1.2")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "docs: later")
+        self.assertIn("the tag v77.1.2 is another commit", self.script("--commit", "77.1.2", code=1))
+
     def test_a_place_with_another_version_is_named(self):
         manifest = self.clone / "packaging/sonic/manifest.json"
         manifest.write_text(manifest.read_text().replace(f'"{VERSION}"', '"9.9.9"'))

@@ -126,6 +126,16 @@ class Show(unittest.TestCase):
             self.assertIn("?[2J1.0?", output)
             self.assertNotIn("\x1b", output)
 
+    def test_a_key_of_another_type_and_a_huge_text_spoil_no_other_line(self):
+        self.redis.hset(6, "MUX_CABLE_INFO|Ethernet0", {**ROW, "server_version": "x" * 100_000})
+        self.redis.cli(6, "set", "MUX_CABLE_INFO|Ethernet4", "text")
+        self.redis.cli(6, "set", "MUX_LINKMGR_TABLE|Ethernet0", "text")
+        lines = self.show("dualtor", "status").splitlines()
+        self.assertEqual([line.split()[:2] for line in lines[2:]], [["Ethernet0", "READY"]])
+        self.assertLess(max(map(len, lines)), 160)
+        self.assertIn("x" * 100_000, self.show("dualtor", "status", "--json"))
+        self.assertIn("READY", self.show("mux", "soc", "Ethernet0"))
+
     def test_one_soc_with_everything_that_is_known(self):
         self.redis.hset(4, "MUX_CABLE|Ethernet0",
                         {"soc_ipv4": "192.168.0.3/32", "cable_type": "active-active", "state": "auto"})

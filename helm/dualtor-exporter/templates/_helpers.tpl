@@ -57,6 +57,9 @@ labels: {{- toYaml (merge (deepCopy (default dict .labels)) (include "dualtor.la
 {{- if eq .Values.mode "statefulset" -}}
 {{- if hasKey $config "shard" }}{{ fail "config.shard: the chart writes this key itself; set `shards`" }}{{ end -}}
 {{- $_ := set $config "shard" (dict "index" "auto" "count" (int .Values.shards)) -}}
+{{- end -}}
+{{- $isCentral := or (eq .Values.mode "statefulset") (not (empty $config.inventory)) -}}
+{{- if $isCentral -}}
 {{- $databases := default dict $config.databases -}}
 {{- if not (hasKey $databases "publish") }}{{ $_ := set $databases "publish" "off" }}{{ end -}}
 {{- $_ := set $config "databases" $databases -}}
@@ -66,6 +69,10 @@ labels: {{- toYaml (merge (deepCopy (default dict .labels)) (include "dualtor.la
 {{- if and (kindIs "map" $part) (kindIs "bool" (get $part (last $place))) -}}
 {{- $_ := set $part (last $place) (ternary "on" "off" (get $part (last $place))) -}}
 {{- end -}}
+{{- end -}}
+{{- $publish := toString (get (default dict $config.databases) "publish") -}}
+{{- if and $isCentral (ne $publish "off") (or $config.inventory (and (eq .Values.mode "statefulset") (gt (int .Values.shards) 1))) -}}
+{{- fail (printf "config.databases.publish: expected off, since several shards or an inventory write no rows; got %s" $publish) -}}
 {{- end -}}
 {{- toYaml $config -}}
 {{- end -}}

@@ -105,7 +105,9 @@ impl FollowedFiles<'_> {
         different |= !due.is_empty();
         for path in due {
             let file = path.clone();
-            let read = self.reader.read(PATIENCE, move || read(&file)).await;
+            // The name of a source with one file has its path.
+            let named = self.source.files != [path.clone()];
+            let read = self.reader.read(PATIENCE, move || read(&file, named)).await;
             let read = read.unwrap_or_else(|unread| Err(unread.to_string()));
             let Some(file) = self.files.get_mut(&path) else {
                 continue;
@@ -210,13 +212,17 @@ fn is_match(pattern: &str, name: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The content of one file. Blocks.
-fn read(path: &Path) -> Result<Groups, String> {
+/// The content of one file, with its name if it is to be `named`. Blocks.
+fn read(path: &Path, named: bool) -> Result<Groups, String> {
     let text = files::read_text(path, yaml::MAX_MIB).map_err(|error| format!("cannot be read: {error}"))?;
-    match path.extension().is_some_and(|end| end == "json") {
+    let groups = match path.extension().is_some_and(|end| end == "json") {
         true => Groups::of_json(text.as_bytes()),
         false => Groups::of_yaml(&text),
-    }
+    }?;
+    Ok(match named {
+        true => groups.of_file(&text::quote(path.display()).into()),
+        false => groups,
+    })
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 //! `[{"targets": ["192.0.2.1:50075"], "labels": {"port": "Ethernet0", "rack": "r17", "side": "upper"}}]`. Pure.
 //!
 //! `port` is needed; `rack` and `side` may be missing; other labels are ignored. A document that is not such a list is an error. A
-//! group that is not as it should be becomes a problem, and the others are used. No more is kept than the targets themselves.
+//! group that is not as it should be becomes a problem, and the others are used; if there is no other, the document is an error.
+//! No more is kept than the targets themselves.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -28,17 +30,29 @@ impl Groups {
     /// Reads JSON. The error is for people.
     pub(super) fn of_json(text: &[u8]) -> Result<Self, String> {
         let read: Result<Document, _> = serde_json::from_slice(text);
-        read.map(|document| document.0)
-            .map_err(|error| format!("not a list of target groups: {}", text::quote(error)))
+        read.map_err(|error| format!("not a list of target groups: {}", text::quote(error)))?
+            .groups()
     }
 
     /// Reads YAML. The error is for people.
     pub(super) fn of_yaml(text: &str) -> Result<Self, String> {
         let read = yaml::read::<Document>(text);
-        read.map(|document| document.0).map_err(|(line, _, message)| {
+        read.map_err(|(line, _, message)| {
             let line = line.map_or_else(String::new, |line| format!("line {line}: "));
             format!("not a list of target groups: {line}{}", text::quote(message))
-        })
+        })?
+        .groups()
+    }
+
+    /// Names the file that they are from.
+    pub(super) fn of_file(mut self, file: &Arc<str>) -> Self {
+        for target in &mut self.targets {
+            target.file = Some(file.clone());
+        }
+        for problem in &mut self.problems {
+            problem.text = format!("{file}: {}", problem.text);
+        }
+        self
     }
 
     /// Adds those of another document.
@@ -48,7 +62,24 @@ impl Groups {
     }
 }
 
-struct Document(Groups);
+struct Document {
+    groups: Groups,
+    /// There are groups, and not one of them can be used.
+    is_useless: bool,
+}
+
+impl Document {
+    /// A list of nothing but mistakes is one of its program, a label that was renamed for example, and not a fleet without SoCs.
+    fn groups(self) -> Result<Groups, String> {
+        match self.groups.problems.first() {
+            Some(first) if self.is_useless => Err(format!(
+                "none of its groups can be used; {}: {}",
+                first.port, first.text
+            )),
+            _ => Ok(self.groups),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -69,13 +100,16 @@ impl<'de> Visitor<'de> for ListVisitor {
         let mut groups = Groups::default();
         let mut racks: HashMap<String, Rack> = HashMap::new();
         let (mut number, mut more) = (0, 0);
+        let mut is_useless = true;
         while let Some(group) = list.next_element::<TargetGroup>()? {
+            let before = (groups.targets.len(), groups.problems.len() + more);
             let problems = &mut groups.problems;
             let mut tell = |problem| match problems.len() < MOST_PROBLEMS {
                 true => problems.push(problem),
                 false => more += 1,
             };
             group.read(number, &mut racks, &mut groups.targets, &mut tell);
+            is_useless &= groups.targets.len() == before.0 && groups.problems.len() + more > before.1;
             if groups.targets.len() > yaml::MAX_TARGETS {
                 return Err(A::Error::custom(format!(
                     "expected at most {} targets",
@@ -90,7 +124,7 @@ impl<'de> Visitor<'de> for ListVisitor {
                 .problems
                 .push(Problem::new("groups", ProblemKind::BadGroup, &text));
         }
-        Ok(Document(groups))
+        Ok(Document { groups, is_useless })
     }
 }
 
@@ -136,6 +170,7 @@ impl TargetGroup {
                     id: id.clone(),
                     address,
                     side,
+                    file: None,
                 }),
                 Err(_) => bad(&quoted(&target)),
             }
@@ -383,8 +418,24 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_which_none_can_be_used_are_an_error_of_the_whole() {
+        for bad in [
+            r#"[{"targets": ["192.0.2.1"], "labels": {"interface": "Ethernet0"}}, 7]"#,
+            r#"[{"targets": ["soc0"], "labels": {"port": "Ethernet0"}}]"#,
+        ] {
+            for error in [Groups::of_json(bad.as_bytes()), Groups::of_yaml(bad)] {
+                let error = error.expect_err(bad);
+                assert!(error.starts_with("none of its groups can be used; "), "{error}");
+            }
+        }
+        let no_address = r#"[7, {"targets": [], "labels": {"port": "Ethernet8"}}]"#;
+        assert_eq!(Groups::of_json(no_address.as_bytes()).expect("good").targets, []);
+    }
+
+    #[test]
     fn nonsense_of_many_mebibytes_is_bounded() {
-        let lists = format!("[{}[]]", "[],".repeat(1_000_000));
+        let good = r#"{"targets": [], "labels": {"port": "Ethernet8"}}"#;
+        let lists = format!("[{}{good}]", "[],".repeat(1_000_000));
         let groups = Groups::of_json(lists.as_bytes()).expect("a list");
         assert_eq!(groups.problems.len(), MOST_PROBLEMS + 1);
         let texts = "\"\",".repeat(yaml::MAX_TARGETS + 10);

@@ -17,6 +17,8 @@ pub struct FoundTarget {
     pub address: Address,
     /// Which ToR we are for it; unknown: the source does not say.
     pub side: Side,
+    /// Which of its files lists it, if the source may have several.
+    pub file: Option<Arc<str>>,
 }
 
 /// The last good content of a source, and how it is now.
@@ -96,8 +98,12 @@ pub(super) fn merge(config: &Config, found: &[NamedContent], channels: &mut Chan
                 continue;
             }
             let mut problem = |kind, text: &str| problems.add(&target.id.to_string(), kind, text);
+            let place = target.file.as_deref().unwrap_or(source);
             if let Some(first) = taken.get(&target.id) {
-                let text = format!("{source} has a port that {first} has: the first is used");
+                let text = match *first == place {
+                    true => format!("{place} has this port twice: the first is used"),
+                    false => format!("{place} has a port that {first} has: the first is used"),
+                };
                 problem(ProblemKind::DuplicatePort, &text);
                 continue;
             }
@@ -110,7 +116,7 @@ pub(super) fn merge(config: &Config, found: &[NamedContent], channels: &mut Chan
                 problem(ProblemKind::BadAddress, &text);
                 continue;
             }
-            taken.insert(&target.id, source);
+            taken.insert(&target.id, place);
             let told = target.side != Side::Unknown;
             inventory.targets.push(Target {
                 id: target.id.clone(),
@@ -149,6 +155,7 @@ mod tests {
             id: TargetId::parse("r1|Ethernet0").expect("a key"),
             address: Address::read("192.0.2.1").expect("an address"),
             side: Side::Upper,
+            file: None,
         };
         let content = SourceContent {
             targets: Arc::new(vec![target; 5000]),

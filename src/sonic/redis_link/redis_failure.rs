@@ -52,11 +52,11 @@ impl RedisFailure {
                 "let this process use the socket: on SONiC it belongs to the group redis"
             }
             Self::Connect(_) | Self::Closed => {
-                "check that redis-server runs and listens at this address (databases.url, else database_config.json)"
+                "check that redis-server runs and listens at this address (databases.url or config_db.url, else database_config.json)"
             }
             Self::Timeout => "redis-server hangs or is overloaded: check its process and its log",
             Self::NotRedis => {
-                "check that this address (databases.url, else database_config.json) is that of a redis-server"
+                "check that this address (databases.url or config_db.url, else database_config.json) is that of a redis-server"
             }
             Self::Breach(Breach::Keys(_) | Breach::Size(_)) => {
                 "far more than a switch has: find what writes these tables, and delete what does not belong there"
@@ -64,16 +64,18 @@ impl RedisFailure {
             Self::Breach(_) => {
                 "not a working redis-server: check the address, and which process writes these tables"
             }
-            Self::Auth(_) => "check user and password in databases.url",
+            Self::Auth(_) => "check user and password in databases.url or config_db.url",
             Self::Defect(_) => "what is in the database may be why: see the log, and report it",
             Self::Refused(error) => match error.code() {
                 Some("LOADING") => "redis-server is reading its data: wait",
                 Some("BUSY") => "redis-server runs a script that does not end: see its log",
-                Some("READONLY" | "MASTERDOWN") => "this is a replica: point databases.url at the master",
+                Some("READONLY" | "MASTERDOWN") => {
+                    "this is a replica: point databases.url or config_db.url at the master"
+                }
                 Some("OOM") => "redis-server is at its maxmemory: raise it, or free memory",
                 Some("MISCONF") => "redis-server cannot save to disk: see its log",
                 Some("NOAUTH") => {
-                    "give user and password in databases.url: redis://user:password@host, or redis+unix://user:password@/path/to/redis.sock"
+                    "give user and password in databases.url or config_db.url: redis://user:password@host, or redis+unix://user:password@/path/to/redis.sock"
                 }
                 Some("NOPERM") => {
                     "allow this user SELECT, PING, HGET, HMGET, HSET and DEL on our table, and SCAN, GET, HMGET and HGETALL (docs/sonic.md)"

@@ -106,6 +106,7 @@ impl Discoveries {
         let status = |(source, found): &NamedContent| SourceStatus {
             source: source.clone(),
             up: found.up,
+            failure: found.failure.clone(),
             last_success: found.last_success,
         };
         self.taken.iter().map(status).collect()

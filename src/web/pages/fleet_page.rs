@@ -60,7 +60,7 @@ fn page(view: &View, selection: &Selection, total: usize, shown: usize, metrics:
         .collect();
     let body = html! {
         header {
-            h1 { (host) " " small { (side(view.side)) } }
+            h1 { (host) " " small { (side(view)) } }
             p.sentence { strong #counts aria-live="polite" { (counts.sentence()) (services_table::failing(view)) } " " span #rest { (rest(view, &counts)) } }
             (exporter(view))
         }
@@ -92,11 +92,13 @@ fn page(view: &View, selection: &Selection, total: usize, shown: usize, metrics:
     frame.around(&body)
 }
 
-fn side(side: Side) -> &'static str {
-    match side {
-        Side::Upper => "upper ToR",
-        Side::Lower => "lower ToR",
-        Side::Unknown => "ToR side unknown",
+/// Which ToR this is, if it is one.
+fn side(view: &View) -> &'static str {
+    match view.side_of(&view.socs) {
+        Some(Side::Upper) => "upper ToR",
+        Some(Side::Lower) => "lower ToR",
+        _ if view.is_side_unknown() => "ToR side unknown",
+        _ => "",
     }
 }
 

@@ -31,14 +31,15 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 
 fn not_probed(seen: &Collected) -> Option<Finding> {
     let left = seen.socs.iter().filter(|soc| soc.probe.is_none());
-    let ports: Vec<&str> = left.map(|soc| soc.port().as_str()).collect();
+    let names: Vec<String> = left.map(|soc| soc.target.id.to_string()).collect();
+    let ports: Vec<&str> = names.iter().map(String::as_str).collect();
     let remedy = "run `dualtor-exporter probe <address>`, or doctor again when fewer SoCs hang".to_owned();
     let text = "not probed: no time was left";
     (!ports.is_empty()).then(|| Finding::note(AREA, listed(&ports), text, remedy))
 }
 
 fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
-    let port = soc.port().as_str();
+    let name = soc.target.id.to_string();
     let mut found = match &soc.probe {
         None => Vec::new(),
         Some(Found::NeverReady(failure)) => vec![never_ready(soc, failure)],
@@ -48,7 +49,7 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
                 let alike = "READY, but the connection ended at once".to_owned();
                 let text = format!("{}: READY, but {left}", soc.target.address);
                 let remedy = "run doctor again. If this happens each time, check the SoC's own log, and how long its server lets a connection live (max_connection_age)";
-                found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
+                found.push(Finding::problem(AREA, name, text, remedy).alike(alike));
             }
             if found.is_empty() {
                 found.push(well(soc, &milliseconds(Some(*after)), report));
@@ -57,7 +58,7 @@ fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
             found
         }
     };
-    found.extend(switchs_own(port, facts));
+    found.extend(switchs_own(soc.port().as_str(), facts));
     found
 }
 
@@ -108,7 +109,7 @@ fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
         ),
     };
     let text = format!("{}: {alike}", soc.target.address);
-    Finding::problem(AREA, soc.port().as_str(), text, remedy).alike(alike)
+    Finding::problem(AREA, soc.target.id.to_string(), text, remedy).alike(alike)
 }
 
 /// What to do about each cause of a failed dial.
@@ -159,7 +160,7 @@ fn remedy_of(cause: Cause) -> &'static str {
 
 /// What is wrong, or odd, with its answers.
 fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
-    let (port, address) = (soc.port().as_str(), soc.target.address);
+    let (name, address) = (&*soc.target.id.to_string(), soc.target.address);
     let mut found = Vec::new();
     let mut empty = Vec::new();
     // One cause, a lost connection for example, often ends all of them: it is reported once.
@@ -188,14 +189,14 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
             .map_or(String::new(), |error| format!(": {error}"));
         let alike = format!("READY, but {queries} ended with {}{error}", answer.result);
         let text = format!("{address}: {alike}");
-        found.push(Finding::problem(AREA, port, text, remedy_of_answer(answer)).alike(alike));
+        found.push(Finding::problem(AREA, name, text, remedy_of_answer(answer)).alike(alike));
     }
     if !empty.is_empty() {
         let alike = format!(
             "READY, but empty replies to {}: these values are unknown. SONiC's NIC simulator sends such replies",
             empty.join(", ")
         );
-        found.push(Finding::note(AREA, port, format!("{address}: {alike}"), None).alike(alike));
+        found.push(Finding::note(AREA, name, format!("{address}: {alike}"), None).alike(alike));
     }
     if report.health.is_bad() {
         let alike = format!("READY, but their health is {}", report.health);
@@ -203,7 +204,7 @@ fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
             format!("{address}: READY, but its health is {}", report.health),
             "the SoC itself reports that it does not serve: see its log",
         );
-        found.push(Finding::problem(AREA, port, text, remedy).alike(alike));
+        found.push(Finding::problem(AREA, name, text, remedy).alike(alike));
     }
     found
 }
@@ -289,7 +290,7 @@ fn well(soc: &Soc, after: &str, report: &Report) -> Finding {
         report.version.as_deref().unwrap_or("N/A"),
         report.health
     );
-    Finding::ok(AREA, soc.port().as_str(), text)
+    Finding::ok(AREA, soc.target.id.to_string(), text)
 }
 
 /// Whether the SoC does what linkmgrd wants.
@@ -302,6 +303,6 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
             facts.intended
         );
         let remedy = "run doctor again in some seconds: a switchover may be under way. If it stays, check `show muxcable status` and the logs of linkmgrd and ycabled";
-        Finding::problem(AREA, soc.port().as_str(), text.as_str(), remedy).alike(text)
+        Finding::problem(AREA, soc.target.id.to_string(), text.as_str(), remedy).alike(text)
     })
 }
