@@ -143,7 +143,10 @@ fn without_urls(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let begin = rest[..at].rfind(ENDS).map_or(0, |end| end + 1);
         // A password may have these characters in it. It goes up to an @ or, cut short, to the end of the quotation.
-        let login = rest.rfind('@').unwrap_or(at);
+        let next = rest[at + 1..]
+            .find("://")
+            .map_or(rest.len(), |next| at + 1 + next);
+        let login = rest[..next].rfind('@').unwrap_or(at);
         let quoted = rest[..begin].ends_with('"').then(|| rest.rfind('"'));
         let inside = at.max(login).max(quoted.flatten().unwrap_or(at));
         let end = rest[inside..].find(ENDS).map_or(rest.len(), |end| inside + end);
@@ -167,13 +170,17 @@ mod tests {
             ("got \"redis://u:cut, sho…\"", "got \"(a URL)\""),
             (
                 "redis://u:p,w@h: unknown field `redis://u:p,w@h`, expected url",
-                "(a URL)`, expected url",
+                "(a URL) unknown field `(a URL)`, expected url",
             ),
             (
                 "unknown field `redis://h`, expected url",
                 "unknown field `(a URL)`, expected url",
             ),
             ("key redis://h and http://h", "key (a URL) and (a URL)"),
+            (
+                "such as http://h:1, got \"http://u:p,w@h\"",
+                "such as (a URL), got \"(a URL)\"",
+            ),
         ] {
             assert_eq!(without_urls(text), expected);
         }
