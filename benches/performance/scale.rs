@@ -142,10 +142,7 @@ impl Exporter {
 
     fn scrape(&self) -> anyhow::Result<Answer> {
         let began = Instant::now();
-        let mut stream = TcpStream::connect(self.web)?;
-        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
+        let text = text(self.web, "/metrics")?;
         let took = began.elapsed().as_secs_f64();
         ensure!(text.starts_with("HTTP/1.0 200"), "no metrics");
         let mut answer = Answer {

@@ -65,45 +65,30 @@ pub(super) fn of(view: &View) -> Vec<ExporterProblem> {
 
 fn sources(view: &View) -> Option<String> {
     let down = view.sources.iter().filter(|source| source.up == Some(false));
-    let mut named: Vec<String> = down
-        .map(|SourceStatus { source, failure, .. }| {
-            let why = failure.as_deref().unwrap_or("it has not answered");
-            format!("{source} cannot be read: {}", text::quote(why))
-        })
-        .collect();
-    let more = named.len().saturating_sub(NAMED);
-    named.truncate(NAMED);
-    if more > 0 {
-        named.push(format!("{more} more"));
-    }
-    (!named.is_empty()).then(|| {
-        format!(
-            "a source of targets is down, its last targets stay in use: {}",
-            named.join("; ")
-        )
-    })
+    let listed = listed(down, |SourceStatus { source, failure, .. }| {
+        let why = failure.as_deref().unwrap_or("it has not answered");
+        format!("{source} cannot be read: {}", text::quote(why))
+    })?;
+    Some(format!(
+        "a source of targets is down, its last targets stay in use: {listed}"
+    ))
 }
 
 fn inventory(view: &View) -> Option<String> {
-    let problems = &view.inventory.problems;
-    let named: Vec<String> = problems
-        .iter()
-        .take(NAMED)
-        .map(|problem| format!("{}: {}", problem.port, text::quote(&problem.text)))
-        .collect();
-    let more = problems.len().saturating_sub(NAMED);
-    let more = if more > 0 {
-        format!("; {more} more")
-    } else {
-        String::new()
+    let listed = listed(view.inventory.problems.iter(), |problem| {
+        format!("{}: {}", problem.port, text::quote(&problem.text))
+    })?;
+    Some(format!("rows of the inventory that cannot be used: {listed}"))
+}
+
+/// The first of them, and how many more there are. None: there is nothing to tell.
+fn listed<T>(mut all: impl Iterator<Item = T>, tell: impl Fn(T) -> String) -> Option<String> {
+    let named: Vec<String> = all.by_ref().take(NAMED).map(tell).collect();
+    let more = match all.count() {
+        0 => String::new(),
+        more => format!("; {more} more"),
     };
-    let count = problems.len();
-    (count > 0).then(|| {
-        format!(
-            "rows of the inventory that cannot be used: {}{more}",
-            named.join("; ")
-        )
-    })
+    (!named.is_empty()).then(|| named.join("; ") + &more)
 }
 
 /// How many percent of the tasks were late, if that is too many.

@@ -177,6 +177,11 @@ impl Soc {
     pub(super) fn port(&self) -> &Port {
         &self.target.id.port
     }
+
+    /// With its rack, where there are several.
+    pub(super) fn name(&self) -> String {
+        self.target.id.to_string()
+    }
 }
 
 /// How the exporter serves.

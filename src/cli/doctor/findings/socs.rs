@@ -31,7 +31,7 @@ pub(super) fn check(seen: &Collected) -> Vec<Finding> {
 
 fn not_probed(seen: &Collected) -> Option<Finding> {
     let left = seen.socs.iter().filter(|soc| soc.probe.is_none());
-    let names: Vec<String> = left.map(|soc| soc.target.id.to_string()).collect();
+    let names: Vec<String> = left.map(Soc::name).collect();
     let ports: Vec<&str> = names.iter().map(String::as_str).collect();
     let remedy = "run `dualtor-exporter probe <address>`, or doctor again when fewer SoCs hang".to_owned();
     let text = "not probed: no time was left";
@@ -39,7 +39,7 @@ fn not_probed(seen: &Collected) -> Option<Finding> {
 }
 
 fn of_soc(soc: &Soc, facts: PortFacts) -> Vec<Finding> {
-    let name = soc.target.id.to_string();
+    let name = soc.name();
     let mut found = match &soc.probe {
         None => Vec::new(),
         Some(Found::NeverReady(failure)) => vec![never_ready(soc, failure)],
@@ -109,7 +109,7 @@ fn never_ready(soc: &Soc, failure: &Failure) -> Finding {
         ),
     };
     let text = format!("{}: {alike}", soc.target.address);
-    Finding::problem(AREA, soc.target.id.to_string(), text, remedy).alike(alike)
+    Finding::problem(AREA, soc.name(), text, remedy).alike(alike)
 }
 
 /// What to do about each cause of a failed dial.
@@ -160,7 +160,7 @@ fn remedy_of(cause: Cause) -> &'static str {
 
 /// What is wrong, or odd, with its answers.
 fn answers(soc: &Soc, report: &Report) -> Vec<Finding> {
-    let (name, address) = (&*soc.target.id.to_string(), soc.target.address);
+    let (name, address) = (&*soc.name(), soc.target.address);
     let mut found = Vec::new();
     let mut empty = Vec::new();
     // One cause, a lost connection for example, often ends all of them: it is reported once.
@@ -290,7 +290,7 @@ fn well(soc: &Soc, after: &str, report: &Report) -> Finding {
         report.version.as_deref().unwrap_or("N/A"),
         report.health
     );
-    Finding::ok(AREA, soc.target.id.to_string(), text)
+    Finding::ok(AREA, soc.name(), text)
 }
 
 /// Whether the SoC does what linkmgrd wants.
@@ -303,6 +303,6 @@ fn intent(soc: &Soc, report: &Report, facts: PortFacts) -> Option<Finding> {
             facts.intended
         );
         let remedy = "run doctor again in some seconds: a switchover may be under way. If it stays, check `show muxcable status` and the logs of linkmgrd and ycabled";
-        Finding::problem(AREA, soc.target.id.to_string(), text.as_str(), remedy).alike(text)
+        Finding::problem(AREA, soc.name(), text.as_str(), remedy).alike(text)
     })
 }
