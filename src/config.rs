@@ -47,7 +47,9 @@ use std::time::Duration;
 
 pub use http_login::{HttpLogin, Secret};
 pub use http_url::is_http_url;
-pub use inventory_sources::{FileSource, HttpSource, InventorySource, RemoteConfigDb, SourceOrigin};
+pub use inventory_sources::{
+    FilePattern, FileSource, HttpSource, InventorySource, RemoteConfigDb, SourceOrigin,
+};
 pub use module_scalars::HostPort;
 pub use otel::{OtelFile, OtelSettings, OtlpTarget};
 pub use raw_otel::{Batches, OtlpProtocol, OtlpSignal};

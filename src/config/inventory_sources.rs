@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use glob::Pattern;
 use http::Uri;
 
 use super::http_login::{HttpLogin, Secret};
@@ -40,10 +41,19 @@ pub enum SourceOrigin {
 /// Files that list targets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileSource {
-    /// Paths. The last part may have `*`.
-    pub files: Vec<PathBuf>,
+    /// Which files.
+    pub files: Vec<FilePattern>,
     /// They are read again after this time, even if they seem unchanged.
     pub refresh: Duration,
+}
+
+/// One file, or all files of a directory with such names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilePattern {
+    /// As it is written.
+    pub path: PathBuf,
+    /// The last part of the path, if it has wildcards.
+    pub names: Option<Pattern>,
 }
 
 /// An HTTP server that lists targets.
@@ -116,8 +126,12 @@ fn files(raw: RawFileSource, base: &Path, key: &str) -> Result<(String, SourceOr
         1 => String::new(),
         files => format!(" and {} more", files - 1),
     };
-    let name = format!("file_sd:{}{more}", text::quote(first.0.0.display()));
-    let files = raw.files.into_iter().map(|file| base.join(file.0.0)).collect();
+    let name = format!("file_sd:{}{more}", text::quote(first.0.path.display()));
+    let files = raw.files.into_iter().map(|file| FilePattern {
+        path: base.join(file.0.path),
+        names: file.0.names,
+    });
+    let files = files.collect();
     let refresh = refresh(raw.refresh.0, &key)?;
     Ok((name, SourceOrigin::Files(FileSource { files, refresh })))
 }

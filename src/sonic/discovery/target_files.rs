@@ -1,26 +1,34 @@
 //! `file_sd`: files that list targets. They are looked at each 2 s and read when they have changed, and also each `refresh`.
 //!
-//! A file that cannot be read keeps its last good content. A file that matched a `*` and is gone has no targets any more; a path
-//! without `*`, or with one that matches nothing, is a failure: an empty directory is more often a mount that is missing than a
+//! A file that cannot be read keeps its last good content. A file that matched a pattern and is gone has no targets any more; a path
+//! without one, or with one that matches nothing, is a failure: an empty directory is more often a mount that is missing than a
 //! fleet without SoCs. `[]` in a file says that.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use glob::MatchOptions;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::source_report::SourceReport;
 use super::target_groups::Groups;
 use crate::config::files::{self, PATIENCE, Reader};
 use crate::config::stamp::{Stamp, StampLog};
-use crate::config::{FileSource, yaml};
+use crate::config::{FilePattern, FileSource, yaml};
 use crate::model::text;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The most files of one source.
 const MOST_FILES: usize = 10_000;
+
+/// A hidden file matches only a pattern that begins with a dot.
+const AS_A_SHELL: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
 
 /// The files that there are, and the paths at which there is none.
 type Listing = (BTreeMap<PathBuf, Stamp>, Vec<String>);
@@ -106,7 +114,7 @@ impl FollowedFiles<'_> {
         for path in due {
             let file = path.clone();
             // The name of a source with one file has its path.
-            let named = self.source.files != [path.clone()];
+            let named = !matches!(&*self.source.files, [only] if only.path == path);
             let read = self.reader.read(PATIENCE, move || read(&file, named)).await;
             let read = read.unwrap_or_else(|unread| Err(unread.to_string()));
             let Some(file) = self.files.get_mut(&path) else {
@@ -141,23 +149,19 @@ impl FollowedFiles<'_> {
 }
 
 /// The files that these patterns name. Blocks.
-fn list(patterns: &[PathBuf]) -> Result<Listing, String> {
+fn list(patterns: &[FilePattern]) -> Result<Listing, String> {
     let (mut files, mut missing) = (BTreeMap::new(), Vec::new());
-    for pattern in patterns {
-        let shown = || text::quote(pattern.display());
-        let name = pattern
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if !name.contains('*') {
-            let stamp = Stamp::of(pattern);
+    for FilePattern { path, names } in patterns {
+        let shown = || text::quote(path.display());
+        let Some(names) = names else {
+            let stamp = Stamp::of(path);
             match stamp.is_there() {
-                true => drop(files.insert(pattern.clone(), stamp)),
+                true => drop(files.insert(path.clone(), stamp)),
                 false => missing.push(format!("{}: there is no such file", shown())),
             }
             continue;
-        }
-        let directory = pattern
+        };
+        let directory = path
             .parent()
             .filter(|path| !path.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
@@ -174,7 +178,7 @@ fn list(patterns: &[PathBuf]) -> Result<Listing, String> {
             if !entry
                 .file_name()
                 .to_str()
-                .is_some_and(|file| is_match(name, file))
+                .is_some_and(|name| names.matches_with(name, AS_A_SHELL))
             {
                 continue;
             }
@@ -189,27 +193,6 @@ fn list(patterns: &[PathBuf]) -> Result<Listing, String> {
         }
     }
     Ok((files, missing))
-}
-
-/// Whether a file name matches a pattern, in which `*` stands for any characters. A hidden file matches only a pattern that begins
-/// with a dot, as in a shell.
-fn is_match(pattern: &str, name: &str) -> bool {
-    if name.starts_with('.') && !pattern.starts_with('.') {
-        return false;
-    }
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
 }
 
 /// The content of one file, with its name if it is to be `named`. Blocks.
@@ -228,21 +211,48 @@ fn read(path: &Path, named: bool) -> Result<Groups, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, SourceOrigin};
+
+    fn listed(directory: &Path, pattern: &str) -> Vec<String> {
+        let yaml =
+            format!("databases: {{publish: off}}\ninventory: [{{file_sd: {{files: ['{pattern}']}}}}]\n");
+        let config = Config::parse(&yaml, &directory.join("config.yml")).expect("valid");
+        let SourceOrigin::Files(source) = &config.inventory[0].origin else {
+            panic!("files")
+        };
+        let (files, missing) = list(&source.files).expect("a list");
+        assert_eq!(missing.is_empty(), !files.is_empty(), "{missing:?}");
+        let name = |path: &PathBuf| path.file_name().expect("a name").to_string_lossy().into_owned();
+        files.keys().map(name).collect()
+    }
 
     #[test]
-    fn a_star_stands_for_any_characters_but_not_for_hidden_files() {
-        for (pattern, name, expected) in [
-            ("*.yml", "r17.yml", true),
-            ("*.yml", ".yml", false),
-            ("*.yml", "r17.yml.tmp", false),
-            (".*.yml", ".r17.yml", true),
-            ("r*-a*.json", "r17-a1.json", true),
-            ("r*-a*.json", "r17-b1.json", false),
-            ("r*.json", "17.json", false),
-            ("a*a.json", "a.json", false),
-            ("**.json", "x.json", true),
+    fn a_pattern_names_what_it_names_in_a_shell() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let names = [
+            "r1.yml",
+            "r17.yml",
+            "r2-a1.json",
+            "r2-b1.json",
+            ".r3.yml",
+            "r4.yml.tmp",
+        ];
+        for name in names {
+            std::fs::write(directory.path().join(name), "[]").expect("written");
+        }
+        let none: [&str; 0] = [];
+        for (pattern, expected) in [
+            ("*.yml", &["r1.yml", "r17.yml"][..]),
+            (".*.yml", &[".r3.yml"]),
+            ("r*-a*.json", &["r2-a1.json"]),
+            ("**.json", &["r2-a1.json", "r2-b1.json"]),
+            ("r?.yml", &["r1.yml"]),
+            ("r2-[a-c]1.json", &["r2-a1.json", "r2-b1.json"]),
+            ("r2-[^a]1.json", &["r2-b1.json"]),
+            ("r[0-9].json", &none),
+            ("r1.yml", &["r1.yml"]),
         ] {
-            assert_eq!(is_match(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(listed(directory.path(), pattern), expected, "{pattern}");
         }
     }
 }
