@@ -10,7 +10,7 @@ use dualtor_sim::ConnectionFault;
 use serde_json::Value;
 
 use crate::api::rack;
-use crate::certificates::{Ca, VALID};
+use crate::certificates::{Ca, Pem, VALID, self_signed};
 use crate::child::{Ended, Program, binary, run};
 use crate::endless::{Endless, serve};
 use crate::harness::{ONLY_AT_READY, Rack, Setup, wait_until};
@@ -260,6 +260,47 @@ async fn tls_and_a_login() {
     assert!(ended.code == Some(3) && ended.stderr.contains(words), "{ended:?}");
     let ended = run(&[&args[..], &own].concat()).await;
     assert!(ended.stdout.contains("1 port"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_itself_in_the_ca_file_is_trusted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let written = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let serving = async |name: &str, pem: &Pem| {
+        let [cert, key] = [
+            written(&format!("{name}.crt"), &pem.cert),
+            written(&format!("{name}.key"), &pem.key),
+        ];
+        let mut setup = Setup::rack(1);
+        setup.web_config = Some(format!(
+            "tls_server_config: {{cert_file: {cert}, key_file: {key}}}\n"
+        ));
+        (setup.start().await, cert)
+    };
+    let ca = Ca::new("CA", VALID);
+    let (own, between) = (self_signed(VALID), ca.intermediate());
+    let (rack, cert) = serving("own", &own).await;
+    let url = format!("https://{}", rack.web);
+    let ended = run(&["status", "--url", &url, "--tls-ca", &cert]).await;
+    assert!(ended.stdout.contains("1 port"), "{ended:?}");
+    let another = written("another.crt", &self_signed(VALID).cert);
+    let ended = run(&["status", "--url", &url, "--tls-ca", &another]).await;
+    assert!(
+        ended.stderr.contains("no CA in our CA file has signed"),
+        "{ended:?}"
+    );
+    // A server that has a CA's certificate, of which only the signer is known.
+    let (rack, _) = serving("between", &between).await;
+    let url = format!("https://{}", rack.web);
+    let root = written("root.crt", &ca.cert);
+    let ended = run(&["status", "--url", &url, "--tls-ca", &root]).await;
+    let words =
+        "the server's certificate cannot be accepted: it is a CA certificate: give the server its own";
+    assert!(ended.code == Some(3) && ended.stderr.contains(words), "{ended:?}");
 }
 
 /// A SoC's text must not control the terminal.

@@ -262,7 +262,7 @@ fn with_flags(fault: &ServerFault) -> String {
         ServerFault::CertificateRefused => "--tls-cert and --tls-key",
         ServerFault::Closed
         | ServerFault::NoHttp2
-        | ServerFault::NotValidNow(_)
+        | ServerFault::Certificate(_)
         | ServerFault::HeadTooLong
         | ServerFault::TooMuch(_)
         | ServerFault::Other(_) => return fault.to_string(),

@@ -54,7 +54,10 @@ fn refused(error: &Error) -> String {
 
 fn of(error: &Error) -> Failure {
     let (cause, detail) = match error {
-        Error::InvalidCertificate(reason) => (of_certificate(reason), told(reason, error)),
+        Error::InvalidCertificate(reason) => {
+            let words = of_peer(reason).map(|words| format!("the SoC's certificate {words}"));
+            (of_certificate(reason), words.unwrap_or_else(|| error.to_string()))
+        }
         Error::AlertReceived(alert) if ABOUT_OUR_CERTIFICATE.contains(alert) => {
             (Cause::TlsClientRefused, refused(error))
         }
@@ -66,44 +69,9 @@ fn of(error: &Error) -> Failure {
     Failure::new(cause, detail)
 }
 
-/// What is wrong with the SoC's certificate, if rustls's own text is for programmers.
-fn told(reason: &CertificateError, error: &Error) -> String {
+/// What is wrong with a peer's certificate, for people: what follows "the certificate". `None`: rustls's own text is for people.
+pub(super) fn of_peer(reason: &CertificateError) -> Option<String> {
     use CertificateError as Why;
-    if let Some(what) = not_valid_now(reason) {
-        return format!("the SoC's certificate {what}");
-    }
-    let other = match reason {
-        Why::UnsupportedSignatureAlgorithmContext { .. }
-        | Why::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            return "the SoC's certificate, or one that signed it, is signed in a way that is not supported (SHA-1?): \
-                    SHA-256 or better is, with RSA from 2048 bits, ECDSA on P-256 or P-384, or Ed25519"
-                .to_owned();
-        }
-        Why::Other(other) => other,
-        _ => return error.to_string(),
-    };
-    let name = other.to_string();
-    let hint = [
-        (
-            "CaUsedAsEndEntity",
-            "it is a CA certificate: give the SoC its own certificate, or put this one into our CA file",
-        ),
-        (
-            "UnsupportedCertVersion",
-            "it is X.509 version 1, which cannot hold a name to check: version 3 is needed",
-        ),
-        (BAD_KEY, BAD_KEY),
-    ]
-    .into_iter()
-    .find_map(|(verdict, hint)| name.contains(verdict).then_some(hint));
-    format!(
-        "the SoC's certificate cannot be accepted: {}",
-        hint.unwrap_or(&name)
-    )
-}
-
-/// For people, after "the certificate": it has expired, or is not valid yet.
-pub(super) fn not_valid_now(reason: &CertificateError) -> Option<String> {
     let date = |time: &UnixTime| {
         let time = i64::try_from(time.as_secs()).ok();
         let time = time.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
@@ -111,15 +79,37 @@ pub(super) fn not_valid_now(reason: &CertificateError) -> Option<String> {
             time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
         })
     };
-    match reason {
-        CertificateError::ExpiredContext { not_after, .. } => {
-            Some(format!("has expired: {}", date(not_after)))
+    let other = match reason {
+        Why::ExpiredContext { not_after, .. } => return Some(format!("has expired: {}", date(not_after))),
+        Why::NotValidYetContext { not_before, .. } => {
+            return Some(format!("is not valid before {}", date(not_before)));
         }
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            Some(format!("is not valid before {}", date(not_before)))
+        Why::UnsupportedSignatureAlgorithmContext { .. }
+        | Why::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            return Some(
+                "has a signature that is not supported (SHA-1?), or a CA's certificate has: SHA-256 or better is supported, \
+                 with RSA from 2048 bits, ECDSA on P-256 or P-384, or Ed25519"
+                    .to_owned(),
+            );
         }
-        _ => None,
-    }
+        Why::Other(other) => other.to_string(),
+        _ => return None,
+    };
+    let known = [
+        (
+            "CaUsedAsEndEntity",
+            "it is a CA certificate: give the server its own certificate, or put this one into our CA file",
+        ),
+        (
+            "UnsupportedCertVersion",
+            "it is X.509 version 1, which cannot hold a name to check: version 3 is needed",
+        ),
+        (BAD_KEY, BAD_KEY),
+    ];
+    let known = known
+        .into_iter()
+        .find_map(|(verdict, words)| other.contains(verdict).then_some(words));
+    Some(format!("cannot be accepted: {}", known.unwrap_or(&other)))
 }
 
 fn of_certificate(reason: &CertificateError) -> Cause {

@@ -10,7 +10,7 @@ use h2::Reason;
 use rustls::{AlertDescription, CertificateError};
 use tokio::time::timeout;
 
-use super::handshake_failure::{ABOUT_OUR_CERTIFICATE, not_valid_now};
+use super::handshake_failure::{ABOUT_OUR_CERTIFICATE, of_peer};
 use crate::runtime::ration::RationUsed;
 
 /// A connection that has cancelled a request has ended.
@@ -35,8 +35,8 @@ pub enum ServerFault {
     TooMuch(RationUsed),
     /// No CA of ours has signed its certificate.
     UnknownCa,
-    /// Its certificate has expired, or is not valid yet.
-    NotValidNow(String),
+    /// Something else is wrong with its certificate, in words that follow "the certificate".
+    Certificate(String),
     /// It does not accept our certificate, or we have none.
     CertificateRefused,
     /// Anything else, as the libraries describe it.
@@ -112,7 +112,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<ServerFault> {
         rustls::Error::AlertReceived(alert) if ABOUT_OUR_CERTIFICATE.contains(alert) => {
             Some(ServerFault::CertificateRefused)
         }
-        rustls::Error::InvalidCertificate(reason) => not_valid_now(reason).map(ServerFault::NotValidNow),
+        rustls::Error::InvalidCertificate(reason) => of_peer(reason).map(ServerFault::Certificate),
         _ => None,
     }
 }
@@ -135,7 +135,7 @@ impl fmt::Display for ServerFault {
             Self::NoTls => "the server does not speak TLS",
             Self::NoHttp => "what the server sends is not HTTP/1.1, it may speak gRPC only, or expect TLS",
             Self::NoHttp2 => "what the server sends is not HTTP/2, it may not speak gRPC, or expect TLS",
-            Self::NotValidNow(what) => return write!(f, "the server's certificate {what}"),
+            Self::Certificate(what) => return write!(f, "the server's certificate {what}"),
             Self::Closed => "the server closed the connection before its answer was complete",
             Self::TooMuch(used) => return used.fmt(f),
             Self::HeadTooLong => "the head of the server's answer is too long",

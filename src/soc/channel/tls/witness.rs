@@ -1,4 +1,4 @@
-//! Watches one handshake. It verifies the SoC's certificate as rustls does, and records what the errors do not contain: when
+//! Watches one handshake. It verifies the peer's certificate as rustls does, and records what the errors do not contain: when
 //! the certificate expires, even if it is refused, and whether the SoC asked for ours.
 //!
 //! It trusts one certificate more than rustls alone: a certificate that is in the CA file itself, byte for byte. gRPC's own
