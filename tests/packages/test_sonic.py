@@ -88,25 +88,61 @@ class Image(unittest.TestCase):
         run("sh", "-n", SONIC / "start")
 
 
-@unittest.skipUnless("SONIC_ARCHIVE" in os.environ, "SONIC_ARCHIVE names no archive of packaging/sonic/build")
 class Archive(unittest.TestCase):
-    """The built image, as sonic-package-manager reads it. Not in CI, which has no base image."""
+    """The built image, as sonic-package-manager reads it, with a small program in place of the exporter."""
 
-    def test_labels_and_files(self):
-        with tarfile.open(os.environ["SONIC_ARCHIVE"]) as archive:
-            (image,) = json.load(archive.extractfile("manifest.json"))
-            config = json.load(archive.extractfile(image["Config"]))["config"]
-            names = set()
-            for layer in image["Layers"]:
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = temporary(cls)
+        source = cls.directory / "program.c"
+        source.write_text("int main(void) { return 0; }\n")
+        cls.program = cls.directory / "program"
+        run("cc", "-static", "-o", cls.program, source)
+        run(SONIC / "debian", "amd64", cls.directory / "debian.tar")
+        cls.archive = cls.build("one")
+        with tarfile.open(cls.archive) as archive:
+            cls.images = json.load(archive.extractfile("manifest.json"))
+            cls.config = json.load(archive.extractfile(cls.images[0]["Config"]))["config"]
+            for layer in cls.images[0]["Layers"]:
                 with tarfile.open(fileobj=archive.extractfile(layer)) as files:
-                    names |= {name.lstrip("./") for name in files.getnames()}
-        sonic = sonic_manifest.tree(config["Labels"])["com"]["azure"]["sonic"]
+                    # No devices, which only root can make.
+                    files.extractall(cls.directory / "files", filter="tar", members=(
+                        member for member in files if member.isfile() or member.isdir() or member.issym() or member.islnk()))
+
+    @classmethod
+    def build(cls, name):
+        (cls.directory / name).mkdir()
+        # Without root, buildah needs a user namespace.
+        build = [*([] if os.geteuid() == 0 else ["buildah", "unshare"]), SONIC / "build"]
+        made = run(*build, cls.program, cls.directory / "debian.tar", cls.directory / name)
+        return cls.directory / name / made.strip().rsplit("/", 1)[1]
+
+    def test_sonic_finds_one_image_with_one_name(self):
+        (image,) = self.images
+        self.assertEqual(image["RepoTags"], [f"docker.io/library/dualtor-exporter:{VERSION}"])
+
+    def test_labels_and_entrypoint(self):
+        sonic = sonic_manifest.tree(self.config["Labels"])["com"]["azure"]["sonic"]
         self.assertEqual(json.loads(sonic["manifest"]), MANIFEST)
         self.assertEqual(sonic["yang-module"].rstrip("\n"), YANG.read_text().rstrip("\n"))
-        self.assertEqual(config["Entrypoint"][0], "/usr/bin/supervisord")
+        self.assertEqual(self.config["Entrypoint"][0], "/usr/bin/supervisord")
+
+    def test_files(self):
         for path in (MANIFEST["cli"]["show"], "/usr/bin/dualtor-exporter", "/usr/local/bin/start-dualtor-exporter",
-                     "/usr/bin/supervisord", "/usr/bin/supervisorctl", "/etc/supervisor/critical_processes"):
-            self.assertIn(path.lstrip("/"), names)
+                     "/usr/bin/supervisord", "/usr/bin/supervisorctl", "/usr/bin/setpriv", "/bin/bash",
+                     "/etc/supervisor/critical_processes", "/usr/share/doc/dualtor-exporter/LICENSE"):
+            self.assertTrue((self.directory / "files" / path.lstrip("/")).exists(), path)
+        # Nothing of the machine that has built it.
+        for path in ("etc/hostname", "etc/resolv.conf", "etc/apt/sources.list"):
+            self.assertFalse((self.directory / "files" / path).exists(), path)
+
+    @unittest.skipUnless(os.geteuid() == 0, "chroot needs root")
+    def test_its_shell_and_supervisor_run(self):
+        output = run("chroot", self.directory / "files", "/bin/bash", "-c", "supervisord --version && supervisorctl --help")
+        self.assertIn("supervisorctl", output)
+
+    def test_twice_the_same_bytes(self):
+        self.assertEqual(self.build("two").read_bytes(), self.archive.read_bytes())
 
 
 class Yang(unittest.TestCase):
