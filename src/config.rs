@@ -2,12 +2,13 @@
 //! and nothing of it is applied.
 //!
 //! `yaml` reads it, `raw` is its shape, `scalar` its values, `databases` says where Redis is, `tls_files` reads the TLS files,
-//! `inventory_sources` says where targets come from, `http_login` how to log in there, `module_settings` what probe modules ask, `shard_index` which of several processes this is, and `validate` checks what
+//! `inventory_sources` says where targets come from, `file_pattern` which files, `http_login` how to log in there, `module_settings` what probe modules ask, `shard_index` which of several processes this is, and `validate` checks what
 //! it all means. `otel` and `otel_environment` say what is sent as OpenTelemetry. `switch_settings` are CONFIG_DB's, for keys that the file does not have. `stamp` tells whether a file has changed.
 //!
 //! Imports `model`, `runtime` and `unary`.
 
 mod databases;
+mod file_pattern;
 pub mod files;
 mod http_login;
 mod http_url;
@@ -45,11 +46,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use file_pattern::FilePattern;
 pub use http_login::{HttpLogin, Secret};
 pub use http_url::is_http_url;
-pub use inventory_sources::{
-    FilePattern, FileSource, HttpSource, InventorySource, RemoteConfigDb, SourceOrigin,
-};
+pub use inventory_sources::{FileSource, HttpSource, InventorySource, RemoteConfigDb, SourceOrigin};
 pub use module_scalars::HostPort;
 pub use otel::{OtelFile, OtelSettings, OtlpTarget};
 pub use raw_otel::{Batches, OtlpProtocol, OtlpSignal};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use glob::Pattern;
 use http::Uri;
 
+use super::file_pattern::FilePattern;
 use super::http_login::{HttpLogin, Secret};
 use super::raw_sources::{HeaderText, RawFileSource, RawHttpSource, RawRemote, RawSource};
 use super::scalar::Value;
@@ -45,15 +45,6 @@ pub struct FileSource {
     pub files: Vec<FilePattern>,
     /// They are read again after this time, even if they seem unchanged.
     pub refresh: Duration,
-}
-
-/// One file, or all files of a directory with such names.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FilePattern {
-    /// As it is written.
-    pub path: PathBuf,
-    /// The last part of the path, if it has wildcards.
-    pub names: Option<Pattern>,
 }
 
 /// An HTTP server that lists targets.

@@ -1,15 +1,14 @@
 //! The shape of `inventory` in the configuration file, and its values (a side also stands elsewhere). `inventory_sources` says what they mean.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use glob::Pattern;
 use http::Uri;
 use serde::Deserialize;
 
+use super::file_pattern::FilePattern;
 use super::http_url::is_http_url;
-use super::inventory_sources::FilePattern;
 use super::scalar::{Scalar, Value, optional};
 use super::tls_files::RawTls;
 use crate::model::{Rack, Side};
@@ -87,43 +86,6 @@ fn http_refresh() -> Value<Duration> {
 
 fn bearer() -> Value<HeaderText> {
     Value(HeaderText("Bearer".to_owned()))
-}
-
-impl Scalar for FilePattern {
-    const EXPECTED: &'static str = "the path of a file that ends in .json, .yml or .yaml; its last part may have * ? and [...], such as targets/*.yml";
-
-    fn parse(text: &str) -> Option<Self> {
-        let path = Path::new(text);
-        let is_known = ["json", "yml", "yaml"]
-            .iter()
-            .any(|end| path.extension().is_some_and(|is| is == *end));
-        let directory = path.parent()?.to_str()?;
-        if !is_known || is_pattern(directory) {
-            return None;
-        }
-        let name = path.file_name()?.to_str()?;
-        let names = match is_pattern(name) {
-            true => Some(Pattern::new(&in_crates_words(name)).ok()?),
-            false => None,
-        };
-        Some(Self {
-            path: path.into(),
-            names,
-        })
-    }
-}
-
-fn is_pattern(text: &str) -> bool {
-    text.contains(['*', '?', '['])
-}
-
-/// For the crate `glob` what Go, and so Prometheus, writes in another way: `[^a]` is `[!a]`. And `**` is `*` within a name.
-fn in_crates_words(name: &str) -> String {
-    let mut words = name.replace("[^", "[!");
-    while words.contains("**") {
-        words = words.replace("**", "*");
-    }
-    words
 }
 
 #[derive(Debug)]
