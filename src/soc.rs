@@ -8,7 +8,7 @@
 //! | module | job |
 //! |---|---|
 //! | channel | one channel: state machine, keepalive, dial, TLS, h2 |
-//! | transport | one RPC over the channel's connection, under tonic's generated clients |
+//! | transport | one RPC over the channel's connection |
 //! | probe | one round of queries; the two streams |
 //! | module | what is asked on a channel: the SoC's queries, or a probe module |
 //! | session | the driver: wait → probe → event |

@@ -23,10 +23,8 @@ const SERVED: [&str; 4] = [
 fn main() -> Outcome<()> {
     println!("cargo:rerun-if-changed={PROTO}");
     let descriptors = protox::compile(["linkmgr_grpc_driver.proto"], [PROTO])?;
-    tonic_prost_build::configure()
-        .build_server(false)
-        .codec_path("crate::codec::SmallCodec")
-        .compile_fds(descriptors)?;
+    // Messages only: the calls are written by hand (src/soc/transport/typed_call.rs).
+    prost_build::Config::new().compile_fds(descriptors)?;
     served()
 }
 
@@ -36,10 +34,8 @@ fn served() -> Outcome<()> {
     std::fs::create_dir_all(&out)?;
     let descriptors = protox::compile(SERVED, [PROTO])?;
     write_table(&out, &descriptors)?;
-    tonic_prost_build::configure()
-        .build_server(false)
-        .build_client(false)
-        .btree_map(".")
+    prost_build::Config::new()
+        .btree_map(["."])
         .out_dir(&out)
         .compile_fds(descriptors)?;
     Ok(())

@@ -1,9 +1,7 @@
-//! The tower service that tonic's generated clients call: one RPC over the session's own h2 connection. `channel` makes it and
-//! `probe` uses it, but it belongs to neither.
+//! One RPC over the session's own h2 connection. `channel` makes it and `probe` uses it, but it belongs to neither.
 //!
-//! It replaces tonic's transport, so it does the same work: the `user-agent`, the configured metadata, flow control, h2's
-//! errors as gRPC status codes, decompression, and a limit for the replies of a SoC. Of a SoC's headers, tonic sees only status
-//! and message.
+//! It does what a gRPC client does: the `user-agent`, the configured metadata, deadlines, flow control, h2's errors as gRPC status
+//! codes, decompression; and it has a limit for all that a peer sends. Of a peer's headers only status and message are read.
 //!
 //! Imports `model` and `config` (files), and in `soc` `arrivals`.
 //!
@@ -11,9 +9,10 @@
 //! |---|---|
 //! | messages | the messages of a reply, their limits; pure |
 //! | unpacker | decompresses one of them; pure |
-//! | grpc_status | which headers tonic sees; the statuses that we make; pure |
+//! | grpc_status | what head and trailers say; the statuses that we make; pure |
 //! | reply | a response's body |
 //! | raw_call | RPCs whose messages are bytes |
+//! | typed_call | RPCs whose messages have a type |
 //! | metadata_files | request metadata from files |
 //! | outgoing | what all RPCs to one target have in common |
 //! | places | how many RPCs run at the same time |
@@ -27,48 +26,46 @@ mod places;
 pub(crate) mod raw_call;
 mod reply;
 mod round_trace;
+pub(crate) mod typed_call;
 mod unpacker;
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::TryFutureExt as _;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
-use http_body::Body;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Response};
 use tonic::{Code, Status};
-use tower_service::Service;
 
 use crate::model::Limit;
 use crate::soc::arrivals::Arrivals;
-use grpc_status::{Fields, GRPC_STATUS, is_grpc, ours, status_of};
+use grpc_status::{Fields, is_grpc, ours, status_of};
 pub(crate) use grpc_status::{is_peers, is_unreadable};
-use messages::{ACCEPTED, Encoding, MAX_MESSAGE, Messages};
+use messages::{Encoding, MAX_MESSAGE, Messages};
 pub(crate) use outgoing::Outgoing;
 pub use outgoing::OutgoingError;
 pub(crate) use places::OpenRpcs;
 use places::{Places, StreamPlace};
-pub use reply::ReplyBody;
+use reply::ReplyBody;
 use round_trace::{RoundTrace, TRACEPARENT};
 
 /// Informational heads (1xx) before the head of a response. HTTP allows any number of them, and h2 keeps each until it is read.
 /// A gRPC server sends none.
 const MAX_INFORMATIONAL: usize = 8;
-const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Sends RPCs over one connection while that exists. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Transport {
     link: Arc<SharedConnection>,
-    /// Shared: it is cloned for each query of a round.
-    timeout: Option<Arc<HeaderValue>>,
+    /// The headers of RPCs with a deadline: made once for all queries of a round.
+    timed: Option<Arc<HeaderMap>>,
     /// The stream of the last RPC, if the caller needs it. 0: none yet.
     stream: Option<Arc<AtomicU32>>,
     /// The trace of the round, if the SoC is told.
@@ -103,7 +100,7 @@ impl Transport {
         };
         Self {
             link: Arc::new(link),
-            timeout: None,
+            timed: None,
             stream: None,
             max_message: MAX_MESSAGE as u32,
             many: false,
@@ -134,7 +131,7 @@ impl Transport {
     /// The same for unary RPCs: each has a `grpc-timeout` and one message in its reply. The caller must enforce the deadline
     /// too, because the peer may not.
     pub fn for_queries(mut self, timeout: Duration) -> Self {
-        self.timeout = grpc_timeout(timeout).map(Arc::new);
+        self.timed = Some(Arc::new(self.link.outgoing.headers(grpc_timeout(timeout))));
         self
     }
 
@@ -146,11 +143,6 @@ impl Transport {
     /// The same for a server stream with a deadline: its reply may have any number of messages.
     pub fn for_many(self) -> Self {
         Self { many: true, ..self }
-    }
-
-    /// The origin for tonic's `Client::with_origin`.
-    pub fn origin(&self) -> Uri {
-        self.link.outgoing.origin.clone()
     }
 
     /// Reads the files whose content is sent as metadata, if there are any. The error says which one cannot be used.
@@ -170,59 +162,54 @@ impl Transport {
     pub fn max_streams(&self) -> usize {
         self.link.requests.current_max_send_streams()
     }
-}
 
-impl Service<Request<tonic::body::Body>> for Transport {
-    type Response = Response<ReplyBody>;
-    type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
-
-    /// Always ready: `send` waits. tonic's generated clients would report every error from here as UNKNOWN.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request<tonic::body::Body>) -> Self::Future {
-        let headers = request.headers_mut();
-        for (name, value) in &self.link.outgoing.metadata {
-            headers.insert(name, value.clone());
-        }
-        if let Some(files) = &self.link.outgoing.from_files {
-            files.add_to(headers);
-        }
-        if let Some(timeout) = &self.timeout {
-            headers.insert(GRPC_TIMEOUT, HeaderValue::clone(timeout));
-        }
-        if let Some(parent) = self.traced.as_ref().and_then(|trace| trace.parent()) {
-            headers.insert(TRACEPARENT, parent.clone());
-        }
-        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
-        let limits = match self.timeout {
+    /// Sends one RPC with all its messages, and waits for the head of its reply.
+    fn call(
+        &self,
+        path: &PathAndQuery,
+        messages: Bytes,
+    ) -> impl Future<Output = Result<ReplyBody, Status>> + use<> {
+        let head = self.link.outgoing.request(path, self.headers());
+        let limits = match self.timed {
             Some(_) if !self.many => (1, self.max_message as usize),
             _ => (u64::MAX, self.max_message as usize),
         };
         let (link, number) = (self.link.clone(), self.stream.clone());
-        let (head, body) = request.into_parts();
         // Two futures, of which the second replaces the first: while the reply is awaited, nothing of the request is kept. The block
         // stands here as an async function would hold its arguments twice.
         let sent = async move {
-            // Every request of ours is one message of a few bytes: it goes out as one DATA frame.
-            let message = collect(body).await?;
+            let head = head?;
             let place = place(&link).await?;
             // Nothing has been sent with this handle, so it is ready.
             let mut requests = link.requests.clone();
             let (response, mut stream) = requests
-                .send_request(Request::from_parts(head, ()), false)
+                .send_request(head, false)
                 .map_err(|error| status_of(&error))?;
             if let Some(number) = number {
                 number.store(response.stream_id().as_u32(), Ordering::Relaxed);
             }
+            // They are a few bytes: they go out as one DATA frame.
             stream
-                .send_data(message, true)
+                .send_data(messages, true)
                 .map_err(|error| status_of(&error))?;
             Ok((response, stream, place))
         };
-        Box::pin(sent.and_then(move |(response, stream, place)| reply(response, stream, place, limits)))
+        sent.and_then(move |(response, stream, place)| reply(response, stream, place, limits))
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let outgoing = &self.link.outgoing;
+        let mut headers = match &self.timed {
+            Some(headers) => HeaderMap::clone(headers),
+            None => outgoing.headers(None),
+        };
+        if let Some(files) = &outgoing.from_files {
+            files.add_to(&mut headers);
+        }
+        if let Some(parent) = self.traced.as_ref().and_then(|trace| trace.parent()) {
+            headers.insert(TRACEPARENT, parent.clone());
+        }
+        headers
     }
 }
 
@@ -246,20 +233,17 @@ async fn reply(
     stream: SendStream<Bytes>,
     place: StreamPlace,
     (messages, bytes): (u64, usize),
-) -> Result<Response<ReplyBody>, Status> {
+) -> Result<ReplyBody, Status> {
     let (head, body) = answer(response, stream).await?.into_parts();
     let fields = Fields::of(&head.headers);
     is_grpc(head.status, &fields)?;
     let encoding = fields
         .encoding
         .map_or_else(Encoding::default, |header| Encoding::of(header.as_bytes()));
-    let headers = fields.told()?;
-    let trailers_only = headers.contains_key(GRPC_STATUS);
+    // With a status in it there need be no trailers.
+    let has_status = fields.ended()?;
     let messages = Messages::new(encoding, messages, bytes);
-    let mut response = Response::new(ReplyBody::new(body, trailers_only, messages, place));
-    *response.status_mut() = head.status;
-    *response.headers_mut() = headers;
-    Ok(response)
+    Ok(ReplyBody::new(body, has_status, messages, place))
 }
 
 /// Waits for the head of the response and skips informational ones.
@@ -299,26 +283,11 @@ fn grpc_timeout(timeout: Duration) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-async fn collect(mut body: tonic::body::Body) -> Result<Bytes, Status> {
-    let mut first = Bytes::new();
-    let mut more: Option<BytesMut> = None;
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame?.into_data() else { continue };
-        match &mut more {
-            None if first.is_empty() => first = data,
-            None => more = Some(BytesMut::from_iter(first.iter().chain(data.iter()))),
-            Some(all) => all.extend_from_slice(&data),
-        }
-    }
-    Ok(more.map_or(first, BytesMut::freeze))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{ChannelSettings, Peer, Port, Security, Side, Target, TlsSettings};
-    use dualtor_proto::LinkStateRequest;
-    use dualtor_proto::dual_to_r_active_client::DualToRActiveClient;
+    use dualtor_proto::{LinkStateReply, LinkStateRequest};
 
     #[test]
     fn the_origin_says_how_the_channel_is_secured_and_whose_certificate_is_expected() {
@@ -334,7 +303,8 @@ mod tests {
                 }),
             };
             let outgoing = Outgoing::new(&Peer::from(&target)).expect("sendable");
-            assert_eq!(outgoing.origin.to_string(), expected);
+            let request = outgoing.request(&PathAndQuery::from_static("/"), HeaderMap::new());
+            assert_eq!(request.expect("sendable").uri().to_string(), expected);
         };
         let tls = |name: Option<&str>| {
             Security::Tls(TlsSettings {
@@ -367,8 +337,8 @@ mod tests {
         };
         let outgoing = Arc::new(Outgoing::new(&Peer::from(&target)).expect("sendable"));
         let transport = Transport::new(requests, outgoing, Arc::default());
-        let mut client = DualToRActiveClient::with_origin(transport.clone(), transport.origin());
-        let status = client.query_link_state(LinkStateRequest::default()).await;
+        let asked = typed_call::unary(&transport, "/a.service/Method", &LinkStateRequest::default());
+        let status: Result<LinkStateReply, _> = asked.await;
         assert_eq!(
             status.map_err(|status| status.code()).err(),
             Some(Code::Unavailable)

@@ -283,11 +283,17 @@ fn a_panic_unwinds_so_that_it_can_be_survived() {
 
 #[test]
 fn nobody_calls_the_rpc_that_changes_traffic() {
+    let mut calls = 0;
     for (file, code) in files() {
         for name in ["set_admin_forwarding_port_state", "SetAdminForwardingPortState"] {
             assert!(!code.contains(name), "{file}: {name}");
         }
+        for called in code.split("/DualToRActive/").skip(1) {
+            assert!(called.starts_with("Query"), "{file}: {called:.40}");
+            calls += 1;
+        }
     }
+    assert_eq!(calls, 4);
 }
 
 /// Probe modules call what only reads.

@@ -5,63 +5,62 @@
 
 use std::sync::Arc;
 
-use tonic::{Response, Status};
+use tonic::Status;
 
 use super::{QueryAnswer, reply_text};
 use crate::model::{MuxDirection, PortState, UpperLower};
 use crate::soc::transport::Transport;
-use dualtor_proto::dual_to_r_active_client::DualToRActiveClient;
-use dualtor_proto::{AdminRequest, LinkStateRequest, OperationRequest, ServerVersionRequest};
+use crate::soc::transport::typed_call::unary;
+use dualtor_proto::{
+    AdminReply, AdminRequest, LinkStateReply, LinkStateRequest, OperationReply, OperationRequest,
+    ServerVersionReply, ServerVersionRequest,
+};
 
 /// Both ends of the cable: 0 is the lower ToR's, 1 the upper's.
 const PORT_IDS: [i32; 2] = [0, 1];
 /// The version of the protocol that the deployed client sends.
 const CLIENT_VERSION: &str = "1.0";
 
-fn client(transport: &Transport) -> DualToRActiveClient<Transport> {
-    DualToRActiveClient::with_origin(transport.clone(), transport.origin())
-}
+// There is no package.
+const ADMIN: &str = "/DualToRActive/QueryAdminForwardingPortState";
+const OPERATION: &str = "/DualToRActive/QueryOperationPortState";
+const LINK: &str = "/DualToRActive/QueryLinkState";
+const VERSION: &str = "/DualToRActive/QueryServerVersion";
 
 pub(super) async fn admin(transport: &Transport) -> QueryAnswer<UpperLower<MuxDirection>> {
     let message = AdminRequest {
         portid: PORT_IDS.to_vec(),
         state: vec![false, false],
     };
-    let reply = client(transport).query_admin_forwarding_port_state(message).await;
-    by_port(reply.map(Response::into_inner), |reply| {
-        (&reply.portid, &reply.state)
-    })
+    let reply = unary(transport, ADMIN, &message).await;
+    by_port(reply, |reply: &AdminReply| (&reply.portid, &reply.state))
 }
 
 pub(super) async fn operation(transport: &Transport) -> QueryAnswer<UpperLower<PortState>> {
     let message = OperationRequest {
         portid: PORT_IDS.to_vec(),
     };
-    let reply = client(transport).query_operation_port_state(message).await;
-    by_port(reply.map(Response::into_inner), |reply| {
-        (&reply.portid, &reply.state)
-    })
+    let reply = unary(transport, OPERATION, &message).await;
+    by_port(reply, |reply: &OperationReply| (&reply.portid, &reply.state))
 }
 
 pub(super) async fn link(transport: &Transport) -> QueryAnswer<UpperLower<PortState>> {
     let message = LinkStateRequest {
         portid: PORT_IDS.to_vec(),
     };
-    let reply = client(transport).query_link_state(message).await;
-    by_port(reply.map(Response::into_inner), |reply| {
-        (&reply.portid, &reply.state)
-    })
+    let reply = unary(transport, LINK, &message).await;
+    by_port(reply, |reply: &LinkStateReply| (&reply.portid, &reply.state))
 }
 
 pub(super) async fn version(transport: &Transport) -> QueryAnswer<Option<Arc<str>>> {
     let message = ServerVersionRequest {
         version: CLIENT_VERSION.to_owned(),
     };
-    match client(transport).query_server_version(message).await {
+    match unary::<_, ServerVersionReply>(transport, VERSION, &message).await {
         Err(status) => QueryAnswer::failed(&status),
-        Ok(reply) if reply.get_ref().version.is_empty() => QueryAnswer::empty(),
+        Ok(reply) if reply.version.is_empty() => QueryAnswer::empty(),
         Ok(reply) => QueryAnswer::ok(Some(
-            reply_text::clean(&reply.get_ref().version, reply_text::MAX_VERSION).into(),
+            reply_text::clean(&reply.version, reply_text::MAX_VERSION).into(),
         )),
     }
 }

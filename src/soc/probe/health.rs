@@ -1,21 +1,21 @@
 //! `grpc.health.v1.Health/Check`, for a SoC with service `""`.
 
-use http::uri::PathAndQuery;
-use tonic::client::Grpc;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::QueryAnswer;
 use crate::model::Health;
+use crate::soc::transport::typed_call::unary;
 use crate::soc::transport::{Transport, is_peers};
-use dualtor_proto::codec::SmallCodec;
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 pub(super) async fn check(transport: &Transport) -> QueryAnswer<Health> {
-    match ask(transport).await {
-        Ok(reply) => read(reply.get_ref().status),
+    let asked = unary(transport, CHECK, &HealthCheckRequest::default());
+    let reply: Result<HealthCheckResponse, _> = asked.await;
+    match reply {
+        Ok(reply) => read(reply.status),
         Err(status) => failed(&status),
     }
 }
@@ -32,15 +32,6 @@ pub(in crate::soc) fn failed(status: &Status) -> QueryAnswer<Health> {
         _ => Health::Unknown,
     };
     answer
-}
-
-/// Does the same as tonic-health's generated client, with our codec.
-async fn ask(transport: &Transport) -> Result<Response<HealthCheckResponse>, Status> {
-    let mut client = Grpc::with_origin(transport.clone(), transport.origin());
-    client.ready().await?;
-    let request = Request::new(HealthCheckRequest::default());
-    let path = PathAndQuery::from_static(CHECK);
-    client.unary(request, path, SmallCodec::default()).await
 }
 
 /// The meaning of a health status, from Check or Watch.

@@ -7,10 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
 use tokio::time::{Instant, sleep_until};
-use tonic::Request;
-use tonic::client::Grpc;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::health;
@@ -18,7 +15,6 @@ use super::held::{Held, HeldEvent, HeldMessages, HeldRpc};
 use super::report_limiter::ReportLimiter;
 use crate::model::Health;
 use crate::soc::transport::Transport;
-use dualtor_proto::codec::SmallCodec;
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
@@ -47,15 +43,11 @@ impl HeldRpc for Watch {
 
     fn open(&self, transport: Transport) -> Option<HeldMessages<HealthCheckResponse>> {
         let service = self.service.to_string();
-        let open = async move {
-            let mut client = Grpc::with_origin(transport.clone(), transport.origin());
-            client.ready().await?;
-            let request = Request::new(HealthCheckRequest { service });
-            let path = PathAndQuery::from_static(WATCH);
-            let opened = client.server_streaming(request, path, SmallCodec::default());
-            opened.await.map(tonic::Response::into_inner)
-        };
-        Some(HeldMessages::opening(open))
+        Some(HeldMessages::opening(
+            &transport,
+            WATCH,
+            &HealthCheckRequest { service },
+        ))
     }
 }
 

@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::Stream as _;
 use futures_util::future::{Either, Pending, pending};
+use prost::Message;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 use crate::model::component::PROBE;
+use crate::soc::transport::typed_call::{TypedMessages, stream};
 use crate::soc::transport::{Transport, is_peers};
 
 /// Waits before a stream is opened again on a channel that stays READY. From 1 s, doubled each time, so that a server that
@@ -22,24 +23,25 @@ const REOPEN_MAX: Duration = Duration::from_secs(60);
 /// The messages of a stream, including its opening: response headers may come only with the first message. An open stream takes a
 /// third of the memory of one that is being opened, so each has a box of its own.
 pub(super) enum HeldMessages<T> {
-    Opening(Pin<Box<dyn Future<Output = Result<Streaming<T>, Status>> + Send>>),
-    Open(Box<Streaming<T>>),
+    Opening(Pin<Box<dyn Future<Output = Result<TypedMessages<T>, Status>> + Send>>),
+    Open(Box<TypedMessages<T>>),
 }
 
-impl<T> HeldMessages<T> {
-    pub(super) fn opening(open: impl Future<Output = Result<Streaming<T>, Status>> + Send + 'static) -> Self {
-        Self::Opening(Box::pin(open))
+impl<T: Message + Default + 'static> HeldMessages<T> {
+    pub(super) fn opening<Q: Message + 'static>(
+        transport: &Transport,
+        path: &'static str,
+        request: &Q,
+    ) -> Self {
+        Self::Opening(Box::pin(stream(transport, path, request)))
     }
 
     /// Must not be called again after an error.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<T>, Status>> {
         loop {
             match self {
-                Self::Opening(open) => match ready!(open.as_mut().poll(cx)) {
-                    Ok(messages) => *self = Self::Open(Box::new(messages)),
-                    Err(status) => return Poll::Ready(Some(Err(status))),
-                },
-                Self::Open(messages) => return Pin::new(messages).poll_next(cx),
+                Self::Opening(open) => *self = Self::Open(Box::new(ready!(open.as_mut().poll(cx))?)),
+                Self::Open(messages) => return messages.poll_message(cx),
             }
         }
     }
@@ -47,7 +49,7 @@ impl<T> HeldMessages<T> {
 
 /// The RPC that is held open.
 pub(super) trait HeldRpc {
-    type Message;
+    type Message: Message + Default + 'static;
     /// After this long without an error the stream counts as open. `None`: the owner does not need this.
     const OPEN_AFTER: Option<Duration>;
 
@@ -210,7 +212,7 @@ enum Waited<T> {
     Reopen,
 }
 
-async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
+async fn wait<T: Message + Default + 'static>(phase: &mut HeldPhase<T>) -> Waited<T> {
     match phase {
         HeldPhase::Off => pending().await,
         HeldPhase::Soon(when) | HeldPhase::Waiting(when) => {
@@ -219,10 +221,10 @@ async fn wait<T>(phase: &mut HeldPhase<T>) -> Waited<T> {
         }
         HeldPhase::On { messages, opened } => tokio::select! {
             message = std::future::poll_fn(|cx| messages.poll_next(cx)) => match message {
-                Some(Ok(message)) => Waited::Message(message),
+                Ok(Some(message)) => Waited::Message(message),
                 // A code that we made, for example from a web server's 404, says nothing about the SoC's services.
-                Some(Err(status)) if is_peers(&status) => Waited::Ended(Some(status.code())),
-                Some(Err(_)) | None => Waited::Ended(None),
+                Err(status) if is_peers(&status) => Waited::Ended(Some(status.code())),
+                Err(_) | Ok(None) => Waited::Ended(None),
             },
             () = until(*opened) => Waited::Opened,
         },

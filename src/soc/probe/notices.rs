@@ -12,10 +12,11 @@ use super::report_limiter::ReportLimiter;
 use crate::model::component::PROBE;
 use crate::model::{Maintenance, MaintenanceReport, Notice, NoticeType, Notices, Plane, Side};
 use crate::soc::transport::Transport;
-use dualtor_proto::graceful_restart_client::GracefulRestartClient;
 use dualtor_proto::{
     GracefulAdminRequest, GracefulAdminResponse, GracefulRestartMsgType, GracefulRestartNotifyType, ToRSide,
 };
+
+const NOTIFY: &str = "/GracefulRestart/NotifyGracefulRestartStart";
 
 /// The five queries of a round, and this stream.
 const STREAMS_NEEDED: usize = 6;
@@ -48,13 +49,8 @@ impl HeldRpc for GracefulRestart {
 
     fn open(&self, transport: Transport) -> Option<HeldMessages<GracefulAdminResponse>> {
         let tor = self.0?;
-        let open = async move {
-            let mut client = GracefulRestartClient::with_origin(transport.clone(), transport.origin());
-            let request = GracefulAdminRequest { tor: tor.into() };
-            let opened = client.notify_graceful_restart_start(request).await;
-            opened.map(tonic::Response::into_inner)
-        };
-        Some(HeldMessages::opening(open))
+        let request = GracefulAdminRequest { tor: tor.into() };
+        Some(HeldMessages::opening(&transport, NOTIFY, &request))
     }
 }
 

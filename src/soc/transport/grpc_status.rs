@@ -1,4 +1,4 @@
-//! gRPC statuses: what tonic may see of a peer's head and trailers, and the statuses that we make ourselves. No I/O.
+//! gRPC statuses: what a peer's head and trailers say, and the statuses that we make ourselves. No I/O.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::model::{Limit, NOT_GRPC};
 
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-pub(super) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// The longest head or trailers that are accepted from a SoC, in bytes. Real ones are a few hundred bytes. h2 reads much longer
 /// ones to the end (channel/connection.rs), so that they fail their own query and not the connection.
 const MAX_BLOCK: usize = 16 * 1024;
@@ -100,33 +100,30 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// What tonic may see of them: the status and its message. No other header matters to us. tonic panics on a
-    /// `grpc-status-details-bin` that is not base64, and refuses any `grpc-encoding`.
-    pub(super) fn told(&self) -> Result<HeaderMap, Status> {
+    /// How the RPC ended: with OK, or with the peer's status as the error. `false`: these fields do not say. Of an error only code and
+    /// message are read. (tonic panics on a `grpc-status-details-bin` that is not base64.)
+    pub(super) fn ended(&self) -> Result<bool, Status> {
         let size = self.size;
         if size > MAX_BLOCK {
             let text = format!("{}: {size} bytes, the limit is {MAX_BLOCK}", Limit::Headers);
             return Err(ours(Code::ResourceExhausted, text));
         }
-        let mut told = HeaderMap::new();
-        if let Some(status) = self.status {
-            told.insert(GRPC_STATUS, status.clone());
-            if let Some(message) = self.message.and_then(readable) {
-                told.insert(GRPC_MESSAGE, message);
-            }
+        match self.status {
+            None => Ok(false),
+            Some(status) if status.as_bytes() == b"0" => Ok(true),
+            Some(status) => Err(peers(status, self.message)),
         }
-        Ok(told)
     }
 }
 
-/// What tonic may see of trailers.
-pub(super) fn told(trailers: HeaderMap) -> Result<HeaderMap, Status> {
-    let fields = Fields::of(&trailers);
-    // The usual case: a short status, alone.
-    if trailers.len() == 1 && fields.status.is_some() && fields.size <= MAX_BLOCK {
-        return Ok(trailers);
+/// A status that the peer sent.
+fn peers(status: &HeaderValue, message: Option<&HeaderValue>) -> Status {
+    let mut fields = HeaderMap::new();
+    fields.insert(GRPC_STATUS, status.clone());
+    if let Some(message) = message.and_then(readable) {
+        fields.insert(GRPC_MESSAGE, message);
     }
-    fields.told()
+    Status::from_header_map(&fields).unwrap_or_else(|| Status::unknown(""))
 }
 
 /// A message that tonic can read. tonic discards a status whose message is not percent-encoded UTF-8, but gRPC requires that
@@ -221,11 +218,15 @@ mod tests {
         fields.iter().map(field).collect()
     }
 
+    fn ended(headers: &HeaderMap) -> Result<bool, Status> {
+        Fields::of(headers).ended()
+    }
+
     #[test]
     fn a_message_that_cannot_be_read_costs_neither_the_code_nor_the_rest_of_it() {
         let check = |message: &'static [u8], expected: &str| {
-            let told = told(headers(&[("grpc-status", b"13"), ("grpc-message", message)])).expect("short");
-            let status = Status::from_header_map(&told).expect("a status");
+            let status = ended(&headers(&[("grpc-status", b"13"), ("grpc-message", message)]));
+            let status = status.expect_err("an error");
             assert_eq!((status.code(), status.message()), (Code::Internal, expected));
         };
         check(b"no cable", "no cable");
@@ -236,24 +237,31 @@ mod tests {
     }
 
     #[test]
-    fn tonic_sees_status_and_message_and_nothing_else() {
+    fn status_and_message_count_and_nothing_else() {
         for details in [&b"!!!"[..], b"CAU=,CAU=", b"CAU="] {
-            let told = told(headers(&[
+            let status = ended(&headers(&[
                 ("grpc-status", b"5"),
                 ("grpc-message", b"gone"),
                 ("grpc-status-details-bin", details),
                 ("grpc-encoding", b"snappy"),
                 ("x-anything", b"else"),
             ]));
-            let told = told.expect("short");
-            assert_eq!(told.len(), 2);
-            let status = Status::from_header_map(&told).expect("a status");
+            let status = status.expect_err("an error");
             assert_eq!((status.code(), status.message()), (Code::NotFound, "gone"));
+            assert!(is_peers(&status));
         }
+        let ends = |fields: &[(&'static str, &'static [u8])]| {
+            ended(&headers(fields)).map_err(|status| status.code())
+        };
+        assert_eq!(ends(&[("grpc-message", b"alone")]), Ok(false));
         assert_eq!(
-            told(headers(&[("grpc-message", b"alone")])).expect("short").len(),
-            0
+            ends(&[("grpc-status", b"0"), ("grpc-message", b"fine")]),
+            Ok(true)
         );
+        assert_eq!(ends(&[("grpc-status", b"16")]), Err(Code::Unauthenticated));
+        for odd in [&b"00"[..], b"", b"17", b"-1", b"ok", b"\xff"] {
+            assert_eq!(ends(&[("grpc-status", odd)]), Err(Code::Unknown), "{odd:?}");
+        }
     }
 
     #[test]
@@ -264,7 +272,11 @@ mod tests {
                 GRPC_MESSAGE,
                 HeaderValue::try_from("x".repeat(length)).expect("a value"),
             );
-            assert_eq!(told(long).err().map(|status| status.code()), expected, "{length}");
+            assert_eq!(
+                ended(&long).err().map(|status| status.code()),
+                expected,
+                "{length}"
+            );
         };
         let others = "grpc-status".len() + 1 + "grpc-message".len() + 2 * FIELD_OVERHEAD;
         check(MAX_BLOCK - others, None);
@@ -308,10 +320,9 @@ mod tests {
 
     #[test]
     fn what_the_peer_says_is_told_from_what_we_make() {
-        let peers = Status::from_header_map(&headers(&[("grpc-status", b"12")])).expect("a status");
+        let peers = ended(&headers(&[("grpc-status", b"12")])).expect_err("an error");
         assert!(is_peers(&peers));
-        // tonic boxes it on the way.
-        let status = Status::from_error(Box::new(ours(Code::Unimplemented, "made here")));
+        let status = ours(Code::Unimplemented, "made here");
         assert_eq!(status.code(), Code::Unimplemented);
         assert!(!is_peers(&status));
     }

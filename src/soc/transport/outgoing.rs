@@ -2,23 +2,30 @@
 
 use std::net::IpAddr;
 
-use http::uri::Authority;
-use http::{HeaderName, HeaderValue, Uri};
+use http::header::{CONTENT_TYPE, TE, USER_AGENT};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use tonic::{Code, Status};
 
+use super::grpc_status::ours;
+use super::messages::ACCEPTED;
 use super::metadata_files::MetadataFiles;
 use crate::model::{Endpoint, MetadataValue, Peer, Security};
 
-const USER_AGENT: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
+const OWN_NAME: &str = concat!("dualtor-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// What every RPC to one SoC has in common; made once per target.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    pub(super) origin: Uri,
-    pub(super) metadata: Vec<(HeaderName, HeaderValue)>,
+    origin: Uri,
+    metadata: Vec<(HeaderName, HeaderValue)>,
     pub(super) from_files: Option<Box<MetadataFiles>>,
     /// Where the peer is. The channel dials it; kept here, once for each target.
     pub(crate) endpoint: Endpoint,
 }
+
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Metadata or an address that HTTP cannot carry. The configuration is checked earlier; this is the last check.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +54,7 @@ impl Outgoing {
             .authority(authority)
             .path_and_query("/")
             .build()?;
-        let mut metadata = vec![(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT))];
+        let mut metadata = vec![(USER_AGENT, HeaderValue::from_static(OWN_NAME))];
         let mut files = Vec::new();
         for (name, value) in &peer.metadata {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(http::Error::from)?;
@@ -65,6 +72,34 @@ impl Outgoing {
             from_files,
             endpoint: peer.endpoint.clone(),
         })
+    }
+
+    /// The headers of a request, but for metadata from files.
+    pub(super) fn headers(&self, timeout: Option<HeaderValue>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        for (name, value) in &self.metadata {
+            headers.insert(name, value.clone());
+        }
+        if let Some(timeout) = timeout {
+            headers.insert(GRPC_TIMEOUT, timeout);
+        }
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
+        headers
+    }
+
+    /// A request with these headers.
+    pub(super) fn request(&self, path: &PathAndQuery, headers: HeaderMap) -> Result<Request<()>, Status> {
+        let mut uri = self.origin.clone().into_parts();
+        uri.path_and_query = Some(path.clone());
+        let uri = Uri::from_parts(uri).map_err(|error| ours(Code::Internal, error.to_string()))?;
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 }
 

@@ -1,21 +1,18 @@
-//! One RPC whose messages are bytes: for replies that are read field by field, because a peer decides how many there are of each.
+//! One RPC whose messages are bytes: for replies that are read field by field, because a peer decides how many there are of each, and
+//! under `typed_call`.
 //!
 //! Not with tonic's client: it copies a message twice, and holds twice its length once more. A module's reply may have megabytes.
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, TE};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
-use http_body::{Body, Frame};
-use tonic::{Code, Status};
-use tower_service::Service as _;
+use tonic::Status;
 
-use super::grpc_status::{GRPC_STATUS, is_unreadable, ours, unreadable};
-use super::{ReplyBody, Transport};
+use super::Transport;
+use super::grpc_status::{is_unreadable, unreadable};
+use super::reply::ReplyBody;
 use crate::model::{MessagePrefix, PREFIX_LEN};
 
 /// How a unary RPC ended.
@@ -39,38 +36,24 @@ pub(crate) struct RawMessages {
     partial: BytesMut,
 }
 
-/// The body of a request: all of it is there.
-struct WholeBody(Option<Bytes>);
-
-impl Body for WholeBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
-    }
-}
-
 /// A unary RPC.
 pub(crate) async fn unary(transport: &Transport, path: &PathAndQuery, message: Bytes) -> RawReply {
-    match exactly_one(transport, path, message).await {
-        Ok(reply) => reply,
+    match one(transport, path, framed(&[message])).await {
+        Ok(message) => RawReply::One(message),
         Err(status) if is_unreadable(&status) => RawReply::Unreadable(status.message().to_owned()),
         Err(status) => RawReply::Failed(status),
     }
 }
 
-async fn exactly_one(transport: &Transport, path: &PathAndQuery, message: Bytes) -> Result<RawReply, Status> {
+/// A unary RPC whose request has its prefix.
+pub(super) async fn one(transport: &Transport, path: &PathAndQuery, framed: Bytes) -> Result<Bytes, Status> {
     // The transport takes one message: a second one is refused by its prefix, while the first is still in memory.
-    let mut messages = open(transport.clone(), path, vec![message]).await?;
+    let mut messages = RawMessages::new(transport.call(path, framed).await?);
     let Some(first) = messages.message().await? else {
         return Err(unreadable("no message in the reply"));
     };
     match messages.message().await? {
-        None => Ok(RawReply::One(first)),
+        None => Ok(first),
         Some(_) => Err(unreadable("more than one message in the reply")),
     }
 }
@@ -81,73 +64,44 @@ pub(crate) async fn stream(
     path: &PathAndQuery,
     messages: Vec<Bytes>,
 ) -> Result<RawMessages, Status> {
-    open(transport.clone().for_many(), path, messages).await
+    let sent = transport.clone().for_many().call(path, framed(&messages));
+    sent.await.map(RawMessages::new)
 }
 
-async fn open(
-    mut transport: Transport,
-    path: &PathAndQuery,
-    messages: Vec<Bytes>,
-) -> Result<RawMessages, Status> {
-    let response = transport.call(request(&transport, path, &messages)?).await?;
-    ended_well(response.headers())?;
-    Ok(RawMessages {
-        body: response.into_body(),
-        rest: Bytes::new(),
-        partial: BytesMut::new(),
-    })
-}
-
-fn request(
-    transport: &Transport,
-    path: &PathAndQuery,
-    messages: &[Bytes],
-) -> Result<Request<tonic::body::Body>, Status> {
-    let mut framed = BytesMut::new();
+/// Messages with their prefixes.
+fn framed(messages: &[Bytes]) -> Bytes {
+    let bytes = messages.iter().map(|message| PREFIX_LEN + message.len()).sum();
+    let mut framed = BytesMut::with_capacity(bytes);
     for message in messages {
         framed.extend_from_slice(&MessagePrefix::plain(message.len()));
         framed.extend_from_slice(message);
     }
-    let mut uri = transport.origin().into_parts();
-    uri.path_and_query = Some(path.clone());
-    let uri = Uri::from_parts(uri).map_err(|error| ours(Code::Internal, error.to_string()))?;
-    let mut request = Request::new(tonic::body::Body::new(WholeBody(Some(framed.freeze()))));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_2;
-    let headers = request.headers_mut();
-    headers.insert(TE, HeaderValue::from_static("trailers"));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    Ok(request)
-}
-
-/// The status of a head or of trailers. A head need not have one.
-fn ended_well(headers: &HeaderMap) -> Result<(), Status> {
-    match Status::from_header_map(headers) {
-        Some(status) if status.code() != Code::Ok => Err(status),
-        _ => Ok(()),
-    }
+    framed.freeze()
 }
 
 impl RawMessages {
+    pub(super) fn new(body: ReplyBody) -> Self {
+        Self {
+            body,
+            rest: Bytes::new(),
+            partial: BytesMut::new(),
+        }
+    }
+
     /// The next message. `None`: the RPC has ended with OK.
     pub(crate) async fn message(&mut self) -> Result<Option<Bytes>, Status> {
+        poll_fn(|cx| self.poll_message(cx)).await
+    }
+
+    /// The same.
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Status>> {
         loop {
             if let Some(message) = self.whole() {
-                return Ok(Some(message));
+                return Poll::Ready(Ok(Some(message)));
             }
-            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx)).await;
-            match frame.transpose()?.map(Frame::into_data) {
-                Some(Ok(data)) => self.rest = data,
-                Some(Err(trailers)) => {
-                    let trailers = trailers.into_trailers().unwrap_or_default();
-                    ended_well(&trailers)?;
-                    if !trailers.contains_key(GRPC_STATUS) {
-                        return Err(unreadable("the stream ended without a grpc-status"));
-                    }
-                    return self.end();
-                }
-                None => return self.end(),
+            match ready!(self.body.poll_data(cx)).transpose()? {
+                Some(data) => self.rest = data,
+                None => return Poll::Ready(self.end()),
             }
         }
     }
