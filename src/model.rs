@@ -38,7 +38,6 @@ mod trace;
 mod unary_check;
 mod view;
 mod web_status;
-pub mod wire;
 mod ycabled_facts;
 
 pub use channel_status::ChannelStatus;

@@ -9,8 +9,8 @@ use protox::prost_reflect::prost::Message as _;
 use super::files;
 use crate::model::quoted;
 use crate::model::text;
-use crate::model::wire::{WireFields, WireValue};
 use crate::unary::{MAX_FILES, SchemaFiles};
+use dualtor_proto::wire::{WireFields, WireValue};
 
 /// The largest file, in MiB. A schema may have half of that.
 const MOST_MIB: u64 = 1;

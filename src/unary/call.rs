@@ -11,9 +11,9 @@ use super::reply_value::{ReplyValue, is_number};
 use super::reply_walk::walk;
 use super::type_pool::TypePool;
 use super::well_formed;
-use crate::model::wire::Malformed;
 use crate::model::{ReplyTest, UnaryCheck, text};
 use crate::unary::Misfit;
+use dualtor_proto::wire::Malformed;
 
 /// The longest value of a label of `grpc_reply_info`, in characters.
 const MAX_LABEL: usize = 64;

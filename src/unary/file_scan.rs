@@ -5,8 +5,8 @@
 //! panics on a syntax that it does not know, so that is checked here.
 
 use crate::model::quoted;
-use crate::model::wire::{Malformed, WireFields, WireValue, put, put_bytes};
 use crate::unary::SchemaError;
+use dualtor_proto::wire::{Malformed, WireFields, WireValue, put, put_bytes};
 
 /// Nested types deeper than this are refused. protoc allows 32.
 const MAX_DEPTH: usize = 32;

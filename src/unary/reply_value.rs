@@ -6,7 +6,7 @@ use prost_reflect::{EnumDescriptor, Kind};
 
 use super::reply_path::LeafKind;
 use super::reply_walk::LeafFound;
-use crate::model::wire::WireValue;
+use dualtor_proto::wire::WireValue;
 
 /// The longest text of a value, in bytes. An expression's time grows with it.
 const MAX_TEXT: usize = 64 * 1024;

@@ -4,13 +4,13 @@
 //! a field that comes twice the last value counts, a message that comes twice is both together, and a member of an oneof ends
 //! the others.
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::RandomState;
 
 use prost_reflect::Kind;
 
 use super::reply_path::{EntryKey, LeafKind, PathStep, ReplyPath, StepChoice};
-use crate::model::wire::{self, Malformed, PackedAs, WireFields, WireValue};
+use dualtor_proto::distinct_keys::{DistinctKeys, PARTS};
+use dualtor_proto::wire::{self, Malformed, PackedAs, WireFields, WireValue};
 
 /// What is at the end of a path.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,57 +39,23 @@ struct Walk<'a, 'p> {
     keys: DistinctKeys,
 }
 
-/// A map's keys by their hashes, each once. Of a crowded map they are counted part by part: a hostile reply has hundreds of
-/// thousands of them.
-struct DistinctKeys {
-    hashes: HashSet<u64>,
-    hasher: RandomState,
-    /// Which part is counted, of how many.
-    part: (u64, u64),
-    /// There are more than `MOST_KEYS`, of which the others were not kept.
-    is_crowded: bool,
-}
-
-/// Keys that are counted at a time.
-const MOST_KEYS: usize = 64 * 1024;
-/// Parts of a crowded map. In the longest reply 700,000 keys have room: 44,000 in each part.
-const PARTS: u64 = 16;
-
-impl DistinctKeys {
-    fn insert(&mut self, key: Option<WireValue<'_>>) {
-        let (part, parts) = self.part;
-        let hash = self.hasher.hash_one(key);
-        if hash % parts != part {
-            return;
-        }
-        match parts == 1 && self.hashes.len() == MOST_KEYS {
-            true => self.is_crowded |= !self.hashes.contains(&hash),
-            false => {
-                self.hashes.insert(hash);
-            }
-        }
-    }
-
-    fn clear(&mut self) {
-        self.hashes.clear();
-        self.is_crowded = false;
-    }
-}
-
 /// Follows a path.
 pub(super) fn walk<'a>(reply: &'a [u8], path: &ReplyPath) -> Result<LeafFound<'a>, Malformed> {
     let hasher = RandomState::new();
     let walk = walked(reply, path, &hasher, (0, 1))?;
     Ok(match (walk.found, &path.leaf) {
         (LeafFound::Absent, LeafKind::Size { map: true }) if walk.reached => {
-            let mut keys = walk.keys.hashes.len();
-            if walk.keys.is_crowded {
-                keys = 0;
-                for part in 0..PARTS {
-                    keys += walked(reply, path, &hasher, (part, PARTS))?.keys.hashes.len();
+            LeafFound::Size(match walk.keys.count() {
+                Some(keys) => keys as u64,
+                None => {
+                    let mut keys = 0;
+                    for part in 0..PARTS {
+                        let walk = walked(reply, path, &hasher, (part, PARTS))?;
+                        keys += walk.keys.count().unwrap_or_default() as u64;
+                    }
+                    keys
                 }
-            }
-            LeafFound::Size(keys as u64)
+            })
         }
         (LeafFound::Absent, LeafKind::Size { map: false }) if walk.reached => LeafFound::Size(0),
         (LeafFound::Absent, LeafKind::Scalar(_)) if walk.reached && path.implicit => LeafFound::Default,
@@ -109,12 +75,7 @@ fn walked<'a, 'p>(
         passed: vec![0; path.steps.len()],
         reached: false,
         found: LeafFound::Absent,
-        keys: DistinctKeys {
-            hashes: HashSet::new(),
-            hasher: hasher.clone(),
-            part,
-            is_crowded: false,
-        },
+        keys: DistinctKeys::of_part(part, hasher.clone()),
     };
     walk.message(reply, 0)?;
     Ok(walk)

@@ -369,10 +369,10 @@ fn what_is_not_of_the_type_is_malformed() {
     for _ in 0..200 {
         let inner = nested;
         nested = Vec::new();
-        crate::model::wire::put_bytes(&mut nested, 3, &inner);
+        dualtor_proto::wire::put_bytes(&mut nested, 3, &inner);
     }
     let mut deep = Vec::new();
-    crate::model::wire::put_bytes(&mut deep, 26, &nested);
+    dualtor_proto::wire::put_bytes(&mut deep, 26, &nested);
     assert!(call.read(&deep).is_err());
 }
 
@@ -599,7 +599,7 @@ fn a_large_hostile_reply_is_read_without_copying_it() {
     check.values = vec!["numbers.3999999".into(), "items".into()];
     let call = call(&check).expect("it fits");
     let mut reply = Vec::new();
-    crate::model::wire::put_bytes(&mut reply, 18, &vec![2; 4_000_000]);
+    dualtor_proto::wire::put_bytes(&mut reply, 18, &vec![2; 4_000_000]);
     let began = Instant::now();
     let read = call.read(&reply).expect("a reply");
     assert_eq!((read.unexpected, read.values), (None, vec![Some(1.0), Some(0.0)]));

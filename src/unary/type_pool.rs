@@ -151,7 +151,7 @@ impl KnownPools {
 fn make(files: &[&[u8]]) -> Result<DescriptorPool, SchemaError> {
     let mut set = Vec::with_capacity(files.iter().map(|file| file.len() + 8).sum());
     for file in files {
-        crate::model::wire::put_bytes(&mut set, 1, file);
+        dualtor_proto::wire::put_bytes(&mut set, 1, file);
     }
     DescriptorPool::decode(&*set).map_err(SchemaError::new)
 }

@@ -3,7 +3,7 @@
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use super::reply_walk::packed_as;
-use crate::model::wire::{self, Malformed, PackedAs, WireFields, WireValue};
+use dualtor_proto::wire::{self, Malformed, PackedAs, WireFields, WireValue};
 
 /// Messages nested deeper than this cannot be decoded, as in protobuf's own libraries.
 const MAX_DEPTH: usize = 100;

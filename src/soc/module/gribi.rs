@@ -10,13 +10,13 @@ use tonic::{Code, Status};
 use super::job_changes::JobChanges;
 use super::module_round::{ask_all, left, report_of_one, round_of};
 use super::{ModuleRound, ModuleSignal};
-use crate::model::wire::{Malformed, WireFields, WireValue, put_bytes};
 use crate::model::{
     AftKind, GribiCheck, GribiCounts, InstanceEntries, ModuleKind, ModuleReport, ProbeSettings, Programmed,
     Said, text,
 };
 use crate::soc::probe::{QueryAnswer, Ready, RoundLimiter};
 use crate::soc::transport::{Transport, is_unreadable, raw_call};
+use dualtor_proto::wire::{Malformed, WireFields, WireValue, put_bytes};
 
 const GET: &str = "/gribi.gRIBI/Get";
 /// Bytes of one message: what a gRPC server sends at most by default.

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::job_changes::JobChanges;
 use super::module_round::{EndedQuestion, ask_all, round_of};
 use super::{ModuleRound, ModuleSignal};
-use crate::model::wire::{Malformed, WireFields, WireValue, text_field};
 use crate::model::{
     Event, Health, HealthCheck, ModuleEvent, ModuleKind, ModuleReport, ProbeResult, ProbeSettings, Said,
 };
@@ -18,6 +17,7 @@ use crate::soc::probe::health_watch::HealthWatch;
 use crate::soc::probe::{QueryAnswer, Ready, RoundLimiter, health};
 use crate::soc::transport::Transport;
 use crate::soc::transport::raw_call::{self, RawReply};
+use dualtor_proto::wire::{Malformed, WireFields, WireValue, text_field};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 

@@ -276,7 +276,7 @@ async fn read(report: &mut ModuleReport, call: Arc<Call>, reply: Bytes, keeps_re
                 json: json.map(Arc::from),
             })));
         }
-        Some(Err(crate::model::wire::Malformed)) => {
+        Some(Err(dualtor_proto::wire::Malformed)) => {
             report.result = ProbeResult::InvalidReply;
             report.detail = Some("the reply is not of the method's type".into());
         }

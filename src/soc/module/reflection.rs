@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::model::quoted;
-use crate::model::wire::{Malformed, WireFields, WireValue, text_field};
 use crate::soc::transport::{Transport, is_peers, is_unreadable, raw_call};
 use crate::unary::{MAX_BYTES, MAX_FILES, SchemaFiles};
+use dualtor_proto::wire::{Malformed, WireFields, WireValue, text_field};
 
 const V1: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const V1_ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";

@@ -13,7 +13,6 @@ use tonic::Code;
 use super::job_changes::JobChanges;
 use super::module_round::{ask_all, detail, left, report_of_one, round_of};
 use super::{ModuleRound, ModuleSignal};
-use crate::model::wire::{Malformed, WireFields, WireValue};
 use crate::model::{
     Compatibility, InfoDialect, ModuleKind, ModuleReport, ProbeResult, ProbeSettings, Said, ServiceCheck,
     ServiceVersion, ServiceVersions, text,
@@ -21,6 +20,7 @@ use crate::model::{
 use crate::soc::probe::{QueryAnswer, Ready, RoundLimiter};
 use crate::soc::transport::Transport;
 use crate::soc::transport::raw_call::{self, RawReply};
+use dualtor_proto::wire::{Malformed, WireFields, WireValue};
 
 const SERVER: &str = "/RpcServerService/info";
 const INFO: &str = "/InfoService/get";
@@ -225,7 +225,7 @@ fn judge(check: &ServiceCheck, versions: Vec<ServiceVersion>) -> ServiceVersions
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::wire::put_bytes;
+    use dualtor_proto::wire::put_bytes;
 
     fn check(clients: &[(&str, u32)]) -> ServiceCheck {
         ServiceCheck {

@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 
 use super::grpc_frames::{GrpcStatus, message_of};
 use crate::model::text;
-use crate::model::wire::{WireFields, WireValue};
 use crate::soc::channel::ServerFault;
+use dualtor_proto::wire::{WireFields, WireValue};
 
 /// The longest reply. A collector's is a few bytes, or a sentence about what it rejects.
 pub(super) const MAX_REPLY: usize = 64 * 1024;
