@@ -219,7 +219,7 @@ async fn place(link: &SharedConnection) -> Result<StreamPlace, Status> {
     let allowed = || link.requests.current_max_send_streams();
     let max = allowed();
     if max == 0 {
-        let text = "the SoC allows no RPC at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)";
+        let text = "the peer allows no RPC at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)";
         return Err(ours(Code::Unavailable, text));
     }
     Ok(match link.places.enter_now(max) {

@@ -186,10 +186,10 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
     // h2's own text for this is "not a result of an error".
     let is_no_error = error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
     match (is_no_error, error.is_go_away(), error.is_reset()) {
-        (true, true, _) => ours(code, "the SoC has ended the connection in good order (GOAWAY)"),
+        (true, true, _) => ours(code, "the peer has ended the connection in good order (GOAWAY)"),
         (true, _, true) => ours(
             code,
-            "the SoC has reset the stream without an error (RST_STREAM, NO_ERROR)",
+            "the peer has reset the stream without an error (RST_STREAM, NO_ERROR)",
         ),
         _ => ours(code, error.to_string()),
     }

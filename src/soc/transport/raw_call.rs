@@ -280,4 +280,39 @@ mod tests {
         let reason = poll_fn(|cx| respond.poll_reset(cx)).await;
         assert_eq!(reason.expect("a reset"), Reason::CANCEL);
     }
+
+    #[tokio::test]
+    async fn a_reset_is_reported_with_what_its_code_means() {
+        for (reason, expected) in [
+            (
+                Reason::NO_ERROR,
+                "Internal the peer has reset the stream without an error (RST_STREAM, NO_ERROR)",
+            ),
+            (
+                Reason::REFUSED_STREAM,
+                "Unavailable stream error received: refused stream before processing any application logic",
+            ),
+        ] {
+            let (ours, theirs) = duplex(64 * 1024);
+            let (client, server) = tokio::join!(h2::client::handshake(ours), h2::server::handshake(theirs));
+            let (requests, connection) = client.expect("a handshake");
+            tokio::spawn(connection);
+            let mut server = server.expect("a handshake");
+            tokio::spawn(async move {
+                while let Some(Ok((_, mut respond))) = server.accept().await {
+                    respond.send_reset(reason);
+                }
+            });
+            let reply = unary(
+                &transport(requests),
+                &PathAndQuery::from_static(METHOD),
+                Bytes::new(),
+            )
+            .await;
+            let RawReply::Failed(status) = reply else {
+                panic!("{reply:?}");
+            };
+            assert_eq!(format!("{:?} {}", status.code(), status.message()), expected);
+        }
+    }
 }
