@@ -37,7 +37,7 @@ const OURS: &str = "Apache-2.0";
 
 /// Crates without a licence file and without Apache-2.0, each with a crate of the same repository and licence that has the
 /// text. Found by hand.
-const WITHOUT_TEXT: [(&str, &str); 1] = [("tonic-prost", "tonic")];
+const WITHOUT_TEXT: [(&str, &str); 0] = [];
 
 /// A crate in the program.
 #[derive(Debug)]

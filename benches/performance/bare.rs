@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
+use dualtor_proto::served::{HealthCheckRequest, HealthCheckResponse};
 use dualtor_proto::{
     AdminReply, AdminRequest, LinkStateReply, LinkStateRequest, OperationReply, OperationRequest,
     ServerVersionReply, ServerVersionRequest,
@@ -13,7 +14,6 @@ use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
 use prost::Message;
 use tokio::net::TcpStream;
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 const PATHS: [&str; 5] = [
     "/DualToRActive/QueryAdminForwardingPortState",

@@ -120,7 +120,7 @@ impl<T> Default for Slot<T> {
 }
 
 impl<T: Default> Slot<T> {
-    /// Takes the query as a function and not as a future: a future would be in memory twice, and tonic's are large.
+    /// Takes the query as a function and not as a future: a future would be in memory twice.
     pub(super) async fn fill(
         &mut self,
         transport: &Transport,

@@ -1,7 +1,8 @@
 //! One RPC over the session's own h2 connection. `channel` makes it and `probe` uses it, but it belongs to neither.
 //!
 //! It does what a gRPC client does: the `user-agent`, the configured metadata, deadlines, flow control, h2's errors as gRPC status
-//! codes, decompression; and it has a limit for all that a peer sends. Of a peer's headers only status and message are read.
+//! codes, decompression; and it has a limit for all that a peer sends. Of a peer's headers only content-type, encoding, status and
+//! message are read.
 //!
 //! Imports `model` and `config` (files), and in `soc` `arrivals`.
 //!
@@ -218,7 +219,7 @@ async fn place(link: &SharedConnection) -> Result<StreamPlace, Status> {
     let allowed = || link.requests.current_max_send_streams();
     let max = allowed();
     if max == 0 {
-        let text = "the SoC allows no RPC at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)";
+        let text = "the peer allows no RPC at all (SETTINGS_MAX_CONCURRENT_STREAMS is 0)";
         return Err(ours(Code::Unavailable, text));
     }
     Ok(match link.places.enter_now(max) {
@@ -289,21 +290,29 @@ mod tests {
     use crate::model::{ChannelSettings, Peer, Port, Security, Side, Target, TlsSettings};
     use dualtor_proto::{LinkStateReply, LinkStateRequest};
 
+    fn outgoing(security: Security) -> Outgoing {
+        let target = Target {
+            namespace: "".into(),
+            id: Port::new("Ethernet0").expect("a port").into(),
+            address: ([127, 0, 0, 1], 50075).into(),
+            side: Side::Upper,
+            channel: Arc::new(ChannelSettings {
+                security,
+                ..ChannelSettings::default()
+            }),
+        };
+        Outgoing::new(&Peer::from(&target)).expect("sendable")
+    }
+
+    /// On this connection.
+    pub(super) fn transport(requests: SendRequest<Bytes>) -> Transport {
+        Transport::new(requests, Arc::new(outgoing(Security::Plain)), Arc::default())
+    }
+
     #[test]
     fn the_origin_says_how_the_channel_is_secured_and_whose_certificate_is_expected() {
         let check = |security: Security, expected: &str| {
-            let target = Target {
-                namespace: "".into(),
-                id: Port::new("Ethernet0").expect("a port").into(),
-                address: ([127, 0, 0, 1], 50075).into(),
-                side: Side::Upper,
-                channel: Arc::new(ChannelSettings {
-                    security,
-                    ..ChannelSettings::default()
-                }),
-            };
-            let outgoing = Outgoing::new(&Peer::from(&target)).expect("sendable");
-            let request = outgoing.request(&PathAndQuery::from_static("/"), HeaderMap::new());
+            let request = outgoing(security).request(&PathAndQuery::from_static("/"), HeaderMap::new());
             assert_eq!(request.expect("sendable").uri().to_string(), expected);
         };
         let tls = |name: Option<&str>| {
@@ -328,15 +337,7 @@ mod tests {
         let (requests, connection) = h2::client::handshake(ours).await.expect("a handshake");
         drop(peer);
         let _ = connection.await;
-        let target = Target {
-            namespace: "".into(),
-            id: Port::new("Ethernet0").expect("a port").into(),
-            address: ([127, 0, 0, 1], 50075).into(),
-            side: Side::Upper,
-            channel: Arc::default(),
-        };
-        let outgoing = Arc::new(Outgoing::new(&Peer::from(&target)).expect("sendable"));
-        let transport = Transport::new(requests, outgoing, Arc::default());
+        let transport = transport(requests);
         let asked = typed_call::unary(&transport, "/a.service/Method", &LinkStateRequest::default());
         let status: Result<LinkStateReply, _> = asked.await;
         assert_eq!(

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use dualtor_testkit::certificates::Files;
 use dualtor_testkit::child::Program;
+use dualtor_testkit::reserved_port::ReservedPort;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,9 +15,9 @@ pub(crate) struct Collector {
     program: Program,
     directory: TempDir,
     /// Its port for gRPC.
-    pub(crate) grpc: u16,
+    pub(crate) grpc: ReservedPort,
     /// Its port for HTTP.
-    pub(crate) http: u16,
+    pub(crate) http: ReservedPort,
 }
 
 /// A span, as it was written down.
@@ -62,9 +63,13 @@ impl Collector {
             return None;
         };
         let directory = tempfile::tempdir().expect("a directory");
-        let (grpc, http) = (free_port(), free_port());
+        let [grpc, http] = [(); 2].map(|()| ReservedPort::on(HOST.parse().expect("an address")));
         let config = directory.path().join("collector.yml");
-        std::fs::write(&config, yaml(directory.path(), grpc, http, files)).expect("written");
+        std::fs::write(
+            &config,
+            yaml(directory.path(), grpc.number(), http.number(), files),
+        )
+        .expect("written");
         let mut command = Command::new(binary);
         command.arg("--config").arg(&config);
         let mut program = Program::spawn(command);
@@ -127,13 +132,8 @@ impl Collector {
     }
 }
 
-/// Where it listens. The collector cannot be asked for a free port, and no other test takes one here meanwhile.
+/// Where it listens.
 pub(crate) const HOST: &str = "127.77.0.1";
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind((HOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
-}
 
 fn yaml(directory: &Path, grpc: u16, http: u16, files: Option<&Files>) -> String {
     let tls = files.map_or(String::new(), |files| {

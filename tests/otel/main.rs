@@ -28,8 +28,8 @@ const QUERIES: [&str; 5] = [
 /// A rack that sends everything to the collector, soon.
 fn sends_to(collector: &Collector, grpc: bool, keys: &str) -> Setup {
     let (protocol, port) = match grpc {
-        true => ("grpc", collector.grpc),
-        false => ("http/protobuf", collector.http),
+        true => ("grpc", collector.grpc.number()),
+        false => ("http/protobuf", collector.http.number()),
     };
     let scheme = if keys.contains("tls") { "https" } else { "http" };
     Setup::rack(SOCS)

@@ -1,5 +1,7 @@
 //! grpc_health against grpcio, etcd and gobgpd.
 
+use dualtor_testkit::reserved_port::ReservedPort;
+
 use crate::rig::{Daemon, Peer, Rig, free_port};
 
 const ROUNDS: &str = "interval: 300ms, timeout: 250ms, channel: {backoff: {initial: 100ms, max: 200ms}}";
@@ -105,8 +107,8 @@ async fn a_token_is_read_before_each_round_and_without_it_nothing_is_sent() {
 async fn etcd_is_serving_and_never_refuses_our_pings() {
     let directory = tempfile::tempdir().expect("a directory");
     let (client, peer) = (free_port(), free_port());
-    let url = |port: u16| format!("http://127.0.0.1:{port}");
-    let (client_url, peer_url) = (url(client), url(peer));
+    let url = |port: &ReservedPort| format!("http://127.0.0.1:{}", port.number());
+    let (client_url, peer_url) = (url(&client), url(&peer));
     let _etcd = Daemon::start(
         "etcd",
         &[
@@ -124,7 +126,7 @@ async fn etcd_is_serving_and_never_refuses_our_pings() {
             &format!("default={peer_url}"),
         ],
     );
-    let rig = Rig::start(&module("", client)).await;
+    let rig = Rig::start(&module("", client.number())).await;
     let scrape = rig.rounds("OK", 20).await;
     let goaway = [("cause", "goaway")];
     assert_eq!(scrape.count("grpc_channel_failures_total", &goaway), 0);
@@ -134,10 +136,10 @@ async fn etcd_is_serving_and_never_refuses_our_pings() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gobgpd_has_no_health_service_which_can_be_what_is_expected() {
     let port = free_port();
-    let host = format!("127.0.0.1:{port}");
+    let host = format!("127.0.0.1:{}", port.number());
     let arguments = ["--api-hosts", &host, "--pprof-disable"];
     let _gobgpd = Daemon::start("gobgpd", &arguments);
-    let rig = Rig::start(&module("healthy: [serving, unimplemented]", port)).await;
+    let rig = Rig::start(&module("healthy: [serving, unimplemented]", port.number())).await;
     let scrape = rig.rounds("UNIMPLEMENTED", 8).await;
     assert_eq!(scrape.state("grpc_health_status", &[], "status"), "unimplemented");
     assert_eq!(scrape.value("grpc_probe_success", &[]), Some(1.0));

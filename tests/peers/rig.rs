@@ -1,13 +1,14 @@
 //! Real servers, and the real exporter that probes them.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use dualtor_testkit::child::Program;
 use dualtor_testkit::http::{self, Scrape};
+use dualtor_testkit::reserved_port::ReservedPort;
 use dualtor_testkit::wait::wait_until;
 use tempfile::TempDir;
 
@@ -106,9 +107,8 @@ impl Drop for Daemon {
 }
 
 /// A port that no one listens on.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+pub(crate) fn free_port() -> ReservedPort {
+    ReservedPort::on(Ipv4Addr::LOCALHOST.into())
 }
 
 /// The exporter, with modules only.

@@ -41,14 +41,14 @@ async fn grpcios_reflection_gives_the_schema_compressed_or_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gobgpd_is_asked_with_a_proto_of_one_field() {
     let port = free_port();
-    let host = format!("127.0.0.1:{port}");
+    let host = format!("127.0.0.1:{}", port.number());
     let _gobgpd = Daemon::start("gobgpd", &["--api-hosts", &host, "--pprof-disable"]);
     let directory = tempfile::tempdir().expect("a directory");
     let proto = "syntax = \"proto3\"; package apipb; service GobgpApi { rpc GetBgp(GetBgpRequest) returns (GetBgpResponse); } \
                  message GetBgpRequest {} message GetBgpResponse { Global global = 1; } message Global { uint32 asn = 1; }";
     std::fs::write(directory.path().join("gobgp.proto"), proto).expect("written");
     let keys = "method: apipb.GobgpApi/GetBgp, schema: {proto: gobgp.proto}, values: [global.asn]";
-    let rig = Rig::start_in(directory, &module(keys, port)).await;
+    let rig = Rig::start_in(directory, &module(keys, port.number())).await;
     let scrape = rig.rounds("OK", 3).await;
     assert_eq!(scrape.value("grpc_probe_success", &[]), Some(1.0));
     assert_eq!(

@@ -1,4 +1,5 @@
-//! The messages of what the exporter serves itself, and the table for its server reflection.
+//! The messages of what the exporter serves itself, and the table for its server reflection. It asks SoCs and targets for their
+//! health with the same messages.
 
 pub use generated::{Empty, Filter, MultiServiceInfo, Result as InfoResult, ServiceInfo};
 pub use health::{

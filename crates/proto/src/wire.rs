@@ -257,6 +257,52 @@ mod tests {
         assert_eq!(WireFields::of(&more).next(), Some(Err(Malformed)));
     }
 
+    #[test]
+    fn groups_numbers_and_lengths_have_their_limits() {
+        let nested = |depth| [vec![0x0b; depth], vec![0x0c; depth]].concat();
+        fn read(message: &[u8]) -> Result<Vec<(u64, WireValue<'_>)>, Malformed> {
+            WireFields::of(message).collect()
+        }
+        let deepest = nested(MAX_GROUPS);
+        let inner = WireValue::Group(&deepest[1..2 * MAX_GROUPS - 1]);
+        assert_eq!(read(&deepest), Ok(vec![(1, inner)]));
+        assert_eq!(read(&nested(MAX_GROUPS + 1)), Err(Malformed));
+
+        let with_number = |number| {
+            let mut message = Vec::new();
+            put(&mut message, number, WireValue::Varint(7));
+            message
+        };
+        let largest = 0x1fff_ffff;
+        assert_eq!(
+            read(&with_number(largest)),
+            Ok(vec![(largest, WireValue::Varint(7))])
+        );
+        assert_eq!(read(&with_number(largest + 1)), Err(Malformed));
+
+        let mut long = vec![0x0a];
+        put_varint(&mut long, u64::MAX);
+        assert_eq!(read(&long), Err(Malformed));
+        // After the first mistake nothing more is read.
+        assert_eq!(WireFields::of(b"\x00\x08\x01").count(), 1);
+    }
+
+    #[test]
+    fn packed_numbers_are_read_in_their_order_until_one_is_cut() {
+        fn read(numbers: &[u8], packed_as: PackedAs) -> Vec<Result<WireValue<'_>, Malformed>> {
+            packed(numbers, packed_as).collect()
+        }
+        let varints = vec![Ok(WireValue::Varint(300)), Ok(WireValue::Varint(1))];
+        assert_eq!(read(&[0xac, 0x02, 1], PackedAs::Varint), varints);
+        let cut = vec![Ok(WireValue::Fixed32(1)), Err(Malformed)];
+        assert_eq!(read(&[1, 0, 0, 0, 2], PackedAs::Fixed32), cut);
+        assert_eq!(
+            read(&[2, 0, 0, 0, 0, 0, 0, 0], PackedAs::Fixed64),
+            [Ok(WireValue::Fixed64(2))]
+        );
+        assert_eq!(read(&[], PackedAs::Varint), []);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_at_all_are_read_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -10,6 +10,7 @@
 //! | child | a real program: arguments, signals, exit codes |
 //! | sonic_switch | a rack whose SoCs are in CONFIG_DB |
 //! | otlp_receiver | a receiver of OpenTelemetry that can be mute, slow, rejecting |
+//! | reserved_port | a TCP port for a program that cannot choose one |
 //! | redis_server, fake_redis | a redis-server; a server at Redis' address that is not Redis |
 //!
 //! It shares no logic with the code under test: it parses metrics, rows and HTTP itself.
@@ -25,6 +26,7 @@ pub mod harness;
 pub mod http;
 pub mod otlp_receiver;
 pub mod redis_server;
+pub mod reserved_port;
 pub mod soc_view;
 pub mod sonic_switch;
 pub mod wait;

@@ -1,8 +1,9 @@
-//! A real redis-server for one test: on a unix socket (or a free port) in its own directory, killed when dropped. It can be
+//! A real redis-server for one test: on a unix socket (or a port of its own) in its own directory, killed when dropped. It can be
 //! killed, frozen, continued, and started again at the same address.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::TcpListener;
+use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,13 +11,15 @@ use std::time::{Duration, Instant};
 use dualtor_exporter::config::{RedisLogin, RedisServer};
 use tempfile::TempDir;
 
+use crate::reserved_port::ReservedPort;
+
 /// How long anything may take that is not itself under test.
 const LONG: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub struct Redis {
     dir: TempDir,
-    port: Option<u16>,
+    port: Option<ReservedPort>,
     child: Option<Child>,
 }
 
@@ -39,10 +42,8 @@ impl Redis {
 
     /// A running server on a free TCP port of 127.0.0.1, with these additional arguments.
     pub async fn start_tcp(args: &[&str]) -> Self {
-        let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut redis = Self::away();
-        redis.port = Some(probe.local_addr().expect("an address").port());
-        drop(probe);
+        redis.port = Some(ReservedPort::on(Ipv4Addr::LOCALHOST.into()));
         redis.launch(args).await;
         redis
     }
@@ -50,6 +51,9 @@ impl Redis {
     /// Starts the server with these additional arguments and waits until it answers (an error is an answer).
     pub async fn launch(&mut self, args: &[&str]) {
         assert!(self.child.is_none(), "redis-server is already running");
+        let log = self.dir.path().join("redis.log");
+        let output = File::create(&log).expect("a file");
+        let errors = output.try_clone().expect("a file");
         let mut command = Command::new("redis-server");
         command
             .args(["--save", "", "--appendonly", "no", "--dir"])
@@ -57,14 +61,20 @@ impl Redis {
             .arg("--unixsocket")
             .arg(self.socket())
             .arg("--port")
-            .arg(self.port.unwrap_or(0).to_string())
+            .arg(self.port.as_ref().map_or(0, ReservedPort::number).to_string())
             .args(["--bind", "127.0.0.1"])
             .args(["--enable-debug-command", "local"])
             .args(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
         self.child = Some(command.spawn().expect("redis-server"));
         eventually("redis-server answers", LONG, || {
+            let child = self.child.as_mut().expect("running");
+            if let Some(status) = child.try_wait().expect("its state") {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                panic!("redis-server has ended: {status}\n{said}");
+            }
             let asked = self
                 .connect(0)
                 .and_then(|mut connection| redis::cmd("PING").query::<redis::Value>(&mut connection));
@@ -108,9 +118,9 @@ impl Redis {
 
     /// Its address for the configuration.
     pub fn server(&self) -> RedisServer {
-        match self.port {
+        match &self.port {
             None => RedisServer::unix(self.socket()),
-            Some(port) => RedisServer::tcp("127.0.0.1", port),
+            Some(port) => RedisServer::tcp("127.0.0.1", port.number()),
         }
     }
 

@@ -1,13 +1,12 @@
 //! `grpc.health.v1.Health/Check`, for a SoC with service `""`.
 
 use tonic::{Code, Status};
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::QueryAnswer;
 use crate::model::Health;
 use crate::soc::transport::typed_call::unary;
 use crate::soc::transport::{Transport, is_peers};
+use dualtor_proto::served::{HealthCheckRequest, HealthCheckResponse, ServingStatus};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::health;
 use super::held::{Held, HeldEvent, HeldMessages, HeldRpc};
 use super::report_limiter::ReportLimiter;
 use crate::model::Health;
 use crate::soc::transport::Transport;
+use dualtor_proto::served::{HealthCheckRequest, HealthCheckResponse};
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use h2::Reason;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+use percent_encoding::percent_decode;
 use tonic::{Code, Status};
 
 use crate::model::{Limit, NOT_GRPC};
@@ -101,7 +101,8 @@ impl<'a> Fields<'a> {
     }
 
     /// How the RPC ended: with OK, or with the peer's status as the error. `false`: these fields do not say. Of an error only code and
-    /// message are read. (tonic panics on a `grpc-status-details-bin` that is not base64.)
+    /// message are read, and of the message as much as can be: gRPC requires that the code survives a message that is not
+    /// percent-encoded UTF-8. tonic's own reader discards it, and panics on a `grpc-status-details-bin` that is not base64.
     pub(super) fn ended(&self) -> Result<bool, Status> {
         let size = self.size;
         if size > MAX_BLOCK {
@@ -118,25 +119,8 @@ impl<'a> Fields<'a> {
 
 /// A status that the peer sent.
 fn peers(status: &HeaderValue, message: Option<&HeaderValue>) -> Status {
-    let mut fields = HeaderMap::new();
-    fields.insert(GRPC_STATUS, status.clone());
-    if let Some(message) = message.and_then(readable) {
-        fields.insert(GRPC_MESSAGE, message);
-    }
-    Status::from_header_map(&fields).unwrap_or_else(|| Status::unknown(""))
-}
-
-/// A message that tonic can read. tonic discards a status whose message is not percent-encoded UTF-8, but gRPC requires that
-/// the code survives, with as much of the message as can be read.
-fn readable(message: &HeaderValue) -> Option<HeaderValue> {
-    let decoded = percent_decode(message.as_bytes());
-    match decoded.clone().decode_utf8() {
-        Ok(_) => Some(message.clone()),
-        Err(_) => {
-            let lossy = decoded.decode_utf8_lossy();
-            HeaderValue::try_from(utf8_percent_encode(&lossy, NON_ALPHANUMERIC).to_string()).ok()
-        }
-    }
+    let message = percent_decode(message.map_or(b"", HeaderValue::as_bytes)).decode_utf8_lossy();
+    Status::new(Code::from_bytes(status.as_bytes()), message)
 }
 
 /// Checks that a head is from a gRPC server. The error says what it is instead.
@@ -200,10 +184,15 @@ pub(super) fn status_of(error: &h2::Error) -> Status {
         None => Code::Unavailable,
     };
     // h2's own text for this is "not a result of an error".
-    if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
-        return ours(code, "the SoC has ended the connection in good order (GOAWAY)");
+    let is_no_error = error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+    match (is_no_error, error.is_go_away(), error.is_reset()) {
+        (true, true, _) => ours(code, "the peer has ended the connection in good order (GOAWAY)"),
+        (true, _, true) => ours(
+            code,
+            "the peer has reset the stream without an error (RST_STREAM, NO_ERROR)",
+        ),
+        _ => ours(code, error.to_string()),
     }
-    ours(code, error.to_string())
 }
 
 #[cfg(test)]
@@ -233,6 +222,7 @@ mod tests {
         check(b"%C3%A9 100%", "\u{e9} 100%");
         check(b"port 3%: %ff%fe lost", "port 3%: \u{fffd}\u{fffd} lost");
         check(b"\xff", "\u{fffd}");
+        check(b"%00%0a", "\0\n");
         check(b"", "");
     }
 

@@ -1,8 +1,7 @@
 //! gRPC's messages in a stream of DATA, however the stream is split: their limits and their decompression. No I/O.
 //!
-//! The output is the same stream with every message uncompressed, so that tonic need not know of compression. tonic would
-//! refuse `grpc-encoding` even if no message is compressed, and it does not have our limit. Only one message is decompressed at a
-//! time: one frame may hold hundreds of them, of which each grows a thousandfold.
+//! The output is the same stream with every message uncompressed, so that only this file knows of compression. Only one message is
+//! decompressed at a time: one frame may hold hundreds of them, of which each grows a thousandfold.
 
 use bytes::{Bytes, BytesMut};
 
@@ -60,6 +59,11 @@ impl Messages {
     pub(super) fn feed(&mut self, data: Bytes) {
         debug_assert!(self.rest.is_empty());
         self.rest = data;
+    }
+
+    /// Whether nothing of a message has come whose rest is missing. Before that `next` must have returned `None`.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.part, Part::Prefix(_, 0))
     }
 
     /// The next bytes of the reply to pass on. `None`: more must come before.

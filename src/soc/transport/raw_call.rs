@@ -1,7 +1,8 @@
 //! One RPC whose messages are bytes: for replies that are read field by field, because a peer decides how many there are of each, and
 //! under `typed_call`.
 //!
-//! Not with tonic's client: it copies a message twice, and holds twice its length once more. A module's reply may have megabytes.
+//! Not with tonic's client: it copies a message twice, and for a moment holds twice its length more. A module's reply may have
+//! megabytes.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -47,7 +48,7 @@ pub(crate) async fn unary(transport: &Transport, path: &PathAndQuery, message: B
 
 /// A unary RPC whose request has its prefix.
 pub(super) async fn one(transport: &Transport, path: &PathAndQuery, framed: Bytes) -> Result<Bytes, Status> {
-    // The transport takes one message: a second one is refused by its prefix, while the first is still in memory.
+    // The body takes one message: a second one is refused by its prefix, while the first is still in memory.
     let mut messages = RawMessages::new(transport.call(path, framed).await?);
     let Some(first) = messages.message().await? else {
         return Err(unreadable("no message in the reply"));
@@ -88,7 +89,7 @@ impl RawMessages {
         }
     }
 
-    /// The next message. `None`: the RPC has ended with OK.
+    /// The next message. `None`: the RPC has ended with OK. Must not be called again after an error.
     pub(crate) async fn message(&mut self) -> Result<Option<Bytes>, Status> {
         poll_fn(|cx| self.poll_message(cx)).await
     }
@@ -101,19 +102,12 @@ impl RawMessages {
             }
             match ready!(self.body.poll_data(cx)).transpose()? {
                 Some(data) => self.rest = data,
-                None => return Poll::Ready(self.end()),
+                None => return Poll::Ready(Ok(None)),
             }
         }
     }
 
-    fn end(&self) -> Result<Option<Bytes>, Status> {
-        match self.partial.is_empty() {
-            true => Ok(None),
-            false => Err(unreadable("the stream ended within a message")),
-        }
-    }
-
-    /// The next message, if all of it has come. The transport has checked its length.
+    /// The next message, if all of it has come. The body has checked its length.
     fn whole(&mut self) -> Option<Bytes> {
         loop {
             if self.partial.is_empty()
@@ -139,6 +133,186 @@ impl RawMessages {
             let part = self.rest.split_to(self.rest.len().min(wanted - have));
             self.partial.reserve(wanted - have);
             self.partial.extend_from_slice(&part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use h2::Reason;
+    use http::{HeaderMap, HeaderName, HeaderValue, Response};
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::super::tests::transport;
+    use super::*;
+
+    type Fields = &'static [(&'static str, &'static str)];
+
+    const METHOD: &str = "/a.service/Method";
+    const OK: Fields = &[("grpc-status", "0")];
+
+    /// A reply, as a peer sends it.
+    #[derive(Clone)]
+    struct Sent {
+        head: Fields,
+        data: Vec<Vec<u8>>,
+        trailers: Option<Fields>,
+    }
+
+    fn fields(fields: Fields) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        fields.iter().map(field).collect()
+    }
+
+    /// Sends this reply to each request.
+    async fn serve(io: DuplexStream, sent: Sent) {
+        let mut connection = h2::server::handshake(io).await.expect("a handshake");
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let mut head = Response::new(());
+            *head.headers_mut() = fields(sent.head);
+            head.headers_mut()
+                .insert("content-type", HeaderValue::from_static("application/grpc"));
+            let ends = sent.data.is_empty() && sent.trailers.is_none();
+            let mut stream = respond.send_response(head, ends).expect("open");
+            for (n, data) in sent.data.iter().enumerate() {
+                let ends = sent.trailers.is_none() && n + 1 == sent.data.len();
+                stream.send_data(data.clone().into(), ends).expect("open");
+            }
+            if let Some(trailers) = sent.trailers {
+                stream.send_trailers(fields(trailers)).expect("open");
+            }
+        }
+    }
+
+    async fn asked(sent: Sent) -> Result<Vec<u8>, String> {
+        let (ours, theirs) = duplex(64 * 1024);
+        tokio::spawn(serve(theirs, sent));
+        let (requests, connection) = h2::client::handshake(ours).await.expect("a handshake");
+        tokio::spawn(connection);
+        let transport = transport(requests).for_queries(Duration::from_secs(60));
+        let reply = unary(&transport, &PathAndQuery::from_static(METHOD), Bytes::new()).await;
+        assert_eq!(transport.open_rpcs().count(), 0);
+        match reply {
+            RawReply::One(message) => Ok(message.into()),
+            RawReply::Unreadable(text) => Err(text),
+            RawReply::Failed(status) => Err(format!("{:?} {}", status.code(), status.message())),
+        }
+    }
+
+    fn message(flag: u8, text: &[u8]) -> Vec<u8> {
+        [&[flag, 0, 0, 0, text.len() as u8], text].concat()
+    }
+
+    fn packed(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).expect("memory");
+        message(1, &encoder.finish().expect("memory"))
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_one_whole_message_and_the_status_ok() {
+        let check = async |head, data: &[u8], trailers, expected: Result<&str, &str>| {
+            for cut in [1, 3, usize::MAX] {
+                let data = data.chunks(cut).map(<[u8]>::to_vec).collect();
+                let found = asked(Sent { head, data, trailers }).await;
+                let expected = expected
+                    .map(|text| text.as_bytes().to_vec())
+                    .map_err(str::to_owned);
+                assert_eq!(found, expected, "{head:?} {trailers:?}, in pieces of {cut}");
+            }
+        };
+        const GZIP: Fields = &[("grpc-encoding", "gzip")];
+        const GONE: Fields = &[("grpc-status", "5"), ("grpc-message", "gone")];
+        const OTHER: Fields = &[("x-other", "0")];
+        let (one, gzip) = (message(0, b"one"), packed(b"one"));
+        let plus = |bytes: &[u8]| [&one[..], bytes].concat();
+        check(&[], &one, Some(OK), Ok("one")).await;
+        check(GZIP, &gzip, Some(OK), Ok("one")).await;
+        check(OK, &one, None, Ok("one")).await;
+
+        let (none, many) = ("no message in the reply", "more than one message in the reply");
+        check(OK, &[], None, Err(none)).await;
+        check(&[], &[], Some(OK), Err(none)).await;
+        check(&[], &plus(&one), Some(OK), Err(many)).await;
+        check(&[], &plus(&message(0, b"")), Some(OK), Err(many)).await;
+
+        let cut = "the stream ended within a message";
+        check(&[], &one[..7], Some(OK), Err(cut)).await;
+        check(&[], &one[..2], Some(OK), Err(cut)).await;
+        check(GZIP, &gzip[..7], Some(OK), Err(cut)).await;
+        check(&[], &plus(&[0]), Some(OK), Err(cut)).await;
+        check(OK, &one[..7], None, Err(cut)).await;
+
+        let endless = "the stream ended without a grpc-status";
+        check(&[], &one, None, Err(endless)).await;
+        check(&[], &one, Some(OTHER), Err(endless)).await;
+        check(OK, &one, Some(OTHER), Err(endless)).await;
+        check(&[], &one, Some(GONE), Err("NotFound gone")).await;
+        check(&[], &one[..7], Some(GONE), Err("NotFound gone")).await;
+        check(OK, &one, Some(GONE), Err("NotFound gone")).await;
+        check(GONE, &[], None, Err("NotFound gone")).await;
+    }
+
+    #[tokio::test]
+    async fn an_rpc_that_no_one_waits_for_any_more_is_cancelled_at_the_peer() {
+        let (ours, theirs) = duplex(64 * 1024);
+        let (client, server) = tokio::join!(h2::client::handshake(ours), h2::server::handshake(theirs));
+        let (requests, connection) = client.expect("a handshake");
+        tokio::spawn(connection);
+        let (transport, mut server) = (transport(requests), server.expect("a handshake"));
+        let path = PathAndQuery::from_static(METHOD);
+        let mut asked = Box::pin(unary(&transport, &path, Bytes::new()));
+        let mut respond = tokio::select! {
+            request = server.accept() => request.expect("a request").expect("well-formed").1,
+            _ = &mut asked => panic!("answered"),
+        };
+        assert_eq!(transport.open_rpcs().count(), 1);
+        drop(asked);
+        assert_eq!(transport.open_rpcs().count(), 0);
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
+        let reason = poll_fn(|cx| respond.poll_reset(cx)).await;
+        assert_eq!(reason.expect("a reset"), Reason::CANCEL);
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_reported_with_what_its_code_means() {
+        for (reason, expected) in [
+            (
+                Reason::NO_ERROR,
+                "Internal the peer has reset the stream without an error (RST_STREAM, NO_ERROR)",
+            ),
+            (
+                Reason::REFUSED_STREAM,
+                "Unavailable stream error received: refused stream before processing any application logic",
+            ),
+        ] {
+            let (ours, theirs) = duplex(64 * 1024);
+            let (client, server) = tokio::join!(h2::client::handshake(ours), h2::server::handshake(theirs));
+            let (requests, connection) = client.expect("a handshake");
+            tokio::spawn(connection);
+            let mut server = server.expect("a handshake");
+            tokio::spawn(async move {
+                while let Some(Ok((_, mut respond))) = server.accept().await {
+                    respond.send_reset(reason);
+                }
+            });
+            let reply = unary(
+                &transport(requests),
+                &PathAndQuery::from_static(METHOD),
+                Bytes::new(),
+            )
+            .await;
+            let RawReply::Failed(status) = reply else {
+                panic!("{reply:?}");
+            };
+            assert_eq!(format!("{:?} {}", status.code(), status.message()), expected);
         }
     }
 }

@@ -43,7 +43,8 @@ impl ReplyBody {
         Poll::Ready(Some(Err(status)))
     }
 
-    /// The next piece: messages with their prefixes, decompressed. `None`: the RPC has ended with OK.
+    /// The next piece: messages with their prefixes, decompressed. `None`: the RPC has ended with OK, after a whole message. Must
+    /// not be called again after an error.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
         while self.state == BodyState::Data {
             match self.messages.next() {
@@ -72,7 +73,8 @@ impl ReplyBody {
             Err(error) => Err(status_of(&error)),
         };
         Poll::Ready(match ended {
-            Ok(true) => None,
+            Ok(true) if self.messages.is_complete() => None,
+            Ok(true) => Some(Err(unreadable("the stream ended within a message"))),
             // Without a status, the message may be incomplete.
             Ok(false) => Some(Err(unreadable("the stream ended without a grpc-status"))),
             Err(status) => Some(Err(status)),
