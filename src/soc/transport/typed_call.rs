@@ -1,6 +1,6 @@
 //! One RPC whose messages have a type: the few and small messages of the SoCs.
 //!
-//! Not with tonic's generated clients, which do what `raw_call` does already: with them a round took a sixth more instructions.
+//! Not with tonic's generated clients, which do what `raw_call` does already: with them a round took a quarter more instructions.
 
 use std::fmt;
 use std::marker::PhantomData;
