@@ -41,10 +41,10 @@ impl HeldRpc for Watch {
         self.streams_needed
     }
 
-    fn open(&self, transport: Transport) -> Option<HeldMessages<HealthCheckResponse>> {
+    fn open(&self, transport: &Transport) -> Option<HeldMessages<HealthCheckResponse>> {
         let service = self.service.to_string();
         Some(HeldMessages::opening(
-            &transport,
+            transport,
             WATCH,
             &HealthCheckRequest { service },
         ))

@@ -57,7 +57,7 @@ pub(super) trait HeldRpc {
     fn streams_needed(&self) -> usize;
 
     /// `None`: there is nothing to ask for.
-    fn open(&self, transport: Transport) -> Option<HeldMessages<Self::Message>>;
+    fn open(&self, transport: &Transport) -> Option<HeldMessages<Self::Message>>;
 }
 
 /// What happened to the stream.
@@ -183,7 +183,7 @@ impl<S: HeldRpc> Held<S> {
 
     fn open(&mut self) {
         self.phase = HeldPhase::Off;
-        let Some(transport) = self.transport.clone() else {
+        let Some(transport) = &self.transport else {
             return;
         };
         let max = transport.max_streams();

@@ -47,10 +47,10 @@ impl HeldRpc for GracefulRestart {
         STREAMS_NEEDED
     }
 
-    fn open(&self, transport: Transport) -> Option<HeldMessages<GracefulAdminResponse>> {
+    fn open(&self, transport: &Transport) -> Option<HeldMessages<GracefulAdminResponse>> {
         let tor = self.0?;
         let request = GracefulAdminRequest { tor: tor.into() };
-        Some(HeldMessages::opening(&transport, NOTIFY, &request))
+        Some(HeldMessages::opening(transport, NOTIFY, &request))
     }
 }
 
