@@ -7,20 +7,16 @@ import re
 import tarfile
 import unittest
 
-from testing import PACKAGING, PROGRAMS, PROJECT, VERSION, run, temporary
+from testing import AS_ROOT, PACKAGING, PROGRAMS, PROJECT, VERSION, run, static_program, temporary
 
-# Without root, buildah needs a user namespace.
-BUILD = [*([] if os.geteuid() == 0 else ["buildah", "unshare"]), PACKAGING / "oci/build"]
+BUILD = [*AS_ROOT, PACKAGING / "oci/build"]
 
 
 class Oci(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.directory = temporary(cls)
-        source = cls.directory / "program.c"
-        source.write_text("int main(void) { return 0; }\n")
-        cls.program = cls.directory / "program"
-        run("cc", "-static", "-o", cls.program, source)
+        cls.program = static_program(cls.directory)
         cls.archive, cls.digest = cls.build("one")
 
     @classmethod

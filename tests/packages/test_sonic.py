@@ -10,7 +10,7 @@ import unittest
 
 import sonic_manifest
 from sonic_manifest import Refused
-from testing import PACKAGING, PROJECT, VERSION, run, temporary
+from testing import AS_ROOT, PACKAGING, PROJECT, VERSION, run, static_program, temporary
 
 SONIC = PACKAGING / "sonic"
 YANG = SONIC / "sonic-dualtor-exporter.yang"
@@ -94,10 +94,7 @@ class Archive(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.directory = temporary(cls)
-        source = cls.directory / "program.c"
-        source.write_text("int main(void) { return 0; }\n")
-        cls.program = cls.directory / "program"
-        run("cc", "-static", "-o", cls.program, source)
+        cls.program = static_program(cls.directory)
         run(SONIC / "debian", "amd64", cls.directory / "debian.tar")
         cls.archive = cls.build("one")
         with tarfile.open(cls.archive) as archive:
@@ -112,9 +109,7 @@ class Archive(unittest.TestCase):
     @classmethod
     def build(cls, name):
         (cls.directory / name).mkdir()
-        # Without root, buildah needs a user namespace.
-        build = [*([] if os.geteuid() == 0 else ["buildah", "unshare"]), SONIC / "build"]
-        made = run(*build, cls.program, cls.directory / "debian.tar", cls.directory / name)
+        made = run(*AS_ROOT, SONIC / "build", cls.program, cls.directory / "debian.tar", cls.directory / name)
         return cls.directory / name / made.strip().rsplit("/", 1)[1]
 
     def test_sonic_finds_one_image_with_one_name(self):

@@ -28,6 +28,18 @@ def temporary(test):
     return pathlib.Path(directory.name)
 
 
+def static_program(directory):
+    """A small program that needs no library, in place of the exporter."""
+    source, program = directory / "program.c", directory / "program"
+    source.write_text("int main(void) { return 0; }\n")
+    run("cc", "-static", "-o", program, source)
+    return program
+
+
+# Before a command that runs buildah: without root it needs a user namespace.
+AS_ROOT = [] if os.geteuid() == 0 else ["buildah", "unshare"]
+
+
 class Redis:
     """A redis-server on a socket in a directory."""
 
